@@ -1,0 +1,235 @@
+"""Every NATS subject that agentd uses, spelled here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal, cast
+
+from agentd.errors import SubjectError, UsageError
+
+SubjectType = Literal["task", "result", "event", "query", "stream", "dlq"]
+
+TOKEN: Final = r"[A-Za-z0-9_-]{1,64}"
+DEFAULT_PRIORITY: Final = 5
+
+# Work for one agent by name, and work for a set of capabilities by the route's signature.
+AGENT_DOMAIN: Final = "_agent"
+ROUTE_DOMAIN: Final = "_route"
+RESERVED_DOMAINS: Final = frozenset({AGENT_DOMAIN, ROUTE_DOMAIN})
+
+# The Synadia agent protocol uses the same root and has its verbs where our environment stands.
+RESERVED_ENVIRONMENTS: Final = frozenset(
+    {"prompt", "hb", "status", "attachments", "spawn", "list", "stop"}
+)
+
+# How many tokens may follow the specificity.
+_REST: Final[dict[str, tuple[int, ...]]] = {
+    "task": (0, 1),  # the priority
+    "result": (1,),  # the task's id
+    "event": (0,),
+    "query": (0,),
+    "stream": (0,),
+    "dlq": (0,),
+}
+
+_is_token = re.compile(TOKEN).fullmatch
+_is_priority = re.compile("[0-9]").fullmatch
+
+
+def token(text: str, what: str) -> str:
+    """`text` itself, if it can stand between two dots of a subject; `what` names it in the error.
+
+    NATS drops a publish to `a..b` without a word and takes wildcards there literally, so nothing
+    unchecked may become part of a subject.
+
+    Raises:
+        SubjectError: it is not 1 to 64 of the allowed characters.
+    """
+    if not _is_token(text):
+        raise SubjectError(
+            f"{what} {_shown(text)} must be 1 to 64 of the characters A-Z a-z 0-9 _ -"
+        )
+    return text
+
+
+def environment(name: str) -> str:
+    """`name` itself, if an environment may be called so.
+
+    Raises:
+        UsageError: it is not a subject token, or it is reserved.
+    """
+    try:
+        token(name, "environment")
+    except SubjectError as error:
+        raise UsageError(str(error)) from None
+    if name in RESERVED_ENVIRONMENTS:
+        raise UsageError(
+            f"environment {name!r} is a word of the Synadia agent protocol, which has the same "
+            f"subjects; choose another than {', '.join(sorted(RESERVED_ENVIRONMENTS))}"
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Builds the subjects of one environment; every method raises SubjectError for a bad token.
+
+    Raises:
+        UsageError: `env` cannot be the name of an environment.
+    """
+
+    env: str
+
+    def __post_init__(self) -> None:
+        environment(self.env)
+
+    @property
+    def everything(self) -> str:
+        """The pattern of all public subjects of this environment."""
+        return f"agents.{self.env}.>"
+
+    @property
+    def ring(self) -> str:
+        """The pattern of the doorbell: a headers-only note that work has been stored."""
+        return f"ring.{self.env}.>"
+
+    def task(self, domain: str, specificity: str, priority: int | None = None) -> str:
+        """Work for one agent that has the capability `domain`."""
+        base = self._public("task", domain, specificity)
+        return base if priority is None else f"{base}.{_priority(priority)}"
+
+    def task_for(self, agent: str, priority: int | None = None) -> str:
+        """Work for the agent of this name."""
+        return self.task(AGENT_DOMAIN, token(agent, "agent"), priority)
+
+    def result(self, domain: str, specificity: str, task_id: str) -> str:
+        """The one outcome of a task."""
+        return f"{self._public('result', domain, specificity)}.{token(task_id, 'task id')}"
+
+    def event(self, domain: str, specificity: str) -> str:
+        """A fact, for everyone who listens."""
+        return self._public("event", domain, specificity)
+
+    def query(self, domain: str, specificity: str) -> str:
+        """A quick question, answered on the reply subject and not stored."""
+        return self._public("query", domain, specificity)
+
+    def stream(self, task_id: str) -> str:
+        """The deltas of a task's answer."""
+        return f"agents.{self.env}.stream.response.{token(task_id, 'task id')}"
+
+    def dlq(self, domain: str, specificity: str) -> str:
+        """What could not be done, with the reason."""
+        return self._public("dlq", domain, specificity)
+
+    def pattern(self, rest: str) -> str:
+        """The pattern `agents.{env}.{rest}`: `rest` is tokens, `*`, and a last `>`."""
+        *head, last = rest.split(".")
+        for part in [*head, last if last != ">" else "*"]:
+            if part != "*":
+                token(part, f"the part of {_shown(rest)}")
+        return f"agents.{self.env}.{rest}"
+
+    def work(self, domain: str, priority: int) -> str:
+        """The pattern of stored work of one capability and priority."""
+        return f"work.{self.env}.{token(domain, 'domain')}.*.{_priority(priority)}"
+
+    def work_for(self, agent: str, priority: int) -> str:
+        """Stored work of one priority for the agent of this name."""
+        return f"work.{self.env}.{AGENT_DOMAIN}.{token(agent, 'agent')}.{_priority(priority)}"
+
+    def _public(self, kind: SubjectType, domain: str, specificity: str) -> str:
+        return str(
+            Subject(self.env, kind, token(domain, "domain"), token(specificity, "specificity"))
+        )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A public subject taken apart; `str()` puts it together again.
+
+    `rest` is what follows the specificity: the priority of a task where it has one, the task's id
+    of a result.
+    """
+
+    env: str
+    type: SubjectType
+    domain: str
+    specificity: str
+    rest: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return ".".join(("agents", self.env, self.type, self.domain, self.specificity, *self.rest))
+
+    @classmethod
+    def parse(cls, subject: str) -> Subject:
+        """The parts of `agents.{env}.{type}.{domain}.{specificity}...`.
+
+        Raises:
+            SubjectError: it is not a subject of this protocol.
+        """
+        root, *parts = subject.split(".")
+        if root != "agents" or len(parts) < 4 or not all(map(_is_token, parts)):
+            raise _foreign(subject)
+        env, kind, domain, specificity, *rest = parts
+        if env in RESERVED_ENVIRONMENTS or len(rest) not in _REST.get(kind, ()):
+            raise _foreign(subject)
+        if kind == "task" and not all(map(_is_priority, rest)):
+            raise _foreign(subject)
+        return cls(env, cast("SubjectType", kind), domain, specificity, tuple(rest))
+
+    @property
+    def priority(self) -> int:
+        """0 to 9, higher is more urgent; 5 where the subject says nothing."""
+        return int(self.rest[0]) if self.type == "task" and self.rest else DEFAULT_PRIORITY
+
+    @property
+    def task_id(self) -> str | None:
+        """The task that a result or a stream belongs to; None for other types."""
+        if self.type == "result":
+            return self.rest[0]
+        return self.specificity if self.type == "stream" else None
+
+
+def parse_work(subject: str) -> Subject:
+    """The task behind a stored `work.` subject or its doorbell `ring.`, with its priority.
+
+    Raises:
+        SubjectError: it is neither.
+    """
+    root, _, rest = subject.partition(".")
+    parts = rest.split(".")
+    if root not in ("work", "ring") or len(parts) != 4:
+        raise _foreign(subject)
+    return Subject.parse(".".join(("agents", parts[0], "task", *parts[1:])))
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a subscription to `pattern` receives `subject`, by the rules of the NATS server.
+
+    `*` stands for one token, a last `>` for one or more; inside a token they are plain
+    characters. What the server refuses (an empty token, a `>` before the end) matches nothing.
+    """
+    wanted, given = pattern.split("."), subject.split(".")
+    if "" in wanted or "" in given or ">" in wanted[:-1]:
+        return False
+    if wanted[-1] == ">" and len(given) >= len(wanted):
+        wanted, given = wanted[:-1], given[: len(wanted) - 1]
+    return len(wanted) == len(given) and all(
+        want in ("*", got) for want, got in zip(wanted, given, strict=True)
+    )
+
+
+def _priority(priority: int) -> int:
+    if not 0 <= priority <= 9:
+        raise SubjectError(f"priority {priority} must be 0 to 9")
+    return priority
+
+
+def _foreign(subject: str) -> SubjectError:
+    return SubjectError(f"{_shown(subject)} is not a subject of agentd")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:79] + "…")
