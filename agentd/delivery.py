@@ -1,0 +1,111 @@
+"""One task handed to this process by the server, to be settled exactly once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from agentd.bus import Bus, Msg
+from agentd.subjects import TOKEN, Subject
+
+# Headers that the server or a sender's publish put there; a forwarded message gets its own.
+_TRANSPORT = ("Nats-",)
+
+
+@dataclass(eq=False)
+class Delivery:
+    """A task as it lies in WORK, and the right to settle it.
+
+    Attributes:
+        data: the message's bytes.
+        headers: as the sender published them, with those of the server.
+        subject: the public subject it was published to.
+        attempt: 1 for the first delivery, counted by the server.
+        stored_at: when WORK took it, in seconds since the epoch.
+        sequence: its sequence in LOG, the audit pointer.
+    """
+
+    data: bytes
+    headers: Mapping[str, str]
+    subject: Subject
+    attempt: int
+    stored_at: float
+    sequence: int
+    settled: bool = field(default=False, init=False)
+    _bus: Bus = field(repr=False)
+    _reply: str = field(repr=False)
+    _on_settled: Callable[[Delivery], None] = field(repr=False)
+
+    @property
+    def default_id(self) -> str:
+        """The id of a message whose sender gave none: the same at every delivery of it."""
+        given = self.headers.get("Nats-Msg-Id", "")
+        if re.fullmatch(TOKEN, given):
+            return given
+        return hashlib.sha256(f"{self.sequence} {self.stored_at}".encode()).hexdigest()[:32]
+
+    @property
+    def own_headers(self) -> dict[str, str]:
+        """The sender's headers without those of the transport."""
+        return {k: v for k, v in self.headers.items() if not k.startswith(_TRANSPORT)}
+
+    async def ack(self) -> None:
+        """Done: waits until the server has removed it.
+
+        Raises:
+            BusError: the server did not confirm; it may deliver the task again.
+        """
+        self._settle()
+        await self._bus.request(self._reply, b"+ACK")
+
+    async def nak(self, delay: float = 0.0) -> None:
+        """Hands it back, to be delivered again after `delay` seconds, here or elsewhere."""
+        self._settle()
+        wait = json.dumps({"delay": int(delay * 1e9)}) if delay else ""
+        await self._bus.publish(self._reply, f"-NAK {wait}".strip().encode())
+
+    async def term(self, reason: str) -> None:
+        """Removes it without success; what becomes of it is on record elsewhere."""
+        self._settle()
+        await self._bus.request(self._reply, f"+TERM {reason}".encode())
+
+    async def beat(self) -> None:
+        """Tells the server that work goes on, so that it does not deliver the task again."""
+        await self._bus.publish(self._reply, b"+WPI")
+
+    def _settle(self) -> None:
+        if self.settled:
+            raise RuntimeError(f"{self.subject} is settled already")
+        self.settled = True
+        self._on_settled(self)
+
+
+def delivery(msg: Msg, bus: Bus, on_settled: Callable[[Delivery], None]) -> Delivery:
+    """The delivery that a pulled message of WORK is.
+
+    The reply subject is `$JS.ACK.{stream}.{consumer}.{deliveries}.{stream seq}.{consumer seq}.
+    {nanoseconds}.{pending}`; `Nats-Stream-Source` is `{stream} {seq} {filters} {transforms}
+    {original subject} {id}` (nats-server, ADR-15 and stream sourcing).
+    """
+    acknowledgement = msg.reply.split(".")
+    headers: Mapping[str, str] = msg.headers or {}
+    source = headers["Nats-Stream-Source"].split(" ")
+    return Delivery(
+        data=msg.data,
+        headers=headers,
+        subject=Subject.parse(source[4]),
+        attempt=int(acknowledgement[4]),
+        stored_at=int(acknowledgement[7]) / 1e9,
+        sequence=int(source[1]),
+        _bus=bus,
+        _reply=msg.reply,
+        _on_settled=on_settled,
+    )
+
+
+def still_pending(msg: Msg) -> int:
+    """How many messages its consumer had left when the server sent this one."""
+    return int(msg.reply.rpartition(".")[2])

@@ -1,0 +1,95 @@
+"""The one error tree. Where an error stands in it says what becomes of the message."""
+
+from __future__ import annotations
+
+
+class AgentdError(Exception):
+    """Anything that agentd raises on purpose. `str(error)` is meant for a person to read."""
+
+
+class UsageError(AgentdError):
+    """The files or the command line are wrong; the command exits with 2."""
+
+
+class StartError(AgentdError):
+    """The process cannot start (no server, wrong server, port taken); it exits with 3."""
+
+
+class SubjectError(AgentdError):
+    """A name that cannot stand in a NATS subject; raised before anything is sent."""
+
+
+class DecodeError(AgentdError):
+    """Bytes that are not a message of protocol 1.0: the delivery goes to the dead letters.
+
+    `path` is where in the message the mistake is (`payload.content`), "" when it has no place;
+    `message_id` is the id of the message where one could be read, so that its sender can be told.
+    """
+
+    def __init__(self, problem: str, *, path: str = "", message_id: str | None = None) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.path = path
+        self.message_id = message_id
+
+
+class TaskError(AgentdError):
+    """The task ends with an error outcome: `code` and the text are in its result.
+
+    `retryable` says that the same task may succeed later, on any replica.
+    """
+
+    def __init__(self, text: str, *, code: str, retryable: bool = False) -> None:
+        super().__init__(text)
+        self.code = code
+        self.retryable = retryable
+
+
+class PromptError(TaskError):
+    """A prompt that cannot be rendered for this message (code `prompt`)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, code="prompt")
+
+
+class ModelError(TaskError):
+    """A model call without a usable answer.
+
+    `code` is one of `model_auth`, `model_config`, `model_not_found`, `model_rejected` (a 4xx),
+    `model_rate_limited`, `model_overloaded` (a 5xx or no connection), `model_timeout`,
+    `model_truncated`, `model_too_large`, `model_garbage`. `status` is the HTTP status where there
+    was one, `retry_after` the seconds the provider asked us to wait.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        code: str,
+        retryable: bool = False,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(text, code=code, retryable=retryable)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class BusError(AgentdError):
+    """NATS did not take or give something. The delivery is handed back, never lost."""
+
+
+class Conflict(BusError):
+    """A create-only record exists already: somebody else's outcome stands."""
+
+
+class NotStored(BusError):
+    """No stream takes this subject, or the server refused to store the message."""
+
+
+class TooLarge(BusError):
+    """Header and payload are over what the server accepts; caught before the wire."""
+
+    def __init__(self, subject: str, *, size: int, limit: int) -> None:
+        super().__init__(f"{subject}: {size:,} bytes with headers; the server takes {limit:,}")
+        self.size = size
+        self.limit = limit

@@ -1,0 +1,63 @@
+"""What is wrong in a person's files: the place, the mistake, the mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One mistake (or warning) in one file.
+
+    `line` and `column` count from 1; 0 means that the problem has no place inside the file.
+    `source` is the text of that line, `width` how many characters of it the caret underlines.
+    `hint` says how to mend it.
+    """
+
+    file: str
+    text: str
+    line: int = 0
+    column: int = 0
+    width: int = 1
+    source: str = ""
+    hint: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+    @property
+    def place(self) -> str:
+        """`file`, `file:line` or `file:line:column`, as editors and terminals link it."""
+        return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
+
+    def render(self) -> str:
+        """The lines a person sees: place and mistake, the source line, a caret, the mend."""
+        head = f"{self.place}: {self.severity}: {self.text}"
+        lines = [head + (f"; {self.hint}" if self.hint else "")]
+        if self.source and self.line:
+            shown, column = self._window()
+            caret = " " * (column - 1) + "^" * max(1, min(self.width, len(shown) - column + 1))
+            lines += [f"  {self.line:>4} | {shown}", f"       | {caret}" if self.column else ""]
+        return "\n".join(line for line in lines if line)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as an object, for `--json`."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "severity": self.severity,
+            "problem": self.text,
+            "hint": self.hint,
+        }
+
+    def _window(self, span: int = 100) -> tuple[str, int]:
+        """The part of a long source line around the column, tabs made visible as one space."""
+        text = self.source.rstrip("\r\n").replace("\t", " ")
+        start = max(0, self.column - span // 2) if len(text) > span else 0
+        return text[start : start + span], max(1, self.column - start)
+
+
+def errors(problems: Iterable[Problem]) -> list[Problem]:
+    """Those of `problems` that keep a file from loading."""
+    return [problem for problem in problems if problem.severity == "error"]

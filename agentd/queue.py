@@ -1,0 +1,312 @@
+"""Pulls tasks: never more than can run, the most urgent first, woken by a doorbell.
+
+A route (a domain, or one agent) has ten priority bands, each a durable consumer on WORK that every
+capable replica shares, made when its first task rings. A band is pulled only while there is a hint
+that it holds something: the bell, the count that came with the last task, or a sweep, which also
+finds what does not ring (tasks handed back, a bell that was lost).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from agentd.bus import Bus, Msg, Subscription
+from agentd.delivery import Delivery, delivery, still_pending
+from agentd.errors import BusError
+from agentd.streams import SECOND, WORK
+from agentd.subjects import RESERVED_DOMAINS, Subject, Subjects, parse_work
+
+log = logging.getLogger(__name__)
+
+ACK_WAIT = 15.0  # seconds without a beat until the server delivers a task again
+_BEAT = ACK_WAIT / 4
+_PULL_TIMEOUT = 2.0
+_IDLE_CONSUMER = 24 * 3600.0
+# One pull in so many starts at the least urgent band, so that priority 0 is never starved.
+_AGEING = 16
+
+
+@dataclass(eq=False)
+class Band:
+    """One priority of a route: may it hold something, and does its consumer exist?"""
+
+    hint: bool = False
+    rung: int = 0
+    made: bool = False
+
+    def ring(self) -> None:
+        self.rung += 1
+        self.hint = True
+
+
+@dataclass(eq=False)
+class Route:
+    """Where tasks of one kind wait: a domain, or `_agent.{name}`."""
+
+    name: str
+    bands: tuple[Band, ...] = field(default_factory=lambda: tuple(Band() for _ in range(10)))
+    feeds: set[Feed] = field(default_factory=lambda: set[Feed]())
+
+    def ring(self, priority: int) -> None:
+        self.bands[priority].ring()
+        for feed in self.feeds:
+            feed.wake()
+
+
+def route_of(task: Subject) -> str:
+    """The name of the route on which a task waits."""
+    if task.domain in RESERVED_DOMAINS:
+        return f"{task.domain}.{task.specificity}"
+    return task.domain
+
+
+class Queue:
+    """All routes of one process, and the tasks it holds."""
+
+    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+        self.bus = bus
+        self.subjects = subjects
+        self._routes: dict[str, Route] = {}
+        self._feeds: set[Feed] = set()
+        self._held: set[Delivery] = set()
+        self._beats: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Starts listening to the doorbell and telling the server which tasks are being worked on."""
+        await self.bus.subscribe(self.subjects.ring, self._on_ring)
+        self.bus.on_reconnect(self._after_reconnect)
+        self._beats = asyncio.create_task(self._keep_beating())
+
+    async def close(self) -> None:
+        """Stops beating; to be called when nothing is held any more."""
+        if self._beats:
+            self._beats.cancel()
+
+    def feed(self) -> Feed:
+        """A new worker's view of the queue; it listens to nothing yet."""
+        feed = Feed(self)
+        self._feeds.add(feed)
+        return feed
+
+    async def sweep(self) -> None:
+        """Looks at what waits in WORK, and hints at every band of ours that holds something.
+
+        Raises:
+            BusError: the server does not answer, or WORK is gone.
+        """
+        pattern = f"work.{self.subjects.env}.>"
+        offset = 0
+        while True:
+            request = {"subjects_filter": pattern, "offset": offset}
+            info = await self.bus.api(f"STREAM.INFO.{WORK}", request)
+            waiting = info["state"].get("subjects") or {}
+            for subject in waiting:
+                self._ring(subject)
+            offset += len(waiting)
+            if not waiting or offset >= int(info.get("total", 0)):
+                return
+
+    def routes(self, names: Iterable[str]) -> list[Route]:
+        """The routes of these names; made where they are new."""
+        return [self._routes.setdefault(name, Route(name)) for name in names]
+
+    def take(self, msg: Msg) -> Delivery:
+        """A pulled message as a delivery, held until it is settled."""
+        taken = delivery(msg, self.bus, self._held.discard)
+        self._held.add(taken)
+        return taken
+
+    def forget(self, feed: Feed) -> None:
+        """Drops a feed that is closed."""
+        self._feeds.discard(feed)
+
+    async def make(self, route: Route, priority: int) -> None:
+        """Makes the consumer of a band, or finds it made."""
+        name = self.consumer(route, priority)
+        config = {
+            "durable_name": name,
+            "name": name,
+            "filter_subject": self._filter(route, priority),
+            "ack_policy": "explicit",
+            "ack_wait": int(ACK_WAIT * SECOND),
+            "max_deliver": -1,
+            "max_ack_pending": -1,
+            "inactive_threshold": int(_IDLE_CONSUMER * SECOND),
+        }
+        request = {"stream_name": WORK, "config": config}
+        await self.bus.api(f"CONSUMER.DURABLE.CREATE.{WORK}.{name}", request)
+        route.bands[priority].made = True
+
+    def consumer(self, route: Route, priority: int) -> str:
+        """The name of a band's consumer. `+` stands in no token, so no two routes share one."""
+        return f"{self.subjects.env}+{route.name.replace('.', '+')}+{priority}"
+
+    def _filter(self, route: Route, priority: int) -> str:
+        domain, _, one = route.name.partition(".")
+        return f"work.{self.subjects.env}.{domain}.{one or '*'}.{priority}"
+
+    async def _on_ring(self, msg: Msg) -> None:
+        self._ring(msg.subject)
+
+    def _ring(self, subject: str) -> None:
+        task = parse_work(subject)
+        route = self._routes.get(route_of(task))
+        if route and route.feeds:
+            route.ring(task.priority)
+
+    async def _after_reconnect(self) -> None:
+        for route in self._routes.values():
+            for band in route.bands:
+                band.made = False
+        for feed in self._feeds:
+            feed.restart()
+        await self.sweep()
+
+    async def _keep_beating(self) -> None:
+        while True:
+            await asyncio.sleep(_BEAT)
+            for held in list(self._held):
+                try:
+                    await held.beat()
+                except BusError as error:
+                    log.warning("no beat for %s: %s", held.subject, error)
+
+
+@dataclass(eq=False)
+class _Pull:
+    """One request for tasks under way."""
+
+    wanted: int
+    done: asyncio.Future[str]
+    messages: list[Msg] = field(default_factory=lambda: list[Msg]())
+
+    def finish(self, status: str) -> None:
+        if not self.done.done():
+            self.done.set_result(status)
+
+
+class Feed:
+    """One agent's pulls: one at a time, from the most urgent band that may hold something."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._routes: list[Route] = []
+        self._bell = asyncio.Event()
+        self._closed = False
+        self._inbox: Subscription | None = None
+        self._pull: _Pull | None = None
+        self._pulls = 0
+
+    async def listen(self, names: Iterable[str]) -> None:
+        """Listens to exactly these routes from now on (`analysis`, `_agent.analyst`)."""
+        for route in self._routes:
+            route.feeds.discard(self)
+        self._routes = self._queue.routes(names)
+        for route in self._routes:
+            route.feeds.add(self)
+        if self._routes:
+            await self._queue.sweep()
+
+    async def pull(self, most: int) -> list[Delivery]:
+        """Waits for tasks and returns 1 to `most` of them, all of one band; none once closed.
+
+        Not to be cancelled: what the server has sent would wait out its ACK_WAIT. Use `close`.
+        """
+        while not self._closed:
+            self._bell.clear()
+            for route, priority in self._hinted():
+                messages = await self._try(route, priority, most)
+                if messages:
+                    return [self._queue.take(msg) for msg in messages]
+            await self._bell.wait()
+        return []
+
+    async def close(self) -> None:
+        """Ends a waiting pull; one that has asked the server still returns what it got."""
+        self._closed = True
+        for route in self._routes:
+            route.feeds.discard(self)
+        self._queue.forget(self)
+        self.wake()
+
+    def wake(self) -> None:
+        """Something may be there."""
+        self._bell.set()
+
+    def restart(self) -> None:
+        """The connection was made anew: what was asked for will not come."""
+        if self._pull:
+            self._pull.finish("restart")
+        self.wake()
+
+    def _hinted(self) -> Iterator[tuple[Route, int]]:
+        self._pulls += 1
+        urgent_first = range(9, -1, -1)
+        order = urgent_first if self._pulls % _AGEING else reversed(urgent_first)
+        for priority in order:
+            for route in self._routes:
+                if route.bands[priority].hint:
+                    yield route, priority
+
+    async def _try(self, route: Route, priority: int, most: int) -> list[Msg]:
+        band = route.bands[priority]
+        rung = band.rung
+        try:
+            if not band.made:
+                await self._queue.make(route, priority)
+            pull = await self._ask(self._queue.consumer(route, priority), most)
+        except BusError as error:
+            log.warning("cannot pull %s: %s", route.name, error)
+            await self._queue.bus.until_connected()
+            await asyncio.sleep(0.1)
+            self.wake()
+            return []
+        status = pull.done.result()
+        if status == "503":
+            band.made = False  # the consumer is gone; the next pull makes it again
+        elif self._is_empty(pull) and band.rung == rung:
+            band.hint = False
+        self.wake()
+        return pull.messages
+
+    @staticmethod
+    def _is_empty(pull: _Pull) -> bool:
+        if pull.messages:
+            return still_pending(pull.messages[-1]) == 0
+        return pull.done.result() == "404"
+
+    async def _ask(self, consumer: str, most: int) -> _Pull:
+        """Asks for up to `most` tasks and waits until the server has given all it has now."""
+        if self._inbox is None:
+            bus = self._queue.bus
+            self._inbox = await bus.subscribe(bus.new_inbox(), self._on_message)
+        self._pull = _Pull(most, asyncio.get_running_loop().create_future())
+        request = json.dumps({"batch": most, "no_wait": True}).encode()
+        try:
+            async with asyncio.timeout(_PULL_TIMEOUT):
+                subject = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}.{consumer}"
+                await self._queue.bus.publish(subject, request, reply=self._inbox.subject)
+                await self._pull.done
+        except TimeoutError:
+            self._pull.finish("timeout")
+        if self._pull.done.result() in ("timeout", "restart"):
+            # Late answers to this pull must not be taken for answers to the next.
+            inbox, self._inbox = self._inbox, None
+            await inbox.close()
+        return self._pull
+
+    async def _on_message(self, msg: Msg) -> None:
+        pull = self._pull
+        if pull is None:
+            return
+        status = msg.headers.get("Status") if msg.headers else None
+        if status:
+            pull.finish(status)
+            return
+        pull.messages.append(msg)
+        if len(pull.messages) == pull.wanted:
+            pull.finish("full")

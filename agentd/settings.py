@@ -1,0 +1,86 @@
+"""Everything about a process that may not change while it runs; the rest is in manifests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from agentd.errors import UsageError
+from agentd.subjects import environment
+
+LogFormat = Literal["text", "json"]
+Durability = Literal["always", "relaxed"]
+
+DEFAULT_HTTP = "127.0.0.1:8000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One process's settings.
+
+    Attributes:
+        env: the environment, the second token of every subject.
+        nats: an explicit `--nats` URL; None leaves it to the environment, a nats CLI context or the
+            embedded server, in this order (see `agentd.connection`).
+        state: the project's `.agentd` folder, where the embedded server lives.
+        http: `host:port` of health and metrics, or "off".
+        model: the model of agents that name none.
+        log_format: `text` for people, `json` for machines.
+        durability: how the embedded server writes: `always` survives a power cut.
+        grace: seconds that a drain waits for running tasks.
+        heartbeat: seconds between two signs of life.
+        poll: seconds between two looks at the files besides the watcher's events; 0 is off.
+    """
+
+    env: str = "dev"
+    nats: str | None = None
+    state: Path = Path(".agentd")
+    http: str = DEFAULT_HTTP
+    model: str = "mock/echo"
+    log_format: LogFormat = "text"
+    durability: Durability = "always"
+    grace: float = 30.0
+    heartbeat: float = 5.0
+    poll: float = 0.0
+
+
+def from_environment(environ: Mapping[str, str] = os.environ, **flags: object) -> Settings:
+    """Settings of a command: `flags` that are not None win over `AGENTD_*`, which win over defaults.
+
+    Raises:
+        UsageError: a value is not of its kind; the text names the variable or flag.
+    """
+    values: dict[str, object] = {}
+    for name, field in Settings.__dataclass_fields__.items():
+        variable = f"AGENTD_{name.upper()}"
+        flag = flags.pop(name, None)
+        raw = flag if flag is not None else environ.get(variable) or None
+        if raw is not None:
+            values[name] = _typed(variable, raw, field.default)
+    if flags:
+        raise TypeError(f"no such settings: {', '.join(flags)}")
+    values["env"] = environment(str(values.get("env", Settings.env)))
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+_CHOICES = {"AGENTD_LOG_FORMAT": ("text", "json"), "AGENTD_DURABILITY": ("always", "relaxed")}
+
+
+def _typed(variable: str, raw: object, default: object) -> object:
+    if isinstance(default, float):
+        try:
+            number = float(str(raw))
+        except ValueError:
+            raise UsageError(f"{variable}={raw!r} is not a number of seconds") from None
+        if not 0 <= number < 1e9:
+            raise UsageError(f"{variable}={raw!r} is not a sensible number of seconds")
+        return number
+    if isinstance(default, Path):
+        return Path(str(raw))
+    choices = _CHOICES.get(variable)
+    if choices and raw not in choices:
+        raise UsageError(f"{variable}={raw!r} is not one of {', '.join(choices)}")
+    return str(raw)

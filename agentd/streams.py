@@ -1,0 +1,180 @@
+"""The streams and buckets on the server: what each holds, created, updated and healed.
+
+LOG is the record of everything public. WORK is sourced from it, adds the default priority, and
+holds outstanding tasks only: deleting from it cancels, and the record stays. CHUNKS keeps streamed
+deltas for late readers. Configurations are in the words of the JetStream API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentd.bus import ApiError, Bus
+from agentd.errors import StartError
+
+LOG = "AGENTD_LOG"
+WORK = "AGENTD_WORK"
+CHUNKS = "AGENTD_CHUNKS"
+AGENTS = "KV_agentd_agents"
+ROUTES = "KV_agentd_routes"
+
+SECOND = 1_000_000_000  # JetStream counts in nanoseconds
+DAY = 86_400 * SECOND
+
+# The oldest server with atomic batches, per-message TTL and schedules; older ones ignore unknown
+# fields of a configuration without a word.
+OLDEST_SERVER = (2, 12)
+
+_NAME_IN_USE = 10058
+_STREAM_NOT_FOUND = 10059
+_NO_ROOM = frozenset({10047, 10028, 10023})
+# 2.15 caps a stream at 1,000 consumers unless told otherwise.
+_MAX_CONSUMERS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """How much of the log is kept, and on how many servers of a cluster."""
+
+    days: float = 30
+    bytes: int = 10 * 1024**3
+    replicas: int = 1
+
+
+async def ensure(bus: Bus, retention: Retention | None = None) -> None:
+    """Makes every stream and bucket as this version wants it. Safe to call at any time.
+
+    Raises:
+        StartError: the server is too old, has no JetStream or no room, with the mend in the text.
+    """
+    _check_version(bus)
+    for config in configurations(retention or Retention()):
+        await _ensure_one(bus, config)
+
+
+async def heal(bus: Bus, retention: Retention | None = None) -> list[str]:
+    """Makes again what somebody deleted; returns the names."""
+    healed: list[str] = []
+    for config in configurations(retention or Retention()):
+        try:
+            await bus.api(f"STREAM.INFO.{config['name']}")
+        except ApiError as error:
+            if error.code != _STREAM_NOT_FOUND:
+                raise
+            await _ensure_one(bus, config)
+            healed.append(config["name"])
+    return healed
+
+
+def configurations(retention: Retention) -> list[dict[str, Any]]:
+    """Every stream's configuration, in the order in which they must be made (WORK sources LOG)."""
+    shared: dict[str, Any] = {
+        "num_replicas": retention.replicas,
+        "max_consumers": _MAX_CONSUMERS,
+        "allow_direct": True,
+        "discard": "old",
+    }
+    return [
+        {
+            **shared,
+            "name": LOG,
+            "subjects": _log_subjects(),
+            "retention": "limits",
+            "storage": "file",
+            "max_age": int(retention.days * DAY),
+            "max_bytes": retention.bytes,
+            "duplicate_window": 120 * SECOND,
+            "allow_atomic": True,
+            "allow_msg_ttl": True,
+            "allow_msg_schedules": True,
+        },
+        {
+            **shared,
+            "name": WORK,
+            "retention": "workqueue",
+            "storage": "file",
+            "sources": [{"name": LOG, "subject_transforms": _default_priority()}],
+            # The doorbell: idle workers need not ask.
+            "republish": {"src": "work.>", "dest": "ring.>", "headers_only": True},
+        },
+        {
+            **shared,
+            "name": CHUNKS,
+            "subjects": ["agents.*.stream.*.*"],
+            "retention": "limits",
+            "storage": "memory",
+            "max_age": 600 * SECOND,
+            "max_bytes": 256 * 1024**2,
+        },
+        _bucket(AGENTS, shared, storage="memory"),
+        _bucket(ROUTES, shared, storage="file"),
+    ]
+
+
+def _log_subjects() -> list[str]:
+    """Exact depths and priorities, so that anything else is refused to its sender's face."""
+    return [
+        "agents.*.task.*.*",
+        *(f"agents.*.task.*.*.{priority}" for priority in range(10)),
+        "agents.*.result.*.*.*",
+        "agents.*.event.*.*",
+        "agents.*.dlq.*.*",
+        "agents.*.sched.*",
+    ]
+
+
+def _default_priority() -> list[dict[str, str]]:
+    route = "work.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}"
+    return [
+        {"src": "agents.*.task.*.*", "dest": f"{route}.5"},
+        {"src": "agents.*.task.*.*.*", "dest": route + ".{{wildcard(4)}}"},
+    ]
+
+
+def _bucket(name: str, shared: Mapping[str, Any], *, storage: str) -> dict[str, Any]:
+    """A key-value bucket as the clients of NATS expect it (ADR-8), with a TTL for each key."""
+    return {
+        **shared,
+        "name": name,
+        "subjects": [f"$KV.{name.removeprefix('KV_')}.>"],
+        "retention": "limits",
+        "storage": storage,
+        # A TTL below the marker's is raised to it unless there is one message a key.
+        "max_msgs_per_subject": 1,
+        "discard": "new",
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+        "allow_msg_ttl": True,
+        "subject_delete_marker_ttl": SECOND,
+    }
+
+
+async def _ensure_one(bus: Bus, config: dict[str, Any]) -> None:
+    name = config["name"]
+    try:
+        try:
+            await bus.api(f"STREAM.CREATE.{name}", config)
+        except ApiError as error:
+            if error.code != _NAME_IN_USE:
+                raise
+            await bus.api(f"STREAM.UPDATE.{name}", config)
+    except ApiError as error:
+        raise StartError(f"cannot make the stream {name}: {error}{_mend(error.code)}") from error
+
+
+def _mend(code: int) -> str:
+    if code in _NO_ROOM:
+        return "; give JetStream more room, or set AGENTD_LOG_BYTES to less"
+    return ""
+
+
+def _check_version(bus: Bus) -> None:
+    version, _ = bus.server
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST_SERVER:
+        oldest = ".".join(map(str, OLDEST_SERVER))
+        raise StartError(
+            f"the NATS server at {bus.where} is {version}; agentd needs {oldest} or newer"
+        )
