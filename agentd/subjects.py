@@ -47,9 +47,7 @@ def token(text: str, what: str) -> str:
         SubjectError: it is not 1 to 64 of the allowed characters.
     """
     if not _is_token(text):
-        raise SubjectError(
-            f"{what} {_shown(text)} must be 1 to 64 of the characters A-Z a-z 0-9 _ -"
-        )
+        raise SubjectError(f"{what} {_shown(text)} must be 1 to 64 of A-Z a-z 0-9 _ -")
     return text
 
 
@@ -128,7 +126,7 @@ class Subjects:
         *head, last = rest.split(".")
         for part in [*head, last if last != ">" else "*"]:
             if part != "*":
-                token(part, f"the part of {_shown(rest)}")
+                token(part, f"in {_shown(rest)} the part")
         return f"agents.{self.env}.{rest}"
 
     def work(self, domain: str, priority: int) -> str:
@@ -140,9 +138,9 @@ class Subjects:
         return f"work.{self.env}.{AGENT_DOMAIN}.{token(agent, 'agent')}.{_priority(priority)}"
 
     def _public(self, kind: SubjectType, domain: str, specificity: str) -> str:
-        return str(
-            Subject(self.env, kind, token(domain, "domain"), token(specificity, "specificity"))
-        )
+        token(domain, "domain")
+        token(specificity, "specificity")
+        return f"agents.{self.env}.{kind}.{domain}.{specificity}"
 
 
 @dataclass(frozen=True)
