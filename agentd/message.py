@@ -1,0 +1,352 @@
+"""The message of protocol 1.0: typed inside, camelCase on the wire, strict about what it takes."""
+
+# ruff: noqa: A002  (`type` and `id` are the protocol's own words)
+from __future__ import annotations
+
+import json
+import re
+import reprlib
+import secrets
+import time
+from typing import Annotated, Any, Final, Literal, TypedDict, Unpack, cast
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic.alias_generators import to_camel
+
+from agentd.errors import DecodeError, TaskError
+from agentd.strict_json import MAX_BYTES, parse
+from agentd.subjects import DEFAULT_PRIORITY, TOKEN
+
+MINIMAL: Final = '{"payload": {"content": "..."}}'
+
+MessageType = Literal["task", "result", "event", "query", "stream"]
+
+
+def _as_written(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    check(value)
+    return value  # 5000 forwarded as 5000.0 would be refused by an integer field in Go
+
+
+def _null_is(empty: Any, kind: Any) -> BeforeValidator:
+    # Languages without "absent" send null for every field that they leave out.
+    return BeforeValidator(
+        lambda value: empty if value is None else value, json_schema_input_type=kind | None
+    )
+
+
+Token = Annotated[str, Field(pattern=f"^{TOKEN}$")]
+Tokens = Annotated[tuple[Token, ...], Field(strict=False), _null_is((), tuple[Token, ...])]
+Object = Annotated[dict[str, Any], _null_is({}, dict[str, Any])]
+Number = Annotated[
+    float, WrapValidator(_as_written), PlainSerializer(lambda number: number, return_type=Any)
+]
+# agentd publishes to replyTo with its own rights, so `$JS.API.STREAM.DELETE.x` must not be one.
+ReplySubject = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$", max_length=255)
+]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="allow",  # fields of later versions and other dialects travel on untouched
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+class AgentIdentity(_Part):
+    """Who sent a message."""
+
+    id: str
+    """The agent's name, or whatever a sender calls itself."""
+    type: str = "external"
+    """`agent` for agents, `runtime` for agentd itself."""
+
+
+class HistoryMessage(_Part):
+    """One earlier turn of a conversation."""
+
+    role: str
+    """`user`, `assistant`, `system` or `tool`."""
+    content: Any = None
+    """Text, or the parts that the model's provider takes."""
+
+
+History = tuple[HistoryMessage, ...]
+
+
+class Context(_Part):
+    """The conversation that a message belongs to."""
+
+    conversation_id: Annotated[str, Field(min_length=1)]
+    """The thread or session; the message's own id if left out."""
+    parent_message_id: str | None = None
+    """The message that this one answers or follows."""
+    history: Annotated[History, Field(strict=False), _null_is((), History)] = ()
+    """Earlier turns, oldest first."""
+    max_history: Annotated[int, Field(ge=0)] | None = None
+    """The most turns of history to use."""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    """User info, preferences; replies carry it on."""
+
+
+class Constraints(_Part):
+    """What the work may take."""
+
+    timeout: Annotated[Number, Field(gt=0)] | None = None
+    """Milliseconds for the work itself."""
+    max_cost: Annotated[Number, Field(ge=0)] | None = None
+    """US dollars."""
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Tokens, in and out together."""
+
+
+class Payload(_Part):
+    """What a message is about."""
+
+    content: Any = None
+    """The task, result, event or question itself: text or any JSON."""
+    model: str | None = None
+    """The model to use instead of the agent's own."""
+    parameters: Object = Field(default_factory=dict)
+    """Model parameters (`temperature`, `max_tokens`, ...) over the agent's own."""
+    constraints: Annotated[Constraints, _null_is(Constraints(), Constraints)] = Constraints()
+    """Limits of time, cost and tokens."""
+    sequence_number: Annotated[int, Field(ge=0)] | None = None
+    """The place of a delta in its stream, from 0."""
+    is_first: bool | None = None
+    """Whether a delta opens its stream."""
+    is_final: bool | None = None
+    """Whether a delta closes its stream."""
+    chunk: str | None = None
+    """The text of a delta."""
+
+
+class Routing(_Part):
+    """Who should take a message, and how soon."""
+
+    priority: Annotated[int, Field(ge=0, le=9)] = DEFAULT_PRIORITY
+    """0 to 9, higher is more urgent."""
+    capabilities: Tokens = ()
+    """What the agent must be able to do, all of it."""
+    exclusions: Tokens = ()
+    """Names of agents that must not take it."""
+    timeout: Annotated[Number, Field(gt=0)] | None = None
+    """Milliseconds from `timestamp` until nobody waits for it any more."""
+
+
+class Links(TypedDict, total=False):
+    """What names a new message and ties it to others; None is the same as absent."""
+
+    id: str | None
+    target: str | None
+    reply_to: str | None
+    correlation_id: str | None
+
+
+class AgentMessage(_Part):
+    """One message between agents: a task, result, event, query or piece of a stream."""
+
+    id: Token
+    """Unique; the result of a task is stored under it."""
+    timestamp: Annotated[Number, Field(ge=0)]
+    """Unix time in seconds; a number over 1e11 is read as milliseconds."""
+    version: Literal["1.0"] = "1.0"
+    """The version of the protocol."""
+    type: MessageType
+    """What the subject says, if left out."""
+    source: AgentIdentity = AgentIdentity(id="anonymous")
+    """Who sent it."""
+    target: Token | None = None
+    """The one agent that should take it."""
+    reply_to: ReplySubject | None = None
+    """A subject that gets a copy of the result."""
+    correlation_id: str | None = None
+    """Links related messages; a reply repeats it, or names the request's id."""
+    context: Context
+    """The conversation it belongs to."""
+    payload: Payload = Payload()
+    """What it is about."""
+    routing: Routing = Routing()
+    """Who should take it, and how soon."""
+
+    @property
+    def sent_at(self) -> float:
+        """Unix time in seconds."""
+        return self.timestamp / 1000 if self.timestamp > 1e11 else self.timestamp
+
+    @property
+    def expires_at(self) -> float | None:
+        """Unix time in seconds after which nobody waits for it; None if it does not expire."""
+        timeout = self.routing.timeout
+        return None if timeout is None else self.sent_at + timeout / 1000
+
+    def reply(
+        self, type: MessageType, content: Any, *, source: AgentIdentity, id: str | None = None
+    ) -> AgentMessage:
+        """A message that answers or follows this one: same conversation, metadata and priority."""
+        context = self._follow_up(self.context.metadata)
+        links = Links(id=id, correlation_id=self.correlation_id or self.id)
+        return new(type, content, source=source, context=context, routing=self._rank(), **links)
+
+    def delta(self, chunk: str, number: int, *, final: bool, source: AgentIdentity) -> AgentMessage:
+        """A piece of this task's answer, `number` counting from 0; metadata stays behind."""
+        payload = Payload(sequence_number=number, is_first=number == 0, is_final=final, chunk=chunk)
+        context, links = self._follow_up({}), Links(correlation_id=self.id)
+        return new("stream", payload, source=source, context=context, routing=self._rank(), **links)
+
+    def _follow_up(self, metadata: dict[str, Any]) -> Context:
+        return Context(
+            conversation_id=self.context.conversation_id,
+            parent_message_id=self.id,
+            metadata=metadata,
+        )
+
+    def _rank(self) -> Routing:
+        return Routing(priority=self.routing.priority)
+
+
+def new(
+    type: MessageType,
+    content: Any,
+    *,
+    source: AgentIdentity,
+    context: Context | None = None,
+    routing: Routing | None = None,
+    **links: Unpack[Links],
+) -> AgentMessage:
+    """A message sent now, with every field that the protocol demands; `content` may be a Payload.
+
+    Raises:
+        pydantic.ValidationError: a value that the protocol does not allow.
+    """
+    stated: dict[str, Any] = {name: value for name, value in links.items() if value is not None}
+    message_id = stated.setdefault("id", new_id())
+    context, routing = context or Context(conversation_id=message_id), routing or Routing()
+    return AgentMessage(
+        timestamp=time.time(),
+        version="1.0",
+        type=type,
+        source=source,
+        # The protocol demands these two, and encode leaves out what nobody stated.
+        context=context.model_copy(update={"metadata": context.metadata}),
+        routing=routing.model_copy(update={"priority": routing.priority}),
+        payload=content if isinstance(content, Payload) else Payload(content=content),
+        **stated,
+    )
+
+
+def new_id() -> str:
+    """A fresh message id: 32 hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+def encode(message: AgentMessage) -> bytes:
+    """The message as JSON: the fields that were stated and no others, unknown ones included.
+
+    NaN and infinity inside `content` become null, as in JavaScript.
+
+    Raises:
+        TaskError: a value is not JSON (code `unencodable`), for example half a surrogate pair.
+    """
+    try:
+        return message.model_dump_json(exclude_unset=True).encode()
+    except ValueError as error:
+        raise TaskError(f"cannot be sent as JSON: {error}", code="unencodable") from None
+
+
+def decode(
+    data: bytes,
+    *,
+    type: MessageType | None = None,
+    id: str | None = None,
+    timestamp: float | None = None,
+) -> AgentMessage:
+    """The message in `data`; the keywords are what subject and delivery say where it does not.
+
+    Raises:
+        DecodeError: it is not a message of protocol 1.0, or contradicts the subject's `type`.
+    """
+    sent = time.time() if timestamp is None else timestamp
+    try:
+        return _message({"id": id or new_id(), "timestamp": sent}, parse(data), type)
+    except DecodeError as error:
+        error.message_id = _readable_id(data) or id
+        raise
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of what a sender writes; `docs/message.schema.json` is this."""
+    schema = AgentMessage.model_json_schema()
+    for part in (schema, schema["$defs"]["Context"]):
+        del part["required"]  # subject and delivery say these
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "if": {"properties": {"type": {"enum": ["task", "query"]}}},
+        "then": {
+            "properties": {"payload": {"required": ["content"]}},
+            "required": ["payload"],
+        },
+    }
+
+
+def _message(told: dict[str, Any], body: Any, type: MessageType | None) -> AgentMessage:
+    if not isinstance(body, dict):
+        raise DecodeError(f"not a JSON object; the smallest task is {MINIMAL}")
+    raw: dict[str, Any] = {**told, "type": type or "task", **body}
+    if type and raw["type"] != type:
+        raise DecodeError(f"is {_shown(raw['type'])}, but the subject says {type!r}", path="type")
+    context = raw.get("context", {})
+    if isinstance(context, dict):
+        raw["context"] = {"conversationId": raw["id"], **context}
+    try:
+        # On the wire `reply_to` is an unknown field, not another spelling of `replyTo`.
+        message = AgentMessage.model_validate(raw, by_name=False)
+    except ValidationError as error:
+        raise _explained(error) from None
+    if message.type in ("task", "query") and "content" not in message.payload.model_fields_set:
+        problem = f"a {message.type} needs it; the smallest one is {MINIMAL}"
+        raise DecodeError(problem, path="payload.content")
+    return message
+
+
+def _readable_id(data: bytes) -> str | None:
+    """The id in a message that is refused for something else, so that its sender can be told."""
+    try:
+        body = json.loads(data, parse_int=str) if len(data) <= MAX_BYTES else None
+    except (ValueError, RecursionError):
+        return None
+    found = cast("object", body.get("id")) if isinstance(body, dict) else None
+    return found if isinstance(found, str) and re.fullmatch(TOKEN, found) else None
+
+
+def _explained(error: ValidationError) -> DecodeError:
+    first = error.errors(include_url=False)[0]
+    text = _WORDS.get(first["type"]) or first["msg"].removeprefix("Input ")
+    shown = "" if first["type"] == "missing" else f", not {_shown(first['input'])}"
+    return DecodeError(text + shown, path=".".join(map(str, first["loc"])))
+
+
+_shown = reprlib.repr
+_WORDS: Final = {
+    "missing": "is required",
+    "model_type": "should be an object",
+    "dict_type": "should be an object",
+    "tuple_type": "should be a list",
+}

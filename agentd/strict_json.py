@@ -1,0 +1,94 @@
+"""JSON from strangers: bounded, and never read in two ways."""
+
+from __future__ import annotations
+
+import json
+import re
+import reprlib
+from collections import Counter
+from typing import Any, Final
+
+from agentd.errors import DecodeError
+
+MAX_BYTES: Final = 8 * 1024 * 1024
+MAX_DEPTH: Final = 64
+MAX_DIGITS: Final = 308  # what a double holds, and what int() reads without a noticeable pause
+
+
+def parse(data: bytes) -> Any:
+    """The value in `data`: UTF-8, no key twice in an object, only numbers that a double can hold.
+
+    Raises:
+        DecodeError: it is not such JSON, or over MAX_BYTES, or nested deeper than MAX_DEPTH.
+    """
+    if len(data) > MAX_BYTES:
+        raise DecodeError(f"{len(data):,} bytes are too many; the limit is {MAX_BYTES:,}")
+    try:
+        value = _decoder.decode(str(data, "utf-8"))
+    except ValueError as error:
+        raise DecodeError(f"not JSON: {error}") from None
+    except RecursionError:
+        raise _too_deep() from None
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+        _check_depth(value)
+    if _escaped_surrogate(data):
+        _check_characters(value)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise DecodeError(f"the key {reprlib.repr(key)} stands twice in one object")
+    return members
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise _too_large(text)
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    number = float(text)
+    if abs(number) == float("inf"):
+        raise _too_large(text)
+    return number
+
+
+def _constant(text: str) -> float:
+    raise DecodeError(f"not JSON: {text}")
+
+
+def _check_depth(value: Any) -> None:
+    # Level by level: recursion would make the interpreter's own limit part of the answer.
+    level: list[Any] = [[value]]
+    for _ in range(MAX_DEPTH + 1):
+        members = (m for part in level for m in (part.values() if isinstance(part, dict) else part))
+        level = [member for member in members if isinstance(member, (dict, list))]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _check_characters(value: Any) -> None:
+    """Refuses half a surrogate pair, which no UTF-8 can carry on."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise DecodeError("half a surrogate pair is not a character") from None
+
+
+def _too_large(text: str) -> DecodeError:
+    return DecodeError(f"the number {reprlib.repr(text)[1:-1]} is too large")
+
+
+def _too_deep() -> DecodeError:
+    return DecodeError(f"nested deeper than {MAX_DEPTH} levels")
+
+
+_escaped_surrogate = re.compile(rb"\\u[dD][89a-fA-F]").search
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_constant
+)
