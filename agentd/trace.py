@@ -1,0 +1,68 @@
+"""W3C trace context: says which spans of a trace a message came from and which it leads to."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+# https://www.w3.org/TR/trace-context/#traceparent-header: ids are lower case and never all zero,
+# version ff is void, and versions after 00 may carry more fields, which we need not understand.
+_PARENT = re.compile(
+    r"(?P<version>(?!ff)[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})"
+    r"-(?P<span>(?!0{16})[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
+)
+# What the standard asks us to pass on; a line break would forge another NATS header.
+_STATE = re.compile(r"[\x20-\x7e]{1,512}")
+_SAMPLED = 0x01
+
+
+@dataclass(frozen=True)
+class TraceContext:
+    """One span of a trace.
+
+    Attributes:
+        trace_id: 32 hexadecimal digits, the same along the whole conversation of messages.
+        span_id: 16 hexadecimal digits, this piece of work.
+        sampled: whether the sender wants the trace recorded.
+        state: the vendors' `tracestate`, passed on untouched.
+    """
+
+    trace_id: str
+    span_id: str
+    sampled: bool = True
+    state: str = ""
+
+    @classmethod
+    def start(cls) -> TraceContext:
+        """The first span of a new trace."""
+        return cls(secrets.token_hex(16), secrets.token_hex(8))
+
+    @classmethod
+    def accept(cls, headers: Mapping[str, str]) -> TraceContext:
+        """The span that a message was sent from, or a new trace where its headers name none.
+
+        Header names count in any case: NATS compares them exactly, and clients write both
+        `traceparent` and `Traceparent`.
+        """
+        given = {name.lower(): value for name, value in headers.items()}
+        found = _PARENT.fullmatch(given.get("traceparent", "").strip())
+        if not found or (found["version"] == "00" and found["more"]):
+            return cls.start()
+        state = given.get("tracestate", "").strip()
+        return cls(
+            trace_id=found["trace"],
+            span_id=found["span"],
+            sampled=bool(int(found["flags"], 16) & _SAMPLED),
+            state=state if _STATE.fullmatch(state) else "",
+        )
+
+    def child(self) -> TraceContext:
+        """A new span under this one."""
+        return replace(self, span_id=secrets.token_hex(8))
+
+    def headers(self) -> dict[str, str]:
+        """The headers of a message that is sent from this span."""
+        parent = f"00-{self.trace_id}-{self.span_id}-{self.sampled:02x}"
+        return {"traceparent": parent, **({"tracestate": self.state} if self.state else {})}
