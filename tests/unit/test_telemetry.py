@@ -1,0 +1,100 @@
+"""What is recorded is what Prometheus reads, and nothing that is gone stays."""
+
+from __future__ import annotations
+
+import math
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from agentd.telemetry import Metrics
+
+
+def read(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Samples by name and labels, as a scraper reads them."""
+    body, content_type = metrics.expose()
+    assert content_type.startswith("text/plain")
+    families = text_string_to_metric_families(body.decode())
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return read(metrics).get((name, frozenset(labels.items())))
+
+
+def test_tasks_are_counted_and_timed() -> None:
+    metrics = Metrics()
+    metrics.task("analyst", "success", 0.2)
+    metrics.task("analyst", "success", 40.0)
+    metrics.task("analyst", "error", 0.1)
+
+    assert value(metrics, "agent_tasks_total", agent_id="analyst", status="success") == 2
+    assert value(metrics, "agent_tasks_total", agent_id="analyst", status="error") == 1
+    assert value(metrics, "agent_task_duration_seconds_count", agent_id="analyst") == 3
+    bucket = value(metrics, "agent_task_duration_seconds_bucket", agent_id="analyst", le="0.25")
+    assert bucket == 2
+
+
+def test_model_calls_are_counted_with_tokens_and_cost() -> None:
+    metrics = Metrics()
+    metrics.model_call("gpt", "success", 1.5, input_tokens=10, output_tokens=4, cost=0.25)
+    metrics.model_call("gpt", "model_timeout", 30)
+
+    assert value(metrics, "agentd_model_calls_total", model="gpt", status="model_timeout") == 1
+    assert value(metrics, "agentd_model_call_duration_seconds_count", model="gpt") == 2
+    assert value(metrics, "agentd_model_tokens_total", model="gpt", direction="input") == 10
+    assert value(metrics, "agentd_model_tokens_total", model="gpt", direction="output") == 4
+    assert value(metrics, "agentd_model_cost_usd_total", model="gpt") == 0.25
+
+
+def test_an_unknown_cost_is_not_a_cost_of_nothing() -> None:
+    metrics = Metrics()
+    metrics.model_call("gpt", "success", 1.5, input_tokens=10)
+
+    assert value(metrics, "agentd_model_cost_usd_total", model="gpt") is None
+
+
+def test_a_providers_nonsense_neither_counts_nor_raises() -> None:
+    metrics = Metrics()
+    for cost in (math.nan, math.inf, -1.0):
+        metrics.model_call("gpt", "success", 1, input_tokens=-5, output_tokens=-5, cost=cost)
+
+    assert value(metrics, "agentd_model_tokens_total", model="gpt", direction="input") == 0
+    assert value(metrics, "agentd_model_cost_usd_total", model="gpt") is None
+
+
+def test_reloads_and_tasks_in_flight() -> None:
+    metrics = Metrics()
+    metrics.reload("applied")
+    metrics.reload("rejected")
+    metrics.in_flight("analyst", 3)
+    metrics.in_flight("analyst", 1)
+
+    assert value(metrics, "agentd_reloads_total", outcome="applied") == 1
+    assert value(metrics, "agentd_reloads_total", outcome="rejected") == 1
+    assert value(metrics, "agentd_tasks_in_flight", agent_id="analyst") == 1
+
+
+def test_an_agent_that_is_gone_leaves_no_series() -> None:
+    metrics = Metrics()
+    for agent in ("analyst", "researcher"):
+        metrics.task(agent, "success", 1)
+        metrics.in_flight(agent, 0)
+    metrics.forget("analyst")
+    metrics.forget("never-there")
+
+    agents = {dict(labels).get("agent_id") for _, labels in read(metrics)} - {None}
+    assert agents == {"researcher"}
+
+    metrics.task("analyst", "success", 1)
+    assert value(metrics, "agent_tasks_total", agent_id="analyst", status="success") == 1
+
+
+def test_two_processes_worth_of_metrics_live_side_by_side() -> None:
+    first, second = Metrics(), Metrics()
+    first.reload("applied")
+
+    assert value(second, "agentd_reloads_total", outcome="applied") is None
