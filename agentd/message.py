@@ -21,6 +21,7 @@ from pydantic import (
     WrapValidator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import GenerateJsonSchema
 
 from agentd.errors import DecodeError, TaskError
 from agentd.strict_json import MAX_BYTES, parse
@@ -44,11 +45,14 @@ def _null_is(empty: Any, kind: Any) -> BeforeValidator:
 
 
 Token = Annotated[str, Field(pattern=f"^{TOKEN}$")]
-Tokens = Annotated[tuple[Token, ...], Field(strict=False), _null_is((), tuple[Token, ...])]
-Object = Annotated[dict[str, Any], _null_is({}, dict[str, Any])]
-Number = Annotated[
-    float, WrapValidator(_as_written), PlainSerializer(lambda number: number, return_type=Any)
+Amount = Annotated[
+    float,
+    Field(ge=0),
+    WrapValidator(_as_written),
+    PlainSerializer(lambda number: number, return_type=Any),
 ]
+# Unbounded, 8 MB of wrong items would become 4 GB of validation errors.
+Tokens = Annotated[tuple[Token, ...], Field(strict=False, max_length=100, fail_fast=True)]
 # agentd publishes to replyTo with its own rights, so `$JS.API.STREAM.DELETE.x` must not be one.
 ReplySubject = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$", max_length=255)
@@ -87,7 +91,9 @@ class HistoryMessage(_Part):
     """Text, or the parts that the model's provider takes."""
 
 
-History = tuple[HistoryMessage, ...]
+History = Annotated[
+    tuple[HistoryMessage, ...], Field(strict=False, max_length=10_000, fail_fast=True)
+]
 
 
 class Context(_Part):
@@ -97,7 +103,7 @@ class Context(_Part):
     """The thread or session; the message's own id if left out."""
     parent_message_id: str | None = None
     """The message that this one answers or follows."""
-    history: Annotated[History, Field(strict=False), _null_is((), History)] = ()
+    history: Annotated[History, _null_is((), History)] = ()
     """Earlier turns, oldest first."""
     max_history: Annotated[int, Field(ge=0)] | None = None
     """The most turns of history to use."""
@@ -108,9 +114,9 @@ class Context(_Part):
 class Constraints(_Part):
     """What the work may take."""
 
-    timeout: Annotated[Number, Field(gt=0)] | None = None
+    timeout: Amount | None = None
     """Milliseconds for the work itself."""
-    max_cost: Annotated[Number, Field(ge=0)] | None = None
+    max_cost: Amount | None = None
     """US dollars."""
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     """Tokens, in and out together."""
@@ -123,7 +129,9 @@ class Payload(_Part):
     """The task, result, event or question itself: text or any JSON."""
     model: str | None = None
     """The model to use instead of the agent's own."""
-    parameters: Object = Field(default_factory=dict)
+    parameters: Annotated[dict[str, Any], _null_is({}, dict[str, Any])] = Field(
+        default_factory=dict
+    )
     """Model parameters (`temperature`, `max_tokens`, ...) over the agent's own."""
     constraints: Annotated[Constraints, _null_is(Constraints(), Constraints)] = Constraints()
     """Limits of time, cost and tokens."""
@@ -142,11 +150,11 @@ class Routing(_Part):
 
     priority: Annotated[int, Field(ge=0, le=9)] = DEFAULT_PRIORITY
     """0 to 9, higher is more urgent."""
-    capabilities: Tokens = ()
+    capabilities: Annotated[Tokens, _null_is((), Tokens)] = ()
     """What the agent must be able to do, all of it."""
-    exclusions: Tokens = ()
+    exclusions: Annotated[Tokens, _null_is((), Tokens)] = ()
     """Names of agents that must not take it."""
-    timeout: Annotated[Number, Field(gt=0)] | None = None
+    timeout: Amount | None = None
     """Milliseconds from `timestamp` until nobody waits for it any more."""
 
 
@@ -164,7 +172,7 @@ class AgentMessage(_Part):
 
     id: Token
     """Unique; the result of a task is stored under it."""
-    timestamp: Annotated[Number, Field(ge=0)]
+    timestamp: Amount
     """Unix time in seconds; a number over 1e11 is read as milliseconds."""
     version: Literal["1.0"] = "1.0"
     """The version of the protocol."""
@@ -180,7 +188,7 @@ class AgentMessage(_Part):
     """Links related messages; a reply repeats it, or names the request's id."""
     context: Context
     """The conversation it belongs to."""
-    payload: Payload = Payload()
+    payload: Payload = Field(default_factory=Payload)
     """What it is about."""
     routing: Routing = Routing()
     """Who should take it, and how soon."""
@@ -200,25 +208,29 @@ class AgentMessage(_Part):
         self, type: MessageType, content: Any, *, source: AgentIdentity, id: str | None = None
     ) -> AgentMessage:
         """A message that answers or follows this one: same conversation, metadata and priority."""
-        context = self._follow_up(self.context.metadata)
         links = Links(id=id, correlation_id=self.correlation_id or self.id)
-        return new(type, content, source=source, context=context, routing=self._rank(), **links)
+        return self._follow_up(type, content, source, self.context.metadata, **links)
 
     def delta(self, chunk: str, number: int, *, final: bool, source: AgentIdentity) -> AgentMessage:
         """A piece of this task's answer, `number` counting from 0; metadata stays behind."""
-        payload = Payload(sequence_number=number, is_first=number == 0, is_final=final, chunk=chunk)
-        context, links = self._follow_up({}), Links(correlation_id=self.id)
-        return new("stream", payload, source=source, context=context, routing=self._rank(), **links)
+        piece = Payload(sequence_number=number, is_first=number == 0, is_final=final, chunk=chunk)
+        return self._follow_up("stream", piece, source, {}, correlation_id=self.id)
 
-    def _follow_up(self, metadata: dict[str, Any]) -> Context:
-        return Context(
+    def _follow_up(
+        self,
+        type: MessageType,
+        content: Any,
+        source: AgentIdentity,
+        metadata: dict[str, Any],
+        **links: Unpack[Links],
+    ) -> AgentMessage:
+        context = Context(
             conversation_id=self.context.conversation_id,
             parent_message_id=self.id,
             metadata=metadata,
         )
-
-    def _rank(self) -> Routing:
-        return Routing(priority=self.routing.priority)
+        rank = Routing(priority=self.routing.priority)
+        return new(type, content, source=source, context=context, routing=rank, **links)
 
 
 def new(
@@ -292,7 +304,7 @@ def decode(
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of what a sender writes; `docs/message.schema.json` is this."""
-    schema = AgentMessage.model_json_schema()
+    schema = AgentMessage.model_json_schema(schema_generator=_Untitled)
     for part in (schema, schema["$defs"]["Context"]):
         del part["required"]  # subject and delivery say these
     return {
@@ -304,6 +316,11 @@ def json_schema() -> dict[str, Any]:
             "required": ["payload"],
         },
     }
+
+
+class _Untitled(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False  # a title would only repeat the field's name
 
 
 def _message(told: dict[str, Any], body: Any, type: MessageType | None) -> AgentMessage:
@@ -339,8 +356,9 @@ def _readable_id(data: bytes) -> str | None:
 def _explained(error: ValidationError) -> DecodeError:
     first = error.errors(include_url=False)[0]
     text = _WORDS.get(first["type"]) or first["msg"].removeprefix("Input ")
-    shown = "" if first["type"] == "missing" else f", not {_shown(first['input'])}"
-    return DecodeError(text + shown, path=".".join(map(str, first["loc"])))
+    if not isinstance(first["input"], (dict, list)):
+        text += f", not {_shown(first['input'])}"
+    return DecodeError(text, path=".".join(map(str, first["loc"])))
 
 
 _shown = reprlib.repr
@@ -349,4 +367,5 @@ _WORDS: Final = {
     "model_type": "should be an object",
     "dict_type": "should be an object",
     "tuple_type": "should be a list",
+    "too_long": "has too many items",
 }
