@@ -8,154 +8,28 @@ import re
 import reprlib
 import secrets
 import time
-from typing import Annotated, Any, Final, Literal, TypedDict, Unpack, cast
+from typing import Any, Final, Literal, TypedDict, Unpack, cast
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from agentd.errors import DecodeError, TaskError
+from agentd.message_parts import (
+    AgentIdentity,
+    Amount,
+    Context,
+    Part,
+    Payload,
+    ReplySubject,
+    Routing,
+    Token,
+)
 from agentd.strict_json import MAX_BYTES, parse
-from agentd.subjects import DEFAULT_PRIORITY, TOKEN
+from agentd.subjects import TOKEN
 
 MINIMAL: Final = '{"payload": {"content": "..."}}'
 
 MessageType = Literal["task", "result", "event", "query", "stream"]
-
-
-def _as_written(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    check(value)
-    return value  # 5000 forwarded as 5000.0 would be refused by an integer field in Go
-
-
-def _null_is(empty: Any, kind: Any) -> BeforeValidator:
-    # Languages without "absent" send null for every field that they leave out.
-    return BeforeValidator(
-        lambda value: empty if value is None else value, json_schema_input_type=kind | None
-    )
-
-
-Token = Annotated[str, Field(pattern=f"^{TOKEN}$")]
-Amount = Annotated[
-    float,
-    Field(ge=0),
-    WrapValidator(_as_written),
-    PlainSerializer(lambda number: number, return_type=Any),
-]
-# Unbounded, 8 MB of wrong items would become 4 GB of validation errors.
-Tokens = Annotated[tuple[Token, ...], Field(strict=False, max_length=100, fail_fast=True)]
-# agentd publishes to replyTo with its own rights, so `$JS.API.STREAM.DELETE.x` must not be one.
-ReplySubject = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$", max_length=255)
-]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="allow",  # fields of later versions and other dialects travel on untouched
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
-
-
-class AgentIdentity(_Part):
-    """Who sent a message."""
-
-    id: str
-    """The agent's name, or whatever a sender calls itself."""
-    type: str = "external"
-    """`agent` for agents, `runtime` for agentd itself."""
-
-
-class HistoryMessage(_Part):
-    """One earlier turn of a conversation."""
-
-    role: str
-    """`user`, `assistant`, `system` or `tool`."""
-    content: Any = None
-    """Text, or the parts that the model's provider takes."""
-
-
-History = Annotated[
-    tuple[HistoryMessage, ...], Field(strict=False, max_length=10_000, fail_fast=True)
-]
-
-
-class Context(_Part):
-    """The conversation that a message belongs to."""
-
-    conversation_id: Annotated[str, Field(min_length=1)]
-    """The thread or session; the message's own id if left out."""
-    parent_message_id: str | None = None
-    """The message that this one answers or follows."""
-    history: Annotated[History, _null_is((), History)] = ()
-    """Earlier turns, oldest first."""
-    max_history: Annotated[int, Field(ge=0)] | None = None
-    """The most turns of history to use."""
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    """User info, preferences; replies carry it on."""
-
-
-class Constraints(_Part):
-    """What the work may take."""
-
-    timeout: Amount | None = None
-    """Milliseconds for the work itself."""
-    max_cost: Amount | None = None
-    """US dollars."""
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
-    """Tokens, in and out together."""
-
-
-class Payload(_Part):
-    """What a message is about."""
-
-    content: Any = None
-    """The task, result, event or question itself: text or any JSON."""
-    model: str | None = None
-    """The model to use instead of the agent's own."""
-    parameters: Annotated[dict[str, Any], _null_is({}, dict[str, Any])] = Field(
-        default_factory=dict
-    )
-    """Model parameters (`temperature`, `max_tokens`, ...) over the agent's own."""
-    constraints: Annotated[Constraints, _null_is(Constraints(), Constraints)] = Constraints()
-    """Limits of time, cost and tokens."""
-    sequence_number: Annotated[int, Field(ge=0)] | None = None
-    """The place of a delta in its stream, from 0."""
-    is_first: bool | None = None
-    """Whether a delta opens its stream."""
-    is_final: bool | None = None
-    """Whether a delta closes its stream."""
-    chunk: str | None = None
-    """The text of a delta."""
-
-
-class Routing(_Part):
-    """Who should take a message, and how soon."""
-
-    priority: Annotated[int, Field(ge=0, le=9)] = DEFAULT_PRIORITY
-    """0 to 9, higher is more urgent."""
-    capabilities: Annotated[Tokens, _null_is((), Tokens)] = ()
-    """What the agent must be able to do, all of it."""
-    exclusions: Annotated[Tokens, _null_is((), Tokens)] = ()
-    """Names of agents that must not take it."""
-    timeout: Amount | None = None
-    """Milliseconds from `timestamp` until nobody waits for it any more."""
 
 
 class Links(TypedDict, total=False):
@@ -167,7 +41,7 @@ class Links(TypedDict, total=False):
     correlation_id: str | None
 
 
-class AgentMessage(_Part):
+class AgentMessage(Part):
     """One message between agents: a task, result, event, query or piece of a stream."""
 
     id: Token
