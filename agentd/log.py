@@ -1,0 +1,221 @@
+"""One log record a line, for people or for machines, and no secret in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import select
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any, TextIO
+
+from agentd.settings import LogFormat
+
+_WAITING_LINES = 10_000
+_FLUSH_SECONDS = 1.0
+_LONGEST_TEXT = 8_000  # characters
+
+_OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_SHORT_LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+_COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+
+# Content comes from strangers: it may neither steer the terminal nor forge a record of its own.
+_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    ord("\t"): " ",
+    ord("\n"): "\n  ",
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
+
+_SECRET_NAME = re.compile(r"(api_?key|token|secret|password|authorization)$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"""(?P<kept>
+        ://(?=[^\s/@]+@)                                            # a URL's user and password
+      | (?:api[_-]?key|secret|password|authorization)["']?\s*[:=]\s*["']?(?:bearer\s|basic\s)?
+      | token["']?(?:=|":)\s*["']?
+      | \bbearer\s(?=\S{16})
+    )[^\s"',;&/@)}\]]{4,}
+    | \b(?:sk|pk|gsk|xai|hf|ghp)[-_][\w-]{16,}                      # providers' keys
+    | \bAIza[\w-]{30,}
+    | \bS[UAOCNX][A-Z2-7]{56}\b                                     # a NATS seed
+    | (?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]+                         # a JWT
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def configure(
+    log_format: LogFormat = "text", *, stream: TextIO | None = None, level: str = "INFO"
+) -> LineHandler:
+    """Sends every logger's records to `stream` (one with a descriptor; stderr by default).
+
+    `level` is agentd's own; libraries are heard from WARNING on. A second call replaces the first.
+    """
+    stream = stream or sys.stderr  # None where the process was started without one
+    descriptor = os.dup(stream.fileno()) if stream else os.open(os.devnull, os.O_WRONLY)
+    colour = os.isatty(descriptor) and not os.environ.get("NO_COLOR")
+    handler = LineHandler(descriptor)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(colour=colour))
+    root = logging.getLogger()
+    for previous in [each for each in root.handlers if isinstance(each, LineHandler)]:
+        root.removeHandler(previous)
+        previous.close()
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("agentd").setLevel(level)
+    logging.captureWarnings(True)
+    return handler
+
+
+def redact(text: str) -> str:
+    """`text` with what looks like a key, a token or a password replaced by `***`."""
+    return _SECRET.sub(lambda found: f"{found['kept'] or ''}***", text)
+
+
+class TextFormatter(logging.Formatter):
+    """`12:30:45 INFO  analyst message`; of `extra` only the agent is shown."""
+
+    def __init__(self, *, colour: bool = False) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        level = f"{_SHORT_LEVELS.get(record.levelname, record.levelname):5}"
+        agent = str(getattr(record, "agent", ""))
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        if self._colour:
+            clock = _painted(clock, "2")
+            level = _painted(level, _COLOURS.get(record.levelname, ""))
+            agent = _painted(agent, "36")
+        text = _safe(text).translate(_VISIBLE)
+        return " ".join(part for part in (clock, level, agent, text) if part)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object: `ts` (RFC 3339, UTC), `level`, `logger`, `message`, then all of `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, object] = {
+            "ts": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _safe(record.getMessage()),
+        }
+        for name, value in vars(record).items():
+            if name not in _OWN_FIELDS:
+                line.setdefault(name, _plain(value, name))
+        if record.exc_info:
+            line["exception"] = _safe(self.formatException(record.exc_info))
+        return json.dumps(line)
+
+
+class LineHandler(logging.Handler):
+    """Writes lines to a descriptor from a thread of its own.
+
+    A slow terminal or a full pipe would stop the event loop, and with it every agent. So lines wait
+    in memory, the oldest 10,000 of them; what comes after is counted and dropped. When the reader
+    is gone for good, logging goes on in silence.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Owns the descriptor: closes it in the end."""
+        super().__init__()
+        self._descriptor = descriptor
+        self._waiting: SimpleQueue[bytes | Event | None] = SimpleQueue()
+        self._dropped = 0
+        self._reader_is_gone = False
+        Thread(target=self._write_all, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._reader_is_gone:
+            return
+        if self._waiting.qsize() >= _WAITING_LINES:
+            self._dropped += 1
+            return
+        try:
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - a mistake in a log call must not fail a task
+            place = f"{record.pathname}:{record.lineno}"
+            line = self.format(_note(f"{place}: no log record: {type(error).__name__}"))
+        self._waiting.put(f"{line}\n".encode(errors="backslashreplace"))
+
+    def flush(self) -> None:
+        """Waits until what was logged so far is written, for a second at most."""
+        written = Event()
+        self._waiting.put(written)
+        written.wait(_FLUSH_SECONDS)
+
+    def close(self) -> None:
+        """Writes what is left, as `flush` does, and ends the thread."""
+        self.flush()
+        self._waiting.put(None)
+        super().close()
+
+    def _write_all(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            if isinstance(item, Event):
+                item.set()
+            elif not self._reader_is_gone:
+                self._write(item)
+                self._tell_dropped()
+        os.close(self._descriptor)
+
+    def _write(self, line: bytes) -> None:
+        # Not through the stream: its lock, held here while the pipe is full, kills Python at exit.
+        while line:
+            try:
+                line = line[os.write(self._descriptor, line) :]
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+            except OSError:
+                self._reader_is_gone = True
+                return
+
+    def _tell_dropped(self) -> None:
+        if self._dropped and self._waiting.empty():
+            dropped, self._dropped = self._dropped, 0
+            note = _note(f"{dropped} log records were dropped: their reader is too slow")
+            self._write(f"{self.format(note)}\n".encode())
+
+
+def _note(text: str) -> logging.LogRecord:
+    return logging.makeLogRecord({"name": __name__, "levelname": "WARNING", "msg": text})
+
+
+def _plain(value: Any, name: str = "") -> object:
+    """A field's value in JSON's own types, without secrets."""
+    match value:
+        case str():
+            return "***" if _SECRET_NAME.search(name) else _safe(value)
+        case bool() | int() | None:
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case Mapping():
+            return {str(key): _plain(each, str(key)) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(each, name) for each in value]
+        case _:
+            return _safe(str(value))
+
+
+def _safe(text: str) -> str:
+    """`text` as a line may show it: bounded, without secrets."""
+    if len(text) > _LONGEST_TEXT:
+        text = f"{text[:_LONGEST_TEXT]}… ({len(text):,} characters)"
+    return redact(text)
+
+
+def _painted(text: str, colour: str) -> str:
+    return f"\x1b[{colour}m{text}\x1b[0m" if text and colour else text
