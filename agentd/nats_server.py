@@ -1,0 +1,229 @@
+"""The embedded nats-server: one process per project, started, adopted and stopped by agentd."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentd.errors import StartError
+from agentd.nats_binary import find_binary
+from agentd.nats_folder import NatsFolder, Record
+from agentd.settings import Durability
+
+_PATIENCE = 60.0  # seconds; the server reads its whole store back before it listens
+_ANY_PORT = -1
+
+# A program of its own instead of `preexec_fn`, which may deadlock in a process with threads.
+# The signal is asked for first and the parent looked at second: it may be gone by then.
+_FOLLOW_PARENT = """\
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+if os.getppid() == int(sys.argv[1]): os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A nats-server that answers.
+
+    Attributes:
+        url: `nats://127.0.0.1:port`, without the token.
+        token: what a client logs in with.
+        pid: its process.
+        version: `2.15.1`.
+        store: the folder of its streams.
+        owned: whether the `EmbeddedServer` that gave it also started it.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    pid: int
+    version: str
+    store: Path
+    owned: bool = False
+
+
+class _PortTaken(StartError):
+    """Somebody else listens where the clients of the last server will look."""
+
+
+class EmbeddedServer:
+    """Keeps one nats-server running for the project whose private folder is `state`.
+
+    Whoever comes first starts it and owns it; others adopt it. The kernel ends it with its owner
+    (on Linux; elsewhere the next agentd adopts the orphan), and after that anybody's `ensure()`
+    starts one again on the same port with the same token, so that NATS clients just reconnect.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        durability: Durability = "always",
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._folder = NatsFolder(state.absolute())
+        self._durability: Durability = durability
+        self._environ = environ
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def ensure(self) -> Server:
+        """The project's running server, started if there is none.
+
+        Call it in the main thread: the kernel ties the server's life to the thread that starts
+        it. Any number of tasks and processes may call it at once.
+
+        Raises:
+            StartError: no usable nats-server, a folder that cannot be used, or a server that does
+                not come up; the text holds what its log complains of.
+        """
+        self._folder.make()
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            lease = self._folder.lease()
+            if lease is not None:
+                return await self._start(lease)
+            if record := await asyncio.to_thread(_running, self._folder):
+                return self._server(record)
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"{self._folder.lock} is held, but no nats-server of this folder answers; "
+                    f"see {self._folder.log}"
+                )
+            await asyncio.sleep(0.02)
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """End the server if it is ours: SIGTERM, and SIGKILL after `grace` seconds."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.to_thread(process.wait, grace)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+
+    def _server(self, record: Record) -> Server:
+        owned = self._process is not None and self._process.pid == record.pid
+        return Server(**vars(record), store=self._folder.store, owned=owned)
+
+    async def _start(self, lease: int) -> Server:
+        """Start a server that takes over `lease`, at the address of the last one if possible."""
+        try:
+            binary = await asyncio.to_thread(find_binary, self._environ)
+            last = self._folder.recall()
+            if last is None:
+                return await self._launch(binary, lease, _ANY_PORT, secrets.token_hex(32))
+            with suppress(_PortTaken):
+                return await self._launch(binary, lease, last.port, last.token)
+            return await self._launch(binary, lease, _ANY_PORT, last.token)
+        finally:
+            os.close(lease)
+
+    async def _launch(self, binary: Path, lease: int, port: int, token: str) -> Server:
+        config = self._folder.configure(port, token, self._durability)
+        process = self._spawn([*_follow_parent(), str(binary), "-c", str(config)], lease)
+        try:
+            record = await self._ready(process, token)
+        except BaseException:
+            # Cancelled, too: a server that nobody knows could be neither adopted nor replaced.
+            _kill(process)
+            raise
+        self._folder.remember(record)
+        return self._server(record)
+
+    def _spawn(self, command: list[str], lease: int) -> subprocess.Popen[bytes]:
+        self._folder.forget_ports()
+        if self._process is not None:
+            self._process.poll()  # reaps the one before
+        log = self._folder.open_log()
+        try:
+            # The server inherits the lease and keeps it for life: two servers on one store
+            # corrupt it silently. In a session of its own it does not get the terminal's Ctrl-C,
+            # so that agentd can drain first.
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lease,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+        return self._process
+
+    async def _ready(self, process: subprocess.Popen[bytes], token: str) -> Record:
+        deadline = time.monotonic() + _PATIENCE
+        while process.poll() is None:
+            url = self._folder.listening(process.pid)
+            if url and (version := await asyncio.to_thread(_answers, url, token)):
+                return Record(url=url, token=token, pid=process.pid, version=version)
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"nats-server is not up after {_PATIENCE:.0f} s:\n{self._folder.complaints()}"
+                )
+            await asyncio.sleep(0.005)
+        said = self._folder.complaints()
+        kind = _PortTaken if "address already in use" in said else StartError
+        raise kind(f"nats-server ended with {process.returncode} while starting:\n{said}")
+
+
+def find(state: Path) -> Server | None:
+    """The running server of this project, for a command in another terminal.
+
+    A relative `state` is looked for in the working directory and in its parents.
+    """
+    here = Path.cwd()
+    for path in dict.fromkeys(folder / state for folder in (here, *here.parents)):
+        folder = NatsFolder(path)
+        # Another user's folder on the way up (in /tmp, say) would have us talk to their server.
+        if folder.is_ours() and (record := _running(folder)):
+            return Server(**vars(record), store=folder.store)
+    return None
+
+
+def _running(folder: NatsFolder) -> Record | None:
+    record = folder.recall()
+    if record is None or not _answers(record.url, record.token):
+        return None
+    # What answered may be its successor, whose start is not on record yet: same port, same token.
+    return record if folder.listening(record.pid) else None
+
+
+def _answers(url: str, token: str, timeout: float = 1.0) -> str | None:
+    """The version of the server at `url` if it takes our token: some other server may be there."""
+    host, _, port = url.removeprefix("nats://").rpartition(":")
+    login = json.dumps({"auth_token": token, "verbose": False})
+    try:
+        with (
+            socket.create_connection((host, int(port)), timeout) as connection,
+            connection.makefile("rwb") as wire,
+        ):
+            info = json.loads(wire.readline(65_536).removeprefix(b"INFO "))
+            wire.write(f"CONNECT {login}\r\nPING\r\n".encode())
+            wire.flush()
+            return str(info["version"]) if wire.readline(65_536).startswith(b"PONG") else None
+    except (OSError, ValueError, LookupError):
+        return None
+
+
+def _follow_parent() -> list[str]:
+    """What to put before a command so that it is sent SIGTERM when this process ends."""
+    if sys.platform != "linux":
+        return []
+    return [sys.executable, "-I", "-S", "-c", _FOLLOW_PARENT, str(os.getpid())]
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
