@@ -1,0 +1,237 @@
+"""Which NATS to connect to: flag, environment, nats CLI context, or the embedded server."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from string import Template
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from agentd import nats_context
+from agentd.errors import UsageError
+from agentd.settings import Settings
+
+EMBEDDED = "embedded"  # as the value of --nats: whatever the environment and the contexts say
+
+_SCHEMES = ("nats", "tls", "ws", "wss")
+_VARIABLES = {
+    "creds": "NATS_CREDS",
+    "nkey": "NATS_NKEY",
+    "user": "NATS_USER",
+    "password": "NATS_PASSWORD",
+    "token": "NATS_TOKEN",
+    "cert": "NATS_CERT",
+    "key": "NATS_KEY",
+    "ca": "NATS_CA",
+}
+_CREDENTIALS = ("creds", "nkey", "user_jwt", "user_seed", "user", "password", "token")
+_TLS = ("cert", "key", "ca")
+_FILES = ("creds", "nkey", *_TLS)
+
+# Our names are those of the nats CLI's context files; these are nats-py's.
+_LOGIN = {
+    "creds": "user_credentials",
+    "nkey": "nkeys_seed",
+    "user_seed": "nkeys_seed_str",
+    "user": "user",
+    "password": "password",
+    "token": "token",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where to connect and as whom.
+
+    Attributes:
+        label: for people; without secrets.
+        embedded: whether it is the project's own server, which `at()` places once it runs.
+        servers: the URLs, without user and password.
+        credentials: `creds`, `nkey` (files), `user_jwt`, `user_seed`, `user`, `password`, `token`.
+        tls: the files `cert`, `key` and `ca`.
+        tls_first: whether TLS begins before the server has said a word.
+        inbox_prefix: "" is the default one.
+        jetstream: what the subjects of the JetStream API begin with.
+    """
+
+    label: str
+    embedded: bool = False
+    servers: tuple[str, ...] = field(default=(), repr=False)
+    credentials: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    tls: Mapping[str, str] = field(default_factory=dict[str, str])
+    tls_first: bool = False
+    inbox_prefix: str = ""
+    jetstream: str = "$JS.API"
+
+    def at(self, url: str, token: str) -> Target:
+        """The embedded server, now that it runs at `url`."""
+        return replace(self, servers=(url,), credentials={"token": token})
+
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments of `nats.connect`.
+
+        Raises:
+            UsageError: a certificate that cannot be used.
+        """
+        options: dict[str, Any] = {"servers": list(self.servers)}
+        options |= {
+            _LOGIN[name]: value for name, value in self.credentials.items() if name in _LOGIN
+        }
+        if jwt := self.credentials.get("user_jwt"):
+            options["user_jwt_cb"] = jwt.encode
+        if self.tls or self.tls_first:
+            options["tls"] = self._tls_context()
+            options["tls_handshake_first"] = self.tls_first
+        if self.inbox_prefix:
+            options["inbox_prefix"] = self.inbox_prefix
+        return options
+
+    def _tls_context(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self.tls.get("ca"))
+            if "cert" in self.tls:
+                context.load_cert_chain(self.tls["cert"], self.tls.get("key"))
+        except (OSError, ValueError) as error:
+            files = ", ".join(f"{name} {file}" for name, file in self.tls.items())
+            raise UsageError(f"TLS for {self.label}: {error} ({files})") from None
+        return context
+
+
+def resolve(settings: Settings, environ: Mapping[str, str] = os.environ) -> Target:
+    """Decides: `--nats`, else `NATS_URL`, else the nats CLI's context, else the embedded server.
+
+    Credentials come, all of them, from the first of these places that has any: the URL itself,
+    the environment (`NATS_CREDS`, `NATS_NKEY`, `NATS_USER` and `NATS_PASSWORD`, `NATS_TOKEN`),
+    the context. So do the TLS files (`NATS_CERT`, `NATS_KEY`, `NATS_CA`).
+
+    Raises:
+        UsageError: a value that cannot be used; the text names the flag, the variable, or the
+            file and its field.
+    """
+    embedded = Target(label=f"embedded nats-server ({settings.state})", embedded=True)
+    if settings.nats == EMBEDDED:
+        return embedded
+    variables = _from_environment(environ)
+    if settings.nats:
+        return _at_url(settings.nats, "--nats", variables)
+    if url := environ.get("NATS_URL"):
+        return _at_url(url, "NATS_URL", variables)
+    if context := nats_context.read(environ):
+        return _at_context(context, variables, environ)
+    if lonely := [_VARIABLES[name] for name in variables if name in _CREDENTIALS]:
+        raise UsageError(
+            f"{', '.join(lonely)} is set, but no server: set NATS_URL, or pass --nats {EMBEDDED}"
+        )
+    return embedded
+
+
+def _at_url(urls: str, what: str, variables: Mapping[str, str]) -> Target:
+    servers, user = _servers(urls, what)
+    return Target(
+        label=_shown(servers),
+        servers=servers,
+        credentials=user or _only(_CREDENTIALS, variables),
+        tls=_only(_TLS, variables),
+    )
+
+
+def _at_context(
+    context: nats_context.NatsContext, variables: Mapping[str, str], environ: Mapping[str, str]
+) -> Target:
+    names = {name: f'{context.file}: "{name}"' for name in context.values}
+    values = _checked(context.values, names, environ)
+    servers, user = _servers(context.url, f'{context.file}: "url"')
+    domain = values.get("jetstream_domain")
+    return Target(
+        label=f'nats context "{context.name}" ({_shown(servers)})',
+        servers=servers,
+        credentials=user or _only(_CREDENTIALS, variables) or _only(_CREDENTIALS, values),
+        tls=_only(_TLS, variables) or _only(_TLS, values),
+        tls_first=context.tls_first,
+        inbox_prefix=values.get("inbox_prefix", ""),
+        jetstream=values.get("jetstream_api_prefix")
+        or (f"$JS.{domain}.API" if domain else Target.jetstream),
+    )
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    given = {name: environ[key] for name, key in _VARIABLES.items() if environ.get(key)}
+    if "user" in given and "password" not in given:
+        given["token"] = given.pop("user")  # as the nats CLI has it: "Username or Token"
+    return _checked(given, _VARIABLES, environ)
+
+
+def _checked(
+    values: Mapping[str, str], names: Mapping[str, str], environ: Mapping[str, str]
+) -> dict[str, str]:
+    """`values` with the files found; `names` is what a person calls each of them."""
+    for name, partner in (("password", "user"), ("key", "cert")):
+        if name in values and partner not in values:
+            raise UsageError(f"{names[name]} is set, but no {partner}")
+    if "user_jwt" in values and not values.keys() & {"user_seed", "nkey"}:
+        raise UsageError(f"{names['user_jwt']} is set, but no user_seed")
+    checked = dict(values)
+    for name in values.keys() & set(_FILES):
+        checked[name] = _file(values[name], names[name], environ)
+    if "user" in checked:
+        checked.setdefault("password", "")  # nats-py sends no user without one
+    return checked
+
+
+def _file(value: str, name: str, environ: Mapping[str, str]) -> str:
+    path = Template(value.removeprefix("file://")).safe_substitute(environ)
+    if path.startswith("~/"):
+        path = str(nats_context.home(environ) / path[2:])
+    try:
+        with open(path, "rb"):
+            return path
+    except OSError as error:
+        raise UsageError(f"{name}: {path}: {error.strerror}") from None
+
+
+def _servers(urls: str, what: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The URLs of a comma-separated list, and the credentials that were in them."""
+    try:
+        found = [_server(url.strip()) for url in urls.split(",") if url.strip()]
+    except ValueError:
+        # Cut at the last "@" of all: a password may well be what makes the rest unreadable.
+        user, at, hosts = urls.rpartition("@")
+        raise UsageError(
+            f"{what}: {'***' if user else ''}{at}{hosts} is not an address like nats://host:4222 "
+            "(special characters in a user or password are written like %40)"
+        ) from None
+    servers = tuple(server for server, _ in found)
+    if not servers:
+        raise UsageError(f"{what}: there is no address in it")
+    if len({urlsplit(server).scheme in ("ws", "wss") for server in servers}) > 1:
+        raise UsageError(f"{what}: websocket and other addresses cannot be mixed")
+    users = [user for _, user in found if user]
+    if any(user != users[0] for user in users):
+        raise UsageError(f"{what}: every address should have the same user")
+    return servers, users[0] if users else {}
+
+
+def _server(url: str) -> tuple[str, dict[str, str]]:
+    parts = urlsplit(url if "://" in url else f"nats://{url}")
+    # Asking for the port checks it.
+    if parts.port == 0 or parts.scheme not in _SCHEMES or not parts.hostname:
+        raise ValueError
+    if not url.isprintable() or " " in url or (parts.password and not parts.username):
+        raise ValueError
+    server = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    if not parts.username:
+        return server, {}
+    if parts.password is None:
+        return server, {"token": unquote(parts.username)}
+    return server, {"user": unquote(parts.username), "password": unquote(parts.password)}
+
+
+def _shown(servers: tuple[str, ...]) -> str:
+    return ", ".join("{0.scheme}://{0.netloc}".format(urlsplit(server)) for server in servers)
+
+
+def _only(names: tuple[str, ...], values: Mapping[str, str]) -> dict[str, str]:
+    return {name: values[name] for name in names if name in values}
