@@ -36,12 +36,12 @@ _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 
 _SECRET_NAME = re.compile(r"(api_?key|token|secret|password|authorization)$", re.IGNORECASE)
 _SECRET = re.compile(
-    r"""(?P<kept>
-        ://(?=[^\s/@]+@)                                            # a URL's user and password
-      | (?:api[_-]?key|secret|password|authorization)["']?\s*[:=]\s*["']?(?:bearer\s|basic\s)?
+    r"""(?<=://)[^\s/@]+(?=@)                                       # a URL's user and password
+    | (?P<kept>
+        (?:api[_-]?key|secret|password|authorization)["']?\s*[:=]\s*["']?(?:bearer\s|basic\s)?
       | token["']?(?:=|":)\s*["']?
       | \bbearer\s(?=\S{16})
-    )[^\s"',;&/@)}\]]{4,}
+    )[^\s"',;&)}\]]{4,}
     | \b(?:sk|pk|gsk|xai|hf|ghp)[-_][\w-]{16,}                      # providers' keys
     | \bAIza[\w-]{30,}
     | \bS[UAOCNX][A-Z2-7]{56}\b                                     # a NATS seed

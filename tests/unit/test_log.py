@@ -178,6 +178,7 @@ def test_libraries_are_heard_from_warning_on(written: Written) -> None:
 SECRETS = [
     ("Authorization: Bearer hunter2-hunter2", "hunter2"),
     ("nats://user:hunter2@10.0.0.1:4222", "hunter2"),
+    ("nats://u:p@h1,nats://u:p@h2", ":p"),
     ("nats://hunter2token@10.0.0.1:4222", "hunter2"),
     ("OPENAI_API_KEY=hunter2hunter2", "hunter2"),
     ('{"api_key": "hunter2hunter2"}', "hunter2"),

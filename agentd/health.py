@@ -1,0 +1,106 @@
+"""Tells a supervisor over HTTP whether the process lives, is ready, and what it has counted."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from agentd.errors import StartError, UsageError
+from agentd.telemetry import Metrics
+
+_BIND = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]*):(?P<port>\d{1,5})")
+_LAST_ANSWERS_SECONDS = 1.0
+
+
+class HealthServer:
+    """`/healthz`, `/readyz` and `/metrics`.
+
+    `bind` is `host:port` (port 0: any free one) or "off". `status` says what the process waits for:
+    `{"waiting_for": ["NATS"], ...}`; an empty list makes it ready. Whatever else is in there is
+    shown as it is.
+
+    Attributes:
+        url: where it listens, `http://127.0.0.1:8000`; None before `start` and when off.
+        moved: the port asked for was taken, and `url` names another.
+
+    Raises:
+        UsageError: `bind` is neither.
+    """
+
+    def __init__(
+        self, bind: str, *, metrics: Metrics, status: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        self._address = _parse(bind)
+        self._metrics = metrics
+        self._status = status
+        self._runner: web.AppRunner | None = None
+        self.url: str | None = None
+        self.moved = False
+
+    async def start(self) -> None:
+        """Answers from now on.
+
+        Raises:
+            StartError: the system refuses this address.
+        """
+        if self._address is None:
+            return
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._expose)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_SECONDS)
+        await self._runner.setup()
+        try:
+            self.url = await self._listen(self._runner, *self._address)
+        except OSError as error:
+            await self.close()
+            host, port = self._address
+            reason = str(error.strerror).rpartition(": ")[2]
+            raise StartError(f"cannot listen on {host}:{port}: {reason}") from None
+
+    async def close(self) -> None:
+        """Finishes the answers under way and frees the port."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = self.url = None
+
+    async def _listen(self, runner: web.AppRunner, host: str, port: int) -> str:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            await web.TCPSite(runner, host, 0).start()
+            self.moved = True
+        bound_host, bound_port, *_ = runner.addresses[0]
+        return f"http://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}"
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"alive": True})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        status = self._status()
+        ready = not status.get("waiting_for")
+        body = {"ready": ready, "waiting_for": [], **status}
+        return web.json_response(body, status=200 if ready else 503)
+
+    async def _expose(self, _: web.Request) -> web.Response:
+        # A thousand agents take a tenth of a second to print: too long for the event loop.
+        body, content_type = await asyncio.to_thread(self._metrics.expose)
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _parse(bind: str) -> tuple[str, int] | None:
+    """Host and port; None for "off"."""
+    if bind == "off":
+        return None
+    found = _BIND.fullmatch(bind)
+    if found is None or int(found["port"]) > 65535:
+        raise UsageError(f'{bind!r} is not host:port, like 127.0.0.1:8000, or "off"')
+    return found["host"].strip("[]"), int(found["port"])

@@ -1,0 +1,146 @@
+"""The health server answers what a supervisor asks, next to other processes, and leaves cleanly."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from agentd.errors import StartError, UsageError
+from agentd.health import HealthServer
+from agentd.telemetry import Metrics
+
+
+def loopbacks() -> list[str]:
+    """The loopback addresses that this machine has."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return ["127.0.0.1"]
+    return ["127.0.0.1", "[::1]"]
+
+
+def nothing_awaited() -> Mapping[str, Any]:
+    return {"waiting_for": []}
+
+
+@asynccontextmanager
+async def serving(
+    bind: str = "127.0.0.1:0",
+    *,
+    metrics: Metrics | None = None,
+    status: Callable[[], Mapping[str, Any]] = nothing_awaited,
+) -> AsyncGenerator[HealthServer]:
+    server = HealthServer(bind, metrics=metrics or Metrics(), status=status)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+async def get(server: HealthServer, path: str) -> tuple[int, str, str]:
+    """Status, content type and body."""
+    async with aiohttp.ClientSession() as client, client.get(f"{server.url}{path}") as answer:
+        return answer.status, answer.headers["Content-Type"], await answer.text()
+
+
+async def get_json(server: HealthServer, path: str) -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as client, client.get(f"{server.url}{path}") as answer:
+        return answer.status, await answer.json()
+
+
+async def test_it_lives_while_the_loop_runs() -> None:
+    async with serving(status=lambda: {"waiting_for": ["NATS"]}) as server:
+        assert await get_json(server, "/healthz") == (200, {"alive": True})
+
+
+async def test_it_is_ready_when_it_waits_for_nothing() -> None:
+    waiting = ["NATS", "manifests"]
+    async with serving(status=lambda: {"waiting_for": waiting, "agents": 6}) as server:
+        assert await get_json(server, "/readyz") == (
+            503,
+            {"ready": False, "waiting_for": ["NATS", "manifests"], "agents": 6},
+        )
+        waiting.clear()
+        assert await get_json(server, "/readyz") == (
+            200,
+            {"ready": True, "waiting_for": [], "agents": 6},
+        )
+
+
+async def test_metrics_are_those_of_the_process() -> None:
+    metrics = Metrics()
+    metrics.task("analyst", "success", 0.1)
+    async with serving(metrics=metrics) as server:
+        status, content_type, body = await get(server, "/metrics")
+
+    assert status == 200
+    assert content_type.startswith("text/plain; version=")
+    assert 'agent_tasks_total{agent_id="analyst",status="success"} 1.0' in body
+
+
+async def test_anything_else_is_not_found() -> None:
+    async with serving() as server:
+        assert (await get(server, "/"))[0] == 404
+
+
+async def test_a_second_process_takes_a_free_port_and_says_so() -> None:
+    async with serving() as first:
+        assert first.url
+        assert not first.moved
+        async with serving(first.url.removeprefix("http://")) as second:
+            assert second.moved
+            assert second.url != first.url
+            assert (await get(second, "/healthz"))[0] == 200
+            assert (await get(first, "/healthz"))[0] == 200
+
+
+async def test_closing_frees_the_port() -> None:
+    async with serving() as server:
+        assert server.url
+        bind = server.url.removeprefix("http://")
+        await get(server, "/healthz")
+    assert server.url is None
+    async with serving(bind) as again:
+        assert not again.moved
+
+
+async def test_a_client_that_keeps_its_connection_holds_up_no_shutdown() -> None:
+    async with aiohttp.ClientSession() as client:
+        async with serving() as server, client.get(f"{server.url}/healthz") as answer:
+            await answer.read()
+        assert server.url is None
+
+
+async def test_off_is_off() -> None:
+    async with serving("off") as server:
+        assert server.url is None
+
+
+@pytest.mark.parametrize("host", loopbacks())
+async def test_the_url_is_one_that_a_browser_takes(host: str) -> None:
+    async with serving(f"{host}:0") as server:
+        assert re.fullmatch(rf"http://{re.escape(host)}:[1-9]\d*", server.url or "")
+        assert (await get(server, "/healthz"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "bind",
+    ["", "8000", "localhost", "127.0.0.1:", "127.0.0.1:70000", "::1:80", "http://x:80", "a b:80"],
+)
+def test_a_bind_that_is_none_is_the_users_mistake(bind: str) -> None:
+    with pytest.raises(UsageError, match=r"like 127\.0\.0\.1:8000"):
+        HealthServer(bind, metrics=Metrics(), status=nothing_awaited)
+
+
+async def test_an_address_of_another_machine_cannot_be_bound() -> None:
+    server = HealthServer("192.0.2.1:8000", metrics=Metrics(), status=nothing_awaited)
+    with pytest.raises(StartError, match=r"^cannot listen on 192\.0\.2\.1:8000: [^()]*$"):
+        await server.start()
+    await server.close()
