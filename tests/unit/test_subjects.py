@@ -1,0 +1,180 @@
+"""Every subject, built and taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from agentd.errors import SubjectError, UsageError
+from agentd.subjects import (
+    RESERVED_ENVIRONMENTS,
+    Subject,
+    Subjects,
+    environment,
+    matches,
+    parse_work,
+    token,
+)
+
+DEV = Subjects("dev")
+LONGEST = "x" * 64
+
+
+@pytest.mark.parametrize(
+    ("built", "subject"),
+    [
+        (DEV.task("analysis", "sentiment"), "agents.dev.task.analysis.sentiment"),
+        (DEV.task("analysis", "sentiment", 0), "agents.dev.task.analysis.sentiment.0"),
+        (DEV.task_for("analyst"), "agents.dev.task._agent.analyst"),
+        (DEV.task_for("analyst", 9), "agents.dev.task._agent.analyst.9"),
+        (DEV.result("generation", "code", "t-1"), "agents.dev.result.generation.code.t-1"),
+        (DEV.event("status", "heartbeat"), "agents.dev.event.status.heartbeat"),
+        (DEV.query("analysis", "sentiment"), "agents.dev.query.analysis.sentiment"),
+        (DEV.stream("t-1"), "agents.dev.stream.response.t-1"),
+        (DEV.dlq("analysis", "sentiment"), "agents.dev.dlq.analysis.sentiment"),
+    ],
+)
+def test_public_subjects_are_built_and_parsed(built: str, subject: str) -> None:
+    assert built == subject
+    assert str(Subject.parse(subject)) == subject
+    assert matches(DEV.everything, subject)
+
+
+def test_patterns() -> None:
+    assert DEV.everything == "agents.dev.>"
+    assert DEV.ring == "ring.dev.>"
+    assert DEV.work("analysis", 7) == "work.dev.analysis.*.7"
+    assert DEV.work_for("analyst", 7) == "work.dev._agent.analyst.7"
+    assert DEV.pattern("event.status.*") == "agents.dev.event.status.*"
+    assert DEV.pattern("result.>") == "agents.dev.result.>"
+    assert DEV.pattern(">") == DEV.everything
+
+
+@pytest.mark.parametrize("rest", ["", "event.", "event..x", ">.x", "event.a b", "event.a*"])
+def test_a_pattern_that_the_server_would_refuse_or_misread_is_an_error(rest: str) -> None:
+    with pytest.raises(SubjectError):
+        DEV.pattern(rest)
+
+
+@pytest.mark.parametrize("text", ["", "a.b", "a b", "*", ">", "a\n", "é", "x" * 65, "$SYS", "{x}"])
+def test_a_text_that_is_no_token_is_refused_wherever_it_stands(text: str) -> None:
+    attempts: list[Callable[[], str]] = [
+        lambda: token(text, "name"),
+        lambda: DEV.task(text, "x"),
+        lambda: DEV.task("x", text),
+        lambda: DEV.task_for(text),
+        lambda: DEV.result("x", "y", text),
+        lambda: DEV.stream(text),
+        lambda: DEV.work(text, 5),
+        lambda: DEV.work_for(text, 5),
+    ]
+    for attempt in attempts:
+        with pytest.raises(SubjectError, match="must be 1 to 64 of A-Z a-z 0-9 _ -"):
+            attempt()
+
+
+def test_a_refusal_names_what_was_refused() -> None:
+    with pytest.raises(SubjectError, match=r"^capability 'a\.b' must be"):
+        token("a.b", "capability")
+    assert token(LONGEST, "capability") == LONGEST
+
+
+@pytest.mark.parametrize("priority", [-1, 10])
+def test_a_priority_is_one_digit(priority: int) -> None:
+    with pytest.raises(SubjectError, match="0 to 9"):
+        DEV.task("analysis", "sentiment", priority)
+    with pytest.raises(SubjectError, match="0 to 9"):
+        DEV.work("analysis", priority)
+
+
+@pytest.mark.parametrize("name", [*sorted(RESERVED_ENVIRONMENTS), "", "a.b", "*"])
+def test_an_environment_must_not_collide_with_another_protocol(name: str) -> None:
+    with pytest.raises(UsageError):
+        environment(name)
+    with pytest.raises(UsageError):
+        Subjects(name)
+    with pytest.raises(SubjectError):
+        Subject.parse(f"agents.{name}.event.status.online")
+
+
+def test_the_reserved_environments_are_those_of_the_design() -> None:
+    assert " ".join(sorted(RESERVED_ENVIRONMENTS)) == (
+        "attachments hb list prompt spawn status stop"
+    )
+    assert environment("prod") == "prod"
+
+
+def test_the_parts_of_a_task() -> None:
+    task = Subject.parse("agents.prod.task.analysis.sentiment")
+    assert (task.env, task.type, task.domain, task.specificity, task.rest) == (
+        "prod",
+        "task",
+        "analysis",
+        "sentiment",
+        (),
+    )
+    assert task.priority == 5
+    assert task.task_id is None
+    assert Subject.parse("agents.prod.task.analysis.sentiment.8").priority == 8
+
+
+def test_results_and_streams_name_their_task() -> None:
+    assert Subject.parse(DEV.result("analysis", "sentiment", "7")).task_id == "7"
+    assert Subject.parse(DEV.result("analysis", "sentiment", "7")).priority == 5
+    assert Subject.parse(DEV.stream("t-1")).task_id == "t-1"
+    assert Subject.parse(DEV.event("status", "online")).task_id is None
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "",
+        "agents",
+        "agents.dev.task.analysis",
+        "agents.dev.task.analysis.sentiment.12",
+        "agents.dev.task.analysis.sentiment.x",
+        "agents.dev.task.analysis.sentiment.5.more",
+        "agents.dev.task.analysis.*",
+        "agents.dev.result.analysis.sentiment",
+        "agents.dev.result.analysis.sentiment.id.more",
+        "agents.dev.event.status.online.more",
+        "agents.dev.stream.response.id.more",
+        "agents.dev.unknown.a.b",
+        "agents.dev.task..sentiment",
+        "others.dev.task.analysis.sentiment",
+        "work.dev.analysis.sentiment.5",
+    ],
+)
+def test_a_foreign_subject_is_not_parsed(subject: str) -> None:
+    with pytest.raises(SubjectError, match="is not a subject of agentd"):
+        Subject.parse(subject)
+
+
+@pytest.mark.parametrize("root", ["work", "ring"])
+def test_stored_work_and_its_doorbell_name_the_task(root: str) -> None:
+    task = parse_work(f"{root}.dev.analysis.sentiment.3")
+    assert str(task) == "agents.dev.task.analysis.sentiment.3"
+    assert task.priority == 3
+    assert matches(DEV.work("analysis", 3), "work.dev.analysis.sentiment.3")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "work.dev.analysis.sentiment",
+        "work.dev.a.b.x",
+        "work.dev.a.b.3.4",
+        "ring",
+        "agents.dev.a.b.3",
+    ],
+)
+def test_anything_else_is_no_work(subject: str) -> None:
+    with pytest.raises(SubjectError):
+        parse_work(subject)
+
+
+def test_a_long_subject_is_shortened_in_its_error() -> None:
+    with pytest.raises(SubjectError) as refused:
+        Subject.parse("agents." + "x" * 10_000)
+    assert len(str(refused.value)) < 150
