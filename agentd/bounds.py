@@ -1,0 +1,121 @@
+"""What one rendering of a template may spend, and how large a value in it may become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from time import perf_counter, thread_time
+from typing import Any
+
+from agentd.errors import AgentdError
+
+MAX_SECONDS = 0.25  # for one rendering
+MAX_SIZE = 1_000_000  # of one value: its characters, and ITEM for each member of a collection
+MAX_WORK = 32 * MAX_SIZE  # of all the values and text that one rendering makes
+MAX_BITS = 8_192  # of one whole number
+
+ITEM = 16
+
+COLLECTIONS = (Mapping, list, tuple, set, frozenset)
+
+
+class Refused(AgentdError):
+    """A template asked for more than it may have."""
+
+
+class Budget:
+    """What is left of one rendering's time and work."""
+
+    __slots__ = ("_cpu_deadline", "_deadline", "_left")
+
+    def __init__(self) -> None:
+        self._deadline = perf_counter() + MAX_SECONDS
+        self._cpu_deadline = thread_time() + MAX_SECONDS
+        self._left = MAX_WORK
+
+    def spend(self, amount: int = 0) -> None:
+        """Take one step, which makes `amount` of text or values.
+
+        Raises:
+            Refused: the time or the work is used up.
+        """
+        self._left -= amount
+        if self._left < 0:
+            raise Refused(f"makes more than {MAX_WORK:,} characters on its way")
+        # Only the time that we burnt ourselves counts: a busy or suspended machine is not the
+        # template's fault. That clock is a system call, so it is asked last.
+        if perf_counter() > self._deadline and thread_time() > self._cpu_deadline:
+            raise Refused(f"takes longer than {MAX_SECONDS} s")
+
+    def made(self, value: Any) -> Any:
+        """`value`, paid for. What could be read only once comes back as a list.
+
+        Raises:
+            Refused: it is larger than `MAX_SIZE`, or the budget is used up.
+        """
+        if isinstance(value, _READ_ONCE):
+            value = self._collected(value)
+        elif type(value) is int and value.bit_length() > MAX_BITS:
+            raise Refused(f"makes a number of more than {MAX_BITS:,} bits")
+        self.spend(size(value))
+        return value
+
+    def _collected(self, values: Iterable[Any]) -> list[Any]:
+        items: list[Any] = []
+        for item in values:
+            self.spend()
+            items.append(item)
+            afford(len(items) * ITEM)
+        return items
+
+
+def afford(amount: int) -> None:
+    """Raises `Refused` if a value of this size would be too large."""
+    if amount > MAX_SIZE:
+        raise Refused(f"needs a value of {amount:,} characters; {MAX_SIZE:,} are the limit")
+
+
+def size(value: Any) -> int:
+    """Characters of the texts in `value`, and `ITEM` for each member of its collections.
+
+    What is in it twice counts twice, since whoever walks or writes the value meets it twice.
+
+    Raises:
+        Refused: it is more than `MAX_SIZE`.
+    """
+    if isinstance(value, str):
+        afford(len(value))
+        return len(value)
+    if not isinstance(value, COLLECTIONS):
+        return 0
+    total = 0
+    stack: list[Any] = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            total += len(item)
+        elif isinstance(item, COLLECTIONS):
+            total += len(item) * ITEM
+            afford(total)  # before its members are looked at: there may be millions
+            stack += item
+            stack += item.values() if isinstance(item, Mapping) else ()
+    afford(total)
+    return total
+
+
+def percent_size(template: str, values: Any) -> int:
+    """At most how many characters `template % values` has.
+
+    Raises:
+        Refused: a width or precision is `*`, taken from the values.
+    """
+    widths = [part for pair in _CONVERSIONS.findall(template) for part in pair if part]
+    if "*" in widths:
+        raise Refused("formats with a width of '*'; write the width as a number")
+    widest = max(map(int, widths), default=0)
+    return len(template) + template.count("%") * (size(values) + widest + _NUMBER)
+
+
+_READ_ONCE = (Iterator, ItemsView, KeysView, ValuesView)
+_CONVERSIONS = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(\*|\d{0,9})(?:\.(\*|\d{0,9}))?")
+_NUMBER = 400  # the longest that a float is written by %f

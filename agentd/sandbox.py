@@ -1,0 +1,333 @@
+"""Jinja within bounds: whatever a template says, it ends soon, stays small and reaches only data.
+
+Two laws keep it so: every step spends from a budget of time, and no value that a template makes
+grows over `bounds.MAX_SIZE`, so that no single step is long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime
+from difflib import get_close_matches
+from io import StringIO
+from typing import Any
+
+from jinja2 import Undefined, nodes
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.exceptions import TemplateSyntaxError, UndefinedError
+from jinja2.ext import Extension
+from jinja2.idtracking import VAR_LOAD_RESOLVE
+from jinja2.lexer import Token, TokenStream
+from jinja2.runtime import BlockReference, Context, LoopContext, Macro, StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
+from jinja2.utils import Cycler, Joiner, Namespace, missing, pass_context
+
+from agentd.bounds import Budget, Refused, afford, percent_size, size
+from agentd.prompt_filters import as_text, filters, kind, tests
+
+MAX_TOKENS = 20_000  # in a template's tags: they compile in half a second
+
+BUDGET = " budget"  # a name that no template can spell
+
+
+class BoundedContext(Context):
+    """A rendering's variables, with its budget at hand for the generated code."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.budget: Budget = self.parent[BUDGET]
+
+
+class Absent(StrictUndefined):
+    """What a template named and its data does not have: any use of it raises UndefinedError.
+
+    `spelled` is how the template reached the value that should have had it, as `content.user`.
+    """
+
+    __slots__ = ("_spelled",)
+
+    def __init__(
+        self,
+        hint: str | None = None,
+        obj: Any = missing,
+        name: Any = None,
+        exc: Any = UndefinedError,
+        *,
+        spelled: str = "",
+    ) -> None:
+        super().__init__(hint, obj, name, exc)
+        self._spelled = spelled
+
+    @property
+    def _undefined_message(self) -> str:
+        owner, name = self._undefined_obj, self._undefined_name
+        if self._undefined_hint or owner is missing:
+            return self._undefined_hint or f"{name!r} has no value here"
+        whose = f"'{self._spelled}'" if self._spelled else kind(owner)
+        if not isinstance(owner, Mapping):
+            return f"{whose} is {kind(owner)} and has no {name!r}"
+        near = get_close_matches(str(name), [key for key in owner if isinstance(key, str)], n=1)
+        return f"{whose} has no {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+class BoundedEnvironment(ImmutableSandboxedEnvironment):
+    """Compiles and runs templates of plain text that reach nothing but plain data."""
+
+    intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
+    context_class = BoundedContext
+
+    def __init__(self) -> None:
+        super().__init__(
+            autoescape=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,  # else an include runs into the line after it
+            optimized=False,  # folding constants would run them at compile time, without a budget
+            undefined=Absent,
+            finalize=_written,
+            cache_size=0,
+            auto_reload=False,
+            extensions=[_TokenLimit],
+        )
+        self.globals = dict(_GLOBALS)
+        self.filters = filters()
+        self.tests = tests()
+
+    def getattr(self, obj: Any, attribute: str, spelled: str = "") -> Any:
+        """`obj.attribute`; what the data holds goes before the methods of its type."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        value = getattr(obj, attribute, missing)
+        public = _PUBLIC.get(type(obj))
+        if value is missing or (public is not None and attribute not in public):
+            return Absent(None, obj, attribute, spelled=spelled)
+        if not self.is_safe_attribute(obj, attribute, value):
+            return self.unsafe_undefined(obj, attribute)
+        return value
+
+    def getitem(self, obj: Any, argument: Any, spelled: str = "") -> Any:
+        """`obj[argument]`; never a method of data."""
+        try:
+            return obj[argument]
+        except (TypeError, LookupError):
+            if isinstance(argument, str) and type(obj) not in _PUBLIC:
+                return self.getattr(obj, argument, spelled)
+        return Absent(None, obj, argument, spelled=spelled)
+
+    # Jinja's own odd names: they cannot clash with the keywords of a template's call.
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """`obj(...)`: macros, blocks, our few functions and the public methods of data."""
+        budget: Budget = __context.parent[BUDGET]
+        budget.spend()
+        if isinstance(__obj, Undefined):
+            return __obj()
+        owner, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
+        if name in _PUBLIC.get(type(owner), ()):
+            afford(_GROWTH[name](owner, *args) if name in _GROWTH else 0)
+        elif not isinstance(__obj, _CALLABLE) and __obj not in _FUNCTIONS:
+            raise Refused(f"cannot call {kind(__obj)}")
+        return budget.made(super().call(__context, __obj, *args, **kwargs))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """`left operator right`, refused before it could grow too large."""
+        budget: Budget = context.parent[BUDGET]
+        budget.spend()
+        if operator == "**" and isinstance(left, int) and isinstance(right, int):
+            afford(left.bit_length() * right)
+        elif operator == "*":
+            afford(max(size(left) * _times(right), size(right) * _times(left)))
+        elif operator == "%" and isinstance(left, str):
+            afford(percent_size(left, right))
+        return budget.made(self.binop_table[operator](left, right))
+
+    def joined(self, context: Context, parts: Iterable[Any]) -> str:
+        """The parts of `a ~ b ~ c` as one text."""
+        texts = [as_text(part) for part in parts]
+        afford(sum(map(len, texts)))
+        return context.parent[BUDGET].made("".join(texts))
+
+    def generated(self, tree: nodes.Template, name: str) -> tuple[str, frozenset[str]]:
+        """The Python of a template, and the names that it looks for in the context.
+
+        Raises:
+            TemplateSyntaxError: the tree cannot be compiled.
+        """
+        python = StringIO()
+        generator = _Generator(self, name, name, python, optimized=False)
+        generator.visit(tree)
+        return python.getvalue(), frozenset(generator.looked_up - self.globals.keys())
+
+
+class _Generator(CodeGenerator):
+    """Writes code that pays its way: a step for every body, and for every value it makes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.looked_up: set[str] = set()
+
+    def enter_frame(self, frame: Frame) -> None:
+        super().enter_frame(frame)
+        loads = frame.symbols.loads.values()
+        self.looked_up |= {name for action, name in loads if name and action == VAR_LOAD_RESOLVE}
+
+    def blockvisit(self, nodes: Iterable[nodes.Node], frame: Frame) -> None:
+        """A body: of a template, block, loop, macro, branch. Its fixed text is paid at once."""
+        body = list(nodes)
+        self.writeline(f"context.budget.spend({_fixed_text(body)})")
+        super().blockvisit(body, frame)
+
+    def visit_For(self, node: nodes.For, frame: Frame) -> None:
+        self.writeline("context.budget.spend()", node)
+        super().visit_For(node, frame)
+
+    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:
+        self.write("environment.getattr(")
+        self.visit(node.node, frame)
+        self.write(f", {node.attr!r}, {_spelled(node.node)!r})")
+
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
+        slices = isinstance(node.arg, nodes.Slice)
+        self.write("context.budget.made(" if slices else "(")
+        self.write("environment.getitem(")
+        self.visit(node.node, frame)
+        self.write(", ")
+        self.visit(node.arg, frame)
+        self.write(f", {_spelled(node.node)!r}))")
+
+    def visit_Slice(self, node: nodes.Slice, frame: Frame) -> None:
+        self.write("slice(")
+        for bound in (node.start, node.stop, node.step):
+            self.visit(bound or nodes.Const(None), frame)
+            self.write(", ")
+        self.write(")")
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
+        self.write("environment.joined(context, (")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write("))")
+
+    def visit_List(self, node: nodes.List, frame: Frame) -> None:
+        with self._made():
+            super().visit_List(node, frame)
+
+    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
+        with self._made():
+            super().visit_Dict(node, frame)
+
+    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:
+        if node.ctx != "load":
+            super().visit_Tuple(node, frame)
+            return
+        with self._made():
+            super().visit_Tuple(node, frame)
+
+    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:
+        with self._made():
+            super().visit_Compare(node, frame)
+
+    @contextmanager
+    def _made(self) -> Generator[None]:
+        self.write("context.budget.made(")
+        yield
+        self.write(")")
+
+
+class _TokenLimit(Extension):
+    """Refuses templates that would compile for seconds."""
+
+    def filter_stream(self, stream: TokenStream) -> Iterable[Token]:
+        for count, token in enumerate(stream):
+            if count > MAX_TOKENS:
+                message = f"the tags of a prompt have at most {MAX_TOKENS:,} words and signs"
+                raise TemplateSyntaxError(message, token.lineno, stream.name, stream.filename)
+            yield token
+
+
+class _Fields(Namespace):
+    """`namespace(a=1)`; written without its fields, which may hold each other."""
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+
+    def __repr__(self) -> str:
+        return "namespace"
+
+
+def _mapping(fields: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
+    """`dict(a=1)`. Not of pairs: a list of colliding keys takes a dict minutes."""
+    return {**(fields or {}), **more}
+
+
+@pass_context
+def _written(context: BoundedContext, value: Any) -> str:
+    text = as_text(value)
+    context.budget.spend(len(text))
+    return text
+
+
+def _spelled(node: nodes.Node) -> str:
+    """The expression as its author wrote it, "" if it is more than names, fields and indexes."""
+    if isinstance(node, nodes.Name):
+        return node.name
+    if isinstance(node, nodes.Getattr) and (owner := _spelled(node.node)):
+        return f"{owner}.{node.attr}"
+    if isinstance(node, nodes.Getitem) and (owner := _spelled(node.node)):
+        index = repr(node.arg.value) if isinstance(node.arg, nodes.Const) else "..."
+        return f"{owner}[{index}]"
+    return ""
+
+
+def _fixed_text(body: Iterable[nodes.Node]) -> int:
+    outputs = (part for node in body if isinstance(node, nodes.Output) for part in node.nodes)
+    return sum(len(part.data) for part in outputs if isinstance(part, nodes.TemplateData))
+
+
+def _times(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+# All that templates reach of data's own types. `format` is not among them: it reads attributes.
+_PUBLIC: Mapping[type, frozenset[str]] = {
+    kind: frozenset(names.split())
+    for kind, names in {
+        str: "capitalize casefold center count endswith find index isalnum isalpha isdigit islower "
+        "isnumeric isspace isupper join ljust lower lstrip partition removeprefix removesuffix "
+        "replace rfind rjust rpartition rsplit rstrip split splitlines startswith strip title upper"
+        " zfill",
+        dict: "get items keys values",
+        list: "count index",
+        tuple: "count index",
+        int: "",
+        float: "is_integer",
+        bool: "",
+        type(None): "",
+        date: "day isoformat isoweekday month strftime weekday year",
+        datetime: "date day hour isoformat isoweekday minute month second strftime time timestamp "
+        "weekday year",
+        LoopContext: "changed cycle depth depth0 first index index0 last length nextitem previtem "
+        "revindex revindex0",
+        Cycler: "current next reset",
+    }.items()
+}
+# The most characters that a method's result can have.
+_GROWTH: Mapping[str, Callable[..., int]] = {
+    "center": lambda text, width, *_: width,
+    "join": lambda text, items: len(text) * len(items) + size(items),
+    "ljust": lambda text, width, *_: width,
+    "replace": lambda text, old, new, *_: text.count(old) * len(new),
+    "rjust": lambda text, width, *_: width,
+    "strftime": lambda value, form: len(form) * 256,  # where Python itself gives up
+    "zfill": lambda text, width: width,
+}
+_CALLABLE = (Macro, BlockReference, LoopContext, Joiner)
+_GLOBALS: Mapping[str, Any] = {
+    "cycler": Cycler,
+    "dict": _mapping,
+    "joiner": Joiner,
+    "namespace": _Fields,
+    "range": safe_range,
+}
+_FUNCTIONS = tuple(_GLOBALS.values())
