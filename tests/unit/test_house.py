@@ -1,0 +1,133 @@
+"""The house rules that no other tool keeps: docstrings, sizes, what may never be committed."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 50
+
+
+def committed() -> list[Path]:
+    """What git tracks, or would track with the next `git add`."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    paths = (ROOT / name for name in listed.stdout.split("\0") if name)
+    return sorted(path for path in paths if path.is_file())
+
+
+FILES = committed()
+MODULES = [path for path in FILES if path.suffix == ".py"]
+PACKAGE = [path for path in MODULES if path.is_relative_to(ROOT / "agentd")]
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def mentions(pattern: str, paths: list[Path]) -> list[str]:
+    """`file:line` of every match."""
+    found = re.compile(pattern)
+    return [
+        f"{shown(path)}:{number}"
+        for path in paths
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if found.search(line)
+    ]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=shown)
+def test_a_module_opens_with_a_sentence_that_says_what_it_is_for(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+
+    assert docstring, "no docstring"
+    opening, *rest = docstring.splitlines()
+    assert opening.endswith((".", "?")), "the first line is not a whole sentence"
+    assert not rest or not rest[0], "no empty line after the first sentence"
+
+
+def test_no_file_of_the_package_is_long() -> None:
+    long = {shown(path): len(path.read_text().splitlines()) for path in PACKAGE}
+
+    assert {path: lines for path, lines in long.items() if lines > LONGEST_FILE} == {}
+
+
+def test_no_function_of_the_package_is_long() -> None:
+    long = [
+        f"{shown(path)}:{node.lineno} {node.name}"
+        for path in PACKAGE
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno
+        and node.end_lineno - node.lineno >= LONGEST_FUNCTION
+    ]
+
+    assert long == []
+
+
+def test_no_address_of_a_package_registry_is_committed() -> None:
+    names = ["py" + "pi", "python" + "hosted", "npm" + "js", "crates", "golang"]
+
+    assert mentions(rf"(?i)\b({'|'.join(names)})\.(org|io|com)\b", FILES) == []
+
+
+def test_no_path_of_somebodys_machine_is_committed() -> None:
+    assert mentions(r"(?<![\w.$}])/(?:work/(?:main|shared)|root|home/\w+|Users/\w+)/", FILES) == []
+
+
+def test_nothing_is_put_off_and_nothing_is_mocked() -> None:
+    assert mentions(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b", FILES) == []
+    assert mentions(r"\bunit" + r"test\.mock\b", MODULES) == []
+
+
+def test_the_map_of_the_package_names_every_module() -> None:
+    contents = ast.get_docstring(ast.parse((ROOT / "agentd/__init__.py").read_text())) or ""
+    modules = {path.relative_to(ROOT / "agentd").parts[0].removesuffix(".py") for path in PACKAGE}
+
+    words = set(re.findall(r"\w+", contents))
+    assert modules - {"__init__", "__main__"} - words == set()
+
+
+def test_the_changelog_says_what_comes_next() -> None:
+    assert re.search(r"^## Unreleased$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_every_dependency_is_pinned_with_its_hashes() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [
+        *project["build-system"]["requires"],
+        *project["project"]["dependencies"],
+        *project["dependency-groups"]["dev"],
+    ]
+    pins = (ROOT / "constraints.txt").read_text()
+    pinned = set(re.findall(r"^([a-z0-9-]+)==[^\n]*\\\n +--hash=sha256:", pins, re.MULTILINE))
+
+    assert {re.split(r"[^\w-]", each)[0].lower() for each in wanted} - pinned == set()
+
+
+def test_help_waits_for_no_heavy_library() -> None:
+    program = (
+        "import sys; from agentd.cli import main; sys.argv = ['agentd', '--help']\n"
+        "try: main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+
+    assert ran.returncode == 0, ran.stderr
+    assert "Usage" in ran.stdout
+    heavy = {"nats", "litellm", "aiohttp", "pydantic", "jinja2", "yaml", "prometheus_client"}
+    assert heavy & set(ran.stderr.split()) == set()
