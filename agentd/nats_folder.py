@@ -25,7 +25,7 @@ max_payload: 8MB
 jetstream {{
   store_dir: {store}
   sync_interval: {sync}
-  max_file_store: 20GB
+  max_file_store: 64GB
   max_memory_store: 512MB
 }}
 """

@@ -1,0 +1,149 @@
+"""The image and the compose file, as far as they can be checked without Docker."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from agentd import nats_folder
+from agentd.nats_binary import OLDEST, find_binary
+from agentd.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+NATS_CONF = ROOT / "docker" / "nats.conf"
+
+
+@pytest.fixture
+def services() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+
+
+def instructions(name: str) -> list[str]:
+    """What the Dockerfile says with one instruction, continued lines joined."""
+    lines = DOCKERFILE.replace("\\\n", " ").splitlines()
+    return [" ".join(line.split()[1:]) for line in lines if line.startswith(f"{name} ")]
+
+
+def test_nats_accepts_its_configuration() -> None:
+    told = subprocess.run(
+        [find_binary({}), "-t", "-c", NATS_CONF], capture_output=True, text=True, check=False
+    )
+    assert "is valid" in told.stderr
+    assert told.returncode == 0
+
+
+def test_nats_runs_there_as_it_does_embedded(tmp_path: Path) -> None:
+    folder = nats_folder.NatsFolder(tmp_path)
+    embedded = settings_of(folder.configure(-1, "token", "always").read_text())
+    composed = settings_of(NATS_CONF.read_text())
+    assert composed["sync_interval"] == "always"
+    for name in ("max_payload", "sync_interval", "max_file_store", "max_memory_store"):
+        assert composed[name] == embedded[name]
+
+
+def settings_of(conf: str) -> dict[str, str]:
+    return dict(re.findall(r"^\s*(\w+): ([^\s#]+)", conf, re.MULTILINE))
+
+
+def test_images_are_pinned_and_name_no_registry(services: dict[str, Any]) -> None:
+    version = re.fullmatch(r"nats:(\d+)\.(\d+)\.\d+-alpine", services["nats"]["image"])
+    assert version
+    assert (int(version[1]), int(version[2])) >= OLDEST
+    assert {image.split()[0] for image in instructions("FROM")} == {"python:3.13-slim"}
+
+
+def test_every_copied_file_is_there_and_let_in() -> None:
+    allowed = re.findall(r"^!(.*)", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    lines = [line.split() for line in instructions("COPY") if "--from" not in line]
+    for source in [source for *sources, _ in lines for source in sources]:
+        assert (ROOT / source).exists(), source
+        assert any(fnmatch(source, pattern) for pattern in allowed), source
+
+
+def test_the_image_runs_agentd_as_nobody_special() -> None:
+    assert instructions("ENTRYPOINT") == ['["agentd"]']
+    assert instructions("CMD") == ['["up", "manifests/"]']
+    assert instructions("USER")[-1].isdigit()
+    assert instructions("USER")[-1] != "0"
+    assert "/opt/agentd/healthcheck.py" in DOCKERFILE.partition("HEALTHCHECK")[2]
+
+
+def test_agentd_scales(services: dict[str, Any]) -> None:
+    agentd = services["agentd"]
+    assert "container_name" not in agentd
+    assert agentd["ports"] == ["127.0.0.1::8000"]  # no port of the host
+    assert "NATS_URL=nats://nats:4222" in agentd["environment"]
+    assert agentd["depends_on"] == {"nats": {"condition": "service_healthy"}}
+
+
+def test_stopping_waits_for_the_drain(services: dict[str, Any]) -> None:
+    period = re.fullmatch(r"(\d+)s", services["agentd"]["stop_grace_period"])
+    assert period
+    assert int(period[1]) > Settings().grace + 10
+
+
+def test_what_is_mounted_is_there_and_folders_are_mounted_whole(services: dict[str, Any]) -> None:
+    for mount in services["agentd"]["volumes"]:
+        source, target, mode = mount.split(":")
+        assert target == f"/app/{Path(source).name}"
+        assert mode == "ro"
+        # An editor replaces a file: a file that is mounted alone never changes inside.
+        assert (ROOT / source).is_dir()
+    assert f"./docker/{NATS_CONF.name}:/etc/nats/nats.conf:ro" in services["nats"]["volumes"]
+    assert services["nats"]["command"] == ["--config", "/etc/nats/nats.conf"]
+    assert "nats:/data" in services["nats"]["volumes"]
+    assert settings_of(NATS_CONF.read_text())["store_dir"] == "/data"
+
+
+@pytest.fixture
+def readiness() -> Iterator[HTTPServer]:
+    """Answers /readyz with the status that its path names, as a server in the container would."""
+
+    class Answer(BaseHTTPRequestHandler):
+        status = 200
+
+        def do_GET(self) -> None:
+            self.send_response(self.status if self.path == "/readyz" else 404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Not on the test's output."""
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def health(port: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "docker" / "healthcheck.py"],
+        env={"AGENTD_HTTP": f"0.0.0.0:{port}", "http_proxy": "http://127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_health_check_follows_readiness(readiness: HTTPServer) -> None:
+    port = readiness.server_port
+    assert health(port).returncode == 0
+    readiness.RequestHandlerClass.status = 503  # type: ignore[attr-defined]
+    told = health(port)
+    assert told.returncode == 1
+    assert told.stderr == "HTTP Error 503: Service Unavailable\n"
+    readiness.server_close()
+    assert health(port).returncode == 1
