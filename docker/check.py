@@ -2,8 +2,8 @@
 
     python docker/check.py
 
-Takes up to a minute and needs python3.13. COPY obeys .dockerignore, RUN is run as it stands, only that /opt/agentd is a
-temporary folder; then the agentd that came out has to start.
+Takes up to a minute and needs python3.13. COPY obeys .dockerignore, RUN is run as it stands, only
+that /opt/agentd is a temporary folder; then the agentd that came out has to start.
 """
 
 from __future__ import annotations
