@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentd.errors import StartError
 from agentd.settings import Durability
 
 _SYNC: Mapping[Durability, str] = {"always": "always", "relaxed": '"100ms"'}
@@ -65,13 +64,10 @@ class NatsFolder:
         return self.path / "nats.lock"
 
     def make(self) -> None:
-        """Raises StartError where there cannot be such a folder."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.path.chmod(0o700)
-            (self.path / ".gitignore").write_text("*\n")
-        except OSError as error:
-            raise StartError(f"cannot keep a nats-server in {self.path}: {error}") from None
+        """Make it, if need be, and make it private."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        (self.path / ".gitignore").write_text("*\n")
 
     def is_ours(self) -> bool:
         """Whether it is there and belongs to this user."""

@@ -86,6 +86,23 @@ class EmbeddedServer:
             StartError: no usable nats-server, a folder that cannot be used, or a server that does
                 not come up; the text holds what its log complains of.
         """
+        try:
+            return await self._start_or_adopt()
+        except OSError as error:
+            raise StartError(f"cannot keep a nats-server in {self._folder.path}: {error}") from None
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """End the server if it is ours: SIGTERM, and SIGKILL after `grace` seconds."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.to_thread(process.wait, grace)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+
+    async def _start_or_adopt(self) -> Server:
         self._folder.make()
         deadline = time.monotonic() + _PATIENCE
         while True:
@@ -100,17 +117,6 @@ class EmbeddedServer:
                     f"see {self._folder.log}"
                 )
             await asyncio.sleep(0.02)
-
-    async def stop(self, grace: float = 5.0) -> None:
-        """End the server if it is ours: SIGTERM, and SIGKILL after `grace` seconds."""
-        process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            await asyncio.to_thread(process.wait, grace)
-        except subprocess.TimeoutExpired:
-            _kill(process)
 
     def _server(self, record: Record) -> Server:
         owned = self._process is not None and self._process.pid == record.pid
@@ -134,11 +140,11 @@ class EmbeddedServer:
         process = self._spawn([*_follow_parent(), str(binary), "-c", str(config)], lease)
         try:
             record = await self._ready(process, token)
+            self._folder.remember(record)
         except BaseException:
             # Cancelled, too: a server that nobody knows could be neither adopted nor replaced.
             _kill(process)
             raise
-        self._folder.remember(record)
         return self._server(record)
 
     def _spawn(self, command: list[str], lease: int) -> subprocess.Popen[bytes]:

@@ -101,7 +101,7 @@ def is_zombie(pid: int) -> bool:
 
 
 def put(file: Path, text: str) -> None:
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
 
 
@@ -373,6 +373,14 @@ async def test_a_folder_that_cannot_be_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StartError, match=r"cannot keep a nats-server in .*file/\.agentd"):
         await EmbeddedServer(tmp_path / "file" / ".agentd").ensure()
+
+
+async def test_a_file_that_cannot_be_written_is_explained(
+    embedded: EmbeddedServer, state: Path
+) -> None:
+    put(state / "nats.conf" / "x", "a folder where the configuration should be")
+    with pytest.raises(StartError, match=r"cannot keep a nats-server in .*\.agentd: .*nats\.conf"):
+        await embedded.ensure()
 
 
 async def test_the_variable_names_another_binary(state: Path, tmp_path: Path) -> None:
