@@ -132,11 +132,19 @@ class Bus:
         """The bytes of header and payload together that the server takes."""
         return self._client.max_payload
 
-    async def until_connected(self) -> None:
-        """Returns when a server is there."""
-        while not self.connected:
-            await self._connected.wait()
-            await asyncio.sleep(0)
+    async def until_connected(self, deadline: float | None = None) -> None:
+        """Returns when a server is there.
+
+        Raises:
+            BusError: there is none at `deadline` (of the event loop's clock).
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not self.connected:
+                    await self._connected.wait()
+                    await asyncio.sleep(0)
+        except TimeoutError:
+            raise BusError(f"no NATS server at {self.where}") from None
 
     def on_reconnect(self, again: Callable[[], Awaitable[None]]) -> None:
         """Registers work to be done after every loss of the connection, once it is back."""
@@ -153,19 +161,21 @@ class Bus:
 
     async def _open(self) -> None:
         self._client = Client()
-        await self._client.connect(
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.2,
-            connect_timeout=2,
-            ping_interval=10,
-            max_outstanding_pings=2,
-            error_cb=self._on_error,
-            disconnected_cb=self._on_lost,
-            reconnected_cb=self._on_back,
-            closed_cb=self._on_closed,
+        options: dict[str, Any] = {
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": 0.2,
+            "connect_timeout": 2,
+            # Else a large publish waits for ever when the connection dies under it.
+            "flush_timeout": 2,
+            "ping_interval": 10,
+            "max_outstanding_pings": 2,
+            "error_cb": self._on_error,
+            "disconnected_cb": self._on_lost,
+            "reconnected_cb": self._on_back,
+            "closed_cb": self._on_closed,
             **self._options,
-        )
+        }
+        await self._client.connect(**options)
         self._inbox = self._client.new_inbox()
         await self._client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
         for subscription in self._subscriptions:
@@ -260,8 +270,9 @@ class Bus:
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._waiting[token] = future
         try:
+            # Outside the timeout: nats-py swallows a cancellation while it flushes.
+            await self.publish(subject, data, headers=headers, reply=f"{self._inbox}.{token}")
             async with asyncio.timeout(timeout):
-                await self.publish(subject, data, headers=headers, reply=f"{self._inbox}.{token}")
                 answer = await future
         except TimeoutError:
             raise BusError(f"{subject}: no answer within {timeout:g} s") from None
@@ -359,7 +370,8 @@ class Bus:
         headers = {**(headers or {}), "Nats-Msg-Id": message_id}
         if create:
             headers["Nats-Expected-Last-Subject-Sequence"] = "0"
-        deadline = asyncio.get_running_loop().time() + patience
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience
         retried = False
         while True:
             try:
@@ -374,10 +386,10 @@ class Bus:
             except (NotStored, TooLarge):
                 raise
             except BusError:
-                if asyncio.get_running_loop().time() >= deadline:
+                if loop.time() >= deadline:
                     raise
             retried = True
-            await asyncio.wait_for(self.until_connected(), patience)
+            await self.until_connected(deadline)
 
     async def _stored_as(self, subject: str, message_id: str) -> int | None:
         """The sequence of the last message on `subject` if it has this id."""

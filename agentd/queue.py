@@ -76,7 +76,7 @@ class Queue:
         self._beats: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Starts listening to the doorbell and telling the server which tasks are being worked on."""
+        """Listens to the doorbell, and keeps telling the server which tasks are worked on."""
         await self.bus.subscribe(self.subjects.ring, self._on_ring)
         self.bus.on_reconnect(self._after_reconnect)
         self._beats = asyncio.create_task(self._keep_beating())

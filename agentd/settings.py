@@ -33,6 +33,8 @@ class Settings:
         grace: seconds that a drain waits for running tasks.
         heartbeat: seconds between two signs of life.
         poll: seconds between two looks at the files besides the watcher's events; 0 is off.
+        log_days, log_bytes: how much of the log is kept.
+        replicas: on how many servers of a NATS cluster each stream is kept.
     """
 
     env: str = "dev"
@@ -45,10 +47,13 @@ class Settings:
     grace: float = 30.0
     heartbeat: float = 5.0
     poll: float = 0.0
+    log_days: float = 30.0
+    log_bytes: int = 10 * 1024**3
+    replicas: int = 1
 
 
 def from_environment(environ: Mapping[str, str] = os.environ, **flags: object) -> Settings:
-    """Settings of a command: `flags` that are not None win over `AGENTD_*`, which win over defaults.
+    """Settings of a command: flags that are not None, then `AGENTD_*`, then defaults.
 
     Raises:
         UsageError: a value is not of its kind; the text names the variable or flag.
@@ -78,6 +83,10 @@ def _typed(variable: str, raw: object, default: object) -> object:
         if not 0 <= number < 1e9:
             raise UsageError(f"{variable}={raw!r} is not a sensible number of seconds")
         return number
+    if isinstance(default, int):
+        if not str(raw).isdecimal():
+            raise UsageError(f"{variable}={raw!r} is not a whole number")
+        return int(str(raw))
     if isinstance(default, Path):
         return Path(str(raw))
     choices = _CHOICES.get(variable)

@@ -7,12 +7,13 @@ deltas for late readers. Configurations are in the words of the JetStream API.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agentd.bus import ApiError, Bus
 from agentd.errors import StartError
+from agentd.settings import Settings
 
 LOG = "AGENTD_LOG"
 WORK = "AGENTD_WORK"
@@ -34,44 +35,34 @@ _NO_ROOM = frozenset({10047, 10028, 10023})
 _MAX_CONSUMERS = 20_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Retention:
-    """How much of the log is kept, and on how many servers of a cluster."""
-
-    days: float = 30
-    bytes: int = 10 * 1024**3
-    replicas: int = 1
-
-
-async def ensure(bus: Bus, retention: Retention | None = None) -> None:
+async def ensure(bus: Bus, settings: Settings) -> None:
     """Makes every stream and bucket as this version wants it. Safe to call at any time.
 
     Raises:
         StartError: the server is too old, has no JetStream or no room, with the mend in the text.
     """
     _check_version(bus)
-    for config in configurations(retention or Retention()):
+    for config in configurations(settings):
         await _ensure_one(bus, config)
 
 
-async def heal(bus: Bus, retention: Retention | None = None) -> list[str]:
+async def heal(bus: Bus, settings: Settings) -> list[str]:
     """Makes again what somebody deleted; returns the names."""
     healed: list[str] = []
-    for config in configurations(retention or Retention()):
-        try:
-            await bus.api(f"STREAM.INFO.{config['name']}")
-        except ApiError as error:
-            if error.code != _STREAM_NOT_FOUND:
-                raise
+    for config in configurations(settings):
+        name = config["name"]
+        if await _existing(bus, name) is None:
             await _ensure_one(bus, config)
-            healed.append(config["name"])
+            healed.append(name)
+            if name == LOG:
+                await _source_again(bus, settings)
     return healed
 
 
-def configurations(retention: Retention) -> list[dict[str, Any]]:
+def configurations(settings: Settings) -> list[dict[str, Any]]:
     """Every stream's configuration, in the order in which they must be made (WORK sources LOG)."""
     shared: dict[str, Any] = {
-        "num_replicas": retention.replicas,
+        "num_replicas": settings.replicas,
         "max_consumers": _MAX_CONSUMERS,
         "allow_direct": True,
         "discard": "old",
@@ -83,8 +74,8 @@ def configurations(retention: Retention) -> list[dict[str, Any]]:
             "subjects": _log_subjects(),
             "retention": "limits",
             "storage": "file",
-            "max_age": int(retention.days * DAY),
-            "max_bytes": retention.bytes,
+            "max_age": int(settings.log_days * DAY),
+            "max_bytes": settings.log_bytes,
             "duplicate_window": 120 * SECOND,
             "allow_atomic": True,
             "allow_msg_ttl": True,
@@ -154,14 +145,37 @@ def _bucket(name: str, shared: Mapping[str, Any], *, storage: str) -> dict[str, 
 async def _ensure_one(bus: Bus, config: dict[str, Any]) -> None:
     name = config["name"]
     try:
-        try:
-            await bus.api(f"STREAM.CREATE.{name}", config)
-        except ApiError as error:
-            if error.code != _NAME_IN_USE:
-                raise
-            await bus.api(f"STREAM.UPDATE.{name}", config)
+        existing = await _existing(bus, name)
+        if existing is not None:
+            kept = {"first_seq": existing["first_seq"]} if "first_seq" in existing else {}
+            await bus.api(f"STREAM.UPDATE.{name}", {**config, **kept})
+            return
+        if name == LOG:
+            # A log made anew must count on: WORK goes on sourcing after the last sequence it saw.
+            config = {**config, "first_seq": int(time.time() * 1000)}
+        await bus.api(f"STREAM.CREATE.{name}", config)
     except ApiError as error:
+        if error.code == _NAME_IN_USE:
+            return  # another process was faster
         raise StartError(f"cannot make the stream {name}: {error}{_mend(error.code)}") from error
+
+
+async def _existing(bus: Bus, name: str) -> dict[str, Any] | None:
+    """The configuration of a stream that is there."""
+    try:
+        return (await bus.api(f"STREAM.INFO.{name}"))["config"]
+    except ApiError as error:
+        if error.code != _STREAM_NOT_FOUND:
+            raise
+    return None
+
+
+async def _source_again(bus: Bus, settings: Settings) -> None:
+    """Ties WORK to a new LOG at once; by itself the server looks for it every ten seconds."""
+    work = next(c for c in configurations(settings) if c["name"] == WORK)
+    if await _existing(bus, WORK) is not None:
+        await bus.api(f"STREAM.UPDATE.{WORK}", {**work, "sources": []})
+        await bus.api(f"STREAM.UPDATE.{WORK}", work)
 
 
 def _mend(code: int) -> str:

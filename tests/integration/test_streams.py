@@ -1,0 +1,103 @@
+"""The streams on a real server: made, updated, healed, and what flows between them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import pytest
+
+from agentd import streams
+from agentd.bus import Bus, Msg
+from agentd.errors import StartError
+from agentd.nats_server import EmbeddedServer
+from agentd.settings import Settings
+from agentd.subjects import Subjects
+
+
+async def test_a_task_reaches_work_with_its_priority_and_rings(
+    bus: Bus, subjects: Subjects
+) -> None:
+    rung: asyncio.Queue[Msg] = asyncio.Queue()
+    await bus.subscribe(subjects.ring, rung.put)
+    await bus.fence()
+    await bus.store(subjects.task("analysis", "x"), b"{}", message_id=f"{subjects.env}1")
+    await bus.store(subjects.task("analysis", "x", 9), b"{}", message_id=f"{subjects.env}2")
+    bells = [await asyncio.wait_for(rung.get(), 5) for _ in range(2)]
+    assert [bell.subject for bell in bells] == [
+        f"ring.{subjects.env}.analysis.x.5",
+        f"ring.{subjects.env}.analysis.x.9",
+    ]
+    assert all(bell.data == b"" for bell in bells)
+
+
+async def test_ensure_changes_what_differs_and_can_be_repeated(tmp_path: Path) -> None:
+    async with own_server(tmp_path) as bus:
+        await streams.ensure(bus, Settings())
+        await streams.ensure(bus, Settings(log_days=7))
+        config = (await bus.api(f"STREAM.INFO.{streams.LOG}"))["config"]
+        assert config["max_age"] == 7 * streams.DAY
+        assert config["max_consumers"] == 20_000
+
+
+async def test_every_deleted_stream_is_healed(tmp_path: Path) -> None:
+    async with own_server(tmp_path) as bus:
+        await streams.ensure(bus, Settings())
+        names = [config["name"] for config in streams.configurations(Settings())]
+        for name in names:
+            await bus.api(f"STREAM.DELETE.{name}")
+        assert await streams.heal(bus, Settings()) == names
+        assert await streams.heal(bus, Settings()) == []
+
+
+async def test_work_still_flows_after_the_log_was_deleted(tmp_path: Path) -> None:
+    """WORK sources LOG by sequence: a new log that counted from 1 would be skipped for long."""
+    async with own_server(tmp_path) as bus:
+        await streams.ensure(bus, Settings())
+        for i in range(5):
+            await bus.store("agents.dev.task.a.b", b"{}", message_id=f"1{i}")
+        await until_waiting(bus, 5)
+        await bus.api(f"STREAM.DELETE.{streams.LOG}")
+        await streams.heal(bus, Settings())
+        await bus.store("agents.dev.task.a.b", b"{}", message_id="2")
+        await until_waiting(bus, 6)
+
+
+async def test_a_log_that_does_not_fit_says_so(tmp_path: Path) -> None:
+    async with own_server(tmp_path) as bus:
+        with pytest.raises(StartError, match="AGENTD_LOG_BYTES"):
+            await streams.ensure(bus, Settings(log_bytes=10**18))
+
+
+async def test_an_old_server_is_named(bus: Bus) -> None:
+    class Old(Bus):
+        server = ("2.10.27", 0)  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+
+    with pytest.raises(StartError, match=r"is 2\.10\.27; agentd needs 2\.12 or newer"):
+        await streams.ensure(Old({"servers": "nats://x"}, print), Settings())
+
+
+async def until_waiting(bus: Bus, count: int) -> None:
+    async with asyncio.timeout(20):
+        for delay in itertools.repeat(0.05):
+            state = (await bus.api(f"STREAM.INFO.{streams.WORK}"))["state"]
+            if state["messages"] >= count:
+                return
+            await asyncio.sleep(delay)
+
+
+class own_server:
+    """A server that a test may break."""
+
+    def __init__(self, folder: Path) -> None:
+        self.embedded = EmbeddedServer(folder / ".agentd", "relaxed")
+
+    async def __aenter__(self) -> Bus:
+        server = await self.embedded.ensure()
+        self.bus = await Bus.connect({"servers": server.url, "token": server.token}, timeout=5)
+        return self.bus
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.bus.close()
+        await self.embedded.stop()
