@@ -207,7 +207,7 @@ def _message(told: dict[str, Any], body: Any, type: MessageType | None) -> Agent
     if isinstance(context, dict):
         raw["context"] = {"conversationId": raw["id"], **context}
     try:
-        # On the wire `reply_to` is an unknown field, not another spelling of `replyTo`.
+        # By alias only: `reply_to` is for Python, and refused on the wire.
         message = AgentMessage.model_validate(raw, by_name=False)
     except ValidationError as error:
         raise _explained(error) from None
@@ -220,7 +220,7 @@ def _message(told: dict[str, Any], body: Any, type: MessageType | None) -> Agent
 def _readable_id(data: bytes) -> str | None:
     """The id in a message that is refused for something else, so that its sender can be told."""
     try:
-        body = json.loads(data, parse_int=str) if len(data) <= MAX_BYTES else None
+        body = json.loads(data, parse_int=float) if len(data) <= MAX_BYTES else None
     except (ValueError, RecursionError):
         return None
     found = cast("object", body.get("id")) if isinstance(body, dict) else None

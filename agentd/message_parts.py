@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -12,8 +12,10 @@ from pydantic import (
     PlainSerializer,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from agentd.subjects import DEFAULT_PRIORITY, TOKEN
 
@@ -30,6 +32,12 @@ def _null_is(empty: Any, kind: Any) -> BeforeValidator:
     )
 
 
+def _camel_case_only(schema: dict[str, Any], part: type[BaseModel]) -> None:
+    names = [name for name in part.model_fields if "_" in name]
+    if names:
+        schema["propertyNames"] = {"not": {"enum": names}}
+
+
 Token = Annotated[str, Field(pattern=f"^{TOKEN}$")]
 Amount = Annotated[
     float,
@@ -40,9 +48,7 @@ Amount = Annotated[
 # Unbounded, 8 MB of wrong items would become 4 GB of validation errors.
 Tokens = Annotated[tuple[Token, ...], Field(strict=False, max_length=100, fail_fast=True)]
 # agentd publishes to replyTo with its own rights, so `$JS.API.STREAM.DELETE.x` must not be one.
-ReplySubject = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$", max_length=255)
-]
+ReplySubject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=255)]
 
 
 class Part(BaseModel):
@@ -58,7 +64,16 @@ class Part(BaseModel):
         serialize_by_alias=True,
         allow_inf_nan=False,
         use_attribute_docstrings=True,
+        json_schema_extra=_camel_case_only,
     )
+
+    @model_validator(mode="after")
+    def _refuse_snake_case(self) -> Self:
+        # Kept as an unknown field, a `reply_to` would be a reply that never comes.
+        for name in (self.model_extra or {}).keys() & type(self).model_fields.keys():
+            spelling = {"wrong": name, "right": to_camel(name)}
+            raise PydanticCustomError("spelling", "{wrong} is spelled {right}", spelling)
+        return self
 
 
 class AgentIdentity(Part):

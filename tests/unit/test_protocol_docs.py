@@ -1,0 +1,72 @@
+"""docs/protocol.md and its schema say what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from agentd.message import decode, json_schema
+
+DOCS = Path(__file__).parents[2] / "docs"
+PROTOCOL = (DOCS / "protocol.md").read_text()
+FENCES = re.findall(r"^```json\n(.*?)^```", PROTOCOL, flags=re.M | re.S)
+
+
+def test_the_committed_schema_is_current() -> None:
+    committed = json.loads((DOCS / "message.schema.json").read_text())
+    assert committed == json_schema(), "write agentd.message.json_schema() to the file again"
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(json_schema())
+
+
+@pytest.mark.parametrize("fence", FENCES)
+def test_every_message_in_the_document_is_one(fence: str) -> None:
+    decode(fence.encode())
+    Draft202012Validator(json_schema()).validate(json.loads(fence))
+
+
+def test_the_document_shows_every_type() -> None:
+    assert {decode(fence.encode()).type for fence in FENCES} == {
+        "task",
+        "result",
+        "event",
+        "query",
+        "stream",
+    }
+
+
+def test_the_shell_lines_of_the_document_send_messages() -> None:
+    sent = re.findall(r"nats pub \S+ '(.*?)'", PROTOCOL)
+    assert sent
+    for text in sent:
+        decode(text.encode(), type="task")
+
+
+def test_the_documents_table_has_exactly_the_fields_of_the_message() -> None:
+    table = PROTOCOL.split("## The message, field by field")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `([A-Za-z.\[\]]+)` \|", table, flags=re.M)) == fields(json_schema())
+
+
+def fields(schema: dict[str, Any]) -> set[str]:
+    """`routing.priority`, `context.history[].role`, ...: every field that a schema names."""
+    found: set[str] = set()
+
+    def walk(part: dict[str, Any], path: str) -> None:
+        for option in [part, *part.get("anyOf", ())]:
+            if "$ref" in option:
+                option = schema["$defs"][option["$ref"].rpartition("/")[2]]
+            for name, child in option.get("properties", {}).items():
+                found.add(path + name)
+                walk(child, f"{path}{name}.")
+            if "items" in option:
+                walk(option["items"], f"{path.removesuffix('.')}[].")
+
+    walk(schema, "")
+    return found

@@ -1,0 +1,81 @@
+"""JSON from strangers: what is refused, and what only looks like it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from agentd.errors import DecodeError
+from agentd.strict_json import MAX_BYTES, MAX_DEPTH, parse
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("", "not JSON"),
+        ("1 2", "not JSON: Extra data"),
+        ("NaN", "not JSON: NaN"),
+        ("[-Infinity]", "not JSON: -Infinity"),
+        ("1e999", "the number 1e999 is too large"),
+        ('{"a": -1e999}', "the number -1e999 is too large"),
+        ("9" * 309, "is too large"),
+        ("9" * 100_000, "is too large"),
+        ('"\\ud800"', "half a surrogate"),
+        ('{"\\udfff": 1}', "half a surrogate"),
+        ('[{"a": 1, "b": 2, "a": 1}]', "the key 'a' stands twice in one object"),
+        ('{"' + "k" * 1000 + '": 1, "' + "k" * 1000 + '": 2}', "stands twice"),
+    ],
+)
+def test_json_that_could_be_read_in_two_ways_is_refused(data: str, text: str) -> None:
+    with pytest.raises(DecodeError) as refused:
+        parse(data.encode())
+    assert text in str(refused.value)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff", b"\xef\xbb\xbf1", "1".encode("utf-16"), b'"\xed\xa0\x80"', b'"\x00"']
+)
+def test_only_utf_8_is_json(data: bytes) -> None:
+    with pytest.raises(DecodeError, match="not JSON"):
+        parse(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '"\\ud83d\\ude00"',
+        '"\\\\ud800"',
+        '"\\u0000"',
+        "9" * 308,
+        "1e308",
+        "5e-324",
+        "-0.0",
+        "[{},{}]",
+    ],
+)
+def test_what_only_looks_wrong_is_taken(data: str) -> None:
+    assert parse(data.encode()) == json.loads(data)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_nesting_ends_at_the_limit(opening: str, closing: str) -> None:
+    def nested(depth: int) -> bytes:
+        return (opening * depth + "[]" + closing * depth).encode()
+
+    assert parse(nested(MAX_DEPTH - 1)) == json.loads(nested(MAX_DEPTH - 1))
+    for depth in (MAX_DEPTH, MAX_DEPTH + 1, 500, 100_000):
+        with pytest.raises(DecodeError, match="nested deeper than 64 levels"):
+            parse(nested(depth))
+
+
+def test_many_shallow_lists_are_not_deep() -> None:
+    assert parse(b"[" + b"[]," * 1000 + b"[]]") == [[]] * 1001
+
+
+def test_size_ends_at_the_limit() -> None:
+    largest = b'"' + b"x" * (MAX_BYTES - 2) + b'"'
+    assert len(parse(largest)) == MAX_BYTES - 2
+    with pytest.raises(DecodeError, match=r"8,388,609 bytes are too many; the limit is 8,388,608"):
+        parse(largest + b" ")
