@@ -15,6 +15,7 @@ MAX_WORK = 32 * MAX_SIZE  # of all the values and text that one rendering makes
 MAX_BITS = 8_192  # of one whole number
 
 ITEM = 16
+SCAN = 64  # characters that are compared in the time that one is made
 
 COLLECTIONS = (Mapping, list, tuple, set, frozenset)
 
@@ -109,13 +110,14 @@ def percent_size(template: str, values: Any) -> int:
     Raises:
         Refused: a width or precision is `*`, taken from the values.
     """
-    widths = [part for pair in _CONVERSIONS.findall(template) for part in pair if part]
-    if "*" in widths:
+    if _STARRED.search(template):
         raise Refused("formats with a width of '*'; write the width as a number")
-    widest = max(map(int, widths), default=0)
+    widest = max((int(digits) for digits in _WIDTHS.findall(template) if digits), default=0)
     return len(template) + template.count("%") * (size(values) + widest + _NUMBER)
 
 
 _READ_ONCE = (Iterator, ItemsView, KeysView, ValuesView)
-_CONVERSIONS = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(\*|\d{0,9})(?:\.(\*|\d{0,9}))?")
+# Linear on any text; the widths may include a number that is none, after a bracket or a dot.
+_STARRED = re.compile(r"%[-+ #0-9.]*\*")
+_WIDTHS = re.compile(r"[%).][-+ #0]*(\d{0,9})")
 _NUMBER = 400  # the longest that a float is written by %f

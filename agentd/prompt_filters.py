@@ -15,7 +15,7 @@ from jinja2.tests import TESTS
 from jinja2.utils import pass_context, pass_environment
 from markupsafe import escape
 
-from agentd.bounds import ITEM, MAX_SIZE, Budget, Refused, afford, percent_size, size
+from agentd.bounds import ITEM, MAX_SIZE, SCAN, Budget, Refused, afford, percent_size, size
 
 
 def filters() -> dict[str, Callable[..., Any]]:
@@ -41,7 +41,7 @@ def as_text(value: Any) -> str:
         return value
     if type(value) in (int, float):
         return str(value)
-    if isinstance(value, (Undefined, *_DATES)):
+    if isinstance(value, _IN_OWN_WORDS):
         return str(value)
     size(value)
     return _JSON.encode(value)
@@ -49,7 +49,8 @@ def as_text(value: Any) -> str:
 
 def kind(value: Any) -> str:
     """What a person calls such a value."""
-    return next((word for types, word in _KINDS if isinstance(value, types)), "not data")
+    name = f"a {type(value).__name__.lower()}"
+    return next((word for types, word in _KINDS if isinstance(value, types)), name)
 
 
 def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,9 +118,9 @@ def _escape(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, _DATES):
+    if isinstance(value, _IN_OWN_WORDS):
         return str(value)
-    raise Refused(f"cannot write {kind(value)} as text")
+    raise Refused(f"cannot write {kind(value)} as text" + "; call it with ()" * callable(value))
 
 
 def _per_item(value: Any, *args: Any, **kwargs: Any) -> int:
@@ -160,7 +161,7 @@ _TESTS = """
 """
 # These only look at a value or pick a part of it, so it may be as large as a message can be.
 _PICKING = frozenset({"count", "d", "default", "first", "last", "length", "truncate"})
-# The most characters that the filter's result can have, or that its work amounts to.
+# The most characters that a filter's result can have, or that its work amounts to.
 _GROWTH: Mapping[str, Callable[..., int]] = {
     "batch": lambda value, count, fill_with=None: count * ITEM,
     "center": lambda value, width=80: width,
@@ -178,10 +179,13 @@ _GROWTH: Mapping[str, Callable[..., int]] = {
     "sort": _per_item,
     "sum": _numbers_only,
     "tojson": lambda value, indent=None: (indent or 0) * (MAX_SIZE // 100),
+    "trim": lambda value, chars=None: len(as_text(value)) * len(chars or "") // SCAN,
     "unique": _per_item,
 }
 
 _DATES = (date, clock_time, timedelta)
+# The undefined is among them: asked for its text, it raises what is missing.
+_IN_OWN_WORDS = (*_DATES, Undefined)
 _KINDS: Sequence[tuple[Any, str]] = (
     (str, "text"),
     ((bool, int, float), "a number"),
@@ -189,6 +193,6 @@ _KINDS: Sequence[tuple[Any, str]] = (
     (Mapping, "a mapping"),
     ((list, tuple), "a list"),
     (_DATES, "a date"),
-    (Callable, "something to call"),
+    (Callable, "a function"),
 )
 _JSON = json.JSONEncoder(ensure_ascii=False, default=_plain)

@@ -118,7 +118,7 @@ def compile_source(environment: BoundedEnvironment, name: str, text: str) -> Pro
         return _broken(name, text, Mistake("is nested too deeply"))
     # Jinja leaves some checks to Python's compiler: keywords given twice, 20 loops in each other.
     except (SyntaxError, ValueError, OverflowError, MemoryError) as error:
-        return _broken(name, text, Mistake(f"cannot be compiled: {error}"))
+        return _broken(name, text, Mistake(f"cannot be compiled: {getattr(error, 'msg', error)}"))
     return PromptSource(
         name,
         text,

@@ -7,7 +7,7 @@ grows over `bounds.MAX_SIZE`, so that no single step is long.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from difflib import get_close_matches
 from io import StringIO
@@ -19,11 +19,18 @@ from jinja2.exceptions import TemplateSyntaxError, UndefinedError
 from jinja2.ext import Extension
 from jinja2.idtracking import VAR_LOAD_RESOLVE
 from jinja2.lexer import Token, TokenStream
-from jinja2.runtime import BlockReference, Context, LoopContext, Macro, StrictUndefined
+from jinja2.runtime import (
+    BlockReference,
+    Context,
+    LoopContext,
+    Macro,
+    StrictUndefined,
+    TemplateReference,
+)
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace, missing, pass_context
 
-from agentd.bounds import Budget, Refused, afford, percent_size, size
+from agentd.bounds import SCAN, Budget, Refused, afford, percent_size, size
 from agentd.prompt_filters import as_text, filters, kind, tests
 
 MAX_TOKENS = 20_000  # in a template's tags: they compile in half a second
@@ -61,14 +68,19 @@ class Absent(StrictUndefined):
 
     @property
     def _undefined_message(self) -> str:
-        owner, name = self._undefined_obj, self._undefined_name
+        owner: Any = self._undefined_obj
+        name: Any = self._undefined_name
         if self._undefined_hint or owner is missing:
             return self._undefined_hint or f"{name!r} has no value here"
-        whose = f"'{self._spelled}'" if self._spelled else kind(owner)
-        if not isinstance(owner, Mapping):
-            return f"{whose} is {kind(owner)} and has no {name!r}"
-        near = get_close_matches(str(name), [key for key in owner if isinstance(key, str)], n=1)
-        return f"{whose} has no {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        is_mapping = isinstance(owner, Mapping)
+        whose = f"'{self._spelled}'" + f" is {kind(owner)} and" * (not is_mapping)
+        lacks = "cannot be sliced" if isinstance(name, slice) else f"has no {name!r}"
+        known = owner if is_mapping else _PUBLIC.get(type(owner), ())
+        near = get_close_matches(str(name), [key for key in known if isinstance(key, str)], n=1)
+        return " ".join(
+            [whose if self._spelled else kind(owner), lacks]
+            + [f"(did you mean {word!r}?)" for word in near]
+        )
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
@@ -96,8 +108,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str, spelled: str = "") -> Any:
         """`obj.attribute`; what the data holds goes before the methods of its type."""
-        if isinstance(obj, Mapping) and attribute in obj:
-            return obj[attribute]
+        if isinstance(obj, (Mapping, TemplateReference)):
+            with suppress(KeyError):
+                return obj[attribute]
         value = getattr(obj, attribute, missing)
         public = _PUBLIC.get(type(obj))
         if value is missing or (public is not None and attribute not in public):
@@ -124,6 +137,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             return __obj()
         owner, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
         if name in _PUBLIC.get(type(owner), ()):
+            if kwargs.keys() - _JINJAS_OWN:
+                raise Refused(f"{name!r} takes its arguments in order, without names")
             afford(_GROWTH[name](owner, *args) if name in _GROWTH else 0)
         elif not isinstance(__obj, _CALLABLE) and __obj not in _FUNCTIONS:
             raise Refused(f"cannot call {kind(__obj)}")
@@ -285,6 +300,10 @@ def _fixed_text(body: Iterable[nodes.Node]) -> int:
     return sum(len(part.data) for part in outputs if isinstance(part, nodes.TemplateData))
 
 
+def _scan(text: str, other: str | None) -> int:
+    return len(text) * len(other or "") // SCAN
+
+
 def _times(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
@@ -295,8 +314,7 @@ _PUBLIC: Mapping[type, frozenset[str]] = {
     for kind, names in {
         str: "capitalize casefold center count endswith find index isalnum isalpha isdigit islower "
         "isnumeric isspace isupper join ljust lower lstrip partition removeprefix removesuffix "
-        "replace rfind rjust rpartition rsplit rstrip split splitlines startswith strip title upper"
-        " zfill",
+        "replace rjust rsplit rstrip split splitlines startswith strip title upper zfill",
         dict: "get items keys values",
         list: "count index",
         tuple: "count index",
@@ -312,16 +330,22 @@ _PUBLIC: Mapping[type, frozenset[str]] = {
         Cycler: "current next reset",
     }.items()
 }
-# The most characters that a method's result can have.
+# The most characters that a method's result can have, or that its work amounts to. What searches
+# from the right compares every character of one text with every one of the other.
 _GROWTH: Mapping[str, Callable[..., int]] = {
     "center": lambda text, width, *_: width,
     "join": lambda text, items: len(text) * len(items) + size(items),
     "ljust": lambda text, width, *_: width,
     "replace": lambda text, old, new, *_: text.count(old) * len(new),
+    "lstrip": lambda text, chars=None: _scan(text, chars),
     "rjust": lambda text, width, *_: width,
+    "rsplit": lambda text, separator=None, *_: _scan(text, separator),
+    "rstrip": lambda text, chars=None: _scan(text, chars),
+    "strip": lambda text, chars=None: _scan(text, chars),
     "strftime": lambda value, form: len(form) * 256,  # where Python itself gives up
     "zfill": lambda text, width: width,
 }
+_JINJAS_OWN = frozenset({"_loop_vars", "_block_vars"})  # keywords of every call in a loop or block
 _CALLABLE = (Macro, BlockReference, LoopContext, Joiner)
 _GLOBALS: Mapping[str, Any] = {
     "cycler": Cycler,
