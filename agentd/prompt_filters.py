@@ -49,7 +49,7 @@ def as_text(value: Any) -> str:
 
 def kind(value: Any) -> str:
     """What a person calls such a value."""
-    name = f"a {type(value).__name__.lower()}"
+    name = f"a {type(value).__name__.strip('_').lower()}"
     return next((word for types, word in _KINDS if isinstance(value, types)), name)
 
 

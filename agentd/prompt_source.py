@@ -14,6 +14,7 @@ from jinja2 import nodes
 from jinja2.exceptions import TemplateSyntaxError
 
 from agentd.problems import Problem
+from agentd.prompt_code import generate
 from agentd.sandbox import BoundedEnvironment
 
 MAX_SOURCE = 256_000  # characters
@@ -110,7 +111,7 @@ def compile_source(environment: BoundedEnvironment, name: str, text: str) -> Pro
     try:
         tree = environment.parse(text, name)
         mistakes = tuple(_mistakes(tree, environment))
-        python, looked_up = environment.generated(tree, name)
+        python, looked_up = generate(environment, tree, name)
         code = None if mistakes else compile(python, f"<prompt {name}>", "exec")
     except TemplateSyntaxError as error:
         return _broken(name, text, _syntax_mistake(error, text))

@@ -6,19 +6,14 @@ grows over `bounds.MAX_SIZE`, so that no single step is long.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from difflib import get_close_matches
-from io import StringIO
 from typing import Any
 
-from jinja2 import Undefined, nodes
-from jinja2.compiler import CodeGenerator, Frame
-from jinja2.exceptions import TemplateSyntaxError, UndefinedError
-from jinja2.ext import Extension
-from jinja2.idtracking import VAR_LOAD_RESOLVE
-from jinja2.lexer import Token, TokenStream
+from jinja2 import Undefined
+from jinja2.exceptions import UndefinedError
 from jinja2.runtime import (
     BlockReference,
     Context,
@@ -31,9 +26,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace, missing, pass_context
 
 from agentd.bounds import SCAN, Budget, Refused, afford, percent_size, size
+from agentd.prompt_code import TokenLimit
 from agentd.prompt_filters import as_text, filters, kind, tests
-
-MAX_TOKENS = 20_000  # in a template's tags: they compile in half a second
 
 BUDGET = " budget"  # a name that no template can spell
 
@@ -100,7 +94,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             finalize=_written,
             cache_size=0,
             auto_reload=False,
-            extensions=[_TokenLimit],
+            extensions=[TokenLimit],
         )
         self.globals = dict(_GLOBALS)
         self.filters = filters()
@@ -162,106 +156,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         afford(sum(map(len, texts)))
         return context.parent[BUDGET].made("".join(texts))
 
-    def generated(self, tree: nodes.Template, name: str) -> tuple[str, frozenset[str]]:
-        """The Python of a template, and the names that it looks for in the context.
 
-        Raises:
-            TemplateSyntaxError: the tree cannot be compiled.
-        """
-        python = StringIO()
-        generator = _Generator(self, name, name, python, optimized=False)
-        generator.visit(tree)
-        return python.getvalue(), frozenset(generator.looked_up - self.globals.keys())
-
-
-class _Generator(CodeGenerator):
-    """Writes code that pays its way: a step for every body, and for every value it makes."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.looked_up: set[str] = set()
-
-    def enter_frame(self, frame: Frame) -> None:
-        super().enter_frame(frame)
-        loads = frame.symbols.loads.values()
-        self.looked_up |= {name for action, name in loads if name and action == VAR_LOAD_RESOLVE}
-
-    def blockvisit(self, nodes: Iterable[nodes.Node], frame: Frame) -> None:
-        """A body: of a template, block, loop, macro, branch. Its fixed text is paid at once."""
-        body = list(nodes)
-        self.writeline(f"context.budget.spend({_fixed_text(body)})")
-        super().blockvisit(body, frame)
-
-    def visit_For(self, node: nodes.For, frame: Frame) -> None:
-        self.writeline("context.budget.spend()", node)
-        super().visit_For(node, frame)
-
-    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:
-        self.write("environment.getattr(")
-        self.visit(node.node, frame)
-        self.write(f", {node.attr!r}, {_spelled(node.node)!r})")
-
-    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
-        slices = isinstance(node.arg, nodes.Slice)
-        self.write("context.budget.made(" if slices else "(")
-        self.write("environment.getitem(")
-        self.visit(node.node, frame)
-        self.write(", ")
-        self.visit(node.arg, frame)
-        self.write(f", {_spelled(node.node)!r}))")
-
-    def visit_Slice(self, node: nodes.Slice, frame: Frame) -> None:
-        self.write("slice(")
-        for bound in (node.start, node.stop, node.step):
-            self.visit(bound or nodes.Const(None), frame)
-            self.write(", ")
-        self.write(")")
-
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
-        self.write("environment.joined(context, (")
-        for part in node.nodes:
-            self.visit(part, frame)
-            self.write(", ")
-        self.write("))")
-
-    def visit_List(self, node: nodes.List, frame: Frame) -> None:
-        with self._made():
-            super().visit_List(node, frame)
-
-    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
-        with self._made():
-            super().visit_Dict(node, frame)
-
-    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:
-        if node.ctx != "load":
-            super().visit_Tuple(node, frame)
-            return
-        with self._made():
-            super().visit_Tuple(node, frame)
-
-    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:
-        with self._made():
-            super().visit_Compare(node, frame)
-
-    @contextmanager
-    def _made(self) -> Generator[None]:
-        self.write("context.budget.made(")
-        yield
-        self.write(")")
-
-
-class _TokenLimit(Extension):
-    """Refuses templates that would compile for seconds."""
-
-    def filter_stream(self, stream: TokenStream) -> Iterable[Token]:
-        for count, token in enumerate(stream):
-            if count > MAX_TOKENS:
-                message = f"the tags of a prompt have at most {MAX_TOKENS:,} words and signs"
-                raise TemplateSyntaxError(message, token.lineno, stream.name, stream.filename)
-            yield token
-
-
-class _Fields(Namespace):
+class _Namespace(Namespace):
     """`namespace(a=1)`; written without its fields, which may hold each other."""
 
     def __init__(self, **fields: Any) -> None:
@@ -283,23 +179,6 @@ def _written(context: BoundedContext, value: Any) -> str:
     return text
 
 
-def _spelled(node: nodes.Node) -> str:
-    """The expression as its author wrote it, "" if it is more than names, fields and indexes."""
-    if isinstance(node, nodes.Name):
-        return node.name
-    if isinstance(node, nodes.Getattr) and (owner := _spelled(node.node)):
-        return f"{owner}.{node.attr}"
-    if isinstance(node, nodes.Getitem) and (owner := _spelled(node.node)):
-        index = repr(node.arg.value) if isinstance(node.arg, nodes.Const) else "..."
-        return f"{owner}[{index}]"
-    return ""
-
-
-def _fixed_text(body: Iterable[nodes.Node]) -> int:
-    outputs = (part for node in body if isinstance(node, nodes.Output) for part in node.nodes)
-    return sum(len(part.data) for part in outputs if isinstance(part, nodes.TemplateData))
-
-
 def _scan(text: str, other: str | None) -> int:
     return len(text) * len(other or "") // SCAN
 
@@ -310,8 +189,8 @@ def _times(value: Any) -> int:
 
 # All that templates reach of data's own types. `format` is not among them: it reads attributes.
 _PUBLIC: Mapping[type, frozenset[str]] = {
-    kind: frozenset(names.split())
-    for kind, names in {
+    of: frozenset(names.split())
+    for of, names in {
         str: "capitalize casefold center count endswith find index isalnum isalpha isdigit islower "
         "isnumeric isspace isupper join ljust lower lstrip partition removeprefix removesuffix "
         "replace rjust rsplit rstrip split splitlines startswith strip title upper zfill",
@@ -351,7 +230,7 @@ _GLOBALS: Mapping[str, Any] = {
     "cycler": Cycler,
     "dict": _mapping,
     "joiner": Joiner,
-    "namespace": _Fields,
+    "namespace": _Namespace,
     "range": safe_range,
 }
 _FUNCTIONS = tuple(_GLOBALS.values())
