@@ -1,4 +1,4 @@
-"""One connection to NATS that outlives its servers: publish, store, request, subscribe.
+"""One connection to NATS that outlives its servers: publish, request, subscribe.
 
 The only importer of nats-py. What the library leaves open is closed here: it gives up for good on
 some errors (we connect anew and subscribe again), lets a request in flight wait for its timeout
@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +20,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from agentd.errors import BusError, Conflict, NotStored, StartError, TooLarge
+from agentd.errors import BusError, NotStored, StartError, TooLarge
 
 __all__ = ["Bus", "Msg", "Subscription"]
 
@@ -30,11 +29,8 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Msg], Awaitable[None]]
 
 REQUEST_TIMEOUT = 5.0
-_ONE_TRY = 2.0  # seconds that one try of a store waits for its acknowledgement
-_WRONG_LAST_SEQUENCE = 10071
 # `Header: value\r\n`, the status line, and the empty line after the headers.
 _HEADER_LINE, _HEADER_FRAME = 4, len(b"NATS/1.0\r\n\r\n")
-_REFUSED_FOR_GOOD = frozenset({10054, 10077})  # message too large for the server or the stream
 
 
 @dataclass(eq=False)
@@ -328,133 +324,6 @@ class Bus:
             )
         if size > self.max_message:
             raise TooLarge(subject, size=size, limit=self.max_message)
-
-    # --- JetStream ------------------------------------------------------------------------------
-
-    async def api(self, verb: str, request: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One call of the JetStream API, e.g. `api("STREAM.INFO.AGENTD_LOG")`; the server's answer.
-
-        Raises:
-            ApiError: the server refused; `code` is its error code.
-            BusError: no answer.
-        """
-        body = json.dumps(request).encode() if request is not None else b""
-        answer = await self.request(f"$JS.API.{verb}", body)
-        reply: dict[str, Any] = json.loads(answer.data)
-        if "error" in reply:
-            raise ApiError(verb, reply["error"])
-        return reply
-
-    async def store(
-        self,
-        subject: str,
-        data: bytes,
-        *,
-        message_id: str,
-        create: bool = False,
-        headers: Mapping[str, str] | None = None,
-        patience: float = 30.0,
-    ) -> int:
-        """Stores one message; returns its sequence in the stream.
-
-        Retried with the same `message_id` for `patience` seconds: a publish that timed out may
-        have been stored, and the server drops what it knows by its id. With `create`, only the
-        first message of the subject is taken.
-
-        Raises:
-            Conflict: `create`, and the subject holds a message already.
-            NotStored: no stream takes the subject, or the server refused the message.
-            TooLarge: before anything is sent.
-            BusError: no acknowledgement within `patience`.
-        """
-        headers = {**(headers or {}), "Nats-Msg-Id": message_id}
-        if create:
-            headers["Nats-Expected-Last-Subject-Sequence"] = "0"
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience
-        retried = False
-        while True:
-            try:
-                answer = await self.request(subject, data, headers=headers, timeout=_ONE_TRY)
-                return _sequence(subject, json.loads(answer.data))
-            except Conflict:
-                # The server checks for an earlier message before it looks at the id, so the
-                # earlier message may be our own, stored by the try that timed out.
-                if retried and (ours := await self._stored_as(subject, message_id)):
-                    return ours
-                raise
-            except (NotStored, TooLarge):
-                raise
-            except BusError:
-                if loop.time() >= deadline:
-                    raise
-            retried = True
-            await self.until_connected(deadline)
-
-    async def _stored_as(self, subject: str, message_id: str) -> int | None:
-        """The sequence of the last message on `subject` if it has this id."""
-        found = await self.api("STREAM.NAMES", {"subject": subject})
-        last = await self.last(found["streams"][0], subject)
-        if last is None or not last.headers or last.headers.get("Nats-Msg-Id") != message_id:
-            return None
-        return int(last.headers["Nats-Sequence"])
-
-    async def last(self, stream: str, subject: str) -> Msg | None:
-        """The newest message that `stream` holds on `subject` (no wildcards)."""
-        answer = await self.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
-        return None if answer.headers and answer.headers.get("Status") else answer
-
-    async def stored(self, stream: str, subject: str, *, start: int = 1) -> AsyncIterator[Msg]:
-        """What `stream` holds on `subject` (wildcards allowed) from sequence `start`, oldest first.
-
-        Each message carries `Nats-Subject`, `Nats-Sequence` and `Nats-Time-Stamp` in its headers.
-        """
-        while True:
-            seen = 0
-            async for msg in self._batch(stream, subject, start):
-                start, seen = int((msg.headers or {})["Nats-Sequence"]) + 1, seen + 1
-                yield msg
-            if not seen:
-                return
-
-    async def _batch(self, stream: str, subject: str, start: int) -> AsyncIterator[Msg]:
-        """One batch of a direct get; a message with a status ends it."""
-        arrived: asyncio.Queue[Msg] = asyncio.Queue()
-        inbox = self.new_inbox()
-        subscription = await self.subscribe(inbox, arrived.put)
-        body = json.dumps({"batch": 256, "seq": start, "next_by_subj": subject}).encode()
-        try:
-            await self.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=inbox)
-            while True:
-                msg = await asyncio.wait_for(arrived.get(), REQUEST_TIMEOUT)
-                if msg.headers and msg.headers.get("Status"):
-                    return
-                yield msg
-        except TimeoutError:
-            raise BusError(f"{stream}: no answer within {REQUEST_TIMEOUT:g} s") from None
-        finally:
-            await subscription.close()
-
-
-class ApiError(BusError):
-    """The JetStream API refused a call; `code` is the server's error code."""
-
-    def __init__(self, verb: str, error: Mapping[str, Any]) -> None:
-        super().__init__(f"{verb}: {error.get('description', error)}")
-        self.code = int(error.get("err_code", 0))
-
-
-def _sequence(subject: str, ack: Mapping[str, Any]) -> int:
-    """The sequence of a publish acknowledgement, or the error that it stands for."""
-    error = ack.get("error")
-    if not error:
-        return int(ack["seq"])
-    code = error.get("err_code")
-    if code == _WRONG_LAST_SEQUENCE:
-        raise Conflict(f"{subject}: there is one already")
-    if error.get("code", 0) >= 500 and code not in _REFUSED_FOR_GOOD:
-        raise BusError(f"{subject}: {error.get('description')}")
-    raise NotStored(f"{subject}: {error.get('description')}")
 
 
 @contextlib.contextmanager

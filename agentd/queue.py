@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from agentd import jetstream
 from agentd.bus import Bus, Msg, Subscription
 from agentd.delivery import Delivery, delivery, still_pending
 from agentd.errors import BusError
@@ -102,7 +103,7 @@ class Queue:
         offset = 0
         while True:
             request = {"subjects_filter": pattern, "offset": offset}
-            info = await self.bus.api(f"STREAM.INFO.{WORK}", request)
+            info = await jetstream.api(self.bus, f"STREAM.INFO.{WORK}", request)
             waiting = info["state"].get("subjects") or {}
             for subject in waiting:
                 self._ring(subject)
@@ -138,7 +139,7 @@ class Queue:
             "inactive_threshold": int(_IDLE_CONSUMER * SECOND),
         }
         request = {"stream_name": WORK, "config": config}
-        await self.bus.api(f"CONSUMER.DURABLE.CREATE.{WORK}.{name}", request)
+        await jetstream.api(self.bus, f"CONSUMER.DURABLE.CREATE.{WORK}.{name}", request)
         route.bands[priority].made = True
 
     def consumer(self, route: Route, priority: int) -> str:

@@ -11,8 +11,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from agentd.bus import ApiError, Bus
+from agentd import jetstream
+from agentd.bus import Bus
 from agentd.errors import StartError
+from agentd.jetstream import ApiError
 from agentd.settings import Settings
 
 LOG = "AGENTD_LOG"
@@ -148,12 +150,12 @@ async def _ensure_one(bus: Bus, config: dict[str, Any]) -> None:
         existing = await _existing(bus, name)
         if existing is not None:
             kept = {"first_seq": existing["first_seq"]} if "first_seq" in existing else {}
-            await bus.api(f"STREAM.UPDATE.{name}", {**config, **kept})
+            await jetstream.api(bus, f"STREAM.UPDATE.{name}", {**config, **kept})
             return
         if name == LOG:
             # A log made anew must count on: WORK goes on sourcing after the last sequence it saw.
             config = {**config, "first_seq": int(time.time() * 1000)}
-        await bus.api(f"STREAM.CREATE.{name}", config)
+        await jetstream.api(bus, f"STREAM.CREATE.{name}", config)
     except ApiError as error:
         if error.code == _NAME_IN_USE:
             return  # another process was faster
@@ -163,7 +165,7 @@ async def _ensure_one(bus: Bus, config: dict[str, Any]) -> None:
 async def _existing(bus: Bus, name: str) -> dict[str, Any] | None:
     """The configuration of a stream that is there."""
     try:
-        return (await bus.api(f"STREAM.INFO.{name}"))["config"]
+        return (await jetstream.api(bus, f"STREAM.INFO.{name}"))["config"]
     except ApiError as error:
         if error.code != _STREAM_NOT_FOUND:
             raise
@@ -174,8 +176,8 @@ async def _source_again(bus: Bus, settings: Settings) -> None:
     """Ties WORK to a new LOG at once; by itself the server looks for it every ten seconds."""
     work = next(c for c in configurations(settings) if c["name"] == WORK)
     if await _existing(bus, WORK) is not None:
-        await bus.api(f"STREAM.UPDATE.{WORK}", {**work, "sources": []})
-        await bus.api(f"STREAM.UPDATE.{WORK}", work)
+        await jetstream.api(bus, f"STREAM.UPDATE.{WORK}", {**work, "sources": []})
+        await jetstream.api(bus, f"STREAM.UPDATE.{WORK}", work)
 
 
 def _mend(code: int) -> str:

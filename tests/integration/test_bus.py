@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from agentd.bus import ApiError, Bus, Msg
+from agentd import jetstream
+from agentd.bus import Bus, Msg
 from agentd.errors import BusError, Conflict, NotStored, StartError, TooLarge
+from agentd.jetstream import ApiError
 from agentd.nats_server import EmbeddedServer
 from agentd.streams import LOG
 from agentd.subjects import Subjects
@@ -23,26 +25,26 @@ def with_token(url: str, token: str) -> dict[str, str]:
 
 async def test_what_is_stored_can_be_read_back(bus: Bus, subjects: Subjects) -> None:
     subject = subjects.result("a", "b", "c")
-    await bus.store(subject, b"one", message_id="1", headers={"traceparent": "x"})
-    last = await bus.last(LOG, subject)
+    await jetstream.store(bus, subject, b"one", message_id="1", headers={"traceparent": "x"})
+    last = await jetstream.last(bus, LOG, subject)
     assert last is not None
     assert last.data == b"one"
     assert (last.headers or {})["traceparent"] == "x"
-    assert await bus.last(LOG, subjects.result("a", "b", "other")) is None
+    assert await jetstream.last(bus, LOG, subjects.result("a", "b", "other")) is None
 
 
 async def test_the_same_id_is_stored_once(bus: Bus, subjects: Subjects) -> None:
     subject = subjects.event("a", "b")
-    first = await bus.store(subject, b"one", message_id=f"{subjects.env}.1")
-    again = await bus.store(subject, b"one", message_id=f"{subjects.env}.1")
+    first = await jetstream.store(bus, subject, b"one", message_id=f"{subjects.env}.1")
+    again = await jetstream.store(bus, subject, b"one", message_id=f"{subjects.env}.1")
     assert first == again
 
 
 async def test_create_refuses_a_second_writer(bus: Bus, subjects: Subjects) -> None:
     subject = subjects.result("a", "b", "c")
-    await bus.store(subject, b"one", message_id="x1", create=True)
+    await jetstream.store(bus, subject, b"one", message_id="x1", create=True)
     with pytest.raises(Conflict):
-        await bus.store(subject, b"two", message_id="x2", create=True)
+        await jetstream.store(bus, subject, b"two", message_id="x2", create=True)
 
 
 async def test_a_retry_of_a_stored_create_is_no_conflict(bus: Bus, subjects: Subjects) -> None:
@@ -61,7 +63,7 @@ async def test_a_retry_of_a_stored_create_is_no_conflict(bus: Bus, subjects: Sub
 
     deaf = await Deaf.connect(bus._options, timeout=5)  # pyright: ignore[reportPrivateUsage]
     try:
-        assert await deaf.store(subject, b"one", message_id="mine", create=True) > 0
+        assert await jetstream.store(deaf, subject, b"one", message_id="mine", create=True) > 0
     finally:
         await deaf.close()
 
@@ -69,7 +71,7 @@ async def test_a_retry_of_a_stored_create_is_no_conflict(bus: Bus, subjects: Sub
 async def test_a_subject_without_a_stream_is_refused(bus: Bus, subjects: Subjects) -> None:
     too_deep = f"{subjects.task('a', 'b')}.urgent"
     with pytest.raises(NotStored, match="nobody listens"):
-        await bus.store(too_deep, b"x", message_id="1")
+        await jetstream.store(bus, too_deep, b"x", message_id="1")
 
 
 async def test_oversize_is_caught_before_the_wire(bus: Bus, subjects: Subjects) -> None:
@@ -97,16 +99,19 @@ async def test_the_size_of_headers_is_counted_exactly(bus: Bus) -> None:
 
 async def test_an_api_error_carries_the_servers_code(bus: Bus) -> None:
     with pytest.raises(ApiError) as caught:
-        await bus.api("STREAM.INFO.NOPE")
+        await jetstream.api(bus, "STREAM.INFO.NOPE")
     assert caught.value.code == 10059
 
 
 async def test_stored_reads_a_pattern_in_order(bus: Bus, subjects: Subjects) -> None:
     for i in range(600):
-        await bus.store(
-            subjects.event("many", f"n{i % 3}"), str(i).encode(), message_id=f"m{i}{subjects.env}"
+        await jetstream.store(
+            bus,
+            subjects.event("many", f"n{i % 3}"),
+            str(i).encode(),
+            message_id=f"m{i}{subjects.env}",
         )
-    read = [int(m.data) async for m in bus.stored(LOG, subjects.pattern("event.many.*"))]
+    read = [int(m.data) async for m in jetstream.stored(bus, LOG, subjects.pattern("event.many.*"))]
     assert read == list(range(600))
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from agentd import jetstream
 from agentd.bus import Bus
 from agentd.delivery import Delivery
 from agentd.queue import Feed, Queue
@@ -23,7 +24,7 @@ async def queue(bus: Bus, subjects: Subjects) -> AsyncIterator[Queue]:
 
 
 async def put(bus: Bus, subject: str, name: str) -> None:
-    await bus.store(subject, name.encode(), message_id=f"{subject}-{name}")
+    await jetstream.store(bus, subject, name.encode(), message_id=f"{subject}-{name}")
 
 
 async def take(feed: Feed, most: int = 1) -> list[Delivery]:
@@ -85,7 +86,7 @@ async def test_never_more_than_asked_for(bus: Bus, queue: Queue, subjects: Subje
     feed = await listening(queue, "analysis")
     taken = await take(feed, most=4)
     assert len(taken) == 4
-    info = await bus.api(f"CONSUMER.INFO.{WORK}.{subjects.env}+analysis+5")
+    info = await jetstream.api(bus, f"CONSUMER.INFO.{WORK}.{subjects.env}+analysis+5")
     assert (info["num_ack_pending"], info["num_pending"]) == (4, 6)
     for delivery in taken:
         await delivery.ack()
@@ -141,7 +142,7 @@ async def test_a_consumer_that_was_deleted_is_made_again(
     await put(bus, subjects.task("analysis", "x"), "one")
     [one] = await take(feed)
     await one.ack()
-    await bus.api(f"CONSUMER.DELETE.{WORK}.{subjects.env}+analysis+5")
+    await jetstream.api(bus, f"CONSUMER.DELETE.{WORK}.{subjects.env}+analysis+5")
     await put(bus, subjects.task("analysis", "x"), "two")
     [two] = await take(feed)
     assert two.data == b"two"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd import streams
+from agentd import jetstream, streams
 from agentd.bus import Bus, Msg
 from agentd.errors import StartError
 from agentd.nats_server import EmbeddedServer
@@ -22,8 +22,10 @@ async def test_a_task_reaches_work_with_its_priority_and_rings(
     rung: asyncio.Queue[Msg] = asyncio.Queue()
     await bus.subscribe(subjects.ring, rung.put)
     await bus.fence()
-    await bus.store(subjects.task("analysis", "x"), b"{}", message_id=f"{subjects.env}1")
-    await bus.store(subjects.task("analysis", "x", 9), b"{}", message_id=f"{subjects.env}2")
+    await jetstream.store(bus, subjects.task("analysis", "x"), b"{}", message_id=f"{subjects.env}1")
+    await jetstream.store(
+        bus, subjects.task("analysis", "x", 9), b"{}", message_id=f"{subjects.env}2"
+    )
     bells = [await asyncio.wait_for(rung.get(), 5) for _ in range(2)]
     assert [bell.subject for bell in bells] == [
         f"ring.{subjects.env}.analysis.x.5",
@@ -36,7 +38,7 @@ async def test_ensure_changes_what_differs_and_can_be_repeated(tmp_path: Path) -
     async with own_server(tmp_path) as bus:
         await streams.ensure(bus, Settings())
         await streams.ensure(bus, Settings(log_days=7))
-        config = (await bus.api(f"STREAM.INFO.{streams.LOG}"))["config"]
+        config = (await jetstream.api(bus, f"STREAM.INFO.{streams.LOG}"))["config"]
         assert config["max_age"] == 7 * streams.DAY
         assert config["max_consumers"] == 20_000
 
@@ -46,7 +48,7 @@ async def test_every_deleted_stream_is_healed(tmp_path: Path) -> None:
         await streams.ensure(bus, Settings())
         names = [config["name"] for config in streams.configurations(Settings())]
         for name in names:
-            await bus.api(f"STREAM.DELETE.{name}")
+            await jetstream.api(bus, f"STREAM.DELETE.{name}")
         assert await streams.heal(bus, Settings()) == names
         assert await streams.heal(bus, Settings()) == []
 
@@ -56,11 +58,11 @@ async def test_work_still_flows_after_the_log_was_deleted(tmp_path: Path) -> Non
     async with own_server(tmp_path) as bus:
         await streams.ensure(bus, Settings())
         for i in range(5):
-            await bus.store("agents.dev.task.a.b", b"{}", message_id=f"1{i}")
+            await jetstream.store(bus, "agents.dev.task.a.b", b"{}", message_id=f"1{i}")
         await until_waiting(bus, 5)
-        await bus.api(f"STREAM.DELETE.{streams.LOG}")
+        await jetstream.api(bus, f"STREAM.DELETE.{streams.LOG}")
         await streams.heal(bus, Settings())
-        await bus.store("agents.dev.task.a.b", b"{}", message_id="2")
+        await jetstream.store(bus, "agents.dev.task.a.b", b"{}", message_id="2")
         await until_waiting(bus, 6)
 
 
@@ -81,7 +83,7 @@ async def test_an_old_server_is_named(bus: Bus) -> None:
 async def until_waiting(bus: Bus, count: int) -> None:
     async with asyncio.timeout(20):
         for delay in itertools.repeat(0.05):
-            state = (await bus.api(f"STREAM.INFO.{streams.WORK}"))["state"]
+            state = (await jetstream.api(bus, f"STREAM.INFO.{streams.WORK}"))["state"]
             if state["messages"] >= count:
                 return
             await asyncio.sleep(delay)

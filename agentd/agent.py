@@ -1,0 +1,101 @@
+"""One agent in this process: takes its tasks and runs each on the revision of the moment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from agentd.delivery import Delivery
+from agentd.handler import Handler, Host
+from agentd.queue import Feed
+from agentd.run import Revision
+from agentd.subjects import AGENT_DOMAIN
+from agentd.tally import Tally
+
+log = logging.getLogger(__name__)
+
+
+class Agent:
+    """A running agent. An edit replaces `live`; what runs already finishes on its old revision."""
+
+    def __init__(self, live: Revision, host: Host) -> None:
+        self.live = live
+        self.tally = Tally()
+        self._host = host
+        self._handler = Handler(live.spec.name, self.tally, host)
+        self._feed: Feed = host.queue.feed()
+        self._running: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+        self._stopping = False
+        self._puller: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.live.spec.name
+
+    @property
+    def file(self) -> Path:
+        return self.live.spec.file
+
+    @property
+    def in_flight(self) -> int:
+        """How many tasks it is running now."""
+        return len(self._running)
+
+    async def start(self) -> None:
+        """Takes tasks from now on."""
+        await self._listen()
+        self._puller = asyncio.create_task(self._pull_while_open(), name=f"pull {self.name}")
+
+    async def adopt(self, live: Revision) -> None:
+        """Answers every task that starts from now on with this revision."""
+        before, self.live = self.live, live
+        self._room.set()
+        if before.spec.manifest.capabilities != live.spec.manifest.capabilities:
+            await self._listen()
+
+    async def drain(self, grace: float) -> None:
+        """Takes nothing more, gives running tasks `grace` seconds to end, hands back the rest."""
+        self._stopping = True
+        self._room.set()
+        await self._feed.close()
+        if self._puller:
+            await self._puller
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=grace)
+            self.hand_back()
+            await asyncio.gather(*late, return_exceptions=True)
+        self._host.metrics.forget(self.name)
+
+    def hand_back(self) -> None:
+        """Gives running tasks back to the server now."""
+        for task in self._running:
+            task.cancel()
+
+    async def _listen(self) -> None:
+        own = f"{AGENT_DOMAIN}.{self.name}"
+        await self._feed.listen([*self.live.spec.manifest.capabilities, own])
+
+    async def _pull_while_open(self) -> None:
+        while not self._stopping:
+            room = self.live.spec.manifest.limits.concurrency - self.in_flight
+            if room <= 0:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            for delivery in await self._feed.pull(room):
+                self._begin(delivery)
+
+    def _begin(self, delivery: Delivery) -> None:
+        task = asyncio.create_task(self._handler.handle(delivery, self.live))
+        self._running.add(task)
+        self._host.metrics.in_flight(self.name, self.in_flight)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._host.metrics.in_flight(self.name, self.in_flight)
+        self._room.set()
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a task went back: %s", error, exc_info=error, extra={"agent": self.name})

@@ -1,0 +1,151 @@
+"""Asks an agent and follows its answer: deltas as they come, then the result."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from agentd import jetstream, registry
+from agentd.bus import Bus, Msg
+from agentd.errors import BusError, DecodeError, TaskError, UsageError
+from agentd.message import AgentMessage, decode, encode
+from agentd.streams import LOG
+from agentd.subjects import AGENT_DOMAIN, Subject, Subjects
+
+# The specificity of work for a capability as such.
+ANY = "general"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a task goes: `domain.specificity`, or an agent."""
+
+    domain: str
+    specificity: str
+
+    @classmethod
+    def parse(cls, target: str) -> Destination:
+        """`@agent`, `domain.specificity`, or a capability (`domain`).
+
+        Raises:
+            UsageError: it is none of these.
+        """
+        if target.startswith("@"):
+            return cls(AGENT_DOMAIN, target[1:])
+        domain, _, specificity = target.partition(".")
+        if not domain or "." in specificity:
+            raise UsageError(
+                f"{target!r} is no target: name a capability (analysis), a domain and a "
+                "specificity (analysis.sentiment), or an agent (@analyst)"
+            )
+        return cls(domain, specificity or ANY)
+
+    @property
+    def agent(self) -> str | None:
+        return self.specificity if self.domain == AGENT_DOMAIN else None
+
+    def __str__(self) -> str:
+        return f"@{self.agent}" if self.agent else f"{self.domain}.{self.specificity}"
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of the answer; `restarted` says that what came before it is void."""
+
+    text: str
+    restarted: bool = False
+
+
+async def check_taker(bus: Bus, env: str, to: Destination) -> None:
+    """Makes sure that somebody online takes work for `to`.
+
+    Raises:
+        TaskError: nobody does (code `no_taker`); the text says who is there.
+    """
+    online = registry.by_agent(await registry.online(bus, env))
+    if any(to.agent == a["agent"] or to.domain in a["capabilities"] for a in online):
+        return
+    there = ", ".join(f"{a['agent']} ({' '.join(a['capabilities'])})" for a in online)
+    raise TaskError(
+        f"nobody online in {env!r} takes {to}; online: {there or 'no agent at all'}",
+        code="no_taker",
+        retryable=True,
+    )
+
+
+async def send(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:
+    """Puts a task on record for whoever is capable; returns its sequence in the log.
+
+    Raises:
+        BusError: it was not stored.
+        SubjectError: `to` cannot be part of a subject.
+    """
+    subject = subjects.task(to.domain, to.specificity, message.routing.priority)
+    return await jetstream.store(bus, subject, encode(message), message_id=message.id)
+
+
+async def ask(
+    bus: Bus,
+    subjects: Subjects,
+    to: Destination,
+    message: AgentMessage,
+    *,
+    timeout: float,
+) -> AsyncIterator[Delta | AgentMessage]:
+    """Sends a task and yields its deltas, then its result, which is last.
+
+    Raises:
+        TaskError: no result within `timeout` seconds (code `no_answer`); the task itself lives on.
+        BusError: it was not stored.
+    """
+    arrived: asyncio.Queue[Msg] = asyncio.Queue()
+    result = subjects.result(to.domain, to.specificity, message.id)
+    async with contextlib.AsyncExitStack() as stack:
+        for subject in (subjects.stream(message.id), result):
+            subscription = await bus.subscribe(subject, arrived.put)
+            stack.push_async_callback(subscription.close)
+        await bus.fence()
+        await send(bus, subjects, to, message)
+        deadline = asyncio.get_running_loop().time() + timeout
+        number = 0
+        while True:
+            msg = await _next(arrived, bus, result, deadline)
+            if msg is None:
+                raise TaskError(
+                    f"no answer from {to} within {timeout:g} s; task {message.id} is still on "
+                    "record, and its result will be",
+                    code="no_answer",
+                    retryable=True,
+                )
+            answer = _decoded(msg)
+            if answer.type == "result":
+                yield answer
+                return
+            payload = answer.payload
+            restarted = number > 0 and payload.sequence_number == 0
+            number += 1
+            yield Delta(payload.chunk or "", restarted)
+
+
+async def _next(arrived: asyncio.Queue[Msg], bus: Bus, result: str, deadline: float) -> Msg | None:
+    """The next delta or result; the log is asked too, in case a message was missed."""
+    while True:
+        remaining = deadline - asyncio.get_running_loop().time()
+        if remaining <= 0:
+            return None
+        try:
+            async with asyncio.timeout(min(remaining, 2.0)):
+                return await arrived.get()
+        except TimeoutError:
+            with contextlib.suppress(BusError):
+                if recorded := await jetstream.last(bus, LOG, result):
+                    return recorded
+
+
+def _decoded(msg: Msg) -> AgentMessage:
+    try:
+        return decode(msg.data)
+    except DecodeError as error:
+        raise BusError(f"{Subject.parse(msg.subject)}: {error}") from error

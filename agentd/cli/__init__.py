@@ -1,0 +1,55 @@
+"""The command: `agentd up`, `ask`, `ps` and the rest, each in a module of its own."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from agentd import __version__
+from agentd.cli import ask, ps, send, tap, up
+from agentd.errors import AgentdError, StartError, UsageError
+
+FAILED, BAD_FILES, NO_START = 1, 2, 3
+
+app = typer.Typer(
+    name="agentd",
+    help="A declarative runtime for LLM agents on NATS: one YAML file per agent.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command in (up.up, ask.ask, send.send, ps.ps, tap.tap):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    if version:
+        typer.echo(f"agentd {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command; errors of agentd become one line and an exit code."""
+    try:
+        app()
+    except UsageError as error:
+        _end(error, BAD_FILES)
+    except StartError as error:
+        _end(error, NO_START)
+    except AgentdError as error:
+        _end(error, FAILED)
+    except BrokenPipeError:
+        # The reader of our output has left (`agentd tap | head`): nothing to say to anybody.
+        sys.stderr.close()
+        sys.exit(FAILED)
+
+
+def _end(error: AgentdError, code: int) -> None:
+    typer.echo(f"agentd: {error}", err=True)
+    sys.exit(code)

@@ -1,0 +1,166 @@
+"""`agentd ask`: puts a question to an agent and prints the answer as it is made."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agentd.cli import options
+
+if TYPE_CHECKING:
+    from agentd.bus import Bus
+    from agentd.message import AgentMessage
+    from agentd.settings import Settings
+
+
+def ask(
+    target: Annotated[str, typer.Argument(help="A capability, domain.specificity, or @agent.")],
+    text: Annotated[
+        list[str] | None, typer.Argument(help="The task; from standard input if left out or -.")
+    ] = None,
+    as_json: options.Json = False,
+    conversation: Annotated[
+        str | None, typer.Option("--conversation", "-c", help="Continue this conversation.")
+    ] = None,
+    priority: Annotated[
+        int, typer.Option("--priority", "-p", min=0, max=9, help="0 to 9, higher is more urgent.")
+    ] = 5,
+    timeout: Annotated[float, typer.Option("--timeout", "-t", help="Seconds to wait.")] = 120.0,
+    up: Annotated[
+        Path | None, typer.Option("--up", help="Run the agents of this folder just for this.")
+    ] = None,
+    env: options.Env = None,
+    nats: options.Nats = None,
+) -> None:
+    """Ask an agent; its answer streams to the terminal."""
+    content = _content(text)
+    options.run(_ask(target, content, as_json, conversation, priority, timeout, up, env, nats))
+
+
+def _content(text: list[str] | None) -> str:
+    if text and text != ["-"]:
+        return " ".join(text)
+    if sys.stdin.isatty() and not text:
+        raise typer.BadParameter("what is the task? Give it as text, or on standard input")
+    return sys.stdin.read()
+
+
+async def _ask(
+    target: str,
+    content: str,
+    as_json: bool,
+    conversation: str | None,
+    priority: int,
+    timeout: float,
+    up: Path | None,
+    env: str | None,
+    nats: str | None,
+) -> int:
+    from agentd.asking import Destination, ask, check_taker
+    from agentd.message import AgentIdentity, Context, Routing, new, new_id
+    from agentd.settings import from_environment
+    from agentd.subjects import Subjects
+
+    settings = from_environment(env=env, nats=nats)
+    to = Destination.parse(target)
+    task_id = new_id()
+    message = new(
+        "task",
+        content,
+        id=task_id,
+        source=AgentIdentity(id="agentd-ask", type="user"),
+        context=Context(conversation_id=conversation or task_id),
+        routing=Routing(priority=priority, timeout=timeout * 1000),
+    )
+    subjects = Subjects(settings.env)
+    subjects.task(to.domain, to.specificity)
+    printer = _Printer(as_json)
+    async with _bus(settings, up) as bus:
+        await check_taker(bus, settings.env, to)
+        async for part in ask(bus, subjects, to, message, timeout=timeout):
+            printer.take(part)
+    return 0 if printer.success else 1
+
+
+@contextlib.asynccontextmanager
+async def _bus(settings: Settings, up: Path | None) -> AsyncGenerator[Bus]:
+    """The running agentd's NATS, or with `--up` one of our own with the agents of that folder."""
+    from agentd.session import visit
+
+    if up is None:
+        async with visit(settings) as bus:
+            yield bus
+        return
+    from agentd.host import hosting
+
+    async with hosting(replace(settings, http="off"), up, None) as hosted:
+        yield hosted.bus
+
+
+class _Printer:
+    """Prints deltas as they come, and from the result only what they did not say."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.success = False
+        self._json = as_json
+        self._shown = ""
+
+    def take(self, part: Any) -> None:
+        from agentd.asking import Delta
+
+        if not isinstance(part, Delta):
+            self._result(part)
+        elif not self._json:
+            if part.restarted:
+                self._break("the agent was replaced; its answer starts again")
+            self._write(part.text)
+
+    def _result(self, result: AgentMessage) -> None:
+        content: dict[str, Any] = result.payload.content
+        self.success = bool(content["success"])
+        if self._json:
+            print(result.model_dump_json(exclude_unset=True))
+            return
+        if not self.success:
+            self._end_line()
+            error = content["error"]
+            print(f"agentd: {error['code']}: {error['message']}", file=sys.stderr)
+            return
+        data = content["data"]
+        answer = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+        if not answer.startswith(self._shown):
+            self._break("the whole answer")
+        self._write(answer[len(self._shown) :])
+        self._end_line()
+        if sys.stderr.isatty():
+            print(f"\033[2m{_footer(result)}\033[0m", file=sys.stderr)
+
+    def _write(self, text: str) -> None:
+        self._shown += text
+        print(text, end="", flush=True)
+
+    def _break(self, why: str) -> None:
+        self._end_line()
+        self._shown = ""
+        print(f"[{why}]", file=sys.stderr)
+
+    def _end_line(self) -> None:
+        if self._shown and not self._shown.endswith("\n"):
+            print()
+
+
+def _footer(result: AgentMessage) -> str:
+    content: dict[str, Any] = result.payload.content
+    parts = [result.source.id, content["model"], f"{content['latency']:,.0f} ms"]
+    if content["tokens"] is not None:
+        parts.append(f"{content['tokens']:,} tokens")
+    if content["cost"]:
+        parts.append(f"${content['cost']:.4f}")
+    return " · ".join([*parts, f"revision {content['revision']}"])

@@ -1,0 +1,57 @@
+"""`agentd ps`: every agent of the environment, in all its processes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from agentd.cli import options
+
+
+def ps(as_json: options.Json = False, env: options.Env = None, nats: options.Nats = None) -> None:
+    """Show who is online, on which revision, and what they have done."""
+    options.run(_ps(as_json, env, nats))
+
+
+async def _ps(as_json: bool, env: str | None, nats: str | None) -> int:
+    from agentd import registry
+    from agentd.session import visit
+    from agentd.settings import from_environment
+
+    settings = from_environment(env=env, nats=nats)
+    async with visit(settings) as bus:
+        agents = registry.by_agent(await registry.online(bus, settings.env))
+    if as_json:
+        print(json.dumps(agents, indent=2))
+    elif not agents:
+        print(f"no agent is online in {settings.env!r}")
+    else:
+        _table(agents)
+    return 0
+
+
+def _table(agents: list[dict[str, Any]]) -> None:
+    from agentd.cli.console import table
+
+    rows = table(
+        "AGENT", "TAKES", "REPLICAS", "MODEL", "REVISION", "DONE", "FAILED", "RUNNING", "P50",
+        "TOKENS", "COST",
+    )  # fmt: skip
+    for agent in agents:
+        rows.add_row(
+            agent["agent"],
+            " ".join(agent["capabilities"]),
+            str(agent["replicas"]),
+            agent["model"] + (" (mock)" if agent["mock"] else ""),
+            "/".join(agent["revisions"]) + (" · edit refused" if agent["refused"] else ""),
+            f"{agent['done']:,}",
+            f"{agent['failed']:,}",
+            f"{agent['in_flight']}/{agent['concurrency']}",
+            "-" if agent["p50"] is None else f"{agent['p50']:,.0f} ms",
+            f"{agent['tokens']:,}",
+            "unknown" if agent["cost"] is None else f"${agent['cost']:.4f}",
+        )
+    rows.show()
+    for agent in agents:
+        for problem in agent["refused"]:
+            print(f"{agent['agent']}: edit refused: {problem}")

@@ -1,0 +1,68 @@
+"""`agentd send`: puts a message from a file or standard input on the bus."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agentd.cli import options
+
+
+def send(
+    target: Annotated[str, typer.Argument(help="A capability, domain.specificity, or @agent.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="A message as JSON; standard input if left out or -.")
+    ] = None,
+    as_json: options.Json = False,
+    env: options.Env = None,
+    nats: options.Nats = None,
+) -> None:
+    """Send a message (task or event); what it leaves out gets defaults."""
+    options.run(_send(target, _read(file), as_json, env, nats))
+
+
+def _read(file: Path | None) -> bytes:
+    from agentd.errors import UsageError
+
+    if file is None or str(file) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
+
+
+async def _send(target: str, data: bytes, as_json: bool, env: str | None, nats: str | None) -> int:
+    import json
+
+    from agentd import jetstream
+    from agentd.asking import Destination, check_taker
+    from agentd.asking import send as send_task
+    from agentd.errors import DecodeError, UsageError
+    from agentd.message import decode, encode
+    from agentd.session import visit
+    from agentd.settings import from_environment
+    from agentd.subjects import Subjects
+
+    settings = from_environment(env=env, nats=nats)
+    to = Destination.parse(target)
+    try:
+        message = decode(data)
+    except DecodeError as error:
+        raise UsageError(f"not a message: {error}") from None
+    subjects = Subjects(settings.env)
+    async with visit(settings) as bus:
+        if message.type == "task":
+            await check_taker(bus, settings.env, to)
+            sequence = await send_task(bus, subjects, to, message)
+        elif message.type == "event":
+            subject = subjects.event(to.domain, to.specificity)
+            sequence = await jetstream.store(bus, subject, encode(message), message_id=message.id)
+        else:
+            raise UsageError(f"a {message.type} is not sent by hand; send a task or an event")
+    sent = {"id": message.id, "type": message.type, "to": str(to), "sequence": sequence}
+    print(json.dumps(sent) if as_json else f"{message.type} {message.id} sent to {to}")
+    return 0

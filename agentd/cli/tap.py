@@ -1,0 +1,98 @@
+"""`agentd tap`: the messages of an environment as they pass."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agentd.cli import options
+
+if TYPE_CHECKING:
+    from agentd.bus import Msg
+    from agentd.message import AgentMessage
+
+
+def tap(
+    pattern: Annotated[
+        str, typer.Argument(help="What to show, e.g. 'task.>', 'result.analysis.*.*'.")
+    ] = ">",
+    as_json: options.Json = False,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", min=1, help="Stop after so many messages.")
+    ] = None,
+    env: options.Env = None,
+    nats: options.Nats = None,
+) -> None:
+    """Show live messages, one line each."""
+    options.run(_tap(pattern, as_json, count, env, nats))
+
+
+async def _tap(
+    pattern: str, as_json: bool, count: int | None, env: str | None, nats: str | None
+) -> int:
+    from agentd.errors import SubjectError, UsageError
+    from agentd.session import visit
+    from agentd.settings import from_environment
+    from agentd.subjects import Subjects
+
+    settings = from_environment(env=env, nats=nats)
+    subjects = Subjects(settings.env)
+    try:
+        wanted = subjects.pattern(pattern.removeprefix(f"agents.{settings.env}."))
+    except SubjectError as error:
+        raise UsageError(str(error)) from None
+    done = asyncio.Event()
+    shown = 0
+
+    async def show(msg: Msg) -> None:
+        nonlocal shown
+        if done.is_set():
+            return
+        print(_as_json(msg) if as_json else _line(msg), flush=True)
+        shown += 1
+        if shown == count:
+            done.set()
+
+    async with visit(settings) as bus:
+        await bus.subscribe(wanted, show)
+        await done.wait()
+    return 0
+
+
+def _as_json(msg: Msg) -> str:
+    """One object a line: subject, headers, and the message, or its bytes where it is none."""
+    shown: dict[str, Any] = {"subject": msg.subject, "headers": dict(msg.headers or {})}
+    try:
+        shown["message"] = json.loads(msg.data)
+    except ValueError:
+        shown["base64"] = base64.b64encode(msg.data).decode()
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def _line(msg: Msg) -> str:
+    from agentd.errors import DecodeError
+    from agentd.message import decode
+
+    clock = time.strftime("%H:%M:%S")
+    subject = msg.subject.split(".", 2)[2]
+    try:
+        message = decode(msg.data)
+    except DecodeError as error:
+        return f"{clock}  {subject:<44} {len(msg.data)} bytes, no message: {error}"
+    return f"{clock}  {subject:<44} {message.source.id:<12} {_summary(message)}"
+
+
+def _summary(message: AgentMessage, width: int = 100) -> str:
+    """The gist of a message in one line without control characters."""
+    payload = message.payload
+    gist: Any = payload.chunk if message.type == "stream" else payload.content
+    if message.type == "result" and isinstance(gist, dict):
+        gist = gist.get("data") if gist.get("success") else gist.get("error")
+    text = gist if isinstance(gist, str) else json.dumps(gist, ensure_ascii=False)
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,78 @@
+"""Everything that `agentd up` starts, in order, and ends in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentd.bus import Bus
+from agentd.catalog import Catalog
+from agentd.errors import UsageError
+from agentd.health import HealthServer
+from agentd.models.choose import Models
+from agentd.problems import errors
+from agentd.runtime import Runtime
+from agentd.session import serve
+from agentd.settings import Settings
+from agentd.telemetry import Metrics
+from agentd.watch import Watcher
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hosted:
+    """A process that takes tasks. `http` is where health and metrics are, None when off."""
+
+    bus: Bus
+    runtime: Runtime
+    watcher: Watcher
+    catalog: Catalog
+    http: str | None
+
+
+@contextlib.asynccontextmanager
+async def hosting(
+    settings: Settings,
+    manifests: Path,
+    prompts: Path | None,
+    *,
+    on_state: Callable[[str], None] = log.info,
+) -> AsyncGenerator[Hosted]:
+    """Runs the agents of `manifests` until the block ends; then drains them.
+
+    Raises:
+        UsageError: no folder, or nothing in it loads; the text holds every problem.
+        StartError: no server to run on.
+    """
+    metrics = Metrics()
+    async with contextlib.AsyncExitStack() as stack:
+        watcher = Watcher(manifests, prompts, poll=settings.poll)
+        catalog = watcher.read()
+        _require_agents(catalog, manifests)
+        bus = await stack.enter_async_context(serve(settings, on_state))
+        models = Models()
+        stack.push_async_callback(models.close)
+        runtime = Runtime(settings, bus, models=models, metrics=metrics)
+        health = HealthServer(settings.http, metrics=metrics, status=runtime.status)
+        await health.start()
+        stack.push_async_callback(health.close)
+        await runtime.open()
+        stack.push_async_callback(runtime.drain, settings.grace)
+        await runtime.apply(catalog)
+        watching = asyncio.create_task(watcher.run(runtime.apply))
+        stack.callback(watching.cancel)
+        yield Hosted(bus=bus, runtime=runtime, watcher=watcher, catalog=catalog, http=health.url)
+
+
+def _require_agents(catalog: Catalog, manifests: Path) -> None:
+    if catalog.agents:
+        return
+    mistakes = errors(catalog.problems)
+    if mistakes:
+        raise UsageError("nothing to run:\n" + "\n".join(p.render() for p in mistakes))
+    raise UsageError(f"no manifest in {manifests}; write one with `agentd new NAME`")

@@ -1,0 +1,146 @@
+"""What JetStream adds to the connection: messages stored for good, and read back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from agentd.bus import Bus, Msg
+from agentd.errors import BusError, Conflict, NotStored, TooLarge
+
+REQUEST_TIMEOUT = 5.0
+_ONE_TRY = 2.0  # seconds that one try of a store waits for its acknowledgement
+_WRONG_LAST_SEQUENCE = 10071
+_REFUSED_FOR_GOOD = frozenset({10054, 10077})  # message too large for the server or the stream
+
+
+class ApiError(BusError):
+    """The JetStream API refused a call; `code` is the server's error code."""
+
+    def __init__(self, verb: str, error: Mapping[str, Any]) -> None:
+        super().__init__(f"{verb}: {error.get('description', error)}")
+        self.code = int(error.get("err_code", 0))
+
+
+async def api(bus: Bus, verb: str, request: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """One call of the JetStream API, e.g. `api("STREAM.INFO.AGENTD_LOG")`; the server's answer.
+
+    Raises:
+        ApiError: the server refused; `code` is its error code.
+        BusError: no answer.
+    """
+    body = json.dumps(request).encode() if request is not None else b""
+    answer = await bus.request(f"$JS.API.{verb}", body)
+    reply: dict[str, Any] = json.loads(answer.data)
+    if "error" in reply:
+        raise ApiError(verb, reply["error"])
+    return reply
+
+
+async def store(
+    bus: Bus,
+    subject: str,
+    data: bytes,
+    *,
+    message_id: str,
+    create: bool = False,
+    headers: Mapping[str, str] | None = None,
+    patience: float = 30.0,
+) -> int:
+    """Stores one message; returns its sequence in the stream.
+
+    Retried with the same `message_id` for `patience` seconds: a publish that timed out may
+    have been stored, and the server drops what it knows by its id. With `create`, only the
+    first message of the subject is taken.
+
+    Raises:
+        Conflict: `create`, and the subject holds a message already.
+        NotStored: no stream takes the subject, or the server refused the message.
+        TooLarge: before anything is sent.
+        BusError: no acknowledgement within `patience`.
+    """
+    headers = {**(headers or {}), "Nats-Msg-Id": message_id}
+    if create:
+        headers["Nats-Expected-Last-Subject-Sequence"] = "0"
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    retried = False
+    while True:
+        try:
+            answer = await bus.request(subject, data, headers=headers, timeout=_ONE_TRY)
+            return _sequence(subject, json.loads(answer.data))
+        except Conflict:
+            # The server checks for an earlier message before it looks at the id, so the
+            # earlier message may be our own, stored by the try that timed out.
+            if retried and (ours := await _stored_as(bus, subject, message_id)):
+                return ours
+            raise
+        except (NotStored, TooLarge):
+            raise
+        except BusError:
+            if loop.time() >= deadline:
+                raise
+        retried = True
+        await bus.until_connected(deadline)
+
+
+async def _stored_as(bus: Bus, subject: str, message_id: str) -> int | None:
+    """The sequence of the last message on `subject` if it has this id."""
+    found = await api(bus, "STREAM.NAMES", {"subject": subject})
+    newest = await last(bus, found["streams"][0], subject)
+    headers = (newest and newest.headers) or {}
+    return int(headers["Nats-Sequence"]) if headers.get("Nats-Msg-Id") == message_id else None
+
+
+async def last(bus: Bus, stream: str, subject: str) -> Msg | None:
+    """The newest message that `stream` holds on `subject` (no wildcards)."""
+    answer = await bus.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
+    return None if answer.headers and answer.headers.get("Status") else answer
+
+
+async def stored(bus: Bus, stream: str, subject: str, *, start: int = 1) -> AsyncIterator[Msg]:
+    """What `stream` holds on `subject` (wildcards allowed) from sequence `start`, oldest first.
+
+    Each message carries `Nats-Subject`, `Nats-Sequence` and `Nats-Time-Stamp` in its headers.
+    """
+    while True:
+        seen = 0
+        async for msg in _batch(bus, stream, subject, start):
+            start, seen = int((msg.headers or {})["Nats-Sequence"]) + 1, seen + 1
+            yield msg
+        if not seen:
+            return
+
+
+async def _batch(bus: Bus, stream: str, subject: str, start: int) -> AsyncIterator[Msg]:
+    """One batch of a direct get; a message with a status ends it."""
+    arrived: asyncio.Queue[Msg] = asyncio.Queue()
+    inbox = bus.new_inbox()
+    subscription = await bus.subscribe(inbox, arrived.put)
+    body = json.dumps({"batch": 256, "seq": start, "next_by_subj": subject}).encode()
+    try:
+        await bus.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=inbox)
+        while True:
+            msg = await asyncio.wait_for(arrived.get(), REQUEST_TIMEOUT)
+            if msg.headers and msg.headers.get("Status"):
+                return
+            yield msg
+    except TimeoutError:
+        raise BusError(f"{stream}: no answer within {REQUEST_TIMEOUT:g} s") from None
+    finally:
+        await subscription.close()
+
+
+def _sequence(subject: str, ack: Mapping[str, Any]) -> int:
+    """The sequence of a publish acknowledgement, or the error that it stands for."""
+    error = ack.get("error")
+    if not error:
+        return int(ack["seq"])
+    code = error.get("err_code")
+    if code == _WRONG_LAST_SEQUENCE:
+        raise Conflict(f"{subject}: there is one already")
+    if error.get("code", 0) >= 500 and code not in _REFUSED_FOR_GOOD:
+        raise BusError(f"{subject}: {error.get('description')}")
+    raise NotStored(f"{subject}: {error.get('description')}")

@@ -1,0 +1,134 @@
+"""The one visible outcome of a task: what its result says, and how it is put on record."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentd import jetstream
+from agentd.bus import Bus
+from agentd.errors import NotStored, TaskError
+from agentd.message import AgentIdentity, AgentMessage, encode
+from agentd.model import Completion
+from agentd.streams import LOG
+from agentd.subjects import Subject, Subjects
+
+_HEAL = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a task: a completion or an error.
+
+    `latency` is in milliseconds from the delivery; `model` is the one that answered or was to.
+    """
+
+    revision: str
+    model: str
+    latency: float
+    completion: Completion | None = None
+    error: TaskError | None = None
+
+    @property
+    def success(self) -> bool:
+        return self.completion is not None
+
+    def in_words(self) -> str:
+        """The gist for a log line."""
+        if self.completion is None:
+            return (
+                f"failed in {self.latency:,.0f} ms: {self.error and self.error.code}: {self.error}"
+            )
+        parts = [f"answered in {self.latency:,.0f} ms"]
+        if self.completion and self.completion.usage:
+            parts.append(f"{self.completion.usage.total:,} tokens")
+        if self.completion and self.completion.cost:
+            parts.append(f"${self.completion.cost:.4f}")
+        return " · ".join(parts)
+
+    def content(self) -> dict[str, Any]:
+        """The `payload.content` of the result; what is unknown is null, never 0."""
+        content: dict[str, Any] = {
+            "success": self.success,
+            "data": None,
+            "error": None,
+            "model": self.model,
+            "tokens": None,
+            "cost": None,
+            "latency": round(self.latency, 1),
+            "revision": self.revision,
+        }
+        if self.error is not None:
+            content["error"] = {
+                "code": self.error.code,
+                "message": str(self.error),
+                "retryable": self.error.retryable,
+            }
+        if self.completion is not None:
+            content |= _answer(self.completion)
+        return content
+
+
+def _answer(completion: Completion) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "data": completion.text,
+        "model": completion.model,
+        "cost": completion.cost,
+        "finishReason": completion.finish_reason,
+    }
+    if completion.reasoning:
+        content["reasoning"] = completion.reasoning
+    if usage := completion.usage:
+        content["tokens"] = usage.total
+        content["usage"] = {
+            "inputTokens": usage.input_tokens,
+            "outputTokens": usage.output_tokens,
+            "reasoningTokens": usage.reasoning_tokens,
+        }
+    return content
+
+
+def result_subject(subjects: Subjects, task: Subject, task_id: str) -> str:
+    """Where the outcome of a task goes: beside the subject it came on."""
+    return subjects.result(task.domain, task.specificity, task_id)
+
+
+async def on_record(bus: Bus, subject: str) -> bool:
+    """Whether the log holds a result on this subject."""
+    return await jetstream.last(bus, LOG, subject) is not None
+
+
+async def commit(
+    bus: Bus,
+    subject: str,
+    outcome: Outcome,
+    *,
+    task: AgentMessage,
+    source: AgentIdentity,
+    headers: Mapping[str, str],
+) -> None:
+    """Puts the outcome on record, once, and sends a copy to the task's `replyTo`.
+
+    Raises:
+        Conflict: another replica's outcome is on record; this one is dropped.
+        TooLarge: the answer does not fit into a message.
+        BusError: it could not be stored; the task is to be delivered again.
+    """
+    data = encode(task.reply("result", outcome.content(), source=source))
+    # Our own id, not the task's: a second writer must be refused, not taken for our retry.
+    message_id = f"{task.id}.{secrets.token_hex(4)}"
+    try:
+        await jetstream.store(
+            bus, subject, data, message_id=message_id, create=True, headers=headers
+        )
+    except NotStored:
+        # Somebody deleted the log. It is healed within seconds; an answer is dear.
+        await asyncio.sleep(_HEAL)
+        await jetstream.store(
+            bus, subject, data, message_id=message_id, create=True, headers=headers
+        )
+    if task.reply_to and task.reply_to != subject:
+        await bus.publish(task.reply_to, data, headers=headers)

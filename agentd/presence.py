@@ -1,0 +1,168 @@
+"""Signs of life: online, heartbeat and offline on record, and the registry kept up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from agentd import jetstream, registry
+from agentd.agent import Agent
+from agentd.bus import Bus
+from agentd.errors import BusError
+from agentd.message import AgentIdentity, Context, Routing, encode, new
+from agentd.registry import Replica
+from agentd.subjects import Subjects
+
+log = logging.getLogger(__name__)
+
+
+_FRESH = 1.0  # seconds that the numbers of a busy agent may be old
+
+
+class Presence:
+    """What one process says about its agents.
+
+    `refused` tells the problems of an agent's last edit that was not taken.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        subjects: Subjects,
+        *,
+        heartbeat: float,
+        agents: Callable[[], Iterable[Agent]],
+        refused: Callable[[Agent], list[str]],
+    ) -> None:
+        self.instance = secrets.token_hex(4)
+        self._bus = bus
+        self._subjects = subjects
+        self._heartbeat = heartbeat
+        self._agents = agents
+        self._refused = refused
+        self._started = time.time()
+        self._last_state: dict[str, tuple[int, int, int]] = {}
+        self._beats: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Starts the heartbeat, and fills again a registry that was lost with its server."""
+        self._bus.on_reconnect(self.announce_all)
+        self._beats = asyncio.create_task(self._keep_beating())
+
+    async def close(self) -> None:
+        """Stops the heartbeat; agents still online are taken off."""
+        if self._beats:
+            self._beats.cancel()
+        for agent in self._agents():
+            await self.offline(agent)
+
+    async def online(self, agent: Agent) -> None:
+        """An agent takes tasks from now on."""
+        await self.announce(agent)
+        await self.event(
+            "online",
+            {
+                "event": "agent_online",
+                "agent": agent.name,
+                "capabilities": list(agent.live.spec.manifest.capabilities),
+                "model": agent.live.model.name,
+                "revision": agent.live.spec.revision,
+            },
+        )
+
+    async def offline(self, agent: Agent) -> None:
+        """An agent takes no more tasks."""
+        await registry.withdraw(self._bus, self._subjects.env, agent.name, self.instance)
+        await self.event("offline", {"event": "agent_offline", "agent": agent.name})
+
+    async def announce(self, agent: Agent) -> None:
+        """Refreshes an agent's entry in the registry."""
+        await registry.announce(
+            self._bus, self._subjects.env, self._replica(agent), heartbeat=self._heartbeat
+        )
+
+    async def announce_all(self) -> None:
+        """Refreshes every entry."""
+        for agent in list(self._agents()):
+            await self.announce(agent)
+
+    async def event(
+        self, kind: str, content: Mapping[str, Any], *, lifetime: int | None = None
+    ) -> None:
+        """Puts `event.status.{kind}` on record, for `lifetime` seconds if given."""
+        message = new(
+            "event",
+            {**content, "instance": self.instance},
+            source=AgentIdentity(id=str(content.get("agent", self.instance)), type="agent"),
+            context=Context(conversation_id="system"),
+            routing=Routing(priority=0),
+        )
+        try:
+            await jetstream.store(
+                self._bus,
+                self._subjects.event("status", kind),
+                encode(message),
+                message_id=message.id,
+                headers={"Nats-TTL": f"{lifetime}s"} if lifetime else None,
+                patience=5,
+            )
+        except BusError as error:
+            log.warning("event.status.%s was not recorded: %s", kind, error)
+
+    async def _keep_beating(self) -> None:
+        while True:
+            for _ in range(max(1, round(self._heartbeat / _FRESH))):
+                await asyncio.sleep(min(self._heartbeat, _FRESH))
+                await self._announce_busy()
+            try:
+                await self.announce_all()
+            except BusError as error:
+                log.warning("no heartbeat: %s", error)
+                continue
+            lifetime = max(1, round(self._heartbeat * registry.BEATS_TO_LIVE))
+            await self.event("heartbeat", self._pulse(), lifetime=lifetime)
+
+    async def _announce_busy(self) -> None:
+        """Refreshes the entries whose numbers have changed, so that `ps` is a second old at most."""
+        for agent in list(self._agents()):
+            state = (agent.in_flight, agent.tally.done, agent.tally.failed)
+            if self._last_state.get(agent.name) != state and self._bus.connected:
+                self._last_state[agent.name] = state
+                await self.announce(agent)
+
+    def _pulse(self) -> dict[str, Any]:
+        """One heartbeat for the whole process, so that 1,000 agents cost one write."""
+        return {
+            "event": "heartbeat",
+            "agents": {agent.name: {"inFlight": agent.in_flight} for agent in self._agents()},
+        }
+
+    def _replica(self, agent: Agent) -> Replica:
+        manifest, tally = agent.live.spec.manifest, agent.tally
+        return Replica(
+            agent=agent.name,
+            instance=self.instance,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            capabilities=list(manifest.capabilities),
+            model=agent.live.model.name,
+            mock=agent.live.model.is_mock,
+            revision=agent.live.spec.revision,
+            refused=self._refused(agent),
+            done=tally.done,
+            failed=tally.failed,
+            in_flight=agent.in_flight,
+            concurrency=manifest.limits.concurrency,
+            p50=tally.p50,
+            tokens=tally.tokens,
+            cost=None if tally.cost_unknown else tally.cost,
+            started=self._started,
+            seen=time.time(),
+            description=manifest.description or "",
+        )

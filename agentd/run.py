@@ -1,0 +1,124 @@
+"""One run of an agent: from an admitted message to its answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from agentd.errors import ModelError
+from agentd.message import AgentMessage
+from agentd.model import ChatRequest, Completion, Model
+from agentd.spec import AgentSpec
+from agentd.telemetry import Metrics
+
+
+@dataclass(frozen=True)
+class Revision:
+    """An agent as one edit left it: its spec, and the model opened for it."""
+
+    spec: AgentSpec
+    model: Model
+
+
+async def run(
+    revision: Revision,
+    message: AgentMessage,
+    *,
+    timeout: float,
+    on_delta: Callable[[str], None] | None,
+    now: float,
+    metrics: Metrics,
+) -> Completion:
+    """Renders the prompt and calls the model, within `timeout` seconds in all.
+
+    Raises:
+        PromptError: the prompt cannot be rendered for this message.
+        ModelError: the model gave no usable answer.
+    """
+    context = template_context(revision, message, now)
+    request = ChatRequest(
+        messages=conversation(revision.spec, message, context),
+        parameters={**revision.spec.manifest.parameters, **(message.payload.parameters or {})},
+        timeout=timeout,
+    )
+    return await _measured(revision.model, request, on_delta, metrics)
+
+
+async def _measured(
+    model: Model,
+    request: ChatRequest,
+    on_delta: Callable[[str], None] | None,
+    metrics: Metrics,
+) -> Completion:
+    started = time.monotonic()
+    try:
+        completion = await model.complete(request, on_delta)
+    except ModelError as error:
+        metrics.model_call(model.name, error.code, time.monotonic() - started)
+        raise
+    usage = completion.usage
+    metrics.model_call(
+        model.name,
+        "success",
+        time.monotonic() - started,
+        input_tokens=usage.input_tokens if usage else 0,
+        output_tokens=usage.output_tokens if usage else 0,
+        cost=completion.cost,
+    )
+    return completion
+
+
+def template_context(revision: Revision, message: AgentMessage, now: float) -> dict[str, Any]:
+    """What a prompt can name: `agent`, `message`, `content`, `context` and `now`."""
+    manifest = revision.spec.manifest
+    wire: dict[str, Any] = message.model_dump(mode="json", by_alias=True)
+    return {
+        "agent": {
+            "name": revision.spec.name,
+            "description": manifest.description,
+            "capabilities": list(manifest.capabilities),
+            "model": revision.model.name,
+        },
+        "message": wire,
+        "content": wire["payload"]["content"],
+        "context": wire["context"],
+        "now": datetime.fromtimestamp(now, UTC),
+    }
+
+
+def conversation(
+    spec: AgentSpec, message: AgentMessage, context: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The chat that the model is shown: the prompt, what was said before, and this message."""
+    return [
+        {"role": "system", "content": spec.prompt.render(context)},
+        *_history(message),
+        {"role": "user", "content": _user_turn(spec, message, context)},
+    ]
+
+
+def _history(message: AgentMessage) -> list[dict[str, Any]]:
+    """The turns that the sender attached. Whoever sends a message is no author of prompts: only
+    what users and assistants said is taken."""
+    turns = [
+        {"role": turn.role, "content": turn.content}
+        for turn in message.context.history or ()
+        if turn.role in ("user", "assistant")
+    ]
+    most = message.context.max_history
+    return turns if most is None else turns[len(turns) - min(most, len(turns)) :]
+
+
+def _user_turn(spec: AgentSpec, message: AgentMessage, context: Mapping[str, Any]) -> str:
+    if spec.input is not None:
+        return spec.input.render(context)
+    content = message.payload.content
+    if isinstance(content, str):
+        return content
+    if isinstance(content, dict) and isinstance(content.get("instruction"), str):
+        return content["instruction"]
+    return json.dumps(content, ensure_ascii=False)

@@ -1,0 +1,202 @@
+"""Makes what runs equal to what the files say: `apply(catalog)`, at the start and at every edit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agentd import streams
+from agentd.agent import Agent
+from agentd.bus import Bus
+from agentd.catalog import Catalog
+from agentd.errors import BusError, ModelError
+from agentd.handler import Host
+from agentd.manifest import ModelRef
+from agentd.models.choose import Models
+from agentd.presence import Presence
+from agentd.problems import Problem, errors
+from agentd.queue import Queue
+from agentd.run import Revision
+from agentd.settings import Settings
+from agentd.spec import AgentSpec
+from agentd.subjects import Subjects
+from agentd.telemetry import Metrics
+
+log = logging.getLogger(__name__)
+
+_HOUSEKEEPING = 5.0  # seconds between two looks at the streams and at what waits
+
+
+class Runtime:
+    """All agents of one process."""
+
+    def __init__(self, settings: Settings, bus: Bus, *, models: Models, metrics: Metrics) -> None:
+        subjects = Subjects(settings.env)
+        self.agents: dict[str, Agent] = {}
+        self.problems: tuple[Problem, ...] = ()
+        self._settings = settings
+        self._bus = bus
+        self._models = models
+        self._metrics = metrics
+        self._queue = Queue(bus, subjects)
+        self._host = Host(bus=bus, queue=self._queue, subjects=subjects, metrics=metrics)
+        self._refused: dict[Path, list[str]] = {}
+        self._turn = asyncio.Lock()
+        self._housekeeper: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self.presence = Presence(
+            bus,
+            subjects,
+            heartbeat=settings.heartbeat,
+            agents=lambda: self.agents.values(),
+            refused=lambda agent: self._refused.get(agent.file, []),
+        )
+
+    async def open(self) -> None:
+        """Makes the streams and listens to the doorbell; no agent runs yet.
+
+        Raises:
+            StartError: the server is not one that agentd can run on.
+        """
+        await streams.ensure(self._bus, self._settings)
+        await self._queue.open()
+        await self.presence.open()
+        self._housekeeper = asyncio.create_task(self._keep_house())
+
+    async def apply(self, catalog: Catalog) -> None:
+        """Brings what runs in line with `catalog`, new before old.
+
+        An agent whose files have a mistake stays as it is; the mistake is told once. An agent whose
+        manifest is gone finishes what it has begun.
+        """
+        async with self._turn:
+            if self._draining:
+                return
+            self.problems = catalog.problems
+            refused = self._problems_by_file(catalog)
+            for spec in catalog.agents.values():
+                try:
+                    await self._put(spec)
+                except ModelError as error:
+                    refused[spec.file] = [Problem(file=str(spec.file), text=str(error))]
+            stays = {spec.name for spec in catalog.agents.values()}
+            gone = [
+                agent
+                for name, agent in self.agents.items()
+                if name not in stays and agent.file not in refused
+            ]
+            for agent in gone:
+                await self._remove(agent)
+            await self._tell_refused(refused)
+
+    async def drain(self, grace: float) -> None:
+        """Takes nothing more, gives running tasks `grace` seconds to end, hands back the rest."""
+        async with self._turn:
+            self._draining = True
+            await asyncio.gather(*(agent.drain(grace) for agent in self.agents.values()))
+            await asyncio.gather(*self._leaving)
+        if self._housekeeper:
+            self._housekeeper.cancel()
+        with contextlib.suppress(BusError):
+            await self.presence.close()
+        await self._queue.close()
+
+    def hand_back(self) -> None:
+        """Ends a drain at once: running tasks go back to be delivered again."""
+        for agent in self.agents.values():
+            agent.hand_back()
+
+    def status(self) -> dict[str, Any]:
+        """What `/readyz` says: whether tasks are taken, and what is waited for if not."""
+        waiting = self.waiting_for()
+        return {"ready": not waiting, "waiting_for": waiting, "agents": sorted(self.agents)}
+
+    def waiting_for(self) -> list[str]:
+        """What keeps this process from taking tasks, in words; empty when it is ready."""
+        waiting: list[str] = []
+        if not self._bus.connected:
+            waiting.append(f"NATS at {self._bus.where}")
+        if not self.agents:
+            waiting.append("a manifest that loads")
+        if self._draining:
+            waiting.append("the end: it is draining")
+        return waiting
+
+    async def _put(self, spec: AgentSpec) -> None:
+        """Starts an agent, or hands a running one its new revision."""
+        agent = self.agents.get(spec.name)
+        if agent is not None and agent.live.spec.revision == spec.revision:
+            return
+        live = Revision(spec, self._models.open(self._model_of(spec)))
+        if agent is None:
+            agent = self.agents[spec.name] = Agent(live, self._host)
+            await agent.start()
+            await self.presence.online(agent)
+            return
+        before = agent.live.spec.revision
+        await agent.adopt(live)
+        self._metrics.reload("reloaded")
+        log.info("now on revision %s (was %s)", spec.revision, before, extra={"agent": agent.name})
+        await self.presence.announce(agent)
+        content = {"agent": agent.name, "revision": spec.revision, "previous": before}
+        await self.presence.event("reloaded", {"event": "agent_reloaded", **content})
+
+    async def _remove(self, agent: Agent) -> None:
+        """Takes an agent off; what it has begun is finished in the background."""
+        del self.agents[agent.name]
+        log.info("its manifest is gone; finishing what it has begun", extra={"agent": agent.name})
+        leaving = asyncio.create_task(agent.drain(self._settings.grace))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        await self.presence.offline(agent)
+
+    async def _tell_refused(self, refused: Mapping[Path, list[Problem]]) -> None:
+        before, self._refused = self._refused, {f: _said(p) for f, p in refused.items()}
+        for file, problems in refused.items():
+            if self._refused[file] == before.get(file):
+                continue
+            names = [agent.name for agent in self.agents.values() if agent.file == file]
+            self._metrics.reload("rejected")
+            for problem in problems:
+                log.error("%s", problem.render(), extra={"agent": names[0] if names else None})
+            content = {
+                "event": "agent_rejected",
+                "agent": names[0] if names else None,
+                "file": str(file),
+                "problems": [problem.as_json() for problem in problems],
+                "still": self.agents[names[0]].live.spec.revision if names else None,
+            }
+            await self.presence.event("rejected", content)
+        await self._refresh(before)
+
+    async def _refresh(self, before: Mapping[Path, list[str]]) -> None:
+        """Tells the registry of agents whose refused edit is new, or mended."""
+        for agent in self.agents.values():
+            if before.get(agent.file) != self._refused.get(agent.file):
+                await self.presence.announce(agent)
+
+    def _problems_by_file(self, catalog: Catalog) -> dict[Path, list[Problem]]:
+        return {file: errors(catalog.problems_of(file)) for file in catalog.broken}
+
+    def _model_of(self, spec: AgentSpec) -> ModelRef:
+        models = spec.manifest.model
+        return models[0] if models else ModelRef(name=self._settings.model)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING)
+            try:
+                for name in await streams.heal(self._bus, self._settings):
+                    log.warning("%s was gone; made it again", name)
+                await self._queue.sweep()
+            except BusError as error:
+                log.warning("housekeeping: %s", error)
+
+
+def _said(problems: Iterable[Problem]) -> list[str]:
+    return [f"{problem.place}: {problem.text}" for problem in problems]

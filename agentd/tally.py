@@ -1,0 +1,42 @@
+"""What one agent has done in this process, for `agentd ps`."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from statistics import median
+
+from agentd.outcome import Outcome
+
+_REMEMBERED = 256
+
+
+@dataclass
+class Tally:
+    """Counts since the start; `latencies` are the last runs' milliseconds.
+
+    `cost` is the sum of the known costs in USD; `cost_unknown` says that some were not known.
+    """
+
+    done: int = 0
+    failed: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    cost_unknown: bool = False
+    latencies: deque[float] = field(default_factory=lambda: deque[float](maxlen=_REMEMBERED))
+
+    def count(self, outcome: Outcome) -> None:
+        """Adds one outcome."""
+        self.latencies.append(outcome.latency)
+        if outcome.completion is None:
+            self.failed += 1
+            return
+        self.done += 1
+        self.tokens += outcome.completion.usage.total if outcome.completion.usage else 0
+        self.cost += outcome.completion.cost or 0.0
+        self.cost_unknown |= outcome.completion.cost is None
+
+    @property
+    def p50(self) -> float | None:
+        """The median latency in milliseconds of the last runs."""
+        return median(self.latencies) if self.latencies else None
