@@ -1,0 +1,205 @@
+"""Turns what pydantic says of a manifest into problems with a place, a mistake and a mend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from agentd.manifest import Manifest
+from agentd.manifest_parts import Part
+from agentd.problems import Problem
+from agentd.yaml_nodes import Map, Node, Scalar, Seq, Span
+from agentd.yaml_source import MAX_PROBLEMS, shorten
+
+# What people write beside `parameters` most often.
+_PARAMETERS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "max_completion_tokens",
+    "stop",
+    "seed",
+)
+_SWITCHES = ("yes", "no", "on", "off", "y", "n")
+
+# pydantic's kinds of error against our words; {name} is filled from the error's context.
+_WORDS = {
+    "string_type": ("must be text", ""),
+    "int_type": ("must be a whole number", ""),
+    "float_type": ("must be a number", ""),
+    "bool_type": ("must be true or false", ""),
+    "dict_type": ("must be a mapping", "write fields below it, as `name: value`"),
+    "model_type": ("must be a mapping", "write fields below it, as `name: value`"),
+    "tuple_type": ("must be a list", "write [ ] around it, or lines that begin with `- `"),
+    "missing": ("is missing", ""),
+    "string_too_short": ("is empty", "write something, or delete the line"),
+    "string_too_long": ("is longer than {max_length} characters", ""),
+    "greater_than_equal": ("must be at least {ge:g}", ""),
+    "less_than_equal": ("must be at most {le:g}", ""),
+    "literal_error": ("must be {expected}", ""),
+}
+
+
+_MISSING = re.compile(r"`(?:\S+\.)?(\w+)` is missing$")
+
+
+def diagnose(error: ValidationError, root: Map) -> list[Problem]:
+    """The errors of a `Manifest` made from `plain(root)`, each at its place in the file."""
+    found = error.errors(include_url=False, include_input=False)
+    problems = [_problem(details, root) for details in found[:MAX_PROBLEMS]]
+    # A misspelt field is also a missing one: one mistake, one problem.
+    meant = {problem.hint for problem in problems}
+    problems = [
+        p for p in problems if not (m := _MISSING.match(p.text)) or _meant(m[1]) not in meant
+    ]
+    if len(found) > MAX_PROBLEMS:
+        problems.append(root.span.problem(f"and {len(found) - MAX_PROBLEMS:,} more mistakes"))
+    return problems
+
+
+def unfinished(root: Map) -> Iterator[Problem]:
+    """A warning at each field that is understood and does nothing yet."""
+    for path, span in _later_keys(root, Manifest):
+        yield _no_effect(span, f"`{path}`")
+    models = root.get("model")
+    if isinstance(models, Seq) and len(models.items) > 1:
+        yield _no_effect(_point(models.items[1]), "a second model")
+
+
+def place(root: Map, loc: Sequence[str | int]) -> Span:
+    """Where the field at `loc` stands, or the nearest thing around it."""
+    return _walk(root, loc)[1]
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """`did you mean …?` for a misspelt name; "" where nothing known is near."""
+    near = get_close_matches(shorten(name), known, n=1, cutoff=0.65)
+    return _meant(near[0]) if near else ""
+
+
+def _no_effect(span: Span, what: str) -> Problem:
+    text = f"{what} is understood but does nothing yet"
+    return span.problem(text, hint="a later version acts on it", severity="warning")
+
+
+def _later_keys(node: Map, part: type[Part], above: str = "") -> Iterator[tuple[str, Span]]:
+    for name, field in _fields(part).items():
+        if name not in node.entries:
+            continue
+        key, value = node.entries[name]
+        inner = _part(field.annotation)
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("x-later"):
+            yield above + name, key.span
+        elif inner and isinstance(value, Map):
+            yield from _later_keys(value, inner, f"{name}.")
+
+
+def _problem(details: ErrorDetails, root: Map) -> Problem:
+    if details["type"] == "extra_forbidden":
+        return _unknown(details["loc"], root)
+    mistake, hint, *path = _words(details)
+    names, span, node = _walk(root, (*details["loc"], *path))
+    if details["type"] == "missing":
+        names = [*names, str(details["loc"][-1])]
+    elif isinstance(node, Scalar) and node.value is None and details["type"] != "value_error":
+        mistake, hint = "has no value", "write one, or delete the line"
+    elif details["type"] == "string_type" and isinstance(node, Scalar):
+        hint = "quote it"
+    elif details["type"] == "bool_type" and isinstance(node, Scalar):
+        hint = "yes, no, on and off are text" if node.text.lower() in _SWITCHES else ""
+    elif details["type"] == "literal_error" and isinstance(node, Scalar):
+        hint = nearest(node.text, details.get("ctx", {})["expected"].replace("'", "").split())
+    if not names and details["loc"] == ("name",):
+        names, hint = ["name"], "it comes from the file's name; write `name:`, or rename the file"
+    subject = f"`{'.'.join(names)}`" if names else "the manifest"
+    return span.problem(f"{subject} {mistake}", hint=hint)
+
+
+def _unknown(loc: tuple[str | int, ...], root: Map) -> Problem:
+    name = str(loc[-1])
+    _, span, parent = _walk(root, loc[:-1])
+    if isinstance(parent, Map) and name in parent.entries:
+        span = parent.entries[name][0].span
+    return span.problem(f"unknown field `{shorten(name)}`", hint=_suggest(name, loc[:-1]))
+
+
+def _words(details: ErrorDetails) -> tuple[str, ...]:
+    """Mistake, mend, and what a validator of ours adds to the place."""
+    context: Mapping[str, Any] = details.get("ctx", {})
+    if details["type"] == "value_error":
+        return context["error"].args
+    mistake, hint = _WORDS.get(details["type"], (details["msg"], ""))
+    return mistake.format_map(context).replace("'", "`"), hint
+
+
+def _walk(root: Map, loc: Sequence[str | int]) -> tuple[list[str], Span, Node]:
+    """The keys on the way to `loc`, the best place to point at, and the node there.
+
+    A location may name what is not in the file: an absent field, the `name` of a model given as a
+    text, the `rules` that a list stands for. Such steps are left out.
+    """
+    names: list[str] = []
+    node: Node = root
+    span = _point(root)
+    for step in loc:
+        if isinstance(node, Map) and step in node.entries:
+            key, node = node.entries[str(step)]
+            names.append(str(step))
+            empty = isinstance(node, Scalar) and not node.text
+            span = node.span if isinstance(node, Scalar) and not empty else key.span
+        elif isinstance(node, Seq) and isinstance(step, int) and step < len(node.items):
+            node = node.items[step]
+            span = _point(node)
+    return names, span, node
+
+
+def _point(node: Node) -> Span:
+    """Where to point for a whole node: at its first key rather than under all of its line."""
+    if isinstance(node, Map) and node.entries:
+        return next(iter(node.entries.values()))[0].span
+    return node.span
+
+
+def _suggest(name: str, loc: Sequence[str | int]) -> str:
+    part = _part_at(loc)
+    near = nearest(name, list(_fields(part)))
+    if near or part is not Manifest:
+        return near or f"fields here: {', '.join(_fields(part))}"
+    if name in _PARAMETERS:
+        return "it belongs under `parameters`"
+    for outer in ("limits", *Manifest.model_fields):
+        inner = _part(Manifest.model_fields[outer].annotation)
+        if inner and name in _fields(inner):
+            return f"it belongs under `{outer}`"
+    return f"fields: {', '.join(_fields(part))}"
+
+
+def _meant(name: str) -> str:
+    return f"did you mean `{name}`?"
+
+
+def _part_at(loc: Sequence[str | int]) -> type[Part]:
+    part: type[Part] = Manifest
+    for step in loc:
+        field = _fields(part).get(str(step))
+        part = (field and _part(field.annotation)) or part
+    return part
+
+
+def _fields(part: type[Part]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in part.model_fields.items()}
+
+
+def _part(annotation: Any) -> type[Part] | None:
+    """The class of the mapping that a field holds, alone or in a list."""
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return annotation
+    inner = (_part(argument) for argument in get_args(annotation))
+    return next((part for part in inner if part), None)

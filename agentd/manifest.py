@@ -1,0 +1,177 @@
+"""The manifest: one agent as its YAML file describes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+
+from agentd.manifest_flow import Emit, EmitRule, Join, Schedule
+from agentd.manifest_parts import History, Limits, ModelRef, Output, Part, Retry, later
+from agentd.manifest_tools import Tool
+from agentd.quantities import Fact, Flag, Names, distinct, filled, listed, subject_name
+
+__all__ = ["Limits", "Manifest", "ModelRef"]
+
+# What a model's call has of its own; `parameters` go to the provider untouched.
+NOT_PARAMETERS = {
+    **dict.fromkeys(["model", "messages", "stream"], "agentd sets it itself"),
+    **dict.fromkeys(["max_retries", "num_retries", "fallbacks"], "agentd retries by itself"),
+    **dict.fromkeys(["api_key", "api_base", "base_url", "timeout"], "it belongs under `model`"),
+}
+
+
+def _several(value: Any) -> Any:
+    """One model as the list of it."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _rules(value: Any) -> Any:
+    """A list of rules as the mapping that it stands for."""
+    return {"rules": value} if isinstance(value, list) else value
+
+
+_ModelForms = str | ModelRef | Annotated[list[str | ModelRef], Field(min_length=1)]
+
+Models = Annotated[
+    tuple[ModelRef, ...],
+    AfterValidator(filled),
+    BeforeValidator(_several, json_schema_input_type=_ModelForms),
+]
+Facts = Annotated[tuple[Fact, ...], BeforeValidator(listed), AfterValidator(distinct)]
+Emission = Annotated[Emit, BeforeValidator(_rules, json_schema_input_type=list[EmitRule] | Emit)]
+
+
+class Manifest(Part):
+    """One agent. Only `capabilities` must be given; the catalog fills in the name.
+
+    `model` is empty where the process's own model is to be used; `prompt` and `instructions` are
+    both None where the prompt is `{name}.md`. Durations are seconds.
+    """
+
+    name: str = Field(
+        default="",
+        description="What the agent is called, here and on the wire. Default: the file's name "
+        "without its ending.",
+        examples=["analyst"],
+    )
+    description: str = Field(
+        default="",
+        max_length=2000,
+        description="What the agent does, in a sentence: for people, and for agents that look for "
+        "help.",
+        examples=["Finds the sentiment and the themes of a text."],
+    )
+    capabilities: Names = Field(
+        description="The domains whose tasks the agent takes: `analysis` takes "
+        "`task.analysis.anything`. With an empty list it gets only what is sent to its name.",
+        examples=[["analysis", "sentiment"]],
+    )
+    model: Models = Field(
+        default=(),
+        description="The model: a name, a mapping, or a list of which the later ones stand in for "
+        "the first. Default: `AGENTD_MODEL`, else `mock/echo`.",
+        examples=["openai/gpt-4o-mini"],
+    )
+    parameters: dict[str, Any] = Field(
+        default={},
+        description="Passed to the model as they are.",
+        examples=[{"temperature": 0.2, "max_tokens": 800}],
+    )
+    prompt: str | None = Field(
+        default=None,
+        description="The template in `prompts/` that becomes the system turn. Default: "
+        "`{name}.md`.",
+        examples=["analyst.md"],
+    )
+    instructions: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The template itself, instead of `prompt`.",
+        examples=["You are {{ agent.name }}. Answer in one sentence."],
+    )
+    input: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The template that makes the user turn of a task. Default: a content that is "
+        "text as it is, its `instruction` where it has one, else the content as JSON.",
+        examples=["{{ content.instruction }}"],
+    )
+    output: Output | None = later(
+        None,
+        "The JSON Schema of the answer.",
+        examples=[{"schema": {"type": "object", "required": ["score"]}, "retries": 2}],
+    )
+    tools: tuple[Tool, ...] = later(
+        (),
+        "What the model can call.",
+        examples=[[{"python": "weather.py:forecast"}, {"mcp": {"command": ["mcp-server-time"]}}]],
+    )
+    subscribe: Facts = later(
+        (),
+        "Results and events that the agent runs for, besides its tasks.",
+        examples=[["result.research.*", "event.review.requested"]],
+    )
+    emit: Emission = later(
+        Emit(),
+        "Tasks and events that follow an answer.",
+        examples=[[{"task": "factcheck.claims", "for_each": "output.claims", "content": "item"}]],
+    )
+    join: Join | None = later(
+        None,
+        "Waits for several facts and runs once for all of them.",
+        examples=[{"wait_for": ["result.analysis.*", "result.research.*"], "timeout": "60s"}],
+    )
+    history: History | None = later(
+        None, "How much of the conversation the model sees.", examples=[{"max_messages": 20}]
+    )
+    limits: Limits = Field(
+        default=Limits(),
+        description="What the agent may use up.",
+        examples=[{"concurrency": 8, "timeout": "120s"}],
+    )
+    retry: Retry = later(
+        Retry(),
+        "What happens to a task that may succeed later.",
+        examples=[{"attempts": 5, "backoff": "1s"}],
+    )
+    schedule: Schedule | None = later(
+        None, "Work that comes by itself.", examples=[{"every": "1h", "task": "Collect the news."}]
+    )
+    stream: Flag = Field(
+        default=True,
+        description="Sends the answer piece by piece while it is made.",
+        examples=[False],
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _subject_name(cls, name: str) -> str:
+        return subject_name(name)
+
+    @field_validator("parameters")
+    @classmethod
+    def _for_the_provider(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        for name in parameters.keys() & NOT_PARAMETERS.keys():
+            raise ValueError("is not a parameter", NOT_PARAMETERS[name], name)
+        return parameters
+
+    @field_validator("prompt")
+    @classmethod
+    def _inside_prompts(cls, prompt: str | None) -> str | None:
+        if prompt is None:
+            return None
+        if prompt.startswith("prompts/"):
+            mend = f"names are relative to prompts/ already: {prompt.removeprefix('prompts/')}"
+            raise ValueError("must not begin with prompts/", mend)
+        parts = prompt.split("/")
+        if not prompt or "\\" in prompt or any(part in ("", ".", "..") for part in parts):
+            raise ValueError("must be a file in prompts/", "for example analyst.md or team/lead.md")
+        return prompt
+
+    @field_validator("instructions")
+    @classmethod
+    def _instead_of_prompt(cls, instructions: str | None, info: ValidationInfo) -> str | None:
+        if instructions is not None and info.data.get("prompt") is not None:
+            raise ValueError("stands beside `prompt`", "keep one of them")
+        return instructions

@@ -1,0 +1,172 @@
+"""What every agent has in its manifest: a model, limits, and how it answers and remembers."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self, cast
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from agentd.quantities import (
+    Duration,
+    Money,
+    Rate,
+    Whole,
+    either,
+)
+
+MOCKS = ("mock/echo", "mock/script")
+
+Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
+
+
+def later(default: Any, description: str, **field: Any) -> Any:
+    """A field that is read and checked, and whose behaviour comes with a later version."""
+    return Field(default, description=description, json_schema_extra={"x-later": True}, **field)
+
+
+class Part(BaseModel):
+    """Strict and immutable. Values never appear in errors: they may be secrets."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Price(Part):
+    """What a model costs, in USD per million tokens."""
+
+    input: Money = Field(description="USD per million tokens of input.", examples=[0.15])
+    output: Money = Field(description="USD per million tokens of output.", examples=[0.6])
+
+
+class ModelRef(Part):
+    """A model and how to reach it."""
+
+    name: str = Field(
+        description="The model as litellm names it; `mock/echo` and `mock/script` need no key.",
+        examples=["openai/gpt-4o-mini"],
+    )
+    api_base: str | None = Field(
+        default=None,
+        description="The address of an OpenAI-compatible server, or of the provider's API.",
+        examples=["http://127.0.0.1:8080/v1"],
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="The key, best taken from the environment. Left out, the provider's own "
+        "variable (`OPENAI_API_KEY`…) counts.",
+        examples=["${LOCAL_LLM_KEY}"],
+    )
+    timeout: Duration | None = Field(
+        default=None,
+        description="The longest that one call may take; `limits.timeout` bounds the whole task.",
+        examples=["30s"],
+    )
+    script: Annotated[Any, either("a file name or a list of turns", str, list, type(None))] = Field(
+        default=None,
+        description="For `mock/script`: its turns, or the YAML file that holds them, relative to "
+        "the manifest.",
+        examples=[["Hello.", "Hello again."]],
+        json_schema_extra={"type": ["string", "array"]},
+    )
+    price: Price | None = Field(
+        default=None,
+        description="What it costs, for a model whose price is not known or is another for you.",
+        examples=[{"input": 0.15, "output": 0.6}],
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        """A name alone stands for a mapping with nothing else."""
+        if isinstance(value, str):
+            return {"name": value}
+        if not isinstance(value, dict | ModelRef):
+            raise ValueError("must be the name of a model, or a mapping with `name`", "")
+        return cast("Any", value)
+
+    @field_validator("name")
+    @classmethod
+    def _model_name(cls, name: str) -> str:
+        if not re.fullmatch(r"\S{1,256}", name):
+            raise ValueError("must be the name of a model", "for example openai/gpt-4o-mini")
+        if name.startswith("mock/") and name not in MOCKS:
+            raise ValueError("is not a mock model", f"write {' or '.join(MOCKS)}")
+        return name
+
+    @field_validator("api_base")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must be a URL", "for example http://127.0.0.1:8080/v1")
+        return url
+
+    @model_validator(mode="after")
+    def _scripted(self) -> Self:
+        if (self.name == "mock/script") != (self.script is not None):
+            raise ValueError("needs a `script` for `mock/script`, and only for it", "")
+        return self
+
+
+class Output(Part):
+    """What an answer must look like."""
+
+    schema_: Annotated[Any, either("a JSON Schema or a file name", dict, str)] = Field(
+        alias="schema",
+        description="The JSON Schema of the answer, or the file that holds it.",
+        examples=[{"type": "object", "required": ["score"]}],
+        json_schema_extra={"type": ["object", "string"]},
+    )
+    retries: Annotated[Whole, Field(ge=0, le=10)] = Field(
+        default=2,
+        description="How often the model is told its mistake and asked again.",
+        examples=[2],
+    )
+
+
+class History(Part):
+    """How much of the conversation the model sees."""
+
+    max_messages: Count = Field(default=20, description="The most messages.", examples=[20])
+    max_tokens: Count = Field(default=4000, description="The most tokens.", examples=[4000])
+    keep: Annotated[Whole, Field(ge=0, le=1000)] = Field(
+        default=5, description="The newest messages, which stay as they are.", examples=[5]
+    )
+    compact: Literal["summarize", "trim"] = Field(
+        default="summarize", description="What becomes of the older ones.", examples=["trim"]
+    )
+
+
+class Limits(Part):
+    """What an agent may use up."""
+
+    concurrency: Annotated[Whole, Field(ge=1, le=10_000)] = Field(
+        default=8, description="Tasks at once in one process.", examples=[8]
+    )
+    timeout: Duration = Field(
+        default=120.0,
+        description="The longest that a task may take, all in all.",
+        examples=["120s"],
+    )
+    turns: Count = later(10, "Turns of model and tools in one task.", examples=[10])
+    hops: Annotated[Whole, Field(ge=1, le=1000)] = later(
+        16, "Agents that one request may pass through.", examples=[16]
+    )
+    cost: Money = later(0.5, "USD for one task.", examples=[0.5])
+    conversation_cost: Money = later(5.0, "USD for one conversation.", examples=[5.0])
+    rate: Rate | None = later(
+        None, "Calls of the model in a time, over all replicas.", examples=["60/min"]
+    )
+
+
+class Retry(Part):
+    """What happens to a task that failed and may succeed later."""
+
+    attempts: Annotated[Whole, Field(ge=1, le=100)] = Field(
+        default=5, description="Attempts in all.", examples=[5]
+    )
+    backoff: Duration = Field(
+        default=1.0,
+        description="The wait after the first failure; it doubles each time.",
+        examples=["1s"],
+    )
+    max_backoff: Duration = Field(default=60.0, description="The longest wait.", examples=["60s"])
