@@ -1,0 +1,198 @@
+"""The catalog: every agent of a folder, ready to run, and all that is wrong with its files."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from agentd.files import Files, read_files
+from agentd.manifest_file import Draft, read_defaults, read_manifest
+from agentd.problems import Problem
+from agentd.prompts import PromptLibrary
+from agentd.spec import AgentSpec, assemble, scripts_of
+from agentd.topology import contested, untaken
+from agentd.yaml_source import Document
+
+__all__ = ["AgentSpec", "Catalog", "Files", "load", "read_files"]
+
+DEFAULTS = ("_defaults.yaml", "_defaults.yml")
+ENDINGS = (".agent.md", ".yaml", ".yml")
+
+Inputs = tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What a folder says at one moment.
+
+    Attributes:
+        agents: those that can run, by name.
+        problems: errors and warnings of all files, in the order of the files.
+        broken: the manifests that gave no agent.
+        by_file: the problems of each manifest, with those of its defaults, prompts and scripts.
+        memory: for the next `load`.
+    """
+
+    agents: Mapping[str, AgentSpec]
+    problems: tuple[Problem, ...] = ()
+    broken: frozenset[Path] = frozenset()
+    by_file: Mapping[Path, tuple[Problem, ...]] = field(
+        default_factory=dict[Path, tuple[Problem, ...]], repr=False, compare=False
+    )
+    memory: _Memory | None = field(default=None, repr=False, compare=False)
+
+    def problems_of(self, file: Path) -> tuple[Problem, ...]:
+        """The problems of one manifest, with those of its defaults, prompts and scripts."""
+        return self.by_file.get(file, ())
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What the next load need not do again where its inputs are the same."""
+
+    folder: Path
+    environ: Mapping[str, str]
+    library: PromptLibrary
+    drafts: Mapping[str, tuple[Inputs, Draft]]
+    specs: Mapping[str, AgentSpec]
+
+
+def load(
+    source: Files | Path,
+    *,
+    prompts: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    previous: Catalog | None = None,
+) -> Catalog:
+    """The catalog of `source`: a folder of manifests, or what `read_files` read of one.
+
+    Bad files never raise, they are problems. With `previous` only what changed is made again, and
+    an agent whose revision is the same stays the same object.
+
+    Raises:
+        UsageError: the folder is none.
+    """
+    files = source if isinstance(source, Files) else read_files(source, prompts)
+    environ = dict(environ)
+    memory = previous.memory if previous else None
+    if memory and (memory.folder != files.folder or memory.environ != environ):
+        memory = None
+    texts, others = _texts(files)
+    library = PromptLibrary(
+        texts, folder=files.shown_prompt(""), previous=memory.library if memory else None
+    )
+    defaults = {
+        name: read_defaults(content, files.shown(name))
+        for name, content in files.manifests.items()
+        if posixpath.basename(name) in DEFAULTS
+    }
+    for document in defaults.values():
+        others += document.problems
+    read = _drafts(files, defaults, environ, memory)
+    drafts = _manifests(read)
+    problems = {name: list(draft.problems) for name, draft in drafts.items()}
+    specs = _specs(drafts, problems, files, library, memory)
+    if len(specs) == len(drafts):
+        taken = {each for spec in specs.values() for each in spec.manifest.capabilities}
+        for name, draft in drafts.items():
+            problems[name] += untaken(draft, taken)
+    by_file = {files.folder / name: tuple(found) for name, found in problems.items()}
+    by_file |= {path: (problem,) for path, problem in files.refused.items()}
+    broken = {files.folder / name for name in drafts.keys() - specs.keys()}
+    broken |= {path for path, problem in files.refused.items() if problem.severity == "error"}
+    return Catalog(
+        agents=MappingProxyType({spec.name: spec for spec in specs.values()}),
+        problems=_in_order(others, *by_file.values()),
+        broken=frozenset(broken),
+        by_file=by_file,
+        memory=_Memory(files.folder, environ, library, read, specs),
+    )
+
+
+def _texts(files: Files) -> tuple[dict[str, str], list[Problem]]:
+    """The prompts as text. One that is not is told, and is an error of the agents that need it."""
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
+    for name, content in files.prompts.items():
+        try:
+            texts[name] = content.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError:
+            shown = files.shown_prompt(name)
+            problems.append(Problem(file=shown, text="not UTF-8 text", severity="warning"))
+    return texts, problems
+
+
+def _drafts(
+    files: Files,
+    defaults: Mapping[str, Document],
+    environ: Mapping[str, str],
+    memory: _Memory | None,
+) -> dict[str, tuple[Inputs, Draft]]:
+    """Every manifest, with the bytes that it was made from."""
+    drafts: dict[str, tuple[Inputs, Draft]] = {}
+    for name, content in files.manifests.items():
+        if name in defaults:
+            continue
+        near = [each for each in _defaults_of(name) if each in defaults]
+        inputs = (content, *(files.manifests[each] for each in near))
+        known = memory.drafts.get(name) if memory else None
+        if known and known[0] == inputs:
+            drafts[name] = known
+            continue
+        stem = posixpath.basename(name)
+        for ending in ENDINGS:
+            stem = stem.removesuffix(ending)
+        documents = [defaults[each] for each in near]
+        drafts[name] = (
+            inputs,
+            read_manifest(
+                content, files.shown(name), stem=stem, defaults=documents, environ=environ
+            ),
+        )
+    return drafts
+
+
+def _defaults_of(name: str) -> Iterator[str]:
+    """The names that defaults of this manifest can have, the nearest last."""
+    parts = name.split("/")[:-1]
+    for depth in range(len(parts) + 1):
+        for file in DEFAULTS:
+            yield "/".join([*parts[:depth], file])
+
+
+def _manifests(read: Mapping[str, tuple[Inputs, Draft]]) -> dict[str, Draft]:
+    """The drafts without those that others name as their scripts."""
+    scripts = {script for name, (_, draft) in read.items() for _, script in scripts_of(draft, name)}
+    return {name: draft for name, (_, draft) in read.items() if name not in scripts}
+
+
+def _specs(
+    drafts: Mapping[str, Draft],
+    problems: Mapping[str, list[Problem]],
+    files: Files,
+    library: PromptLibrary,
+    memory: _Memory | None,
+) -> dict[str, AgentSpec]:
+    """The agents that can run, by file; what keeps the others from it goes to `problems`."""
+    before = memory.specs if memory else {}
+    specs: dict[str, AgentSpec] = {}
+    for name, draft in drafts.items():
+        spec, mistakes = assemble(draft, name, files, library)
+        problems[name].extend(mistakes)
+        old = before.get(name)
+        if spec:
+            specs[name] = old if old and old.revision == spec.revision else spec
+    for name, rival in contested(drafts, before.keys()).items():
+        problems[name].append(rival)
+        specs.pop(name, None)
+    return specs
+
+
+def _in_order(*groups: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Each problem once, though many agents may share it, in the order of files and lines."""
+    distinct = dict.fromkeys(problem for group in groups for problem in group)
+    return tuple(sorted(distinct, key=lambda each: (each.file, each.line, each.column)))

@@ -1,0 +1,135 @@
+"""Everything that the manifest and prompt folders hold, read at once: the input of a catalog."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from agentd.errors import UsageError
+from agentd.problems import Problem
+
+MAX_BYTES = 1 << 20
+
+_SUFFIXES = (".yaml", ".yml", ".agent.md")
+_LEFTOVERS = (
+    ".test.yaml",
+    ".test.yml",
+    "~",
+    ".tmp",
+    ".bak",
+    ".orig",
+    ".swp",
+    "___jb_tmp___",
+    "___jb_old___",
+)
+
+
+@dataclass(frozen=True)
+class Files:
+    """The bytes of two folders at one moment; two of these are equal when nothing has changed.
+
+    `manifests` and `prompts` map a path below the folder, with forward slashes, to its bytes, of
+    which more than `MAX_BYTES` are not read. `refused` are files that could not be read: of the
+    manifests' folder an error each, of the prompts' a warning, as an agent may not need it.
+    """
+
+    folder: Path
+    prompt_folder: Path
+    manifests: Mapping[str, bytes]
+    prompts: Mapping[str, bytes]
+    refused: Mapping[Path, Problem]
+
+    def shown(self, name: str) -> str:
+        """How a person sees the path of a manifest."""
+        return shown(self.folder / name)
+
+    def shown_prompt(self, name: str) -> str:
+        """How a person sees the path of a prompt."""
+        return shown(self.prompt_folder / name)
+
+
+def read_files(manifests: Path, prompts: Path | None = None) -> Files:
+    """Reads `manifests` and, unless another folder is given, the `prompts` folder beside it.
+
+    Sub-folders count, hidden files and what editors leave behind do not; of the manifests' folder
+    only YAML, but no `*.test.yaml`, and `.agent.md`. A missing prompts folder is an empty one.
+
+    Raises:
+        UsageError: `manifests` is not a folder, or cannot be listed.
+    """
+    if not manifests.is_dir():
+        what = "is a file; name its folder" if manifests.exists() else "does not exist"
+        raise UsageError(f"{manifests} {what}")
+    beside = prompts or Path(os.path.abspath(manifests)).parent / "prompts"
+    own, others = _Reader(manifests, "error", _SUFFIXES), _Reader(beside, "warning")
+    try:
+        read = own.read()
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be listed: {error.strerror}") from None
+    return Files(
+        folder=manifests,
+        prompt_folder=beside,
+        manifests=read,
+        prompts=others.read() if beside.is_dir() else {},
+        refused={**own.refused, **others.refused},
+    )
+
+
+def shown(path: Path) -> str:
+    """`path` relative to the working directory where it is below it."""
+    absolute = Path(os.path.abspath(path))
+    try:
+        return absolute.relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return str(absolute)
+
+
+class _Reader:
+    """Reads one folder; `refused` are the files that it could not read."""
+
+    def __init__(
+        self, root: Path, severity: Literal["error", "warning"], suffixes: tuple[str, ...] = ("",)
+    ) -> None:
+        self.refused: dict[Path, Problem] = {}
+        self._root = root
+        self._real = os.path.realpath(root)
+        self._severity: Literal["error", "warning"] = severity
+        self._suffixes = suffixes
+
+    def read(self) -> dict[str, bytes]:
+        """Path below the root to content. Raises OSError where a folder cannot be listed."""
+        found: dict[str, bytes] = {}
+        for path in self._walk(self._root, frozenset({self._real})):
+            try:
+                with path.open("rb") as file:
+                    found[path.relative_to(self._root).as_posix()] = file.read(MAX_BYTES + 1)
+            except FileNotFoundError:
+                # It left between the listing and the reading; the next look knows.
+                continue
+            except OSError as error:
+                self._refuse(path, f"cannot be read: {error.strerror}")
+        return found
+
+    def _walk(self, folder: Path, above: frozenset[str]) -> Iterator[Path]:
+        """The visible files below `folder` in the order of their names.
+
+        `above` are the real paths of the folders that lead here: a link back to one is a loop.
+        """
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if entry.name.startswith((".", "#")) or entry.name.endswith(_LEFTOVERS):
+                continue
+            real = os.path.realpath(entry.path) if entry.is_symlink() else ""
+            if real and not real.startswith(self._real + os.sep):
+                self._refuse(Path(entry.path), "is a link to outside of its folder")
+            elif entry.is_dir():
+                real = real or os.path.realpath(entry.path)
+                if real not in above:
+                    yield from self._walk(Path(entry.path), above | {real})
+            elif entry.is_file() and entry.name.endswith(self._suffixes):
+                yield Path(entry.path)
+
+    def _refuse(self, path: Path, why: str) -> None:
+        self.refused[path] = Problem(file=shown(path), text=why, severity=self._severity)
