@@ -1,0 +1,162 @@
+"""Writes down the manifest for editors and for people: its JSON Schema and its reference.
+
+`python -m agentd.reference` renews `agent.schema.json` and the generated part of
+`docs/manifest.md`; a test fails when they are not current.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from agentd.manifest import Manifest
+from agentd.quantities import listed
+from agentd.yaml_nodes import is_text
+
+SCHEMA = Path("agent.schema.json")
+PAGE = Path("docs/manifest.md")
+
+_LATER = "Understood, but does nothing yet."
+_FIELDS = re.compile(r"(<!-- fields -->\n).*(<!-- end of fields -->)", re.DOTALL)
+_TYPES = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "mapping",
+    "array": "list",
+}
+# The titles of written forms that stand for themselves in the reference.
+_FORMS = ("duration", "rate", "name", "topic", "facts", "emission", "expression")
+
+Schema = Mapping[str, Any]
+
+
+class _AsWritten(GenerateJsonSchema):
+    """Keeps the order of the fields, and no titles made from their names."""
+
+    def sort(self, value: Any, parent_key: str | None = None) -> Any:
+        return value
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a manifest, for editors."""
+    schema = Manifest.model_json_schema(schema_generator=_AsWritten)
+    for part in (schema, *schema["$defs"].values()):
+        for field in part["properties"].values():
+            if field.pop("x-later", False):
+                field["description"] += f" {_LATER}"
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "agentd manifest",
+        "description": "One LLM agent.",
+    }
+
+
+def schema_text() -> str:
+    """`agent.schema.json`."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def page_text(page: str) -> str:
+    """`page` with the part between its two marks made anew.
+
+    Raises:
+        ValueError: the marks are missing.
+    """
+    if not _FIELDS.search(page):
+        raise ValueError("no <!-- fields --> … <!-- end of fields --> in the page")
+    fields = "\n".join(_fields(json_schema()))
+    return _FIELDS.sub(lambda marks: f"{marks[1]}{fields}\n{marks[2]}", page)
+
+
+def _fields(schema: Schema) -> Iterator[str]:
+    yield "| field | type | default | works |"
+    yield "|---|---|---|---|"
+    for name, field in schema["properties"].items():
+        works = "not yet" if _LATER in field["description"] else "yes"
+        yield f"| [`{name}`](#{name}) | {_type(field)} | {_default(name, schema)} | {works} |"
+    for name, field in schema["properties"].items():
+        yield from ("", f"### {name}", "", field["description"], "")
+        yield from ("```yaml", f"{name}: {flow(field['examples'][0])}", "```")
+        part = schema["$defs"].get(_part(field))
+        if part:
+            yield ""
+            yield from _table(part, schema)
+
+
+def _table(part: Schema, schema: Schema) -> Iterator[str]:
+    yield "| field | type | default | example | meaning |"
+    yield "|---|---|---|---|---|"
+    inner: list[str] = []
+    for name, field in part["properties"].items():
+        example = f"`{name}: {flow(field['examples'][0])}`".replace("|", "\\|")
+        meaning = field["description"].replace("|", "\\|")
+        yield f"| `{name}` | {_type(field)} | {_default(name, part)} | {example} | {meaning} |"
+        inner += [each for each in [_part(field)] if each]
+    for name in inner:
+        below = schema["$defs"][name]
+        yield from ("", f"**{name}**: {below['description']}", "")
+        yield from _table(below, schema)
+
+
+def _part(field: Schema) -> str:
+    """The definition that a field refers to: the fullest of its forms, which comes last."""
+    found = re.findall(r"#/\$defs/(\w+)", json.dumps(field))
+    return found[-1] if found else ""
+
+
+def _type(field: Schema) -> str:
+    if field.get("title") in _FORMS:
+        return field["title"]
+    if "$ref" in field:
+        return "mapping"
+    if "enum" in field:
+        return " or ".join(f"`{each}`" for each in field["enum"])
+    if "anyOf" in field:
+        forms = [_type(form) for form in field["anyOf"] if form.get("type") != "null"]
+        return " or ".join(dict.fromkeys(forms))
+    if field.get("type") == "array" and "items" in field:
+        return f"list of {_type(field['items'])}"
+    kinds: list[str] = listed(field.get("type", "anything"))
+    return " or ".join(_TYPES.get(kind, kind) for kind in kinds)
+
+
+def _default(name: str, part: Schema) -> str:
+    field = part["properties"][name]
+    value = field.get("default")
+    if name in part.get("required", ()):
+        return "required"
+    if value in (None, "", [], {}) or isinstance(value, dict):
+        return ""
+    return f"`{value:g}s`" if _type(field) == "duration" else f"`{flow(value)}`"
+
+
+def flow(value: Any) -> str:
+    """`value` as YAML on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {flow(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(flow(each) for each in value) + "]"
+    if isinstance(value, str) and is_text(value) and re.fullmatch(r"\w[\w ./*=-]*(: ?\w+)?", value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def main() -> None:
+    """Renews both files below the working directory."""
+    SCHEMA.write_text(schema_text())
+    PAGE.write_text(page_text(PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    main()
