@@ -1,0 +1,63 @@
+"""`agentd new`: writes the manifest and the prompt of a new agent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_PROMPT = """\
+You are {{ agent.name }}. Describe here what you do, for whom, and what a good answer looks like.
+
+Answer in plain sentences. Say so when you do not know something.
+"""
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="What the agent is called; also its capability.")],
+    manifests: Annotated[
+        Path, typer.Option("--manifests", help="The folder of the manifests.")
+    ] = Path("manifests"),
+    model: Annotated[
+        str | None, typer.Option("--model", help="Its model [that of the folder or the process].")
+    ] = None,
+) -> None:
+    """Write a manifest and a prompt to begin with."""
+    from agentd.errors import UsageError
+    from agentd.files import shown
+    from agentd.quantities import subject_name
+
+    try:
+        subject_name(name)
+    except ValueError as error:
+        raise UsageError(f"the name {error.args[0]}") from None
+    manifest = manifests / f"{name}.yaml"
+    prompt = manifests.absolute().parent / "prompts" / f"{name}.md"
+    for file in (manifest, prompt):
+        if file.exists():
+            raise UsageError(f"{shown(file)} is there already; nothing is written")
+    _write(manifest, _manifest(name, manifests, model))
+    _write(prompt, _PROMPT)
+    typer.echo(f"wrote {shown(manifest)} and {shown(prompt)}")
+    typer.echo(f'next: agentd up {shown(manifests)}, then: agentd ask {name} "Who are you?"')
+
+
+def _manifest(name: str, manifests: Path, model: str | None) -> str:
+    from agentd.reference import flow
+
+    lines: list[str] = []
+    if (manifests.absolute().parent / "agent.schema.json").exists():
+        lines.append("# yaml-language-server: $schema=../agent.schema.json")
+    lines += [f"description: What {name} does, in a sentence.", f"capabilities: [{name}]"]
+    if model:
+        lines.append(f"model: {flow(model)}")
+    lines.append(f"prompt: {name}.md")
+    return "\n".join(lines) + "\n"
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Exclusive: what appeared since the look stays.
+    with file.open("x", encoding="utf-8") as out:
+        out.write(text)
