@@ -21,7 +21,7 @@ help: ## show this list
 install: .venv/.runtime ## create .venv and install agentd into it
 
 up: install ## run the agents of manifests/ (ARGS="--http off")
-	@$(BIN)/agentd up manifests/ $(ARGS)
+	@exec $(BIN)/agentd up manifests/ $(ARGS) # exec: without a shell between, Ctrl-C ends quietly
 
 test: .venv/.dev ## run the tests (ARGS="tests/unit -x")
 	@$(BIN)/pytest $(ARGS)
