@@ -1,0 +1,318 @@
+"""Prompts: includes, inheritance, problems with their places, digests, and what is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from agentd.errors import PromptError
+from agentd.problems import Problem
+from agentd.prompts import InvalidPrompt, PromptLibrary
+
+CONTEXT: Mapping[str, Any] = {
+    "agent": {"name": "analyst"},
+    "message": {"id": "m1"},
+    "content": {"instruction": "read this"},
+    "context": {"history": [{"content": "one"}, {"content": "two"}]},
+    "now": datetime(2026, 3, 1, tzinfo=UTC),
+}
+
+
+def problems_of(sources: Mapping[str, str], name: str = "main.md") -> list[Problem]:
+    with pytest.raises(InvalidPrompt) as raised:
+        PromptLibrary(sources).compile(name)
+    return list(raised.value.problems)
+
+
+def problem_of(text: str, **others: str) -> Problem:
+    files = {f"{name}.md": text for name, text in others.items()}
+    (problem,) = problems_of({"main.md": text, **files})
+    return problem
+
+
+def rendered(sources: Mapping[str, str], **values: Any) -> str:
+    return PromptLibrary(sources).compile("main.md").render({**CONTEXT, **values})
+
+
+def error_of(sources: Mapping[str, str], **values: Any) -> str:
+    with pytest.raises(PromptError) as raised:
+        rendered(sources, **values)
+    assert raised.value.code == "prompt"
+    return str(raised.value)
+
+
+# What a prompt becomes.
+
+
+def test_lines_of_tags_leave_no_trace() -> None:
+    source = """
+# {{ agent.name }}
+{% if context.history %}
+    {% for turn in context.history %}
+- {{ turn.content }}
+    {% endfor %}
+{% endif %}
+{# a remark #}
+Task: {{ content.instruction }}
+"""
+    assert rendered({"main.md": source}) == "# analyst\n- one\n- two\nTask: read this"
+
+
+def test_an_include_stands_on_its_own_lines() -> None:
+    sources = {"main.md": "{% include '_house.md' %}\nTask", "_house.md": "Be brief.\n"}
+
+    assert rendered(sources) == "Be brief.\nTask"
+
+
+def test_an_include_sees_what_stands_around_it() -> None:
+    sources = {
+        "main.md": "{% set tone = 'dry' %}"
+        "{% for x in [1, 2] %}{% include 'parts/x.md' %}{% endfor %}",
+        "parts/x.md": "{{ tone }} {{ x }} {{ agent.name }};",
+    }
+    assert rendered(sources) == "dry 1 analyst;dry 2 analyst;"
+
+
+def test_inheritance_fills_the_blocks_of_the_base() -> None:
+    sources = {
+        "main.md": "{% extends '_base.md' %}"
+        "{% block task %}{{ super() }}, {{ topic }}{% endblock %}",
+        "_base.md": "{% set topic = 'rain' %}"
+        "Hello {{ agent.name }}: {% block task %}do{% endblock %}",
+    }
+    assert rendered(sources) == "Hello analyst: do, rain"
+
+
+def test_imported_macros_see_the_message_too() -> None:
+    sources = {
+        "main.md": "{% from '_m.md' import quote %}{% import '_m.md' as m %}"
+        "{{ quote() }}{{ m.quote() }}",
+        "_m.md": "{% macro quote() %}<{{ content.instruction }}>{% endmacro %}",
+    }
+    prompt = PromptLibrary(sources).compile("main.md")
+
+    assert prompt.render(CONTEXT) == "<read this><read this>"
+    assert prompt.render({**CONTEXT, "content": {"instruction": "b"}}) == "<b><b>"
+
+
+def test_the_first_of_several_names_that_exists_is_included() -> None:
+    sources = {"main.md": "{% include ['a.md', 'b.md'] %}", "b.md": "b"}
+
+    assert rendered(sources) == "b"
+    assert rendered({**sources, "a.md": "a"}) == "a"
+
+
+def test_an_include_may_be_missing_if_it_says_so() -> None:
+    assert rendered({"main.md": "x{% include 'a.md' ignore missing %}"}) == "x"
+
+
+def test_inline_text_may_include_from_the_library() -> None:
+    library = PromptLibrary({"_house.md": "Be brief.\n"})
+    prompt = library.compile_text("{% include '_house.md' %}\nTask", "manifests/a.yaml")
+
+    assert prompt.render(CONTEXT) == "Be brief.\nTask"
+    assert prompt.name == "manifests/a.yaml"
+    assert prompt.includes == ("_house.md",)
+
+
+def test_content_is_never_a_template() -> None:
+    payload = "{{ 7 * 7 }}{% include '_house.md' %}{# gone? #}"
+
+    assert rendered({"main.md": "{{ content }}", "_house.md": "no"}, content=payload) == payload
+
+
+# What is wrong with it, and where.
+
+
+def test_an_unknown_name_is_told_with_its_place_and_the_nearest_name() -> None:
+    problem = problem_of("Line one about contnt.\nThe contnt: {{ contnt.text }}\n")
+
+    assert problem.place == "prompts/main.md:2:16"
+    assert problem.text == "there is no 'contnt' here"
+    assert problem.hint == "did you mean 'content'?"
+    assert problem.source == "The contnt: {{ contnt.text }}"
+    assert problem.width == 6
+
+
+def test_a_name_like_no_other_is_answered_with_all_names() -> None:
+    assert problem_of("{{ zzz }}").hint == "a prompt knows agent, content, context, message, now"
+
+
+def test_a_syntax_error_has_its_line() -> None:
+    problem = problem_of("ok\n{% inclde 'x' %}\n")
+
+    assert (problem.line, problem.column) == (2, 4)
+    assert problem.text == "encountered unknown tag 'inclde'"
+    assert problem.hint == "did you mean 'include'?"
+    assert problem_of("a\n{% if agent %}\nb").line == 3
+    assert problem_of("a\n\n{{ agent").line == 3
+    assert problem_of("{{ agent. }}").text == "expected name or number"
+    assert problem_of("a\n{# b").line == 2
+
+
+def test_unknown_filters_and_tests_are_told_at_once() -> None:
+    filter_, test = problems_of({"main.md": "{{ agent | uper }}\n{{ agent is maping }}"})
+
+    assert (filter_.line, filter_.column, filter_.hint) == (1, 12, "did you mean 'upper'?")
+    assert (test.line, test.column, test.hint) == (2, 13, "did you mean 'mapping'?")
+
+
+def test_a_missing_include_is_told_where_it_is_included() -> None:
+    sources = {"main.md": "{% include 'parts/a.md' %}", "parts/a.md": "\n{% include '_huose.md' %}"}
+    (problem,) = problems_of({**sources, "_house.md": ""})
+
+    assert problem.place == "prompts/parts/a.md:2:13"
+    assert problem.text == "there is no prompt '_huose.md'"
+    assert problem.hint == "did you mean '_house.md'?"
+
+
+def test_a_missing_prompt_is_told_with_the_nearest_name() -> None:
+    (problem,) = problems_of({"analyst.md": ""}, "analist.md")
+
+    assert problem.place == "prompts/analist.md"
+    assert problem.hint == "did you mean 'analyst.md'?"
+
+
+def test_a_missing_macro_is_told() -> None:
+    problem = problem_of("{% from 'm.md' import qoute %}", m="{% macro quote() %}{% endmacro %}")
+
+    assert problem.text == "'m.md' has no 'qoute'"
+    assert problem.hint == "did you mean 'quote'?"
+
+
+@pytest.mark.parametrize("tag", ["include", "extends", "import"])
+def test_what_a_message_could_choose_cannot_be_included(tag: str) -> None:
+    alias = " as m" * (tag == "import")
+    problem = problem_of(f"{{% {tag} content.file{alias} %}}")
+
+    assert problem.line == 1
+    assert problem.text == f"{tag} needs a fixed name in quotes"
+
+
+def test_templates_that_include_each_other_are_refused() -> None:
+    sources = {"main.md": "{% include 'a.md' %}", "a.md": "\n{% include 'b.md' %}"}
+    (problem,) = problems_of({**sources, "b.md": "{% include 'a.md' %}"})
+
+    assert problem.text == "includes itself: a.md -> b.md -> a.md"
+    assert problem.place == "prompts/a.md:2:13"
+    assert problem_of("{% include 'main.md' %}").text == "includes itself: main.md -> main.md"
+
+
+def test_nothing_outside_the_library_can_be_included() -> None:
+    assert problem_of("{% include '../secret.md' %}").text == "there is no prompt '../secret.md'"
+    assert problem_of("{% include '/etc/passwd' %}").text == "there is no prompt '/etc/passwd'"
+
+
+def test_all_mistakes_of_all_files_come_at_once_in_order() -> None:
+    sources = {
+        "main.md": "{{ a1 }}\n{% include 'x.md' %}{% include 'no.md' %}\n{{ agent | nope }}",
+        "x.md": "{{ b1 }}\n{% if %}",
+        "y.md": "{{ unrelated }}",
+    }
+    assert [problem.place for problem in problems_of(sources)] == [
+        "prompts/main.md:1:4",
+        "prompts/main.md:2:33",
+        "prompts/main.md:3:12",
+        "prompts/x.md:2",
+    ]
+
+
+def test_places_of_inline_text_are_those_of_its_file() -> None:
+    text = "You are {{ agent.name }}.\nDo {{ contnt }}.\n{{ content.x }}"
+    with pytest.raises(InvalidPrompt) as raised:
+        PromptLibrary({}).compile_text(text, "manifests/a.yaml", line=7, column=3)
+    (problem,) = raised.value.problems
+
+    assert problem.place == "manifests/a.yaml:8:9"
+    assert problem.source == "  Do {{ contnt }}."
+    assert problem.source[problem.column - 1 :].startswith("contnt")
+
+    prompt = PromptLibrary({}).compile_text(
+        text.replace("contnt", "content"), "manifests/a.yaml", line=7, column=3
+    )
+    with pytest.raises(PromptError, match=r"^manifests/a\.yaml:9: 'content' has no 'x'$"):
+        prompt.render(CONTEXT)
+
+
+def test_a_rendering_error_names_the_line() -> None:
+    source = "You are {{ agent.name }}.\n\n{{ content.instruction }}\n"
+    error = error_of({"main.md": source}, content={"instuction": "x"})
+
+    assert error == "prompts/main.md:3: 'content' has no 'instruction' (did you mean 'instuction'?)"
+    assert error_of({"main.md": source}, content="just text") == (
+        "prompts/main.md:3: 'content' is text and has no 'instruction'"
+    )
+
+
+def test_a_rendering_error_in_an_include_names_the_include() -> None:
+    sources = {
+        "main.md": "{% from 'm.md' import m %}\n{{ m() }}",
+        "m.md": "{% macro m() %}\n\n{% include 'deep.md' %}{% endmacro %}",
+        "deep.md": "a\n{{ content.x }}",
+    }
+    assert error_of(sources) == "prompts/deep.md:2: 'content' has no 'x'"
+
+
+def test_an_error_quotes_only_a_little_of_a_message() -> None:
+    error = error_of({"main.md": "{{ content.x[content.y] }}"}, content={"x": {}, "y": "z" * 9999})
+
+    assert len(error) < 400
+
+
+# What is shared, and what changes the digest.
+
+
+def test_a_digest_tells_the_texts_that_make_a_prompt() -> None:
+    sources = {"main.md": "{% include 'a.md' %}", "a.md": "a", "other.md": "o"}
+    digest = PromptLibrary(sources).compile("main.md").digest
+
+    assert PromptLibrary({**sources, "other.md": "p"}).compile("main.md").digest == digest
+    assert PromptLibrary({**sources, "a.md": "b"}).compile("main.md").digest != digest
+    assert (
+        PromptLibrary({**sources, "main.md": "{% include 'a.md' %} "}).compile("main.md").digest
+        != digest
+    )
+
+
+def test_includes_are_all_templates_that_are_needed() -> None:
+    sources = {
+        "main.md": "{% extends 'b.md' %}",
+        "b.md": "{% if agent %}{% include 'c/d.md' %}{% endif %}",
+        "c/d.md": "{% import 'a.md' as a %}",
+        "a.md": "",
+        "unused.md": "",
+    }
+    assert PromptLibrary(sources).compile("main.md").includes == ("a.md", "b.md", "c/d.md")
+
+
+def test_agents_with_one_prompt_share_its_code() -> None:
+    library = PromptLibrary({"main.md": "{{ agent.name }}"})
+    first, second = library.compile("main.md"), library.compile("main.md")
+    inline, other = (library.compile_text("{{ content }}", f"{n}.yaml") for n in "ab")
+
+    assert first == second
+    assert first._template is second._template  # pyright: ignore[reportPrivateUsage]
+    assert inline._template is other._template  # pyright: ignore[reportPrivateUsage]
+    assert (inline.name, other.name) == ("a.yaml", "b.yaml")
+
+
+def test_a_new_library_compiles_only_what_changed() -> None:
+    old = PromptLibrary({"main.md": "{% include 'a.md' %}", "a.md": "a", "b.md": "b"})
+    before = {name: old.compile(name) for name in old.sources}
+    new = PromptLibrary({**old.sources, "a.md": "changed"}, previous=old)
+    after = {name: new.compile(name) for name in new.sources}
+
+    assert after["b.md"]._template is before["b.md"]._template  # pyright: ignore[reportPrivateUsage]
+    assert before["main.md"].render(CONTEXT) == "a"
+    assert after["main.md"].render(CONTEXT) == "changed"
+
+
+def test_a_library_keeps_its_own_copy_of_the_texts() -> None:
+    sources = {"main.md": "{% include 'a.md' %}", "a.md": "old"}
+    library = PromptLibrary(sources)
+    sources["a.md"] = "new"
+
+    assert library.compile("main.md").render(CONTEXT) == "old"
