@@ -129,7 +129,7 @@ class Presence:
             await self.event("heartbeat", self._pulse(), lifetime=lifetime)
 
     async def _announce_busy(self) -> None:
-        """Refreshes the entries whose numbers have changed, so that `ps` is a second old at most."""
+        """Refreshes the entries whose numbers have changed: `ps` is a second old at most."""
         for agent in list(self._agents()):
             state = (agent.in_flight, agent.tally.done, agent.tally.failed)
             if self._last_state.get(agent.name) != state and self._bus.connected:

@@ -18,10 +18,33 @@ from agentd.telemetry import Metrics
 
 @dataclass(frozen=True)
 class Revision:
-    """An agent as one edit left it: its spec, and the model opened for it."""
+    """An agent as one edit left it: its spec, and its models, the first choice first."""
 
     spec: AgentSpec
-    model: Model
+    models: tuple[Model, ...]
+
+    @property
+    def model(self) -> Model:
+        return self.models[0]
+
+    def model_for(self, message: AgentMessage) -> Model:
+        """The model that the sender asks for, of those that the manifest lists; else the first.
+
+        Raises:
+            ModelError: the manifest does not list it (`model_not_allowed`): a sender cannot spend
+                what the agent's owner did not allow.
+        """
+        wanted = message.payload.model
+        if wanted is None:
+            return self.model
+        for model in self.models:
+            if model.name == wanted:
+                return model
+        listed = ", ".join(model.name for model in self.models)
+        raise ModelError(
+            f"payload.model is {wanted!r}, but {self.spec.name} has {listed}",
+            code="model_not_allowed",
+        )
 
 
 async def run(
@@ -39,13 +62,14 @@ async def run(
         PromptError: the prompt cannot be rendered for this message.
         ModelError: the model gave no usable answer.
     """
-    context = template_context(revision, message, now)
+    model = revision.model_for(message)
+    context = template_context(revision, model, message, now)
     request = ChatRequest(
         messages=conversation(revision.spec, message, context),
-        parameters={**revision.spec.manifest.parameters, **(message.payload.parameters or {})},
+        parameters={**revision.spec.manifest.parameters, **message.payload.parameters},
         timeout=timeout,
     )
-    return await _measured(revision.model, request, on_delta, metrics)
+    return await _measured(model, request, on_delta, metrics)
 
 
 async def _measured(
@@ -72,7 +96,9 @@ async def _measured(
     return completion
 
 
-def template_context(revision: Revision, message: AgentMessage, now: float) -> dict[str, Any]:
+def template_context(
+    revision: Revision, model: Model, message: AgentMessage, now: float
+) -> dict[str, Any]:
     """What a prompt can name: `agent`, `message`, `content`, `context` and `now`."""
     manifest = revision.spec.manifest
     wire: dict[str, Any] = message.model_dump(mode="json", by_alias=True)
@@ -81,7 +107,7 @@ def template_context(revision: Revision, message: AgentMessage, now: float) -> d
             "name": revision.spec.name,
             "description": manifest.description,
             "capabilities": list(manifest.capabilities),
-            "model": revision.model.name,
+            "model": model.name,
         },
         "message": wire,
         "content": wire["payload"]["content"],
@@ -106,7 +132,7 @@ def _history(message: AgentMessage) -> list[dict[str, Any]]:
     what users and assistants said is taken."""
     turns = [
         {"role": turn.role, "content": turn.content}
-        for turn in message.context.history or ()
+        for turn in message.context.history
         if turn.role in ("user", "assistant")
     ]
     most = message.context.max_history

@@ -132,7 +132,7 @@ class Runtime:
         agent = self.agents.get(spec.name)
         if agent is not None and agent.live.spec.revision == spec.revision:
             return
-        live = Revision(spec, self._models.open(self._model_of(spec)))
+        live = Revision(spec, tuple(map(self._models.open, self._models_of(spec))))
         if agent is None:
             agent = self.agents[spec.name] = Agent(live, self._host)
             await agent.start()
@@ -183,9 +183,8 @@ class Runtime:
     def _problems_by_file(self, catalog: Catalog) -> dict[Path, list[Problem]]:
         return {file: errors(catalog.problems_of(file)) for file in catalog.broken}
 
-    def _model_of(self, spec: AgentSpec) -> ModelRef:
-        models = spec.manifest.model
-        return models[0] if models else ModelRef(name=self._settings.model)
+    def _models_of(self, spec: AgentSpec) -> tuple[ModelRef, ...]:
+        return spec.manifest.model or (ModelRef(name=self._settings.model),)
 
     async def _keep_house(self) -> None:
         while True:

@@ -1,0 +1,184 @@
+"""Whatever is raised at whatever await of a task, its delivery is settled exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Coroutine, Generator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from agentd.bus import Bus, Msg
+from agentd.catalog import load
+from agentd.delivery import Delivery
+from agentd.errors import BusError, Conflict, ModelError, TaskError
+from agentd.handler import Handler, Host
+from agentd.model import ChatRequest, Completion, Usage
+from agentd.queue import Queue
+from agentd.run import Revision
+from agentd.subjects import Subject, Subjects
+from agentd.tally import Tally
+from agentd.telemetry import Metrics
+
+REPLY = "$JS.ACK.AGENTD_WORK.c.1.1.1.1.0"
+SETTLEMENTS = (b"+ACK", b"-NAK", b"+TERM")
+
+GOOD = b'{"payload": {"content": "hello"}}'
+ELSEWHERE = b'{"payload": {"content": "hello"}, "target": "somebody-else"}'
+GARBAGE = b"{"
+
+INJECTED: list[Callable[[], BaseException]] = [
+    lambda: BusError("the connection was lost"),
+    lambda: Conflict("there is one already"),
+    lambda: ModelError("overloaded", code="model_overloaded", retryable=True),
+    lambda: TaskError("no", code="any"),
+    lambda: RuntimeError("a bug"),
+    asyncio.CancelledError,
+]
+
+
+class MemoryBus:
+    """The bus's port in memory: takes everything, answers like a server, suspends at each call."""
+
+    def __init__(self) -> None:
+        self.settled: list[bytes] = []
+        self.stored: dict[str, bytes] = {}
+
+    async def publish(
+        self, subject: str, data: bytes, *, headers: object = None, reply: str = ""
+    ) -> None:
+        self._note(subject, data)
+        await asyncio.sleep(0)
+
+    async def request(
+        self, subject: str, data: bytes = b"", *, headers: object = None, timeout: float = 5
+    ) -> Msg:
+        self._note(subject, data)
+        await asyncio.sleep(0)
+        if subject.startswith("$JS.API.DIRECT.GET"):
+            return answer(b"", {"Status": "404"})
+        if not subject.startswith("$"):
+            self.stored[subject] = data
+        return answer(json.dumps({"seq": 1}).encode())
+
+    async def until_connected(self, deadline: float | None = None) -> None:
+        await asyncio.sleep(0)
+
+    def _note(self, subject: str, data: bytes) -> None:
+        if subject == REPLY and data.startswith(SETTLEMENTS):
+            self.settled.append(data)
+
+
+class WordByWord:
+    """A model that streams two words."""
+
+    name = "mock/two-words"
+    is_mock = True
+
+    async def complete(
+        self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
+    ) -> Completion:
+        for word in ("hello ", "there"):
+            await asyncio.sleep(0)
+            if on_delta:
+                on_delta(word)
+        return Completion("hello there", self.name, "stop", usage=Usage(1, 2), cost=0.0)
+
+    async def close(self) -> None: ...
+
+
+class Interrupted:
+    """Awaits `work`, and raises inside it where it is suspended for the `at`-th time."""
+
+    def __init__(
+        self, work: Coroutine[Any, Any, None], at: int, error: Callable[[], BaseException]
+    ) -> None:
+        self.work = work
+        self.at = at
+        self.error = error
+        self.suspensions = 0
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        raised: BaseException | None = None
+        while True:
+            try:
+                waiting = self.work.throw(raised) if raised else self.work.send(None)
+            except StopIteration:
+                return
+            raised = None
+            self.suspensions += 1
+            if self.suspensions == self.at:
+                raised = self.error()
+                continue
+            try:
+                yield waiting
+            except BaseException as error:  # noqa: BLE001 (handed on, as the event loop does)
+                raised = error
+
+
+def answer(data: bytes, headers: dict[str, str] | None = None) -> Msg:
+    return Msg(_client=cast("Any", None), data=data, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def revision(tmp_path_factory: pytest.TempPathFactory) -> Revision:
+    project = tmp_path_factory.mktemp("project")
+    (project / "manifests").mkdir()
+    (project / "manifests" / "me.yaml").write_text("capabilities: [analysis]\ninstructions: Hi.\n")
+    return Revision(load(Path(project / "manifests")).agents["me"], (WordByWord(),))
+
+
+async def handle(
+    revision: Revision, data: bytes, at: int, error: Callable[[], BaseException]
+) -> tuple[MemoryBus, int]:
+    bus = MemoryBus()
+    real = cast("Bus", bus)
+    delivery = Delivery(
+        data=data,
+        headers={},
+        subject=Subject.parse("agents.dev.task.analysis.x"),
+        attempt=1,
+        stored_at=1.0,
+        sequence=7,
+        _bus=real,
+        _reply=REPLY,
+        _on_settled=lambda _: None,
+    )
+    host = Host(bus=real, queue=cast("Queue", None), subjects=Subjects("dev"), metrics=Metrics())
+    work = Interrupted(Handler("me", Tally(), host).handle(delivery, revision), at, error)
+    # The law is about the delivery; where nothing is injected, nothing may be raised.
+    with contextlib.suppress(BaseException) if at else contextlib.nullcontext():
+        await work
+    return bus, work.suspensions
+
+
+@pytest.mark.parametrize("data", [GOOD, ELSEWHERE, GARBAGE], ids=["good", "elsewhere", "garbage"])
+@pytest.mark.parametrize("error", INJECTED, ids=lambda error: type(error()).__name__)
+async def test_settled_once(
+    revision: Revision, data: bytes, error: Callable[[], BaseException]
+) -> None:
+    _, awaits = await handle(revision, data, 0, error)
+    assert awaits >= 3
+    for at in range(1, awaits + 1):
+        bus, _ = await handle(revision, data, at, error)
+        assert len(bus.settled) == 1, f"raised at await {at} of {awaits}"
+
+
+async def test_acknowledged_only_with_an_outcome_on_record(revision: Revision) -> None:
+    result = "agents.dev.result.analysis.x."
+    _, awaits = await handle(revision, GOOD, 0, INJECTED[0])
+    for error in INJECTED:
+        for at in range(1, awaits + 1):
+            bus, _ = await handle(revision, GOOD, at, error)
+            recorded = any(subject.startswith(result) for subject in bus.stored)
+            answered_elsewhere = isinstance(error(), Conflict)
+            assert bus.settled != [b"+ACK"] or recorded or answered_elsewhere
+
+
+async def test_the_three_endings(revision: Revision) -> None:
+    for data, ending in ((GOOD, b"+ACK"), (ELSEWHERE, b"+ACK"), (GARBAGE, b"+TERM malformed")):
+        bus, _ = await handle(revision, data, 0, INJECTED[0])
+        assert bus.settled == [ending]
