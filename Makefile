@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 INDEX = $(or $(UV_DEFAULT_INDEX),$(shell $(BIN)/pip config list | \
 	sed -nE "s/^(:env:|global)\.index-url='(.*)'/\2/p" | head -1))
 # pip refuses an editable install among hashes; uv verifies every hash, in a tenth of the time.
-UV = VIRTUAL_ENV=$(CURDIR)/.venv UV_DEFAULT_INDEX="$(INDEX)" $(BIN)/uv pip
+UV = VIRTUAL_ENV="$(CURDIR)/.venv" UV_DEFAULT_INDEX="$(INDEX)" $(BIN)/uv pip
 INSTALL = $(UV) install --quiet --constraints constraints.txt --build-constraints constraints.txt
 
 help: ## show this list
