@@ -39,7 +39,12 @@ class Metrics:
             Gauge("agentd_tasks_in_flight", "Tasks running now", ["agent_id"], registry=registry)
         )
         self._reloads = _Series(
-            Counter("agentd_reloads", "Edits applied or refused", ["outcome"], registry=registry)
+            Counter(
+                "agentd_reloads",
+                "Edits that took effect or were refused",
+                ["outcome"],
+                registry=registry,
+            )
         )
         self._calls = _Series(
             Counter("agentd_model_calls", "Model calls", ["model", "status"], registry=registry)
@@ -80,7 +85,7 @@ class Metrics:
         self._in_flight(agent_id).set(n)
 
     def reload(self, outcome: str) -> None:
-        """One edit: `applied` or `rejected`."""
+        """One edit of one agent: `reloaded` or `rejected`."""
         self._reloads(outcome).inc()
 
     def model_call(

@@ -68,12 +68,12 @@ def test_a_providers_nonsense_neither_counts_nor_raises() -> None:
 
 def test_reloads_and_tasks_in_flight() -> None:
     metrics = Metrics()
-    metrics.reload("applied")
+    metrics.reload("reloaded")
     metrics.reload("rejected")
     metrics.in_flight("analyst", 3)
     metrics.in_flight("analyst", 1)
 
-    assert value(metrics, "agentd_reloads_total", outcome="applied") == 1
+    assert value(metrics, "agentd_reloads_total", outcome="reloaded") == 1
     assert value(metrics, "agentd_reloads_total", outcome="rejected") == 1
     assert value(metrics, "agentd_tasks_in_flight", agent_id="analyst") == 1
 
@@ -95,6 +95,6 @@ def test_an_agent_that_is_gone_leaves_no_series() -> None:
 
 def test_two_processes_worth_of_metrics_live_side_by_side() -> None:
     first, second = Metrics(), Metrics()
-    first.reload("applied")
+    first.reload("reloaded")
 
-    assert value(second, "agentd_reloads_total", outcome="applied") is None
+    assert value(second, "agentd_reloads_total", outcome="reloaded") is None
