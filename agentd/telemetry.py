@@ -22,57 +22,37 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> _Series[Counter]:
+            return _Series(Counter(name, text, labels, registry=registry))
+
+        def seconds(name: str, text: str, *labels: str) -> _Series[Histogram]:
+            return _Series(Histogram(name, text, labels, buckets=_BUCKETS, registry=registry))
+
+        def gauge(name: str, text: str, *labels: str) -> _Series[Gauge]:
+            return _Series(Gauge(name, text, labels, registry=registry))
+
         ProcessCollector(registry=registry)
-        self._tasks = _Series(
-            Counter("agent_tasks", "Tasks done", ["agent_id", "status"], registry=registry)
+        self._tasks = counter("agent_tasks_total", "Tasks done", "agent_id", "status")
+        self._task_seconds = seconds(
+            "agent_task_duration_seconds", "From a task's delivery to its outcome", "agent_id"
         )
-        self._task_seconds = _Series(
-            Histogram(
-                "agent_task_duration_seconds",
-                "From a task's delivery to its outcome",
-                ["agent_id"],
-                buckets=_BUCKETS,
-                registry=registry,
-            )
+        self._in_flight = gauge("agentd_tasks_in_flight", "Tasks running now", "agent_id")
+        self._reloads = counter(
+            "agentd_reloads_total", "Edits that took effect or were refused", "outcome"
         )
-        self._in_flight = _Series(
-            Gauge("agentd_tasks_in_flight", "Tasks running now", ["agent_id"], registry=registry)
+        self._calls = counter("agentd_model_calls_total", "Model calls", "model", "status")
+        self._call_seconds = seconds(
+            "agentd_model_call_duration_seconds", "Model calls, to the end of the answer", "model"
         )
-        self._reloads = _Series(
-            Counter(
-                "agentd_reloads",
-                "Edits that took effect or were refused",
-                ["outcome"],
-                registry=registry,
-            )
+        self._tokens = counter(
+            "agentd_model_tokens_total",
+            "Tokens read (input), written (output)",
+            "model",
+            "direction",
         )
-        self._calls = _Series(
-            Counter("agentd_model_calls", "Model calls", ["model", "status"], registry=registry)
-        )
-        self._call_seconds = _Series(
-            Histogram(
-                "agentd_model_call_duration_seconds",
-                "From a model call's start to the end of its answer",
-                ["model"],
-                buckets=_BUCKETS,
-                registry=registry,
-            )
-        )
-        self._tokens = _Series(
-            Counter(
-                "agentd_model_tokens",
-                "Tokens that models read (input) and wrote (output)",
-                ["model", "direction"],
-                registry=registry,
-            )
-        )
-        self._cost = _Series(
-            Counter(
-                "agentd_model_cost_usd",
-                "What model calls cost, as far as it is known",
-                ["model"],
-                registry=registry,
-            )
+        self._cost = counter(
+            "agentd_model_cost_usd_total", "Costs of model calls, where they are known", "model"
         )
 
     def task(self, agent_id: str, status: str, seconds: float) -> None:
