@@ -7,7 +7,7 @@ import sys
 import typer
 
 from agentd import __version__
-from agentd.cli import ask, ps, send, tap, up
+from agentd.cli import ask, new, ps, schema, send, tap, up, validate
 from agentd.errors import AgentdError, StartError, UsageError
 
 FAILED, BAD_FILES, NO_START = 1, 2, 3
@@ -18,10 +18,21 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes longer to import than all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (up.up, ask.ask, send.send, ps.ps, tap.tap):
+COMMANDS = (
+    up.up,
+    validate.validate,
+    new.new,
+    schema.schema,
+    ask.ask,
+    send.send,
+    ps.ps,
+    tap.tap,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +24,8 @@ Prompts = Annotated[
 
 def run(work: Coroutine[Any, Any, int]) -> None:
     """Runs a command to its exit code. Ctrl-C is the user's wish, not an error."""
+    import asyncio
+
     try:
         code = asyncio.run(work)
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ def send(
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Send a message (task or event); what it leaves out gets defaults."""
+    """Send a task or an event from a file or a pipe."""
     options.run(_send(target, _read(file), as_json, env, nats))
 
 

@@ -36,7 +36,7 @@ def up(
         str | None, typer.Option("--log-format", help="text or json [text].")
     ] = None,
 ) -> None:
-    """Run the agents of a folder; edits to its files take effect while it runs."""
+    """Run the agents of a folder; edits take effect meanwhile."""
     from agentd.settings import from_environment
 
     settings = from_environment(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,44 +21,58 @@ def validate(
     prompts: options.Prompts = None,
     json: options.Json = False,
 ) -> None:
-    """Check manifests, prompts and scripts; exits with 2 when there are errors."""
-    from agentd.catalog import load
+    """Check manifests and prompts; exits with 2 on errors."""
+    from agentd.catalog import in_order, load
     from agentd.errors import UsageError
     from agentd.problems import errors
 
     catalog = load(manifests, prompts=prompts)
     if not catalog.agents and not catalog.problems:
         raise UsageError(f"{manifests} holds no manifests; `agentd new NAME` writes one")
-    wrong = errors(catalog.problems)
-    if json:
-        _print_json(catalog, wrong)
-    else:
-        _print_text(catalog, wrong)
-    raise typer.Exit(2 if wrong else 0)
+    problems = in_order(catalog.problems, _of_models(catalog))
+    show = _print_json if json else _print_text
+    show(sorted(catalog.agents), problems)
+    raise typer.Exit(2 if errors(problems) else 0)
 
 
-def _print_json(catalog: Catalog, wrong: Sequence[Problem]) -> None:
+def _of_models(catalog: Catalog) -> Iterator[Problem]:
+    """What keeps a model from being used. A script is part of the files; keys and addresses may be
+    others where the agents will run, so there it is a warning."""
+    from agentd.models.choose import Models
+
+    models = Models()
+    for spec in catalog.agents.values():
+        for index, ref in enumerate(spec.manifest.model):
+            mock = ref.name.startswith("mock/")
+            loc = ("model", index, "script" if mock else "name")
+            for text in models.check(ref):
+                yield spec.problem(*loc, text=text, severity="error" if mock else "warning")
+
+
+def _print_json(agents: Sequence[str], problems: Sequence[Problem]) -> None:
+    from agentd.problems import errors
+
+    wrong = len(errors(problems))
     report = {
-        "agents": sorted(catalog.agents),
-        "errors": len(wrong),
-        "warnings": len(catalog.problems) - len(wrong),
-        "problems": [problem.as_json() for problem in catalog.problems],
+        "agents": agents,
+        "errors": wrong,
+        "warnings": len(problems) - wrong,
+        "problems": [problem.as_json() for problem in problems],
     }
     typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
 
 
-def _print_text(catalog: Catalog, wrong: Sequence[Problem]) -> None:
+def _print_text(agents: Sequence[str], problems: Sequence[Problem]) -> None:
+    from agentd.problems import errors
+
     colours = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}
-    for problem in catalog.problems:
+    for problem in problems:
         head, _, rest = problem.render().partition("\n")
         kind = typer.style(f"{problem.severity}:", fg=colours[problem.severity], bold=True)
         typer.echo(head.replace(f"{problem.severity}:", kind, 1) + (f"\n{rest}" if rest else ""))
-    counts = [
-        _count(len(catalog.agents), "agent"),
-        _count(len(wrong), "error"),
-        _count(len(catalog.problems) - len(wrong), "warning"),
-    ]
-    typer.echo(", ".join(counts))
+    wrong = len(errors(problems))
+    counts = {"agent": len(agents), "error": wrong, "warning": len(problems) - wrong}
+    typer.echo(", ".join(_count(number, noun) for noun, number in counts.items()))
 
 
 def _count(number: int, noun: str) -> str:
