@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from time import thread_time
@@ -31,20 +32,65 @@ WORDS = """
     groupby unique int string defined mapping divisibleby
 """
 words = st.sampled_from(WORDS.split())
-expressions = st.lists(words, min_size=1, max_size=8).map(" ".join)
-pieces = st.one_of(
+garbage = st.one_of(
     st.text(max_size=20),
     words,
-    expressions.map("{{{{ {} }}}}".format),
-    expressions.map("{{% {} %}}".format),
-    st.tuples(expressions, expressions).map(
-        lambda pair: f"{{% for x in {pair[0]} %}}{{{{ {pair[1]} }}}}{{% endfor %}}"
-    ),
-    st.tuples(expressions, expressions).map(
-        lambda pair: f"{{% set y = {pair[0]} %}}{{{{ y {pair[1]} }}}}"
-    ),
+    st.lists(words, max_size=8).map(" ".join).map("{{{{ {} }}}}".format),
+    st.lists(words, max_size=8).map(" ".join).map("{{% {} %}}".format),
 )
-templates = st.lists(pieces, max_size=12).map("".join)
+
+# Sentences of the language, so that most of them compile and many run.
+FORMS = """
+    (A + B)   (A * B)   (A ** B)   (A % B)   (A // B)   (A - B)   (A ~ B)   (A == B)   (A < B)
+    (A in B)   (A if B else C)   (not A)   (-A)   [A, B]   [A]   {'k': A}   (A, B)   A.k   A.x
+    A[B]   A[B:C]   A[:B]   dict(k=A)   namespace(k=A).k   range(A)   A.items()   A.split(B)   A.upper()
+    A.replace(B, C)   A.join(B)   A.center(B)   cycler(A, B).next()   A|upper   A|list   A|join(B)
+    A|sort   A|map('string')|list   A|map(attribute=B)|list   A|select|list   A|replace(B, C)
+    A|center(B)   A|indent(B)   A|format(B)   A|tojson   A|tojson(indent=B)   A|default(B)
+    A|length   A|sum   A|slice(B)|list   A|batch(B, C)|list   A|groupby(B)|list   A|unique|list   A|int(base=B)
+    A|round(B)   A|first   A|last   A|reverse   A|string   A|trim(B)   A|truncate(B)   A|title   A|e
+    A|wordcount   A|dictsort   A|items|list   A|max   A|abs   (A is defined)   (A is divisibleby B)
+    (A is mapping)   m(A)   x   y
+"""
+ATOMS = """
+    content agent.name message now 'ab' '' '%s' '%9d' '.' 0 1 -3 7 1.5 99 99999 1000000000 true none
+    content.x content[0] content|string range(99) range(99999) ('x'*9999) [1,2,3] x y
+"""
+TAGS = """
+    {{A}}   {{B}}   {%if A%}T{%else%}T{%endif%}   {%for x in A%}T{{x}}{%endfor%}
+    {%for x in A if B%}T{{loop.index}}{%endfor%}   {%for x in A recursive%}{{loop(x)}}T{%endfor%}
+    {%set x=A%}T{{x}}   {%set y%}T{{A}}{%endset%}{{y}}   {%filter upper%}T{%endfilter%}
+    {%macro m(x)%}T{{x}}{%endmacro%}{{m(A)}}   {%macro m(x)%}{{m(x)}}{%endmacro%}{{m(A)}}
+    {%with x=A%}T{{x}}{%endwith%}   {%block b%}T{%endblock%}   {%include '_house.md'%}T
+    {%from '_house.md' import show%}{{show(A)}}
+    {%set n=namespace(k=A)%}{%for x in B%}{%set n.k=[n.k,n.k]%}{%endfor%}{{n.k}}
+    {%set n=namespace(k=A)%}{%for x in B%}{%set n.k=n.k~n.k%}{%endfor%}{{n.k}}
+"""
+
+
+def forms(text: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(
+        [form for line in text.splitlines() for form in line.strip().split("   ")]
+    )
+
+
+def filled(form: str, **parts: str) -> str:
+    """`form` with each capital letter that stands alone replaced by a part."""
+    return re.sub(r"\b[A-Z]\b", lambda letter: parts[letter[0]], form)
+
+
+expressions = st.recursive(
+    st.sampled_from(ATOMS.split()),
+    lambda inner: st.builds(filled, forms(FORMS.strip()), A=inner, B=inner, C=inner),
+    max_leaves=8,
+)
+sentences = st.recursive(
+    st.sampled_from(["", "text ", "{{ content }}", "\n"]),
+    lambda inner: st.builds(filled, forms(TAGS.strip()), A=expressions, B=expressions, T=inner),
+    max_leaves=6,
+)
+templates = st.lists(sentences | garbage, max_size=3).map("".join) | sentences
+HEAD = "{% set x = [1, 2] %}{% set y = 'y' %}{% macro m(x) %}({{ x }}){% endmacro %}"
 
 # The kinds of payload that template injection is tried with, over the engines there are.
 PAYLOADS = [
@@ -104,7 +150,7 @@ def outcome(library: PromptLibrary, name: str, content: Any = "hello") -> Sequen
 @settings(max_examples=400, deadline=None)
 @given(template=templates, content=data)
 def test_any_text_is_a_prompt_or_a_told_mistake_soon(template: str, content: Any) -> None:
-    library = PromptLibrary({"main.md": template, "_house.md": HOUSE})
+    library = PromptLibrary({"main.md": HEAD + template, "_house.md": HOUSE})
     began = thread_time()
 
     came = outcome(library, "main.md", content)
