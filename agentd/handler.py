@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agentd import jetstream
+from agentd import crash, jetstream
 from agentd import outcome as outcomes
 from agentd.admission import Misdirected, admit, deadline
 from agentd.bus import Bus
@@ -75,12 +75,15 @@ class Handler:
 
     async def handle(self, delivery: Delivery, live: Revision) -> None:
         """Runs a task on the revision `live`, records its outcome and settles it."""
+        crash.here("pulled")
         try:
             await self._perform(delivery, live)
             await delivery.ack()
+            crash.here("after-ack")
         except DecodeError as error:
             log.warning("refused a message on %s: %s", delivery.subject, error, extra=self._log())
             await bury(self._host.bus, self._host.subjects, delivery, error, self._identity)
+            crash.here("after-letter")
             await delivery.term("malformed")
         except BusError as error:
             log.warning("%s goes back: %s", delivery.subject, error, extra=self._log())
@@ -125,6 +128,7 @@ class Handler:
         except TaskError as error:
             return task.outcome(error=error)
         deltas = self._deltas(task) if manifest.stream else None
+        crash.here("before-model")
         try:
             completion = await run(
                 task.revision,
@@ -134,6 +138,7 @@ class Handler:
                 now=now,
                 metrics=self._host.metrics,
             )
+            crash.here("after-model")
             return task.outcome(completion=completion)
         except TaskError as error:
             return task.outcome(error=error)
@@ -154,6 +159,7 @@ class Handler:
         except Conflict:
             log.info("%s was answered elsewhere", task.message.id[:8], extra=self._log())
             return
+        crash.here("after-commit")
         self._tally.count(outcome)
         status = "success" if outcome.success else "error"
         self._host.metrics.task(self._agent, status, outcome.latency / 1000)
@@ -184,6 +190,7 @@ class Handler:
             message_id=f"{message.id}@{target}",
             headers=task.delivery.own_headers,
         )
+        crash.here("after-forward")
         log.info("%s forwarded to %s", message.id[:8], target, extra=self._log())
 
     def _deltas(self, task: _Task) -> Deltas:
