@@ -1,0 +1,1 @@
+"""Real parts for tests and benchmarks of agentd and of what is built with it."""
