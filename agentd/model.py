@@ -1,0 +1,137 @@
+"""The port to language models: what is asked, what comes back, and the shape of an answerer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from agentd.errors import ModelError
+
+# Parameters go to the provider untouched, so these would undo what agentd decides for a call,
+# or (the key and the base) end up in the body of a request.
+_OURS = frozenset({"model", "messages", "stream"})
+_OF_THE_REF = frozenset({"api_key", "api_base", "base_url", "timeout"})
+_RETRIES = frozenset({"max_retries", "num_retries", "fallbacks"})
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One turn asked of a model.
+
+    Attributes:
+        messages: in OpenAI's chat shape, `{"role", "content", ...}` each.
+        parameters: temperature and the like, sent as they are.
+        timeout: seconds for the whole call, from connecting to the last token.
+        tools: in OpenAI's shape, `{"type": "function", "function": {...}}` each.
+
+    Raises:
+        ModelError: `model_config`, when a parameter is one that agentd sets itself.
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    parameters: Mapping[str, Any]
+    timeout: float
+    tools: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        for names, mend in (
+            (_OURS, "agentd sets it"),
+            (_OF_THE_REF, "it belongs beside `name` under `model:`"),
+            (_RETRIES, "agentd retries by itself"),
+        ):
+            for name in names & self.parameters.keys():
+                raise ModelError(f"`{name}` is not a parameter: {mend}", code="model_config")
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """What the model wants called; `arguments` is JSON text, exactly as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one call. `cache_read` and `cache_write` are parts of `input_tokens`,
+    `reasoning_tokens` of `output_tokens`."""
+
+    input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A whole answer. `cost` is in USD; `usage` and `cost` are None where nobody knows them."""
+
+    text: str
+    model: str
+    finish_reason: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    usage: Usage | None = None
+    cost: float | None = None
+    reasoning: str | None = None
+
+
+class Model(Protocol):
+    """Something that answers. A later failover wraps several of these in one."""
+
+    name: str
+    is_mock: bool
+
+    async def complete(
+        self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
+    ) -> Completion:
+        """The answer, whole and within `request.timeout` seconds.
+
+        With `on_delta` the answer is streamed: it gets each piece of text as it comes, and the
+        pieces joined are `Completion.text`.
+
+        Raises:
+            ModelError: in every other case; what `on_delta` itself raises passes through.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Secret(Protocol):
+    """A value that does not print itself, such as pydantic's `SecretStr`."""
+
+    def get_secret_value(self) -> str: ...
+
+
+class TokenPrice(Protocol):
+    """USD per million tokens."""
+
+    @property
+    def input(self) -> float: ...
+    @property
+    def output(self) -> float: ...
+
+
+class ModelRef(Protocol):
+    """What a manifest says of a model. `timeout` is in seconds, `script` a parsed mock script.
+
+    One that also has a `price` (a `TokenPrice` or None) overrides the list's.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def api_base(self) -> str | None: ...
+    @property
+    def api_key(self) -> Secret | None: ...
+    @property
+    def timeout(self) -> float | None: ...
+    @property
+    def script(self) -> Any: ...

@@ -1,0 +1,1 @@
+"""Who answers: mocks, OpenAI-compatible servers directly, everybody else through litellm."""

@@ -1,0 +1,194 @@
+"""From a manifest's model to somebody who answers, or to what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from agentd.errors import ModelError
+from agentd.model import Model, ModelRef, TokenPrice
+from agentd.models.prices import Price, PriceList
+from agentd.models.providers import (
+    COMPATIBLE,
+    Compatible,
+    base_of,
+    first,
+    missing_key,
+    nearest,
+    secrets,
+    split,
+    unknown,
+)
+from agentd.models.script import ScriptError, parse
+
+if TYPE_CHECKING:
+    from agentd.models.litellm_bridge import Litellm
+    from agentd.models.openai_http import Endpoint, Http
+
+MOCKS = ("mock/echo", "mock/script")
+
+
+class Models:
+    """The models of one process: equal ones are one object, and all share one HTTP session.
+
+    aiohttp and litellm are imported when a model first needs them.
+    """
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._environ = environ
+        self._prices = PriceList()
+        self._models: dict[tuple[object, ...], Model] = {}
+        self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
+        self._http: Http | None = None
+        self._litellm: Litellm | None = None
+
+    def check(self, ref: ModelRef, script: Any = None) -> list[str]:
+        """What is wrong with `ref` as far as can be known without a call; empty if nothing is.
+
+        `script` is the parsed mock script where `ref.script` is only the name of its file.
+        """
+        return [text for _, text in self._problems(ref, ref.script if script is None else script)]
+
+    def open(self, ref: ModelRef, script: Any = None) -> Model:
+        """The model of `ref`; connects to nothing yet.
+
+        Raises:
+            ModelError: `check` finds something (`model_auth` for a missing key, else
+                `model_config`); the text has all of it.
+        """
+        script = ref.script if script is None else script
+        problems = self._problems(ref, script)
+        if problems:
+            raise ModelError("; ".join(text for _, text in problems), code=problems[0][0])
+        price = _price(ref)
+        identity = (ref.name, ref.api_base, _key(ref), ref.timeout, price, repr(script))
+        if identity not in self._models:
+            self._models[identity] = self._make(ref, price or self._prices.of(ref.name), script)
+        return self._models[identity]
+
+    async def warm(self) -> None:
+        """Imports litellm, if an open model needs it, so that the first task need not wait."""
+        if self._litellm is not None:
+            await self._litellm.module()
+
+    async def close(self) -> None:
+        """Hangs up everywhere."""
+        for model in self._models.values():
+            await model.close()
+        if self._http is not None:
+            await self._http.close()
+        if self._litellm is not None:
+            await self._litellm.close()
+
+    def _problems(self, ref: ModelRef, script: Any) -> list[tuple[str, str]]:
+        """(error code, what is wrong) each."""
+        if ref.name.startswith("mock/"):
+            return [("model_config", text) for text in _mock_problems(ref.name, script)]
+        provider, model = split(ref.name)
+        if not model:
+            return [("model_config", f"`{ref.name}` names no model")]
+        family = _family(provider, model)
+        if family is not None:
+            return self._compatible_problems(ref, family)
+        nobody = unknown(ref.name, self._prices)
+        if nobody:
+            return [("model_config", nobody)]
+        provider = provider or self._prices.provider(ref.name) or ""
+        variable = missing_key(provider, self._environ)
+        # Behind an address of one's own there may be a gateway that wants no key.
+        if variable and not _key(ref) and not ref.api_base:
+            return [("model_auth", f"{variable} is not set (needed by {ref.name})")]
+        return []
+
+    def _compatible_problems(self, ref: ModelRef, family: Compatible) -> list[tuple[str, str]]:
+        base = base_of(family, ref.api_base, self._environ)
+        if base is None:
+            mend = f"`api_base` or {family.bases[0]} must say where {ref.name} is served"
+            return [("model_config", mend)]
+        if not _is_http(base):
+            return [("model_config", f"{base} is not an http(s) address (for {ref.name})")]
+        key = _key(ref) or first(family.keys, self._environ)
+        host = urlsplit(base).hostname or ""
+        if key is None and host.endswith("api.openai.com"):
+            return [("model_auth", f"{family.keys[0]} is not set (needed by {ref.name})")]
+        if key and not (key.isascii() and key.isprintable()):
+            return [("model_auth", f"the key of {ref.name} has characters that no key has")]
+        return []
+
+    def _make(self, ref: ModelRef, price: Price | None, script: Any) -> Model:
+        from agentd.models.mock import EchoModel, ScriptModel
+
+        provider, model = split(ref.name)
+        if ref.name == "mock/echo":
+            return EchoModel(price=_price(ref))
+        if provider == "mock":
+            return ScriptModel(parse(script), price=_price(ref))
+        family = _family(provider, model)
+        if family is None:
+            return self._through_litellm(ref, price)
+        from agentd.models.openai_http import OpenAIModel
+
+        endpoint = self._endpoint(
+            base_of(family, ref.api_base, self._environ) or "",
+            _key(ref) or first(family.keys, self._environ),
+        )
+        return OpenAIModel(ref.name, model, endpoint, price=price, timeout=ref.timeout)
+
+    def _endpoint(self, base: str, key: str | None) -> Endpoint:
+        from agentd.models.openai_http import Endpoint, Http
+
+        self._http = self._http or Http()
+        if (base, key) not in self._endpoints:
+            self._endpoints[base, key] = Endpoint(self._http, base, key)
+        return self._endpoints[base, key]
+
+    def _through_litellm(self, ref: ModelRef, price: Price | None) -> Model:
+        from agentd.models.litellm_bridge import Litellm, LitellmModel
+
+        self._litellm = self._litellm or Litellm()
+        key = _key(ref)
+        return LitellmModel(
+            ref.name,
+            self._litellm,
+            api_key=key,
+            api_base=ref.api_base,
+            price=price,
+            timeout=ref.timeout,
+            secrets=((key,) if key else ()) + secrets(self._environ),
+        )
+
+
+def _family(provider: str, model: str) -> Compatible | None:
+    """The servers that are called directly; OpenAI's other API is left to litellm."""
+    return None if model.startswith("responses/") else COMPATIBLE.get(provider)
+
+
+def _mock_problems(name: str, script: Any) -> list[str]:
+    if name not in MOCKS:
+        return [f"there is no `{name}`" + (nearest(name, MOCKS) or f", only {', '.join(MOCKS)}")]
+    if name == "mock/echo":
+        return []
+    try:
+        parse(script)
+    except ScriptError as error:
+        return error.problems
+    return []
+
+
+def _key(ref: ModelRef) -> str | None:
+    return (ref.api_key.get_secret_value().strip() or None) if ref.api_key else None
+
+
+def _price(ref: ModelRef) -> Price | None:
+    price: TokenPrice | None = getattr(ref, "price", None)
+    return Price.flat(price) if price else None
+
+
+def _is_http(base: str) -> bool:
+    try:
+        parts = urlsplit(base)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

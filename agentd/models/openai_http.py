@@ -1,0 +1,263 @@
+"""Models behind an OpenAI-compatible endpoint, called directly over one aiohttp session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from agentd import __version__
+from agentd.errors import ModelError
+from agentd.model import ChatRequest, Completion
+from agentd.models.answer import MAX_TEXT, Answer
+from agentd.models.failures import Failures, shorten
+from agentd.models.prices import Price
+from agentd.models.sse import EventStream
+
+MAX_BODY = 2 * MAX_TEXT  # JSON escapes make a text longer
+MAX_REFUSAL = 64 * 1024
+CONNECT = 10.0  # seconds; a host that is not there is known long before the deadline
+# Seconds that usage may follow finish_reason, and the end of the body [DONE]. Waiting for the end
+# is what lets the connection be used again; an answer is not lost to a server that never ends it.
+USAGE_GRACE, END_GRACE = 2.0, 0.2
+
+OnDelta = Callable[[str], None]
+
+
+class Http:
+    """The one session of the process, made when it is first needed, inside the running loop."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    def session(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(
+                # uvicorn (so vLLM and many gateways) hangs up after 5 s without a request; a
+                # request that crosses the hang-up is lost.
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={
+                    "User-Agent": f"agentd/{__version__}",
+                    "Content-Type": "application/json",
+                    # Compression costs more than it saves here, and could hide a huge answer.
+                    "Accept-Encoding": "identity",
+                },
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+@dataclass(eq=False)
+class Endpoint:
+    """A base URL with its key. `counts_streams`: it takes `stream_options`, as far as we know."""
+
+    http: Http
+    base: str
+    key: str | None
+    counts_streams: bool = field(default=True, init=False)
+
+    def __post_init__(self) -> None:
+        self._url = URL(self.base.rstrip("/") + "/chat/completions")
+        self._headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        self.bare = self._url.path == "/chat/completions"
+        self.secrets = tuple(filter(None, (self.key, self._url.password)))
+        self._proxy = _proxy(self._url)
+
+    def post(self, body: bytes) -> Any:
+        """An async context manager with the response, as soon as its headers are there."""
+        return self.http.session().post(
+            self._url,
+            data=body,
+            headers=self._headers,
+            proxy=self._proxy,
+            allow_redirects=False,
+        )
+
+
+class OpenAIModel:
+    """A model by the name its endpoint knows (`wire_name`)."""
+
+    is_mock = False
+
+    def __init__(
+        self,
+        name: str,
+        wire_name: str,
+        endpoint: Endpoint,
+        *,
+        price: Price | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.name = name
+        self._wire_name = wire_name
+        self._endpoint = endpoint
+        self._price = price
+        self._timeout = timeout
+        self._failures = Failures(name, endpoint.secrets)
+
+    async def close(self) -> None:
+        """Nothing: the session belongs to the process."""
+
+    async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
+        """See `agentd.model.Model`."""
+        seconds = min(request.timeout, self._timeout or request.timeout)
+        answer = Answer(self._failures)
+        try:
+            async with self._failures.within(seconds) as deadline:
+                await self._exchange(request, on_delta, answer, deadline)
+        except ModelError as error:
+            # Only the end of the body was still to come: see the graces above.
+            if error.code != "model_timeout" or answer.finish_reason is None:
+                raise
+        return answer.completion(self._price)
+
+    async def _exchange(
+        self,
+        request: ChatRequest,
+        on_delta: OnDelta | None,
+        answer: Answer,
+        deadline: asyncio.Timeout,
+    ) -> None:
+        counted = self._endpoint.counts_streams
+        body = self._body(request, stream=on_delta is not None, counted=counted)
+        answered = False
+        try:
+            async with self._endpoint.post(body) as response:
+                answered = True
+                if response.status // 100 == 2:
+                    await self._receive(response, on_delta, answer, deadline)
+                    return
+                refusal = (await _read(response, MAX_REFUSAL)).decode(errors="replace")
+        except aiohttp.ClientError as error:
+            if answer.finish_reason is None:
+                raise self._broken(error, answered) from error
+            return
+        if response.status == 400 and on_delta and counted and "stream_options" in refusal:
+            self._endpoint.counts_streams = False
+            await self._exchange(request, on_delta, answer, deadline)
+            return
+        raise self._refused(response, refusal)
+
+    def _body(self, request: ChatRequest, *, stream: bool, counted: bool) -> bytes:
+        body: dict[str, Any] = {"model": self._wire_name, "messages": request.messages}
+        if stream:
+            body["stream"] = True
+            if counted:
+                body["stream_options"] = {"include_usage": True}
+        body |= request.parameters
+        if request.tools:
+            body["tools"] = [*body.get("tools", ()), *request.tools]
+        try:
+            return json.dumps(body, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            what = f"a parameter cannot be sent as JSON: {error}"
+            raise self._failures.error("model_config", what) from error
+
+    async def _receive(
+        self,
+        response: aiohttp.ClientResponse,
+        on_delta: OnDelta | None,
+        answer: Answer,
+        deadline: asyncio.Timeout,
+    ) -> None:
+        # A server that does not stream answers whole, whatever was asked.
+        if on_delta and response.content_type != "application/json":
+            await self._receive_stream(response, on_delta, answer, deadline)
+            return
+        body = await _read(response, MAX_BODY)
+        if len(body) > MAX_BODY:
+            raise answer.too_large()
+        text = answer.add_whole(self._json(body))
+        if on_delta and text:
+            on_delta(text)
+
+    async def _receive_stream(
+        self,
+        response: aiohttp.ClientResponse,
+        on_delta: OnDelta,
+        answer: Answer,
+        deadline: asyncio.Timeout,
+    ) -> None:
+        events = EventStream()
+        finished = False
+        async for piece in response.content.iter_any():
+            for data in events.feed(piece):
+                if data == b"[DONE]":
+                    _hurry(deadline, END_GRACE)
+                    continue
+                text = answer.add(self._json(data))
+                if text:
+                    on_delta(text)
+            if events.pending > MAX_BODY:
+                raise answer.too_large()
+            if answer.finish_reason and not finished:
+                finished = True
+                _hurry(deadline, USAGE_GRACE)
+
+    def _json(self, data: bytes) -> Any:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            shown = data[:200].decode(errors="replace")
+            what = f"not JSON: {shown}" if data else "an empty answer"
+            raise self._failures.error("model_garbage", what) from error
+
+    def _refused(self, response: aiohttp.ClientResponse, text: str) -> ModelError:
+        if "Location" in response.headers:
+            text = f"moved to {response.headers['Location']}"
+        if response.status == 404 and self._endpoint.bare:
+            text += f" (is the API below {self._endpoint.base}/v1?)"
+        return self._failures.refused(response.status, text, response.headers)
+
+    def _broken(self, error: aiohttp.ClientError, answered: bool) -> ModelError:
+        if answered:
+            return self._failures.error("model_truncated", f"the answer broke off ({error})")
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            what = f"{self._endpoint.base} has a certificate that is not trusted ({error})"
+            return self._failures.error("model_config", what)
+        if isinstance(error, aiohttp.ClientResponseError):
+            what = f"{self._endpoint.base} does not speak HTTP ({error.message})"
+            return self._failures.error("model_garbage", what)
+        reason = shorten(str(error)) or type(error).__name__
+        what = f"no connection to {self._endpoint.base} ({reason})"
+        return self._failures.error("model_overloaded", what)
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body; of one that is longer than `most` bytes, its beginning, a little more than that."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            break
+    return b"".join(pieces)
+
+
+def _proxy(url: URL) -> str | None:
+    """The environment's proxy for this address, looked up once: aiohttp's `trust_env` would read
+    the environment and ~/.netrc for every request. As with Go and curl's defaults for loopback,
+    one's own machine is never asked through a proxy."""
+    host = url.host or ""
+    if host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(f"{host}:{url.port}"):
+        return None
+    return getproxies().get(url.scheme)
+
+
+def _hurry(deadline: asyncio.Timeout, seconds: float) -> None:
+    """Brings the deadline forward, never back."""
+    soon = asyncio.get_running_loop().time() + seconds
+    due = deadline.when()
+    deadline.reschedule(soon if due is None else min(due, soon))

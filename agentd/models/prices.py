@@ -1,0 +1,119 @@
+"""What a token costs, out of the price list that litellm's package carries, without litellm."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+
+from agentd.model import TokenPrice, Usage
+
+_TIER = re.compile(r"input_cost_per_token_above_(\d+)k_tokens$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """USD per token. `tiers` are prices for prompts of more than so many tokens, rising."""
+
+    input: float
+    output: float
+    cache_read: float
+    cache_write: float
+    tiers: tuple[tuple[int, Price], ...] = ()
+
+    @classmethod
+    def flat(cls, price: TokenPrice) -> Self:
+        """The price a manifest gives, in USD per million tokens, cached or not."""
+        fresh = price.input / 1e6
+        return cls(input=fresh, output=price.output / 1e6, cache_read=fresh, cache_write=fresh)
+
+    def cost(self, usage: Usage) -> float:
+        """USD for one call."""
+        for above, price in reversed(self.tiers):
+            if usage.input_tokens > above:
+                return price.cost(usage)
+        plain = max(0, usage.input_tokens - usage.cache_read - usage.cache_write)
+        return (
+            plain * self.input
+            + usage.cache_read * self.cache_read
+            + usage.cache_write * self.cache_write
+            + usage.output_tokens * self.output
+        )
+
+
+class PriceList:
+    """The list on disk: 3 MB of JSON, of which only what was asked for is parsed and kept."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or litellm_file("model_prices_and_context_window_backup.json")
+        self._known: dict[str, Price | None] = {}
+
+    def of(self, name: str) -> Price | None:
+        """The price of a model by litellm's name for it; None when the list does not have it.
+
+        The first question after a name reads the file (some 5 ms), the others are free.
+        """
+        if name not in self._known:
+            self._known[name] = self._read(name)
+        return self._known[name]
+
+    def provider(self, name: str) -> str | None:
+        """The provider of a model named without one, such as `claude-sonnet-4-5`."""
+        return (find(self.text(), name) or {}).get("litellm_provider")
+
+    def text(self) -> str:
+        if self._path is None or not self._path.is_file():
+            return ""
+        return self._path.read_text(encoding="utf-8")
+
+    def _read(self, name: str) -> Price | None:
+        text = self.text()
+        entry = find(text, name)
+        provider, _, rest = name.partition("/")
+        if entry is None and rest:
+            # `openai/gpt-4o` is listed as `gpt-4o` of openai; another provider's is another model.
+            entry = find(text, rest)
+            if entry and not str(entry.get("litellm_provider")).startswith(provider):
+                return None
+        return _price(entry) if entry else None
+
+
+def find(text: str, name: str) -> dict[str, Any] | None:
+    """The object under a top-level key of the list, without parsing the other 4,000."""
+    found = re.search(rf"{re.escape(json.dumps(name))}\s*:\s*(?={{)", text)
+    return json.JSONDecoder().raw_decode(text, found.end())[0] if found else None
+
+
+def litellm_file(name: str) -> Path | None:
+    """A file of litellm's package, found without importing it."""
+    spec = find_spec("litellm")
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    return next((Path(folder) / name for folder in folders), None)
+
+
+def _price(entry: Mapping[str, Any], suffix: str = "") -> Price | None:
+    def usd(key: str) -> float | None:
+        value = entry.get(key + suffix)
+        return float(value) if isinstance(value, int | float) else None
+
+    fresh, output = usd("input_cost_per_token"), usd("output_cost_per_token")
+    if fresh is None or output is None:
+        return None
+    read, write = usd("cache_read_input_token_cost"), usd("cache_creation_input_token_cost")
+    return Price(
+        input=fresh,
+        output=output,
+        cache_read=fresh if read is None else read,
+        cache_write=fresh if write is None else write,
+        tiers=() if suffix else _tiers(entry),
+    )
+
+
+def _tiers(entry: Mapping[str, Any]) -> tuple[tuple[int, Price], ...]:
+    sizes = sorted(int(found[1]) for key in entry if (found := _TIER.match(key)))
+    prices = [(size * 1000, _price(entry, f"_above_{size}k_tokens")) for size in sizes]
+    return tuple((above, price) for above, price in prices if price)

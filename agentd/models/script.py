@@ -1,0 +1,232 @@
+"""A mock's script: what `mock/script` says, turn by turn, and what is wrong with it.
+
+    - Hello.                                     # a turn that is only a text
+    - tool_calls: [{name: get_weather, arguments: {city: Bonn}}]
+      latency: 200ms
+    - {error: {status: 429, message: slow down, retry_after: 2}}
+
+A script is a list of turns, `{turns: [...]}`, or `{cases: [{match: regex, turns: [...]}, ...]}`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from agentd.errors import AgentdError
+from agentd.model import ToolCall, Usage
+from agentd.models.failures import code_of
+from agentd.models.providers import nearest
+from agentd.quantities import seconds
+
+CODES = (
+    "model_auth",
+    "model_config",
+    "model_not_found",
+    "model_rejected",
+    "model_rate_limited",
+    "model_overloaded",
+    "model_timeout",
+    "model_truncated",
+    "model_too_large",
+    "model_garbage",
+)
+_Value = TypeVar("_Value")
+_TURN = ("text", "tool_calls", "error", "latency", "chunks", "interval", "reasoning", "usage")
+
+
+class ScriptError(AgentdError):
+    """A script that cannot be played; `problems` says each mistake with its place."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """The error that a turn ends with, after its text if it has one."""
+
+    code: str
+    message: str
+    status: int | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One scripted answer. `latency` is before it, `interval` between two chunks, in seconds;
+    `chunks` is how many pieces the text is streamed in, None for a few words each."""
+
+    text: str = ""
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    error: Fault | None = None
+    usage: Usage | None = None
+    latency: float = 0.0
+    interval: float = 0.0
+    chunks: int | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """Turns for messages that `match` is found in; None is every message."""
+
+    match: re.Pattern[str] | None
+    turns: tuple[Turn, ...]
+
+
+def parse(script: Any) -> tuple[Case, ...]:
+    """The cases of a script as YAML gives it.
+
+    Raises:
+        ScriptError: with every mistake in it.
+    """
+    if isinstance(script, str):
+        raise ScriptError([f"the script {script} was not read: give `open` its content"])
+    reader = _Reader()
+    cases = reader.cases(script)
+    if reader.problems:
+        raise ScriptError(reader.problems)
+    return cases
+
+
+class _Reader:
+    """Reads on after a mistake, so that all of them are told at once."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def cases(self, script: Any) -> tuple[Case, ...]:
+        if isinstance(script, list):
+            return (Case(None, self._turns(script, "")),)
+        fields = self._fields(script, "script", ("turns", "cases"))
+        if "cases" not in fields:
+            return (Case(None, self._turns(fields.get("turns"), "")),)
+        if "turns" in fields:
+            self._wrong("script", "has either `turns` or `cases`")
+        return tuple(
+            self._case(case, f"case {number}")
+            for number, case in enumerate(self._list(fields["cases"], "cases"), 1)
+        )
+
+    def _case(self, case: Any, where: str) -> Case:
+        fields = self._fields(case, where, ("match", "turns"))
+        pattern = fields.get("match")
+        match = self._read(pattern, f"{where}, match", _pattern, "is not a regular expression")
+        return Case(match, self._turns(fields.get("turns"), f"{where}, "))
+
+    def _turns(self, turns: Any, where: str) -> tuple[Turn, ...]:
+        listed = self._list(turns, f"{where}turns")
+        return tuple(self._turn(turn, f"{where}turn {n}") for n, turn in enumerate(listed, 1))
+
+    def _turn(self, turn: Any, where: str) -> Turn:
+        if isinstance(turn, str):
+            return Turn(text=turn)
+        fields = self._fields(turn, where, _TURN)
+        calls = self._list(fields.get("tool_calls", []), f"{where}, tool_calls", empty=True)
+        count = self._read(fields.get("chunks"), f"{where}, chunks", _count, "must be 1 or more")
+        return Turn(
+            text=self._text(fields, "text", where),
+            reasoning=self._text(fields, "reasoning", where) or None,
+            tool_calls=tuple(self._call(call, index, where) for index, call in enumerate(calls)),
+            error=self._error(fields["error"], f"{where}, error") if "error" in fields else None,
+            usage=self._usage(fields["usage"], f"{where}, usage") if "usage" in fields else None,
+            latency=self._seconds(fields, "latency", where) or 0.0,
+            interval=self._seconds(fields, "interval", where) or 0.0,
+            chunks=count,
+        )
+
+    def _call(self, call: Any, index: int, where: str) -> ToolCall:
+        where = f"{where}, tool_calls[{index}]"
+        fields = self._fields(call, where, ("name", "arguments", "id"))
+        if not fields.get("name"):
+            self._wrong(where, "`name` is missing")
+        arguments = fields.get("arguments", {})
+        return ToolCall(
+            id=self._text(fields, "id", where) or f"call_{index}",
+            name=self._text(fields, "name", where),
+            # A text goes through as it is, so that a script can show bad JSON.
+            arguments=arguments if isinstance(arguments, str) else json.dumps(arguments),
+        )
+
+    def _error(self, error: Any, where: str) -> Fault:
+        fields = self._fields(error, where, ("code", "status", "message", "retry_after"))
+        status = fields.get("status")
+        if status is not None and not (isinstance(status, int) and 300 <= status < 600):
+            self._wrong(f"{where}, status", f"`{status}` is no HTTP status of a failure")
+            status = None
+        code = fields.get("code") or (code_of(status) if status else "")
+        if code not in CODES:
+            near = nearest(str(code), CODES)
+            self._wrong(where, f"no such code `{code}`{near}" if code else "needs a code or status")
+        return Fault(
+            code=str(code),
+            status=status,
+            message=self._text(fields, "message", where) or "scripted error",
+            retry_after=self._seconds(fields, "retry_after", where),
+        )
+
+    def _usage(self, usage: Any, where: str) -> Usage:
+        fields = self._fields(usage, where, ("input", "output", "reasoning"))
+        counts = [
+            self._read(fields.get(key, 0), f"{where}, {key}", _natural, "must be a count") or 0
+            for key in ("input", "output", "reasoning")
+        ]
+        return Usage(*counts)
+
+    def _fields(self, value: Any, where: str, known: tuple[str, ...]) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            self._wrong(where, f"must be a mapping with {' or '.join(f'`{k}`' for k in known)}")
+            return {}
+        for key in value.keys() - set(known):
+            self._wrong(where, f"unknown key `{key}`{nearest(str(key), known)}")
+        return value
+
+    def _list(self, value: Any, where: str, *, empty: bool = False) -> list[Any]:
+        if not isinstance(value, list) or not (value or empty):
+            self._wrong(where, "must be a list" + ("" if empty else " of at least one"))
+            return []
+        return value
+
+    def _text(self, fields: dict[str, Any], key: str, where: str) -> str:
+        value = fields.get(key, "")
+        if not isinstance(value, str):
+            self._wrong(f"{where}, {key}", "must be a text")
+            return ""
+        return value
+
+    def _seconds(self, fields: dict[str, Any], key: str, where: str) -> float | None:
+        mistake = "must be a duration such as 200ms or 2s"
+        return self._read(fields.get(key), f"{where}, {key}", seconds, mistake)
+
+    def _read(
+        self, value: Any, where: str, read: Callable[[Any], _Value], mistake: str
+    ) -> _Value | None:
+        if value is None:
+            return None
+        try:
+            return read(value)
+        except (TypeError, ValueError, re.error):
+            self._wrong(where, f"{mistake} (it is {json.dumps(value, default=str)})")
+            return None
+
+    def _wrong(self, where: str, what: str) -> None:
+        self.problems.append(f"{where}: {what}")
+
+
+def _pattern(value: Any) -> re.Pattern[str]:
+    return re.compile(value, re.IGNORECASE)
+
+
+def _natural(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(value)
+    return value
+
+
+def _count(value: Any) -> int:
+    return _natural(value) or _natural(-1)

@@ -1,0 +1,220 @@
+"""Every other provider: litellm's answers are held to what the direct path promises."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import pytest
+
+from agentd.errors import ModelError
+from agentd.manifest import ModelRef
+from agentd.model import ChatRequest, Completion, ToolCall
+from agentd.models.choose import Models
+from agentd.testing.stub_model import Behaviour, Fault, StubModel
+
+pytestmark = [
+    # The first test pays for the import, which takes seconds, on a busy machine many.
+    pytest.mark.timeout(120),
+    # litellm uses what pydantic 2.11 deprecated; as an error it would break its streams.
+    pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
+]
+
+KEY = "sk-aVerySecretKey123"
+HI = ({"role": "user", "content": "Hello there"},)
+NAME = "deepseek/deepseek-chat"
+
+both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+
+class Endpoint:
+    """A stub, and litellm's models that talk to it."""
+
+    def __init__(self, stub: StubModel, models: Models) -> None:
+        self.stub = stub
+        self.models = models
+
+    async def ask(
+        self,
+        *,
+        stream: bool,
+        name: str = NAME,
+        timeout: float = 60.0,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Completion:
+        ref = ModelRef.model_validate({"name": name, "api_base": self.stub.url, "api_key": KEY})
+        pieces: list[str] = []
+        request = ChatRequest(HI, parameters or {}, timeout)
+        model = self.models.open(ref)
+        answer = await model.complete(request, pieces.append if stream else None)
+        assert not stream or "".join(pieces) == answer.text
+        return answer
+
+    async def failure(self, fault: Fault, *, stream: bool, timeout: float = 60.0) -> ModelError:
+        self.stub.behaviour = Behaviour(fault=fault)
+        calls = self.stub.count
+        with pytest.raises(ModelError) as caught:
+            await self.ask(stream=stream, timeout=timeout)
+        assert self.stub.count == calls + 1  # nobody else retries
+        text = str(caught.value)
+        assert text.startswith(f"{NAME}: ")
+        assert KEY not in text
+        assert "litellm." not in text
+        return caught.value
+
+
+@pytest.fixture
+async def endpoint() -> AsyncGenerator[Endpoint]:
+    async with StubModel().serve() as stub:
+        models = Models({})
+        yield Endpoint(stub, models)
+        await models.close()
+
+
+@both
+async def test_an_answer(endpoint: Endpoint, stream: bool) -> None:
+    endpoint.stub.behaviour = Behaviour(tokens=4, reasoning="let me think")
+    answer = await endpoint.ask(stream=stream, parameters={"temperature": 0.5})
+    assert answer.text == "w0 w1 w2 w3 "
+    assert (answer.model, answer.finish_reason) == (NAME, "stop")
+    assert answer.reasoning == "let me think"
+    assert answer.usage is not None
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (2, 4)
+    assert answer.cost is not None
+    assert 0 < answer.cost < 1e-4
+    assert endpoint.stub.last[-1]["temperature"] == 0.5
+
+
+@both
+async def test_tool_calls(endpoint: Endpoint, stream: bool) -> None:
+    call = {"name": "get_weather", "arguments": '{"city": "Bonn"}'}
+    endpoint.stub.behaviour = Behaviour(tool_calls=[call])
+    answer = await endpoint.ask(stream=stream)
+    assert answer.finish_reason == "tool_calls"
+    assert answer.tool_calls == (ToolCall("call_0", "get_weather", '{"city": "Bonn"}'),)
+
+
+REFUSALS = [("401", "model_auth"), ("429", "model_rate_limited"), ("500", "model_overloaded")]
+
+
+@both
+@pytest.mark.parametrize(("fault", "code"), REFUSALS)
+async def test_refusals(endpoint: Endpoint, fault: Fault, code: str, stream: bool) -> None:
+    error = await endpoint.failure(fault, stream=stream)
+    assert (error.code, error.status) == (code, int(fault))
+    assert error.retry_after == (7.0 if fault == "429" else None)
+
+
+@pytest.mark.parametrize("fault", ["truncated", "cut", "empty", "garbage"])
+async def test_a_stream_that_did_not_end_is_no_answer(endpoint: Endpoint, fault: Fault) -> None:
+    error = await endpoint.failure(fault, stream=True)
+    assert (error.code, error.retryable) == ("model_truncated", True)
+
+
+@pytest.mark.parametrize("fault", ["no-choices", "garbage", "truncated", "empty"])
+async def test_a_senseless_response_is_no_answer(endpoint: Endpoint, fault: Fault) -> None:
+    error = await endpoint.failure(fault, stream=False)
+    assert (error.code, error.retryable) == ("model_garbage", True)
+
+
+@both
+async def test_an_error_inside_the_answer(endpoint: Endpoint, stream: bool) -> None:
+    error = await endpoint.failure("error-inside", stream=stream)
+    assert (error.code, error.status) == ("model_overloaded", 503)
+    assert "upstream is overloaded" in str(error)
+
+
+@both
+@pytest.mark.parametrize("fault", ["hang", "drip"])
+async def test_the_deadline_is_over_everything(
+    endpoint: Endpoint, fault: Fault, stream: bool
+) -> None:
+    await endpoint.ask(stream=stream)
+    error = await endpoint.failure(fault, stream=stream, timeout=0.5)
+    assert (error.code, error.retryable) == ("model_timeout", True)
+    for _ in range(500):
+        if not endpoint.stub.in_flight:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the call was not hung up on")
+
+
+async def test_stream_options_are_given_up(endpoint: Endpoint) -> None:
+    endpoint.stub.behaviour = Behaviour(fault="no-stream-options", tokens=2)
+    assert (await endpoint.ask(stream=True, name="deepseek/old")).text == "w0 w1 "
+    calls = endpoint.stub.count
+    await endpoint.ask(stream=True, name="deepseek/old")
+    assert endpoint.stub.count == calls + 1
+
+
+async def test_parameters_cannot_steer_litellm(endpoint: Endpoint) -> None:
+    for name in ("mock_response", "custom_llm_provider", "headers", "logger_fn", "model_list"):
+        with pytest.raises(ModelError, match=f"`{name}` is not a parameter") as caught:
+            await endpoint.ask(stream=False, parameters={name: "x"})
+        assert caught.value.code == "model_config"
+    assert endpoint.stub.count == 0
+
+
+async def test_a_huge_answer_is_refused(endpoint: Endpoint) -> None:
+    endpoint.stub.behaviour = Behaviour(text="x" * 5_000_000)
+    for stream in (False, True):
+        with pytest.raises(ModelError) as caught:
+            await endpoint.ask(stream=stream)
+        assert caught.value.code == "model_too_large"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [("novita/x", "model_auth", "NOVITA_API_KEY"), (NAME, "model_overloaded", "Cannot connect")],
+)
+async def test_what_litellm_calls_a_500(
+    unused_tcp_port: int, name: str, code: str, said: str
+) -> None:
+    models = Models({})
+    model = models.open(ModelRef(name=name, api_base=f"http://127.0.0.1:{unused_tcp_port}/v1"))
+    with pytest.raises(ModelError, match=said) as caught:
+        await model.complete(ChatRequest(HI, {}, 60), None)
+    await models.close()
+    assert (caught.value.code, caught.value.status) == (code, None)
+
+
+def test_litellm_keeps_quiet() -> None:
+    """On both outputs, also when calls fail and when the process ends."""
+    code = (
+        "import asyncio, logging\n"
+        "logging.basicConfig(level=logging.WARNING)\n"
+        "from agentd.errors import ModelError\n"
+        "from agentd.manifest import ModelRef\n"
+        "from agentd.model import ChatRequest\n"
+        "from agentd.models.choose import Models\n"
+        "from agentd.testing.stub_model import StubModel\n"
+        "async def main():\n"
+        "    models = Models({})\n"
+        "    async with StubModel().serve() as stub:\n"
+        "        for name in ('x', 'fault-401', 'fault-truncated', 'fault-hang'):\n"
+        "            ref = ModelRef(name='groq/' + name, api_base=stub.url, api_key='k')\n"
+        "            model = models.open(ref)\n"
+        "            await models.warm()\n"
+        "            for on_delta in (None, lambda piece: None):\n"
+        "                request = ChatRequest([{'role': 'user', 'content': 'x'}], {}, 1)\n"
+        "                try:\n"
+        "                    await model.complete(request, on_delta)\n"
+        "                except ModelError:\n"
+        "                    pass\n"
+        "        await models.close()\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+async def test_cancelling_a_call_is_not_swallowed(endpoint: Endpoint) -> None:
+    endpoint.stub.behaviour = Behaviour(fault="drip")
+    task = asyncio.create_task(endpoint.ask(stream=True))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -1,0 +1,432 @@
+"""The direct path against a real server that is well, slow, terse or broken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+from aiohttp import web
+
+from agentd.errors import ModelError
+from agentd.manifest import ModelRef
+from agentd.model import ChatRequest, Completion, Model, ToolCall
+from agentd.models.choose import Models
+from agentd.testing.stub_model import HUGE, Behaviour, Fault, StubModel
+
+KEY = "sk-aVerySecretKey123"
+HI = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello there"})
+
+
+class Endpoint:
+    """A stub, and models that talk to it."""
+
+    def __init__(self, stub: StubModel, models: Models) -> None:
+        self.stub = stub
+        self.models = models
+
+    def open(self, name: str = "openai/gpt-4o-mini", **fields: Any) -> Model:
+        return self.models.open(ModelRef.model_validate({"name": name, **fields}))
+
+    async def ask(
+        self, *, stream: bool, name: str = "openai/gpt-4o-mini", timeout: float = 5.0, **stub: Any
+    ) -> Completion:
+        """The answer; the pieces of a streamed one are checked on the way."""
+        pieces: list[str] = []
+        request = ChatRequest(HI, {"stub": stub} if stub else {}, timeout)
+        answer = await self.open(name).complete(request, pieces.append if stream else None)
+        assert not stream or "".join(pieces) == answer.text
+        return answer
+
+    async def failure(self, fault: Fault, *, stream: bool, timeout: float = 5.0) -> ModelError:
+        with pytest.raises(ModelError) as caught:
+            await self.ask(stream=stream, timeout=timeout, fault=fault)
+        assert str(caught.value).startswith("openai/gpt-4o-mini: ")
+        assert KEY not in str(caught.value)
+        return caught.value
+
+    async def all_hung_up(self) -> None:
+        """No call is left on the server: what was given up on was also hung up on."""
+        await self.in_flight(0)
+
+    async def in_flight(self, calls: int) -> None:
+        for _ in range(500):
+            if self.stub.in_flight == calls:
+                return
+            await asyncio.sleep(0.01)
+        pytest.fail(f"{self.stub.in_flight} calls are in flight")
+
+
+@pytest.fixture
+async def endpoint() -> AsyncGenerator[Endpoint]:
+    async with StubModel().serve() as stub:
+        models = Models({"OPENAI_BASE_URL": stub.url, "OPENAI_API_KEY": KEY})
+        yield Endpoint(stub, models)
+        await models.close()
+
+
+@asynccontextmanager
+async def server(handler: Any) -> AsyncGenerator[str]:
+    """A server of one handler, for what the stub does not do."""
+    app = web.Application()
+    app.router.add_post("/{path:.*}", handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+
+@both
+async def test_an_answer(endpoint: Endpoint, stream: bool) -> None:
+    answer = await endpoint.ask(stream=stream, tokens=4)
+    assert answer.text == "w0 w1 w2 w3 "
+    assert answer.model == "openai/gpt-4o-mini"
+    assert answer.finish_reason == "stop"
+    assert answer.usage is not None
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (4, 4)
+    assert answer.cost == pytest.approx(4 * 0.15e-6 + 4 * 0.6e-6)
+    body = endpoint.stub.last[-1]
+    assert body["model"] == "gpt-4o-mini"
+    assert body["messages"] == list(HI)
+    assert endpoint.stub.headers[-1]["Authorization"] == f"Bearer {KEY}"
+
+
+@both
+async def test_an_unknown_price_is_no_price(endpoint: Endpoint, stream: bool) -> None:
+    answer = await endpoint.ask(stream=stream, name="openai/mine")
+    assert answer.usage is not None
+    assert answer.cost is None
+
+
+@both
+async def test_tool_calls_and_reasoning(endpoint: Endpoint, stream: bool) -> None:
+    calls = [
+        {"name": "get_weather", "arguments": '{"city": "Bonn", "days": 3}'},
+        {"name": "get_time", "arguments": "{}"},
+    ]
+    answer = await endpoint.ask(stream=stream, tool_calls=calls, reasoning="let me look that up")
+    assert answer.text == ""
+    assert answer.finish_reason == "tool_calls"
+    assert answer.tool_calls == (
+        ToolCall("call_0", "get_weather", '{"city": "Bonn", "days": 3}'),
+        ToolCall("call_1", "get_time", "{}"),
+    )
+    assert answer.reasoning == "let me look that up"
+    assert answer.usage is not None
+    assert answer.usage.reasoning_tokens == 5
+
+
+async def test_parameters_and_tools_are_sent_untouched(endpoint: Endpoint) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    parameters = {"temperature": 0.2, "stop": ["x"], "vendor": {"deep": [1, None, "é"]}}
+    await endpoint.open().complete(ChatRequest(HI, parameters, 5, tools=[tool]))
+    body = endpoint.stub.last[-1]
+    assert {key: body[key] for key in parameters} == parameters
+    assert body["tools"] == [tool]
+    assert "stream" not in body
+
+
+@pytest.mark.parametrize("value", [float("nan"), object()])
+async def test_what_is_not_json_is_not_sent(endpoint: Endpoint, value: object) -> None:
+    with pytest.raises(ModelError) as caught:
+        await endpoint.open().complete(ChatRequest(HI, {"x": value}, 5))
+    assert caught.value.code == "model_config"
+    assert endpoint.stub.count == 0
+
+
+STATUSES = [
+    ("401", "model_auth", 401, False),
+    ("404", "model_not_found", 404, False),
+    ("429", "model_rate_limited", 429, True),
+    ("500", "model_overloaded", 500, True),
+]
+
+
+@both
+@pytest.mark.parametrize(("fault", "code", "status", "retryable"), STATUSES)
+async def test_refusals(
+    endpoint: Endpoint, fault: Fault, code: str, status: int, retryable: bool, stream: bool
+) -> None:
+    error = await endpoint.failure(fault, stream=stream)
+    assert (error.code, error.status, error.retryable) == (code, status, retryable)
+    assert error.retry_after == (7.0 if status == 429 else None)
+    if status == 401:
+        assert "Incorrect API key provided: [key]." in str(error)
+
+
+BREAKS = [
+    ("garbage", "model_garbage", "model_garbage"),
+    ("truncated", "model_garbage", "model_truncated"),
+    ("cut", "model_truncated", "model_truncated"),
+    ("no-choices", "model_garbage", "model_truncated"),
+    ("empty", "model_garbage", "model_truncated"),
+    ("error-inside", "model_overloaded", "model_overloaded"),
+]
+
+
+@both
+@pytest.mark.parametrize(("fault", "whole", "streamed"), BREAKS)
+async def test_broken_answers_are_no_answers(
+    endpoint: Endpoint, fault: Fault, whole: str, streamed: str, stream: bool
+) -> None:
+    error = await endpoint.failure(fault, stream=stream)
+    assert error.code == (streamed if stream else whole)
+    assert error.retryable
+
+
+@both
+@pytest.mark.parametrize("fault", ["hang", "drip", "slow-headers"])
+async def test_the_deadline_is_over_everything(
+    endpoint: Endpoint, fault: Fault, stream: bool
+) -> None:
+    error = await endpoint.failure(fault, stream=stream, timeout=0.3)
+    assert (error.code, error.retryable) == ("model_timeout", True)
+    assert "within 0.3 s" in str(error)
+    await endpoint.all_hung_up()
+
+
+async def test_a_ref_can_be_more_impatient_than_the_task(endpoint: Endpoint) -> None:
+    model = endpoint.open(timeout=0.1)
+    with pytest.raises(ModelError, match=r"within 0\.1 s"):
+        await model.complete(ChatRequest(HI, {"stub": {"fault": "hang"}}, 30))
+
+
+@both
+async def test_a_huge_answer_is_not_read(endpoint: Endpoint, stream: bool) -> None:
+    error = await endpoint.failure("huge", stream=stream, timeout=30)
+    assert (error.code, error.retryable) == ("model_too_large", False)
+    await endpoint.all_hung_up()
+    assert endpoint.stub.sent < HUGE / 2
+
+
+async def test_a_server_that_never_ends_its_stream_costs_no_answer(endpoint: Endpoint) -> None:
+    answer = await endpoint.ask(stream=True, fault="no-done", tokens=3, timeout=60)
+    assert answer.text == "w0 w1 w2 "
+    assert answer.usage is not None
+    await endpoint.all_hung_up()
+
+
+async def test_a_deadline_after_the_answer_costs_no_answer(endpoint: Endpoint) -> None:
+    answer = await endpoint.ask(stream=True, fault="no-done", tokens=3, timeout=0.5)
+    assert answer.finish_reason == "stop"
+
+
+async def test_stream_options_are_given_up_once_and_for_all(endpoint: Endpoint) -> None:
+    endpoint.stub.behaviour = Behaviour(fault="no-stream-options", tokens=2)
+    for calls in (2, 3):
+        answer = await endpoint.ask(stream=True)
+        assert (answer.text, answer.usage, answer.cost) == ("w0 w1 ", None, None)
+        assert endpoint.stub.count == calls
+    await endpoint.ask(stream=True, name="openai/another-model")
+    assert endpoint.stub.count == 4
+
+
+async def test_a_server_that_cannot_stream_answers_whole(endpoint: Endpoint) -> None:
+    async def whole(_request: web.Request) -> web.Response:
+        return web.json_response({"choices": [{"message": {"content": "all at once"}}]})
+
+    async with server(whole) as url:
+        pieces: list[str] = []
+        model = endpoint.open(api_base=url)
+        answer = await model.complete(ChatRequest(HI, {}, 5), pieces.append)
+    assert pieces == [answer.text] == ["all at once"]
+
+
+async def test_characters_survive_any_cut(endpoint: Endpoint) -> None:
+    text = "Grüße, 世界 🦅! " * 20
+
+    async def drops(request: web.Request) -> web.StreamResponse:
+        event = {"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]}
+        wire = f"data: {json.dumps(event, ensure_ascii=False)}\r\n\r\ndata: [DONE]\r\n\r\n".encode()
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for start in range(0, len(wire), 7):
+            await response.write(wire[start : start + 7])
+            await asyncio.sleep(0)
+        return response
+
+    async with server(drops) as url:
+        pieces: list[str] = []
+        model = endpoint.open(api_base=url)
+        await model.complete(ChatRequest(HI, {}, 5), pieces.append)
+    assert "".join(pieces) == text
+
+
+async def test_an_api_base_without_v1_is_hinted_at(endpoint: Endpoint) -> None:
+    async def nothing(_request: web.Request) -> web.Response:
+        raise web.HTTPNotFound
+
+    async with server(nothing) as url:
+        with pytest.raises(ModelError) as caught:
+            await endpoint.open(api_base=url).complete(ChatRequest(HI, {}, 5))
+    assert f"(is the API below {url}/v1?)" in str(caught.value)
+
+
+async def test_a_redirect_is_a_wrong_address(endpoint: Endpoint) -> None:
+    async def elsewhere(_request: web.Request) -> web.Response:
+        raise web.HTTPMovedPermanently("https://example.org/v2")
+
+    async with server(elsewhere) as url:
+        with pytest.raises(ModelError, match=r"moved to https://example\.org/v2") as caught:
+            await endpoint.open(api_base=url).complete(ChatRequest(HI, {}, 5))
+    assert (caught.value.code, caught.value.retryable) == ("model_config", False)
+
+
+async def test_nobody_there(endpoint: Endpoint, unused_tcp_port: int) -> None:
+    base = f"http://127.0.0.1:{unused_tcp_port}/v1"
+    with pytest.raises(ModelError, match=f"no connection to {base}") as caught:
+        await endpoint.open(api_base=base).complete(ChatRequest(HI, {}, 5))
+    assert (caught.value.code, caught.value.retryable) == ("model_overloaded", True)
+
+
+async def test_a_connection_that_is_dropped_before_the_answer(endpoint: Endpoint) -> None:
+    async def drop(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.close()
+        await asyncio.sleep(1)
+        return web.Response()
+
+    async with server(drop) as url:
+        with pytest.raises(ModelError, match="no connection") as caught:
+            await endpoint.open(api_base=url).complete(ChatRequest(HI, {}, 5))
+    assert caught.value.retryable
+
+
+async def test_somebody_who_does_not_speak_http(endpoint: Endpoint) -> None:
+    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail ready\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as mail:
+        port = mail.sockets[0].getsockname()[1]
+        model = endpoint.open(api_base=f"http://127.0.0.1:{port}/v1")
+        with pytest.raises(ModelError, match="does not speak HTTP") as caught:
+            await model.complete(ChatRequest(HI, {}, 5))
+    assert caught.value.code == "model_garbage"
+
+
+@both
+async def test_no_key_no_header(endpoint: Endpoint, stream: bool) -> None:
+    models = Models({"OLLAMA_HOST": endpoint.stub.url.removesuffix("/v1")})
+    model = models.open(ModelRef(name="ollama/llama3.1"))
+    on_delta = (lambda _piece: None) if stream else None
+    answer = await model.complete(ChatRequest(HI, {}, 5), on_delta)
+    await models.close()
+    assert answer.cost == 0.0  # listed as free
+    assert "Authorization" not in endpoint.stub.headers[-1]
+    assert endpoint.stub.last[-1]["model"] == "llama3.1"
+
+
+async def test_many_calls_at_once_share_one_session(endpoint: Endpoint) -> None:
+    endpoint.stub.behaviour = Behaviour(latency=0.3, tokens=3)
+    answers = await asyncio.gather(*(endpoint.ask(stream=n % 2 == 0) for n in range(300)))
+    assert {answer.text for answer in answers} == {"w0 w1 w2 "}
+    assert endpoint.stub.peak > 200
+
+
+@both
+async def test_a_connection_is_used_again(endpoint: Endpoint, stream: bool) -> None:
+    peers: set[Any] = set()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        return await StubModel().answer(request)
+
+    async with server(answer) as url:
+        model = endpoint.open(api_base=url)
+        for _ in range(5):
+            on_delta = (lambda _piece: None) if stream else None
+            await model.complete(ChatRequest(HI, {}, 5), on_delta)
+    assert len(peers) == 1
+
+
+async def test_cancelling_a_call_hangs_up(endpoint: Endpoint) -> None:
+    task = asyncio.create_task(endpoint.ask(stream=True, fault="drip", timeout=30))
+    await endpoint.in_flight(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await endpoint.all_hung_up()
+
+
+async def test_what_on_delta_raises_passes_through(endpoint: Endpoint) -> None:
+    def on_delta(_piece: str) -> None:
+        raise TimeoutError("mine")
+
+    with pytest.raises(TimeoutError, match="mine"):
+        await endpoint.open().complete(ChatRequest(HI, {}, 5), on_delta)
+
+
+async def test_after_every_fault_the_next_call_is_well(endpoint: Endpoint) -> None:
+    model = endpoint.open()
+    for fault in get_args(Fault):
+        parameters = {"stub": {"fault": fault}}
+        for on_delta in (None, lambda _piece: None):
+            with suppress(ModelError):
+                await model.complete(ChatRequest(HI, parameters, 0.2), on_delta)
+            assert (await endpoint.ask(stream=True, tokens=1)).text == "w0 "
+
+
+async def test_faults_can_be_chosen_by_name_and_by_plan(endpoint: Endpoint) -> None:
+    with pytest.raises(ModelError) as caught:
+        await endpoint.ask(stream=False, name="openai/fault-404")
+    assert caught.value.code == "model_not_found"
+    endpoint.stub.plan = lambda number, _body: (
+        replace(endpoint.stub.behaviour, fault="500") if number % 2 else None
+    )
+    with pytest.raises(ModelError):
+        await asyncio.gather(endpoint.ask(stream=False), endpoint.ask(stream=False))
+
+
+def test_the_direct_path_never_imports_litellm() -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from agentd.manifest import ModelRef\n"
+        "from agentd.model import ChatRequest\n"
+        "from agentd.models.choose import Models\n"
+        "from agentd.testing.stub_model import StubModel\n"
+        "async def main():\n"
+        "    async with StubModel().serve() as stub:\n"
+        "        models = Models({})\n"
+        "        model = models.open(ModelRef(name='openai/gpt-4o', api_base=stub.url))\n"
+        "        hi = [{'role': 'user', 'content': 'x'}]\n"
+        "        await model.complete(ChatRequest(hi, {}, 5), lambda piece: None)\n"
+        "        await models.close()\n"
+        "asyncio.run(main())\n"
+        "assert 'litellm' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_the_stub_runs_by_itself() -> None:
+    command = [sys.executable, "-m", "agentd.testing.stub_model", "--port", "0", "--tokens", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+
+        async def ask() -> str:
+            models = Models({})
+            model = models.open(ModelRef(name="openai/x", api_base=url))
+            answer = await model.complete(ChatRequest(HI, {}, 5))
+            await models.close()
+            return answer.text
+
+        try:
+            assert asyncio.run(ask()) == "w0 w1 "
+        finally:
+            process.terminate()
+        assert process.wait(10) == 0

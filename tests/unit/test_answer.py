@@ -1,0 +1,170 @@
+"""Whatever JSON a provider sends is an answer or a ModelError, and never more than the bound."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from agentd.errors import ModelError
+from agentd.model import ToolCall, Usage
+from agentd.models.answer import MAX_TEXT, Answer
+from agentd.models.failures import Failures
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+KEYS = [
+    *("choices", "delta", "message", "content", "tool_calls", "function", "name", "arguments"),
+    *("id", "index", "usage", "error", "object", "prompt_tokens", "completion_tokens", "code"),
+    *("prompt_tokens_details", "finish_reason", "reasoning", "text"),
+]
+junk = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+        | inner.map(lambda value: {"choices": [{"delta": value, "message": value}]})
+        | inner.map(lambda value: {"choices": [{"delta": {"tool_calls": [value]}}]})
+    ),
+    max_leaves=12,
+)
+
+
+def answer() -> Answer:
+    return Answer(Failures("openai/x"))
+
+
+def delta(finish: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+
+
+@given(st.lists(junk, max_size=4))
+@example([{"choices": [{"delta": {"content": "\ud83d"}, "finish_reason": "stop"}]}])
+@example([{"choices": [{"delta": {}, "finish_reason": "\ud83d"}]}])
+@example([{"choices": [{"delta": {"tool_calls": [{"index": -1, "id": ""}]}}]}])
+def test_any_json_is_an_answer_or_a_model_error(chunks: list[Any]) -> None:
+    streamed = answer()
+    with suppress(ModelError):
+        pieces = [streamed.add(chunk) for chunk in chunks]
+        completion = streamed.completion(None)
+        assert completion.text == "".join(pieces)
+        json.dumps(asdict(completion), ensure_ascii=False).encode()
+
+
+@given(junk)
+def test_any_whole_response_is_an_answer_or_a_model_error(response: Any) -> None:
+    whole = answer()
+    with suppress(ModelError):
+        text = whole.add_whole(response)
+        assert whole.completion(None).text == text
+
+
+def test_half_an_emoji_is_text_that_can_be_written() -> None:
+    streamed = answer()
+    pieces = [streamed.add(delta(content=half)) for half in ("\ud83d", "\ude00")]
+    streamed.add(delta("stop"))
+    assert "".join(pieces) == streamed.completion(None).text == "\ufffd\ufffd"
+
+
+def test_only_finish_reason_proves_an_end() -> None:
+    streamed = answer()
+    streamed.add(delta(content="half an ans"))
+    with pytest.raises(ModelError, match="finish_reason") as caught:
+        streamed.completion(None)
+    assert caught.value.code == "model_truncated"
+    assert caught.value.retryable
+
+
+def test_the_bound_counts_bytes_of_everything() -> None:
+    streamed = answer()
+    streamed.add(delta(content="é" * (MAX_TEXT // 2 - 10)))
+    streamed.add(delta(reasoning_content="x" * 15))
+    with pytest.raises(ModelError) as caught:
+        streamed.add(delta(tool_calls=[{"function": {"name": "f", "arguments": "x" * 10}}]))
+    assert caught.value.code == "model_too_large"
+
+
+@given(
+    st.lists(st.tuples(st.text(min_size=1, max_size=5), st.text(max_size=30)), max_size=4),
+    st.integers(1, 9),
+)
+def test_tool_calls_are_put_together(calls: list[tuple[str, str]], size: int) -> None:
+    streamed = answer()
+    for index, (name, arguments) in enumerate(calls):
+        head = {"index": index, "id": f"id{index}", "function": {"name": name, "arguments": ""}}
+        streamed.add(delta(tool_calls=[head]))
+        for start in range(0, len(arguments), size):
+            piece = {"index": index, "function": {"arguments": arguments[start : start + size]}}
+            streamed.add(delta(tool_calls=[piece]))
+    streamed.add(delta("tool_calls"))
+    assert streamed.completion(None).tool_calls == tuple(
+        ToolCall(f"id{index}", name, arguments or "{}")
+        for index, (name, arguments) in enumerate(calls)
+    )
+
+
+def test_parallel_calls_that_are_all_numbered_0_stay_apart() -> None:
+    streamed = answer()
+    for name in ("a", "b"):
+        call = {"index": 0, "id": f"call_{name}", "function": {"name": name, "arguments": {"x": 1}}}
+        streamed.add(delta(tool_calls=[call]))
+    streamed.add(delta("stop"))
+    calls = streamed.completion(None).tool_calls
+    assert [(call.id, call.name, json.loads(call.arguments)) for call in calls] == [
+        ("call_a", "a", {"x": 1}),
+        ("call_b", "b", {"x": 1}),
+    ]
+
+
+def test_content_parts_and_refusals_are_text() -> None:
+    whole = answer()
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert whole.add_whole({"choices": [{"message": {"content": parts}}]}) == "ab"
+    whole = answer()
+    message = {"content": None, "refusal": "I would rather not."}
+    assert whole.add_whole({"choices": [{"message": message}]}) == "I would rather not."
+
+
+def test_usage_has_its_parts() -> None:
+    whole = answer()
+    whole.add_whole(
+        {
+            "choices": [{"message": {"content": "x"}, "finish_reason": "length"}],
+            "usage": {
+                "prompt_tokens": 100,
+                "completion_tokens": 20,
+                "completion_tokens_details": {"reasoning_tokens": 8},
+                "prompt_tokens_details": {"cached_tokens": 64},
+            },
+        }
+    )
+    completion = whole.completion(None)
+    assert completion.usage == Usage(100, 20, reasoning_tokens=8, cache_read=64)
+    assert Usage(100, 20).total == 120
+    assert completion.finish_reason == "length"
+    assert completion.cost is None
+
+
+def test_no_choices_is_garbage() -> None:
+    with pytest.raises(ModelError, match="no choices") as caught:
+        answer().add_whole({"choices": []})
+    assert caught.value.code == "model_garbage"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ({"message": "slow down", "code": 429}, "model_rate_limited"),
+        ({"message": "overloaded", "type": "overloaded_error"}, "model_overloaded"),
+        ("bad things", "model_overloaded"),
+    ],
+)
+def test_an_error_inside_a_stream(error: Any, code: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        answer().add({"error": error})
+    assert caught.value.code == code
+    assert caught.value.retryable

@@ -1,0 +1,149 @@
+"""Errors say what happened, in one short line, without a key."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.errors import ModelError
+from agentd.models.failures import SHOWN, Failures, retry_after
+
+KEY = "sk-aVerySecretKey123"
+failures = Failures("openai/gpt-4o", (KEY,))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "retryable"),
+    [
+        (301, "model_config", False),
+        (400, "model_rejected", False),
+        (401, "model_auth", False),
+        (402, "model_rejected", False),
+        (403, "model_auth", False),
+        (404, "model_not_found", False),
+        (408, "model_timeout", True),
+        (409, "model_rejected", True),
+        (422, "model_rejected", False),
+        (429, "model_rate_limited", True),
+        (500, "model_overloaded", True),
+        (503, "model_overloaded", True),
+        (529, "model_overloaded", True),
+    ],
+)
+def test_what_a_status_means(status: int, code: str, retryable: bool) -> None:
+    error = failures.refused(status, '{"error": {"message": "because"}}')
+    assert (error.code, error.retryable, error.status) == (code, retryable, status)
+    assert str(error) == f"openai/gpt-4o: answered {status}: because"
+
+
+def test_no_money_is_not_worth_a_retry() -> None:
+    body = json.dumps({"error": {"message": "You have no quota", "code": "insufficient_quota"}})
+    error = failures.refused(429, body)
+    assert (error.code, error.retryable) == ("model_rate_limited", False)
+
+
+@given(st.text(max_size=2000), st.text(max_size=2000), st.integers(300, 599))
+def test_no_text_shows_the_key(before: str, after: str, status: int) -> None:
+    for body in (
+        before + KEY + after,
+        json.dumps({"error": {"message": before + KEY + after}}),
+        json.dumps({"detail": [{"msg": KEY}]}),
+    ):
+        text = str(failures.refused(status, body))
+        assert KEY not in text
+        assert "\n" not in text
+        assert len(text) <= SHOWN + len("openai/gpt-4o: ")
+
+
+def test_half_a_key_at_the_cut_is_not_shown() -> None:
+    for fill in range(SHOWN - 60, SHOWN + 5):
+        assert KEY[:6] not in str(failures.error("model_auth", "." * fill + KEY))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('{"error": "no such model"}', "no such model"),
+        ('{"message": "nope", "code": 3}', "nope"),
+        ('{"detail": "Not Found"}', "Not Found"),
+        ('{"detail": [{"loc": ["body"]}]}', '[{"loc": ["body"]}]'),
+        ("<html>\n<b>Bad gateway</b>", "<html> <b>Bad gateway</b>"),
+        ("", "(no text)"),
+        ("{}", "{}"),
+        ("[" * 100_000, "[" * 100),
+    ],
+)
+def test_every_shape_of_complaint(body: str, said: str) -> None:
+    assert said in str(failures.refused(500, body))
+
+
+def test_retry_after_in_all_its_forms() -> None:
+    def headers(value: str) -> dict[str, str]:
+        return {"Retry-After": value}
+
+    assert retry_after({}) is None
+    assert retry_after(headers("7")) == 7.0
+    assert retry_after(headers("0.5")) == 0.5
+    assert retry_after(headers("-3")) == 0.0
+    assert retry_after(headers("nan")) is None
+    assert retry_after({"retry-after-ms": "250", "retry-after": "1"}) == 0.25
+    soon = datetime.now(UTC) + timedelta(seconds=30)
+    assert retry_after(headers(format_datetime(soon, usegmt=True))) == pytest.approx(30, abs=3)
+    assert retry_after(headers("Wed, 21 Oct 2015 07:28:00 GMT")) == 0.0
+
+
+@given(st.text(max_size=40) | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ .*"))
+def test_any_retry_after_is_a_wait_or_nothing(value: str) -> None:
+    wait = retry_after({"Retry-After": value})
+    assert wait is None or 0 <= wait < float("inf")
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["error", "message", "code", "status"]), inner)
+        ),
+    )
+)
+def test_any_error_object_is_reported(error: Any) -> None:
+    assert failures.reported(error).code.startswith("model_")
+
+
+async def test_a_deadline_is_a_model_timeout() -> None:
+    with pytest.raises(ModelError, match=r"within 0\.01 s") as caught:
+        async with failures.within(0.01):
+            await asyncio.sleep(10)
+    assert caught.value.code == "model_timeout"
+
+
+async def test_no_time_left_is_known_at_once() -> None:
+    with pytest.raises(ModelError):
+        async with failures.within(0):
+            pytest.fail("the call began")
+
+
+async def test_other_timeouts_are_not_the_deadline() -> None:
+    with pytest.raises(TimeoutError):
+        async with failures.within(10):
+            raise TimeoutError
+
+
+async def test_cancelling_is_not_swallowed() -> None:
+    async def call() -> None:
+        async with failures.within(10):
+            await asyncio.sleep(10)
+
+    task = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
