@@ -43,14 +43,14 @@ garbage = st.one_of(
 FORMS = """
     (A + B)   (A * B)   (A ** B)   (A % B)   (A // B)   (A - B)   (A ~ B)   (A == B)   (A < B)
     (A in B)   (A if B else C)   (not A)   (-A)   [A, B]   [A]   {'k': A}   (A, B)   A.k   A.x
-    A[B]   A[B:C]   A[:B]   dict(k=A)   namespace(k=A).k   range(A)   A.items()   A.split(B)   A.upper()
-    A.replace(B, C)   A.join(B)   A.center(B)   cycler(A, B).next()   A|upper   A|list   A|join(B)
-    A|sort   A|map('string')|list   A|map(attribute=B)|list   A|select|list   A|replace(B, C)
-    A|center(B)   A|indent(B)   A|format(B)   A|tojson   A|tojson(indent=B)   A|default(B)
-    A|length   A|sum   A|slice(B)|list   A|batch(B, C)|list   A|groupby(B)|list   A|unique|list   A|int(base=B)
-    A|round(B)   A|first   A|last   A|reverse   A|string   A|trim(B)   A|truncate(B)   A|title   A|e
-    A|wordcount   A|dictsort   A|items|list   A|max   A|abs   (A is defined)   (A is divisibleby B)
-    (A is mapping)   m(A)   x   y
+    A[B]   A[B:C]   A[:B]   dict(k=A)   namespace(k=A).k   range(A)   A.items()   A.split(B)
+    A.upper()   A.replace(B, C)   A.join(B)   A.center(B)   cycler(A, B).next()   A|upper
+    A|list   A|join(B)   A|sort   A|map('string')|list   A|map(attribute=B)|list   A|select|list
+    A|replace(B, C)   A|center(B)   A|indent(B)   A|format(B)   A|tojson   A|tojson(indent=B)
+    A|default(B)   A|length   A|sum   A|slice(B)|list   A|batch(B, C)|list   A|groupby(B)|list
+    A|unique|list   A|int(base=B)   A|round(B)   A|first   A|last   A|reverse   A|string
+    A|trim(B)   A|truncate(B)   A|title   A|e   A|wordcount   A|dictsort   A|items|list   A|max
+    A|abs   (A is defined)   (A is divisibleby B)   (A is mapping)   m(A)   x   y
 """
 ATOMS = """
     content agent.name message now 'ab' '' '%s' '%9d' '.' 0 1 -3 7 1.5 99 99999 1000000000 true none
