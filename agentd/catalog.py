@@ -17,7 +17,7 @@ from agentd.spec import AgentSpec, assemble, scripts_of
 from agentd.topology import contested, untaken
 from agentd.yaml_source import Document
 
-__all__ = ["AgentSpec", "Catalog", "Files", "load", "read_files"]
+__all__ = ["AgentSpec", "Catalog", "Files", "in_order", "load", "read_files"]
 
 DEFAULTS = ("_defaults.yaml", "_defaults.yml")
 ENDINGS = (".agent.md", ".yaml", ".yml")
@@ -106,7 +106,7 @@ def load(
     broken |= {path for path, problem in files.refused.items() if problem.severity == "error"}
     return Catalog(
         agents=MappingProxyType({spec.name: spec for spec in specs.values()}),
-        problems=_in_order(others, *by_file.values()),
+        problems=in_order(others, *by_file.values()),
         broken=frozenset(broken),
         by_file=by_file,
         memory=_Memory(files.folder, environ, library, read, specs),
@@ -186,13 +186,13 @@ def _specs(
         old = before.get(name)
         if spec:
             specs[name] = old if old and old.revision == spec.revision else spec
-    for name, rival in contested(drafts, before.keys()).items():
+    for name, rival in contested(drafts).items():
         problems[name].append(rival)
         specs.pop(name, None)
     return specs
 
 
-def _in_order(*groups: Iterable[Problem]) -> tuple[Problem, ...]:
+def in_order(*groups: Iterable[Problem]) -> tuple[Problem, ...]:
     """Each problem once, though many agents may share it, in the order of files and lines."""
     distinct = dict.fromkeys(problem for group in groups for problem in group)
     return tuple(sorted(distinct, key=lambda each: (each.file, each.line, each.column)))

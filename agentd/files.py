@@ -58,7 +58,7 @@ def read_files(manifests: Path, prompts: Path | None = None) -> Files:
     only YAML, but no `*.test.yaml`, and `.agent.md`. A missing prompts folder is an empty one.
 
     Raises:
-        UsageError: `manifests` is not a folder, or cannot be listed.
+        UsageError: `manifests` is not a folder, or one of the two cannot be listed.
     """
     if not manifests.is_dir():
         what = "is a file; name its folder" if manifests.exists() else "does not exist"
@@ -66,14 +66,14 @@ def read_files(manifests: Path, prompts: Path | None = None) -> Files:
     beside = prompts or Path(os.path.abspath(manifests)).parent / "prompts"
     own, others = _Reader(manifests, "error", _SUFFIXES), _Reader(beside, "warning")
     try:
-        read = own.read()
+        read = own.read(), others.read() if beside.is_dir() else {}
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be listed: {error.strerror}") from None
     return Files(
         folder=manifests,
         prompt_folder=beside,
-        manifests=read,
-        prompts=others.read() if beside.is_dir() else {},
+        manifests=read[0],
+        prompts=read[1],
         refused={**own.refused, **others.refused},
     )
 
@@ -122,13 +122,13 @@ class _Reader:
             if entry.name.startswith((".", "#")) or entry.name.endswith(_LEFTOVERS):
                 continue
             real = os.path.realpath(entry.path) if entry.is_symlink() else ""
-            if real and not real.startswith(self._real + os.sep):
+            if real and not f"{real}{os.sep}".startswith(self._real + os.sep):
                 self._refuse(Path(entry.path), "is a link to outside of its folder")
-            elif entry.is_dir():
+            elif os.path.isdir(entry.path):
                 real = real or os.path.realpath(entry.path)
                 if real not in above:
                     yield from self._walk(Path(entry.path), above | {real})
-            elif entry.is_file() and entry.name.endswith(self._suffixes):
+            elif entry.name.endswith(self._suffixes) and os.path.isfile(entry.path):
                 yield Path(entry.path)
 
     def _refuse(self, path: Path, why: str) -> None:

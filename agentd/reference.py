@@ -147,7 +147,7 @@ def flow(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {flow(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(flow(each) for each in value) + "]"
-    if isinstance(value, str) and is_text(value) and re.fullmatch(r"\w[\w ./*=-]*(: ?\w+)?", value):
+    if isinstance(value, str) and is_text(value) and re.fullmatch(r"\w[\w ./*=-]*(:\w+)?", value):
         return value
     return json.dumps(value, ensure_ascii=False)
 

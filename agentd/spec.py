@@ -6,9 +6,9 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agentd import yaml_source
 from agentd.diagnose import nearest, place
@@ -17,7 +17,7 @@ from agentd.manifest import Manifest
 from agentd.manifest_file import Draft
 from agentd.problems import Problem
 from agentd.prompts import InvalidPrompt, Prompt, PromptLibrary
-from agentd.yaml_nodes import Scalar, plain
+from agentd.yaml_nodes import Map, Scalar, plain
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class AgentSpec:
         revision: 12 hex digits of a digest over all that makes the agent: manifest, prompts with
             their includes, scripts. Comments do not count.
         file: the manifest.
+        root: its fields with their places.
     """
 
     name: str
@@ -39,6 +40,13 @@ class AgentSpec:
     input: Prompt | None
     revision: str
     file: Path
+    root: Map = field(repr=False, compare=False)
+
+    def problem(
+        self, *loc: str | int, text: str, severity: Literal["error", "warning"] = "error"
+    ) -> Problem:
+        """What is wrong at a field, for one who finds out later than the catalog."""
+        return place(self.root, loc).problem(text, severity=severity)
 
 
 def assemble(
@@ -91,6 +99,7 @@ class _Assembly:
                 self._draft.data, scripts, prompt.digest, user_turn.digest if user_turn else ""
             ),
             file=self._files.folder / self._file,
+            root=self._draft.root,
         )
 
     def _prompt(self) -> Prompt | None:

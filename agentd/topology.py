@@ -9,16 +9,14 @@ from agentd.manifest_file import Draft
 from agentd.problems import Problem
 
 
-def contested(drafts: Mapping[str, Draft], owners: Collection[str]) -> dict[str, Problem]:
-    """An error for each file whose agent has the name of another file's agent.
+def contested(drafts: Mapping[str, Draft]) -> dict[str, Problem]:
+    """An error for each file whose agent has the name of an agent in a file before it.
 
-    Files in `owners` keep the names that they have: a copy of a manifest with the old name in it
-    does not take over what runs. Otherwise the first file in the alphabet has it.
+    The alphabet decides, not time: every replica must come to the same end from the same files.
     """
     holders: dict[str, Draft] = {}
     rivals: dict[str, Problem] = {}
-    for file in sorted(drafts, key=lambda file: (file not in owners, file)):
-        draft = drafts[file]
+    for file, draft in sorted(drafts.items()):
         if draft.manifest is None:
             continue
         holder = holders.setdefault(draft.manifest.name, draft)

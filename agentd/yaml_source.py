@@ -152,8 +152,12 @@ class _Composer:
 
     def _span(self, event: Any) -> Span:
         start, end = event.start_mark, event.end_mark
-        last = end.column if end.line == start.line else len(self._source.line(start.line + 1))
-        return Span(self._source, start.line + 1, start.column + 1, max(1, last - start.column))
+        if start.line >= len(self._source.lines):
+            # A value that is left out at the end of the file is marked behind it.
+            last = len(self._source.lines)
+            return Span(self._source, last, len(self._source.line(last)) + 1)
+        stop = end.column if end.line == start.line else len(self._source.line(start.line + 1))
+        return Span(self._source, start.line + 1, start.column + 1, max(1, stop - start.column))
 
     def _stop(self, event: Any, text: str) -> NoReturn:
         raise _Refused(self._span(event).problem(text))

@@ -1,0 +1,141 @@
+"""`agentd validate`, `new` and `schema` as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMAND = Path(sys.executable).with_name("agentd")
+
+
+def agentd(*arguments: str, cwd: Path, code: int = 0) -> str:
+    """What the command prints, both streams, once it has ended with `code`."""
+    ended = subprocess.run(
+        [COMMAND, *arguments],
+        cwd=cwd,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def test_a_new_agent_is_valid_and_is_not_overwritten(tmp_path: Path) -> None:
+    said = agentd("new", "analyst", cwd=tmp_path)
+
+    assert "wrote manifests/analyst.yaml and prompts/analyst.md" in said
+    assert "agentd ask analyst" in said
+    assert len((tmp_path / "manifests/analyst.yaml").read_text().splitlines()) <= 6
+    assert agentd("validate", cwd=tmp_path) == "1 agent, 0 errors, 0 warnings\n"
+
+    written = (tmp_path / "prompts/analyst.md").read_text()
+    (tmp_path / "manifests/analyst.yaml").unlink()
+    said = agentd("new", "analyst", cwd=tmp_path, code=2)
+    assert said == "agentd: prompts/analyst.md is there already; nothing is written\n"
+    assert (tmp_path / "prompts/analyst.md").read_text() == written
+    assert not (tmp_path / "manifests/analyst.yaml").exists()
+
+
+def test_a_new_agent_has_its_schema_and_model(tmp_path: Path) -> None:
+    (tmp_path / "agent.schema.json").write_text(agentd("schema", cwd=tmp_path))
+
+    agentd("new", "analyst", "--model", "mock/echo", "--manifests", "agents", cwd=tmp_path)
+
+    lines = (tmp_path / "agents/analyst.yaml").read_text().splitlines()
+    assert len(lines) <= 6
+    assert lines[0] == "# yaml-language-server: $schema=../agent.schema.json"
+    assert "model: mock/echo" in lines
+    assert agentd("validate", "agents", cwd=tmp_path).startswith("1 agent, 0 errors")
+
+
+@pytest.mark.parametrize("name", ["a.b", "_x", "../x", ""])
+def test_a_new_agent_needs_a_name_for_subjects(tmp_path: Path, name: str) -> None:
+    agentd("new", name, cwd=tmp_path, code=2)
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    for name in ("manifests", "prompts"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "manifests/analyst.yaml").write_text("capabilities: [analysis]\nretry: {}\n")
+    (tmp_path / "manifests/coder.yaml").write_text("capabilities: [coding]\npromt: x.md\n")
+    (tmp_path / "prompts/analyst.md").write_text("You are\n{{ agnt.name }}.\n")
+    return tmp_path
+
+
+def test_all_mistakes_are_shown_with_place_line_and_mend(broken: Path) -> None:
+    assert agentd("validate", cwd=broken, code=2) == (
+        "manifests/analyst.yaml:2:1: warning: `retry` is understood but does nothing yet; "
+        "a later version acts on it\n"
+        "     2 | retry: {}\n"
+        "       | ^^^^^\n"
+        "manifests/coder.yaml:2:1: error: unknown field `promt`; did you mean `prompt`?\n"
+        "     2 | promt: x.md\n"
+        "       | ^^^^^\n"
+        "prompts/analyst.md:2:4: error: there is no 'agnt' here; did you mean 'agent'?\n"
+        "     2 | {{ agnt.name }}.\n"
+        "       |    ^^^^\n"
+        "0 agents, 2 errors, 1 warning\n"
+    )
+
+
+def test_warnings_alone_are_no_failure(broken: Path) -> None:
+    (broken / "manifests/coder.yaml").unlink()
+    (broken / "prompts/analyst.md").write_text("You are kind.")
+
+    assert agentd("validate", cwd=broken).endswith("1 agent, 0 errors, 1 warning\n")
+
+
+def test_json_is_for_programs(broken: Path) -> None:
+    report = json.loads(agentd("validate", "--json", cwd=broken, code=2))
+
+    assert (report["agents"], report["errors"], report["warnings"]) == ([], 2, 1)
+    assert report["problems"][1] == {
+        "file": "manifests/coder.yaml",
+        "line": 2,
+        "column": 1,
+        "severity": "error",
+        "problem": "unknown field `promt`",
+        "hint": "did you mean `prompt`?",
+    }
+
+
+def test_a_script_that_cannot_be_played_is_an_error(broken: Path) -> None:
+    (broken / "manifests/coder.yaml").write_text(
+        "capabilities: [coding]\ninstructions: x\n"
+        "model: {name: mock/script, script: [{txt: Hello}]}\n"
+    )
+
+    assert "coder.yaml:3:28: error: turn 1: unknown key `txt`" in agentd(
+        "validate", cwd=broken, code=2
+    )
+
+
+def test_a_missing_key_is_a_warning_that_names_it(broken: Path) -> None:
+    (broken / "prompts/analyst.md").write_text("You are kind.")
+    (broken / "manifests/coder.yaml").write_text(
+        "capabilities: [coding]\ninstructions: x\nmodel: openai/gpt-4o-mini\n"
+    )
+
+    assert "coder.yaml:3:8: warning: OPENAI_API_KEY is not set" in agentd("validate", cwd=broken)
+
+
+def test_a_folder_without_manifests_is_said(tmp_path: Path) -> None:
+    assert "does not exist" in agentd("validate", cwd=tmp_path, code=2)
+    (tmp_path / "manifests").mkdir()
+    assert "`agentd new NAME` writes one" in agentd("validate", cwd=tmp_path, code=2)
+
+
+def test_the_schemas_are_printed() -> None:
+    assert agentd("schema", cwd=ROOT) == (ROOT / "agent.schema.json").read_text()
+    message = json.loads(agentd("schema", "--message", cwd=ROOT))
+    assert message == json.loads((ROOT / "docs/message.schema.json").read_text())

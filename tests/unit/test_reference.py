@@ -1,0 +1,113 @@
+"""The schema and the reference say what the model says, and their examples are manifests."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from agentd.manifest import Manifest
+from agentd.manifest_file import read_defaults, read_manifest
+from agentd.problems import errors
+from agentd.reference import flow, json_schema, page_text, schema_text
+from agentd.yaml_nodes import plain
+from agentd.yaml_source import read
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/manifest.md").read_text()
+FENCES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+ENVIRON = {"LLM_URL": "http://127.0.0.1:1/v1"}
+
+
+def test_the_committed_schema_is_current() -> None:
+    assert (ROOT / "agent.schema.json").read_text() == schema_text(), "python -m agentd.reference"
+
+
+def test_the_committed_reference_is_current() -> None:
+    assert page_text(PAGE) == PAGE, "python -m agentd.reference"
+    with pytest.raises(ValueError, match="fields"):
+        page_text("no marks")
+
+
+def test_every_field_has_its_section_and_example() -> None:
+    for name in Manifest.model_fields:
+        assert f"\n### {name}\n" in PAGE
+        assert f"\n```yaml\n{name}: " in PAGE
+
+
+@pytest.mark.parametrize("fence", FENCES)
+def test_every_yaml_in_the_reference_loads(fence: str) -> None:
+    whole = fence if "capabilities:" in fence else f"capabilities: [a]\n{fence}"
+    made = read_manifest(whole.encode(), "doc.yaml", stem="doc", defaults=(), environ=ENVIRON)
+    assert not errors(made.problems)
+    if "_defaults.yaml" in fence:
+        assert not read_defaults(fence.encode(), "_defaults.yaml").problems
+
+
+def test_the_single_file_agent_in_the_reference_loads() -> None:
+    (text,) = re.findall(r"```markdown\n(.*?)```", PAGE, re.DOTALL)
+    made = read_manifest(text.encode(), "r.agent.md", stem="r", defaults=(), environ={})
+
+    assert made.manifest
+    assert made.body
+    assert made.body.text.startswith("You review")
+
+
+def test_the_error_in_the_reference_is_the_one_you_see() -> None:
+    source = b"description: x\ncapabilities: [a]\npromt: analyst.md\n"
+    made = read_manifest(source, "manifests/analyst.yaml", stem="a", defaults=(), environ={})
+
+    assert made.problems[0].render() in PAGE
+
+
+def valid(value: Any) -> bool:
+    return jsonschema.Draft202012Validator(json_schema()).is_valid(value)
+
+
+@pytest.mark.parametrize("fence", FENCES)
+def test_the_schema_takes_what_the_model_takes(fence: str) -> None:
+    root = read(fence, "f").root
+    assert root
+    value = {"capabilities": ["a"], **plain(root)}
+    if "${" not in fence:
+        assert valid(value)
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "promt: x",
+        "limits: {timout: 5s}",
+        "limits: {timeout: soon}",
+        "model: []",
+        "model: {nme: x}",
+        "tools: [{htp: {}}]",
+        "emit: [{task: x}]",
+        "capabilities: [a.b]",
+        "history: {compact: no}",
+        "stream: yes",
+    ],
+)
+def test_the_schema_refuses_what_the_model_refuses(text: str) -> None:
+    root = read(text, "f").root
+    assert root
+    assert not valid({"capabilities": ["a"], **plain(root)})
+
+
+@pytest.mark.parametrize(
+    "value", ["plain", "yes", "5", "a: b", "{{ x }}", "", [1, "a"], {"k": [True, None, 0.5]}]
+)
+def test_values_on_one_line_are_read_back(value: object) -> None:
+    root = read(f"a: {flow(value)}", "f").root
+    assert root
+    assert plain(root) == {"a": value}
+
+
+def test_no_example_is_sorted_or_titled_by_pydantic() -> None:
+    assert next(iter(json_schema()["properties"])) == "name"
+    assert '"title": "Name"' not in json.dumps(json_schema())
