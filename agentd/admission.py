@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentd.errors import AgentdError, TaskError
+from agentd.errors import AgentdError, Undeliverable
 from agentd.message import AgentMessage
 
 
@@ -18,14 +18,14 @@ def admit(message: AgentMessage, *, agent: str, now: float) -> None:
     """Lets `agent` run `message` at the time `now` (seconds since the epoch), or raises.
 
     Raises:
-        TaskError: it has expired (code `expired`).
+        Undeliverable: it has expired.
         Misdirected: it names another agent as its target.
     """
     if message.target is not None and message.target != agent:
         raise Misdirected(message.target)
     if message.expires_at is not None and now >= message.expires_at:
         late = now - message.expires_at
-        raise TaskError(
+        raise Undeliverable(
             f"the message expired {late:.1f} s ago (routing.timeout {message.routing.timeout} ms)",
             code="expired",
         )

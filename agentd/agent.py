@@ -6,8 +6,9 @@ import asyncio
 import logging
 from pathlib import Path
 
+from agentd.attempt import Host
 from agentd.delivery import Delivery
-from agentd.handler import Handler, Host
+from agentd.handler import Handler
 from agentd.queue import Feed
 from agentd.run import Revision
 from agentd.subjects import AGENT_DOMAIN

@@ -67,11 +67,6 @@ class Delivery:
         wait = json.dumps({"delay": int(delay * 1e9)}) if delay else ""
         await self._bus.publish(self._reply, f"-NAK {wait}".strip().encode())
 
-    async def term(self, reason: str) -> None:
-        """Removes it without success; what becomes of it is on record elsewhere."""
-        self._settle()
-        await self._bus.request(self._reply, f"+TERM {reason}".encode())
-
     async def beat(self) -> None:
         """Tells the server that work goes on, so that it does not deliver the task again."""
         await self._bus.publish(self._reply, b"+WPI")

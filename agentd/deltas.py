@@ -49,11 +49,16 @@ class Deltas:
         self._wake.set()
 
     async def finish(self) -> None:
-        """Publishes what is left, marked as final; to be called whatever became of the run."""
-        if self._flusher is not None:
-            self._flusher.cancel()
-            await asyncio.gather(self._flusher, return_exceptions=True)
+        """Publishes what is left, marked as final: the outcome follows."""
+        await self.stop()
         await self._publish(final=True)
+
+    async def stop(self) -> None:
+        """Publishes nothing more: the run is to be repeated, or cancelled."""
+        flusher, self._flusher = self._flusher, None
+        if flusher is not None:
+            flusher.cancel()
+            await asyncio.gather(flusher, return_exceptions=True)
 
     async def _flush_now_and_then(self) -> None:
         while True:

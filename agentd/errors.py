@@ -44,11 +44,28 @@ class TaskError(AgentdError):
         self.retryable = retryable
 
 
+class Undeliverable(TaskError):
+    """The task is not run (any more): it goes to the dead letters, and `code` is the reason.
+
+    `expired`, `poisonous` (its attempts ended with the process), `exhausted` (every attempt failed
+    with an error that might have passed), `hops`, `loop`, `budget`, `stopped`.
+    """
+
+
 class PromptError(TaskError):
     """A prompt that cannot be rendered for this message (code `prompt`)."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, code="prompt")
+
+
+class Again(AgentdError):
+    """This attempt failed, and another is worth it after `delay` seconds: the task goes back."""
+
+    def __init__(self, error: TaskError, *, delay: float) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.delay = delay
 
 
 class ModelError(TaskError):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from agentd.bus import Bus, Msg
@@ -12,7 +14,8 @@ from agentd.errors import BusError, Conflict, NotStored, TooLarge
 
 REQUEST_TIMEOUT = 5.0
 _ONE_TRY = 2.0  # seconds that one try of a store waits for its acknowledgement
-_WRONG_LAST_SEQUENCE = 10071
+# An earlier message of the subject; in a batch, also an id that the stream knows.
+_THERE_ALREADY = frozenset({10071, 10201})
 _REFUSED_FOR_GOOD = frozenset({10054, 10077})  # message too large for the server or the stream
 
 
@@ -61,20 +64,85 @@ async def store(
         TooLarge: before anything is sent.
         BusError: no acknowledgement within `patience`.
     """
-    headers = {**(headers or {}), "Nats-Msg-Id": message_id}
-    if create:
-        headers["Nats-Expected-Last-Subject-Sequence"] = "0"
+    record = Record(
+        subject=subject, data=data, message_id=message_id, headers=headers or {}, create=create
+    )
+    return await _patiently(bus, record, lambda: _send_one(bus, record), patience)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A message to be stored. With `create` it must be the first one of its subject."""
+
+    subject: str
+    data: bytes
+    message_id: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    create: bool = False
+
+    def all_headers(self) -> dict[str, str]:
+        headers = {**self.headers, "Nats-Msg-Id": self.message_id}
+        if self.create:
+            headers["Nats-Expected-Last-Subject-Sequence"] = "0"
+        return headers
+
+
+async def store_all(bus: Bus, records: Sequence[Record], *, patience: float = 30.0) -> None:
+    """Stores all of `records` or none (an atomic batch, ADR-50); one alone is a plain publish.
+
+    Retried like `store`. The first record should be the one that is created: it tells a retry
+    whether the batch is in already.
+
+    Raises:
+        Conflict: something to be created exists already; nothing is stored.
+        NotStored, TooLarge, BusError: as `store`; nothing is stored.
+    """
+    first = records[0]
+
+    async def send() -> int:
+        if len(records) == 1:
+            return await _send_one(bus, first)
+        return await _send_batch(bus, records)
+
+    await _patiently(bus, first, send, patience)
+
+
+async def _send_one(bus: Bus, record: Record) -> int:
+    answer = await bus.request(
+        record.subject, record.data, headers=record.all_headers(), timeout=_ONE_TRY
+    )
+    return _sequence(record.subject, json.loads(answer.data))
+
+
+async def _send_batch(bus: Bus, records: Sequence[Record]) -> int:
+    """Only the last message is acknowledged: the server checks and stores them all at once."""
+    batch = secrets.token_hex(16)
+    *body, last_one = [
+        (each, {**each.all_headers(), "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)})
+        for number, each in enumerate(records, 1)
+    ]
+    for record, headers in body:
+        await bus.publish(record.subject, record.data, headers=headers)
+    record, headers = last_one
+    headers["Nats-Batch-Commit"] = "1"
+    answer = await bus.request(record.subject, record.data, headers=headers, timeout=_ONE_TRY)
+    return _sequence(records[0].subject, json.loads(answer.data))
+
+
+async def _patiently(
+    bus: Bus, record: Record, send: Callable[[], Awaitable[int]], patience: float
+) -> int:
+    """Repeats `send` until it is acknowledged; `record` tells whether an earlier try was stored."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
     retried = False
     while True:
         try:
-            answer = await bus.request(subject, data, headers=headers, timeout=_ONE_TRY)
-            return _sequence(subject, json.loads(answer.data))
+            return await send()
         except Conflict:
             # The server checks for an earlier message before it looks at the id, so the
             # earlier message may be our own, stored by the try that timed out.
-            if retried and (ours := await _stored_as(bus, subject, message_id)):
+            if retried and (ours := await _stored_as(bus, record.subject, record.message_id)):
                 return ours
             raise
         except (NotStored, TooLarge):
@@ -139,7 +207,7 @@ def _sequence(subject: str, ack: Mapping[str, Any]) -> int:
     if not error:
         return int(ack["seq"])
     code = error.get("err_code")
-    if code == _WRONG_LAST_SEQUENCE:
+    if code in _THERE_ALREADY:
         raise Conflict(f"{subject}: there is one already")
     if error.get("code", 0) >= 500 and code not in _REFUSED_FOR_GOOD:
         raise BusError(f"{subject}: {error.get('description')}")

@@ -130,9 +130,9 @@ class Manifest(Part):
         description="What the agent may use up.",
         examples=[{"concurrency": 8, "timeout": "120s"}],
     )
-    retry: Retry = later(
-        Retry(),
-        "What happens to a task that may succeed later.",
+    retry: Retry = Field(
+        default=Retry(),
+        description="What happens to a task that may succeed later.",
         examples=[{"attempts": 5, "backoff": "1s"}],
     )
     schedule: Schedule | None = later(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agentd import jetstream
 from agentd.bus import Bus
 from agentd.errors import NotStored, TaskError
+from agentd.jetstream import Record
 from agentd.message import AgentIdentity, AgentMessage, encode
 from agentd.model import Completion
 from agentd.streams import LOG
@@ -109,26 +110,31 @@ async def commit(
     task: AgentMessage,
     source: AgentIdentity,
     headers: Mapping[str, str],
+    also: Sequence[Record] = (),
 ) -> None:
     """Puts the outcome on record, once, and sends a copy to the task's `replyTo`.
+
+    What the outcome brings with it (`also`: follow-up work, a dead letter) appears together with
+    the result or not at all.
 
     Raises:
         Conflict: another replica's outcome is on record; this one is dropped.
         TooLarge: the answer does not fit into a message.
         BusError: it could not be stored; the task is to be delivered again.
     """
-    data = encode(task.reply("result", outcome.content(), source=source))
-    # Our own id, not the task's: a second writer must be refused, not taken for our retry.
-    message_id = f"{task.id}.{secrets.token_hex(4)}"
+    result = Record(
+        subject=subject,
+        data=encode(task.reply("result", outcome.content(), source=source)),
+        # Our own id, not the task's: a second writer must be refused, not taken for our retry.
+        message_id=f"{task.id}.{secrets.token_hex(4)}",
+        headers=headers,
+        create=True,
+    )
     try:
-        await jetstream.store(
-            bus, subject, data, message_id=message_id, create=True, headers=headers
-        )
+        await jetstream.store_all(bus, [result, *also])
     except NotStored:
         # Somebody deleted the log. It is healed within seconds; an answer is dear.
         await asyncio.sleep(_HEAL)
-        await jetstream.store(
-            bus, subject, data, message_id=message_id, create=True, headers=headers
-        )
+        await jetstream.store_all(bus, [result, *also])
     if task.reply_to and task.reply_to != subject:
-        await bus.publish(task.reply_to, data, headers=headers)
+        await bus.publish(task.reply_to, result.data, headers=headers)

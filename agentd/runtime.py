@@ -11,10 +11,10 @@ from typing import Any
 
 from agentd import streams
 from agentd.agent import Agent
+from agentd.attempt import Host
 from agentd.bus import Bus
 from agentd.catalog import Catalog
 from agentd.errors import BusError, ModelError
-from agentd.handler import Host
 from agentd.manifest import ModelRef
 from agentd.models.choose import Models
 from agentd.presence import Presence

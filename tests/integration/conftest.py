@@ -1,15 +1,27 @@
-"""A connection to the real server, with the streams made."""
+"""A connection to the real server, and agents that run on it in this process."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
 
 import pytest
 
-from agentd import streams
-from agentd.bus import Bus
+from agentd import jetstream, streams
+from agentd.bus import Bus, Msg
+from agentd.catalog import load
+from agentd.message import AgentMessage, decode, new_id
+from agentd.models.choose import Models
+from agentd.problems import errors
+from agentd.runtime import Runtime
 from agentd.settings import Settings
 from agentd.subjects import Subjects
+from agentd.telemetry import Metrics
 
 
 @pytest.fixture
@@ -23,3 +35,69 @@ async def bus(nats_url: str) -> AsyncIterator[Bus]:
 @pytest.fixture
 def subjects(env: str) -> Subjects:
     return Subjects(env)
+
+
+class Team:
+    """Agents in this process, on the real server, with a sender beside them."""
+
+    def __init__(self, bus: Bus, subjects: Subjects, folder: Path) -> None:
+        self.bus = bus
+        self.subjects = subjects
+        self.folder = folder
+        self.models = Models(environ={})
+        self.runtime = Runtime(
+            Settings(env=subjects.env, heartbeat=0.5), bus, models=self.models, metrics=Metrics()
+        )
+
+    async def run(self, **manifests: str) -> None:
+        """Runs exactly these agents: name to manifest; a prompt is given to those without one."""
+        (self.folder / "manifests").mkdir(exist_ok=True)
+        for name, text in manifests.items():
+            inline = "" if "prompt" in text or "instructions" in text else "instructions: Hi.\n"
+            (self.folder / "manifests" / f"{name}.yaml").write_text(dedent(text) + inline)
+        catalog = load(self.folder / "manifests")
+        assert not errors(catalog.problems), "\n".join(p.render() for p in catalog.problems)
+        await self.runtime.apply(catalog)
+
+    async def send(self, subject: str, message: Mapping[str, Any] | bytes, **headers: str) -> None:
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        await self.bus.request(subject, data, headers=headers)
+
+    async def result(self, subject: str, timeout: float = 20) -> AgentMessage:
+        """The result on this subject, as soon as it is on record."""
+        async with asyncio.timeout(timeout):
+            for delay in itertools.chain([0.01] * 50, itertools.repeat(0.1)):
+                if msg := await jetstream.last(self.bus, streams.LOG, subject):
+                    return decode(msg.data)
+                await asyncio.sleep(delay)
+        raise AssertionError("unreachable")
+
+    async def ask(self, domain: str, content: Any, **fields: Any) -> dict[str, Any]:
+        """The content of the result of a task."""
+        message = {"id": new_id(), "payload": {"content": content}, **fields}
+        await self.send(self.subjects.task(domain, "x"), message)
+        result = await self.result(self.subjects.result(domain, "x", message["id"]))
+        return result.payload.content
+
+    async def letters(self) -> list[Msg]:
+        found = jetstream.stored(self.bus, streams.LOG, self.subjects.pattern("dlq.*.*"))
+        return [msg async for msg in found]
+
+    async def at_rest(self) -> None:
+        """Waits until nothing is left in WORK."""
+        async with asyncio.timeout(20):
+            for delay in itertools.repeat(0.05):
+                filter_ = {"subjects_filter": f"work.{self.subjects.env}.>"}
+                info = await jetstream.api(self.bus, f"STREAM.INFO.{streams.WORK}", filter_)
+                if not info["state"].get("subjects"):
+                    return
+                await asyncio.sleep(delay)
+
+
+@pytest.fixture
+async def team(bus: Bus, subjects: Subjects, tmp_path: Path) -> AsyncIterator[Team]:
+    team = Team(bus, subjects, tmp_path)
+    await team.runtime.open()
+    yield team
+    await team.runtime.drain(5)
+    await team.models.close()

@@ -11,11 +11,12 @@ from typing import Any, cast
 
 import pytest
 
+from agentd.attempt import Host
 from agentd.bus import Bus, Msg
 from agentd.catalog import load
 from agentd.delivery import Delivery
 from agentd.errors import BusError, Conflict, ModelError, TaskError
-from agentd.handler import Handler, Host
+from agentd.handler import Handler
 from agentd.model import ChatRequest, Completion, Usage
 from agentd.queue import Queue
 from agentd.run import Revision
@@ -70,6 +71,12 @@ class MemoryBus:
     def _note(self, subject: str, data: bytes) -> None:
         if subject == REPLY and data.startswith(SETTLEMENTS):
             self.settled.append(data)
+
+
+class Silent:
+    """The queue's port to a handler."""
+
+    def expect(self, delivery: Delivery, delay: float) -> None: ...
 
 
 class WordByWord:
@@ -147,7 +154,9 @@ async def handle(
         _reply=REPLY,
         _on_settled=lambda _: None,
     )
-    host = Host(bus=real, queue=cast("Queue", None), subjects=Subjects("dev"), metrics=Metrics())
+    host = Host(
+        bus=real, queue=cast("Queue", Silent()), subjects=Subjects("dev"), metrics=Metrics()
+    )
     work = Interrupted(Handler("me", Tally(), host).handle(delivery, revision), at, error)
     # The law is about the delivery; where nothing is injected, nothing may be raised.
     with contextlib.suppress(BaseException) if at else contextlib.nullcontext():
@@ -179,6 +188,6 @@ async def test_acknowledged_only_with_an_outcome_on_record(revision: Revision) -
 
 
 async def test_the_three_endings(revision: Revision) -> None:
-    for data, ending in ((GOOD, b"+ACK"), (ELSEWHERE, b"+ACK"), (GARBAGE, b"+TERM malformed")):
+    for data, ending in ((GOOD, b"+ACK"), (ELSEWHERE, b"+ACK"), (GARBAGE, b"+ACK")):
         bus, _ = await handle(revision, data, 0, INJECTED[0])
         assert bus.settled == [ending]

@@ -1,0 +1,270 @@
+"""One attempt at a task: admitted, run, and its outcome put on record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agentd import crash, jetstream, journal, letters
+from agentd import outcome as outcomes
+from agentd.admission import Misdirected, admit, deadline
+from agentd.bus import Bus
+from agentd.delivery import Delivery
+from agentd.deltas import Deltas
+from agentd.errors import (
+    Again,
+    AgentdError,
+    BusError,
+    ModelError,
+    TaskError,
+    TooLarge,
+    Undeliverable,
+)
+from agentd.jetstream import Record
+from agentd.message import AgentIdentity, AgentMessage
+from agentd.model import Completion
+from agentd.outcome import Outcome
+from agentd.queue import Queue
+from agentd.run import Revision, run
+from agentd.subjects import Subjects
+from agentd.telemetry import Metrics
+from agentd.trace import TraceContext
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """What a process lends to its agents. `clock` gives seconds since the epoch."""
+
+    bus: Bus
+    queue: Queue
+    subjects: Subjects
+    metrics: Metrics
+    clock: Callable[[], float] = time.time
+
+
+class Attempt:
+    """What one delivery of a task leads to, on the revision of the moment it came."""
+
+    def __init__(
+        self,
+        message: AgentMessage,
+        delivery: Delivery,
+        *,
+        revision: Revision,
+        source: AgentIdentity,
+        host: Host,
+    ) -> None:
+        self._message = message
+        self._delivery = delivery
+        self._revision = revision
+        self._source = source
+        self._host = host
+        self._trace = TraceContext.accept(delivery.headers).child()
+        self._started = time.monotonic()
+        self._number = 1
+        self._result = outcomes.result_subject(host.subjects, delivery.subject, message.id)
+
+    async def make(self) -> Outcome | None:
+        """Returns when the task needs no more work: its outcome is on record.
+
+        None means that it was there before, or that the task was sent on.
+
+        Raises:
+            Again: this attempt failed, and another is worth it.
+            Conflict: another replica's outcome came first.
+            BusError: something could not be recorded; the task is to be delivered again.
+        """
+        if await outcomes.on_record(self._host.bus, self._result):
+            return None
+        try:
+            outcome = await self._answer()
+        except Misdirected as error:
+            await self._forward(error.target)
+            return None
+        except asyncio.CancelledError:
+            await self._hand_back()
+            raise
+        await self._commit(outcome)
+        crash.here("after-commit")
+        return outcome
+
+    async def refuse(self, error: TaskError) -> Outcome:
+        """Records that this task is not even tried: a dead letter and an error result.
+
+        Raises:
+            BusError: as `make`.
+        """
+        outcome = self._outcome(error=error)
+        await self._commit(outcome)
+        crash.here("after-letter")
+        return outcome
+
+    async def _answer(self) -> Outcome:
+        """Runs the task, streaming its answer; an error is an outcome too."""
+        deltas = self._deltas() if self._revision.spec.manifest.stream else None
+        try:
+            try:
+                completion = await self._run(deltas.push if deltas else None)
+                outcome = self._outcome(completion=completion)
+            except TaskError as error:
+                outcome = self._outcome(error=await self._final(error))
+        finally:
+            if deltas:
+                await deltas.stop()
+        if deltas:
+            await deltas.finish()
+        return outcome
+
+    async def _run(self, on_delta: Callable[[str], None] | None) -> Completion:
+        """Admits the task and runs it. A bug is an error of this task, and is not tried again."""
+        host, message = self._host, self._message
+        limits = self._revision.spec.manifest.limits
+        now = host.clock()
+        admit(message, agent=self._source.id, now=now)
+        await self._count()
+        crash.here("before-model")
+        try:
+            completion = await run(
+                self._revision,
+                message,
+                timeout=deadline(message, limit=limits.timeout, now=now),
+                on_delta=on_delta,
+                now=now,
+                metrics=host.metrics,
+            )
+        except AgentdError:
+            raise
+        except Exception as error:
+            log.exception("a bug ended task %s", message.id, extra={"agent": self._source.id})
+            raise TaskError(f"{type(error).__name__}: {error}", code="internal") from error
+        crash.here("after-model")
+        return completion
+
+    async def _count(self) -> None:
+        """Finds which attempt this is.
+
+        Raises:
+            Undeliverable: too many ended without a word: they took the process with them.
+        """
+        host = self._host
+        self._number = await journal.attempt(host.bus, host.subjects, self._message, self._delivery)
+        allowed = self._revision.spec.manifest.retry.attempts
+        if self._number > allowed:
+            raise Undeliverable(
+                f"{allowed} attempts ended without an outcome, with the process they ran in",
+                code="poisonous",
+            )
+
+    async def _final(self, error: TaskError) -> TaskError:
+        """The error that the task ends with.
+
+        Raises:
+            Again: it may pass, and there is an attempt left and time for it.
+        """
+        if not error.retryable:
+            return error
+        retry = self._revision.spec.manifest.retry
+        if self._number >= retry.attempts:
+            return Undeliverable(
+                f"{self._number} attempts failed, the last one with {error.code}: {error}",
+                code="exhausted",
+            )
+        # Full jitter: replicas that failed together do not come back together.
+        longest = min(retry.max_backoff, retry.backoff * 2 ** (self._number - 1))
+        delay = max(random.uniform(0, longest), _asked_to_wait(error))
+        expires = self._message.expires_at
+        if expires is not None and self._host.clock() + delay >= expires:
+            return error
+        await self._note(journal.FAILED, error={"code": error.code, "message": str(error)})
+        raise Again(error, delay=delay)
+
+    async def _commit(self, outcome: Outcome) -> None:
+        try:
+            await self._record(outcome)
+        except TooLarge as error:
+            await self._record(self._outcome(error=TaskError(str(error), code="answer_too_large")))
+
+    async def _record(self, outcome: Outcome) -> None:
+        await outcomes.commit(
+            self._host.bus,
+            self._result,
+            outcome,
+            task=self._message,
+            source=self._source,
+            headers=self._trace.headers(),
+            also=self._letters(outcome.error),
+        )
+
+    def _letters(self, error: TaskError | None) -> list[Record]:
+        if not isinstance(error, Undeliverable):
+            return []
+        letter = letters.letter(
+            self._host.subjects,
+            self._delivery,
+            reason=error.code,
+            error=error,
+            attempts=self._number,
+        )
+        return [letter]
+
+    async def _forward(self, target: str) -> None:
+        """Sends a task that names its target in the body only to that agent's own subject."""
+        message = self._message
+        await jetstream.store(
+            self._host.bus,
+            self._host.subjects.task_for(target, message.routing.priority),
+            self._delivery.data,
+            message_id=f"{message.id}@{target}",
+            headers=self._delivery.own_headers,
+        )
+        crash.here("after-forward")
+
+    async def _hand_back(self) -> None:
+        """Tells the journal that this delivery was no attempt; the task goes back all the same."""
+        try:
+            await self._note(journal.HANDED_BACK, patience=0.5)
+        except BusError as error:
+            log.warning("%s counts as an attempt: %s", self._message.id, error)
+
+    async def _note(self, kind: str, *, patience: float = 5.0, **details: object) -> None:
+        await journal.note(
+            self._host.bus,
+            self._host.subjects,
+            self._message,
+            self._delivery,
+            kind,
+            source=self._source,
+            patience=patience,
+            **details,
+        )
+
+    def _outcome(
+        self, *, completion: Completion | None = None, error: TaskError | None = None
+    ) -> Outcome:
+        return Outcome(
+            revision=self._revision.spec.revision,
+            model=self._revision.model.name,
+            latency=(time.monotonic() - self._started) * 1000,
+            completion=completion,
+            error=error,
+        )
+
+    def _deltas(self) -> Deltas:
+        return Deltas(
+            self._host.bus,
+            self._host.subjects.stream(self._message.id),
+            task=self._message,
+            source=self._source,
+            headers=self._trace.headers(),
+        )
+
+
+def _asked_to_wait(error: TaskError) -> float:
+    """The seconds that a provider asked us to wait."""
+    return (error.retry_after or 0.0) if isinstance(error, ModelError) else 0.0

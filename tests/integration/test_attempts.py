@@ -1,0 +1,162 @@
+"""What becomes of a task: answered, tried again, refused or buried; on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+from agentd import jetstream, letters
+from agentd.streams import LOG
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Team
+
+SCRIPT = """
+capabilities: [analysis]
+model: {{name: mock/script, script: [{turn}]}}
+retry: {{attempts: 3, backoff: 10ms}}
+"""
+OVERLOADED = SCRIPT.format(turn="{error: {status: 503, message: busy}}")
+REJECTED = SCRIPT.format(turn="{error: {status: 400, message: no}}")
+FINE = "capabilities: [analysis]\n"
+SLOW = SCRIPT.format(turn="{text: done, latency: 10s}")
+
+
+async def events_of(team: Team, task_id: str) -> list[str]:
+    found = jetstream.stored(team.bus, LOG, team.subjects.event("run", task_id))
+    return [json.loads(msg.data)["payload"]["content"]["event"] async for msg in found]
+
+
+async def test_an_answer(team: Team) -> None:
+    await team.run(me=FINE)
+    content = await team.ask("analysis", "hello")
+    assert content["success"]
+    assert "hello" in content["data"]
+    assert content["error"] is None
+    assert {"model", "tokens", "cost", "latency", "revision"} <= content.keys()
+    assert "reasoning" not in content
+    await team.at_rest()
+    assert await team.letters() == []
+
+
+async def test_an_error_that_may_pass_is_tried_again_then_buried(team: Team) -> None:
+    await team.run(me=OVERLOADED)
+    content = await team.ask("analysis", "hello", id="t1")
+    assert content["error"]["code"] == "exhausted"
+    assert "3 attempts failed" in content["error"]["message"]
+    await team.at_rest()
+    [letter] = await team.letters()
+    headers = letter.headers or {}
+    assert headers[letters.REASON] == "exhausted"
+    assert headers[letters.ATTEMPTS] == "3"
+    assert json.loads(letter.data)["payload"] == {"content": "hello"}
+    assert await events_of(team, "t1") == ["attempt_failed", "attempt_failed"]
+
+
+async def test_an_error_that_stays_is_told_at_once(team: Team) -> None:
+    await team.run(me=REJECTED)
+    content = await team.ask("analysis", "hello", id="t1")
+    assert content["error"]["code"] == "model_rejected"
+    await team.at_rest()
+    assert await team.letters() == []
+    assert await events_of(team, "t1") == []
+
+
+async def test_a_mended_model_answers_the_next_attempt(team: Team) -> None:
+    await team.run(me=OVERLOADED.replace("10ms", "2s"))
+    asking = asyncio.create_task(team.ask("analysis", "hello", id="t1"))
+    async with asyncio.timeout(10):
+        while not await events_of(team, "t1"):  # noqa: ASYNC110 (the log cannot be awaited)
+            await asyncio.sleep(0.02)
+    await team.run(me=FINE)
+    assert (await asking)["success"]
+
+
+async def test_what_is_no_message_is_buried_and_its_sender_told(team: Team) -> None:
+    await team.run(me=FINE)
+    subject = team.subjects.task("analysis", "x")
+    for data in (b"not json", b'{"id": "mine", "payload": {}}', b"\xff\x00"):
+        await team.send(subject, data)
+    told = await team.result(team.subjects.result("analysis", "x", "mine"))
+    assert told.payload.content["error"]["code"] == "malformed"
+    assert "payload.content" in told.payload.content["error"]["message"]
+    await team.at_rest()
+    buried = await team.letters()
+    assert {letter.data for letter in buried} == {
+        b"not json",
+        b'{"id": "mine", "payload": {}}',
+        b"\xff\x00",
+    }
+    assert {(letter.headers or {})[letters.REASON] for letter in buried} == {"malformed"}
+    assert (await team.ask("analysis", "still there?"))["success"]
+
+
+async def test_an_expired_task_never_reaches_the_model(team: Team) -> None:
+    await team.run(me=OVERLOADED)
+    content = await team.ask("analysis", "late", timestamp=1.0, routing={"timeout": 10})
+    assert content["error"]["code"] == "expired"
+    await team.at_rest()
+    [letter] = await team.letters()
+    assert (letter.headers or {})[letters.REASON] == "expired"
+    assert (letter.headers or {})[letters.ATTEMPTS] == "1"
+
+
+async def test_a_task_for_another_agent_is_forwarded_to_it(team: Team) -> None:
+    await team.run(me=FINE, other="capabilities: [research]\n")
+    await team.send(
+        team.subjects.task("analysis", "x"),
+        {"id": "t1", "target": "other", "payload": {"content": "hello"}},
+    )
+    result = await team.result(team.subjects.result("_agent", "other", "t1"))
+    assert result.source.id == "other"
+    await team.at_rest()
+
+
+async def test_the_same_task_sent_twice_is_answered_once(team: Team) -> None:
+    await team.run(me=FINE)
+    first = await team.ask("analysis", "hello", id="same")
+    await team.send(
+        team.subjects.task("analysis", "x"), {"id": "same", "payload": {"content": "again"}}
+    )
+    await team.at_rest()
+    results = jetstream.stored(team.bus, LOG, team.subjects.result("analysis", "x", "same"))
+    [only] = [json.loads(msg.data)["payload"]["content"] async for msg in results]
+    assert only == first
+
+
+async def test_a_copy_goes_to_reply_to(team: Team) -> None:
+    await team.run(me=FINE)
+    inbox = team.bus.new_inbox()
+    copies: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def take(msg: object) -> None:
+        await copies.put(getattr(msg, "data", b""))
+
+    await team.bus.subscribe(inbox, take)
+    await team.bus.fence()
+    content = await team.ask("analysis", "hello", replyTo=inbox)
+    copy = json.loads(await asyncio.wait_for(copies.get(), 5))
+    assert copy["payload"]["content"] == content
+
+
+async def test_a_drain_hands_back_without_counting_an_attempt(team: Team) -> None:
+    await team.run(me=SLOW)
+    await team.send(
+        team.subjects.task("analysis", "x"), {"id": "t1", "payload": {"content": "hello"}}
+    )
+    agent = team.runtime.agents["me"]
+    async with asyncio.timeout(5):
+        while not agent.in_flight:  # noqa: ASYNC110 (a number cannot be awaited)
+            await asyncio.sleep(0.01)
+    await team.runtime.drain(0.1)
+    assert await events_of(team, "t1") == ["handed_back"]
+
+
+async def test_a_sender_chooses_among_the_models_of_the_manifest(team: Team) -> None:
+    script = "{name: mock/script, script: [other]}"
+    await team.run(me=f"capabilities: [analysis]\nmodel: [mock/echo, {script}]\n")
+    chosen = await team.ask("analysis", "hi", payload={"content": "hi", "model": "mock/script"})
+    assert (chosen["data"], chosen["model"]) == ("other", "mock/script")
+    refused = await team.ask("analysis", "hi", payload={"content": "hi", "model": "gpt-99"})
+    assert refused["error"]["code"] == "model_not_allowed"
