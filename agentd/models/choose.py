@@ -40,6 +40,7 @@ class Models:
         self._environ = environ
         self._prices = PriceList()
         self._models: dict[tuple[object, ...], Model] = {}
+        self._unknown: dict[str, str | None] = {}  # what `unknown` says; it reads megabytes
         self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
         self._http: Http | None = None
         self._litellm: Litellm | None = None
@@ -59,13 +60,12 @@ class Models:
                 `model_config`); the text has all of it.
         """
         script = ref.script if script is None else script
-        problems = self._problems(ref, script)
-        if problems:
-            raise ModelError("; ".join(text for _, text in problems), code=problems[0][0])
-        price = _price(ref)
-        identity = (ref.name, ref.api_base, _key(ref), ref.timeout, price, repr(script))
+        identity = (ref.name, ref.api_base, _key(ref), ref.timeout, _price(ref), repr(script))
         if identity not in self._models:
-            self._models[identity] = self._make(ref, price or self._prices.of(ref.name), script)
+            problems = self._problems(ref, script)
+            if problems:
+                raise ModelError("; ".join(text for _, text in problems), code=problems[0][0])
+            self._models[identity] = self._make(ref, script)
         return self._models[identity]
 
     async def warm(self) -> None:
@@ -92,7 +92,9 @@ class Models:
         family = _family(provider, model)
         if family is not None:
             return self._compatible_problems(ref, family)
-        nobody = unknown(ref.name, self._prices)
+        if ref.name not in self._unknown:
+            self._unknown[ref.name] = unknown(ref.name, self._prices)
+        nobody = self._unknown[ref.name]
         if nobody:
             return [("model_config", nobody)]
         provider = provider or self._prices.provider(ref.name) or ""
@@ -117,14 +119,15 @@ class Models:
             return [("model_auth", f"the key of {ref.name} has characters that no key has")]
         return []
 
-    def _make(self, ref: ModelRef, price: Price | None, script: Any) -> Model:
+    def _make(self, ref: ModelRef, script: Any) -> Model:
         from agentd.models.mock import EchoModel, ScriptModel
 
         provider, model = split(ref.name)
         if ref.name == "mock/echo":
             return EchoModel(price=_price(ref))
         if provider == "mock":
-            return ScriptModel(parse(script), price=_price(ref))
+            return ScriptModel(parse(script), price=_price(ref), timeout=ref.timeout)
+        price = _price(ref) or self._prices.of(ref.name)
         family = _family(provider, model)
         if family is None:
             return self._through_litellm(ref, price)

@@ -127,8 +127,8 @@ class LitellmModel:
                         yield text
         except ModelError:
             raise
-        except Exception as error:
-            raise self._failed(error, streaming=True) from error
+        except Exception as error:  # noqa: BLE001: all the providers' libraries raise through here
+            raise self._failed(error, streaming=True) from None
         # litellm ends a stream with "stop" however it ended. What the provider said is kept here,
         # in CustomStreamWrapper; other kinds of stream pass the provider's own chunks through.
         said = getattr(stream, "received_finish_reason", answer.finish_reason)
@@ -154,9 +154,9 @@ class LitellmModel:
                 max_retries=0,
                 num_retries=0,
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001: as above
             if not (counted and "stream_options" in str(error)):
-                raise self._failed(error) from error
+                raise self._failed(error) from None
         self._counts_streams = False
         return await self._call(litellm, request, seconds, stream=stream)
 
@@ -167,7 +167,7 @@ class LitellmModel:
                 raise self._failures.error("model_config", what)
 
     def _failed(self, error: Exception, *, streaming: bool = False) -> ModelError:
-        """litellm's exception as ours."""
+        """litellm's exception as ours. Not raised `from` it, because it may show the key."""
         inner = getattr(error, "original_exception", None) or error
         status = getattr(inner, "status_code", None)
         text = _CLASSES.sub("", str(inner)).partition("Traceback (most recent call last)")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agentd.model import ChatRequest, Completion, Usage
@@ -47,14 +48,19 @@ class ScriptModel:
     name = "mock/script"
     is_mock = True
 
-    def __init__(self, cases: Sequence[Case], *, price: Price | None = None) -> None:
+    def __init__(
+        self, cases: Sequence[Case], *, price: Price | None = None, timeout: float | None = None
+    ) -> None:
         self._cases = cases
         self._price = price
+        self._timeout = timeout
         self._failures = Failures(self.name)
 
     async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
         """See `agentd.model.Model`."""
         turn = self._turn(request.messages)
+        if self._timeout:
+            request = replace(request, timeout=min(request.timeout, self._timeout))
         return await _play(turn, request, on_delta, self._failures, self._price)
 
     async def close(self) -> None:

@@ -64,7 +64,7 @@ class Endpoint:
 
     http: Http
     base: str
-    key: str | None
+    key: str | None = field(repr=False)
     counts_streams: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
@@ -141,7 +141,8 @@ class OpenAIModel:
                 refusal = (await _read(response, MAX_REFUSAL)).decode(errors="replace")
         except aiohttp.ClientError as error:
             if answer.finish_reason is None:
-                raise self._broken(error, answered) from error
+                # Not `from error`: aiohttp's carries the request's headers, and the key in them.
+                raise self._broken(error, answered) from None
             return
         if response.status == 400 and on_delta and counted and "stream_options" in refusal:
             self._endpoint.counts_streams = False
@@ -248,12 +249,18 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 def _proxy(url: URL) -> str | None:
     """The environment's proxy for this address, looked up once: aiohttp's `trust_env` would read
-    the environment and ~/.netrc for every request. As with Go and curl's defaults for loopback,
-    one's own machine is never asked through a proxy."""
+    the environment and ~/.netrc for every request. As in Go, one's own machine is never asked
+    through a proxy."""
     host = url.host or ""
     if host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(f"{host}:{url.port}"):
         return None
-    return getproxies().get(url.scheme)
+    proxy = getproxies().get(url.scheme)
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    if proxy and not proxy.startswith(("http://", "https://")):
+        what = f"the proxy that the environment names for {url.scheme} is not an http one"
+        raise ModelError(what, code="model_config")
+    return proxy
 
 
 def _hurry(deadline: asyncio.Timeout, seconds: float) -> None:

@@ -50,36 +50,41 @@ class PriceList:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or litellm_file("model_prices_and_context_window_backup.json")
-        self._known: dict[str, Price | None] = {}
+        self._entries: dict[str, dict[str, Any] | None] = {}
+        self._prices: dict[str, Price | None] = {}
 
     def of(self, name: str) -> Price | None:
         """The price of a model by litellm's name for it; None when the list does not have it.
 
         The first question after a name reads the file (some 5 ms), the others are free.
         """
-        if name not in self._known:
-            self._known[name] = self._read(name)
-        return self._known[name]
+        if name not in self._prices:
+            self._prices[name] = self._of(name)
+        return self._prices[name]
 
     def provider(self, name: str) -> str | None:
         """The provider of a model named without one, such as `claude-sonnet-4-5`."""
-        return (find(self.text(), name) or {}).get("litellm_provider")
+        return (self._entry(name) or {}).get("litellm_provider")
 
     def text(self) -> str:
         if self._path is None or not self._path.is_file():
             return ""
         return self._path.read_text(encoding="utf-8")
 
-    def _read(self, name: str) -> Price | None:
-        text = self.text()
-        entry = find(text, name)
+    def _of(self, name: str) -> Price | None:
+        entry = self._entry(name)
         provider, _, rest = name.partition("/")
         if entry is None and rest:
             # `openai/gpt-4o` is listed as `gpt-4o` of openai; another provider's is another model.
-            entry = find(text, rest)
+            entry = self._entry(rest)
             if entry and not str(entry.get("litellm_provider")).startswith(provider):
                 return None
         return _price(entry) if entry else None
+
+    def _entry(self, name: str) -> dict[str, Any] | None:
+        if name not in self._entries:
+            self._entries[name] = find(self.text(), name)
+        return self._entries[name]
 
 
 def find(text: str, name: str) -> dict[str, Any] | None:

@@ -29,6 +29,9 @@ class Compatible:
     rooted: bool = False
 
 
+_OLLAMA = Compatible(
+    ("OLLAMA_API_BASE", "OLLAMA_HOST"), ("OLLAMA_API_KEY",), "http://localhost:11434", rooted=True
+)
 COMPATIBLE = {
     "openai": Compatible(("OPENAI_BASE_URL", "OPENAI_API_BASE"), ("OPENAI_API_KEY",), OPENAI),
     "hosted_vllm": Compatible(("HOSTED_VLLM_API_BASE",), ("HOSTED_VLLM_API_KEY",)),
@@ -38,11 +41,9 @@ COMPATIBLE = {
     "llamafile": Compatible(
         ("LLAMAFILE_API_BASE",), ("LLAMAFILE_API_KEY",), "http://localhost:8080/v1"
     ),
-    "ollama": Compatible(
-        ("OLLAMA_API_BASE", "OLLAMA_HOST"), ("OLLAMA_API_KEY",), "http://localhost:11434", True
-    ),
+    "ollama": _OLLAMA,
+    "ollama_chat": _OLLAMA,
 }
-COMPATIBLE["ollama_chat"] = COMPATIBLE["ollama"]
 
 # What litellm's providers read, where the variable is the only way in (Bedrock, Vertex and Azure
 # have others, so nothing can be said before the call). Any one of them is enough.

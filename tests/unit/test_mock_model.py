@@ -180,6 +180,12 @@ async def test_latency_is_bounded_by_the_deadline() -> None:
     assert error.code == "model_timeout"
 
 
+async def test_the_ref_s_timeout_counts_too() -> None:
+    ref = Priced(script=[{"text": "x", "latency": "1h"}], timeout=0.01)
+    error = await failure(Models({}).open(ref), timeout=60)
+    assert error.code == "model_timeout"
+
+
 async def test_what_on_delta_raises_passes_through() -> None:
     def on_delta(_piece: str) -> None:
         raise ZeroDivisionError
