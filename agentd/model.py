@@ -120,10 +120,8 @@ class TokenPrice(Protocol):
 
 
 class ModelRef(Protocol):
-    """What a manifest says of a model. `timeout` is in seconds, `script` a parsed mock script.
-
-    One that also has a `price` (a `TokenPrice` or None) overrides the list's.
-    """
+    """What a manifest says of a model. `timeout` is in seconds, `script` a parsed mock script;
+    a `price` overrides the list's."""
 
     @property
     def name(self) -> str: ...
@@ -135,3 +133,5 @@ class ModelRef(Protocol):
     def timeout(self) -> float | None: ...
     @property
     def script(self) -> Any: ...
+    @property
+    def price(self) -> TokenPrice | None: ...

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agentd.errors import ModelError
-from agentd.model import Model, ModelRef, TokenPrice
+from agentd.model import Model, ModelRef
 from agentd.models.prices import Price, PriceList
 from agentd.models.providers import (
     COMPATIBLE,
@@ -185,8 +185,7 @@ def _key(ref: ModelRef) -> str | None:
 
 
 def _price(ref: ModelRef) -> Price | None:
-    price: TokenPrice | None = getattr(ref, "price", None)
-    return Price.flat(price) if price else None
+    return Price.flat(ref.price) if ref.price else None
 
 
 def _is_http(base: str) -> bool:

@@ -127,7 +127,7 @@ class LitellmModel:
                         yield text
         except ModelError:
             raise
-        except Exception as error:  # noqa: BLE001: all the providers' libraries raise through here
+        except Exception as error:  # noqa: BLE001 every library of a provider raises here
             raise self._failed(error, streaming=True) from None
         # litellm ends a stream with "stop" however it ended. What the provider said is kept here,
         # in CustomStreamWrapper; other kinds of stream pass the provider's own chunks through.
@@ -154,7 +154,7 @@ class LitellmModel:
                 max_retries=0,
                 num_retries=0,
             )
-        except Exception as error:  # noqa: BLE001: as above
+        except Exception as error:  # noqa: BLE001 as above
             if not (counted and "stream_options" in str(error)):
                 raise self._failed(error) from None
         self._counts_streams = False

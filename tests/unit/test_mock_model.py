@@ -25,18 +25,12 @@ Message = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class PerMillion:
-    input: float
-    output: float
-
-
-@dataclass(frozen=True)
-class Priced:
-    """A ref with a price; manifests are to have one later."""
+class Ref:
+    """A model as no manifest would let it through."""
 
     name: str = "mock/script"
     script: Any = None
-    price: PerMillion | None = None
+    price: None = None
     api_base: str | None = None
     api_key: None = None
     timeout: float | None = None
@@ -181,7 +175,7 @@ async def test_latency_is_bounded_by_the_deadline() -> None:
 
 
 async def test_the_ref_s_timeout_counts_too() -> None:
-    ref = Priced(script=[{"text": "x", "latency": "1h"}], timeout=0.01)
+    ref = Ref(script=[{"text": "x", "latency": "1h"}], timeout=0.01)
     error = await failure(Models({}).open(ref), timeout=60)
     assert error.code == "model_timeout"
 
@@ -196,7 +190,9 @@ async def test_what_on_delta_raises_passes_through() -> None:
 
 async def test_usage_reasoning_and_a_price_can_be_scripted() -> None:
     turn = {"text": "x", "reasoning": "hm", "usage": {"input": 1000, "output": 500, "reasoning": 9}}
-    model = Models({}).open(Priced(script=[turn], price=PerMillion(2.0, 8.0)))
+    price = {"input": 2.0, "output": 8.0}
+    ref = {"name": "mock/script", "script": [turn], "price": price}
+    model = Models({}).open(ModelRef.model_validate(ref))
     answer = await model.complete(request())
     assert answer.reasoning == "hm"
     assert answer.usage is not None
@@ -262,11 +258,11 @@ def test_any_script_is_cases_or_a_script_error(value: Any) -> None:
 def test_opening_says_what_is_wrong() -> None:
     models = Models({})
     with pytest.raises(ModelError, match="did you mean `mock/echo`") as caught:
-        models.open(Priced(name="mock/ecko"))
+        models.open(Ref(name="mock/ecko"))
     assert caught.value.code == "model_config"
     with pytest.raises(ModelError, match="unknown key `tex`"):
-        models.open(Priced(script=[{"tex": "x"}]))
-    assert models.check(Priced(name="mock/echo")) == []
+        models.open(Ref(script=[{"tex": "x"}]))
+    assert models.check(Ref(name="mock/echo")) == []
 
 
 def test_a_script_from_a_file_is_given_beside_its_ref() -> None:
