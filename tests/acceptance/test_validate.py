@@ -66,7 +66,7 @@ def test_a_new_agent_needs_a_name_for_subjects(tmp_path: Path, name: str) -> Non
 def broken(tmp_path: Path) -> Path:
     for name in ("manifests", "prompts"):
         (tmp_path / name).mkdir()
-    (tmp_path / "manifests/analyst.yaml").write_text("capabilities: [analysis]\nretry: {}\n")
+    (tmp_path / "manifests/analyst.yaml").write_text("capabilities: [analysis]\nhistory: {}\n")
     (tmp_path / "manifests/coder.yaml").write_text("capabilities: [coding]\npromt: x.md\n")
     (tmp_path / "prompts/analyst.md").write_text("You are\n{{ agnt.name }}.\n")
     return tmp_path
@@ -74,10 +74,10 @@ def broken(tmp_path: Path) -> Path:
 
 def test_all_mistakes_are_shown_with_place_line_and_mend(broken: Path) -> None:
     assert agentd("validate", cwd=broken, code=2) == (
-        "manifests/analyst.yaml:2:1: warning: `retry` is understood but does nothing yet; "
+        "manifests/analyst.yaml:2:1: warning: `history` is understood but does nothing yet; "
         "a later version acts on it\n"
-        "     2 | retry: {}\n"
-        "       | ^^^^^\n"
+        "     2 | history: {}\n"
+        "       | ^^^^^^^\n"
         "manifests/coder.yaml:2:1: error: unknown field `promt`; did you mean `prompt`?\n"
         "     2 | promt: x.md\n"
         "       | ^^^^^\n"

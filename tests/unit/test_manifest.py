@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentd.diagnose import MAX_PROBLEMS
-from agentd.manifest import Manifest
+from agentd.manifest import Limits, Manifest
 from agentd.manifest_file import Draft, read_defaults, read_manifest
 from agentd.problems import errors
 
@@ -26,7 +26,8 @@ emit:
   - {event: report.ready, when: output.score > 0.5}
 join: {wait_for: [result.analysis.*], by: conversation, timeout: 60s, on_timeout: run}
 history: {max_messages: 20, max_tokens: 4000, keep: 5, compact: summarize}
-limits: {concurrency: 8, timeout: 120s, turns: 10, hops: 16, cost: 0.50, rate: 60/min}
+limits: {concurrency: 8, timeout: 120s, turns: 10, hops: 16, cost: 0.50,
+  conversation_cost: 5.00, rate: 60/min}
 retry: {attempts: 5, backoff: 1s, max_backoff: 60s}
 schedule: {every: 1h, task: Look.}
 stream: true
@@ -76,9 +77,10 @@ def test_everything_of_the_design_is_understood() -> None:
 def test_what_does_nothing_yet_is_said_field_by_field() -> None:
     warnings = {p.text.split(" is ")[0] for p in draft(EVERYTHING).problems}
 
-    later = ["output", "tools", "subscribe", "emit", "join", "history", "retry", "schedule"]
-    limits = ["limits.turns", "limits.hops", "limits.cost", "limits.rate"]
-    assert warnings == {f"`{name}`" for name in (*later, *limits)} | {"a second model"}
+    fields = list(Manifest.model_fields.items())
+    fields += [(f"limits.{name}", each) for name, each in Limits.model_fields.items()]
+    later = {name for name, each in fields if each.json_schema_extra}
+    assert warnings == {f"`{name}`" for name in later} | {"a second model"}
     assert not draft("capabilities: [a]\nlimits: {timeout: 5s}").problems
 
 
