@@ -210,6 +210,7 @@ class Attempt:
             reason=error.code,
             error=error,
             attempts=self._number,
+            task_id=self._message.id,
         )
         return [letter]
 
@@ -221,7 +222,7 @@ class Attempt:
             self._host.subjects.task_for(target, message.routing.priority),
             self._delivery.data,
             message_id=f"{message.id}@{target}",
-            headers=self._delivery.own_headers,
+            headers=self._delivery.headers_for(message.id),
         )
         crash.here("after-forward")
 

@@ -53,7 +53,7 @@ class Bus:
     """One connection to NATS. Made by `connect`."""
 
     def __init__(self, options: Mapping[str, Any], on_state: Callable[[str], None]) -> None:
-        self._options = dict(options)
+        self.options = dict(options)
         self._say = on_state
         self._client = Client()
         self._subscriptions: list[Subscription] = []
@@ -110,7 +110,7 @@ class Bus:
     @property
     def where(self) -> str:
         """The servers asked for, as the options name them, without credentials."""
-        servers: Any = self._options.get("servers", "")
+        servers: Any = self.options.get("servers", "")
         listed = [servers] if isinstance(servers, str) else list(servers)
         return ", ".join(
             f"{scheme}://{rest.rpartition('@')[2]}"
@@ -169,7 +169,7 @@ class Bus:
             "disconnected_cb": self._on_lost,
             "reconnected_cb": self._on_back,
             "closed_cb": self._on_closed,
-            **self._options,
+            **self.options,
         }
         await self._client.connect(**options)
         self._inbox = self._client.new_inbox()

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from agentd.bus import Bus, Msg
 from agentd.subjects import TOKEN, Subject
 
-# Headers that the server or a sender's publish put there; a forwarded message gets its own.
-_TRANSPORT = ("Nats-",)
+# Headers of ours: the id of a task whose bytes hold none, and when a dead letter was sent again.
+TASK, SENT_AGAIN = "Agentd-Task", "Agentd-Sent-Again"
+
+# Headers that the server or a sender's publish put there; another publish gets its own.
+_TRANSPORT = ("Nats-", SENT_AGAIN)
 
 
 @dataclass(eq=False)
@@ -37,20 +40,29 @@ class Delivery:
     settled: bool = field(default=False, init=False)
     _bus: Bus = field(repr=False)
     _reply: str = field(repr=False)
-    _on_settled: Callable[[Delivery], None] = field(repr=False)
+    _on_settled: Callable[[str], None] = field(repr=False)
 
     @property
     def default_id(self) -> str:
         """The id of a message whose sender gave none: the same at every delivery of it."""
-        given = self.headers.get("Nats-Msg-Id", "")
-        if re.fullmatch(TOKEN, given):
-            return given
+        for header in (TASK, "Nats-Msg-Id"):
+            given = self.headers.get(header, "")
+            if re.fullmatch(TOKEN, given):
+                return given
         return hashlib.sha256(f"{self.sequence} {self.stored_at}".encode()).hexdigest()[:32]
 
     @property
-    def own_headers(self) -> dict[str, str]:
-        """The sender's headers without those of the transport."""
-        return {k: v for k, v in self.headers.items() if not k.startswith(_TRANSPORT)}
+    def sent_again_at(self) -> float | None:
+        """When a person took it out of the dead letters, in seconds since the epoch."""
+        try:
+            return float(self.headers[SENT_AGAIN])
+        except (KeyError, ValueError):
+            return None
+
+    def headers_for(self, task_id: str) -> dict[str, str]:
+        """The sender's headers for another publish of the same bytes: the task keeps its id."""
+        own = {k: v for k, v in self.headers.items() if not k.startswith(_TRANSPORT)}
+        return {**own, TASK: task_id}
 
     async def ack(self) -> None:
         """Done: waits until the server has removed it.
@@ -67,19 +79,15 @@ class Delivery:
         wait = json.dumps({"delay": int(delay * 1e9)}) if delay else ""
         await self._bus.publish(self._reply, f"-NAK {wait}".strip().encode())
 
-    async def beat(self) -> None:
-        """Tells the server that work goes on, so that it does not deliver the task again."""
-        await self._bus.publish(self._reply, b"+WPI")
-
     def _settle(self) -> None:
         if self.settled:
             raise RuntimeError(f"{self.subject} is settled already")
         self.settled = True
-        self._on_settled(self)
+        self._on_settled(self._reply)
 
 
-def delivery(msg: Msg, bus: Bus, on_settled: Callable[[Delivery], None]) -> Delivery:
-    """The delivery that a pulled message of WORK is.
+def delivery(msg: Msg, bus: Bus, on_settled: Callable[[str], None]) -> Delivery:
+    """The delivery that a pulled message of WORK is; `on_settled` is told its reply subject.
 
     The reply subject is `$JS.ACK.{stream}.{consumer}.{deliveries}.{stream seq}.{consumer seq}.
     {nanoseconds}.{pending}`; `Nats-Stream-Source` is `{stream} {seq} {filters} {transforms}

@@ -53,6 +53,8 @@ class Handler:
         except DecodeError as error:
             await self._refuse(delivery, live, error)
             return
+        if again := delivery.sent_again_at:
+            message = message.model_copy(update={"timestamp": again})
         try:
             outcome = await self._attempt(message, delivery, live).make()
         except Conflict:

@@ -16,6 +16,7 @@ REQUEST_TIMEOUT = 5.0
 _ONE_TRY = 2.0  # seconds that one try of a store waits for its acknowledgement
 # An earlier message of the subject; in a batch, also an id that the stream knows.
 _THERE_ALREADY = frozenset({10071, 10201})
+_NO_SUCH_MESSAGE = 10043
 _REFUSED_FOR_GOOD = frozenset({10054, 10077})  # message too large for the server or the stream
 
 
@@ -166,6 +167,19 @@ async def last(bus: Bus, stream: str, subject: str) -> Msg | None:
     """The newest message that `stream` holds on `subject` (no wildcards)."""
     answer = await bus.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
     return None if answer.headers and answer.headers.get("Status") else answer
+
+
+async def delete(bus: Bus, stream: str, sequence: int) -> None:
+    """Removes one message; nothing happens if it is gone.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    try:
+        await api(bus, f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True})
+    except ApiError as error:
+        if error.code != _NO_SUCH_MESSAGE:
+            raise
 
 
 async def stored(bus: Bus, stream: str, subject: str, *, start: int = 1) -> AsyncIterator[Msg]:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from agentd.delivery import Delivery
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentd import jetstream
+from agentd.bus import Bus, Msg
+from agentd.delivery import SENT_AGAIN, TASK, Delivery
+from agentd.errors import UsageError
 from agentd.jetstream import Record
-from agentd.subjects import Subjects
+from agentd.message import AgentIdentity, Context, encode, new
+from agentd.streams import LOG
+from agentd.subjects import Subject, Subjects
 
 REASON, ERROR, SUBJECT, ATTEMPTS = (
     "Agentd-Reason",
@@ -12,28 +23,141 @@ REASON, ERROR, SUBJECT, ATTEMPTS = (
     "Agentd-Subject",
     "Agentd-Attempts",
 )
+_OURS = (REASON, ERROR, SUBJECT, ATTEMPTS)
 
 # A header holds one line; the whole text of an error is in the result.
 _LONGEST_HEADER = 1_000
 
 
+@dataclass(frozen=True, kw_only=True)
+class Letter:
+    """One dead letter.
+
+    Attributes:
+        sequence: its place in the log, by which it is named.
+        at: when it was buried, RFC 3339.
+        task_id: the id of its task.
+        reason: one word: `malformed`, `expired`, `poisonous`, `exhausted`, ….
+        subject: where it had been sent to.
+        headers: the sender's own.
+        data: the original bytes.
+    """
+
+    sequence: int
+    at: str
+    task_id: str
+    reason: str
+    error: str
+    attempts: int
+    subject: Subject
+    headers: Mapping[str, str]
+    data: bytes
+
+
 def letter(
-    subjects: Subjects, delivery: Delivery, *, reason: str, error: Exception, attempts: int
+    subjects: Subjects,
+    delivery: Delivery,
+    *,
+    reason: str,
+    error: Exception,
+    attempts: int,
+    task_id: str,
 ) -> Record:
     """The dead letter of a task, to be stored beside its error result.
 
     Its body is the original bytes. `Agentd-Reason` (one word), `-Error` (the last one), `-Subject`
-    (where it was sent to) and `-Attempts` are in its headers, beside the sender's own.
+    (where it was sent to), `-Attempts` and `-Task` are in its headers, beside the sender's own.
     """
     return Record(
         subject=subjects.dlq(delivery.subject.domain, delivery.subject.specificity),
         data=delivery.data,
-        message_id=f"dlq.{delivery.sequence}.{delivery.default_id}",
+        message_id=f"dlq.{delivery.sequence}",
         headers={
-            **delivery.own_headers,
+            **delivery.headers_for(task_id),
             REASON: reason,
             ERROR: " ".join(str(error).split())[:_LONGEST_HEADER],
             SUBJECT: str(delivery.subject),
             ATTEMPTS: str(attempts),
         },
+    )
+
+
+async def buried(bus: Bus, subjects: Subjects) -> AsyncIterator[Letter]:
+    """Every letter of an environment, oldest first."""
+    async for msg in jetstream.stored(bus, LOG, subjects.pattern("dlq.*.*")):
+        yield _letter(msg)
+
+
+async def find(bus: Bus, subjects: Subjects, sequence: int) -> Letter:
+    """The letter at this place of the log.
+
+    Raises:
+        UsageError: there is none.
+    """
+    async for each in buried(bus, subjects):
+        if each.sequence == sequence:
+            return each
+    raise UsageError(f"there is no dead letter {sequence} in {subjects.env!r}; see: agentd dlq ls")
+
+
+async def send_again(bus: Bus, subjects: Subjects, dead: Letter) -> None:
+    """Sends the original bytes again; the task's result will be the only one.
+
+    The error result goes (the letter and an event keep what it said), as a result is create-only.
+
+    Raises:
+        UsageError: the task has been answered since.
+    """
+    result = subjects.result(dead.subject.domain, dead.subject.specificity, dead.task_id)
+    last = await jetstream.last(bus, LOG, result)
+    if last is not None:
+        if json.loads(last.data)["payload"]["content"]["success"]:
+            raise UsageError(f"task {dead.task_id} has been answered; drop letter {dead.sequence}")
+        await jetstream.delete(bus, LOG, int((last.headers or {})["Nats-Sequence"]))
+    await jetstream.store(
+        bus,
+        str(dead.subject),
+        dead.data,
+        message_id=f"{dead.task_id}.again.{dead.sequence}",
+        headers={**dead.headers, TASK: dead.task_id, SENT_AGAIN: str(time.time())},
+    )
+    await _remove(bus, subjects, dead, "retried")
+
+
+async def drop(bus: Bus, subjects: Subjects, dead: Letter) -> None:
+    """Removes a letter; an event keeps that it was there."""
+    await _remove(bus, subjects, dead, "dropped")
+
+
+async def _remove(bus: Bus, subjects: Subjects, dead: Letter, what: str) -> None:
+    content: dict[str, Any] = {
+        "event": f"letter_{what}",
+        "letter": dead.sequence,
+        "task": dead.task_id,
+        "subject": str(dead.subject),
+        "reason": dead.reason,
+        "error": dead.error,
+    }
+    event = new(
+        "event",
+        content,
+        source=AgentIdentity(id="agentd-dlq", type="runtime"),
+        context=Context(conversation_id="system"),
+    )
+    await jetstream.store(bus, subjects.event("dlq", what), encode(event), message_id=event.id)
+    await jetstream.delete(bus, LOG, dead.sequence)
+
+
+def _letter(msg: Msg) -> Letter:
+    headers: Mapping[str, str] = msg.headers or {}
+    return Letter(
+        sequence=int(headers["Nats-Sequence"]),
+        at=headers["Nats-Time-Stamp"],
+        task_id=headers.get(TASK, ""),
+        reason=headers.get(REASON, "unknown"),
+        error=headers.get(ERROR, ""),
+        attempts=int(headers.get(ATTEMPTS, "0")),
+        subject=Subject.parse(headers[SUBJECT]),
+        headers={k: v for k, v in headers.items() if k not in _OURS and not k.startswith("Nats-")},
+        data=msg.data,
     )

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from agentd import jetstream
+from agentd.beats import Beats
 from agentd.bus import Bus, Msg, Subscription
 from agentd.delivery import Delivery, delivery, still_pending
 from agentd.errors import BusError
@@ -73,19 +74,17 @@ class Queue:
         self.subjects = subjects
         self._routes: dict[str, Route] = {}
         self._feeds: set[Feed] = set()
-        self._held: set[Delivery] = set()
-        self._beats: asyncio.Task[None] | None = None
+        self._beats = Beats(bus.options, _BEAT)
 
     async def open(self) -> None:
         """Listens to the doorbell, and keeps telling the server which tasks are worked on."""
         await self.bus.subscribe(self.subjects.ring, self._on_ring)
         self.bus.on_reconnect(self._after_reconnect)
-        self._beats = asyncio.create_task(self._keep_beating())
+        self._beats.start()
 
     async def close(self) -> None:
         """Stops beating; to be called when nothing is held any more."""
-        if self._beats:
-            self._beats.cancel()
+        self._beats.stop()
 
     def feed(self) -> Feed:
         """A new worker's view of the queue; it listens to nothing yet."""
@@ -124,10 +123,9 @@ class Queue:
         return [self._routes.setdefault(name, Route(name)) for name in names]
 
     def take(self, msg: Msg) -> Delivery:
-        """A pulled message as a delivery, held until it is settled."""
-        taken = delivery(msg, self.bus, self._held.discard)
-        self._held.add(taken)
-        return taken
+        """A pulled message as a delivery, which the server hears of until it is settled."""
+        self._beats.hold(msg.reply)
+        return delivery(msg, self.bus, self._beats.release)
 
     def forget(self, feed: Feed) -> None:
         """Drops a feed that is closed."""
@@ -174,15 +172,6 @@ class Queue:
         for feed in self._feeds:
             feed.restart()
         await self.sweep()
-
-    async def _keep_beating(self) -> None:
-        while True:
-            await asyncio.sleep(_BEAT)
-            for held in list(self._held):
-                try:
-                    await held.beat()
-                except BusError as error:
-                    log.warning("no beat for %s: %s", held.subject, error)
 
 
 @dataclass(eq=False)

@@ -25,6 +25,7 @@ from agentd.settings import Settings
 from agentd.spec import AgentSpec
 from agentd.subjects import Subjects
 from agentd.telemetry import Metrics
+from agentd.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Runtime:
         self._refused: dict[Path, list[str]] = {}
         self._turn = asyncio.Lock()
         self._housekeeper: asyncio.Task[None] | None = None
+        self._watchdog = Watchdog()
         self._leaving: set[asyncio.Task[None]] = set()
         self._draining = False
         self.presence = Presence(
@@ -67,6 +69,7 @@ class Runtime:
         await self._queue.open()
         await self.presence.open()
         self._housekeeper = asyncio.create_task(self._keep_house())
+        self._watchdog.start()
 
     async def apply(self, catalog: Catalog) -> None:
         """Brings what runs in line with `catalog`, new before old.
@@ -100,6 +103,7 @@ class Runtime:
             self._draining = True
             await asyncio.gather(*(agent.drain(grace) for agent in self.agents.values()))
             await asyncio.gather(*self._leaving)
+        self._watchdog.stop()
         if self._housekeeper:
             self._housekeeper.cancel()
         with contextlib.suppress(BusError):

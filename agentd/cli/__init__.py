@@ -7,7 +7,7 @@ import sys
 import typer
 
 from agentd import __version__
-from agentd.cli import ask, new, ps, schema, send, tap, up, validate
+from agentd.cli import ask, dlq, new, ps, schema, send, tap, up, validate
 from agentd.errors import AgentdError, StartError, UsageError
 
 FAILED, BAD_FILES, NO_START = 1, 2, 3
@@ -34,6 +34,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(dlq.dlq)
 
 
 @app.callback(invoke_without_command=True)

@@ -74,7 +74,7 @@ class Team:
 
     async def ask(self, domain: str, content: Any, **fields: Any) -> dict[str, Any]:
         """The content of the result of a task."""
-        message = {"id": new_id(), "payload": {"content": content}, **fields}
+        message: dict[str, Any] = {"id": new_id(), "payload": {"content": content}, **fields}
         await self.send(self.subjects.task(domain, "x"), message)
         result = await self.result(self.subjects.result(domain, "x", message["id"]))
         return result.payload.content

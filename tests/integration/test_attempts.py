@@ -6,7 +6,10 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from agentd import jetstream, letters
+from agentd.errors import UsageError
 from agentd.streams import LOG
 
 if TYPE_CHECKING:
@@ -160,3 +163,38 @@ async def test_a_sender_chooses_among_the_models_of_the_manifest(team: Team) -> 
     assert (chosen["data"], chosen["model"]) == ("other", "mock/script")
     refused = await team.ask("analysis", "hi", payload={"content": "hi", "model": "gpt-99"})
     assert refused["error"]["code"] == "model_not_allowed"
+
+
+async def test_a_letter_sent_again_gives_exactly_one_result(team: Team) -> None:
+    await team.run(me=OVERLOADED)
+    failed = await team.ask("analysis", "hello", id="t1")
+    assert not failed["success"]
+    await team.at_rest()
+    [letter] = [each async for each in letters.buried(team.bus, team.subjects)]
+    assert (letter.task_id, letter.reason, letter.attempts) == ("t1", "exhausted", 3)
+    await team.run(me=FINE)
+    await letters.send_again(team.bus, team.subjects, letter)
+    subject = team.subjects.result("analysis", "x", "t1")
+    assert (await team.result(subject)).payload.content["success"]
+    await team.at_rest()
+    assert [each async for each in letters.buried(team.bus, team.subjects)] == []
+    results = [msg async for msg in jetstream.stored(team.bus, LOG, subject)]
+    assert len(results) == 1
+    with pytest.raises(UsageError, match="has been answered"):
+        await letters.send_again(team.bus, team.subjects, letter)
+
+
+async def test_an_expired_letter_gets_its_time_anew(team: Team) -> None:
+    await team.run(me=FINE)
+    await team.send(
+        team.subjects.task("analysis", "x"),
+        b'{"timestamp": 1, "routing": {"timeout": 60000}, "payload": {"content": "late"}}',
+    )
+    await team.at_rest()
+    [letter] = [each async for each in letters.buried(team.bus, team.subjects)]
+    assert letter.reason == "expired"
+    await letters.send_again(team.bus, team.subjects, letter)
+    result = await team.result(team.subjects.result("analysis", "x", letter.task_id))
+    await team.at_rest()
+    result = await team.result(team.subjects.result("analysis", "x", letter.task_id))
+    assert result.payload.content["success"]

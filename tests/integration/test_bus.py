@@ -61,7 +61,7 @@ async def test_a_retry_of_a_stored_create_is_no_conflict(bus: Bus, subjects: Sub
                 raise BusError("no answer in time")
             return answer
 
-    deaf = await Deaf.connect(bus._options, timeout=5)  # pyright: ignore[reportPrivateUsage]
+    deaf = await Deaf.connect(bus.options, timeout=5)
     try:
         assert await jetstream.store(deaf, subject, b"one", message_id="mine", create=True) > 0
     finally:

@@ -1,0 +1,47 @@
+"""Beats and the watchdog: what goes on while the event loop stands still."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import pytest
+
+from agentd.beats import Beats
+from agentd.bus import Bus, Msg
+from agentd.watchdog import Watchdog
+
+
+async def test_beats_go_on_while_the_event_loop_is_busy(bus: Bus) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def hear(msg: Msg) -> None:
+        await heard.put(msg.data)
+
+    inbox = bus.new_inbox()
+    await bus.subscribe(inbox, hear)
+    await bus.fence()
+    beats = Beats(bus.options, 0.05)
+    beats.hold(inbox)
+    beats.start()
+    assert await asyncio.wait_for(heard.get(), 5) == b"+WPI"
+    before = heard.qsize()
+    time.sleep(0.5)  # noqa: ASYNC251 (the point of the test)
+    await asyncio.sleep(0.01)
+    assert heard.qsize() - before >= 5
+    beats.release(inbox)
+    beats.stop()
+
+
+async def test_a_stall_is_told_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    watchdog = Watchdog()
+    watchdog.start()
+    await asyncio.sleep(0.15)
+    with caplog.at_level(logging.WARNING):
+        time.sleep(1)  # noqa: ASYNC251 (the point of the test)
+    await asyncio.sleep(0.15)
+    watchdog.stop()
+    assert watchdog.stalls == 1
+    assert watchdog.longest > 0.5
+    assert "test_a_stall_is_told_with_its_place" in caplog.text
