@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
@@ -47,17 +46,16 @@ _WORDS = {
 }
 
 
-_MISSING = re.compile(r"`(?:\S+\.)?(\w+)` is missing$")
-
-
 def diagnose(error: ValidationError, root: Map) -> list[Problem]:
     """The errors of a `Manifest` made from `plain(root)`, each at its place in the file."""
     found = error.errors(include_url=False, include_input=False)
-    problems = [_problem(details, root) for details in found[:MAX_PROBLEMS]]
+    told = [(details, _problem(details, root)) for details in found[:MAX_PROBLEMS]]
     # A misspelt field is also a missing one: one mistake, one problem.
-    meant = {problem.hint for problem in problems}
+    meant = {problem.hint for _, problem in told}
     problems = [
-        p for p in problems if not (m := _MISSING.match(p.text)) or _meant(m[1]) not in meant
+        problem
+        for details, problem in told
+        if details["type"] != "missing" or _meant(str(details["loc"][-1])) not in meant
     ]
     if len(found) > MAX_PROBLEMS:
         problems.append(root.span.problem(f"and {len(found) - MAX_PROBLEMS:,} more mistakes"))

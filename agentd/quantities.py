@@ -82,9 +82,11 @@ def emission(value: str) -> str:
 
 def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     """`values`, none of them twice."""
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            raise ValueError(f"`{value}` is given twice", "")
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"has `{value}` twice", "")
+        seen.add(value)
     return values
 
 

@@ -15,7 +15,7 @@ from agentd.yaml_syntax import explain
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
-MAX_NODES = 50_000
+MAX_NODES = 20_000
 MAX_PROBLEMS = 50
 
 # The line breaks that libyaml counts; str.splitlines knows others and would shift the lines.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from agentd.diagnose import MAX_PROBLEMS
@@ -142,7 +144,7 @@ def test_all_mistakes_of_a_manifest_are_told_at_once() -> None:
     )
 
     assert len(mistakes(text)) == 6
-    assert mistakes("capabilities: [a, b, a]") == ["1:1 `capabilities` `a` is given twice; "]
+    assert mistakes("capabilities: [a, b, a]") == ["1:1 `capabilities` has `a` twice; "]
 
 
 def test_a_thousand_mistakes_are_counted_not_shown() -> None:
@@ -152,6 +154,30 @@ def test_a_thousand_mistakes_are_counted_not_shown() -> None:
 
     assert len(found) == MAX_PROBLEMS + 1
     assert "950 more mistakes" in found[-1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "capabilities: [a]\n" + "".join(f"field{i}: x\n" for i in range(9_000)),
+        "capabilities: [" + ", ".join(f"a{i}" for i in range(19_000)) + ", a0]",
+        "capabilities: [a]\nmodel: [" + "{nme: x}, " * 6_000 + "x]",
+        "capabilities: [a]\nmodel: " + "x" * 900_000 + " y",
+        "capabilities: [a]\nname: " + "x" * 900_000,
+        "capabilities: [a]\n? " + "x" * 900_000 + "\n: 1",
+        "capabilities: [a]\nlimits: {timeout: " + "9" * 900_000 + "s}",
+        "capabilities: [a]\ndescription: " + "${A:-" * 180_000,
+    ],
+    ids=lambda text: str(text)[18:34],
+)
+def test_a_hostile_manifest_is_refused_quickly(text: str) -> None:
+    started = time.process_time()
+    made = draft(text)
+    for problem in made.problems:
+        assert len(problem.render()) < 1000
+
+    assert errors(made.problems)
+    assert time.process_time() - started < 1.0
 
 
 @pytest.mark.parametrize(
