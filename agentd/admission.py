@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from agentd.errors import AgentdError, Undeliverable
 from agentd.message import AgentMessage
+from agentd.routes import Requirement
 
 
 class Misdirected(AgentdError):
-    """The message is for somebody else: it is forwarded to `target`, once, and not run here."""
-
-    def __init__(self, target: str) -> None:
-        super().__init__(f"this message is for {target}")
-        self.target = target
+    """The message is for somebody else: it is forwarded, once, and not run here."""
 
 
-def admit(message: AgentMessage, *, agent: str, now: float) -> None:
-    """Lets `agent` run `message` at the time `now` (seconds since the epoch), or raises.
+def admit(
+    message: AgentMessage, *, domain: str, agent: str, capabilities: Collection[str], now: float
+) -> None:
+    """Lets `agent` run `message`, sent to `domain`, at the time `now` (Unix seconds), or raises.
 
     Raises:
         Undeliverable: it has expired.
-        Misdirected: it names another agent as its target.
+        Misdirected: it names another agent as its target, asks for a capability that this agent
+            has not, or excludes it.
     """
-    if message.target is not None and message.target != agent:
-        raise Misdirected(message.target)
+    if message.target not in (None, agent):
+        raise Misdirected(f"this task is for {message.target}")
+    requirement = Requirement.of(message, domain)
+    if requirement is not None and not requirement.met_by(agent, capabilities):
+        raise Misdirected(f"this task is for {requirement}")
     if message.expires_at is not None and now >= message.expires_at:
         late = now - message.expires_at
         raise Undeliverable(

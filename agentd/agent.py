@@ -9,6 +9,7 @@ from pathlib import Path
 from agentd.attempt import Host
 from agentd.delivery import Delivery
 from agentd.handler import Handler
+from agentd.queries import Queries
 from agentd.queue import Feed
 from agentd.run import Revision
 from agentd.subjects import AGENT_DOMAIN
@@ -25,6 +26,7 @@ class Agent:
         self.tally = Tally()
         self._host = host
         self._handler = Handler(live.spec.name, self.tally, host)
+        self._queries = Queries(host, lambda: self.live, self._handler.count)
         self._feed: Feed = host.queue.feed()
         self._running: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
@@ -46,7 +48,7 @@ class Agent:
 
     async def start(self) -> None:
         """Takes tasks from now on."""
-        await self._listen()
+        await self.listen()
         self._puller = asyncio.create_task(self._pull_while_open(), name=f"pull {self.name}")
 
     async def adopt(self, live: Revision) -> None:
@@ -54,13 +56,14 @@ class Agent:
         before, self.live = self.live, live
         self._room.set()
         if before.spec.manifest.capabilities != live.spec.manifest.capabilities:
-            await self._listen()
+            await self.listen()
 
     async def drain(self, grace: float) -> None:
         """Takes nothing more, gives running tasks `grace` seconds to end, hands back the rest."""
         self._stopping = True
         self._room.set()
         await self._feed.close()
+        await self._queries.close()
         if self._puller:
             await self._puller
         if self._running:
@@ -74,9 +77,13 @@ class Agent:
         for task in self._running:
             task.cancel()
 
-    async def _listen(self) -> None:
+    async def listen(self) -> None:
+        """Listens to what it may take: its capabilities, its name, and the routes it is fit for."""
+        capabilities = self.live.spec.manifest.capabilities
         own = f"{AGENT_DOMAIN}.{self.name}"
-        await self._feed.listen([*self.live.spec.manifest.capabilities, own])
+        routes = self._host.routes.routes_for(self.name, capabilities)
+        await self._feed.listen([*capabilities, own, *routes])
+        await self._queries.listen(capabilities)
 
     async def _pull_while_open(self) -> None:
         while not self._stopping:

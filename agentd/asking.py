@@ -7,47 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from agentd import jetstream, registry
+from agentd import jetstream
 from agentd.bus import Bus, Msg
-from agentd.errors import BusError, DecodeError, TaskError, UsageError
+from agentd.errors import BusError, DecodeError, TaskError
 from agentd.message import AgentMessage, decode, encode
+from agentd.routes import Destination
 from agentd.streams import LOG
-from agentd.subjects import AGENT_DOMAIN, Subject, Subjects
-
-# The specificity of work for a capability as such.
-ANY = "general"
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where a task goes: `domain.specificity`, or an agent."""
-
-    domain: str
-    specificity: str
-
-    @classmethod
-    def parse(cls, target: str) -> Destination:
-        """`@agent`, `domain.specificity`, or a capability (`domain`).
-
-        Raises:
-            UsageError: it is none of these.
-        """
-        if target.startswith("@"):
-            return cls(AGENT_DOMAIN, target[1:])
-        domain, _, specificity = target.partition(".")
-        if not domain or "." in specificity:
-            raise UsageError(
-                f"{target!r} is no target: name a capability (analysis), a domain and a "
-                "specificity (analysis.sentiment), or an agent (@analyst)"
-            )
-        return cls(domain, specificity or ANY)
-
-    @property
-    def agent(self) -> str | None:
-        return self.specificity if self.domain == AGENT_DOMAIN else None
-
-    def __str__(self) -> str:
-        return f"@{self.agent}" if self.agent else f"{self.domain}.{self.specificity}"
+from agentd.subjects import Subject, Subjects
+from agentd.takers import address
 
 
 @dataclass(frozen=True)
@@ -58,30 +25,18 @@ class Delta:
     restarted: bool = False
 
 
-async def check_taker(bus: Bus, env: str, to: Destination) -> None:
-    """Makes sure that somebody online takes work for `to`.
-
-    Raises:
-        TaskError: nobody does (code `no_taker`); the text says who is there.
-    """
-    online = registry.by_agent(await registry.online(bus, env))
-    if any(to.agent == a["agent"] or to.domain in a["capabilities"] for a in online):
-        return
-    there = ", ".join(f"{a['agent']} ({' '.join(a['capabilities'])})" for a in online)
-    raise TaskError(
-        f"nobody online in {env!r} takes {to}; online: {there or 'no agent at all'}",
-        code="no_taker",
-        retryable=True,
-    )
-
-
 async def send(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:
     """Puts a task on record for whoever is capable; returns its sequence in the log.
 
     Raises:
+        TaskError: nobody is (code `no_taker`), or too much waits already (`overloaded`).
         BusError: it was not stored.
         SubjectError: `to` cannot be part of a subject.
     """
+    return await _store(bus, subjects, await address(bus, subjects, to, message), message)
+
+
+async def _store(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:
     subject = subjects.task(to.domain, to.specificity, message.routing.priority)
     return await jetstream.store(bus, subject, encode(message), message_id=message.id)
 
@@ -97,9 +52,11 @@ async def ask(
     """Sends a task and yields its deltas, then its result, which is last.
 
     Raises:
-        TaskError: no result within `timeout` seconds (code `no_answer`); the task itself lives on.
+        TaskError: no result within `timeout` seconds (code `no_answer`; the task itself lives
+            on), or as `send`.
         BusError: it was not stored.
     """
+    to = await address(bus, subjects, to, message)
     arrived: asyncio.Queue[Msg] = asyncio.Queue()
     result = subjects.result(to.domain, to.specificity, message.id)
     async with contextlib.AsyncExitStack() as stack:
@@ -107,7 +64,7 @@ async def ask(
             subscription = await bus.subscribe(subject, arrived.put)
             stack.push_async_callback(subscription.close)
         await bus.fence()
-        await send(bus, subjects, to, message)
+        await _store(bus, subjects, to, message)
         deadline = asyncio.get_running_loop().time() + timeout
         number = 0
         while True:

@@ -29,8 +29,10 @@ from agentd.message import AgentIdentity, AgentMessage
 from agentd.model import Completion
 from agentd.outcome import Outcome
 from agentd.queue import Queue
+from agentd.routes import Destination, RouteTable
 from agentd.run import Revision, run
 from agentd.subjects import Subjects
+from agentd.takers import address
 from agentd.telemetry import Metrics
 from agentd.trace import TraceContext
 
@@ -43,6 +45,7 @@ class Host:
 
     bus: Bus
     queue: Queue
+    routes: RouteTable
     subjects: Subjects
     metrics: Metrics
     clock: Callable[[], float] = time.time
@@ -84,9 +87,8 @@ class Attempt:
             return None
         try:
             outcome = await self._answer()
-        except Misdirected as error:
-            await self._forward(error.target)
-            return None
+        except Misdirected:
+            return await self._forward()
         except asyncio.CancelledError:
             await self._hand_back()
             raise
@@ -126,7 +128,13 @@ class Attempt:
         host, message = self._host, self._message
         limits = self._revision.spec.manifest.limits
         now = host.clock()
-        admit(message, agent=self._source.id, now=now)
+        admit(
+            message,
+            domain=self._delivery.subject.domain,
+            agent=self._source.id,
+            capabilities=self._revision.spec.manifest.capabilities,
+            now=now,
+        )
         await self._count()
         crash.here("before-model")
         try:
@@ -214,17 +222,24 @@ class Attempt:
         )
         return [letter]
 
-    async def _forward(self, target: str) -> None:
-        """Sends a task that names its target in the body only to that agent's own subject."""
-        message = self._message
+    async def _forward(self) -> Outcome | None:
+        """Sends a task to whom its body says it is for. A sender who knows the routes would have
+        sent it there, or been told that nobody is there; so this one is told by a result."""
+        host, message, subject = self._host, self._message, self._delivery.subject
+        here = Destination(subject.domain, subject.specificity)
+        try:
+            to = await address(host.bus, host.subjects, here, message)
+        except TaskError as error:
+            return await self.refuse(Undeliverable(str(error), code=error.code))
         await jetstream.store(
-            self._host.bus,
-            self._host.subjects.task_for(target, message.routing.priority),
+            host.bus,
+            host.subjects.task(to.domain, to.specificity, message.routing.priority),
             self._delivery.data,
-            message_id=f"{message.id}@{target}",
+            message_id=f"{message.id}@{to.specificity}",
             headers=self._delivery.headers_for(message.id),
         )
         crash.here("after-forward")
+        return None
 
     async def _hand_back(self) -> None:
         """Tells the journal that this delivery was no attempt; the task goes back all the same."""

@@ -71,7 +71,8 @@ class Again(AgentdError):
 class ModelError(TaskError):
     """A model call without a usable answer.
 
-    `code` is one of `model_auth`, `model_config`, `model_not_allowed` (by the manifest),
+    `code` is one of `model_auth`, `model_config`, `model_not_allowed` and
+    `parameter_not_allowed` (for a sender to choose),
     `model_not_found`, `model_rejected` (a 4xx),
     `model_rate_limited`, `model_overloaded` (a 5xx or no connection), `model_timeout`,
     `model_truncated`, `model_too_large`, `model_garbage`. `status` is the HTTP status where there

@@ -61,7 +61,7 @@ class Handler:
             self._say(logging.INFO, "was answered elsewhere", delivery)
             return
         if outcome is not None:
-            self._count(message, outcome)
+            self.count(message, outcome)
 
     async def _refuse(self, delivery: Delivery, live: Revision, error: DecodeError) -> None:
         """Buries what is no message, and tells its sender on the result subject of its id."""
@@ -82,7 +82,8 @@ class Handler:
     def _attempt(self, message: AgentMessage, delivery: Delivery, live: Revision) -> Attempt:
         return Attempt(message, delivery, revision=live, source=self._source, host=self._host)
 
-    def _count(self, task: AgentMessage, outcome: Outcome) -> None:
+    def count(self, task: AgentMessage, outcome: Outcome) -> None:
+        """Adds an outcome to the tally and the metrics, and says it."""
         self._tally.count(outcome)
         status = "success" if outcome.success else "error"
         self._host.metrics.task(self._source.id, status, outcome.latency / 1000)

@@ -15,6 +15,21 @@ from agentd.model import ChatRequest, Completion, Model
 from agentd.spec import AgentSpec
 from agentd.telemetry import Metrics
 
+# What a sender may set for its own task; anything else is for the manifest to decide.
+SENDERS_PARAMETERS = frozenset(
+    {
+        "frequency_penalty",
+        "max_completion_tokens",
+        "max_tokens",
+        "presence_penalty",
+        "reasoning_effort",
+        "seed",
+        "stop",
+        "temperature",
+        "top_p",
+    }
+)
+
 
 @dataclass(frozen=True)
 class Revision:
@@ -66,7 +81,7 @@ async def run(
     context = template_context(revision, model, message, now)
     request = ChatRequest(
         messages=conversation(revision.spec, message, context),
-        parameters={**revision.spec.manifest.parameters, **message.payload.parameters},
+        parameters={**revision.spec.manifest.parameters, **_allowed(message.payload.parameters)},
         timeout=timeout,
     )
     return await _measured(model, request, on_delta, metrics)
@@ -94,6 +109,22 @@ async def _measured(
         cost=completion.cost,
     )
     return completion
+
+
+def _allowed(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The sender's parameters, if they only shape the answer.
+
+    Raises:
+        ModelError: one does more, such as naming other credentials (`parameter_not_allowed`).
+    """
+    for name in parameters:
+        if name not in SENDERS_PARAMETERS:
+            allowed = ", ".join(sorted(SENDERS_PARAMETERS))
+            raise ModelError(
+                f"payload.parameters has {name!r}; a sender may set {allowed}",
+                code="parameter_not_allowed",
+            )
+    return parameters
 
 
 def template_context(

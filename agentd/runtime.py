@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from agentd.models.choose import Models
 from agentd.presence import Presence
 from agentd.problems import Problem, errors
 from agentd.queue import Queue
+from agentd.routes import RouteTable
 from agentd.run import Revision
 from agentd.settings import Settings
 from agentd.spec import AgentSpec
@@ -44,12 +46,15 @@ class Runtime:
         self._models = models
         self._metrics = metrics
         self._queue = Queue(bus, subjects)
-        self._host = Host(bus=bus, queue=self._queue, subjects=subjects, metrics=metrics)
+        self._routes = RouteTable(bus, settings.env, self._listen_again)
+        self._host = Host(
+            bus=bus, queue=self._queue, routes=self._routes, subjects=subjects, metrics=metrics
+        )
         self._refused: dict[Path, list[str]] = {}
         self._turn = asyncio.Lock()
         self._housekeeper: asyncio.Task[None] | None = None
         self._watchdog = Watchdog()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._draining = False
         self.presence = Presence(
             bus,
@@ -67,6 +72,7 @@ class Runtime:
         """
         await streams.ensure(self._bus, self._settings)
         await self._queue.open()
+        await self._routes.open()
         await self.presence.open()
         self._housekeeper = asyncio.create_task(self._keep_house())
         self._watchdog.start()
@@ -86,7 +92,7 @@ class Runtime:
                 try:
                     await self._put(spec)
                 except ModelError as error:
-                    refused[spec.file] = [Problem(file=str(spec.file), text=str(error))]
+                    refused[spec.file] = [spec.problem("model", 0, text=str(error))]
             stays = {spec.name for spec in catalog.agents.values()}
             gone = [
                 agent
@@ -102,7 +108,7 @@ class Runtime:
         async with self._turn:
             self._draining = True
             await asyncio.gather(*(agent.drain(grace) for agent in self.agents.values()))
-            await asyncio.gather(*self._leaving)
+            await asyncio.gather(*self._background)
         self._watchdog.stop()
         if self._housekeeper:
             self._housekeeper.cancel()
@@ -135,8 +141,10 @@ class Runtime:
         """Starts an agent, or hands a running one its new revision."""
         agent = self.agents.get(spec.name)
         if agent is not None and agent.live.spec.revision == spec.revision:
+            agent.live = replace(agent.live, spec=spec)  # the same, though perhaps of another file
             return
         live = Revision(spec, tuple(map(self._models.open, self._models_of(spec))))
+        self._do_meanwhile(self._models.warm())
         if agent is None:
             agent = self.agents[spec.name] = Agent(live, self._host)
             await agent.start()
@@ -154,9 +162,7 @@ class Runtime:
         """Takes an agent off; what it has begun is finished in the background."""
         del self.agents[agent.name]
         log.info("its manifest is gone; finishing what it has begun", extra={"agent": agent.name})
-        leaving = asyncio.create_task(agent.drain(self._settings.grace))
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
+        self._do_meanwhile(agent.drain(self._settings.grace))
         await self.presence.offline(agent)
 
     async def _tell_refused(self, refused: Mapping[Path, list[Problem]]) -> None:
@@ -186,6 +192,16 @@ class Runtime:
 
     def _problems_by_file(self, catalog: Catalog) -> dict[Path, list[Problem]]:
         return {file: errors(catalog.problems_of(file)) for file in catalog.broken}
+
+    def _listen_again(self) -> None:
+        """A route is new: agents that are fit for it take work from it, too."""
+        for agent in self.agents.values():
+            self._do_meanwhile(agent.listen())
+
+    def _do_meanwhile(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _models_of(self, spec: AgentSpec) -> tuple[ModelRef, ...]:
         return spec.manifest.model or (ModelRef(name=self._settings.model),)

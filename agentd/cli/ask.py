@@ -63,8 +63,9 @@ async def _ask(
     env: str | None,
     nats: str | None,
 ) -> int:
-    from agentd.asking import Destination, ask, check_taker
+    from agentd.asking import ask
     from agentd.message import AgentIdentity, Context, Routing, new, new_id
+    from agentd.routes import Destination
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
 
@@ -83,7 +84,6 @@ async def _ask(
     subjects.task(to.domain, to.specificity)
     printer = _Printer(as_json)
     async with _bus(settings, up) as bus:
-        await check_taker(bus, settings.env, to)
         async for part in ask(bus, subjects, to, message, timeout=timeout):
             printer.take(part)
     return 0 if printer.success else 1

@@ -39,10 +39,10 @@ async def _send(target: str, data: bytes, as_json: bool, env: str | None, nats: 
     import json
 
     from agentd import jetstream
-    from agentd.asking import Destination, check_taker
     from agentd.asking import send as send_task
     from agentd.errors import DecodeError, UsageError
     from agentd.message import decode, encode
+    from agentd.routes import Destination
     from agentd.session import visit
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
@@ -56,7 +56,6 @@ async def _send(target: str, data: bytes, as_json: bool, env: str | None, nats: 
     subjects = Subjects(settings.env)
     async with visit(settings) as bus:
         if message.type == "task":
-            await check_taker(bus, settings.env, to)
             sequence = await send_task(bus, subjects, to, message)
         elif message.type == "event":
             subject = subjects.event(to.domain, to.specificity)

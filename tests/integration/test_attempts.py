@@ -198,3 +198,22 @@ async def test_an_expired_letter_gets_its_time_anew(team: Team) -> None:
     await team.at_rest()
     result = await team.result(team.subjects.result("analysis", "x", letter.task_id))
     assert result.payload.content["success"]
+
+
+async def test_a_query_is_answered_on_its_reply_subject(team: Team) -> None:
+    await team.run(me=FINE, other=FINE)
+    subject = team.subjects.query("analysis", "x")
+    answer = await team.bus.request(subject, b'{"payload": {"content": "quick"}}')
+    content = json.loads(answer.data)["payload"]["content"]
+    assert content["success"]
+    assert "quick" in content["data"]
+    garbage = await team.bus.request(subject, b"{")
+    assert json.loads(garbage.data)["payload"]["content"]["error"]["code"] == "malformed"
+
+
+async def test_a_sender_may_shape_the_answer_and_no_more(team: Team) -> None:
+    await team.run(me=FINE)
+    fine = await team.ask("analysis", "x", payload={"content": "x", "parameters": {"seed": 1}})
+    assert fine["success"]
+    refused = await team.ask("analysis", "x", payload={"content": "x", "parameters": {"aws": 1}})
+    assert refused["error"]["code"] == "parameter_not_allowed"

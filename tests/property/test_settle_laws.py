@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,8 @@ from agentd.errors import BusError, Conflict, ModelError, TaskError
 from agentd.handler import Handler
 from agentd.model import ChatRequest, Completion, Usage
 from agentd.queue import Queue
+from agentd.registry import Replica
+from agentd.routes import RouteTable
 from agentd.run import Revision
 from agentd.subjects import Subject, Subjects
 from agentd.tally import Tally
@@ -30,6 +33,30 @@ SETTLEMENTS = (b"+ACK", b"-NAK", b"+TERM")
 GOOD = b'{"payload": {"content": "hello"}}'
 ELSEWHERE = b'{"payload": {"content": "hello"}, "target": "somebody-else"}'
 GARBAGE = b"{"
+SOMEBODY = json.dumps(
+    asdict(
+        Replica(
+            agent="somebody-else",
+            instance="1",
+            host="here",
+            pid=1,
+            capabilities=["analysis"],
+            model="mock/echo",
+            mock=True,
+            revision="1",
+            refused=[],
+            done=0,
+            failed=0,
+            in_flight=0,
+            concurrency=1,
+            p50=None,
+            tokens=0,
+            cost=0.0,
+            started=0.0,
+            seen=0.0,
+        )
+    )
+).encode()
 
 INJECTED: list[Callable[[], BaseException]] = [
     lambda: BusError("the connection was lost"),
@@ -41,18 +68,37 @@ INJECTED: list[Callable[[], BaseException]] = [
 ]
 
 
+class Closed:
+    """A subscription that is over."""
+
+    async def close(self) -> None: ...
+
+
 class MemoryBus:
     """The bus's port in memory: takes everything, answers like a server, suspends at each call."""
 
     def __init__(self) -> None:
         self.settled: list[bytes] = []
         self.stored: dict[str, bytes] = {}
+        self.handlers: dict[str, Callable[[Msg], Awaitable[None]]] = {}
 
     async def publish(
         self, subject: str, data: bytes, *, headers: object = None, reply: str = ""
     ) -> None:
         self._note(subject, data)
         await asyncio.sleep(0)
+        if subject.startswith("$JS.API.DIRECT.GET") and json.loads(data)["seq"] == 1:
+            await self.handlers[reply](answer(SOMEBODY, {"Nats-Sequence": "1"}))
+        if reply:
+            await self.handlers[reply](answer(b"", {"Status": "204"}))
+
+    def new_inbox(self) -> str:
+        return f"_INBOX.{len(self.handlers)}"
+
+    async def subscribe(self, subject: str, handler: Callable[[Msg], Awaitable[None]]) -> Closed:
+        self.handlers[subject] = handler
+        await asyncio.sleep(0)
+        return Closed()
 
     async def request(
         self, subject: str, data: bytes = b"", *, headers: object = None, timeout: float = 5
@@ -61,6 +107,8 @@ class MemoryBus:
         await asyncio.sleep(0)
         if subject.startswith("$JS.API.DIRECT.GET"):
             return answer(b"", {"Status": "404"})
+        if subject.startswith("$JS.API.STREAM.INFO"):
+            return answer(b'{"state": {}}')
         if not subject.startswith("$"):
             self.stored[subject] = data
         return answer(json.dumps({"seq": 1}).encode())
@@ -155,7 +203,11 @@ async def handle(
         _on_settled=lambda _: None,
     )
     host = Host(
-        bus=real, queue=cast("Queue", Silent()), subjects=Subjects("dev"), metrics=Metrics()
+        bus=real,
+        queue=cast("Queue", Silent()),
+        routes=cast("RouteTable", None),
+        subjects=Subjects("dev"),
+        metrics=Metrics(),
     )
     work = Interrupted(Handler("me", Tally(), host).handle(delivery, revision), at, error)
     # The law is about the delivery; where nothing is injected, nothing may be raised.

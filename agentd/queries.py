@@ -1,0 +1,111 @@
+"""Quick questions: core request and reply in a queue group, answered at once or refused at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from agentd.admission import Misdirected, admit, deadline
+from agentd.attempt import Host
+from agentd.bus import Msg, Subscription
+from agentd.errors import BusError, DecodeError, TaskError
+from agentd.message import AgentIdentity, AgentMessage, decode, encode, new
+from agentd.model import Completion
+from agentd.outcome import Outcome
+from agentd.run import Revision, run
+from agentd.subjects import Subject
+from agentd.trace import TraceContext
+
+log = logging.getLogger(__name__)
+
+# One capable agent answers each question, whichever process it is in.
+_GROUP = "agentd"
+
+
+class Queries:
+    """The questions that one agent answers, as many at once as its concurrency allows."""
+
+    def __init__(
+        self,
+        host: Host,
+        live: Callable[[], Revision],
+        on_outcome: Callable[[AgentMessage, Outcome], None],
+    ) -> None:
+        self._host = host
+        self._live = live
+        self._on_outcome = on_outcome
+        self._subscriptions: list[Subscription] = []
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def listen(self, capabilities: Iterable[str]) -> None:
+        """Answers questions for exactly these capabilities from now on."""
+        await self.close()
+        for capability in capabilities:
+            subject = self._host.subjects.pattern(f"query.{capability}.*")
+            self._subscriptions.append(
+                await self._host.bus.subscribe(subject, self._on_query, _GROUP)
+            )
+
+    async def close(self) -> None:
+        """Takes no more questions; those begun are answered."""
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            await subscription.close()
+
+    async def _on_query(self, msg: Msg) -> None:
+        # In a task of its own: the next message of a subscription waits for this call to end.
+        task = asyncio.create_task(self._answer(msg, self._live()))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _answer(self, msg: Msg, live: Revision) -> None:
+        source = AgentIdentity(id=live.spec.name, type="agent")
+        started = time.monotonic()
+        trace = TraceContext.accept(msg.headers or {}).child()
+        question = new("query", None, source=source)
+        try:
+            question = decode(msg.data, type="query")
+            if len(self._running) > live.spec.manifest.limits.concurrency:
+                raise TaskError(f"{live.spec.name} is busy", code="overloaded", retryable=True)
+            completion, error = await self._run(question, msg, live), None
+        except (DecodeError, Misdirected) as refused:
+            completion, error = None, TaskError(str(refused), code="malformed")
+        except TaskError as failed:
+            completion, error = None, failed
+        outcome = Outcome(
+            revision=live.spec.revision,
+            model=live.model.name,
+            latency=(time.monotonic() - started) * 1000,
+            completion=completion,
+            error=error,
+        )
+        self._on_outcome(question, outcome)
+        await self._reply(msg, question.reply("result", outcome.content(), source=source), trace)
+
+    async def _run(self, question: AgentMessage, msg: Msg, live: Revision) -> Completion:
+        manifest, now = live.spec.manifest, self._host.clock()
+        admit(
+            question,
+            domain=Subject.parse(msg.subject).domain,
+            agent=live.spec.name,
+            capabilities=manifest.capabilities,
+            now=now,
+        )
+        return await run(
+            live,
+            question,
+            timeout=deadline(question, limit=manifest.limits.timeout, now=now),
+            on_delta=None,
+            now=now,
+            metrics=self._host.metrics,
+        )
+
+    async def _reply(self, msg: Msg, answer: AgentMessage, trace: TraceContext) -> None:
+        if not msg.reply:
+            return
+        try:
+            await self._host.bus.publish(msg.reply, encode(answer), headers=trace.headers())
+        except BusError as error:
+            log.warning("a question was not answered: %s", error)

@@ -1,0 +1,116 @@
+"""Work that needs several capabilities, excludes agents or names one: who gets it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agentd.asking import ask, send
+from agentd.errors import TaskError
+from agentd.message import AgentIdentity, AgentMessage, Routing, new
+from agentd.routes import Destination, Requirement
+from agentd.takers import address
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Team
+
+AGENTS = {
+    "both": "capabilities: [analysis, research]\n",
+    "analyst": "capabilities: [analysis]\n",
+    "researcher": "capabilities: [research]\n",
+}
+
+
+def task(content: str = "hello", target: str | None = None, **routing: Any) -> AgentMessage:
+    source = AgentIdentity(id="test")
+    return new("task", content, source=source, routing=Routing(**routing), target=target)
+
+
+async def answer(team: Team, to: str, message: AgentMessage) -> AgentMessage:
+    async for part in ask(team.bus, team.subjects, Destination.parse(to), message, timeout=20):
+        if isinstance(part, AgentMessage):
+            return part
+    raise AssertionError("no result")
+
+
+async def test_all_capabilities_are_needed(team: Team) -> None:
+    await team.run(**AGENTS)
+    results = await asyncio.gather(
+        *(answer(team, "analysis", task(capabilities=("research",))) for _ in range(20))
+    )
+    assert {result.source.id for result in results} == {"both"}
+    await team.at_rest()
+
+
+async def test_the_excluded_are_left_out(team: Team) -> None:
+    await team.run(**AGENTS)
+    results = await asyncio.gather(
+        *(answer(team, "analysis", task(exclusions=("both",))) for _ in range(20))
+    )
+    assert {result.source.id for result in results} == {"analyst"}
+    await team.at_rest()
+
+
+async def test_a_target_gets_it(team: Team) -> None:
+    await team.run(**AGENTS)
+    assert (await answer(team, "analysis", task(target="both"))).source.id == "both"
+    assert (await answer(team, "@researcher", task())).source.id == "researcher"
+    await team.at_rest()
+
+
+async def test_nobody_fit_is_told_before_anything_is_sent(team: Team) -> None:
+    await team.run(**AGENTS)
+    for to, message in (
+        ("coding", task()),
+        ("@nobody", task()),
+        ("analysis", task(target="nobody")),
+        ("analysis", task(capabilities=("research",), exclusions=("both",))),
+    ):
+        with pytest.raises(TaskError, match=r"nobody online .* online: analyst \(analysis\), both"):
+            await send(team.bus, team.subjects, Destination.parse(to), message)
+    await team.at_rest()
+
+
+async def test_a_foreign_message_is_forwarded_once(team: Team) -> None:
+    """It comes on the plain subject, and only its body says who may do it."""
+    await team.run(**AGENTS)
+    requirement = Requirement(("analysis", "research"), ("analyst",))
+    for number in range(10):
+        await team.send(
+            team.subjects.task("analysis", "x"),
+            {
+                "id": f"t{number}",
+                "payload": {"content": "hello"},
+                "routing": {"capabilities": ["research"], "exclusions": ["analyst"]},
+            },
+        )
+    await team.at_rest()
+    sources = set[str]()
+    for number in range(10):
+        for domain, one in (("analysis", "x"), ("_route", requirement.signature)):
+            subject = team.subjects.result(domain, one, f"t{number}")
+            try:
+                sources.add((await team.result(subject, timeout=0.3)).source.id)
+            except TimeoutError:
+                continue
+    assert sources == {"both"}
+
+
+async def test_a_foreign_message_for_nobody_gets_an_error(team: Team) -> None:
+    await team.run(**AGENTS)
+    content = await team.ask("analysis", "hello", target="nobody")
+    assert content["error"]["code"] == "no_taker"
+    await team.at_rest()
+
+
+async def test_a_new_agent_takes_part_in_routes_there_are(team: Team) -> None:
+    await team.run(both=AGENTS["both"])
+    message = task(capabilities=("research",), exclusions=("someone",))
+    to = await address(team.bus, team.subjects, Destination.parse("analysis"), message)
+    await team.run(late="capabilities: [analysis, research]\n")
+    (team.folder / "manifests" / "both.yaml").unlink()
+    await team.run()
+    result = await answer(team, "analysis", message)
+    assert (to.domain, result.source.id) == ("_route", "late")
