@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import random
+import time
 from pathlib import Path
 
 from agentd.attempt import Host
@@ -17,6 +20,10 @@ from agentd.tally import Tally
 
 log = logging.getLogger(__name__)
 
+# Seconds that an agent whose pulling ended with a bug waits before it starts again.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_FAILING = 5  # failed tasks in a row that are told
+
 
 class Agent:
     """A running agent. An edit replaces `live`; what runs already finishes on its old revision."""
@@ -24,6 +31,8 @@ class Agent:
     def __init__(self, live: Revision, host: Host) -> None:
         self.live = live
         self.tally = Tally()
+        self.restarts = 0
+        self.trouble = ""
         self._host = host
         self._handler = Handler(live.spec.name, self.tally, host)
         self._queries = Queries(host, lambda: self.live, self._handler.count)
@@ -42,6 +51,17 @@ class Agent:
         return self.live.spec.file
 
     @property
+    def state(self) -> str:
+        """`ready`, or what is the matter with it, in words."""
+        if self._stopping:
+            return "draining"
+        if self.trouble:
+            return self.trouble
+        if self.tally.failing >= _FAILING:
+            return f"failing: {self.tally.last_error}"
+        return "ready"
+
+    @property
     def in_flight(self) -> int:
         """How many tasks it is running now."""
         return len(self._running)
@@ -49,7 +69,7 @@ class Agent:
     async def start(self) -> None:
         """Takes tasks from now on."""
         await self.listen()
-        self._puller = asyncio.create_task(self._pull_while_open(), name=f"pull {self.name}")
+        self._puller = asyncio.create_task(self._supervise(), name=f"pull {self.name}")
 
     async def adopt(self, live: Revision) -> None:
         """Answers every task that starts from now on with this revision."""
@@ -84,6 +104,31 @@ class Agent:
         routes = self._host.routes.routes_for(self.name, capabilities)
         await self._feed.listen([*capabilities, own, *routes])
         await self._queries.listen(capabilities)
+
+    async def _supervise(self) -> None:
+        """Pulls until it is drained. A bug in that costs this agent a pause, the others nothing."""
+        delay = _FIRST_PAUSE
+        while not self._stopping:
+            started = time.monotonic()
+            try:
+                await self._pull_while_open()
+            except Exception as error:
+                if time.monotonic() - started > _LONGEST_PAUSE:
+                    delay = _FIRST_PAUSE
+                self.restarts += 1
+                self.trouble = f"restarting: {type(error).__name__}: {error}"
+                log.exception("stopped; starts again in %.1f s", delay, extra={"agent": self.name})
+                await self._pause(delay)
+                delay = min(2 * delay, _LONGEST_PAUSE)
+                self.trouble = ""
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, but not beyond the beginning of a drain."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds * random.uniform(0.5, 1)):
+                while not self._stopping:
+                    self._room.clear()
+                    await self._room.wait()
 
     async def _pull_while_open(self) -> None:
         while not self._stopping:

@@ -1,4 +1,4 @@
-"""One task handed to this process by the server, to be settled exactly once."""
+"""A task as it lies in WORK, and one handed to this process, to be settled exactly once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TASK, SENT_AGAIN = "Agentd-Task", "Agentd-Sent-Again"
 _TRANSPORT = ("Nats-", SENT_AGAIN)
 
 
-@dataclass(eq=False)
-class Delivery:
-    """A task as it lies in WORK, and the right to settle it.
+@dataclass(eq=False, kw_only=True)
+class Parcel:
+    """A task as it lies in WORK.
 
     Attributes:
         data: the message's bytes.
@@ -37,10 +37,6 @@ class Delivery:
     attempt: int
     stored_at: float
     sequence: int
-    settled: bool = field(default=False, init=False)
-    _bus: Bus = field(repr=False)
-    _reply: str = field(repr=False)
-    _on_settled: Callable[[str], None] = field(repr=False)
 
     @property
     def default_id(self) -> str:
@@ -64,6 +60,16 @@ class Delivery:
         own = {k: v for k, v in self.headers.items() if not k.startswith(_TRANSPORT)}
         return {**own, TASK: task_id}
 
+
+@dataclass(eq=False, kw_only=True)
+class Delivery(Parcel):
+    """A parcel handed to this process, with the right to settle it."""
+
+    settled: bool = field(default=False, init=False)
+    bus: Bus = field(repr=False)
+    reply: str = field(repr=False)
+    on_settled: Callable[[str], None] = field(repr=False)
+
     async def ack(self) -> None:
         """Done: waits until the server has removed it.
 
@@ -71,42 +77,63 @@ class Delivery:
             BusError: the server did not confirm; it may deliver the task again.
         """
         self._settle()
-        await self._bus.request(self._reply, b"+ACK")
+        await self.bus.request(self.reply, b"+ACK")
 
     async def nak(self, delay: float = 0.0) -> None:
         """Hands it back, to be delivered again after `delay` seconds, here or elsewhere."""
         self._settle()
         wait = json.dumps({"delay": int(delay * 1e9)}) if delay else ""
-        await self._bus.publish(self._reply, f"-NAK {wait}".strip().encode())
+        await self.bus.publish(self.reply, f"-NAK {wait}".strip().encode())
 
     def _settle(self) -> None:
         if self.settled:
             raise RuntimeError(f"{self.subject} is settled already")
         self.settled = True
-        self._on_settled(self._reply)
+        self.on_settled(self.reply)
 
 
 def delivery(msg: Msg, bus: Bus, on_settled: Callable[[str], None]) -> Delivery:
     """The delivery that a pulled message of WORK is; `on_settled` is told its reply subject.
 
     The reply subject is `$JS.ACK.{stream}.{consumer}.{deliveries}.{stream seq}.{consumer seq}.
-    {nanoseconds}.{pending}`; `Nats-Stream-Source` is `{stream} {seq} {filters} {transforms}
-    {original subject} {id}` (nats-server, ADR-15 and stream sourcing).
+    {nanoseconds}.{pending}` (nats-server, ADR-15).
     """
     acknowledgement = msg.reply.split(".")
     headers: Mapping[str, str] = msg.headers or {}
-    source = headers["Nats-Stream-Source"].split(" ")
+    subject, sequence = _source(headers)
     return Delivery(
         data=msg.data,
         headers=headers,
-        subject=Subject.parse(source[4]),
+        subject=subject,
         attempt=int(acknowledgement[4]),
         stored_at=int(acknowledgement[7]) / 1e9,
-        sequence=int(source[1]),
-        _bus=bus,
-        _reply=msg.reply,
-        _on_settled=on_settled,
+        sequence=sequence,
+        bus=bus,
+        reply=msg.reply,
+        on_settled=on_settled,
     )
+
+
+def parcel(data: bytes, headers: Mapping[str, str], *, attempt: int, stored_at: float) -> Parcel:
+    """A message of WORK that nobody was handed."""
+    subject, sequence = _source(headers)
+    return Parcel(
+        data=data,
+        headers=headers,
+        subject=subject,
+        attempt=attempt,
+        stored_at=stored_at,
+        sequence=sequence,
+    )
+
+
+def _source(headers: Mapping[str, str]) -> tuple[Subject, int]:
+    """Where a message of WORK came from: its public subject, and its sequence in LOG.
+
+    `Nats-Stream-Source` is `{stream} {seq} {filters} {transforms} {original subject} {id}`.
+    """
+    source = headers["Nats-Stream-Source"].split(" ")
+    return Subject.parse(source[4]), int(source[1])
 
 
 def still_pending(msg: Msg) -> int:

@@ -16,7 +16,7 @@ REQUEST_TIMEOUT = 5.0
 _ONE_TRY = 2.0  # seconds that one try of a store waits for its acknowledgement
 # An earlier message of the subject; in a batch, also an id that the stream knows.
 _THERE_ALREADY = frozenset({10071, 10201})
-_NO_SUCH_MESSAGE = 10043
+_NO_SUCH_MESSAGE = frozenset({10037, 10043})
 _REFUSED_FOR_GOOD = frozenset({10054, 10077})  # message too large for the server or the stream
 
 
@@ -178,7 +178,7 @@ async def delete(bus: Bus, stream: str, sequence: int) -> None:
     try:
         await api(bus, f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True})
     except ApiError as error:
-        if error.code != _NO_SUCH_MESSAGE:
+        if error.code not in _NO_SUCH_MESSAGE:
             raise
 
 

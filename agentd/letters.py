@@ -10,7 +10,7 @@ from typing import Any
 
 from agentd import jetstream
 from agentd.bus import Bus, Msg
-from agentd.delivery import SENT_AGAIN, TASK, Delivery
+from agentd.delivery import SENT_AGAIN, TASK, Parcel
 from agentd.errors import UsageError
 from agentd.jetstream import Record
 from agentd.message import AgentIdentity, Context, encode, new
@@ -56,7 +56,7 @@ class Letter:
 
 def letter(
     subjects: Subjects,
-    delivery: Delivery,
+    parcel: Parcel,
     *,
     reason: str,
     error: Exception,
@@ -69,14 +69,14 @@ def letter(
     (where it was sent to), `-Attempts` and `-Task` are in its headers, beside the sender's own.
     """
     return Record(
-        subject=subjects.dlq(delivery.subject.domain, delivery.subject.specificity),
-        data=delivery.data,
-        message_id=f"dlq.{delivery.sequence}",
+        subject=subjects.dlq(parcel.subject.domain, parcel.subject.specificity),
+        data=parcel.data,
+        message_id=f"dlq.{parcel.sequence}",
         headers={
-            **delivery.headers_for(task_id),
+            **parcel.headers_for(task_id),
             REASON: reason,
             ERROR: " ".join(str(error).split())[:_LONGEST_HEADER],
-            SUBJECT: str(delivery.subject),
+            SUBJECT: str(parcel.subject),
             ATTEMPTS: str(attempts),
         },
     )

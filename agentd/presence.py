@@ -47,7 +47,7 @@ class Presence:
         self._agents = agents
         self._refused = refused
         self._started = time.time()
-        self._last_state: dict[str, tuple[int, int, int]] = {}
+        self._last_state: dict[str, tuple[object, ...]] = {}
         self._beats: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -131,7 +131,7 @@ class Presence:
     async def _announce_busy(self) -> None:
         """Refreshes the entries whose numbers have changed: `ps` is a second old at most."""
         for agent in list(self._agents()):
-            state = (agent.in_flight, agent.tally.done, agent.tally.failed)
+            state = (agent.in_flight, agent.tally.done, agent.tally.failed, agent.state)
             if self._last_state.get(agent.name) != state and self._bus.connected:
                 self._last_state[agent.name] = state
                 await self.announce(agent)
@@ -164,5 +164,7 @@ class Presence:
             cost=None if tally.cost_unknown else tally.cost,
             started=self._started,
             seen=time.time(),
-            description=manifest.description or "",
+            description=manifest.description,
+            state=agent.state,
+            restarts=agent.restarts,
         )

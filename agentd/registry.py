@@ -24,7 +24,8 @@ class Replica:
     """One agent in one process, as it describes itself.
 
     `p50` is in milliseconds and `cost` in USD, None where unknown; `refused` holds the problems of
-    an edit that was not taken, as text; `seen` is when it said so, in seconds since the epoch.
+    an edit that was not taken, as text; `state` is `ready` or what is the matter; `seen` is when it
+    said so, in seconds since the epoch.
     """
 
     agent: str
@@ -46,6 +47,8 @@ class Replica:
     started: float
     seen: float
     description: str = ""
+    state: str = "ready"
+    restarts: int = 0
 
 
 _FIELDS = frozenset(field.name for field in fields(Replica))
@@ -111,6 +114,8 @@ def _summary(name: str, group: list[Replica]) -> dict[str, Any]:
         "revision": newest.revision,
         "revisions": sorted({replica.revision for replica in group}),
         "refused": sorted({problem for replica in group for problem in replica.refused}),
+        "state": next((r.state for r in group if r.state != "ready"), "ready"),
+        "restarts": sum(replica.restarts for replica in group),
         "done": sum(replica.done for replica in group),
         "failed": sum(replica.failed for replica in group),
         "in_flight": sum(replica.in_flight for replica in group),

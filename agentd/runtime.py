@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agentd import streams
+from agentd.advisories import Advisories
 from agentd.agent import Agent
 from agentd.attempt import Host
 from agentd.bus import Bus
@@ -73,6 +74,7 @@ class Runtime:
         await streams.ensure(self._bus, self._settings)
         await self._queue.open()
         await self._routes.open()
+        await Advisories(self._bus, self._host.subjects).open()
         await self.presence.open()
         self._housekeeper = asyncio.create_task(self._keep_house())
         self._watchdog.start()

@@ -15,11 +15,14 @@ _REMEMBERED = 256
 class Tally:
     """Counts since the start; `latencies` are the last runs' milliseconds.
 
-    `cost` is the sum of the known costs in USD; `cost_unknown` says that some were not known.
+    `failing` counts the failures since the last success. `cost` is the sum of the known costs in
+    USD; `cost_unknown` says that some were not known.
     """
 
     done: int = 0
     failed: int = 0
+    failing: int = 0
+    last_error: str = ""
     tokens: int = 0
     cost: float = 0.0
     cost_unknown: bool = False
@@ -30,8 +33,11 @@ class Tally:
         self.latencies.append(outcome.latency)
         if outcome.completion is None:
             self.failed += 1
+            self.failing += 1
+            self.last_error = str(outcome.error)
             return
         self.done += 1
+        self.failing = 0
         self.tokens += outcome.completion.usage.total if outcome.completion.usage else 0
         self.cost += outcome.completion.cost or 0.0
         self.cost_unknown |= outcome.completion.cost is None

@@ -198,9 +198,9 @@ async def handle(
         attempt=1,
         stored_at=1.0,
         sequence=7,
-        _bus=real,
-        _reply=REPLY,
-        _on_settled=lambda _: None,
+        bus=real,
+        reply=REPLY,
+        on_settled=lambda _: None,
     )
     host = Host(
         bus=real,

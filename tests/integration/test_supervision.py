@@ -1,0 +1,90 @@
+"""Agents that fail: restarted and shown as such, their neighbours untouched; tasks given up."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING
+
+from agentd import jetstream, letters, registry
+from agentd.queue import Feed
+from agentd.streams import WORK
+
+if TYPE_CHECKING:
+    import pytest
+
+    from agentd.delivery import Delivery
+    from tests.integration.conftest import Team
+
+FINE = "capabilities: [analysis]\n"
+FAILS = """
+capabilities: [research]
+model: {name: mock/script, script: [{error: {status: 400, message: no}}]}
+"""
+
+
+async def test_a_bug_in_one_agent_stops_no_other(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await team.run(good=FINE, bad=FAILS)
+    bad = team.runtime.agents["bad"]
+    real, broken = Feed.pull, 3
+
+    async def pull(feed: Feed, most: int) -> list[Delivery]:
+        nonlocal broken
+        if feed is bad._feed and broken:  # pyright: ignore[reportPrivateUsage]
+            broken -= 1
+            raise ZeroDivisionError("a bug")
+        return await real(feed, most)
+
+    monkeypatch.setattr(Feed, "pull", pull)
+    await team.ask("research", "wakes the pull that waits")
+    for number in range(20):
+        assert (await team.ask("analysis", f"{number}"))["success"]
+    assert "error" in await team.ask("research", "still there?")
+    assert bad.restarts == 3
+    assert team.runtime.agents["good"].restarts == 0
+
+
+async def test_an_agent_that_keeps_failing_is_shown(team: Team) -> None:
+    await team.run(bad=FAILS)
+    for number in range(5):
+        await team.ask("research", f"{number}")
+    assert team.runtime.agents["bad"].state.startswith("failing: ")
+    async with asyncio.timeout(10):
+        for delay in itertools.repeat(0.05):
+            [shown] = registry.by_agent(await registry.online(team.bus, team.subjects.env))
+            if shown["state"].startswith("failing"):
+                break
+            await asyncio.sleep(delay)
+
+
+async def test_a_task_that_the_server_gave_up_is_buried(team: Team) -> None:
+    """An operator limited a consumer's deliveries: the server then drops without a word to us."""
+    consumer = f"{team.subjects.env}+analysis+5"
+    config = {
+        "durable_name": consumer,
+        "name": consumer,
+        "filter_subject": team.subjects.work("analysis", 5),
+        "ack_policy": "explicit",
+        "ack_wait": 50_000_000,
+        "max_deliver": 2,
+    }
+    request = {"stream_name": WORK, "config": config}
+    await jetstream.api(team.bus, f"CONSUMER.DURABLE.CREATE.{WORK}.{consumer}", request)
+    await team.send(
+        team.subjects.task("analysis", "x"), {"id": "t1", "payload": {"content": "hello"}}
+    )
+    inbox = team.bus.new_inbox()
+    pulled: asyncio.Queue[object] = asyncio.Queue()
+    await team.bus.subscribe(inbox, pulled.put)
+    for _ in range(3):  # the server speaks up when it is asked once more
+        pull = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}.{consumer}"
+        await team.bus.publish(pull, b'{"batch": 1, "expires": 300000000}', reply=inbox)
+        await asyncio.wait_for(pulled.get(), 5)
+        await asyncio.sleep(0.1)
+    result = await team.result(team.subjects.result("analysis", "x", "t1"))
+    assert result.payload.content["error"]["code"] == "given_up"
+    await team.at_rest()
+    [letter] = [each async for each in letters.buried(team.bus, team.subjects)]
+    assert (letter.task_id, letter.reason, letter.attempts) == ("t1", "given_up", 2)
