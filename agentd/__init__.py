@@ -1,3 +1,93 @@
-"""agentd: a declarative runtime for LLM agents on NATS."""
+"""agentd: a declarative runtime for LLM agents on NATS.
+
+The map of the package, in reading order: a module imports only from what stands above it.
+
+What everything else is made of
+    errors          the one error tree; it says what becomes of the message
+    problems        a mistake in a person's file: place, text, mend
+    crash           named places at which a test can kill the process
+    bounds          what one rendering of a template may spend
+    subjects        every NATS subject, spelled here and nowhere else
+    strict_json     JSON from strangers, bounded
+    message_parts   who sent a message, its conversation, payload and routing
+    message         the message of protocol 1.0: decode, encode, reply
+    settings        what may not change while the process runs
+
+From files to agents
+    files           all that the two folders hold, read at once
+    yaml_nodes      YAML values that know their place
+    yaml_syntax     libyaml's complaints in plain words
+    yaml_source     hostile YAML in, nodes or problems out
+    interpolate     `${VAR}` as Compose has it
+    quantities      durations, rates, names and topics as people write them
+    manifest_parts  a model, limits, retries
+    manifest_flow   emit, join, schedule
+    manifest_tools  tools
+    manifest        one agent as its file describes it
+    diagnose        what pydantic says, with place and mend
+    manifest_file   one file with its folder's defaults and the environment
+    prompt_filters  the filters and tests that prompts have
+    prompt_code     the Python that a template becomes, with a price on every step
+    sandbox         Jinja within bounds
+    prompt_source   one template text and every mistake in it
+    prompts         a prompt with its includes, compiled once, rendered for each task
+    spec            one agent, ready to run
+    topology        the agents of a folder against each other
+    reference       the manifest's JSON Schema and its reference
+    catalog         every agent of a folder, and all that is wrong with it
+
+NATS
+    nats_binary     which nats-server the embedded server runs
+    nats_folder     .agentd: its lock, record, configuration and log
+    nats_context    the contexts of the nats command line
+    connection      where to connect, and as whom
+    nats_server     the embedded server: started, adopted, stopped
+    bus             one connection that outlives its servers
+    jetstream       messages stored for good, and read back
+    streams         the streams and buckets, created and healed
+    session         a connection for a server of agents, or for a visitor
+    beats           tells the server, from a thread, what is still worked on
+    delivery        one task in our hands, settled exactly once
+    queue           pulls what can be run, the most urgent first
+    journal         what happened to a task before its outcome
+    letters         dead letters
+    registry        who is online
+    routes          work for a set of capabilities, or not for some agents
+    takers          who could take a task now
+
+What can be seen
+    telemetry       counts and times for Prometheus
+    trace           W3C trace context
+    log             one record a line, without secrets
+
+Models
+    model           the port: a request, a completion, somebody who answers
+    models          mocks, OpenAI-compatible endpoints, litellm
+
+One task
+    admission       may this agent run this message?
+    run             from an admitted message to an answer
+    deltas          the answer while it is made
+    outcome         the one visible outcome, put on record
+    tally           what an agent has done so far
+    attempt         one attempt: admitted, run, its outcome committed
+    handler         one delivery, from here to its settlement
+    queries         quick questions, answered at once
+    agent           takes tasks and runs each on the revision of the moment
+    asking          the other side: sends a task and follows its answer
+
+One process
+    advisories      hears what the server gives up, and buries it
+    presence        online, heartbeat, offline
+    watchdog        notices that the event loop stands still
+    runtime         apply(catalog): makes what runs equal to what the files say
+    watch           sees edits and hands on the catalog they make
+    health          /healthz, /readyz, /metrics
+    host            everything that `agentd up` starts, in order
+
+At the edge
+    testing         real parts for tests and benchmarks
+    cli             the command
+"""
 
 __version__ = "0.1.0"
