@@ -1,0 +1,421 @@
+"""The documentation is true: its commands run, its YAML loads, its tables and links are right."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from agentd.catalog import load
+from agentd.cli import app
+from agentd.nats_binary import find_binary
+from agentd.problems import errors
+from agentd.reference import json_schema
+from agentd.settings import Settings
+from agentd.telemetry import Metrics
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = {
+    str(file.relative_to(ROOT)): file.read_text()
+    for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+
+# What a machine for tests cannot run, by how it begins.
+NOT_RUN = {
+    "docker ": "there is no Docker here",
+    "kubectl ": "there is no cluster here",
+    "nats ": "the nats command line is no dependency of ours",
+    "NATS_URL=nats://": "that server is somewhere else",
+    "make bench": "takes minutes",
+}
+# `make up` in a clean clone installs first; then it runs this.
+STANDS_FOR = {"make up": "agentd up manifests/", ".venv/bin/": ""}
+
+SHELL = ("console", "bash", "sh")
+PATIENCE = 20.0  # seconds: an edit or a new replica takes a moment, more on a busy machine
+
+CURL = f"""#!{sys.executable}
+import sys, urllib.request
+print(urllib.request.urlopen(sys.argv[-1], timeout=5).read().decode())
+"""
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A fenced block. `file` is what the line before it names: it is that file's content."""
+
+    document: str
+    line: int
+    language: str
+    text: str
+    file: str | None
+
+    def __str__(self) -> str:
+        return f"{self.document}:{self.line}"
+
+
+def fences_of(document: str) -> Iterator[Fence]:
+    text = DOCUMENTS[document]
+    for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        before = text[: match.start()].rstrip().rpartition("\n")[2]
+        named = re.match(r"`((?:manifests|prompts)/[\w./-]+)`", before)
+        line = text.count("\n", 0, match.start()) + 1
+        yield Fence(document, line, match[1], match[2], named[1] if named else None)
+
+
+FENCES = [fence for document in DOCUMENTS for fence in fences_of(document)]
+PLAYED = sorted({fence.document for fence in FENCES if fence.language in SHELL})
+
+
+def fences(*languages: str) -> list[Fence]:
+    return [fence for fence in FENCES if fence.language in languages]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, and the output that is shown below it: `…` stands for anything."""
+
+    line: str
+    output: str
+
+    @property
+    def is_run(self) -> bool:
+        return not self.line.startswith(tuple(NOT_RUN))
+
+    @property
+    def is_daemon(self) -> bool:
+        return "agentd up" in self.line
+
+    def fits(self, code: int, output: str) -> bool:
+        """Whether a run did as shown: an error fails, and the lines come in this order."""
+        lines = [_pattern(line) for line in self.output.splitlines() if line.strip(" …")]
+        found = re.search(".*?".join(lines), output, re.DOTALL)
+        return found is not None and (code == 0) == ("error:" not in self.output)
+
+
+def _pattern(line: str) -> str:
+    """How wide a space is does not matter: tables are as wide as their widest cell."""
+    return r"[^\n]*?".join(r"\s+".join(map(re.escape, part.split())) for part in line.split("…"))
+
+
+def commands_of(fence: Fence) -> list[Command]:
+    text = fence.text
+    if fence.language != "console":
+        lines = text.replace("\\\n", " ").splitlines()
+        text = "".join(f"$ {line}\n" for line in lines if line and not line.startswith("#"))
+    shown = [piece.partition("\n") for piece in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]]
+    assert shown, f"{fence}: no command"
+    return [Command(_as_run(line), output) for line, _, output in shown]
+
+
+def _as_run(line: str) -> str:
+    for shown, run in STANDS_FOR.items():
+        line = line.replace(shown, run)
+    return line
+
+
+@dataclass
+class Reader:
+    """Somebody who does what a document says, in a copy of the example."""
+
+    project: Path
+    environ: dict[str, str]
+    daemons: list[subprocess.Popen[bytes]] = field(default_factory=list[Any])
+    address: str = "127.0.0.1:8000"
+
+    def follow(self, fence: Fence) -> None:
+        if fence.file:
+            (self.project / fence.file).write_text(fence.text)
+        elif fence.language == "diff":
+            self.edit(fence)
+        elif fence.language in SHELL:
+            self.type(fence)
+
+    def edit(self, fence: Fence) -> None:
+        """Replaces in the file that the fence names the lines with `-` by those with `+`."""
+        name, *lines = fence.text.splitlines()
+        file = self.project / name.removeprefix("--- ")
+        old = "".join(f"{line[1:]}\n" for line in lines if line.startswith("-"))
+        new = "".join(f"{line[1:]}\n" for line in lines if line.startswith("+"))
+        text = file.read_text()
+        assert old in text, f"{fence}: {file.name} has other lines"
+        file.write_text(text.replace(old, new))
+
+    def type(self, fence: Fence) -> None:
+        """Runs what is in a fence. The first `up` of a document stays; others end with theirs."""
+        before = max(1, len(self.daemons))
+        exports = ""
+        for command in commands_of(fence):
+            if command.line.startswith("export "):
+                exports += f"{command.line}\n"
+            elif command.is_run and command.is_daemon:
+                self.start(command, exports)
+            elif command.is_run:
+                self.until_as_shown(command, lambda c=command, e=exports: self.run(c, e))
+        while len(self.daemons) > before:
+            self.end(self.daemons.pop())
+
+    def start(self, command: Command, exports: str = "") -> None:
+        log = self.project / f"up{len(self.daemons)}.log"
+        with log.open("wb") as out:
+            daemon = subprocess.Popen(
+                ["bash", "-c", f"{exports}exec env {command.line}"],
+                cwd=self.project,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        self.daemons.append(daemon)
+        self.until_as_shown(command, lambda: (daemon.poll() or 0, log.read_text()))
+        if "2>" not in command.line:
+            ready = Command(command.line, "ready in")
+            self.until_as_shown(ready, lambda: (daemon.poll() or 0, log.read_text()))
+        if len(self.daemons) == 1:
+            found = re.search(r"health and metrics http://(\S+)", log.read_text())
+            assert found, log.read_text()
+            self.address = found[1]
+
+    def run(self, command: Command, exports: str) -> tuple[int, str]:
+        line = command.line.replace("127.0.0.1:8000", self.address)
+        done = subprocess.run(
+            ["bash", "-c", exports + line],
+            cwd=self.project,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def until_as_shown(self, command: Command, run: Any) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not command.fits(*(did := run())):
+            assert time.monotonic() < deadline, f"$ {command.line}\n{did[1]}\nexit code {did[0]}"
+            time.sleep(0.1)
+
+    def end(self, daemon: subprocess.Popen[bytes]) -> None:
+        if daemon.poll() is None:
+            os.killpg(daemon.pid, signal.SIGTERM)
+        assert daemon.wait(PATIENCE) == 0
+
+    def leave(self) -> None:
+        for daemon in reversed(self.daemons):
+            self.end(daemon)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    for name in ("manifests", "prompts"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "curl").write_text(CURL)
+    (tools / "curl").chmod(0o755)
+    own = {
+        "PATH": f"{Path(sys.executable).parent}:{tools}:{os.environ['PATH']}",
+        "AGENTD_HTTP": "127.0.0.1:0",
+        "AGENTD_DURABILITY": "relaxed",
+    }
+    reader = Reader(tmp_path, os.environ | own)
+    yield reader
+    reader.leave()
+
+
+@pytest.mark.parametrize("document", PLAYED)
+def test_commands_do_what_is_shown(document: str, reader: Reader) -> None:
+    steps = list(fences_of(document))
+    shell = [command for step in steps if step.language in SHELL for command in commands_of(step)]
+    run = [command for command in shell if command.is_run]
+    if run and not run[0].is_daemon:
+        reader.start(Command("agentd up manifests/", ""))
+    for step in steps:
+        reader.follow(step)
+
+
+def test_every_exception_is_still_one() -> None:
+    lines = [command.line for fence in fences(*SHELL) for command in commands_of(fence)]
+
+    assert [each for each in NOT_RUN if not any(line.startswith(each) for line in lines)] == []
+
+
+def test_every_fence_is_of_a_kind_that_is_checked() -> None:
+    checked = {*SHELL, "yaml", "markdown", "json", "diff", "conf", "python"}
+    only_shown = {"text"}
+
+    assert {fence.language for fence in FENCES} - checked - only_shown == set()
+
+
+@pytest.mark.parametrize("fence", fences("yaml", "markdown"), ids=str)
+def test_yaml_is_valid(fence: Fence, tmp_path: Path) -> None:
+    if "kind: Deployment" in fence.text:
+        check_deployment(yaml.safe_load(fence.text))
+    else:
+        check_manifest(fence, tmp_path)
+
+
+def check_deployment(deployment: dict[str, Any]) -> None:
+    pod = deployment["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+
+    assert pod["terminationGracePeriodSeconds"] > Settings().grace + 10
+    assert mounts == {name: f"/app/{name}" for name in ("manifests", "prompts")}
+    assert {volume["name"] for volume in pod["volumes"]} == mounts.keys()
+    assert {each["name"] for each in container["env"]} <= {"NATS_URL", *variables()}
+
+
+def check_manifest(fence: Fence, folder: Path) -> None:
+    """Loads it, made whole where it shows a field or two."""
+    shutil.copytree(ROOT / "prompts", folder / "prompts")
+    (folder / "manifests").mkdir()
+    text, name = fence.text, "shown.yaml"
+    if fence.language == "markdown":
+        name = "shown.agent.md"
+    elif "_defaults.yaml" in text:
+        name = "_defaults.yaml"
+        (folder / "manifests" / "one.yaml").write_text("capabilities: [one]\ninstructions: One.\n")
+    else:
+        given = yaml.safe_load(text)
+        text += "" if "capabilities" in given else "\ncapabilities: [shown]\n"
+        text += "" if {"prompt", "instructions"} & given.keys() else "\ninstructions: Shown.\n"
+    (folder / "manifests" / name).write_text(text)
+    for example in re.findall(r"^prompt: (\S+)$", text, re.MULTILINE):
+        (folder / "prompts" / example).touch()
+    environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text), "text")
+    catalog = load(folder / "manifests", environ=environ)
+
+    assert [problem.render() for problem in errors(catalog.problems)] == []
+    assert catalog.agents
+
+
+@pytest.mark.parametrize("fence", fences("json"), ids=str)
+def test_json_is_json(fence: Fence) -> None:
+    json.loads(fence.text)
+
+
+@pytest.mark.parametrize("fence", fences("python"), ids=str)
+def test_python_is_python(fence: Fence) -> None:
+    ast.parse(fence.text)
+
+
+@pytest.mark.parametrize("fence", fences("conf"), ids=str)
+def test_nats_accepts_what_is_shown_of_its_configuration(fence: Fence, tmp_path: Path) -> None:
+    conf = tmp_path / "nats.conf"
+    conf.write_text(fence.text)
+    told = subprocess.run(
+        [find_binary({}), "-t", "-c", conf], capture_output=True, text=True, check=False
+    )
+
+    assert told.returncode == 0, told.stderr
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md"])
+def test_every_link_leads_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text()
+    found = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
+    dead: list[str] = []
+    for link in found:
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = ROOT / Path(document).parent / path if path else ROOT / document
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+            dead.append(link)
+
+    assert dead == []
+
+
+def anchors(text: str) -> set[str]:
+    """How GitHub calls the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_picture_loads_nothing_from_elsewhere() -> None:
+    pictures = sorted((ROOT / "docs" / "images").glob("*.svg"))
+
+    assert pictures
+    for picture in pictures:
+        svg = picture.read_text()
+        assert not re.search(r"url\((?!#)|href=|@import|@font-face", svg.replace('url("#', "url(#"))
+
+
+def first_words(document: str, head: str) -> list[str]:
+    """The code words that the rows of a table begin with; `head` is how its first row begins."""
+    table = DOCUMENTS[document].partition(f"\n| {head} |")[2].partition("\n\n")[0]
+    return re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+
+
+def variables() -> list[str]:
+    return [f"AGENTD_{name.upper()}" for name in Settings.__dataclass_fields__]
+
+
+def test_the_table_of_commands_has_all_of_them() -> None:
+    from typer.main import get_command
+
+    shown = [line.split()[1] for line in first_words("README.md", "command")]
+
+    assert sorted(shown) == sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def test_the_table_of_settings_has_all_of_them_with_their_defaults() -> None:
+    rows = re.findall(
+        r"^\| `(AGENTD_\w+)` \|[^|]*\| (?:`([^`]*)`)? ?\|",
+        DOCUMENTS["docs/operations.md"],
+        re.MULTILINE,
+    )
+    default = vars(Settings())
+    wanted = {
+        variable: "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        for variable, value in zip(variables(), default.values(), strict=True)
+    }
+
+    assert {row[0]: row[1] for row in rows if row[0] in wanted} == wanted
+
+
+def test_the_table_of_metrics_has_all_of_them() -> None:
+    body, _ = Metrics().expose()
+    exposed = set(re.findall(r"^# TYPE (agentd?_\w+)", body.decode(), re.MULTILINE))
+
+    assert set(first_words("docs/operations.md", "metric")) == exposed
+
+
+def test_what_the_readme_says_is_missing_is_what_has_no_effect() -> None:
+    missing = DOCUMENTS["README.md"].partition("## What is not there yet")[2].partition("## ")[0]
+    schema = json_schema()
+    idle = {
+        f"{above}{name}"
+        for above, part in (("", schema), ("limits.", schema["$defs"]["Limits"]))
+        for name, about in part["properties"].items()
+        if "does nothing yet" in about.get("description", "")
+    }
+
+    assert set(re.findall(r"`([a-z_.]+)`", missing)) == idle
+
+
+def test_the_map_has_the_order_that_imports_keep() -> None:
+    contents = ast.get_docstring(ast.parse((ROOT / "agentd/__init__.py").read_text())) or ""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    order = [layer.strip("()") for layer in contracts["contracts"][0]["layers"][::-1]]
+
+    assert re.findall(r"^    (\w+) ", contents, re.MULTILINE) == order
+    table = DOCUMENTS["docs/architecture.md"].partition("## The package")[2].partition("\n* ")[0]
+    assert re.findall(r"`(\w+)`", table) == order
