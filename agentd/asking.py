@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from agentd import jetstream
 from agentd.bus import Bus, Msg
 from agentd.errors import BusError, DecodeError, TaskError
-from agentd.message import AgentMessage, decode, encode
+from agentd.message import AgentMessage, decode
+from agentd.objects import fit, whole
 from agentd.routes import Destination
 from agentd.streams import LOG
 from agentd.subjects import Subject, Subjects
@@ -38,7 +39,8 @@ async def send(bus: Bus, subjects: Subjects, to: Destination, message: AgentMess
 
 async def _store(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:
     subject = subjects.task(to.domain, to.specificity, message.routing.priority)
-    return await jetstream.store(bus, subject, encode(message), message_id=message.id)
+    data = await fit(bus, message)
+    return await jetstream.store(bus, subject, data, message_id=message.id)
 
 
 async def ask(
@@ -78,7 +80,7 @@ async def ask(
                 )
             answer = _decoded(msg)
             if answer.type == "result":
-                yield answer
+                yield await whole(bus, answer)
                 return
             payload = answer.payload
             restarted = number > 0 and payload.sequence_number == 0

@@ -27,6 +27,7 @@ from agentd.errors import (
 from agentd.jetstream import Record
 from agentd.message import AgentIdentity, AgentMessage
 from agentd.model import Completion
+from agentd.objects import whole
 from agentd.outcome import Outcome
 from agentd.queue import Queue
 from agentd.routes import Destination, RouteTable
@@ -140,7 +141,7 @@ class Attempt:
         try:
             completion = await run(
                 self._revision,
-                message,
+                await whole(host.bus, message),
                 timeout=deadline(message, limit=limits.timeout, now=now),
                 on_delta=on_delta,
                 now=now,

@@ -17,6 +17,7 @@ from typing import Any
 
 import nats
 import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -296,6 +297,35 @@ class Bus:
     def new_inbox(self) -> str:
         """A subject that only this connection listens to."""
         return self._client.new_inbox()
+
+    # --- objects --------------------------------------------------------------------------------
+
+    async def put_object(self, bucket: str, name: str, data: bytes) -> None:
+        """Keeps `data` in an object store of NATS, unless it is there.
+
+        Raises:
+            BusError: the store does not take it.
+        """
+        with _mapped(f"object {name}"):
+            store = await self._client.jetstream().object_store(bucket)
+            with contextlib.suppress(nats.js.errors.ObjectNotFoundError):
+                await store.get_info(name)
+                return
+            await store.put(name, data)
+
+    async def get_object(self, bucket: str, name: str) -> bytes:
+        """What `put_object` kept.
+
+        Raises:
+            NotStored: it is not there.
+            BusError: the store does not answer.
+        """
+        with _mapped(f"object {name}"):
+            store = await self._client.jetstream().object_store(bucket)
+            try:
+                return (await store.get(name)).data or b""
+            except nats.js.errors.ObjectNotFoundError:
+                raise NotStored(f"there is no object {name}") from None
 
     async def _attach(self, subscription: Subscription) -> None:
         subscription.live = await self._client.subscribe(

@@ -12,8 +12,9 @@ from agentd import jetstream
 from agentd.bus import Bus
 from agentd.errors import NotStored, TaskError
 from agentd.jetstream import Record
-from agentd.message import AgentIdentity, AgentMessage, encode
+from agentd.message import AgentIdentity, AgentMessage
 from agentd.model import Completion
+from agentd.objects import fit
 from agentd.streams import LOG
 from agentd.subjects import Subject, Subjects
 
@@ -124,7 +125,7 @@ async def commit(
     """
     result = Record(
         subject=subject,
-        data=encode(task.reply("result", outcome.content(), source=source)),
+        data=await fit(bus, task.reply("result", outcome.content(), source=source)),
         # Our own id, not the task's: a second writer must be refused, not taken for our retry.
         message_id=f"{task.id}.{secrets.token_hex(4)}",
         headers=headers,

@@ -22,6 +22,7 @@ WORK = "AGENTD_WORK"
 CHUNKS = "AGENTD_CHUNKS"
 AGENTS = "KV_agentd_agents"
 ROUTES = "KV_agentd_routes"
+OBJECTS = "OBJ_agentd_objects"
 
 SECOND = 1_000_000_000  # JetStream counts in nanoseconds
 DAY = 86_400 * SECOND
@@ -103,6 +104,16 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
         },
         _bucket(AGENTS, shared, storage="memory"),
         _bucket(ROUTES, shared, storage="file"),
+        {
+            **shared,
+            "name": OBJECTS,
+            "subjects": ["$O.agentd_objects.C.>", "$O.agentd_objects.M.>"],
+            "retention": "limits",
+            "storage": "file",
+            "max_age": int(settings.log_days * DAY),  # as long as the messages that refer to them
+            "discard": "new",
+            "allow_rollup_hdrs": True,
+        },
     ]
 
 

@@ -77,6 +77,8 @@ class Closed:
 class MemoryBus:
     """The bus's port in memory: takes everything, answers like a server, suspends at each call."""
 
+    max_message = 1_000_000
+
     def __init__(self) -> None:
         self.settled: list[bytes] = []
         self.stored: dict[str, bytes] = {}
