@@ -38,6 +38,7 @@ class Agent:
         self._queries = Queries(host, lambda: self.live, self._handler.count)
         self._feed: Feed = host.queue.feed()
         self._running: set[asyncio.Task[None]] = set()
+        self._listening = asyncio.Lock()
         self._room = asyncio.Event()
         self._stopping = False
         self._puller: asyncio.Task[None] | None = None
@@ -102,8 +103,9 @@ class Agent:
         capabilities = self.live.spec.manifest.capabilities
         own = f"{AGENT_DOMAIN}.{self.name}"
         routes = self._host.routes.routes_for(self.name, capabilities)
-        await self._feed.listen([*capabilities, own, *routes])
-        await self._queries.listen(capabilities)
+        async with self._listening:
+            await self._feed.listen([*capabilities, own, *routes])
+            await self._queries.listen(capabilities)
 
     async def _supervise(self) -> None:
         """Pulls until it is drained. A bug in that costs this agent a pause, the others nothing."""

@@ -13,6 +13,7 @@ from agentd.bus import Bus
 from agentd.catalog import Catalog
 from agentd.errors import UsageError
 from agentd.health import HealthServer
+from agentd.manifest import ModelRef
 from agentd.models.choose import Models
 from agentd.problems import errors
 from agentd.runtime import Runtime
@@ -54,9 +55,10 @@ async def hosting(
         watcher = Watcher(manifests, prompts, poll=settings.poll)
         catalog = watcher.read()
         _require_agents(catalog, manifests)
-        bus = await stack.enter_async_context(serve(settings, on_state))
         models = Models()
+        _require_model(models, catalog, settings)
         stack.push_async_callback(models.close)
+        bus = await stack.enter_async_context(serve(settings, on_state))
         runtime = Runtime(settings, bus, models=models, metrics=metrics)
         health = HealthServer(settings.http, metrics=metrics, status=runtime.status)
         await health.start()
@@ -64,6 +66,8 @@ async def hosting(
         await runtime.open()
         stack.push_async_callback(runtime.drain, settings.grace)
         await runtime.apply(catalog)
+        if not runtime.agents:
+            raise UsageError("nothing to run: no agent's model can be used; see above")
         watching = asyncio.create_task(watcher.run(runtime.apply))
         stack.callback(watching.cancel)
         yield Hosted(bus=bus, runtime=runtime, watcher=watcher, catalog=catalog, http=health.url)
@@ -76,3 +80,12 @@ def _require_agents(catalog: Catalog, manifests: Path) -> None:
     if mistakes:
         raise UsageError("nothing to run:\n" + "\n".join(p.render() for p in mistakes))
     raise UsageError(f"no manifest in {manifests}; write one with `agentd new NAME`")
+
+
+def _require_model(models: Models, catalog: Catalog, settings: Settings) -> None:
+    """The model of agents that name none is this process's own matter: it is wrong for good."""
+    if all(spec.manifest.model for spec in catalog.agents.values()):
+        return
+    problems = models.check(ModelRef(name=settings.model))
+    if problems:
+        raise UsageError(f"AGENTD_MODEL={settings.model}: {'; '.join(problems)}")

@@ -36,13 +36,18 @@ class Queries:
         self._host = host
         self._live = live
         self._on_outcome = on_outcome
+        self._capabilities: tuple[str, ...] = ()
         self._subscriptions: list[Subscription] = []
         self._running: set[asyncio.Task[None]] = set()
 
     async def listen(self, capabilities: Iterable[str]) -> None:
         """Answers questions for exactly these capabilities from now on."""
+        wanted = tuple(capabilities)
+        if wanted == self._capabilities:
+            return
         await self.close()
-        for capability in capabilities:
+        self._capabilities = wanted
+        for capability in wanted:
             subject = self._host.subjects.pattern(f"query.{capability}.*")
             self._subscriptions.append(
                 await self._host.bus.subscribe(subject, self._on_query, _GROUP)
@@ -50,6 +55,7 @@ class Queries:
 
     async def close(self) -> None:
         """Takes no more questions; those begun are answered."""
+        self._capabilities = ()
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             await subscription.close()

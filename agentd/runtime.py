@@ -175,7 +175,7 @@ class Runtime:
             names = [agent.name for agent in self.agents.values() if agent.file == file]
             self._metrics.reload("rejected")
             for problem in problems:
-                log.error("%s", problem.render(), extra={"agent": names[0] if names else None})
+                log.error("%s", problem.render(), extra={"agent": " ".join(names)})
             content = {
                 "event": "agent_rejected",
                 "agent": names[0] if names else None,

@@ -12,7 +12,7 @@ import traceback
 log = logging.getLogger(__name__)
 
 _TICK = 0.1  # seconds
-_STALL = 0.5  # seconds without a tick that are told
+_STALL = 1.0  # seconds without a tick that are told
 _FRAMES = 3
 
 

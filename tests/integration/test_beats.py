@@ -39,9 +39,9 @@ async def test_a_stall_is_told_with_its_place(caplog: pytest.LogCaptureFixture) 
     watchdog.start()
     await asyncio.sleep(0.15)
     with caplog.at_level(logging.WARNING):
-        time.sleep(1)  # noqa: ASYNC251 (the point of the test)
+        time.sleep(1.6)  # noqa: ASYNC251 (the point of the test)
     await asyncio.sleep(0.15)
     watchdog.stop()
     assert watchdog.stalls == 1
-    assert watchdog.longest > 0.5
+    assert watchdog.longest > 1
     assert "test_a_stall_is_told_with_its_place" in caplog.text
