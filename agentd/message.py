@@ -15,6 +15,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from agentd.errors import DecodeError, TaskError
 from agentd.message_parts import (
+    LONGEST_PATH,
+    MOST_HOPS,
     AgentIdentity,
     Amount,
     Context,
@@ -83,28 +85,63 @@ class AgentMessage(Part):
     ) -> AgentMessage:
         """A message that answers or follows this one: same conversation, metadata and priority."""
         links = Links(id=id, correlation_id=self.correlation_id or self.id)
-        return self._follow_up(type, content, source, self.context.metadata, **links)
+        context, rank = self._onward(source), Routing(priority=self.routing.priority)
+        return new(type, content, source=source, context=context, routing=rank, **links)
+
+    def child(
+        self,
+        type: MessageType,
+        content: Any,
+        *,
+        source: AgentIdentity,
+        routing: Routing | None = None,
+        **links: Unpack[Links],
+    ) -> AgentMessage:
+        """Further work that `source` makes of this message, one hop on, `content` as for `new`.
+
+        It has what is left of this message's time, and no wider constraints. `routing` may ask
+        for less time; its priority is this message's unless it states one.
+        """
+        links = {"correlation_id": self.correlation_id or self.id, **links}
+        payload = content if isinstance(content, Payload) else Payload(content=content)
+        constraints = payload.constraints.within(self.payload.constraints)
+        if constraints.model_fields_set:
+            payload = payload.model_copy(update={"constraints": constraints})
+        routing = routing or Routing()
+        if "priority" not in routing.model_fields_set:
+            routing = routing.model_copy(update={"priority": self.routing.priority})
+        context = self._onward(source)
+        work = new(type, payload, source=source, context=context, routing=routing, **links)
+        return work._expiring_with(self)
 
     def delta(self, chunk: str, number: int, *, final: bool, source: AgentIdentity) -> AgentMessage:
         """A piece of this task's answer, `number` counting from 0; metadata stays behind."""
         piece = Payload(sequence_number=number, is_first=number == 0, is_final=final, chunk=chunk)
-        return self._follow_up("stream", piece, source, {}, correlation_id=self.id)
+        context = Context(conversation_id=self.context.conversation_id, parent_message_id=self.id)
+        links = Links(correlation_id=self.id)
+        rank = Routing(priority=self.routing.priority)
+        return new("stream", piece, source=source, context=context, routing=rank, **links)
 
-    def _follow_up(
-        self,
-        type: MessageType,
-        content: Any,
-        source: AgentIdentity,
-        metadata: dict[str, Any],
-        **links: Unpack[Links],
-    ) -> AgentMessage:
-        context = Context(
+    def _onward(self, source: AgentIdentity) -> Context:
+        """The context of what `source` makes of this message."""
+        return Context(
             conversation_id=self.context.conversation_id,
             parent_message_id=self.id,
-            metadata=metadata,
+            metadata=self.context.metadata,
+            hops=min(self.context.hops + 1, MOST_HOPS),
+            path=(*self.context.path, source.id)[-LONGEST_PATH:],
         )
-        rank = Routing(priority=self.routing.priority)
-        return new(type, content, source=source, context=context, routing=rank, **links)
+
+    def _expiring_with(self, parent: AgentMessage) -> AgentMessage:
+        """This message, which nobody waits for any longer than for `parent`."""
+        if parent.expires_at is None or parent.routing.timeout is None:
+            return self
+        # Whole milliseconds, rounded down. A clock that was set back must not give more time.
+        left = max(0, int((parent.expires_at - self.sent_at) * 1000))
+        asked = self.routing.timeout
+        least = min(left, parent.routing.timeout, left if asked is None else asked)
+        routing = self.routing.model_copy(update={"timeout": least})
+        return self.model_copy(update={"routing": routing})
 
 
 def new(

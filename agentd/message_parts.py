@@ -98,6 +98,9 @@ History = Annotated[
     tuple[HistoryMessage, ...], Field(strict=False, max_length=10_000, fail_fast=True)
 ]
 
+MOST_HOPS, LONGEST_PATH = 1_000_000, 1_000
+Path = Annotated[tuple[str, ...], Field(strict=False, max_length=LONGEST_PATH, fail_fast=True)]
+
 
 class Context(Part):
     """The conversation that a message belongs to."""
@@ -112,6 +115,10 @@ class Context(Part):
     """The most turns of history to use."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     """User info, preferences; replies carry it on."""
+    hops: Annotated[int, Field(ge=0, le=MOST_HOPS)] = 0
+    """How often the request was handed on, from agent to agent."""
+    path: Annotated[Path, _null_is((), Path)] = ()
+    """The agents that it came through, the last one last."""
 
 
 class Constraints(Part):
@@ -123,6 +130,16 @@ class Constraints(Part):
     """US dollars."""
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     """Tokens, in and out together."""
+
+    def within(self, outer: Constraints) -> Constraints:
+        """These, none of them wider than in `outer`."""
+        unknown = {**(outer.model_extra or {}), **(self.model_extra or {})}
+        least: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            stated = [bound for c in (self, outer) if (bound := getattr(c, name)) is not None]
+            if stated:
+                least[name] = min(stated)
+        return Constraints(**unknown, **least)
 
 
 class Payload(Part):

@@ -23,7 +23,7 @@ from agentd.message import (
     json_schema,
     new,
 )
-from agentd.message_parts import Constraints, Part
+from agentd.message_parts import MOST_HOPS, Constraints, Part
 from agentd.subjects import TOKEN
 
 # --- what strangers send -------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def shaped(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 def optional(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     unknown = st.dictionaries(
-        st.sampled_from(["x", "hops", "reply", "dict"]), json_values, max_size=1
+        st.sampled_from(["x", "jumps", "reply", "dict"]), json_values, max_size=1
     )
     return st.builds(lambda a, b: {**b, **a}, st.fixed_dictionaries({}, optional=fields), unknown)
 
@@ -107,6 +107,8 @@ valid = st.builds(
             ),
             maxHistory=st.integers(0),
             metadata=st.dictionaries(text, json_values, max_size=2),
+            hops=st.integers(0, MOST_HOPS),
+            path=st.lists(token, max_size=3),
         ),
         routing=optional(
             priority=st.integers(0, 9),
@@ -197,6 +199,27 @@ def test_a_chain_of_replies_is_one_conversation(
         assert reply.context.metadata == request.context.metadata
         assert reply.routing.priority == request.routing.priority
         link = reply
+
+
+@given(valid, st.lists(token, min_size=1, max_size=4), st.none() | amounts)
+def test_children_have_no_more_time_and_no_wider_limits_than_their_parents(
+    body: dict[str, Any], agents: list[str], asked: float | None
+) -> None:
+    task = decode(json.dumps(body).encode())
+    link = task
+    for name in agents:
+        routing = Routing(timeout=asked) if asked is not None else None
+        made = link.child("task", "x", source=AgentIdentity(id=name), routing=routing)
+        child = decode(encode(made), type="task")
+        assert child == made
+        assert child.context.hops == min(link.context.hops + 1, MOST_HOPS)
+        assert child.context.path == (*link.context.path, name)
+        if link.routing.timeout is not None:
+            assert child.routing.timeout is not None
+            assert child.routing.timeout <= link.routing.timeout
+        assert asked is None or (child.routing.timeout or 0) <= asked
+        assert child.payload.constraints == task.payload.constraints
+        link = child
 
 
 @given(wild_values)

@@ -22,7 +22,7 @@ from agentd.message import (
     new,
     new_id,
 )
-from agentd.message_parts import HistoryMessage
+from agentd.message_parts import LONGEST_PATH, MOST_HOPS, Constraints, HistoryMessage
 from agentd.strict_json import MAX_BYTES
 
 ANALYST = AgentIdentity(id="analyst", type="agent")
@@ -407,6 +407,56 @@ def test_a_reply_names_a_request_that_has_no_correlation_id() -> None:
     reply = request.reply("result", "y", source=ANALYST)
     assert reply.correlation_id == request.id
     assert reply.reply("event", "z", source=ANALYST).correlation_id == request.id
+
+
+def test_a_reply_is_one_hop_on() -> None:
+    request = new("task", "x", source=USER)
+    result = request.reply("result", "y", source=ANALYST)
+    assert (result.context.hops, result.context.path) == (1, ("analyst",))
+    assert wire(request)["context"].keys().isdisjoint({"hops", "path"})
+
+
+def test_a_child_inherits_what_is_left() -> None:
+    routing = Routing(priority=7, timeout=60_000)
+    parent = new("task", "x", source=USER, routing=routing, correlation_id="order 991")
+    parent = parent.model_copy(
+        update={
+            "timestamp": parent.sent_at - 20,
+            "payload": Payload(content="x", constraints=Constraints(max_cost=0.5, max_tokens=900)),
+        }
+    )
+    child = parent.child("task", "y", source=ANALYST, id="c-1", target="critic")
+    assert (child.id, child.target, child.correlation_id) == ("c-1", "critic", "order 991")
+    assert child.context.conversation_id == parent.context.conversation_id
+    assert child.context.parent_message_id == parent.id
+    assert child.routing.priority == 7
+    assert 38_000 < (child.routing.timeout or 0) <= 40_000
+    assert child.payload == Payload(
+        content="y", constraints=Constraints(max_cost=0.5, max_tokens=900)
+    )
+
+
+def test_a_child_may_ask_for_less() -> None:
+    parent = new("task", Payload(content="x", constraints=Constraints(max_cost=0.5)), source=USER)
+    less = Payload(content="y", constraints=Constraints(max_cost=0.1, timeout=500))
+    child = parent.child("task", less, source=ANALYST, routing=Routing(timeout=300, priority=1))
+    assert child.payload.constraints == Constraints(max_cost=0.1, timeout=500)
+    assert child.routing == Routing(timeout=300, priority=1)
+    more = Payload(content="y", constraints=Constraints(max_cost=9))
+    assert parent.child("task", more, source=ANALYST).payload.constraints.max_cost == 0.5
+
+
+def test_a_child_of_what_has_expired_has_no_time() -> None:
+    parent = new("task", "x", source=USER, routing=Routing(timeout=10))
+    late = parent.model_copy(update={"timestamp": parent.sent_at - 5})
+    assert late.child("task", "y", source=ANALYST).routing.timeout == 0
+
+
+def test_a_path_keeps_its_end() -> None:
+    long = Context(conversation_id="c", hops=MOST_HOPS, path=("a",) * LONGEST_PATH)
+    child = new("task", "x", source=USER, context=long).child("task", "y", source=ANALYST)
+    assert child.context.hops == MOST_HOPS
+    assert (len(child.context.path), child.context.path[-1]) == (LONGEST_PATH, "analyst")
 
 
 def test_a_delta_is_the_documents_stream_message() -> None:
