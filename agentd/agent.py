@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 # Seconds that an agent whose pulling ended with a bug waits before it starts again.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_LAST_PULL = 3.0
 _FAILING = 5  # failed tasks in a row that are told
 
 
@@ -86,7 +87,10 @@ class Agent:
         await self._feed.close()
         await self._queries.close()
         if self._puller:
-            await self._puller
+            # It returns at once, unless it waits for a server that is not there.
+            await asyncio.wait([self._puller], timeout=_LAST_PULL)
+            self._puller.cancel()
+        await self._feed.hang_up()
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=grace)
             self.hand_back()

@@ -59,8 +59,8 @@ class Presence:
         """Stops the heartbeat; agents still online are taken off."""
         if self._beats:
             self._beats.cancel()
-        for agent in self._agents():
-            await self.offline(agent)
+        if self._bus.connected:
+            await asyncio.gather(*(self.offline(agent) for agent in self._agents()))
 
     async def online(self, agent: Agent) -> None:
         """An agent takes tasks from now on."""
@@ -79,7 +79,8 @@ class Presence:
     async def offline(self, agent: Agent) -> None:
         """An agent takes no more tasks."""
         await registry.withdraw(self._bus, self._subjects.env, agent.name, self.instance)
-        await self.event("offline", {"event": "agent_offline", "agent": agent.name})
+        content = {"event": "agent_offline", "agent": agent.name}
+        await self.event("offline", content, patience=1.0)
 
     async def announce(self, agent: Agent) -> None:
         """Refreshes an agent's entry in the registry."""
@@ -93,7 +94,12 @@ class Presence:
             await self.announce(agent)
 
     async def event(
-        self, kind: str, content: Mapping[str, Any], *, lifetime: int | None = None
+        self,
+        kind: str,
+        content: Mapping[str, Any],
+        *,
+        lifetime: int | None = None,
+        patience: float = 5.0,
     ) -> None:
         """Puts `event.status.{kind}` on record, for `lifetime` seconds if given."""
         message = new(
@@ -110,7 +116,7 @@ class Presence:
                 encode(message),
                 message_id=message.id,
                 headers={"Nats-TTL": f"{lifetime}s"} if lifetime else None,
-                patience=5,
+                patience=patience,
             )
         except BusError as error:
             log.warning("event.status.%s was not recorded: %s", kind, error)

@@ -231,6 +231,12 @@ class Feed:
         self._queue.forget(self)
         self.wake()
 
+    async def hang_up(self) -> None:
+        """Takes no more answers; to be called when no pull is under way."""
+        inbox, self._inbox = self._inbox, None
+        if inbox:
+            await inbox.close()
+
     def wake(self) -> None:
         """Something may be there."""
         self._bell.set()
@@ -293,8 +299,7 @@ class Feed:
             self._pull.finish("timeout")
         if self._pull.done.result() in ("timeout", "restart"):
             # Late answers to this pull must not be taken for answers to the next.
-            inbox, self._inbox = self._inbox, None
-            await inbox.close()
+            await self.hang_up()
         return self._pull
 
     async def _on_message(self, msg: Msg) -> None:
