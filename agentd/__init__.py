@@ -49,6 +49,7 @@ NATS
     beats           tells the server, from a thread, what is still worked on
     delivery        one task in our hands, settled exactly once
     queue           pulls what can be run, the most urgent first
+    objects         payloads too large for a message, by digest
     journal         what happened to a task before its outcome
     letters         dead letters
     registry        who is online
