@@ -52,6 +52,7 @@ NATS
     objects         payloads too large for a message, by digest
     journal         what happened to a task before its outcome
     letters         dead letters
+    cooldowns       which endpoint asked to be left alone, told to all replicas
     registry        who is online
     routes          work for a set of capabilities, or not for some agents
     takers          who could take a task now

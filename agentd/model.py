@@ -24,6 +24,7 @@ class ChatRequest:
         parameters: temperature and the like, sent as they are.
         timeout: seconds for the whole call, from connecting to the last token.
         tools: in OpenAI's shape, `{"type": "function", "function": {...}}` each.
+        agent: who asks, so that agents take turns at a busy endpoint; no model is told.
 
     Raises:
         ModelError: `model_config`, when a parameter is one that agentd sets itself.
@@ -33,6 +34,7 @@ class ChatRequest:
     parameters: Mapping[str, Any]
     timeout: float
     tools: Sequence[Mapping[str, Any]] = ()
+    agent: str = ""
 
     def __post_init__(self) -> None:
         for names, mend in (

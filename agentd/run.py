@@ -83,6 +83,7 @@ async def run(
         messages=conversation(revision.spec, message, context),
         parameters={**revision.spec.manifest.parameters, **_allowed(message.payload.parameters)},
         timeout=timeout,
+        agent=revision.spec.name,
     )
     return await _measured(model, request, on_delta, metrics)
 

@@ -16,7 +16,8 @@ from agentd.agent import Agent
 from agentd.attempt import Host
 from agentd.bus import Bus
 from agentd.catalog import Catalog
-from agentd.errors import BusError, ModelError
+from agentd.cooldowns import Cooldowns
+from agentd.errors import BusError, ModelError, StartError
 from agentd.manifest import ModelRef
 from agentd.models.choose import Models
 from agentd.presence import Presence
@@ -32,7 +33,8 @@ from agentd.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-_HOUSEKEEPING = 5.0  # seconds between two looks at the streams and at what waits
+# Seconds between two looks at whether the streams are there, and at what waits in WORK.
+_LOOK, _SWEEP = 1.0, 5.0
 
 
 class Runtime:
@@ -46,6 +48,9 @@ class Runtime:
         self._bus = bus
         self._models = models
         self._metrics = metrics
+        self._cooldowns = Cooldowns(bus, subjects)
+        models.limiters.share(self._cooldowns)
+        models.limiters.measure(metrics)
         self._queue = Queue(bus, subjects)
         self._routes = RouteTable(bus, settings.env, self._listen_again)
         self._host = Host(
@@ -74,6 +79,7 @@ class Runtime:
         await streams.ensure(self._bus, self._settings)
         await self._queue.open()
         await self._routes.open()
+        await self._cooldowns.open()
         await Advisories(self._bus, self._host.subjects).open()
         await self.presence.open()
         self._housekeeper = asyncio.create_task(self._keep_house())
@@ -209,13 +215,21 @@ class Runtime:
         return spec.manifest.model or (ModelRef(name=self._settings.model),)
 
     async def _keep_house(self) -> None:
+        looks = 0
         while True:
-            await asyncio.sleep(_HOUSEKEEPING)
+            await asyncio.sleep(_LOOK)
+            if not self._bus.connected:
+                continue
+            looks += 1
             try:
-                for name in await streams.heal(self._bus, self._settings):
+                healed = await streams.heal(self._bus, self._settings)
+                for name in healed:
                     log.warning("%s was gone; made it again", name)
-                await self._queue.sweep()
-            except BusError as error:
+                if healed:
+                    await self.presence.announce_all()
+                if healed or looks % round(_SWEEP / _LOOK) == 0:
+                    await self._queue.sweep()
+            except (BusError, StartError) as error:
                 log.warning("housekeeping: %s", error)
 
 

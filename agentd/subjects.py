@@ -92,6 +92,11 @@ class Subjects:
         """The pattern of the doorbell: a headers-only note that work has been stored."""
         return f"ring.{self.env}.>"
 
+    @property
+    def cooldown(self) -> str:
+        """Where replicas tell one another that a model's endpoint asked to be left alone."""
+        return f"agentd.{self.env}.cooldown"
+
     def task(self, domain: str, specificity: str, priority: int | None = None) -> str:
         """Work for one agent that has the capability `domain`."""
         base = self._public("task", domain, specificity)

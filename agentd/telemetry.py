@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -54,6 +55,11 @@ class Metrics:
         self._cost = counter(
             "agentd_model_cost_usd_total", "Costs of model calls, where they are known", "model"
         )
+        self._limit = gauge("agentd_model_limit", "Calls that may run at once", "endpoint")
+        self._waiting = gauge("agentd_model_waiting", "Calls that wait for a slot", "endpoint")
+        self._cooldowns = counter(
+            "agentd_model_cooldowns_total", "Times an endpoint was left alone", "endpoint", "cause"
+        )
 
     def task(self, agent_id: str, status: str, seconds: float) -> None:
         """One task whose outcome (`success`, `error`) is on record `seconds` after its delivery."""
@@ -88,6 +94,17 @@ class Metrics:
         self._tokens(model, "output").inc(max(0, output_tokens))
         if cost is not None and 0 <= cost < float("inf"):
             self._cost(model).inc(cost)
+
+    def endpoint(
+        self, endpoint: str, *, limit: Callable[[], float], waiting: Callable[[], float]
+    ) -> None:
+        """Reads the calls that may run at once, and those that wait, at every look at them."""
+        self._limit(endpoint).set_function(limit)
+        self._waiting(endpoint).set_function(waiting)
+
+    def cooldown(self, endpoint: str, cause: str) -> None:
+        """One time that an endpoint is left alone: `retry_after`, `announced`, `unreachable`."""
+        self._cooldowns(endpoint, cause).inc()
 
     def forget(self, agent_id: str) -> None:
         """Drops the series of an agent that is gone."""

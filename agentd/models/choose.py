@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 from agentd.errors import ModelError
 from agentd.model import Model, ModelRef
+from agentd.models.limited import LimitedModel, Limiters
 from agentd.models.prices import Price, PriceList
 from agentd.models.providers import (
     COMPATIBLE,
+    KEYS,
     Compatible,
     base_of,
     first,
@@ -33,10 +35,12 @@ MOCKS = ("mock/echo", "mock/script")
 class Models:
     """The models of one process: equal ones are one object, and all share one HTTP session.
 
+    Each call of those that are not mocks waits for a slot of its endpoint, in `limiters`.
     aiohttp and litellm are imported when a model first needs them.
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self.limiters = Limiters()
         self._environ = environ
         self._prices = PriceList()
         self._models: dict[tuple[object, ...], Model] = {}
@@ -133,11 +137,11 @@ class Models:
             return self._through_litellm(ref, price)
         from agentd.models.openai_http import OpenAIModel
 
-        endpoint = self._endpoint(
-            base_of(family, ref.api_base, self._environ) or "",
-            _key(ref) or first(family.keys, self._environ),
-        )
-        return OpenAIModel(ref.name, model, endpoint, price=price, timeout=ref.timeout)
+        base = base_of(family, ref.api_base, self._environ) or ""
+        key = _key(ref) or first(family.keys, self._environ)
+        endpoint = self._endpoint(base, key)
+        direct = OpenAIModel(ref.name, model, endpoint, price=price, timeout=ref.timeout)
+        return LimitedModel(direct, self.limiters.of(base, key))
 
     def _endpoint(self, base: str, key: str | None) -> Endpoint:
         from agentd.models.openai_http import Endpoint, Http
@@ -152,7 +156,9 @@ class Models:
 
         self._litellm = self._litellm or Litellm()
         key = _key(ref)
-        return LitellmModel(
+        provider = split(ref.name)[0] or self._prices.provider(ref.name) or ref.name
+        known = key or first(KEYS.get(provider, ()), self._environ)
+        model = LitellmModel(
             ref.name,
             self._litellm,
             api_key=key,
@@ -161,6 +167,7 @@ class Models:
             timeout=ref.timeout,
             secrets=((key,) if key else ()) + secrets(self._environ),
         )
+        return LimitedModel(model, self.limiters.of(ref.api_base or provider, known))
 
 
 def _family(provider: str, model: str) -> Compatible | None:

@@ -395,7 +395,7 @@ async def test_what_on_delta_raises_passes_through(endpoint: Endpoint) -> None:
 async def test_after_every_fault_the_next_call_is_well(endpoint: Endpoint) -> None:
     model = endpoint.open()
     for fault in get_args(Fault):
-        parameters = {"stub": {"fault": fault}}
+        parameters = {"stub": {"fault": fault, "retry_after": "0"}}
         for on_delta in (None, lambda _piece: None):
             with suppress(ModelError):
                 await model.complete(ChatRequest(HI, parameters, 0.2), on_delta)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from agentd.errors import ModelError
 from agentd.manifest import ModelRef
 from agentd.models.choose import Models
+from agentd.models.limited import LimitedModel
+from agentd.models.limiter import Limiter
 from agentd.models.litellm_bridge import LitellmModel
 from agentd.models.openai_http import OpenAIModel
 from agentd.models.prices import PriceList
@@ -153,10 +157,34 @@ def test_who_answers() -> None:
     models = Models({**KEY, "ANTHROPIC_API_KEY": "x"})
     for name in ("openai/gpt-4o", "gpt-4o", "ollama/x", "lm_studio/x", "llamafile/x"):
         model = models.open(ModelRef(name=name))
-        assert isinstance(model, OpenAIModel)
+        assert isinstance(model, LimitedModel)
+        assert isinstance(model.model, OpenAIModel)
         assert (model.name, model.is_mock) == (name, False)
     for name in ("anthropic/x", "claude-sonnet-4-5", "openai/responses/gpt-4o"):
-        assert isinstance(models.open(ModelRef(name=name)), LitellmModel)
+        model = models.open(ModelRef(name=name))
+        assert isinstance(model, LimitedModel)
+        assert isinstance(model.model, LitellmModel)
+
+
+def test_endpoints_are_addresses_with_a_key() -> None:
+    models = Models({**KEY, "ANTHROPIC_API_KEY": "x"})
+
+    def limiter(name: str, **fields: str) -> Limiter:
+        model = models.open(ModelRef.model_validate({"name": name, **fields}))
+        assert isinstance(model, LimitedModel)
+        return model.limiter
+
+    ours = limiter("openai/gpt-4o")
+    assert ours is limiter("o3-mini")
+    assert ours is not limiter("openai/gpt-4o", api_key="sk-another")
+    assert ours is not limiter("openai/gpt-4o", api_base="http://127.0.0.1:1/v1")
+    assert limiter("anthropic/x") is limiter("claude-sonnet-4-5")
+    assert limiter("anthropic/x") is not limiter("anthropic/x", api_key="another")
+    assert limiter("anthropic/x").name.startswith("anthropic (key ")
+    assert limiter("lm_studio/x").name == "http://localhost:1234/v1"
+    secret = limiter("openai/x", api_base="https://me:pass@host/v1?key=k", api_key="sk-secret")
+    assert re.fullmatch(r"https://host/v1 \(key [0-9a-f]{6}\)", secret.name)
+    assert not isinstance(models.open(ModelRef(name="mock/echo")), LimitedModel)
 
 
 def test_equal_refs_are_one_model() -> None:

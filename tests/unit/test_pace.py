@@ -1,0 +1,120 @@
+"""A limit follows what an endpoint bears, and is left alone by what says nothing about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentd.models.pace import AFTER_REFUSAL, CREDIBLE, LEAST, MOST, Pace
+
+KIND = ("analyst", "openai/x")
+
+
+def answers(pace: Pace, count: int, *, took: float = 1.0, start: float = 0.0) -> float:
+    """So many answers, one after the other, at full use; the time afterwards."""
+    now = start
+    for _ in range(count):
+        pace.answered(KIND, now, now + took, int(pace.limit))
+        now += took
+    return now
+
+
+def test_an_endpoint_that_refuses_nothing_is_not_slowed() -> None:
+    pace = Pace()
+    answers(pace, 1000)
+    assert pace.limit == MOST
+
+
+@pytest.mark.parametrize("in_flight", [1, CREDIBLE, 600])
+def test_the_first_cut_starts_from_what_is_under_way(in_flight: int) -> None:
+    pace = Pace()
+    assert pace.refused(0, 1, in_flight)
+    assert pace.limit == pytest.approx(AFTER_REFUSAL * max(in_flight, CREDIBLE))
+
+
+def test_the_limit_is_lowered_once_a_round_trip() -> None:
+    pace = Pace()
+    assert [pace.refused(began, 1 + began, 64) for began in (0.0, 0.1, 0.9)] == [True, False, False]
+    lowered = pace.limit
+    assert pace.refused(1.1, 2, 44)
+    assert pace.limit == pytest.approx(AFTER_REFUSAL * lowered)
+
+
+def test_the_limit_stays_within_its_bounds() -> None:
+    pace = Pace(most=4)
+    for number in range(50):
+        pace.refused(number, number + 0.5, 1)
+    assert pace.limit == LEAST
+    answers(pace, 10_000, start=50)
+    assert pace.limit == 4
+
+
+def test_answers_raise_it_by_about_one_a_round_trip() -> None:
+    pace = Pace(most=100)
+    for number in range(3):
+        pace.refused(number, number + 0.5, 1)
+    before = pace.limit
+    for _ in range(int(before)):  # a round trip at full use
+        pace.answered(KIND, 3, 4, int(pace.limit))
+    assert before + 0.9 < pace.limit < before + 2
+
+
+def test_near_the_last_refusal_it_is_raised_carefully() -> None:
+    pace = Pace()
+    pace.refused(0, 0.5, 64)
+    pace.refused(1, 1.5, 64)
+    at_last = 64 * AFTER_REFUSAL
+    steps: dict[bool, list[float]] = {True: [], False: []}
+    while pace.limit < at_last + 3:
+        before = pace.limit
+        pace.answered(KIND, 2, 2.1, int(before))
+        steps[abs(before - at_last) < 1].append(pace.limit - before)
+    assert max(steps[True]) < min(steps[False]) / 5
+
+
+def test_a_limit_that_is_not_used_is_not_raised() -> None:
+    pace = Pace()
+    pace.refused(0, 0.5, 64)
+    before = pace.limit
+    for _ in range(100):
+        pace.answered(KIND, 1, 2, 3)
+    assert pace.limit == before
+
+
+def test_answers_that_take_far_longer_lower_it_a_little() -> None:
+    pace = Pace()
+    lowered: list[bool] = []
+    now = 0.0
+    for number in range(200):
+        took = 1.0 + 0.2 * (number % 5) if number < 150 else 6.0
+        lowered.append(pace.answered(KIND, now, now + took, 100))
+        now += took
+    assert not any(lowered[:150])
+    assert any(lowered[150:])
+    assert 50 < pace.limit < 100
+
+
+def test_a_new_normal_is_learnt() -> None:
+    pace = Pace()
+    now = answers(pace, 100, took=1.0)
+    now = answers(pace, 500, took=6.0, start=now)
+    before = pace.limit
+    answers(pace, 100, took=6.0, start=now)
+    assert pace.limit >= before
+
+
+def test_slow_answers_of_another_kind_say_nothing() -> None:
+    pace = Pace()
+    for number in range(400):
+        kind = (f"agent-{number % 2}", "openai/x")
+        pace.answered(kind, number, number + (30.0 if number % 2 else 0.5), 100)
+    assert pace.limit == MOST
+
+
+def test_slowness_at_a_low_load_is_not_our_doing() -> None:
+    pace = Pace()
+    now = answers(pace, 0)
+    for number in range(200):
+        took = 1.0 if number < 100 else 9.0
+        pace.answered(KIND, now, now + took, 3)
+        now += took
+    assert pace.limit == MOST
