@@ -51,15 +51,13 @@ async def ensure(bus: Bus, settings: Settings) -> None:
 
 async def heal(bus: Bus, settings: Settings) -> list[str]:
     """Makes again what somebody deleted; returns the names."""
-    healed: list[str] = []
-    for config in configurations(settings):
-        name = config["name"]
-        if await _existing(bus, name) is None:
-            await _ensure_one(bus, config)
-            healed.append(name)
-            if name == LOG:
-                await _source_again(bus, settings)
-    return healed
+    there = await _names(bus)
+    gone = [config for config in configurations(settings) if config["name"] not in there]
+    for config in gone:
+        await _ensure_one(bus, config)
+        if config["name"] == LOG:
+            await _source_again(bus, settings)
+    return [config["name"] for config in gone]
 
 
 def configurations(settings: Settings) -> list[dict[str, Any]]:
@@ -181,6 +179,16 @@ async def _existing(bus: Bus, name: str) -> dict[str, Any] | None:
         if error.code != _STREAM_NOT_FOUND:
             raise
     return None
+
+
+async def _names(bus: Bus) -> set[str]:
+    """The streams that the server has, in one look."""
+    names: set[str] = set()
+    while True:
+        page = await jetstream.api(bus, "STREAM.NAMES", {"offset": len(names)})
+        names.update(page.get("streams") or ())
+        if len(names) >= int(page["total"]) or not page.get("streams"):
+            return names
 
 
 async def _source_again(bus: Bus, settings: Settings) -> None:
