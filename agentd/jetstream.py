@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -161,6 +162,43 @@ async def _stored_as(bus: Bus, subject: str, message_id: str) -> int | None:
     newest = await last(bus, found["streams"][0], subject)
     headers = (newest and newest.headers) or {}
     return int(headers["Nats-Sequence"]) if headers.get("Nats-Msg-Id") == message_id else None
+
+
+async def replace(
+    bus: Bus, subject: str, data: bytes, *, after: int, headers: Mapping[str, str] | None = None
+) -> int:
+    """Stores `data` if the newest message of `subject` is number `after` (0: there is none).
+
+    Returns its own number. One try: of one that timed out, only a look at the subject (`newest`)
+    tells what became of it.
+
+    Raises:
+        Conflict: the newest message is another one.
+        NotStored, TooLarge, BusError: as `store`.
+    """
+    expected = {"Nats-Expected-Last-Subject-Sequence": str(after)}
+    answer = await bus.request(
+        subject, data, headers={**(headers or {}), **expected}, timeout=_ONE_TRY
+    )
+    return _sequence(subject, json.loads(answer.data))
+
+
+async def newest(bus: Bus, stream: str, subject: str) -> tuple[int, bytes]:
+    """The number and the data of the newest message on `subject`; 0 and no data without one.
+
+    Unlike `last` it asks the stream's leader, which knows every message that was acknowledged.
+
+    Raises:
+        BusError: the server does not answer, or there is no such stream.
+    """
+    try:
+        answer = await api(bus, f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+    except ApiError as error:
+        if error.code not in _NO_SUCH_MESSAGE:
+            raise
+        return 0, b""
+    message = answer["message"]
+    return int(message["seq"]), base64.b64decode(message.get("data", ""))
 
 
 async def last(bus: Bus, stream: str, subject: str) -> Msg | None:

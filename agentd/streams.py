@@ -22,6 +22,8 @@ WORK = "AGENTD_WORK"
 CHUNKS = "AGENTD_CHUNKS"
 AGENTS = "KV_agentd_agents"
 ROUTES = "KV_agentd_routes"
+BUDGETS = "KV_agentd_budgets"
+STOPS = "KV_agentd_stops"
 OBJECTS = "OBJ_agentd_objects"
 
 SECOND = 1_000_000_000  # JetStream counts in nanoseconds
@@ -101,17 +103,8 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
             "max_bytes": 256 * 1024**2,
         },
         _bucket(AGENTS, shared, storage="memory"),
-        _bucket(ROUTES, shared, storage="file"),
-        {
-            **shared,
-            "name": OBJECTS,
-            "subjects": ["$O.agentd_objects.C.>", "$O.agentd_objects.M.>"],
-            "retention": "limits",
-            "storage": "file",
-            "max_age": int(settings.log_days * DAY),  # as long as the messages that refer to them
-            "discard": "new",
-            "allow_rollup_hdrs": True,
-        },
+        *(_bucket(name, shared, storage="file") for name in (ROUTES, BUDGETS, STOPS)),
+        _objects(shared, settings),
     ]
 
 
@@ -150,6 +143,20 @@ def _bucket(name: str, shared: Mapping[str, Any], *, storage: str) -> dict[str, 
         "deny_delete": True,
         "allow_msg_ttl": True,
         "subject_delete_marker_ttl": SECOND,
+    }
+
+
+def _objects(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """An object store as the clients of NATS expect it (ADR-20)."""
+    return {
+        **shared,
+        "name": OBJECTS,
+        "subjects": ["$O.agentd_objects.C.>", "$O.agentd_objects.M.>"],
+        "retention": "limits",
+        "storage": "file",
+        "max_age": int(settings.log_days * DAY),  # as long as the messages that refer to them
+        "discard": "new",
+        "allow_rollup_hdrs": True,
     }
 
 

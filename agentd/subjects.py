@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final, Literal, cast
@@ -49,6 +50,11 @@ def token(text: str, what: str) -> str:
     if not _is_token(text):
         raise SubjectError(f"{what} {_shown(text)} must be 1 to 64 of A-Z a-z 0-9 _ -")
     return text
+
+
+def digest(text: str) -> str:
+    """A token for any text, such as the id of a conversation."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def environment(name: str) -> str:
