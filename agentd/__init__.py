@@ -52,6 +52,9 @@ NATS
     objects         payloads too large for a message, by digest
     journal         what happened to a task before its outcome
     letters         dead letters
+    stops           conversations that a person stopped
+    account         what a conversation has spent: the arithmetic
+    ledger          one conversation's account, shared by compare-and-set
     cooldowns       which endpoint asked to be left alone, told to all replicas
     registry        who is online
     routes          work for a set of capabilities, or not for some agents
@@ -68,6 +71,9 @@ Models
 
 One task
     admission       may this agent run this message?
+    deadline        until when a task may be worked on
+    estimate        how many tokens a call may take
+    budget          what a task may spend: set aside before a call, settled after it
     run             from an admitted message to an answer
     deltas          the answer while it is made
     outcome         the one visible outcome, put on record

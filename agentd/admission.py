@@ -8,18 +8,27 @@ from agentd.errors import AgentdError, Undeliverable
 from agentd.message import AgentMessage
 from agentd.routes import Requirement
 
+_SHOWN = 8  # agents of a path that an error names
+
 
 class Misdirected(AgentdError):
     """The message is for somebody else: it is forwarded, once, and not run here."""
 
 
 def admit(
-    message: AgentMessage, *, domain: str, agent: str, capabilities: Collection[str], now: float
+    message: AgentMessage,
+    *,
+    domain: str,
+    agent: str,
+    capabilities: Collection[str],
+    hops: int,
+    now: float,
 ) -> None:
     """Lets `agent` run `message`, sent to `domain`, at the time `now` (Unix seconds), or raises.
 
     Raises:
-        Undeliverable: it has expired.
+        Undeliverable: it has expired (`expired`), was handed on more than `hops` times (`hops`),
+            or the agent itself has just handed it on (`loop`).
         Misdirected: it names another agent as its target, asks for a capability that this agent
             has not, or excludes it.
     """
@@ -34,14 +43,16 @@ def admit(
             f"the message expired {late:.1f} s ago (routing.timeout {message.routing.timeout} ms)",
             code="expired",
         )
+    _check_path(message, agent, hops)
 
 
-def deadline(message: AgentMessage, *, limit: float, now: float) -> float:
-    """The seconds that a run may take: the agent's `limit`, the sender's constraint, the expiry."""
-    bounds = [limit]
-    constraints = message.payload.constraints
-    if constraints.timeout is not None:
-        bounds.append(constraints.timeout / 1000)
-    if message.expires_at is not None:
-        bounds.append(message.expires_at - now)
-    return max(0.0, min(bounds))
+def _check_path(message: AgentMessage, agent: str, most: int) -> None:
+    context = message.context
+    if context.path and context.path[-1] == agent:
+        raise Undeliverable(f"{agent} would get what it has just handed on itself", code="loop")
+    if context.hops > most:
+        came = " > ".join(context.path[-_SHOWN:]) or "an unknown path"
+        raise Undeliverable(
+            f"handed on {context.hops} times, by {came}; limits.hops of {agent} is {most}",
+            code="hops",
+        )

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from agentd import crash, jetstream, journal, letters
 from agentd import outcome as outcomes
-from agentd.admission import Misdirected, admit, deadline
+from agentd.admission import Misdirected, admit
+from agentd.budget import Budgets
 from agentd.bus import Bus
+from agentd.deadline import Deadline
 from agentd.delivery import Delivery
 from agentd.deltas import Deltas
 from agentd.errors import (
@@ -32,6 +34,7 @@ from agentd.outcome import Outcome
 from agentd.queue import Queue
 from agentd.routes import Destination, RouteTable
 from agentd.run import Revision, run
+from agentd.stops import Stops
 from agentd.subjects import Subjects
 from agentd.takers import address
 from agentd.telemetry import Metrics
@@ -48,6 +51,8 @@ class Host:
     queue: Queue
     routes: RouteTable
     subjects: Subjects
+    budgets: Budgets
+    stops: Stops
     metrics: Metrics
     clock: Callable[[], float] = time.time
 
@@ -72,6 +77,8 @@ class Attempt:
         self._trace = TraceContext.accept(delivery.headers).child()
         self._started = time.monotonic()
         self._number = 1
+        limits = revision.spec.manifest.limits
+        self._deadline = Deadline.of(message, limit=limits.timeout, now=host.clock())
         self._result = outcomes.result_subject(host.subjects, delivery.subject, message.id)
 
     async def make(self) -> Outcome | None:
@@ -125,26 +132,35 @@ class Attempt:
         return outcome
 
     async def _run(self, on_delta: Callable[[str], None] | None) -> Completion:
-        """Admits the task and runs it. A bug is an error of this task, and is not tried again."""
-        host, message = self._host, self._message
-        limits = self._revision.spec.manifest.limits
-        now = host.clock()
+        """Admits the task and runs it, unless its conversation is stopped."""
+        message, manifest = self._message, self._revision.spec.manifest
         admit(
             message,
             domain=self._delivery.subject.domain,
             agent=self._source.id,
-            capabilities=self._revision.spec.manifest.capabilities,
-            now=now,
+            capabilities=manifest.capabilities,
+            hops=manifest.limits.hops,
+            now=self._host.clock(),
         )
-        await self._count()
-        crash.here("before-model")
+        with self._host.stops.obeyed(message.context.conversation_id):
+            await self._count()
+            crash.here("before-model")
+            completion = await self._complete(on_delta)
+            crash.here("after-model")
+        return completion
+
+    async def _complete(self, on_delta: Callable[[str], None] | None) -> Completion:
+        """The answer. A bug is an error of this task, and is not tried again."""
+        host, message = self._host, self._message
+        limits = self._revision.spec.manifest.limits
         try:
-            completion = await run(
+            return await run(
                 self._revision,
                 await whole(host.bus, message),
-                timeout=deadline(message, limit=limits.timeout, now=now),
+                deadline=self._deadline,
+                purse=host.budgets.purse(message, limits, self._deadline),
                 on_delta=on_delta,
-                now=now,
+                now=host.clock(),
                 metrics=host.metrics,
             )
         except AgentdError:
@@ -152,8 +168,6 @@ class Attempt:
         except Exception as error:
             log.exception("a bug ended task %s", message.id, extra={"agent": self._source.id})
             raise TaskError(f"{type(error).__name__}: {error}", code="internal") from error
-        crash.here("after-model")
-        return completion
 
     async def _count(self) -> None:
         """Finds which attempt this is.
@@ -187,8 +201,7 @@ class Attempt:
         # Full jitter: replicas that failed together do not come back together.
         longest = min(retry.max_backoff, retry.backoff * 2 ** (self._number - 1))
         delay = max(random.uniform(0, longest), _asked_to_wait(error))
-        expires = self._message.expires_at
-        if expires is not None and self._host.clock() + delay >= expires:
+        if not self._deadline.allows(delay):
             return error
         await self._note(journal.FAILED, error={"code": error.code, "message": str(error)})
         raise Again(error, delay=delay)

@@ -148,11 +148,25 @@ class Limits(Part):
         examples=["120s"],
     )
     turns: Count = later(10, "Turns of model and tools in one task.", examples=[10])
-    hops: Annotated[Whole, Field(ge=1, le=1000)] = later(
-        16, "Agents that one request may pass through.", examples=[16]
+    hops: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        default=16,
+        description="How often one request may be handed on, from agent to agent, before it ends "
+        "among the dead letters.",
+        examples=[16],
     )
-    cost: Money = later(0.5, "USD for one task.", examples=[0.5])
-    conversation_cost: Money = later(5.0, "USD for one conversation.", examples=[5.0])
+    cost: Money = Field(
+        default=0.5,
+        description="USD for one task, all its attempts together. A call that may cost more than "
+        "is left is not made. What it may cost is estimated from its text and its `max_tokens`, "
+        "or 1,000 tokens of output; a model whose price is not known has no such limit.",
+        examples=[0.5],
+    )
+    conversation_cost: Money = Field(
+        default=5.0,
+        description="USD for one conversation, all its agents and replicas together; "
+        "otherwise like `cost`.",
+        examples=[5.0],
+    )
     rate: Rate | None = later(
         None, "Calls of the model in a time, over all replicas.", examples=["60/min"]
     )

@@ -103,6 +103,10 @@ class Model(Protocol):
         """
         ...
 
+    def cost_of(self, usage: Usage) -> float | None:
+        """USD for a call that takes these tokens; None where the price is not known."""
+        ...
+
     async def close(self) -> None: ...
 
 

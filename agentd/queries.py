@@ -7,9 +7,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-from agentd.admission import Misdirected, admit, deadline
+from agentd.admission import Misdirected, admit
 from agentd.attempt import Host
 from agentd.bus import Msg, Subscription
+from agentd.deadline import Deadline
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.message import AgentIdentity, AgentMessage, decode, encode, new
 from agentd.model import Completion
@@ -80,6 +81,8 @@ class Queries:
             completion, error = None, TaskError(str(refused), code="malformed")
         except TaskError as failed:
             completion, error = None, failed
+        except BusError as away:
+            completion, error = None, TaskError(str(away), code="unavailable", retryable=True)
         outcome = Outcome(
             revision=live.spec.revision,
             model=live.model.name,
@@ -91,22 +94,27 @@ class Queries:
         await self._reply(msg, question.reply("result", outcome.content(), source=source), trace)
 
     async def _run(self, question: AgentMessage, msg: Msg, live: Revision) -> Completion:
-        manifest, now = live.spec.manifest, self._host.clock()
+        host, manifest = self._host, live.spec.manifest
+        limits, now = manifest.limits, host.clock()
         admit(
             question,
             domain=Subject.parse(msg.subject).domain,
             agent=live.spec.name,
             capabilities=manifest.capabilities,
+            hops=limits.hops,
             now=now,
         )
-        return await run(
-            live,
-            question,
-            timeout=deadline(question, limit=manifest.limits.timeout, now=now),
-            on_delta=None,
-            now=now,
-            metrics=self._host.metrics,
-        )
+        deadline = Deadline.of(question, limit=limits.timeout, now=now)
+        with host.stops.obeyed(question.context.conversation_id):
+            return await run(
+                live,
+                question,
+                deadline=deadline,
+                purse=host.budgets.purse(question, limits, deadline),
+                on_delta=None,
+                now=now,
+                metrics=host.metrics,
+            )
 
     async def _reply(self, msg: Msg, answer: AgentMessage, trace: TraceContext) -> None:
         if not msg.reply:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from agentd.budget import Purse
+from agentd.deadline import Deadline
 from agentd.errors import ModelError
+from agentd.estimate import within
 from agentd.message import AgentMessage
 from agentd.model import ChatRequest, Completion, Model
 from agentd.spec import AgentSpec
@@ -66,26 +69,36 @@ async def run(
     revision: Revision,
     message: AgentMessage,
     *,
-    timeout: float,
+    deadline: Deadline,
+    purse: Purse,
     on_delta: Callable[[str], None] | None,
     now: float,
     metrics: Metrics,
 ) -> Completion:
-    """Renders the prompt and calls the model, within `timeout` seconds in all.
+    """Renders the prompt and calls the model, within the deadline and for what is in the purse.
 
     Raises:
         PromptError: the prompt cannot be rendered for this message.
         ModelError: the model gave no usable answer.
+        Undeliverable: no time (`expired`) or not enough money or tokens (`budget`) are left.
+        BusError: the purse is out of reach; the model was not called.
     """
     model = revision.model_for(message)
     context = template_context(revision, model, message, now)
     request = ChatRequest(
         messages=conversation(revision.spec, message, context),
         parameters={**revision.spec.manifest.parameters, **_allowed(message.payload.parameters)},
-        timeout=timeout,
+        timeout=deadline.required(),
         agent=revision.spec.name,
     )
-    return await _measured(model, request, on_delta, metrics)
+    request = within(request, message.payload.constraints.max_tokens)
+
+    async def call() -> Completion:
+        # Anew: rendering took time, and so may have the wait for money.
+        timely = replace(request, timeout=deadline.required())
+        return await _measured(model, timely, on_delta, metrics)
+
+    return await purse.pay(model, request, call)
 
 
 async def _measured(

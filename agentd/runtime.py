@@ -14,6 +14,7 @@ from agentd import streams
 from agentd.advisories import Advisories
 from agentd.agent import Agent
 from agentd.attempt import Host
+from agentd.budget import Budgets
 from agentd.bus import Bus
 from agentd.catalog import Catalog
 from agentd.cooldowns import Cooldowns
@@ -27,6 +28,7 @@ from agentd.routes import RouteTable
 from agentd.run import Revision
 from agentd.settings import Settings
 from agentd.spec import AgentSpec
+from agentd.stops import Stops
 from agentd.subjects import Subjects
 from agentd.telemetry import Metrics
 from agentd.watchdog import Watchdog
@@ -54,7 +56,13 @@ class Runtime:
         self._queue = Queue(bus, subjects)
         self._routes = RouteTable(bus, settings.env, self._listen_again)
         self._host = Host(
-            bus=bus, queue=self._queue, routes=self._routes, subjects=subjects, metrics=metrics
+            bus=bus,
+            queue=self._queue,
+            routes=self._routes,
+            subjects=subjects,
+            budgets=Budgets(bus, settings.env),
+            stops=Stops(bus, settings.env),
+            metrics=metrics,
         )
         self._refused: dict[Path, list[str]] = {}
         self._turn = asyncio.Lock()
@@ -80,6 +88,7 @@ class Runtime:
         await self._queue.open()
         await self._routes.open()
         await self._cooldowns.open()
+        await self._host.stops.open()
         await Advisories(self._bus, self._host.subjects).open()
         await self.presence.open()
         self._housekeeper = asyncio.create_task(self._keep_house())

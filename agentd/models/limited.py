@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from agentd.errors import ModelError
-from agentd.model import ChatRequest, Completion, Model
+from agentd.model import ChatRequest, Completion, Model, Usage
 from agentd.models.failures import Failures
 from agentd.models.limiter import Cause, Limiter
 
@@ -31,6 +31,10 @@ class LimitedModel:
         self.model = model
         self.limiter = limiter
         self._failures = Failures(model.name)
+
+    def cost_of(self, usage: Usage) -> float | None:
+        """See `agentd.model.Model`."""
+        return self.model.cost_of(usage)
 
     async def close(self) -> None:
         """Closes the model."""

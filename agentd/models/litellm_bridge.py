@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from agentd.errors import ModelError
-from agentd.model import ChatRequest, Completion
+from agentd.model import ChatRequest, Completion, Usage
 from agentd.models.answer import Answer
 from agentd.models.failures import Failures
 from agentd.models.prices import Price
@@ -92,6 +92,10 @@ class LitellmModel:
         self._timeout = timeout
         self._counts_streams = True
         self._failures = Failures(name, secrets)
+
+    def cost_of(self, usage: Usage) -> float | None:
+        """See `agentd.model.Model`."""
+        return self._price.cost(usage) if self._price else None
 
     async def close(self) -> None:
         """Nothing: litellm's connections belong to the process."""

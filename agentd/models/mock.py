@@ -34,6 +34,10 @@ class EchoModel:
         turn = Turn(text=f'[mock/echo] I was told: "{told}" and asked: "{asked}"')
         return await _play(turn, request, on_delta, Failures(self.name), self._price)
 
+    def cost_of(self, usage: Usage) -> float | None:
+        """See `agentd.model.Model`."""
+        return _cost(self._price, usage)
+
     async def close(self) -> None:
         """Nothing to close."""
 
@@ -62,6 +66,10 @@ class ScriptModel:
         if self._timeout:
             request = replace(request, timeout=min(request.timeout, self._timeout))
         return await _play(turn, request, on_delta, self._failures, self._price)
+
+    def cost_of(self, usage: Usage) -> float | None:
+        """See `agentd.model.Model`."""
+        return _cost(self._price, usage)
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -106,9 +114,13 @@ async def _play(
         finish_reason="tool_calls" if turn.tool_calls else "stop",
         tool_calls=turn.tool_calls,
         usage=usage,
-        cost=price.cost(usage) if price else 0.0,
+        cost=_cost(price, usage),
         reasoning=turn.reasoning,
     )
+
+
+def _cost(price: Price | None, usage: Usage) -> float:
+    return price.cost(usage) if price else 0.0
 
 
 def _said(messages: Sequence[Mapping[str, Any]], role: str) -> str:

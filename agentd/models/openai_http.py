@@ -14,7 +14,7 @@ from yarl import URL
 
 from agentd import __version__
 from agentd.errors import ModelError
-from agentd.model import ChatRequest, Completion
+from agentd.model import ChatRequest, Completion, Usage
 from agentd.models.answer import MAX_TEXT, Answer
 from agentd.models.failures import Failures, shorten
 from agentd.models.prices import Price
@@ -105,6 +105,10 @@ class OpenAIModel:
         self._price = price
         self._timeout = timeout
         self._failures = Failures(name, endpoint.secrets)
+
+    def cost_of(self, usage: Usage) -> float | None:
+        """See `agentd.model.Model`."""
+        return self._price.cost(usage) if self._price else None
 
     async def close(self) -> None:
         """Nothing: the session belongs to the process."""

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from agentd.attempt import Host
+from agentd.budget import Budgets
 from agentd.bus import Bus, Msg
 from agentd.catalog import load
 from agentd.delivery import Delivery
@@ -23,6 +24,7 @@ from agentd.queue import Queue
 from agentd.registry import Replica
 from agentd.routes import RouteTable
 from agentd.run import Revision
+from agentd.stops import Stops
 from agentd.subjects import Subject, Subjects
 from agentd.tally import Tally
 from agentd.telemetry import Metrics
@@ -144,6 +146,9 @@ class WordByWord:
                 on_delta(word)
         return Completion("hello there", self.name, "stop", usage=Usage(1, 2), cost=0.0)
 
+    def cost_of(self, usage: Usage) -> float | None:
+        return 0.0
+
     async def close(self) -> None: ...
 
 
@@ -209,6 +214,8 @@ async def handle(
         queue=cast("Queue", Silent()),
         routes=cast("RouteTable", None),
         subjects=Subjects("dev"),
+        budgets=Budgets(real, "dev"),
+        stops=Stops(real, "dev"),
         metrics=Metrics(),
     )
     work = Interrupted(Handler("me", Tally(), host).handle(delivery, revision), at, error)

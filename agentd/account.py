@@ -1,0 +1,104 @@
+"""What a conversation has spent, and what is set aside for calls under way: the arithmetic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+# What floats of dollars are rounded to, or three times $0.10 would be more than $0.30.
+_DIGITS = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """Money set aside for one task.
+
+    Attributes:
+        amount: USD for the call under way; 0 between two calls.
+        paid: USD that its calls before have cost, known or as estimated.
+        by: who set it aside; a repeated delivery of the task is somebody else.
+        until: when it counts as spent unless it is settled, in seconds since the epoch.
+    """
+
+    amount: float
+    paid: float
+    by: str
+    until: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One conversation's money in USD; `holds` by task id.
+
+    What nobody settles counts as spent: a replica that is gone may have paid for its call.
+    """
+
+    spent: float = 0.0
+    holds: Mapping[str, Hold] = field(default_factory=dict[str, Hold])
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """What `dump` wrote; an empty account of no bytes."""
+        if not data:
+            return cls()
+        raw: dict[str, Any] = json.loads(data)
+        return cls(
+            spent=raw["spent"], holds={task: Hold(**held) for task, held in raw["reserved"].items()}
+        )
+
+    def dump(self) -> bytes:
+        """`{"spent", "reserved": {task id: {"amount", "paid", "by", "until"}}}`."""
+        holds = {task: asdict(held) for task, held in self.holds.items()}
+        return json.dumps({"spent": self.spent, "reserved": holds}).encode()
+
+    @property
+    def reserved(self) -> float:
+        """USD set aside for calls under way."""
+        return total(*(hold.amount for hold in self.holds.values()))
+
+    def paid(self, task: str) -> float:
+        """What the calls of this task have cost so far."""
+        return self.holds[task].paid if task in self.holds else 0.0
+
+    def takes_over(self, task: str, now: float) -> Account:
+        """This account when the task begins anew: its own hold, and those that are overdue at
+        `now`, count as spent."""
+        account = self
+        for name, hold in self.holds.items():
+            if name == task:
+                # Its delivery is a new one: whoever set this aside ended without a word.
+                paid = total(hold.paid, hold.amount)
+                account = account._with(name, replace(hold, amount=0.0, paid=paid), hold.amount)
+            elif hold.until < now:
+                account = account._with(name, None, hold.amount)
+        return account
+
+    def reserve(self, task: str, amount: float, *, by: str, until: float) -> Account:
+        """This account with `amount` set aside for a call of the task."""
+        return self._with(task, Hold(amount=amount, paid=self.paid(task), by=by, until=until), 0.0)
+
+    def settle(self, task: str, cost: float, *, by: str, keep_until: float | None) -> Account:
+        """This account after the call that `by` set money aside for, which cost `cost`.
+
+        The account itself if there is nothing to settle: it has been, or was written off. With
+        `keep_until` it is remembered until then what the task has cost, for its next attempt.
+        """
+        hold = self.holds.get(task)
+        if hold is None or hold.by != by:
+            return self
+        paid = total(hold.paid, cost)
+        if keep_until is None or not paid:
+            return self._with(task, None, cost)
+        return self._with(task, Hold(amount=0.0, paid=paid, by="", until=keep_until), cost)
+
+    def _with(self, task: str, hold: Hold | None, spent: float) -> Account:
+        others = {name: other for name, other in self.holds.items() if name != task}
+        holds = others if hold is None else {**others, task: hold}
+        return Account(spent=total(self.spent, spent), holds=holds)
+
+
+def total(*amounts: float) -> float:
+    """The sum in USD, as exact as money need be."""
+    return round(sum(amounts), _DIGITS)

@@ -1,0 +1,169 @@
+"""What tasks and conversations may spend: set aside before a model is called, settled after it.
+
+A conversation's account is one key of a bucket, changed by compare-and-set alone, so that all
+replicas spend from one sum. A call whose price is not known cannot be bounded in money, and one
+that is free costs no look at any account.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from weakref import WeakValueDictionary
+
+from agentd.account import Account, total
+from agentd.bus import Bus
+from agentd.deadline import Deadline
+from agentd.errors import BusError, ModelError, TaskError, Undeliverable
+from agentd.estimate import expected
+from agentd.ledger import Ledger, key
+from agentd.manifest import Limits
+from agentd.message import AgentMessage
+from agentd.model import ChatRequest, Completion, Model
+
+log = logging.getLogger(__name__)
+
+_MARGIN = 60.0  # seconds that a hold outlives its call's deadline: clocks differ
+_BETWEEN_ATTEMPTS = 3600.0  # seconds that a task's cost is remembered for its next attempt
+
+# After these errors the provider may have answered, and be paid; after the others it has not.
+_ANSWERED = ("model_timeout", "model_truncated", "model_too_large", "model_garbage")
+
+
+class _Wait(Exception):
+    """What is left is set aside for calls under way; when they are settled there may be enough."""
+
+
+class Budgets:
+    """The accounts of an environment's conversations. `clock` gives seconds since the epoch."""
+
+    def __init__(self, bus: Bus, env: str, clock: Callable[[], float] = time.time) -> None:
+        self._bus = bus
+        self._env = env
+        self._clock = clock
+        self._ledgers: WeakValueDictionary[str, Ledger] = WeakValueDictionary()
+
+    def purse(self, message: AgentMessage, limits: Limits, deadline: Deadline) -> Purse:
+        """What this task may spend."""
+        conversation = message.context.conversation_id
+        return Purse(message, limits, deadline, lambda: self._ledger(conversation), self._clock)
+
+    def _ledger(self, conversation: str) -> Ledger:
+        subject = key(self._env, conversation)
+        ledger = self._ledgers.get(subject)
+        if ledger is None:
+            ledger = self._ledgers[subject] = Ledger(self._bus, subject)
+        return ledger
+
+
+class Purse:
+    """One task's right to spend: of its own limit and of its conversation's."""
+
+    def __init__(
+        self,
+        message: AgentMessage,
+        limits: Limits,
+        deadline: Deadline,
+        ledger: Callable[[], Ledger],
+        clock: Callable[[], float],
+    ) -> None:
+        self._task = message.id
+        self._conversation = message.context.conversation_id
+        self._max_cost = message.payload.constraints.max_cost
+        self._limits = limits
+        self._deadline = deadline
+        self._ledger = ledger
+        self._clock = clock
+
+    async def pay(
+        self, model: Model, request: ChatRequest, call: Callable[[], Awaitable[Completion]]
+    ) -> Completion:
+        """Makes the `call`, its price set aside before and settled after.
+
+        Where only calls under way stand in the way, it waits for them.
+
+        Raises:
+            Undeliverable: it may cost more than the task or its conversation has left (`budget`).
+            BusError: the account cannot be reached; nothing was called.
+        """
+        asked = model.cost_of(expected(request))
+        if not asked:
+            return await call()
+        asked = total(asked)
+        ledger, by, called = self._ledger(), secrets.token_hex(4), False
+        try:
+            await self._reserve(ledger, asked, by)
+            called = True
+            completion = await call()
+        except BaseException as error:
+            cost = _cost_of_failure(error, asked) if called else 0.0
+            ends = isinstance(error, TaskError) and not error.retryable
+            await self._settle(ledger, cost, by, ends=ends)
+            raise
+        cost = asked if completion.cost is None else total(completion.cost)
+        await self._settle(ledger, cost, by, ends=True)
+        return completion
+
+    async def _reserve(self, ledger: Ledger, asked: float, by: str) -> None:
+        def reserve(account: Account) -> Account:
+            mine = account.holds.get(self._task)
+            if mine is not None and mine.by == by:
+                return account  # stored by a try whose acknowledgement was lost
+            now = self._clock()
+            account = account.takes_over(self._task, now)
+            self._check(account, asked)
+            until = now + self._deadline.left + _MARGIN
+            return account.reserve(self._task, asked, by=by, until=until)
+
+        while True:
+            try:
+                return await ledger.change(reserve)
+            except _Wait:
+                await ledger.changed()
+
+    def _check(self, account: Account, asked: float) -> None:
+        limits, paid = self._limits, account.paid(self._task)
+        if total(paid, asked) > limits.cost:
+            raise self._refusal(f"limits.cost is {usd(limits.cost)}", "the task", paid, asked)
+        if self._max_cost is not None and total(paid, asked) > self._max_cost:
+            limit = f"payload.constraints.maxCost is {usd(self._max_cost)}"
+            raise self._refusal(limit, "the task", paid, asked)
+        limit = f"limits.conversation_cost is {usd(limits.conversation_cost)}"
+        who = f"the conversation {self._conversation[:100]!r}"
+        if total(account.spent, asked) > limits.conversation_cost:
+            raise self._refusal(limit, who, account.spent, asked)
+        if total(account.spent, account.reserved, asked) > limits.conversation_cost:
+            if self._deadline.left > 0:
+                raise _Wait
+            who += f" (with {usd(account.reserved)} set aside for calls under way)"
+            raise self._refusal(limit, who, account.spent, asked)
+
+    @staticmethod
+    def _refusal(limit: str, who: str, spent: float, asked: float) -> Undeliverable:
+        text = f"{limit}: {who} has spent {usd(spent)}, and this call may cost {usd(asked)}"
+        return Undeliverable(text, code="budget")
+
+    async def _settle(self, ledger: Ledger, cost: float, by: str, *, ends: bool) -> None:
+        keep_until = None if ends else self._clock() + _BETWEEN_ATTEMPTS
+        try:
+            await ledger.change(
+                lambda account: account.settle(self._task, cost, by=by, keep_until=keep_until)
+            )
+        except BusError as error:
+            # The answer is dearer than an exact account: in time the hold counts as spent.
+            log.warning("the cost of %s was not settled: %s", self._task, error)
+
+
+def _cost_of_failure(error: BaseException, asked: float) -> float:
+    """What a call that ended so may have cost."""
+    if isinstance(error, ModelError):
+        return asked if error.code in _ANSWERED else 0.0
+    return 0.0 if isinstance(error, TaskError) else asked
+
+
+def usd(amount: float) -> str:
+    """`$0.50`, `$0.000123`."""
+    whole, _, cents = f"{amount:,.9f}".rstrip("0").partition(".")
+    return f"${whole}.{cents.ljust(2, '0')}"

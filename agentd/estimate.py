@@ -1,0 +1,69 @@
+"""How many tokens a call may take, guessed without a tokenizer, and a request kept within them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from agentd.errors import Undeliverable
+from agentd.model import ChatRequest, Usage
+
+_BYTES_A_TOKEN, _TOKENS_A_MESSAGE, _TOKENS_A_PICTURE = 4, 4, 1_000
+_OUTPUT = 1_000  # tokens, where a request names no limit
+_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
+
+
+def expected(request: ChatRequest) -> Usage:
+    """The tokens that a call may take: its text at four bytes each, and all the output it asks for,
+    or 1,000."""
+    choices = _whole(request.parameters.get("n")) or 1
+    limits = [_whole(request.parameters.get(name)) for name in _OUTPUT_LIMITS]
+    output = min((limit for limit in limits if limit), default=_OUTPUT)
+    return Usage(_prompt(request), output * choices)
+
+
+def within(request: ChatRequest, most: int | None) -> ChatRequest:
+    """The request with no more output than is left of `most` tokens, in and out together.
+
+    Raises:
+        Undeliverable: the prompt alone is more (`budget`).
+    """
+    if most is None:
+        return request
+    prompt = _prompt(request)
+    room = most - prompt
+    if room <= 0:
+        raise Undeliverable(
+            f"payload.constraints.maxTokens is {most:,}, and the prompt alone has some {prompt:,}",
+            code="budget",
+        )
+    given = request.parameters
+    names = [name for name in _OUTPUT_LIMITS if name in given] or ["max_tokens"]
+    lowered = {name: min(room, _whole(given.get(name)) or room) for name in names}
+    return replace(request, parameters={**given, **lowered})
+
+
+def _prompt(request: ChatRequest) -> int:
+    size = sum(_tokens(message.get("content")) for message in request.messages)
+    tools = len(json.dumps(list(request.tools))) // _BYTES_A_TOKEN if request.tools else 0
+    return size + _TOKENS_A_MESSAGE * len(request.messages) + tools
+
+
+def _tokens(content: Any) -> int:
+    if isinstance(content, list):
+        return sum(_part(part) for part in content)
+    text = content if isinstance(content, str) else json.dumps(content)
+    return -(-len(text.encode(errors="replace")) // _BYTES_A_TOKEN)
+
+
+def _part(part: Any) -> int:
+    """One part of a content: a picture's bytes are not its tokens."""
+    text = part.get("text") if isinstance(part, Mapping) else part
+    return _TOKENS_A_PICTURE if text is None else _tokens(text)
+
+
+def _whole(value: Any) -> int | None:
+    """A parameter as a number of tokens, if it is one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
