@@ -1,0 +1,87 @@
+"""`python -m bench`: runs the measurements and reports them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from agentd.errors import AgentdError
+from bench import first_chunk, memory, reload, report, startup, throughput
+from bench.figures import Section
+
+Measurement = Callable[[], Awaitable[list[Section]]]
+
+FULL: Mapping[str, Measurement] = {
+    "startup": lambda: startup.measure(repeats=7),
+    "memory": lambda: memory.measure(repeats=3),
+    "reload": lambda: reload.measure(repeats=3, edits=50),
+    "first-chunk": lambda: first_chunk.measure(repeats=3, asks=100),
+    "throughput": lambda: throughput.measure(repeats=3, seconds=3.0, tries=3),
+}
+QUICK: Mapping[str, Measurement] = {
+    "startup": lambda: startup.measure(repeats=3),
+    "memory": lambda: memory.measure(repeats=1),
+    "reload": lambda: reload.measure(repeats=1, edits=20),
+    "first-chunk": lambda: first_chunk.measure(repeats=1, asks=20),
+    "throughput": lambda: throughput.measure(repeats=1, seconds=0.7, tries=1),
+}
+
+
+async def measure(names: list[str], measurements: Mapping[str, Measurement]) -> bool:
+    """Runs these measurements one after the other; whether all of them could be made."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _cancel, asyncio.current_task())
+    started = time.monotonic()
+    conditions: dict[str, object] = {
+        **report.machine(),
+        "load average before": report.load_average(),
+    }
+    print("# agentd's benchmarks\n")
+    print(" · ".join(f"{name} {value}" for name, value in conditions.items()))
+    sections: list[Section] = []
+    failed = False
+    for name in names:
+        try:
+            measured = await measurements[name]()
+        except (RuntimeError, TimeoutError, AgentdError) as error:
+            # The other measurements are still worth having.
+            why = str(error) or type(error).__name__
+            measured = [Section(title=name, figures=(), notes=[f"FAILED: {why}"])]
+            failed = True
+        report.show(measured)
+        sections += measured
+    conditions["load average after"] = report.load_average()
+    conditions["seconds"] = round(time.monotonic() - started)
+    report.show_aims(sections)
+    path = report.save(sections, conditions)
+    loads = conditions["load average after"]
+    print(f"\n{conditions['seconds']} s, load average {loads}; {path.relative_to(report.ROOT)}")
+    return not failed
+
+
+def _cancel(task: asyncio.Task[None] | None) -> None:
+    """On SIGTERM, so that what was started is ended."""
+    if task:
+        task.cancel()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures agentd.")
+    parser.add_argument("--quick", action="store_true", help="about a minute, rough figures")
+    parser.add_argument(
+        "--only", action="append", choices=list(FULL), metavar="NAME", help=", ".join(FULL)
+    )
+    arguments = parser.parse_args()
+    measurements = QUICK if arguments.quick else FULL
+    try:
+        done = asyncio.run(measure(arguments.only or list(measurements), measurements))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(130)
+    sys.exit(0 if done else 1)
+
+
+if __name__ == "__main__":
+    main()

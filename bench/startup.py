@@ -1,0 +1,61 @@
+"""How long until a command answers: `agentd --help`, and `agentd up` until it takes tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+from bench.figures import Figure, Section
+from bench.rig import AGENTD, agentd_up, clean_environ, manifest, write_project
+
+_AGENTS = 6  # as many as the example has
+
+
+async def measure(*, repeats: int) -> list[Section]:
+    """One section."""
+    with tempfile.TemporaryDirectory(prefix="agentd-bench-") as name:
+        folder = Path(name)
+        helps = [await _help(folder) for _ in range(repeats)]
+        new = [await _up(folder / f"new{number}") for number in range(repeats)]
+        again = [await _up_again(folder / "new0") for _ in range(repeats)]
+    return [
+        Section(
+            title="Start-up",
+            figures=[
+                Figure(name="agentd --help", unit="s", samples=tuple(helps), at_most=0.3),
+                Figure(name="up, new project", unit="s", samples=tuple(new), at_most=1.5),
+                Figure(name="up, store is there", unit="s", samples=tuple(again), at_most=1.5),
+            ],
+            notes=[
+                f"From exec to the line that says ready, with {_AGENTS} agents on the mock model "
+                "and the embedded nats-server, which is started too. Files are in the page cache.",
+            ],
+        )
+    ]
+
+
+async def _help(folder: Path) -> float:
+    started = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        AGENTD, "--help", cwd=folder, env=clean_environ(), stdout=asyncio.subprocess.DEVNULL
+    )
+    code = await process.wait()
+    seconds = time.perf_counter() - started
+    if code:
+        raise RuntimeError(f"agentd --help ended with {code}")
+    return seconds
+
+
+async def _up(project: Path) -> float:
+    write_project(
+        project,
+        {f"agent{number}": manifest(f"work{number}", "mock/echo") for number in range(_AGENTS)},
+    )
+    return await _up_again(project)
+
+
+async def _up_again(project: Path) -> float:
+    async with agentd_up(project, clean_environ()) as child:
+        return child.seconds

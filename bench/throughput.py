@@ -1,0 +1,198 @@
+"""Tasks a second and CPU a task, agentd beside the bare handlers on the same server and stub."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from agentd.settings import Durability
+from bench import baseline
+from bench.child import Child, cpu, machine_cpu, running
+from bench.figures import Figure, Section, rounded
+from bench.load import Lane, Load
+from bench.rig import ENV, ROOT, Rig, manifest, rig, write_project
+
+LEVELS = (1, 64, 512)  # tasks in flight
+DURABILITIES: tuple[Durability, ...] = ("always", "relaxed")
+_WARM_UP = 0.7  # seconds
+_QUIET = 0.25  # CPUs that others may use without a run being tried again
+_BASELINE = "bare durable"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that takes the tasks of a lane."""
+
+    name: str
+    child: Child
+    lane: Lane
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run of one worker.
+
+    `cpu` and `latency` in ms a task; `busy` the CPUs used by worker, server, stub and load
+    generator, `others` those used by everything else on this machine.
+    """
+
+    rate: float
+    cpu: float
+    latency: float
+    busy: Mapping[str, float]
+    others: float
+
+
+Samples = dict[tuple[int, str], list[Sample]]  # by tasks in flight and worker
+
+
+async def measure(*, repeats: int, seconds: float, tries: int) -> list[Section]:
+    """One section for each durability."""
+    sections: list[Section] = []
+    for durability in DURABILITIES:
+        async with rig(durability) as ground, _workers(ground) as workers:
+            samples = await _runs(ground, workers, repeats, seconds, tries)
+            memory = next(w.child.rss() for w in workers if w.name == "agentd")
+        sections.append(_section(durability, samples, memory))
+    return sections
+
+
+@contextlib.asynccontextmanager
+async def _workers(ground: Rig) -> AsyncGenerator[list[Worker]]:
+    """All of them at once, so that they can take turns: an idle one costs nothing."""
+    model = ground.stub_model()
+    project = write_project(
+        ground.folder / "project",
+        {
+            "whole": manifest("whole", model, stream="false"),
+            "streamed": manifest("streamed", model, stream="true"),
+        },
+    )
+    environ = ground.environ() | {"PYTHONPATH": str(ROOT)}
+    bare = [sys.executable, "-m", "bench.baseline"]
+    async with contextlib.AsyncExitStack() as stack:
+        agentd = await stack.enter_async_context(ground.agents(project))
+        durable, core = [
+            await stack.enter_async_context(
+                running(
+                    [*bare, kind, ground.stub_url],
+                    ready="ready",
+                    folder=ground.folder,
+                    environ=environ,
+                )
+            )
+            for kind in ("durable", "core")
+        ]
+        yield [
+            Worker("agentd", agentd, _agentd_lane("whole")),
+            Worker("agentd, streaming", agentd, _agentd_lane("streamed")),
+            Worker(_BASELINE, durable, baseline.DURABLE),
+            Worker("bare core", core, baseline.CORE),
+        ]
+
+
+def _agentd_lane(capability: str) -> Lane:
+    where = f"{capability}.general"
+    return Lane(f"agents.{ENV}.task.{where}", f"agents.{ENV}.result.{where}")
+
+
+async def _runs(
+    ground: Rig, workers: list[Worker], repeats: int, seconds: float, tries: int
+) -> Samples:
+    samples: Samples = {}
+    async with ground.connect() as client:
+        for _ in range(repeats):
+            for in_flight in LEVELS:
+                for worker in workers:
+                    tried: list[Sample] = []
+                    while len(tried) < tries and not any(s.others < _QUIET for s in tried):
+                        async with Load(client, worker.lane) as load:
+                            tried.append(await _run(ground, worker, load, in_flight, seconds))
+                    quietest = min(tried, key=lambda sample: sample.others)
+                    samples.setdefault((in_flight, worker.name), []).append(quietest)
+    return samples
+
+
+async def _run(ground: Rig, worker: Worker, load: Load, in_flight: int, seconds: float) -> Sample:
+    pids = {
+        "worker": worker.child.pid,
+        "server": ground.server.pid,
+        "stub": ground.stub.pid,
+        "load": os.getpid(),
+    }
+    await load.start(in_flight)
+    await load.count(_WARM_UP)
+    before, all_before = {name: cpu(pid) for name, pid in pids.items()}, machine_cpu()
+    tally = await load.count(seconds)
+    used = {name: cpu(pid) - before[name] for name, pid in pids.items()}
+    others = max(0.0, machine_cpu() - all_before - sum(used.values()))
+    await load.stop()
+    return Sample(
+        rate=tally.rate,
+        cpu=used["worker"] * 1000 / tally.done,
+        latency=tally.latency,
+        busy={name: spent / tally.seconds for name, spent in used.items()},
+        others=others / tally.seconds,
+    )
+
+
+def _section(durability: Durability, samples: Samples, memory: float) -> Section:
+    header = (
+        "in flight", "worker", "tasks/s", "spread", "CPU ms/task", "spread", "p50 ms",
+        "tasks/s, ratio", "CPU, ratio", "busy CPUs: worker + server + stub + load (others)",
+    )  # fmt: skip
+    rows = [_row(samples, in_flight, name) for in_flight, name in samples]
+    figures = [
+        Figure(
+            name=f"{what}, {name}, {in_flight} in flight, {durability}",
+            unit=unit,
+            samples=tuple(getattr(sample, attribute) for sample in runs),
+            at_most=1.0 if attribute == "cpu" and _aimed(name, in_flight, durability) else None,
+            at_least=1000 if attribute == "rate" and _aimed(name, in_flight, durability) else None,
+        )
+        for (in_flight, name), runs in samples.items()
+        for attribute, what, unit in (
+            ("cpu", "CPU per task", "ms"),
+            ("rate", "throughput", "tasks/s"),
+            ("latency", "latency", "ms"),
+        )
+    ]
+    figures.append(Figure(name="memory after these tasks", unit="MB", samples=(memory,)))
+    return Section(
+        title=f"Throughput and CPU, durability {durability}",
+        figures=figures,
+        header=header,
+        rows=rows,
+        notes=[
+            f"Ratios are to `{_BASELINE}` in the same round, the median of the rounds. A run beside "
+            f"which others used more than {_QUIET:g} CPUs is tried again; the quietest counts.",
+            f"agentd held {rounded(memory)} MB after these tasks.",
+        ],
+    )
+
+
+def _aimed(name: str, in_flight: int, durability: Durability) -> bool:
+    return (name, in_flight, durability) == ("agentd", 64, "always")
+
+
+def _row(samples: Samples, in_flight: int, name: str) -> list[str]:
+    runs, bare = samples[in_flight, name], samples[in_flight, _BASELINE]
+    rates, costs = [run.rate for run in runs], [run.cpu for run in runs]
+    busy = [median(run.busy[part] for run in runs) for part in runs[0].busy]
+    others = median(run.others for run in runs)
+    return [
+        str(in_flight),
+        name,
+        rounded(median(rates)),
+        f"{rounded(min(rates))} to {rounded(max(rates))}",
+        rounded(median(costs)),
+        f"{rounded(min(costs))} to {rounded(max(costs))}",
+        rounded(median(run.latency for run in runs)),
+        f"{median(a.rate / b.rate for a, b in zip(runs, bare, strict=True)):.2f}",
+        f"{median(a.cpu / b.cpu for a, b in zip(runs, bare, strict=True)):.1f}",
+        " + ".join(f"{share:.2f}" for share in busy) + f" ({others:.2f})",
+    ]
