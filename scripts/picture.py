@@ -16,7 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from fcntl import ioctl
 from pathlib import Path
@@ -93,7 +93,7 @@ class Terminal:
 
 
 @contextmanager
-def project() -> Iterator[tuple[Path, dict[str, str]]]:
+def project() -> Generator[tuple[Path, dict[str, str]]]:
     """A copy of the example, and an environment that knows the command but none of our settings."""
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("manifests", "prompts"):
