@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from time import thread_time
+from time import sleep, thread_time
 from typing import Any
 
 import pytest
 
-from agentd.bounds import MAX_SIZE, Budget, Refused, size
+from agentd.bounds import MAX_SECONDS, MAX_SIZE, Budget, Refused, size
 from agentd.errors import PromptError
 from agentd.prompt_filters import as_text
 from agentd.prompts import InvalidPrompt, PromptLibrary
@@ -317,3 +317,27 @@ def test_size_gives_up_early() -> None:
 def test_what_can_be_read_once_becomes_a_list() -> None:
     assert Budget().made(iter([1, 2])) == [1, 2]
     assert Budget().made({"a": 1}.items()) == [("a", 1)]
+
+
+def test_one_long_pause_is_no_fault_of_the_template() -> None:
+    budget = Budget()
+
+    burn(MAX_SECONDS * 1.5)  # as a garbage collection of a large heap does
+    budget.spend()
+    burn(MAX_SECONDS)
+    with pytest.raises(Refused, match="longer"):
+        budget.spend()
+
+
+def test_only_time_of_our_own_counts() -> None:
+    budget = Budget()
+
+    for _ in range(3):
+        sleep(MAX_SECONDS)
+        budget.spend()
+
+
+def burn(seconds: float) -> None:
+    end = thread_time() + seconds
+    while thread_time() < end:
+        pass
