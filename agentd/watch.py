@@ -103,17 +103,35 @@ class Watcher:
         count: a mounted ConfigMap changes by the swap of a hidden link.
         """
         while True:
+            seen, watched = False, _inode(folder)
             try:
-                async for _ in watchfiles.awatch(
-                    folder, watch_filter=None, step=5, debounce=50, rust_timeout=100
+                async for changes in watchfiles.awatch(
+                    folder,
+                    watch_filter=None,
+                    step=5,
+                    debounce=50,
+                    rust_timeout=100,
+                    yield_on_timeout=True,
                 ):
-                    self._changed.set()
+                    # The first sign of life says that it watches: what changed before was missed.
+                    if changes or not seen:
+                        self._changed.set()
+                    seen = True
+                    if _inode(folder) != watched:
+                        break  # another folder has its name: this one will never change again
             except (FileNotFoundError, RuntimeError) as error:
                 log.debug("cannot watch %s: %s", folder, error)
             await asyncio.sleep(_LOOK_AGAIN)
-            self._changed.set()
 
     async def _poll_files(self) -> None:
         while True:
             await asyncio.sleep(self._poll)
             self._changed.set()
+
+
+def _inode(folder: Path) -> int:
+    """What tells a folder from another one of the same name; 0 if there is none."""
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return 0
