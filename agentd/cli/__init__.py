@@ -7,7 +7,7 @@ import sys
 import typer
 
 from agentd import __version__
-from agentd.cli import ask, dlq, new, ps, schema, send, tap, up, validate
+from agentd.cli import ask, dlq, new, ps, schema, send, stop, tap, up, validate
 from agentd.errors import AgentdError, StartError, UsageError
 
 FAILED, BAD_FILES, NO_START = 1, 2, 3
@@ -31,6 +31,7 @@ COMMANDS = (
     send.send,
     ps.ps,
     tap.tap,
+    stop.stop,
 )
 for command in COMMANDS:
     app.command()(command)
