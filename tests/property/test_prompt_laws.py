@@ -184,6 +184,7 @@ def test_a_message_is_never_a_template(payload: str) -> None:
     assert text == shown + f"{payload}>"
 
 
+@settings(deadline=None)
 @given(payload=sendable)
 def test_a_message_is_never_a_template_in_keys_and_fields_either(payload: str) -> None:
     template = "<{% for key, value in content.items() %}{{ key }}={{ value }}{% endfor %}>"
@@ -192,6 +193,7 @@ def test_a_message_is_never_a_template_in_keys_and_fields_either(payload: str) -
     assert prompt.render(context({payload: payload})) == f"<{payload}={payload}>"
 
 
+@settings(deadline=None)
 @given(value=data)
 def test_data_is_written_as_the_json_that_it_is(value: Any) -> None:
     text = PromptLibrary({}).compile_text("<{{ content }}>", "t.md").render(context(value))
@@ -201,6 +203,7 @@ def test_data_is_written_as_the_json_that_it_is(value: Any) -> None:
         assert json.loads(text[1:-1]) == value
 
 
+@settings(deadline=None)
 @given(value=data, times=st.integers(1, 5))
 def test_size_adds_up(value: Any, times: int) -> None:
     assert size([value] * times) == times * (size(value) + 16)
@@ -210,6 +213,7 @@ conversions = st.sampled_from(["%s", "%5s", "%-20s", "%.3s", "%%", "100 %% x ", 
 numbers = st.sampled_from(["%d", "%5d", "%+.2f", "%020.10f", "%e", "%x", "%g"])
 
 
+@settings(deadline=None)
 @given(
     parts=st.lists(st.tuples(conversions, st.text("ab (.)", max_size=9)), max_size=6),
     number=st.tuples(numbers, st.integers(-(10**300), 10**300)),
@@ -227,6 +231,7 @@ texts = st.sampled_from(["", "a", "{{ content }}", "{% include 'b.md' %}", "{% i
 libraries = st.fixed_dictionaries({"a.md": texts, "b.md": texts, "c.md": texts})
 
 
+@settings(deadline=None)
 @given(st.lists(libraries, max_size=5))
 def test_a_library_after_edits_is_as_one_made_anew(edits: list[dict[str, str]]) -> None:
     library = PromptLibrary({})
