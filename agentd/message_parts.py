@@ -148,7 +148,7 @@ class Payload(Part):
     content: Any = None
     """The task, result, event or question itself: text or any JSON."""
     model: str | None = None
-    """The model to use instead of the agent's own."""
+    """The model to use, of those that the agent's manifest lists."""
     parameters: Annotated[dict[str, Any], _null_is({}, dict[str, Any])] = Field(
         default_factory=dict
     )
