@@ -26,7 +26,7 @@ from agentd.model import ChatRequest, Completion, Model
 log = logging.getLogger(__name__)
 
 _MARGIN = 60.0  # seconds that a hold outlives its call's deadline: clocks differ
-_BETWEEN_ATTEMPTS = 3600.0  # seconds that a task's cost is remembered for its next attempt
+_BETWEEN_CALLS = 3600.0  # seconds that a task's cost is remembered for its next turn or attempt
 
 # After these errors the provider may have answered, and be paid; after the others it has not.
 _ANSWERED = ("model_timeout", "model_truncated", "model_too_large", "model_garbage")
@@ -103,7 +103,8 @@ class Purse:
             await self._settle(ledger, cost, by, ends=ends)
             raise
         cost = asked if completion.cost is None else total(completion.cost)
-        await self._settle(ledger, cost, by, ends=True)
+        # A call for tools is followed by another turn of the same task.
+        await self._settle(ledger, cost, by, ends=not completion.tool_calls)
         return completion
 
     async def _reserve(self, ledger: Ledger, asked: float, by: str) -> None:
@@ -146,7 +147,7 @@ class Purse:
         return Undeliverable(text, code="budget")
 
     async def _settle(self, ledger: Ledger, cost: float, by: str, *, ends: bool) -> None:
-        keep_until = None if ends else self._clock() + _BETWEEN_ATTEMPTS
+        keep_until = None if ends else self._clock() + _BETWEEN_CALLS
         try:
             await ledger.change(
                 lambda account: account.settle(self._task, cost, by=by, keep_until=keep_until)

@@ -9,15 +9,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import jetstream, letters, stops
-from agentd.account import Account
+from agentd import jetstream, letters, stops, streams
+from agentd.account import Account, total
 from agentd.bus import Bus
 from agentd.catalog import load
-from agentd.errors import Undeliverable
+from agentd.errors import BusError, Undeliverable
 from agentd.ledger import Ledger, key
 from agentd.message import AgentIdentity, Routing, decode, new
 from agentd.models.choose import Models
@@ -216,6 +217,13 @@ async def test_attempts_that_may_have_cost_count(team: Team) -> None:
     assert (await account(team, "c")).spent == 0.2
 
 
+async def test_a_turn_that_calls_tools_counts_for_the_next(team: Team) -> None:
+    await team.run(me=priced(tool_calls=[{"name": "look"}]))
+    await team.ask("analysis", "x", id="t1", context={"conversationId": "c"})
+    left = await account(team, "c")
+    assert (left.spent, left.reserved, left.paid("t1")) == (0.1, 0, 0.1)
+
+
 async def test_attempts_that_a_provider_refused_cost_nothing(team: Team) -> None:
     await team.run(me=priced(limits="cost: 0.10", error={"status": 503}))
     result = await team.ask("analysis", "x", context={"conversationId": "c"})
@@ -232,6 +240,21 @@ async def test_what_a_crashed_replica_set_aside_counts_as_spent(team: Team) -> N
     assert await account(team, "c") == Account(spent=0.2)
     late = await team.ask("analysis", "x", context={"conversationId": "c"})
     assert late["error"]["code"] == "budget"
+
+
+async def test_a_bucket_that_was_deleted_is_waited_for(team: Team) -> None:
+    ledger = Ledger(team.bus, key(team.subjects.env, "c"))
+
+    def spend(before: Account) -> Account:
+        return replace(before, spent=total(before.spent, 0.1))
+
+    await ledger.change(spend)
+    await jetstream.api(team.bus, f"STREAM.DELETE.{BUDGETS}")
+    with pytest.raises(BusError):
+        await ledger.change(spend)
+    await streams.ensure(team.bus, Settings())
+    await ledger.change(spend)
+    assert (await account(team, "c")).spent == 0.1
 
 
 async def test_a_call_that_is_cut_off_is_settled(team: Team) -> None:
