@@ -93,6 +93,10 @@ class ModelError(TaskError):
         self.retry_after = retry_after
 
 
+class NotCalled(ModelError):
+    """The endpoint had no slot in time, or is left alone for now: nothing was asked or paid."""
+
+
 class BusError(AgentdError):
     """NATS did not take or give something. The delivery is handed back, never lost."""
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from agentd.errors import ModelError
 from agentd.model import ChatRequest, Completion, Model, Usage
-from agentd.models.failures import Failures
 from agentd.models.limiter import Cause, Limiter
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ class LimitedModel:
         self.is_mock = model.is_mock
         self.model = model
         self.limiter = limiter
-        self._failures = Failures(model.name)
 
     def cost_of(self, usage: Usage) -> float | None:
         """See `agentd.model.Model`."""
@@ -45,7 +43,7 @@ class LimitedModel:
     ) -> Completion:
         """See `agentd.model.Model`; the wait for a slot is part of `request.timeout`."""
         limiter = self.limiter
-        waited = await limiter.enter(request.agent, request.timeout, self._failures)
+        waited = await limiter.enter(request.agent, request.timeout, self.name)
         try:
             if waited:
                 request = replace(request, timeout=request.timeout - waited)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Callable
 from typing import Literal
 
-from agentd.errors import ModelError
-from agentd.models.failures import Failures
+from agentd.errors import ModelError, NotCalled
 from agentd.models.pace import MOST, Kind, Pace
 from agentd.models.turns import Turns, Waiter
 
@@ -50,8 +50,8 @@ class Limiter:
         self._misses = 0
         self._opens = 0.0  # nobody calls before
         self._opening: asyncio.TimerHandle | None = None
-        self._paused = 0.0  # when it could not be reached last
-        self._lowered = 0.0  # when the limit was
+        self._paused = -math.inf  # when it could not be reached last
+        self._lowered = -math.inf  # when the limit was
         self._state: State = "well"
 
     @property
@@ -64,11 +64,11 @@ class Limiter:
         """How many calls wait for a slot."""
         return len(self._turns)
 
-    async def enter(self, agent: str, timeout: float, failures: Failures) -> float:
+    async def enter(self, agent: str, timeout: float, model: str) -> float:
         """Takes a slot, to be given back with `leave`; returns the seconds that it took.
 
         Raises:
-            ModelError: there was none within `timeout` seconds (`model_timeout`), or it is known
+            NotCalled: there was none within `timeout` seconds (`model_timeout`), or it is known
                 already that there will be none (`model_rate_limited`, or `model_overloaded` when
                 the endpoint cannot be reached), with the seconds to wait in `retry_after`.
         """
@@ -77,17 +77,21 @@ class Limiter:
             self.in_flight += 1
             return 0.0
         if now + timeout <= self._opens:
-            raise self._closed(now, failures)
+            raise self._closed(now, model)
         waiter = Waiter(agent, now + timeout, asyncio.get_running_loop().create_future())
         try:
             async with asyncio.timeout_at(waiter.deadline):
                 await self._wait(waiter)
         except TimeoutError:
-            raise self._late(timeout, failures) from None
-        entered = asyncio.get_running_loop().time()
+            raise self._late(timeout, model) from None
+        waited = asyncio.get_running_loop().time() - now
         if not waiter.has_slot:
-            raise self._closed(entered, failures)
-        return entered - now
+            raise self._closed(now + waited, model)
+        if now + waited >= self._opens and self.in_flight <= self.limit:
+            return waited
+        # Between the slot and this moment a call came back with a refusal.
+        self.leave()
+        return waited + await self.enter(agent, timeout - waited, model)
 
     def leave(self) -> None:
         """Gives a slot back, after the call's end was told."""
@@ -172,7 +176,7 @@ class Limiter:
 
     def _missed(self, began: float, now: float) -> None:
         """No connection. Calls from before the last pause knew no better, and count for nothing."""
-        if began < self._paused:
+        if began <= self._paused:
             return
         self._misses += 1
         if self._misses < MISSES:
@@ -200,14 +204,21 @@ class Limiter:
             level = logging.INFO if state == "well" else logging.WARNING
             log.log(level, "%s %s", self.name, what, extra={"waiting": self.waiting})
 
-    def _late(self, timeout: float, failures: Failures) -> ModelError:
-        where = f"{self.in_flight} calls are under way at {self.name}, which bears {self.limit} now"
-        return failures.error("model_timeout", f"waited {timeout:g} s for a slot: {where}")
+    def _late(self, timeout: float, model: str) -> NotCalled:
+        return NotCalled(
+            f"{model}: waited {timeout:.3g} s for a slot: {self.name} has "
+            f"{self.in_flight} of {self.limit} calls under way",
+            code="model_timeout",
+            retryable=True,
+        )
 
-    def _closed(self, now: float, failures: Failures) -> ModelError:
+    def _closed(self, now: float, model: str) -> NotCalled:
         seconds = max(0.0, self._opens - now)
-        if self._misses >= MISSES:
-            what = f"{self.name} cannot be reached; it is tried again in {seconds:.3g} s"
-            return failures.error("model_overloaded", what, retry_after=seconds)
-        what = f"{self.name} asked to wait; it is called again in {seconds:.3g} s"
-        return failures.error("model_rate_limited", what, retry_after=seconds)
+        away = self._misses >= MISSES
+        why = "cannot be reached" if away else "asked to wait"
+        return NotCalled(
+            f"{model}: {self.name} {why}; it is called again in {seconds:.3g} s",
+            code="model_overloaded" if away else "model_rate_limited",
+            retryable=True,
+            retry_after=seconds,
+        )

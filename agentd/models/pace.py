@@ -78,7 +78,7 @@ class Pace:
 
         It does so once a round trip: a call from before the last cut says nothing about it.
         """
-        if began < self._lowered:
+        if began <= self._lowered:
             return False
         self._lower(AFTER_REFUSAL, now, in_flight)
         return True
@@ -99,7 +99,7 @@ class Pace:
             self._medians[kind] = _Median(took)
             return False
         ratio = median.ratio(took)
-        if median.seen < _LEARNT or began < self._lowered:
+        if median.seen < _LEARNT or began <= self._lowered:
             return False
         self._delays.append(ratio)
         if len(self._delays) < _WINDOW:
