@@ -1,0 +1,350 @@
+"""agentd from outside: a project folder, the command in a subprocess, a foreign NATS client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeout
+
+AGENTD = Path(sys.executable).with_name("agentd")
+PATIENCE = 30.0  # seconds; the machine may be busy with other things
+
+_Found = TypeVar("_Found")
+
+
+def until(condition: Callable[[], _Found], what: str, seconds: float = PATIENCE) -> _Found:
+    """What `condition` returns once that is true. For files and processes: it blocks."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+    return found
+
+
+async def eventually(
+    condition: Callable[[], Any], what: str = "", seconds: float = PATIENCE
+) -> Any:
+    """What `condition` returns, or what its coroutine does, once that is true."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if isinstance(found, Awaitable):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
+        await asyncio.sleep(0.03)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Daemon:
+    """An `agentd up`; its standard output and error are files, so that they never fill a pipe."""
+
+    def __init__(self, project: Project, arguments: Sequence[str], number: int) -> None:
+        self.project = project
+        self._asked = arguments[-1]
+        self.out_file = project.root / f"up{number}.out"
+        self.err_file = project.root / f"up{number}.err"
+        with self.out_file.open("wb") as out, self.err_file.open("wb") as err:
+            self.process = subprocess.Popen(
+                [AGENTD, "up", *arguments],
+                cwd=project.root,
+                env=project.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def out(self) -> str:
+        return self.out_file.read_text()
+
+    @property
+    def err(self) -> str:
+        return self.err_file.read_text()
+
+    @property
+    def http(self) -> str:
+        """Where health and metrics are."""
+        found = re.search(r"health and metrics (http://\S+)", self.out)
+        return found[1] if found else f"http://{self._asked}"
+
+    def ready(self) -> Daemon:
+        """Itself, once it takes tasks."""
+        until(lambda: "ready in" in self.out or self.process.poll() is not None, "ready")
+        assert self.process.poll() is None, self.err
+        return self
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a page of its HTTP server."""
+        try:
+            with urllib.request.urlopen(self.http + path, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def tell(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def ended(self, seconds: float = PATIENCE) -> int:
+        """Its exit code; waits for its end."""
+        return self.process.wait(seconds)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Asks it to end, and returns its exit code."""
+        self.tell(number)
+        return self.ended()
+
+
+@dataclass
+class Project:
+    """A folder with `manifests/` and `prompts/`, and the commands that are run in it."""
+
+    root: Path
+    environ: dict[str, str]
+    daemons: list[Daemon] = field(default_factory=list[Daemon])
+
+    def write(self, path: str, text: str) -> Path:
+        """Writes a file in place, with its folders."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def swap(self, path: str, text: str) -> None:
+        """Writes a file as editors do: beside it, then renamed over it."""
+        draft = self.write(f"{path}.tmp", text)
+        draft.replace(self.root / path)
+
+    def agent(self, name: str, *fields: str, prompt: str | None = None) -> None:
+        """Writes an agent; `fields` are lines of its manifest beside `capabilities: [{name}]`."""
+        lines = list(fields)
+        if not any(line.startswith("capabilities:") for line in lines):
+            lines.insert(0, f"capabilities: [{name}]")
+        self.write(f"prompts/{name}.md", prompt or f"You are {name}.")
+        self.write(f"manifests/{name}.yaml", "\n".join([*lines, ""]))
+
+    def slow_agent(self, name: str, latency: str, *fields: str, text: str = "done") -> None:
+        """Writes an agent that answers `text` after `latency`."""
+        script = f"model: {{name: mock/script, script: [{{text: {text}, latency: {latency}}}]}}"
+        self.agent(name, script, *fields)
+
+    def up(self, *arguments: str, http: str = "127.0.0.1:0", **environ: str) -> Daemon:
+        """Starts `agentd up`; it may not be ready yet."""
+        before = self.environ
+        self.environ = before | environ
+        daemon = Daemon(self, [*arguments, "--http", http], len(self.daemons))
+        self.environ = before
+        self.daemons.append(daemon)
+        return daemon
+
+    async def spawn(
+        self, *arguments: str, folder: str = ".", out: int = subprocess.PIPE
+    ) -> asyncio.subprocess.Process:
+        """Starts a command; `out` is a descriptor for its standard output and error."""
+        return await asyncio.create_subprocess_exec(
+            AGENTD,
+            *arguments,
+            cwd=self.root / folder,
+            env=self.environ,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+        )
+
+    async def run(self, *arguments: str, stdin: str = "", folder: str = ".") -> Done:
+        """Runs a command to its end, its output in pipes."""
+        process = await self.spawn(*arguments, folder=folder)
+        try:
+            out, err = await asyncio.wait_for(process.communicate(stdin.encode()), PATIENCE)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert process.returncode is not None
+        return Done(process.returncode, out.decode(), err.decode())
+
+    async def ask(self, target: str, text: str = "hello", *more: str) -> str:
+        """The answer to a question that is answered."""
+        done = await self.run("ask", target, text, *more)
+        assert done.code == 0, done.err
+        return done.out
+
+    def server(self) -> dict[str, Any]:
+        """What is on record of the project's embedded nats-server: `url`, `token`, `pid`."""
+        return json.loads((self.root / ".agentd" / "server.json").read_text())
+
+    @asynccontextmanager
+    async def wire(self) -> AsyncGenerator[Wire]:
+        """A connection of a program that knows nothing of agentd."""
+        if url := self.environ.get("NATS_URL"):
+            env, options = self.environ["AGENTD_ENV"], {"servers": url}
+        else:
+            server = self.server()
+            env, options = "dev", {"servers": server["url"], "token": server["token"]}
+        client = await nats.connect(
+            max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_quiet, **options
+        )
+        try:
+            yield Wire(env, client)
+        finally:
+            await client.close()
+
+    def end(self) -> None:
+        """Kills what still runs."""
+        for daemon in self.daemons:
+            if daemon.process.poll() is None:
+                daemon.process.kill()
+                daemon.process.wait()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A message as it passed or as the log holds it."""
+
+    subject: str
+    headers: Mapping[str, str]
+    data: bytes
+
+    @classmethod
+    def of(cls, msg: Msg) -> Seen:
+        return cls(msg.subject, msg.headers or {}, msg.data)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return json.loads(self.data)
+
+    @property
+    def content(self) -> Any:
+        return self.body["payload"]["content"]
+
+
+class Wire:
+    """A plain nats-py client; subjects are what follows `agents.{env}.`."""
+
+    def __init__(self, env: str, client: Client) -> None:
+        self.env = env
+        self.client = client
+        self._jetstream = client.jetstream(timeout=2)
+
+    async def publish(
+        self, subject: str, data: bytes | Mapping[str, Any], headers: dict[str, str] | None = None
+    ) -> None:
+        """Publishes bytes, or an object as JSON, as `nats pub` does: nothing is awaited."""
+        raw = data if isinstance(data, bytes) else json.dumps(data).encode()
+        await self.client.publish(f"agents.{self.env}.{subject}", raw, headers=headers)
+
+    async def task(self, domain: str, task_id: str, content: Any = "hello", **more: Any) -> None:
+        """Puts a task on record."""
+        body = {"id": task_id, "payload": {"content": content}, **more}
+        await self._jetstream.publish(
+            f"agents.{self.env}.task.{domain}.general", json.dumps(body).encode()
+        )
+
+    async def watch(self, pattern: str, *, root: str | None = None) -> list[Seen]:
+        """What passes on `pattern` from now on: a list that grows."""
+        seen: list[Seen] = []
+
+        async def add(msg: Msg) -> None:
+            seen.append(Seen.of(msg))
+
+        await self.client.subscribe(f"{root or f'agents.{self.env}'}.{pattern}", cb=add)
+        await self.client.flush()
+        return seen
+
+    async def recorded(self, pattern: str, at_least: int = 0) -> list[Seen]:
+        """All that the log holds on `pattern`, oldest first, once it is enough."""
+        subject = f"agents.{self.env}.{pattern}"
+
+        async def enough() -> list[int]:
+            held = await self.held(pattern)
+            return [held] if held >= at_least else []
+
+        [held] = await eventually(enough, f"{at_least} of {subject} on record")
+        subscription = await self._jetstream.subscribe(
+            subject, stream="AGENTD_LOG", ordered_consumer=True
+        )
+        found = [Seen.of(await subscription.next_msg(timeout=10)) for _ in range(held)]
+        await subscription.unsubscribe()
+        return found
+
+    async def held(self, pattern: str) -> int:
+        """How many messages the log holds on `pattern`."""
+        return await self._count("AGENTD_LOG", f"agents.{self.env}.{pattern}")
+
+    async def waiting(self) -> int:
+        """How many tasks are not settled yet."""
+        return await self._count("AGENTD_WORK", f"work.{self.env}.>")
+
+    async def _count(self, stream: str, pattern: str) -> int:
+        while True:
+            try:
+                info = await self._jetstream.stream_info(stream, subjects_filter=pattern)
+            except (NoRespondersError, NatsTimeout):
+                continue  # the server is away; the test's own timeout ends this
+            return sum((info.state.subjects or {}).values())
+
+    async def result(self, task_id: str, domain: str = "*", seconds: float = PATIENCE) -> Seen:
+        """The one result of a task, once it is on record."""
+        pattern = f"result.{domain}.*.{task_id}"
+        await eventually(lambda: self.held(pattern), f"a result of {task_id}", seconds)
+        [result] = await self.recorded(pattern)
+        return result
+
+    async def events(self, kind: str, agent: str) -> list[dict[str, Any]]:
+        """The contents of every `event.status.{kind}` about `agent`, oldest first."""
+        events = [event.content for event in await self.recorded(f"event.status.{kind}")]
+        return [content for content in events if content["agent"] == agent]
+
+    async def event(self, kind: str, agent: str, count: int = 1) -> dict[str, Any]:
+        """The newest of these events, once there are `count`."""
+
+        async def enough() -> list[dict[str, Any]]:
+            found = await self.events(kind, agent)
+            return found if len(found) >= count else []
+
+        return (await eventually(enough, f"{count} {kind} of {agent}"))[-1]
+
+
+async def _quiet(_: Exception) -> None:
+    """A server that is away is what some tests are about."""
+
+
+def projects(root: Path, **environ: str) -> Iterator[Project]:
+    """A project in `root` for as long as a fixture lasts."""
+    (root / "manifests").mkdir(parents=True)
+    (root / "prompts").mkdir()
+    project = Project(root, {**os.environ, "AGENTD_DURABILITY": "relaxed", **environ})
+    yield project
+    project.end()
