@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from agentd.account import Account, total
 from agentd.bus import Bus
 from agentd.deadline import Deadline
-from agentd.errors import BusError, ModelError, TaskError, Undeliverable
+from agentd.errors import BusError, ModelError, NotCalled, TaskError, Undeliverable
 from agentd.estimate import expected
 from agentd.ledger import Ledger, key
 from agentd.manifest import Limits
@@ -159,6 +159,8 @@ class Purse:
 
 def _cost_of_failure(error: BaseException, asked: float) -> float:
     """What a call that ended so may have cost."""
+    if isinstance(error, NotCalled):
+        return 0.0
     if isinstance(error, ModelError):
         return asked if error.code in _ANSWERED else 0.0
     return 0.0 if isinstance(error, TaskError) else asked

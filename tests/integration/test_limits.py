@@ -17,6 +17,7 @@ from agentd.errors import ModelError
 from agentd.manifest import ModelRef
 from agentd.model import ChatRequest, Model
 from agentd.models.choose import Models
+from agentd.models.limited import LimitedModel
 from agentd.subjects import Subjects
 from agentd.testing.stub_model import Behaviour, StubModel
 
@@ -196,6 +197,39 @@ async def test_a_busy_agent_does_not_starve_its_neighbours(team: Team) -> None:
         took = time.monotonic() - began
         await asyncio.gather(*much)
     assert took < (time.monotonic() - began) / 2
+
+
+async def test_a_call_that_got_no_slot_is_not_paid(team: Team) -> None:
+    async with StubModel(Behaviour(tokens=100)).serve() as stub:
+        await team.run(
+            writer=f"""
+            description: Writes.
+            capabilities: [text]
+            model:
+              name: openai/x
+              api_base: "{stub.url}"
+              price: {{input: 0, output: 1000}}
+            parameters: {{max_tokens: 100}}
+            limits: {{conversation_cost: 0.15}} # one call costs 0.10
+            retry: {{attempts: 1}}
+            """
+        )
+        model = team.models.open(ModelRef(name="openai/x", api_base=stub.url))
+        assert isinstance(model, LimitedModel)
+        limiter = model.limiter
+        refused = ModelError("busy", code="model_overloaded", retryable=True, status=503)
+        while limiter.limit > 1:
+            await asyncio.sleep(0.001)
+            limiter.failed(refused, asyncio.get_running_loop().time())
+        await limiter.enter("another", 1, "openai/x")
+        talk: dict[str, Any] = {"context": {"conversationId": "talk"}}
+        late = await team.ask("text", "?", routing={"timeout": 1000}, **talk)
+        assert "s for a slot" in late["error"]["message"]
+        limiter.leave()
+        assert (await team.ask("text", "?", **talk))["success"]
+        broke = await team.ask("text", "?", **talk)
+        assert broke["error"]["code"] == "budget"
+    assert stub.count == 1
 
 
 async def test_what_is_no_announcement_is_not_heard(
