@@ -1,0 +1,90 @@
+"""`agentd torture`: kills, cuts off, floods and starves agentd, and counts what was lost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agentd.cli import options
+
+if TYPE_CHECKING:
+    from agentd.testing.torture.runner import Order
+
+INTERRUPTED = 130
+
+
+def torture(
+    scenario: Annotated[
+        list[str] | None, typer.Argument(help="Which ones; all if left out (see --list).")
+    ] = None,
+    tasks: Annotated[
+        int | None, typer.Option("--tasks", min=1, help="Tasks in place of a scenario's own.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Repeats a run; a random one is told.")
+    ] = None,
+    short: Annotated[bool, typer.Option("--short", help="A few minutes in all, as in CI.")] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Scenarios at once; their times suffer.")
+    ] = 1,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", help="Take a safeguard out: does a scenario notice?"),
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Name the scenarios and stop.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Break everything around agents of your own making, and see that nothing is lost."""
+    from agentd.testing.torture.runner import Order
+    from agentd.testing.torture.scenarios import SCENARIOS
+    from agentd.testing.torture.unsafe import SAFEGUARDS
+
+    if listing:
+        for each in SCENARIOS:
+            print(f"{each.name:<12} {each.goal}")
+        return
+    _check("scenario", scenario or (), [each.name for each in SCENARIOS])
+    _check("safeguard", without or (), list(SAFEGUARDS))
+    order = Order(
+        scenarios=[each for each in SCENARIOS if not scenario or each.name in scenario],
+        seed=random.randrange(2**32) if seed is None else seed,
+        tasks=tasks,
+        short=short,
+        without=tuple(without or ()),
+        jobs=jobs,
+    )
+    options.run(_play(order, as_json))
+
+
+def _check(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    from agentd.errors import UsageError
+
+    for name in names:
+        if name not in known:
+            raise UsageError(f"there is no {what} {name!r}, only {', '.join(known)}")
+
+
+async def _play(order: Order, as_json: bool) -> int:
+    """Ctrl-C and SIGTERM end it in order: what it started goes with it."""
+    import asyncio
+    import logging
+    import signal
+
+    from agentd.testing.torture.runner import play, summary
+
+    logging.disable()  # that connections are lost is what this is about
+    if not as_json:
+        print(f"seed {order.seed}", flush=True)
+    playing = asyncio.create_task(
+        play(order, lambda line: None if as_json else print(line, flush=True))
+    )
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
+    try:
+        reports = await playing
+    except asyncio.CancelledError:
+        return INTERRUPTED
+    print(summary(order, reports))
+    return 0 if all(report.passed for report in reports) else 1

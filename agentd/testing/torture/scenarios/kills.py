@@ -1,0 +1,98 @@
+"""Processes that die: agentd, at random and at every named point, and its nats-server."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from agentd import crash
+from agentd.testing.torture.harness import IN_FLIGHT, World
+from agentd.testing.torture.oracle import Allowed
+from agentd.testing.torture.processes import Replica
+from agentd.testing.torture.scenario import Size
+from agentd.testing.torture.sender import Draft
+
+_EVERY = 10  # one task in so many is forwarded, and one in so many is no message
+
+
+async def kill9(world: World, size: Size) -> None:
+    """2 replicas, kill -9 at random: nothing lost, nothing doubled."""
+    world.agent()
+    replicas = await world.up(2)
+    async with world.sending(size.tasks):
+        async for _ in world.shocks(size.shocks, size.tasks):
+            await world.random.choice(replicas).again()
+    await world.judge(Allowed(extra_calls=size.shocks * IN_FLIGHT))
+
+
+async def broker(world: World, size: Size) -> None:
+    """kill -9 of nats-server and of agentd by turns: nothing lost or doubled, resumed in 1 s."""
+    world.agent()
+    replicas = await world.up(2)
+    returned: list[float] = []
+    async with world.sending(size.tasks):
+        async for number in world.shocks(2 * size.shocks, size.tasks):
+            if number % 2:
+                await world.random.choice(replicas).again()
+            else:
+                returned.append(await world.kill_server(pause=world.random.uniform(0, 0.5)))
+    seen = await world.judge(Allowed(extra_calls=size.shocks * IN_FLIGHT))
+    ends = sorted(outcome.at for outcomes in seen.outcomes.values() for outcome in outcomes)
+    for back in returned:
+        resumed = next((at - back for at in ends if at > back), 0.0)
+        world.limit("resumed_after", resumed, 1.0)
+
+
+async def crashpoints(world: World, size: Size) -> None:
+    """Dies at each named point in turn: nothing lost or doubled, nothing on record paid again."""
+    world.agent(limits={"concurrency": 1})
+    world.agent("target", capabilities=["other"], limits={"concurrency": 1})
+    explained, dead = 0, dict[str, str]()
+    for point in crash.POINTS:
+        before = world.calls.extra
+        names, deaths = await _die_at(world, point, size)
+        extra = world.calls.extra - before
+        # The neighbour's call was under way; at `after-model` one's own was paid, and is lost.
+        allowed = deaths * (2 if point == "after-model" else 1)
+        explained += allowed
+        world.findings.figures[point] = deaths
+        world.findings.require(extra <= allowed, f"{point}: {extra} extra calls in {deaths} deaths")
+        world.findings.require(deaths >= size.shocks, f"{point}: died only {deaths} times")
+        dead |= {name: "malformed" for name in names if world.sender.drafts[name].raw is not None}
+    await world.judge(Allowed(extra_calls=explained, dead=dead))
+
+
+async def _die_at(world: World, point: str, size: Size) -> tuple[list[str], int]:
+    """Sends tasks of every kind to two replicas that die at `point`; how often they did."""
+    visits = size.tasks / (_EVERY if point in ("after-forward", "after-letter") else 1)
+    chance = min(1.0, 2 * size.shocks / visits)
+    replicas = [world.replica(environ={"AGENTD_CRASH": f"{point}:{chance}"}) for _ in range(2)]
+    deaths = 0
+
+    async def keep(replica: Replica) -> None:
+        nonlocal deaths
+        while True:
+            await replica.start()
+            await replica.ended()
+            deaths += 1
+            if deaths >= size.shocks:
+                replica.environ = {}
+
+    async with asyncio.TaskGroup() as group:
+        keepers = [group.create_task(keep(replica)) for replica in replicas]
+        names = await world.sender.send(size.tasks, _mixed)
+        await world.at_rest()
+        while deaths < size.shocks and len(names) < 2 * size.tasks:  # luck is no excuse
+            names += await world.sender.send(_EVERY, _mixed)
+            await world.at_rest()
+        for keeper in keepers:
+            keeper.cancel()
+    for replica in replicas:
+        await replica.end(signal.SIGKILL)
+    return names, deaths
+
+
+def _mixed(number: int) -> Draft:
+    if number % _EVERY == 0:
+        return Draft(fields={"target": "target"})
+    return Draft(raw=b'{"payload": {}}') if number % _EVERY == 1 else Draft()

@@ -1,0 +1,53 @@
+"""A network that is slow, broken or gone between agentd, its senders and NATS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from agentd.testing.chaos_proxy import ChaosProxy
+from agentd.testing.torture.harness import World
+from agentd.testing.torture.scenario import Size
+
+_TOXICS: Mapping[str, Mapping[str, Any]] = {
+    "latency": {"latency": 0.1, "jitter": 0.1},
+    "slices": {"slice": 7},
+    "bandwidth": {"bandwidth": 50_000},
+    "resets": {"latency": 0.03},  # so that acknowledgements are lost under way
+    "blackhole": {"blackhole": True},
+    "refusal": {"refuse": True},
+}
+_RESETS = 4
+_DURATION = 3.5  # of all that with the pause, in ack_waits
+
+
+async def network(world: World, size: Size) -> None:
+    """Each toxic, resets and a paused server: nothing lost or doubled, nothing stored twice."""
+    world.agent()
+    host, _, port = world.server.url.removeprefix("nats://").rpartition(":")
+    async with ChaosProxy(host, int(port), seed=world.setup.seed) as proxy:
+        via = world.nats_url.replace(f":{port}", f":{proxy.port}")
+        world.sender = world.new_sender(await world.connect(via))
+        await world.up(2, via=via)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(world.sender.send(size.tasks, over=_DURATION * world.ack_wait))
+            for toxic, settings in _TOXICS.items():
+                before = world.calls.total
+                await proxy.set(**settings)
+                await _hold(proxy, toxic, world.ack_wait / 3)
+                world.findings.figures[f"calls_in_{toxic}"] = world.calls.total - before
+                await proxy.set()
+                await asyncio.sleep(world.ack_wait / 6)
+            await world.pause_server(world.ack_wait / 3)
+        await world.judge()
+
+
+async def _hold(proxy: ChaosProxy, toxic: str, seconds: float) -> None:
+    """Lets a toxic work. Connections that are there know nothing of a refusal: they break."""
+    breaks = {"resets": _RESETS, "refusal": 1}.get(toxic, 0)
+    for _ in range(breaks):
+        proxy.reset()
+        await asyncio.sleep(seconds / breaks)
+    if not breaks:
+        await asyncio.sleep(seconds)

@@ -1,0 +1,40 @@
+"""Replicas that could take the same task: slow models, busy event loops, and the undead."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from agentd.testing.stub_model import Behaviour
+from agentd.testing.torture.harness import IN_FLIGHT, World
+from agentd.testing.torture.oracle import Allowed
+from agentd.testing.torture.scenario import Size
+from agentd.testing.torture.sender import Draft
+from agentd.testing.torture.unsafe import BLOCKS
+
+
+async def race(world: World, size: Size) -> None:
+    """Calls that take three times ack_wait, two of them in a stalled event loop: 1.000 a task."""
+    ack_wait = world.ack_wait
+    world.stub.behaviour = Behaviour(latency=3 * ack_wait)
+    world.agent(limits={"concurrency": size.tasks, "timeout": f"{10 * ack_wait:.0f}s"})
+    await world.up(2)
+    stalls = Draft(content=f"{BLOCKS} {1.5 * ack_wait}")
+    await world.sender.send(size.tasks, lambda n: stalls if n in (0, size.tasks // 2) else Draft())
+    seen = await world.judge()
+    world.findings.figures["calls_per_task"] = world.calls.total / len(seen.accepted)
+
+
+async def zombie(world: World, size: Size) -> None:
+    """A replica is paused for longer than ack_wait and comes back: one outcome for each task."""
+    world.stub.behaviour = Behaviour(latency=0.2)
+    world.agent()
+    replicas = await world.up(2)
+    async with world.sending(size.tasks):
+        async for _ in world.shocks(size.shocks, size.tasks):
+            paused = world.random.choice(replicas)
+            paused.send(signal.SIGSTOP)
+            await asyncio.sleep(2 * world.ack_wait)
+            paused.send(signal.SIGCONT)
+    paused_in_flight = size.shocks * IN_FLIGHT
+    await world.judge(Allowed(extra_calls=paused_in_flight, late_calls=paused_in_flight))

@@ -1,0 +1,79 @@
+"""A server that forgets: streams, consumers and buckets that somebody deletes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+from agentd import jetstream, registry
+from agentd.bus import Msg
+from agentd.errors import BusError
+from agentd.streams import AGENTS, CHUNKS, LOG, ROUTES, WORK
+from agentd.subjects import Subject
+from agentd.testing.torture.evidence import work_consumers
+from agentd.testing.torture.harness import ENV, IN_FLIGHT, World
+from agentd.testing.torture.oracle import Allowed, Outcome
+from agentd.testing.torture.scenario import Size
+
+_CONSUMERS = "consumers"
+_VICTIMS = (_CONSUMERS, WORK, CHUNKS, AGENTS, ROUTES, LOG)
+_HEALED_WITHIN = 2.0
+_GIVE_UP = 30.0
+
+
+async def amnesia(world: World, size: Size) -> None:
+    """Streams, consumers and buckets are deleted: healed in 2 s, nothing lost that was kept."""
+    world.agent()
+    replicas = await world.up(2)
+    answered: dict[str, float] = {}
+
+    async def note(msg: Msg) -> None:
+        answered.setdefault(str(Subject.parse(msg.subject).task_id), time.time())
+
+    await world.bus.subscribe(world.subjects.pattern("result.>"), note)
+    await world.bus.fence()
+    for _ in range(size.shocks):
+        for victim in _VICTIMS:
+            await world.sender.send(size.tasks // size.shocks // len(_VICTIMS))
+            await world.until_sourced()
+            healed = await _forget(world, victim, answered)
+            world.limit(f"{victim}_healed_in", healed, _HEALED_WITHIN)
+    # Whoever was working when consumers or WORK went could not keep another from starting.
+    unseen = 2 * size.shocks * len(replicas) * IN_FLIGHT
+    await world.judge(
+        Allowed(extra_calls=unseen, log_lost=True),
+        lambda seen: replace(
+            seen,
+            outcomes={
+                **{task: [Outcome(at=at, success=True)] for task, at in answered.items()},
+                **seen.outcomes,
+            },
+        ),
+    )
+
+
+async def _forget(world: World, victim: str, answered: dict[str, float]) -> float:
+    """Deletes something; the seconds until it is there and a new task is answered."""
+    if victim == _CONSUMERS:
+        for consumer in await work_consumers(world.bus):
+            await jetstream.api(world.bus, f"CONSUMER.DELETE.{WORK}.{consumer['name']}")
+    else:
+        await jetstream.api(world.bus, f"STREAM.DELETE.{victim}")
+    deleted = time.monotonic()
+    probe = await world.sender.send_one()
+    while time.monotonic() - deleted < _GIVE_UP:
+        if probe in answered and await _is_whole(world, victim):
+            break
+        await asyncio.sleep(0.02)
+    return time.monotonic() - deleted
+
+
+async def _is_whole(world: World, victim: str) -> bool:
+    """Whether it is there; of the registry, whether it knows who is online."""
+    try:
+        if victim == AGENTS:
+            return bool(await registry.online(world.bus, ENV))
+        return victim == _CONSUMERS or bool(await jetstream.api(world.bus, f"STREAM.INFO.{victim}"))
+    except BusError:
+        return False

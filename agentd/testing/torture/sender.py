@@ -1,0 +1,107 @@
+"""Sends tasks with known ids, and keeps which of them the server has accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentd import jetstream
+from agentd.bus import Bus
+from agentd.errors import BusError
+from agentd.subjects import Subjects
+
+DOMAIN = "work"
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What is sent: `content` follows the task's id; `raw` takes the place of the whole message."""
+
+    content: str = "please"
+    domain: str = DOMAIN
+    specificity: str = "torture"
+    priority: int | None = None
+    raw: bytes | None = None
+    fields: Mapping[str, Any] | None = None
+
+
+class Sender:
+    """Sends over `bus`. `accepted` says when each task was acknowledged (`time.time()`)."""
+
+    def __init__(
+        self, bus: Bus, subjects: Subjects, rng: random.Random, *, same_id: bool = True
+    ) -> None:
+        self.accepted: dict[str, float] = {}
+        self.drafts: dict[str, Draft] = {}
+        self._bus = bus
+        self._subjects = subjects
+        self._run = f"{rng.getrandbits(24):06x}"
+        self._same_id = same_id
+        self._room = asyncio.Semaphore(_AT_ONCE)
+
+    async def send(
+        self, count: int, draft: Callable[[int], Draft] | None = None, *, over: float = 0.0
+    ) -> list[str]:
+        """Sends `count` tasks, many at once, until each is accepted; returns their ids.
+
+        `over` spreads them over so many seconds.
+        """
+        make = draft or (lambda _: Draft())
+        async with asyncio.TaskGroup() as group:
+            names: list[str] = []
+            for number in range(count):
+                names.append(self._name())
+                await self._room.acquire()
+                await asyncio.sleep(over / count)
+                group.create_task(self._send_in_room(names[-1], make(number)))
+        return names
+
+    async def send_one(self, draft: Draft | None = None) -> str:
+        """Sends one task until it is accepted; returns its id."""
+        return (await self.send(1, lambda _: draft or Draft()))[0]
+
+    def _name(self) -> str:
+        name = f"{self._run}-{len(self.drafts)}"
+        self.drafts[name] = Draft()
+        return name
+
+    async def _send_in_room(self, name: str, draft: Draft) -> None:
+        self.drafts[name] = draft
+        try:
+            await self._until_accepted(name, draft)
+        finally:
+            self._room.release()
+
+    async def _until_accepted(self, name: str, draft: Draft) -> None:
+        """A sender that is told of a failure tries again: the streams are being healed, say."""
+        subject = self._subjects.task(draft.domain, draft.specificity, draft.priority)
+        while True:
+            try:
+                await self._store(subject, name, _body(name, draft))
+            except BusError:
+                await asyncio.sleep(0.05)
+            else:
+                self.accepted[name] = time.time()
+                return
+
+    async def _store(self, subject: str, name: str, data: bytes) -> None:
+        if self._same_id:
+            await jetstream.store(self._bus, subject, data, message_id=name, patience=2)
+            return
+        # One try, and the next one has another id: the server cannot know that it is the same.
+        new_id = f"{name}.{secrets.token_hex(4)}"
+        await jetstream.store(self._bus, subject, data, message_id=new_id, patience=0)
+
+
+def _body(name: str, draft: Draft) -> bytes:
+    if draft.raw is not None:
+        return draft.raw
+    message = {"id": name, "payload": {"content": f"{name} {draft.content}"}}
+    return json.dumps({**message, **(draft.fields or {})}).encode()

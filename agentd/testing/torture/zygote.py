@@ -1,0 +1,154 @@
+"""Forks replicas of `agentd up` out of a process that has imported everything already.
+
+A replica starts in 50 ms instead of a second of CPU time, so that a scenario can kill a hundred.
+One JSON object a line comes in, and makes a replica:
+
+    {"argv": ["up", ...], "environ": {...}, "log": "/tmp/…/1.log", "seed": 7,
+     "without": ["lookup"], "ack_wait": null}
+
+One goes out for each that is there, `{"pid": 4711}`, in order, and for each that has ended,
+`{"pid": 4711, "status": -9}`. When its standard input ends, it kills what it made, and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import random
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any, NoReturn
+
+_PRELOADED = (
+    "agentd.cli",
+    "agentd.cli.console",
+    "agentd.crash",
+    "agentd.host",
+    "agentd.log",
+    "agentd.models.mock",
+    "agentd.models.openai_http",
+    "agentd.testing.torture.unsafe",
+    "anyio._backends._asyncio",  # watchfiles imports it late
+)
+
+
+def main() -> None:
+    """Serves until standard input ends."""
+    for module in _PRELOADED:
+        importlib.import_module(module)
+    wakeup, alarm = socket.socketpair()
+    alarm.setblocking(False)
+    signal.set_wakeup_fd(alarm.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for our parent
+    selector = selectors.DefaultSelector()
+    selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
+    selector.register(wakeup, selectors.EVENT_READ)
+    _Zygote().serve(selector, wakeup)
+
+
+class _Zygote:
+    def __init__(self) -> None:
+        self._alive: set[int] = set()
+        self._unread = b""
+
+    def serve(self, selector: selectors.BaseSelector, wakeup: socket.socket) -> None:
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is wakeup:
+                    wakeup.recv(4096)
+                    self._reap()
+                elif not self._read():
+                    self._end()
+                    return
+
+    def _read(self) -> bool:
+        arrived = os.read(sys.stdin.fileno(), 65536)
+        *requests, self._unread = (self._unread + arrived).split(b"\n")
+        for request in requests:
+            pid = os.fork()
+            if pid == 0:
+                _become_replica(json.loads(request))
+            self._alive.add(pid)
+            _tell({"pid": pid})
+        return bool(arrived)
+
+    def _reap(self) -> None:
+        while self._alive:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            self._alive.discard(pid)
+            _tell({"pid": pid, "status": os.waitstatus_to_exitcode(status)})
+
+    def _end(self) -> None:
+        for pid in self._alive:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self._alive:
+            os.waitpid(pid, 0)
+
+
+def _tell(fact: Mapping[str, int]) -> None:
+    try:
+        print(json.dumps(fact), flush=True)
+    except BrokenPipeError:
+        return  # our parent has been killed; the end of standard input comes next
+
+
+def _become_replica(request: Mapping[str, Any]) -> NoReturn:
+    """Never returns: the zygote's own loop must not go on in the child."""
+    status = 1
+    try:
+        _leave_zygote(request)
+        status = _run(request["argv"])
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def _leave_zygote(request: Mapping[str, Any]) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    os.setsid()
+    os.closerange(3, 256)
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for target, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
+        os.dup2(source, target)
+    os.closerange(3, 256)
+    os.environ.update(request["environ"])
+    random.seed(request["seed"])  # else every replica would draw the zygote's numbers
+    importlib.reload(importlib.import_module("agentd.crash"))  # reads AGENTD_CRASH at its import
+    unsafe = importlib.import_module("agentd.testing.torture.unsafe")
+    unsafe.obey_content()
+    unsafe.remove(request["without"])
+    if request["ack_wait"] is not None:
+        unsafe.quicken(request["ack_wait"])
+    signal.signal(signal.SIGUSR2, lambda *_: _write_tasks(request["log"]))
+
+
+def _write_tasks(log: str) -> None:
+    """Says how many asyncio tasks there are now, into a file beside the log."""
+    with open(f"{log}.tasks.new", "w") as file:
+        file.write(str(len(asyncio.all_tasks())))
+    os.replace(f"{log}.tasks.new", f"{log}.tasks")
+
+
+def _run(argv: list[str]) -> int:
+    [command] = metadata.entry_points(group="console_scripts", name="agentd")
+    sys.argv = ["agentd", *argv]
+    try:
+        command.load()()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
+
+
+if __name__ == "__main__":
+    main()
