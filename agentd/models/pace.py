@@ -1,8 +1,8 @@
 """How many calls at once an endpoint bears, learnt from what becomes of them.
 
 Additive increase, multiplicative decrease, as TCP shares a line: an answer raises the limit a
-little, a refusal lowers it by a third, and answers that take far longer than such answers took
-lately lower it by a tenth. Replicas that know nothing of one another come to even shares this way.
+little, a refusal lowers it by 30 %, and answers that take far longer than such answers took
+lately lower it by 10 %. Replicas that know nothing of one another come to even shares this way.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ def test_public_subjects_are_built_and_parsed(built: str, subject: str) -> None:
 def test_patterns() -> None:
     assert DEV.everything == "agents.dev.>"
     assert DEV.ring == "ring.dev.>"
+    assert DEV.cooldown == "agentd.dev.cooldown"
     assert DEV.work("analysis", 7) == "work.dev.analysis.*.7"
     assert DEV.work_for("analyst", 7) == "work.dev._agent.analyst.7"
     assert DEV.pattern("event.status.*") == "agents.dev.event.status.*"

@@ -78,6 +78,19 @@ def test_reloads_and_tasks_in_flight() -> None:
     assert value(metrics, "agentd_tasks_in_flight", agent_id="analyst") == 1
 
 
+def test_limits_are_read_when_they_are_looked_at() -> None:
+    metrics, waiting = Metrics(), [3]
+    metrics.endpoint("http://stub/v1", limit=lambda: 8, waiting=lambda: waiting[0])
+    waiting[0] = 5
+    metrics.cooldown("http://stub/v1", "retry_after")
+
+    endpoint = {"endpoint": "http://stub/v1"}
+    assert value(metrics, "agentd_model_limit", **endpoint) == 8
+    assert value(metrics, "agentd_model_waiting", **endpoint) == 5
+    cooldowns = "agentd_model_cooldowns_total"
+    assert value(metrics, cooldowns, **endpoint, cause="retry_after") == 1
+
+
 def test_an_agent_that_is_gone_leaves_no_series() -> None:
     metrics = Metrics()
     for agent in ("analyst", "researcher"):
