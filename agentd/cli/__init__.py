@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -58,8 +59,9 @@ def main() -> None:
     except AgentdError as error:
         _end(error, FAILED)
     except BrokenPipeError:
-        # The reader of our output has left (`agentd tap | head`): nothing to say to anybody.
-        sys.stderr.close()
+        # The reader of our output has left (`agentd tap | head`): nothing to say to anybody, nor
+        # to flush at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
 
 

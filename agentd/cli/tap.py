@@ -46,21 +46,25 @@ async def _tap(
         wanted = subjects.pattern(pattern.removeprefix(f"agents.{settings.env}."))
     except SubjectError as error:
         raise UsageError(str(error)) from None
-    done = asyncio.Event()
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     shown = 0
 
     async def show(msg: Msg) -> None:
         nonlocal shown
-        if done.is_set():
+        if done.done():
             return
-        print(_as_json(msg) if as_json else _line(msg), flush=True)
+        try:
+            print(_as_json(msg) if as_json else _line(msg), flush=True)
+        except BrokenPipeError as error:
+            done.set_exception(error)  # whoever read has left; raised here it would be lost
+            return
         shown += 1
         if shown == count:
-            done.set()
+            done.set_result(None)
 
     async with visit(settings) as bus:
         await bus.subscribe(wanted, show)
-        await done.wait()
+        await done
     return 0
 
 
