@@ -182,7 +182,9 @@ class Limiter:
         if self._misses < MISSES:
             return
         self._paused = now
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._misses - MISSES))
+        # Bounded before it is multiplied: an outage of hours would make it too large for a float.
+        doublings = min(self._misses - MISSES, 10)
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2**doublings)
         # With jitter: replicas that lost it together do not come back together.
         self._rest(now, longest * random.uniform(0.5, 1), "unreachable")
         self._say("unreachable", "cannot be reached; one call at a time is tried")

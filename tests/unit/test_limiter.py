@@ -247,6 +247,16 @@ async def test_an_endpoint_that_cannot_be_reached_is_not_hammered() -> None:
 
 
 @in_virtual_time
+async def test_an_outage_of_days_is_one_like_others() -> None:
+    slots = limiter()
+    for _ in range(3000):
+        await failing(slots, NO_CONNECTION)
+    assert now() > 12 * 3600
+    assert await call(slots, 1) < now()
+    assert slots.limit == 10_000
+
+
+@in_virtual_time
 async def test_once_reached_it_is_called_as_before() -> None:
     slots = limiter()
     for _ in range(MISSES):
