@@ -98,7 +98,7 @@ class Attempt:
         except Misdirected:
             return await self._forward()
         except asyncio.CancelledError:
-            await self._hand_back()
+            await self.excuse(patience=0.5)
             raise
         await self._commit(outcome)
         crash.here("after-commit")
@@ -255,10 +255,10 @@ class Attempt:
         crash.here("after-forward")
         return None
 
-    async def _hand_back(self) -> None:
-        """Tells the journal that this delivery was no attempt; the task goes back all the same."""
+    async def excuse(self, *, patience: float) -> None:
+        """Tells the journal, within `patience` seconds, that this delivery was no attempt."""
         try:
-            await self._note(journal.HANDED_BACK, patience=0.5)
+            await self._note(journal.HANDED_BACK, patience=patience)
         except BusError as error:
             log.warning("%s counts as an attempt: %s", self._message.id, error)
 

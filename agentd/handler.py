@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from agentd import crash
@@ -16,6 +17,7 @@ from agentd.tally import Tally
 log = logging.getLogger(__name__)
 
 _LONGEST_DELAY = 30.0
+_OUTAGE = 300.0  # seconds without a server that a task is excused for
 
 
 class Handler:
@@ -25,6 +27,7 @@ class Handler:
         self._source = AgentIdentity(id=agent, type="agent")
         self._tally = tally
         self._host = host
+        self._excuses: set[asyncio.Task[None]] = set()
 
     async def handle(self, delivery: Delivery, live: Revision) -> None:
         """Runs a task on the revision `live`, records its outcome and settles it."""
@@ -55,11 +58,18 @@ class Handler:
             return
         if again := delivery.sent_again_at:
             message = message.model_copy(update={"timestamp": again})
+        attempt = self._attempt(message, delivery, live)
         try:
-            outcome = await self._attempt(message, delivery, live).make()
+            outcome = await attempt.make()
         except Conflict:
             self._say(logging.INFO, "was answered elsewhere", delivery)
             return
+        except BusError:
+            # The server's trouble is not the task's. It can be told once the server is back.
+            excuse = asyncio.create_task(attempt.excuse(patience=_OUTAGE))
+            self._excuses.add(excuse)
+            excuse.add_done_callback(self._excuses.discard)
+            raise
         if outcome is not None:
             self.count(message, outcome)
 
