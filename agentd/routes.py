@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from agentd import jetstream
 from agentd.bus import Bus, Msg
-from agentd.errors import UsageError
+from agentd.errors import SubjectError, UsageError
 from agentd.message import AgentMessage
 from agentd.streams import ROUTES
-from agentd.subjects import AGENT_DOMAIN, RESERVED_DOMAINS, ROUTE_DOMAIN
+from agentd.subjects import AGENT_DOMAIN, RESERVED_DOMAINS, ROUTE_DOMAIN, token
 
 _BUCKET = "$KV." + ROUTES.removeprefix("KV_")
 
@@ -39,15 +39,18 @@ class Destination:
         Raises:
             UsageError: it is none of these.
         """
+        domain, dot, specificity = target.partition(".")
         if target.startswith("@"):
-            return cls(AGENT_DOMAIN, target[1:])
-        domain, _, specificity = target.partition(".")
-        if not domain or "." in specificity:
+            domain, specificity = AGENT_DOMAIN, target[1:]
+        elif not dot:
+            specificity = ANY
+        try:
+            return cls(token(domain, "domain"), token(specificity, "specificity"))
+        except SubjectError:
             raise UsageError(
                 f"{target!r} is no target: name a capability (analysis), a domain and a "
                 "specificity (analysis.sentiment), or an agent (@analyst)"
-            )
-        return cls(domain, specificity or ANY)
+            ) from None
 
     @property
     def agent(self) -> str | None:

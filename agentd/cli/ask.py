@@ -40,6 +40,8 @@ def ask(
     nats: options.Nats = None,
 ) -> None:
     """Ask an agent; its answer streams to the terminal."""
+    if not 0 < timeout < 1e9:  # which nan is not, either
+        raise typer.BadParameter("--timeout is a number of seconds above 0")
     content = _content(text)
     options.run(_ask(target, content, as_json, conversation, priority, timeout, up, env, nats))
 
