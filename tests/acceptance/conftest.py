@@ -1,12 +1,18 @@
-"""Projects: one with a server of its own, and one on the server that all tests share."""
+"""Projects: one with a server of its own, one on the shared server; and commands typed in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from outside import Project, projects
+from outside import Done, Project, projects
+
+from agentd.cli import main
+from agentd.log import LineHandler
 
 
 @pytest.fixture
@@ -19,3 +25,29 @@ def project(tmp_path: Path) -> Iterator[Project]:
 def guest(tmp_path: Path, nats_url: str, env: str) -> Iterator[Project]:
     """A project on the server that all tests share, in an environment of its own."""
     yield from projects(tmp_path / "guest", NATS_URL=nats_url, AGENTD_ENV=env)
+
+
+@pytest.fixture
+def typed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Done]]:
+    """Runs a command in this process: for its words and its exit code, in a tenth of the time."""
+
+    def run(project: Project, *line: str, stdin: str = "") -> Done:
+        monkeypatch.chdir(project.root)
+        for name, value in project.environ.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["agentd", *line])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        shown = capfd.readouterr()
+        return Done(int(end.value.code or 0), shown.out, shown.err)
+
+    yield run
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, LineHandler)]:
+        root.removeHandler(handler)
+        handler.close()
+    logging.captureWarnings(False)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import re
 import select
-import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any
 
 import pytest
-from outside import Daemon, Project, eventually, projects
+from outside import Daemon, Done, Project, eventually, projects
 
-from agentd.cli import main
+Typed = Callable[..., Done]
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TELLER = """\
@@ -44,39 +42,22 @@ def here(running: Daemon) -> Project:
     return running.project
 
 
-@pytest.fixture
-def typed(here: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Runs a command inside this process, which takes a tenth of the time; its exit code."""
-
-    def run(*line: str, stdin: str) -> int:
-        monkeypatch.chdir(here.root)
-        monkeypatch.setattr(sys, "argv", ["agentd", *line])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        with pytest.raises(SystemExit) as end:
-            main()
-        return cast("int", end.value.code)
-
-    return run
-
-
 # --- ask -------------------------------------------------------------------------------------
 
 
-async def test_ask_by_capability_specificity_and_name(here: Project) -> None:
-    answers = await asyncio.gather(
-        here.ask("analysis"), here.ask("analysis.sentiment"), here.ask("@analyst")
-    )
-    told = '[mock/echo] I was told: "You are analyst." and asked: "hello"\n'
-    assert answers == [told] * 3
-
-
-async def test_ask_takes_the_task_from_standard_input(here: Project) -> None:
-    silent, dash = await asyncio.gather(
+async def test_ask_by_capability_and_from_standard_input(here: Project) -> None:
+    told = '[mock/echo] I was told: "You are analyst." and asked: "{}"\n'
+    named, piped = await asyncio.gather(
+        here.run("ask", "analysis.sentiment", "hello", "there"),
         here.run("ask", "analysis", stdin="from a pipe\n"),
-        here.run("ask", "analysis", "-", stdin="from a pipe\n"),
     )
-    assert "from a pipe" in silent.out
-    assert silent == dash
+    assert (named.code, named.out, named.err) == (0, told.format("hello there"), "")
+    assert (piped.code, piped.out) == (0, told.format("from a pipe"))
+
+
+def test_ask_by_name_and_with_a_dash(here: Project, typed: Typed) -> None:
+    assert 'told: "You are critic."' in typed(here, "ask", "@critic", "hello").out
+    assert 'asked: "from a pipe"' in typed(here, "ask", "analysis", "-", stdin="from a pipe").out
 
 
 async def test_ask_as_json_in_a_conversation_with_priority(here: Project) -> None:
@@ -107,16 +88,14 @@ async def test_ask_prints_the_answer_while_it_is_made(here: Project) -> None:
     assert first + rest == b"once upon a time there was\n"
 
 
-async def test_ask_says_who_is_online_when_nobody_takes_the_task(here: Project) -> None:
-    nobody, no_agent, elsewhere = await asyncio.gather(
-        here.run("ask", "cooking", "hello"),
-        here.run("ask", "@cook", "hello"),
-        here.run("ask", "analysis", "hello", "--env", "other"),
-    )
-    assert (nobody.code, no_agent.code, elsewhere.code) == (1, 1, 1)
-    for done in (nobody, no_agent):
+def test_ask_says_who_is_online_when_nobody_takes_the_task(here: Project, typed: Typed) -> None:
+    for target in ("cooking", "@cook"):
+        done = typed(here, "ask", target, "hello")
+        assert (done.code, done.out) == (1, "")
+        assert target in done.err
         assert "analyst (analysis)" in done.err
-    assert "cooking" in nobody.err
+    elsewhere = typed(here, "ask", "analysis", "hello", "--env", "other")
+    assert elsewhere.code == 1
     assert "no agent at all" in elsewhere.err
 
 
@@ -129,14 +108,22 @@ async def test_ask_gives_up_after_its_timeout(here: Project) -> None:
     assert time.monotonic() - began < 15
 
 
-async def test_ask_tells_an_error_of_the_model(here: Project) -> None:
-    text, as_json = await asyncio.gather(
-        here.run("ask", "refuser", "hello"), here.run("ask", "refuser", "hello", "--json")
-    )
-    assert (text.code, text.out, as_json.code) == (1, "", 1)
+def test_ask_tells_an_error_of_the_model(here: Project, typed: Typed) -> None:
+    text = typed(here, "ask", "refuser", "hello")
+    assert (text.code, text.out) == (1, "")
     assert "model_auth" in text.err
+    as_json = typed(here, "ask", "refuser", "hello", "--json")
     content = json.loads(as_json.out)["payload"]["content"]
+    assert (as_json.code, as_json.err) == (1, "")
     assert (content["success"], content["error"]["code"]) == (False, "model_auth")
+
+
+async def test_ask_up_beside_a_daemon_shares_its_server(here: Project, running: Daemon) -> None:
+    server = here.server()
+    here.write("more/late.yaml", "capabilities: [late]\ninstructions: Late.\n")
+    assert 'told: "Late."' in await here.ask("late", "hello", "--up", "more")
+    assert here.server() == server
+    assert running.get("/readyz")[0] == 200
 
 
 @pytest.mark.timeout(10)
@@ -157,32 +144,39 @@ async def test_ask_tells_an_error_of_the_model(here: Project) -> None:
     ],
 )
 def test_what_is_wrong_with_a_command_line_is_said(
-    typed: Callable[..., int], capfd: pytest.CaptureFixture[str], line: str, says: str
+    here: Project, typed: Typed, line: str, says: str
 ) -> None:
     """Exit code 2 and a clear line."""
-    assert typed(*line.split("|"), stdin='{"payload": {"content": "x"}}') == 2
-    assert says in capfd.readouterr().err
+    done = typed(here, *line.split("|"), stdin='{"payload": {"content": "x"}}')
+    assert (done.code, done.out) == (2, "")
+    assert says in done.err
 
 
 # --- send ------------------------------------------------------------------------------------
 
 
-async def test_send_from_a_file_and_from_standard_input(here: Project) -> None:
+async def test_send_a_file(here: Project) -> None:
     here.write("task.json", '{"id": "from-file", "payload": {"content": {"instruction": "sum"}}}')
-    file, pipe, event = await asyncio.gather(
-        here.run("send", "analysis.numbers", "task.json"),
-        here.run("send", "@critic", "--json", stdin='{"payload": {"content": "from a pipe"}}'),
-        here.run("send", "news.today", "-", stdin='{"type": "event", "payload": {"content": 1}}'),
-    )
-    assert (file.code, pipe.code, event.code) == (0, 0, 0), (file, pipe, event)
-    assert "from-file sent to analysis.numbers" in file.out
-    sent = json.loads(pipe.out)
+    done = await here.run("send", "analysis.numbers", "task.json")
+    assert (done.code, done.out) == (0, "task from-file sent to analysis.numbers\n")
     async with here.wire() as wire:
-        assert 'asked: "sum"' in (await wire.result("from-file", "analysis")).content["data"]
+        result = await wire.result("from-file", "analysis")
+    assert result.subject == "agents.dev.result.analysis.numbers.from-file"
+    assert 'asked: "sum"' in result.content["data"]
+
+
+async def test_send_standard_input(here: Project, typed: Typed) -> None:
+    minimal = '{"payload": {"content": "from a pipe"}}'
+    task = await asyncio.to_thread(typed, here, "send", "@critic", "--json", stdin=minimal)
+    event = '{"type": "event", "payload": {"content": 1}}'
+    assert (await asyncio.to_thread(typed, here, "send", "news.today", "-", stdin=event)).code == 0
+    sent = json.loads(task.out)
+    assert (task.code, sent["type"], sent["to"]) == (0, "task", "@critic")
+    async with here.wire() as wire:
         answer = await wire.result(sent["id"])
         assert answer.subject == f"agents.dev.result._agent.critic.{sent['id']}"
         assert "from a pipe" in answer.content["data"]
-        assert [event.content for event in await wire.recorded("event.news.today")] == [1]
+        assert [seen.content for seen in await wire.recorded("event.news.today")] == [1]
 
 
 @pytest.mark.parametrize(
@@ -199,21 +193,21 @@ async def test_send_from_a_file_and_from_standard_input(here: Project) -> None:
     ],
 )
 def test_send_says_what_is_wrong_with_a_message(
-    typed: Callable[..., int], capfd: pytest.CaptureFixture[str], message: str, says: str
+    here: Project, typed: Typed, message: str, says: str
 ) -> None:
-    assert typed("send", "analysis", stdin=message) == 2
-    assert says in capfd.readouterr().err
+    done = typed(here, "send", "analysis", stdin=message)
+    assert (done.code, done.out) == (2, "")
+    assert says in done.err
 
 
-async def test_send_refuses_what_nobody_takes(here: Project) -> None:
+async def test_send_refuses_what_nobody_takes(here: Project, typed: Typed) -> None:
     minimal = '{"payload": {"content": "x"}}'
-    aimed = '{"payload": {"content": "x"}, "target": "ghost"}'
-    nobody, ghost = await asyncio.gather(
-        here.run("send", "cooking", stdin=minimal), here.run("send", "analysis", stdin=aimed)
-    )
-    assert (nobody.code, ghost.code) == (1, 1)
+    nobody = await asyncio.to_thread(typed, here, "send", "cooking", stdin=minimal)
+    assert nobody.code == 1
     assert "analyst (analysis)" in nobody.err
-    assert "ghost" in ghost.err
+    aimed = '{"payload": {"content": "x"}, "target": "ghost"}'
+    ghost = await asyncio.to_thread(typed, here, "send", "analysis", stdin=aimed)
+    assert (ghost.code, "ghost" in ghost.err) == (1, True)
     async with here.wire() as wire:
         assert await wire.held("task.cooking.>") == 0
 
@@ -319,34 +313,33 @@ async def test_a_trace_goes_on_in_the_result(here: Project) -> None:
 
 
 async def test_ps_from_anywhere_in_the_project(here: Project) -> None:
-    await here.ask("analysis")
-    table, as_json = await asyncio.gather(
-        here.run("ps", folder="manifests"), here.run("ps", "--json")
-    )
-    assert (table.code, as_json.code) == (0, 0)
+    table = await here.run("ps", folder="manifests")
+    assert (table.code, table.err) == (0, "")
     head, *rows = table.out.splitlines()
     assert head.split()[:3] == ["AGENT", "TAKES", "REPLICAS"]
     assert [row.split()[0] for row in rows] == ["analyst", "critic", "refuser", "sleeper", "teller"]
     assert "mock/echo (mock)" in rows[0]
     assert "\x1b" not in table.out
-    agents = {agent["agent"]: agent for agent in json.loads(as_json.out)}
-    analyst = agents["analyst"]
-    assert analyst["capabilities"] == ["analysis"]
-    assert analyst["description"] == "Finds the themes."
-    assert (analyst["replicas"], analyst["concurrency"], analyst["refused"]) == (1, 8, [])
-    assert (analyst["model"], analyst["mock"]) == ("mock/echo", True)
 
 
-async def test_ps_counts_what_was_done(here: Project) -> None:
-    async def counted() -> bool:
-        agents = json.loads((await here.run("ps", "--json")).out)
-        refuser = next(agent for agent in agents if agent["agent"] == "refuser")
-        return refuser["failed"] >= 1 and refuser["p50"] is not None
+async def test_ps_json_counts_what_was_done(here: Project, typed: Typed) -> None:
+    async def counted() -> dict[str, Any]:
+        agents = json.loads((await asyncio.to_thread(typed, here, "ps", "--json")).out)
+        assert [each["agent"] for each in agents] == sorted(each["agent"] for each in agents)
+        by_name = {each["agent"]: each for each in agents}
+        return by_name if by_name["refuser"]["failed"] and by_name["analyst"]["done"] else {}
 
     async with here.wire() as wire:
         await wire.task("refuser", "to-fail")
-        await wire.result("to-fail")
-        await eventually(counted)
+        await wire.task("analysis", "to-do")
+        agents = await eventually(counted)
+    analyst = agents["analyst"]
+    assert (analyst["capabilities"], analyst["description"]) == (["analysis"], "Finds the themes.")
+    assert (analyst["replicas"], analyst["concurrency"], analyst["refused"]) == (1, 8, [])
+    assert (analyst["model"], analyst["mock"], analyst["cost"]) == ("mock/echo", True, 0.0)
+    assert analyst["p50"] >= 0
+    assert analyst["tokens"] > 0
+    assert agents["refuser"]["done"] == 0
 
 
 async def test_tap_shows_what_passes(here: Project) -> None:

@@ -64,12 +64,6 @@ async def added(here: Project, wire: Wire, agent: str, *fields: str, prompt: str
     return (await wire.event("online", agent))["revision"]
 
 
-async def ps(here: Project, agent: str) -> dict[str, Any] | None:
-    """What `agentd ps --json` says of an agent."""
-    agents = json.loads((await here.run("ps", "--json")).out)
-    return next((each for each in agents if each["agent"] == agent), None)
-
-
 # --- good edits ------------------------------------------------------------------------------
 
 
@@ -124,9 +118,9 @@ async def test_a_manifest_comes_and_goes(here: Project, wire: Wire) -> None:
     (here.root / "manifests" / "guest.yaml").unlink()
     await wire.event("offline", "guest")
     assert (await wire.result("begun")).content["data"] == "done"
-    assert await ps(here, "guest") is None
     refused = await here.run("ask", "guest", "hello")
-    assert (refused.code, "guest" in refused.err) == (1, True)
+    assert refused.code == 1
+    assert "guest (guest)" not in refused.err
     here.agent("guest", prompt="Back.")
     await wire.event("online", "guest", count=2)
     await says(wire, "guest", "Back.")
@@ -177,8 +171,7 @@ async def test_a_renamed_agent_is_another(here: Project, wire: Wire) -> None:
     here.agent("maiden", "name: married", "prompt: maiden.md", prompt="One.")
     await wire.event("online", "married")
     await wire.event("offline", "maiden")
-    await says(wire, "maiden", "One.")
-    assert (await ps(here, "maiden"), await ps(here, "married") is None) == (None, False)
+    assert (await answer(wire, "maiden"))["success"]
 
 
 # --- ways to write a file --------------------------------------------------------------------
@@ -264,28 +257,25 @@ async def test_sighup_asks_for_a_look(here: Project, running: Daemon, wire: Wire
     await says(wire, "prodded", "Two.")
 
 
-@pytest.mark.parametrize("folder", ["manifests", "prompts"])
-async def test_a_folder_that_is_replaced_is_watched_again(project: Project, folder: str) -> None:
+async def test_a_folder_that_is_replaced_is_watched_again(project: Project) -> None:
     """Deployed by deletion and copy, as with `git checkout` or `cp -r`; then edited."""
-    edits = [MANIFEST.format(number) for number in range(3)]
-    if folder == "prompts":
-        edits = [f"Prompt {number}." for number in range(3)]
-    file = "manifests/settled.yaml" if folder == "manifests" else "prompts/settled.md"
-    project.write("manifests/settled.yaml", MANIFEST.format(0))
-    project.write("prompts/settled.md", "Prompt 0.")
+    prompt, manifest = "Prompt {}.\n", "capabilities: [settled]\ndescription: Number {}.\n"
+    project.write("prompts/settled.md", prompt.format(0))
+    project.write("manifests/settled.yaml", manifest.format(0))
     project.up().ready()
+    reloads = 0
     async with project.wire() as wire:
-        before = (await answer(wire, "settled"))["revision"]
-        shutil.rmtree(project.root / folder)
-        await asyncio.sleep(0.5)
-        assert (await answer(wire, "settled"))["revision"] == before
-        project.write(file, edits[1])
-        await wire.event("reloaded", "settled")
-        project.write(file, edits[2])
-        await wire.event("reloaded", "settled", count=2)
-
-
-MANIFEST = "capabilities: [settled]\ndescription: Number {0}.\n"
+        for file, text in (("prompts/settled.md", prompt), ("manifests/settled.yaml", manifest)):
+            before = (await answer(wire, "settled"))["revision"]
+            shutil.rmtree((project.root / file).parent)
+            await asyncio.sleep(0.5)
+            assert (await answer(wire, "settled"))["revision"] == before
+            for number in range(1, 5):
+                if number == 3:  # at once: the new folder may get the inode of the old one
+                    shutil.rmtree((project.root / file).parent)
+                project.write(file, text.format(number))
+                reloads += 1
+                await wire.event("reloaded", "settled", count=reloads)
 
 
 # --- bad edits -------------------------------------------------------------------------------
@@ -324,17 +314,14 @@ async def test_ps_shows_a_refused_edit_until_it_is_mended(here: Project, wire: W
     await added(here, wire, "shown")
     here.write("prompts/shown.md", "{{ nosuch }}")
     await wire.event("rejected", "shown")
-    table = await here.run("ps")
-    assert "edit refused" in next(row for row in table.out.splitlines() if row.startswith("shown"))
-    assert "shown: edit refused: prompts/shown.md:1:" in table.out
-    entry = await ps(here, "shown")
-    assert entry
-    assert entry["refused"][0].startswith("prompts/shown.md:1:")
+    await asyncio.sleep(0.2)  # the registry hears of it after the log
+    table = (await here.run("ps")).out
+    assert "edit refused" in next(row for row in table.splitlines() if row.startswith("shown"))
+    assert "shown: edit refused: prompts/shown.md:1:" in table
     here.write("prompts/shown.md", "Two.")
     await says(wire, "shown", "Two.")
-    entry = await ps(here, "shown")
-    assert entry
-    assert entry["refused"] == []
+    agents = {each["agent"]: each for each in json.loads((await here.run("ps", "--json")).out)}
+    assert agents["shown"]["refused"] == []
 
 
 async def test_an_agent_outlives_its_prompt(here: Project, wire: Wire) -> None:

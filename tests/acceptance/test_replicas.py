@@ -20,9 +20,9 @@ def answered(up: Daemon, agent: str) -> int:
 
 
 async def ps(project: Project) -> dict[str, Any]:
-    """What `agentd ps --json` says of the only agent."""
-    [agent] = json.loads((await project.run("ps", "--json")).out)
-    return agent
+    """What `agentd ps --json` says of the only agent; empty when it is not there."""
+    agents = json.loads((await project.run("ps", "--json")).out)
+    return agents[0] if agents else {}
 
 
 async def test_a_second_up_shares_the_work_and_outlives_the_first(project: Project) -> None:
@@ -56,15 +56,16 @@ async def test_a_second_up_shares_the_work_and_outlives_the_first(project: Proje
     now = project.server()
     assert (now["url"], now["token"]) == (server["url"], server["token"])
     assert now["pid"] != server["pid"]
-    # Commands of other terminals find it, and who is left, without waiting for a heartbeat.
-    assert await project.ask("worker") == "done\n"
-    agent = await ps(project)
+    # The registry was in the memory of the server that is gone; who is left fills it again.
+    agent = await eventually(lambda: ps(project))
     assert (agent["replicas"], agent["instances"][0]["pid"]) == (1, second.pid)
 
 
 async def test_an_edit_reaches_every_replica(guest: Project) -> None:
     guest.agent("worker", prompt="One.")
-    both = [guest.up().ready(), guest.up().ready()]
+    both = [guest.up(), guest.up()]
+    for up in both:
+        up.ready()
     guest.agent("worker", prompt="Two.")
     async with guest.wire() as wire:
         await wire.event("reloaded", "worker", count=2)
@@ -77,14 +78,3 @@ async def test_an_edit_reaches_every_replica(guest: Project) -> None:
     assert codes == [0, 0]
     # Who leaves in peace is gone at once.
     assert "no agent is online" in (await guest.run("ps")).out
-
-
-async def test_replicas_of_different_agents_see_each_other(guest: Project) -> None:
-    guest.write("a/one.yaml", "capabilities: [one]\ninstructions: I am one.\n")
-    guest.write("b/two.yaml", "capabilities: [two]\ninstructions: I am two.\n")
-    guest.up("a").ready()
-    guest.up("b").ready()
-    table = (await guest.run("ps")).out.splitlines()
-    assert [row.split()[0] for row in table] == ["AGENT", "one", "two"]
-    answers = await asyncio.gather(guest.ask("one"), guest.ask("two"))
-    assert ["I am one" in answers[0], "I am two" in answers[1]] == [True, True]

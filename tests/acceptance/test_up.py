@@ -7,12 +7,15 @@ import json
 import re
 import signal
 import socket
-import time
-from collections.abc import Sequence
+from collections.abc import Callable
+from pathlib import Path
 
-from outside import Daemon, Project, eventually, until
+import pytest
+from outside import Done, Project, eventually, until
 
 from agentd.testing.stub_model import StubModel
+
+Typed = Callable[..., Done]
 
 
 def imported(times: str) -> set[str]:
@@ -25,10 +28,6 @@ def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
-
-
-async def codes(project: Project, *lines: Sequence[str]) -> list[int]:
-    return [done.code for done in await asyncio.gather(*(project.run(*line) for line in lines))]
 
 
 async def test_up_shows_its_agents_and_ends_with_ctrl_c(project: Project) -> None:
@@ -67,55 +66,64 @@ async def test_one_broken_manifest_does_not_keep_the_others_from_running(
     assert re.search(r"manifests/early\.yaml:2:1: warning: .*tools", up.err + up.out)
 
 
-async def test_what_is_wrong_with_the_files_is_told_with_exit_code_2(project: Project) -> None:
+async def test_everything_that_is_wrong_with_the_files_is_told_at_once(project: Project) -> None:
     project.write("manifests/first.yaml", "capabilities: [a]\ncapabilites: [a]\n")
     project.write("manifests/second.yaml", "capabilities: [a\n")
     project.agent("third", prompt="{{ nosuch }}")
-    project.write("none/readme.txt", "nothing")
-    project.write("good/a.yaml", "capabilities: [a]\ninstructions: Good.\n")
-    broken, nothing, no_folder, a_file, http, env = await asyncio.gather(
-        project.run("up", "--http", "off"),
-        project.run("up", "none"),
-        project.run("up", "nosuch"),
-        project.run("up", "manifests/first.yaml"),
-        project.run("up", "good", "--http", "nonsense"),
-        project.run("up", "good", "--env", "prompt"),
-    )
-    assert [each.code for each in (broken, nothing, no_folder, a_file, http, env)] == [2] * 6
+    done = await project.run("up", "--http", "off")
+    assert (done.code, done.out) == (2, "")
     for place in ("manifests/first.yaml:2:1", "manifests/second.yaml:", "prompts/third.md:1:"):
-        assert place in broken.err
-    assert "agentd new" in nothing.err
-    assert "nosuch" in no_folder.err
-    assert "name its folder" in a_file.err
-    assert "nonsense" in http.err
-    assert "prompt" in env.err
+        assert place in done.err
 
 
-async def test_what_keeps_a_command_from_its_server_ends_it_with_exit_code_3(
-    project: Project,
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("up nothing", "agentd new"),
+        ("up nosuch", "nosuch"),
+        ("up good/a.yaml", "name its folder"),
+        ("up good --http nonsense", "nonsense"),
+        ("up good --env prompt", "prompt"),
+        ("up good --grace soon", "--grace"),
+        ("up good --nats nats://[", "--nats"),
+        ("ask --up nosuch a hello", "nosuch"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_exit_code_2(
+    project: Project, typed: Typed, line: str, says: str
+) -> None:
+    project.write("good/a.yaml", "capabilities: [a]\ninstructions: Good.\n")
+    project.write("nothing/readme.txt", "no manifest")
+    done = typed(project, *line.split())
+    assert (done.code, done.out) == (2, "")
+    assert says in done.err
+
+
+@pytest.mark.parametrize("line", ["ps", "ask analyst hello", "tap", "send analyst"])
+def test_without_a_server_a_command_ends_with_exit_code_3(
+    project: Project, typed: Typed, line: str
+) -> None:
+    done = typed(project, *line.split(), stdin='{"payload": {"content": "x"}}')
+    assert (done.code, done.out) == (3, "")
+    assert "agentd up" in done.err
+
+
+async def test_a_server_that_does_not_answer_or_start_ends_it_with_exit_code_3(
+    project: Project, tmp_path: Path
 ) -> None:
     project.agent("analyst")
-    nowhere = ("--nats", f"nats://127.0.0.1:{free_port()}")
-    assert (
-        await codes(
-            project,
-            ("ps",),
-            ("ask", "analyst", "hello"),
-            ("tap",),
-            ("ps", *nowhere),
-            ("ask", "analyst", "hello", *nowhere),
-        )
-        == [3] * 5
-    )
-    project.write(".agentd", "a file")
-    no_folder = await project.run("up", "--http", "off")
-    (project.root / ".agentd").unlink()
+    nowhere = f"nats://127.0.0.1:{free_port()}"
     project.write(".agentd/store", "a file")
-    no_store = await project.run("up", "--http", "off")
-    assert (no_folder.code, no_store.code) == (3, 3)
-    assert ".agentd" in no_folder.err
+    no_store, *silent = await asyncio.gather(
+        project.run("up", "--http", "off"),
+        project.run("ps", "--nats", nowhere),
+        project.run("ask", "analyst", "hello", "--nats", nowhere),
+    )
+    assert (no_store.code, no_store.out) == (3, "")
     assert "nats-server" in no_store.err
-    assert "Traceback" not in no_folder.err + no_store.err
+    for done in silent:
+        assert (done.code, done.out) == (3, "")
+        assert nowhere in done.err
 
 
 async def test_up_waits_for_its_server_and_says_so(project: Project) -> None:
@@ -138,7 +146,9 @@ async def test_health_of_two_processes_side_by_side(project: Project) -> None:
     second = project.up(http=address).ready()
     assert first.http == f"http://{address}"
     assert second.http != first.http
-    await project.ask("analyst")
+    async with project.wire() as wire:
+        await wire.task("analyst", "counted")
+        await wire.result("counted")
     for up in (first, second):
         assert up.get("/healthz")[0] == 200
         status, body = up.get("/readyz")
@@ -160,12 +170,14 @@ async def test_logs_for_machines_are_json_and_say_where_health_is(project: Proje
     project.agent("analyst")
     up = project.up("--log-format", "json")
     until(lambda: "ready" in up.err, "that it is ready")
-    await project.ask("analyst")
+    async with project.wire() as wire:
+        await wire.task("analyst", "logged")
+        await wire.result("logged")
     assert up.stop() == 0
     lines = [json.loads(line) for line in (up.out + up.err).splitlines()]
     assert all({"ts", "level", "logger", "message"} <= line.keys() for line in lines)
     [done] = [line for line in lines if line.get("status") == "success"]
-    assert (done["agent"], len(done["task"])) == ("analyst", 32)
+    assert (done["agent"], done["task"]) == ("analyst", "logged")
     assert any("http://127.0.0.1:" in line["message"] for line in lines)
 
 
@@ -176,7 +188,10 @@ async def test_mocks_and_compatible_models_need_no_litellm(project: Project) -> 
             "remote", f"model: {{name: openai/stub, api_base: '{stub.url}', api_key: none}}"
         )
         up = project.up(PYTHONPROFILEIMPORTTIME="1").ready()
-        await asyncio.gather(project.ask("analyst"), project.ask("remote"))
+        async with project.wire() as wire:
+            for agent in ("analyst", "remote"):
+                await wire.task(agent, f"to-{agent}")
+                assert (await wire.result(f"to-{agent}")).content["success"]
         assert stub.count == 1
         assert up.stop() == 0
     assert {"agentd", "nats", "aiohttp"} <= imported(up.err)
@@ -193,24 +208,13 @@ async def test_help_imports_nothing_heavy(project: Project) -> None:
 
 async def test_ask_up_needs_no_daemon(project: Project) -> None:
     project.agent("analyst", prompt="You are alone.")
-    project.write("elsewhere/manifests/late.yaml", "capabilities: [late]\ninstructions: Late.\n")
-    answer = await project.ask("analyst", "hello", "--up", "manifests")
-    assert answer == '[mock/echo] I was told: "You are alone." and asked: "hello"\n'
-    refused = await project.run("ask", "analyst", "hello", "--up", "nosuch")
-    nobody = await project.run("ask", "late", "hello", "--up", "manifests")
-    assert (refused.code, nobody.code) == (2, 1)
+    answered, nobody = await asyncio.gather(
+        project.run("ask", "analyst", "hello", "--up", "manifests"),
+        project.run("ask", "late", "hello", "--up", "manifests"),
+    )
+    assert answered.code == 0
+    assert answered.out == '[mock/echo] I was told: "You are alone." and asked: "hello"\n'
+    assert nobody.code == 1
     assert "analyst (analyst)" in nobody.err
-    assert (await project.run("ps")).code == 3  # nothing of it goes on
-
-
-async def test_ask_up_beside_a_daemon_shares_its_server(project: Project) -> None:
-    project.agent("analyst")
-    up: Daemon = project.up().ready()
-    server = project.server()
-    project.write("more/late.yaml", "capabilities: [late]\ninstructions: Late.\n")
-    assert 'told: "Late."' in await project.ask("late", "hello", "--up", "more")
-    assert project.server() == server
-    began = time.monotonic()
-    assert "analyst" in await project.ask("analyst")
-    assert up.process.poll() is None
-    assert time.monotonic() - began < 20
+    server = project.server()["pid"]
+    until(lambda: not Path(f"/proc/{server}").exists(), "nothing of it goes on")
