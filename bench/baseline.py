@@ -72,10 +72,12 @@ class Worker:
         self._begin(self._handle_durably(msg))
 
     async def _handle_durably(self, msg: Msg) -> None:
-        task_id, result = await self._answer(msg.data)
-        await self._js.publish(f"{DURABLE.results}.{task_id}", result)
-        await msg.ack()
-        self._free += 1
+        try:
+            task_id, result = await self._answer(msg.data)
+            await self._js.publish(f"{DURABLE.results}.{task_id}", result)
+            await msg.ack()
+        finally:
+            self._free += 1
         if self._free >= _WORTH_ASKING:
             await self._ask()
 

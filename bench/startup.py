@@ -25,14 +25,22 @@ async def measure(*, repeats: int) -> list[Section]:
             title="Start-up",
             figures=[
                 Figure(name="agentd --help", unit="s", samples=tuple(helps), at_most=0.3),
-                Figure(name="up, new project", unit="s", samples=tuple(new), at_most=1.5),
-                Figure(name="up, store is there", unit="s", samples=tuple(again), at_most=1.5),
+                *_figures("up, new project", new),
+                *_figures("up, store is there", again),
             ],
             notes=[
                 f"From exec to the line that says ready, with {_AGENTS} agents on the mock model "
                 "and the embedded nats-server, which is started too. Files are in the page cache.",
             ],
         )
+    ]
+
+
+def _figures(name: str, starts: list[tuple[float, float]]) -> list[Figure]:
+    walls, cpus = zip(*starts, strict=True)
+    return [
+        Figure(name=name, unit="s", samples=walls, at_most=1.5),
+        Figure(name=f"{name}, CPU of agentd", unit="s", samples=cpus),
     ]
 
 
@@ -48,7 +56,7 @@ async def _help(folder: Path) -> float:
     return seconds
 
 
-async def _up(project: Path) -> float:
+async def _up(project: Path) -> tuple[float, float]:
     write_project(
         project,
         {f"agent{number}": manifest(f"work{number}", "mock/echo") for number in range(_AGENTS)},
@@ -56,6 +64,7 @@ async def _up(project: Path) -> float:
     return await _up_again(project)
 
 
-async def _up_again(project: Path) -> float:
+async def _up_again(project: Path) -> tuple[float, float]:
+    """Seconds until it is ready, and CPU seconds that it has used by then."""
     async with agentd_up(project, clean_environ()) as child:
-        return child.seconds
+        return child.seconds, child.cpu()

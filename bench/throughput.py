@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sys
@@ -125,7 +126,7 @@ async def _run(ground: Rig, worker: Worker, load: Load, in_flight: int, seconds:
         "load": os.getpid(),
     }
     await load.start(in_flight)
-    await load.count(_WARM_UP)
+    await asyncio.sleep(_WARM_UP)
     before, all_before = {name: cpu(pid) for name, pid in pids.items()}, machine_cpu()
     tally = await load.count(seconds)
     used = {name: cpu(pid) - before[name] for name, pid in pids.items()}
@@ -168,8 +169,9 @@ def _section(durability: Durability, samples: Samples, memory: float) -> Section
         header=header,
         rows=rows,
         notes=[
-            f"Ratios are to `{_BASELINE}` in the same round, the median of the rounds. A run beside "
-            f"which others used more than {_QUIET:g} CPUs is tried again; the quietest counts.",
+            f"Ratios are to `{_BASELINE}` in the same round, the median of the rounds. A run "
+            f"beside which others used more than {_QUIET:g} CPUs is tried again; the quietest of "
+            "the tries counts.",
             f"agentd held {rounded(memory)} MB after these tasks.",
         ],
     )
