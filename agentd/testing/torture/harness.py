@@ -131,7 +131,7 @@ class World:
         self.manifests.mkdir(exist_ok=True)
         manifest = {
             "capabilities": ["work"],
-            "model": {"name": "openai/stub", "api_base": self.stub.url, "api_key": "none"},
+            "model": self.model(),
             "instructions": "Answer.",
             "limits": {"concurrency": IN_FLIGHT, "timeout": "30s"},
             "stream": False,
@@ -141,6 +141,10 @@ class World:
         given = {key: value for key, value in manifest.items() if value is not None}
         draft.write_text(json.dumps(given))  # JSON is YAML
         draft.replace(self.manifests / f"{name}.yaml")
+
+    def model(self, *, api_key: str = "none") -> dict[str, str]:
+        """The stub as a manifest names it; each key is an endpoint of its own."""
+        return {"name": "openai/stub", "api_base": self.stub.url, "api_key": api_key}
 
     def replica(
         self, *, via: str | None = None, environ: Mapping[str, str] | None = None
@@ -217,6 +221,16 @@ class World:
         self.server = await self.embedded.ensure()
         return time.time()
 
+    async def stop_server(self) -> None:
+        """Ends nats-server in order."""
+        await self.embedded.stop()
+
+    async def restart_server(self, environ: Mapping[str, str]) -> None:
+        """Ends nats-server in order, and starts it with more in its environment."""
+        await self.stop_server()
+        self.embedded = _embedded(self.folder, environ)
+        self.server = await self.embedded.ensure()
+
     async def pause_server(self, seconds: float) -> None:
         """Stops nats-server in its tracks for a while."""
         os.kill(self.server.pid, signal.SIGSTOP)
@@ -240,6 +254,9 @@ class World:
                 if (now := (waiting, self.calls.total)) != last:
                     last, since = now, time.monotonic()
             await asyncio.sleep(_LOOK)
+        for replica in self.replicas:
+            if replica.alive:
+                await replica.tasks()  # leaves beside its log where everything is stuck
 
     async def judge(
         self,
@@ -291,14 +308,16 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(
-    folder: Path, setup: Setup, environ: Mapping[str, str] | None = None
-) -> AsyncGenerator[World]:
-    """A world in an empty folder. `environ` is the nats-server's."""
-    embedded = EmbeddedServer(folder / ".agentd", "always", {**os.environ, **(environ or {})})
+async def world(folder: Path, setup: Setup) -> AsyncGenerator[World]:
+    """A world in an empty folder."""
+    embedded = _embedded(folder)
     server = await embedded.ensure()
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(embedded.stop)
         made = World(folder, setup, embedded=embedded, server=server, closing=stack)
+        stack.push_async_callback(made.stop_server)
         await made.open()
         yield made
+
+
+def _embedded(folder: Path, environ: Mapping[str, str] | None = None) -> EmbeddedServer:
+    return EmbeddedServer(folder / ".agentd", "always", {**os.environ, **(environ or {})})

@@ -192,7 +192,7 @@ class Replica:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     async def tasks(self) -> int:
-        """How many asyncio tasks it has."""
+        """How many asyncio tasks it has; where they wait is in `{log}.stacks` then."""
         told = Path(f"{self.log}.tasks")
         self.send(signal.SIGUSR2)
         deadline = time.monotonic() + _START
@@ -200,7 +200,7 @@ class Replica:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name} does not count its tasks")
             await asyncio.sleep(0.02)
-        return int(count)
+        return int(count.split()[0])
 
     async def http(self, path: str) -> tuple[int, str]:
         """Status and body of a GET to its health server."""
@@ -226,10 +226,10 @@ class Replica:
 
 
 def _taken(file: Path) -> str:
-    """The text of a file, which is gone then; empty if there is none yet."""
+    """The text of a file, which gets another name then; empty if there is none yet."""
     try:
         text = file.read_text()
     except FileNotFoundError:
         return ""
-    file.unlink()
+    file.replace(file.with_suffix(".stacks"))
     return text

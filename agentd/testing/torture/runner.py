@@ -17,6 +17,7 @@ from agentd.testing.torture.harness import Findings, Setup, world
 from agentd.testing.torture.processes import zygote
 from agentd.testing.torture.scenario import Scenario, Size
 
+_TOLD = 12  # sentences
 _LIMIT = 1800.0  # seconds for one scenario, whatever happens
 
 
@@ -61,7 +62,10 @@ class Report:
         ]
         verdict = "PASS" if self.passed else "FAIL"
         line = f"{self.name:<12} {verdict}  {' · '.join([*figures, f'{self.seconds:.1f} s'])}"
-        return "\n".join([line, *(f"{'':<12} {sentence}" for sentence in self.broken)])
+        told = [*self.broken[:_TOLD]]
+        if len(self.broken) > _TOLD:
+            told.append(f"… and {len(self.broken) - _TOLD} more")
+        return "\n".join([line, *(f"{'':<12} {sentence}" for sentence in told)])
 
     def as_json(self) -> dict[str, Any]:
         return {**vars(self), "passed": self.passed}

@@ -20,15 +20,20 @@ DOMAIN = "work"
 _AT_ONCE = 64
 
 
+def no_message(_: str) -> bytes:
+    """The body of a task that no agent can read."""
+    return b'{"payload": {}}'
+
+
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """What is sent: `content` follows the task's id; `raw` takes the place of the whole message."""
+    """What is sent: `content` follows the task's id. `body` makes the whole message of that id."""
 
     content: str = "please"
     domain: str = DOMAIN
     specificity: str = "torture"
     priority: int | None = None
-    raw: bytes | None = None
+    body: Callable[[str], bytes] | None = None
     fields: Mapping[str, Any] | None = None
 
 
@@ -101,7 +106,7 @@ class Sender:
 
 
 def _body(name: str, draft: Draft) -> bytes:
-    if draft.raw is not None:
-        return draft.raw
+    if draft.body is not None:
+        return draft.body(name)
     message = {"id": name, "payload": {"content": f"{name} {draft.content}"}}
     return json.dumps({**message, **(draft.fields or {})}).encode()

@@ -116,6 +116,11 @@ def _stream_end() -> None:
     _replace("agentd.models.answer.Answer", "completion", credulous)
 
 
+def _hops() -> None:
+    """Nobody looks how often, and by whom, a task was handed on."""
+    _replace("agentd.admission", "_check_path", lambda *_: None)
+
+
 SAFEGUARDS: dict[str, Callable[[], None]] = {
     "create-only": _create_only,
     "lookup": _lookup,
@@ -124,6 +129,7 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
     "ack-last": _ack_last,
     "message-id": _message_id,
     "stream-end": _stream_end,
+    "hops": _hops,
 }
 
 

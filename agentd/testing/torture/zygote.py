@@ -134,9 +134,12 @@ def _leave_zygote(request: Mapping[str, Any]) -> None:
 
 
 def _write_tasks(log: str) -> None:
-    """Says how many asyncio tasks there are now, into a file beside the log."""
+    """Says how many asyncio tasks there are now and where each waits, in a file beside the log."""
+    tasks = asyncio.all_tasks()
     with open(f"{log}.tasks.new", "w") as file:
-        file.write(str(len(asyncio.all_tasks())))
+        print(len(tasks), file=file)
+        for task in tasks:
+            task.print_stack(file=file)
     os.replace(f"{log}.tasks.new", f"{log}.tasks")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from agentd.testing.torture.scenario import Scenario, Size
+from agentd.testing.torture.scenarios.bounds import loops, overload
+from agentd.testing.torture.scenarios.disk import disk
 from agentd.testing.torture.scenarios.drain import drain
 from agentd.testing.torture.scenarios.kills import broker, crashpoints, kill9
 from agentd.testing.torture.scenarios.model import llm
 from agentd.testing.torture.scenarios.network import network
 from agentd.testing.torture.scenarios.order import backlog, priority
+from agentd.testing.torture.scenarios.poison import poison
 from agentd.testing.torture.scenarios.race import race, zombie
 from agentd.testing.torture.scenarios.reload import reload
 from agentd.testing.torture.scenarios.soak import soak
@@ -20,11 +23,15 @@ SCENARIOS = (
     Scenario("network", network, full=Size(5_000, 5), short=Size(300, 1)),
     Scenario("drain", drain, full=Size(10_000, 20), short=Size(400, 4)),
     Scenario("reload", reload, full=Size(10_000, 600), short=Size(300, 30)),
-    Scenario("llm", llm, full=Size(10), short=Size(1)),
+    Scenario("llm", llm, full=Size(3), short=Size(1)),
+    Scenario("poison", poison, full=Size(10_000, 10), short=Size(300, 1)),
+    Scenario("loops", loops, full=Size(5), short=Size(1)),
+    Scenario("overload", overload, full=Size(10_000, 10), short=Size(100, 2)),
     Scenario("backlog", backlog, full=Size(10_000), short=Size(1_000)),
     Scenario("race", race, full=Size(100), short=Size(20)),
     Scenario("zombie", zombie, full=Size(1_000, 5), short=Size(100, 1)),
     Scenario("amnesia", amnesia, full=Size(2_000, 10), short=Size(200, 1)),
+    Scenario("disk", disk, full=Size(2_000, 40), short=Size(200, 3)),
     Scenario("priority", priority, full=Size(1_000), short=Size(300)),
     Scenario("soak", soak, full=Size(200_000), short=Size(3_000)),
 )

@@ -10,7 +10,7 @@ from agentd.testing.torture.harness import IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed
 from agentd.testing.torture.processes import Replica
 from agentd.testing.torture.scenario import Size
-from agentd.testing.torture.sender import Draft
+from agentd.testing.torture.sender import Draft, no_message
 
 _EVERY = 10  # one task in so many is forwarded, and one in so many is no message
 
@@ -38,9 +38,8 @@ async def broker(world: World, size: Size) -> None:
                 returned.append(await world.kill_server(pause=world.random.uniform(0, 0.5)))
     seen = await world.judge(Allowed(extra_calls=size.shocks * IN_FLIGHT))
     ends = sorted(outcome.at for outcomes in seen.outcomes.values() for outcome in outcomes)
-    for back in returned:
-        resumed = next((at - back for at in ends if at > back), 0.0)
-        world.limit("resumed_after", resumed, 1.0)
+    pauses = [next((at - back for at in ends if at > back), 0.0) for back in returned]
+    world.limit("resumed_after", max(pauses), 1.0)
 
 
 async def crashpoints(world: World, size: Size) -> None:
@@ -58,7 +57,7 @@ async def crashpoints(world: World, size: Size) -> None:
         world.findings.figures[point] = deaths
         world.findings.require(extra <= allowed, f"{point}: {extra} extra calls in {deaths} deaths")
         world.findings.require(deaths >= size.shocks, f"{point}: died only {deaths} times")
-        dead |= {name: "malformed" for name in names if world.sender.drafts[name].raw is not None}
+        dead |= {name: "malformed" for name in names if world.sender.drafts[name].body}
     await world.judge(Allowed(extra_calls=explained, dead=dead))
 
 
@@ -95,4 +94,4 @@ async def _die_at(world: World, point: str, size: Size) -> tuple[list[str], int]
 def _mixed(number: int) -> Draft:
     if number % _EVERY == 0:
         return Draft(fields={"target": "target"})
-    return Draft(raw=b'{"payload": {}}') if number % _EVERY == 1 else Draft()
+    return Draft(body=no_message) if number % _EVERY == 1 else Draft()

@@ -26,8 +26,9 @@ async def reload(world: World, size: Size) -> None:
     await world.up(1)
     async with asyncio.TaskGroup() as group:
         group.create_task(world.sender.send(size.tasks, over=size.shocks * _GAP))
+        started = time.monotonic()
         for number in range(1, size.shocks + 1):
-            await asyncio.sleep(_GAP)
+            await asyncio.sleep(max(0.0, started + number * _GAP - time.monotonic()))
             editor.spoil() if number % 5 == 0 else editor.edit(number)
     seen = await world.judge()
     used = {outcome.revision for outcomes in seen.outcomes.values() for outcome in outcomes}

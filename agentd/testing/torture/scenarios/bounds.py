@@ -1,0 +1,178 @@
+"""Work that would never end, and more work than can be done."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agentd import takers
+from agentd.bus import Msg
+from agentd.errors import TaskError
+from agentd.message import AgentIdentity, AgentMessage, encode, new
+from agentd.routes import Destination
+from agentd.subjects import Subject
+from agentd.testing.stub_model import Behaviour
+from agentd.testing.torture.harness import IN_FLIGHT, World
+from agentd.testing.torture.oracle import Allowed
+from agentd.testing.torture.scenario import Size
+from agentd.testing.torture.sender import DOMAIN, Draft
+
+_ME = AgentIdentity(id="torture", type="external")
+_RING = "abcdefghij"
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """To whom each agent hands on what it has done, the hops allowed, and the calls that leaves."""
+
+    next_of: Mapping[str, str]
+    hops: int
+    calls: int
+
+
+_SHAPES = {
+    "pair": _Shape({"a": "b", "b": "a"}, hops=16, calls=17),
+    "ring": _Shape(dict(zip(_RING, _RING[1:] + _RING[0], strict=True)), hops=16, calls=17),
+    "fan": _Shape({"a": "bbb", "b": "ccc", "c": "aaa"}, hops=4, calls=1 + 3 + 9 + 27 + 81),
+    "echo": _Shape({"a": "a"}, hops=16, calls=1),
+}
+_ENOUGH = 2_000
+
+
+async def loops(world: World, size: Size) -> None:
+    """Two agents, a ring of ten, a fan of three, an echo: exactly the calls that are allowed."""
+    for shape, rules in _SHAPES.items():
+        for agent in rules.next_of:
+            name = f"{shape}-{agent}"
+            world.agent(name, capabilities=[name], limits={"concurrency": 8, "hops": rules.hops})
+    relay = _Relay(world)
+    await world.bus.subscribe(world.subjects.pattern("result.>"), relay.on_result)
+    await world.bus.fence()
+    await world.up(2)
+    started = time.time()
+    for shape in _SHAPES:
+        for _ in range(size.tasks):
+            await relay.begin(shape)
+    await world.at_rest()
+    await relay.idle()
+    seen = await world.judge(Allowed(dead=relay.cut))
+    world.limit("quiet_after", max(max(calls) for calls in seen.calls.values()) - started, 5.0)
+    for shape, rules in _SHAPES.items():
+        calls, bound = relay.calls(shape), rules.calls * size.tasks
+        world.findings.figures[f"{shape}_calls"] = calls
+        world.findings.require(calls == bound, f"{shape}: {calls} calls, not {bound}")
+
+
+class _Relay:
+    """Hands on what an agent has done, as the rules of a manifest would.
+
+    `tasks` are those of each shape; `cut` are those that go a hop too far, and why.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.tasks: dict[str, list[str]] = {shape: [] for shape in _SHAPES}
+        self.cut: dict[str, str] = {}
+        self._sender = world.sender
+        self._calls = world.calls.times
+        self._messages: dict[str, AgentMessage] = {}
+        self._jobs: set[asyncio.Task[str]] = set()
+
+    async def begin(self, shape: str) -> None:
+        """Gives the first agent of a shape its task."""
+        await self._send(shape, "a", None, _ME)
+
+    async def on_result(self, msg: Msg) -> None:
+        """Sends on what was done; what was cut ends here."""
+        subject = Subject.parse(msg.subject)
+        parent = self._messages[str(subject.task_id)]
+        if not json.loads(msg.data)["payload"]["content"]["success"]:
+            return
+        shape, _, agent = subject.domain.partition("-")
+        if len(self.tasks[shape]) > _ENOUGH:
+            return  # nothing holds it back: that is proof enough
+        for receiver in _SHAPES[shape].next_of[agent]:
+            job = asyncio.create_task(
+                self._send(shape, receiver, parent, AgentIdentity(id=subject.domain, type="agent"))
+            )
+            self._jobs.add(job)
+            job.add_done_callback(self._jobs.discard)
+
+    def calls(self, shape: str) -> int:
+        """How often the model was called for a shape."""
+        return sum(len(self._calls.get(task, ())) for task in self.tasks[shape])
+
+    async def idle(self) -> None:
+        """Returns when nothing is being sent."""
+        while self._jobs:
+            await asyncio.gather(*self._jobs)
+
+    async def _send(
+        self, shape: str, receiver: str, parent: AgentMessage | None, source: AgentIdentity
+    ) -> str:
+        agent = f"{shape}-{receiver}"
+
+        def body(name: str) -> bytes:
+            content = f"{name} please"
+            message = (
+                parent.child("task", content, source=source, id=name)
+                if parent
+                else new("task", content, source=source, id=name)
+            )
+            self._note(shape, agent, message)
+            return encode(message)
+
+        return await self._sender.send_one(Draft(domain=agent, body=body))
+
+    def _note(self, shape: str, agent: str, message: AgentMessage) -> None:
+        self._messages[message.id] = message
+        self.tasks[shape].append(message.id)
+        context = message.context
+        if context.path and context.path[-1] == agent:
+            self.cut[message.id] = "loop"
+        elif context.hops > _SHAPES[shape].hops:
+            self.cut[message.id] = "hops"
+
+
+async def overload(world: World, size: Size) -> None:
+    """Twice what can be done, for a while: what is accepted is done, the rest refused in 50 ms."""
+    latency = 0.1
+    world.stub.behaviour = Behaviour(latency=latency)
+    world.agent()
+    await world.up(1)
+    before = takers.QUEUE_LIMIT
+    setattr(takers, "QUEUE_LIMIT", size.tasks)  # noqa: B010 (of this process, for this while)
+    try:
+        await world.sender.send(size.tasks)
+        refusals, accepted = await _press(world, 2 * IN_FLIGHT / latency, size.shocks)
+    finally:
+        setattr(takers, "QUEUE_LIMIT", before)  # noqa: B010
+    world.stub.behaviour = Behaviour()
+    await world.judge()
+    world.findings.figures |= {"refused": len(refusals), "let_in": accepted}
+    world.findings.require(bool(refusals), "nobody was refused")
+    world.limit("slowest_refusal_ms", max(refusals, default=0) * 1000, 50, "ms")
+
+
+async def _press(world: World, rate: float, seconds: float) -> tuple[list[float], int]:
+    """Sends as `agentd send` does; how long each refusal took, and how many were let in."""
+    refusals: list[float] = []
+    accepted = 0
+    due = time.monotonic()
+    end = due + seconds
+    while due < end:
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        due += 1 / rate
+        started = time.monotonic()
+        try:
+            task = new("task", "please", source=_ME)
+            await takers.address(world.bus, world.subjects, Destination(DOMAIN, "torture"), task)
+        except TaskError as error:
+            world.findings.require(error.code == "overloaded", f"refused with {error.code}")
+            refusals.append(time.monotonic() - started)
+        else:
+            accepted += 1
+            await world.sender.send_one()
+    return refusals, accepted

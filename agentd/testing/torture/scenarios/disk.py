@@ -1,0 +1,76 @@
+"""A store that is full."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from agentd import jetstream, streams
+from agentd.errors import BusError
+from agentd.nats_binary import VARIABLE, find_binary
+from agentd.settings import Settings
+from agentd.testing.stub_model import Behaviour
+from agentd.testing.torture.evidence import work_waiting
+from agentd.testing.torture.harness import World
+from agentd.testing.torture.scenario import Size
+
+_ROOM = "8MB"
+_JUNK = 64 * 1024
+_WRAPPER = """\
+#!/bin/sh
+# Runs the real nats-server with a small store.
+for file; do test -f "$file" && sed -i 's/max_file_store: .*/max_file_store: {room}/' "$file"; done
+exec {binary} "$@"
+"""
+
+
+async def disk(world: World, size: Size) -> None:
+    """An 8 MB store is full: nothing accepted is lost, resumed 5 s after there is room."""
+    await streams.ensure(world.bus, replace(Settings(), log_bytes=0))
+    await world.restart_server({VARIABLE: str(_small_server(world.folder))})
+    world.stub.behaviour = Behaviour(latency=0.3)  # so that some are under way when it is full
+    world.agent()
+    for _ in range(2):
+        await world.replica(environ={"AGENTD_LOG_BYTES": "0"}).start()
+    await world.sender.send(size.tasks // 2)
+    await _fill(world)
+    before = len(world.sender.accepted)
+    async with world.sending(size.tasks // 2):
+        await asyncio.sleep(size.shocks)
+        world.findings.figures["accepted_while_full"] = len(world.sender.accepted) - before
+        world.findings.require(
+            await work_waiting(world.bus) > 0, "nothing waited while it was full"
+        )
+        await _make_room(world)
+        room = time.time()
+    seen = await world.judge()
+    after = [o.at for outcomes in seen.outcomes.values() for o in outcomes if o.at > room]
+    world.limit("recovered_after", min(after) - room if after else 1e9, 5.0)
+
+
+def _small_server(folder: Path) -> Path:
+    script = folder / "nats-server"
+    script.write_text(_WRAPPER.format(room=_ROOM, binary=find_binary()))
+    script.chmod(0o700)
+    return script
+
+
+async def _fill(world: World) -> None:
+    """Puts events on record until the server takes no more."""
+    subject = world.subjects.event("junk", "x")
+    number = 0
+    while True:
+        number += 1
+        try:
+            await jetstream.store(
+                world.bus, subject, b"x" * _JUNK, message_id=f"junk{number}", patience=0
+            )
+        except BusError:
+            return
+
+
+async def _make_room(world: World) -> None:
+    subject = world.subjects.event("junk", "x")
+    await jetstream.api(world.bus, f"STREAM.PURGE.{streams.LOG}", {"filter": subject})
