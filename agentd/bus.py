@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Msg], Awaitable[None]]
 
 REQUEST_TIMEOUT = 5.0
+_SAY_AGAIN = 30.0  # seconds
 # `Header: value\r\n`, the status line, and the empty line after the headers.
 _HEADER_LINE, _HEADER_FRAME = 4, len(b"NATS/1.0\r\n\r\n")
 
@@ -62,6 +64,7 @@ class Bus:
         self._inbox = ""
         self._connected = asyncio.Event()
         self._closing = False
+        self._said = ("", 0.0)
         self._rebuild: asyncio.Task[None] | None = None
         self._again: list[Callable[[], Awaitable[None]]] = []
         self._jobs: set[asyncio.Task[None]] = set()
@@ -101,7 +104,8 @@ class Bus:
         if self._client.is_connected:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 await self._client.flush(timeout=2)
-        await self._client.close()
+        with contextlib.suppress(OSError, nats.errors.Error):  # it may be gone
+            await self._client.close()
 
     @property
     def connected(self) -> bool:
@@ -183,7 +187,14 @@ class Bus:
         if self.connected:
             log.warning("NATS: %s", error)
         elif not self._closing:
-            self._say(f"waiting for NATS at {self.where}: {error or type(error).__name__}")
+            self._say_once(f"waiting for NATS at {self.where}: {error or type(error).__name__}")
+
+    def _say_once(self, text: str) -> None:
+        """Says it again only after a while: a server is looked for five times a second."""
+        now = time.monotonic()
+        if text != self._said[0] or now > self._said[1] + _SAY_AGAIN:
+            self._said = (text, now)
+            self._say(text)
 
     async def _on_lost(self) -> None:
         self._connected.clear()
@@ -211,7 +222,7 @@ class Bus:
                 await self._open()
                 break
             except (OSError, nats.errors.Error) as error:
-                self._say(f"waiting for NATS at {self.where}: {error}")
+                self._say_once(f"waiting for NATS at {self.where}: {error}")
                 await asyncio.sleep(0.2)
         self._rebuild = None
         await self._on_back()
@@ -283,8 +294,9 @@ class Bus:
         """Calls `handler` (a coroutine function) for each message, one at a time."""
         subscription = Subscription(subject, handler, queue, bus=self)
         self._subscriptions.append(subscription)
-        with _mapped(subject):
-            await self._attach(subscription)
+        if not self._client.is_closed:  # else it is made with the next connection
+            with _mapped(subject):
+                await self._attach(subscription)
         return subscription
 
     async def forget(self, subscription: Subscription) -> None:
@@ -292,7 +304,8 @@ class Bus:
         subscription.bus = None
         self._subscriptions.remove(subscription)
         with contextlib.suppress(nats.errors.Error):
-            await subscription.live.unsubscribe()
+            if subscription.live:
+                await subscription.live.unsubscribe()
 
     def new_inbox(self) -> str:
         """A subject that only this connection listens to."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agentd.bus import Bus
 from agentd.catalog import Catalog
@@ -58,19 +59,31 @@ async def hosting(
         models = Models()
         _require_model(models, catalog, settings)
         stack.push_async_callback(models.close)
-        bus = await stack.enter_async_context(serve(settings, on_state))
-        runtime = Runtime(settings, bus, models=models, metrics=metrics)
-        health = HealthServer(settings.http, metrics=metrics, status=runtime.status)
+        readiness = _Readiness()
+        health = HealthServer(settings.http, metrics=metrics, status=readiness.status)
         await health.start()
         stack.push_async_callback(health.close)
+        bus = await stack.enter_async_context(serve(settings, on_state))
+        runtime = Runtime(settings, bus, models=models, metrics=metrics)
         await runtime.open()
         stack.push_async_callback(runtime.drain, settings.grace)
         await runtime.apply(catalog)
+        readiness.runtime = runtime
         if not runtime.agents:
             raise UsageError("nothing to run: no agent's model can be used; see above")
         watching = asyncio.create_task(watcher.run(runtime.apply))
         stack.callback(watching.cancel)
         yield Hosted(bus=bus, runtime=runtime, watcher=watcher, catalog=catalog, http=health.url)
+
+
+class _Readiness:
+    """What `/readyz` says, from before there is anything to run on."""
+
+    def __init__(self) -> None:
+        self.runtime: Runtime | None = None
+
+    def status(self) -> Mapping[str, Any]:
+        return self.runtime.status() if self.runtime else {"waiting_for": ["NATS"]}
 
 
 def _require_agents(catalog: Catalog, manifests: Path) -> None:

@@ -206,8 +206,10 @@ class Feed:
         self._routes = self._queue.routes(names)
         for route in self._routes:
             route.feeds.add(self)
-        if self._routes:
+        try:
             await self._queue.sweep()
+        except BusError as error:
+            log.debug("swept once the server is back: %s", error)
 
     async def pull(self, most: int) -> list[Delivery]:
         """Waits for tasks and returns 1 to `most` of them, all of one band; none once closed.

@@ -59,18 +59,22 @@ def key(env: str, agent: str, instance: str) -> str:
     return f"{_BUCKET}.{env}.{agent}.{instance}"
 
 
-async def announce(bus: Bus, env: str, replica: Replica, *, heartbeat: float) -> None:
+async def announce(
+    bus: Bus, env: str, replica: Replica, *, heartbeat: float, wait: bool = False
+) -> None:
     """Puts an entry that lives for `BEATS_TO_LIVE` heartbeats (seconds).
+
+    With `wait` it is there for every reader when this returns.
 
     Raises:
         BusError: there is no connection.
     """
-    lifetime = max(1, round(heartbeat * BEATS_TO_LIVE))
-    await bus.publish(
-        key(env, replica.agent, replica.instance),
-        json.dumps(asdict(replica)).encode(),
-        headers={"Nats-TTL": f"{lifetime}s"},
-    )
+    subject, data = key(env, replica.agent, replica.instance), json.dumps(asdict(replica)).encode()
+    headers = {"Nats-TTL": f"{max(1, round(heartbeat * BEATS_TO_LIVE))}s"}
+    if wait:
+        await bus.request(subject, data, headers=headers)
+    else:
+        await bus.publish(subject, data, headers=headers)
 
 
 async def withdraw(bus: Bus, env: str, agent: str, instance: str) -> None:

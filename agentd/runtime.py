@@ -45,7 +45,7 @@ class Runtime:
     def __init__(self, settings: Settings, bus: Bus, *, models: Models, metrics: Metrics) -> None:
         subjects = Subjects(settings.env)
         self.agents: dict[str, Agent] = {}
-        self.problems: tuple[Problem, ...] = ()
+        self._warned: frozenset[Problem] = frozenset()
         self._settings = settings
         self._bus = bus
         self._models = models
@@ -68,6 +68,7 @@ class Runtime:
         self._turn = asyncio.Lock()
         self._housekeeper: asyncio.Task[None] | None = None
         self._watchdog = Watchdog()
+        self._leaving: set[Agent] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._draining = False
         self.presence = Presence(
@@ -103,7 +104,6 @@ class Runtime:
         async with self._turn:
             if self._draining:
                 return
-            self.problems = catalog.problems
             refused = self._problems_by_file(catalog)
             for spec in catalog.agents.values():
                 try:
@@ -119,10 +119,13 @@ class Runtime:
             for agent in gone:
                 await self._remove(agent)
             await self._tell_refused(refused)
+            self._tell_warnings(catalog)
 
     async def drain(self, grace: float) -> None:
         """Takes nothing more, gives running tasks `grace` seconds to end, hands back the rest."""
         async with self._turn:
+            if self._draining:
+                return
             self._draining = True
             await asyncio.gather(*(agent.drain(grace) for agent in self.agents.values()))
             await asyncio.gather(*self._background)
@@ -135,7 +138,7 @@ class Runtime:
 
     def hand_back(self) -> None:
         """Ends a drain at once: running tasks go back to be delivered again."""
-        for agent in self.agents.values():
+        for agent in (*self.agents.values(), *self._leaving):
             agent.hand_back()
 
     def status(self) -> dict[str, Any]:
@@ -173,24 +176,32 @@ class Runtime:
         log.info("now on revision %s (was %s)", spec.revision, before, extra={"agent": agent.name})
         await self.presence.announce(agent)
         content = {"agent": agent.name, "revision": spec.revision, "previous": before}
-        await self.presence.event("reloaded", {"event": "agent_reloaded", **content})
+        self.presence.tell("reloaded", {"event": "agent_reloaded", **content})
 
     async def _remove(self, agent: Agent) -> None:
         """Takes an agent off; what it has begun is finished in the background."""
         del self.agents[agent.name]
         log.info("its manifest is gone; finishing what it has begun", extra={"agent": agent.name})
-        self._do_meanwhile(agent.drain(self._settings.grace))
+        self._do_meanwhile(self._let_go(agent))
         await self.presence.offline(agent)
+
+    async def _let_go(self, agent: Agent) -> None:
+        self._leaving.add(agent)
+        await agent.drain(self._settings.grace)
+        self._leaving.discard(agent)
 
     async def _tell_refused(self, refused: Mapping[Path, list[Problem]]) -> None:
         before, self._refused = self._refused, {f: _said(p) for f, p in refused.items()}
+        told: set[Problem] = set()  # many agents may share a mistake
         for file, problems in refused.items():
             if self._refused[file] == before.get(file):
                 continue
             names = [agent.name for agent in self.agents.values() if agent.file == file]
             self._metrics.reload("rejected")
             for problem in problems:
-                log.error("%s", problem.render(), extra={"agent": " ".join(names)})
+                if problem not in told:
+                    log.error("%s", problem.render(), extra={"agent": " ".join(names)})
+            told.update(problems)
             content = {
                 "event": "agent_rejected",
                 "agent": names[0] if names else None,
@@ -198,8 +209,15 @@ class Runtime:
                 "problems": [problem.as_json() for problem in problems],
                 "still": self.agents[names[0]].live.spec.revision if names else None,
             }
-            await self.presence.event("rejected", content)
+            self.presence.tell("rejected", content)
         await self._refresh(before)
+
+    def _tell_warnings(self, catalog: Catalog) -> None:
+        """Tells each warning once, for as long as it stands."""
+        warnings = frozenset(p for p in catalog.problems if p.severity == "warning")
+        for problem in sorted(warnings - self._warned, key=lambda p: (p.file, p.line)):
+            log.warning("%s", problem.render())
+        self._warned = warnings
 
     async def _refresh(self, before: Mapping[Path, list[str]]) -> None:
         """Tells the registry of agents whose refused edit is new, or mended."""

@@ -60,7 +60,16 @@ class Watcher:
                 await self._changed.wait()
                 catalog = await self._changed_catalog()
                 if catalog is not None:
-                    await apply(catalog)
+                    await self._apply(apply, catalog)
+
+    async def _apply(self, apply: Callable[[Catalog], Awaitable[None]], catalog: Catalog) -> None:
+        """Whatever goes wrong with one edit, the next one is seen, and this one tried again."""
+        try:
+            await apply(catalog)
+        except Exception:
+            log.exception("an edit was not applied; it will be tried again")
+            self._files = None
+            asyncio.get_running_loop().call_later(_LOOK_AGAIN, self._changed.set)
 
     async def _changed_catalog(self) -> Catalog | None:
         """The catalog of what the files say now, if it differs from what they said before."""

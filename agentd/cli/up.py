@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from pathlib import Path
@@ -13,6 +14,9 @@ import typer
 from agentd.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentd.agent import Agent
     from agentd.host import Hosted
     from agentd.settings import Settings
 
@@ -53,32 +57,40 @@ async def _up(settings: Settings, manifests: Path, prompts: Path | None) -> int:
 
     started = time.monotonic()
     log.configure(settings.log_format)
-    stop, hurry = _signals()
     say = logging.getLogger("agentd").info
-    async with hosting(settings, manifests, prompts, on_state=say) as hosted:
-        if settings.log_format == "text":
-            _welcome(hosted, settings, time.monotonic() - started)
-        _settle_memory()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hosted.watcher.look)
-        await stop.wait()
-        running = sum(agent.in_flight for agent in hosted.runtime.agents.values())
-        say("stopping: %d tasks to finish (again to hand them back now)", running)
-        hurrying = asyncio.create_task(_hand_back(hurry, hosted))
-        await hosted.runtime.drain(settings.grace)
-        hurrying.cancel()
+    signals = _Signals()
+    try:
+        async with hosting(settings, manifests, prompts, on_state=say) as hosted:
+            signals.starting = None
+            _say_ready(hosted, settings, time.monotonic() - started)
+            _settle_memory()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hosted.watcher.look)
+            await signals.stop.wait()
+            running = sum(agent.in_flight for agent in hosted.runtime.agents.values())
+            say("stopping: %d tasks to finish (again to hand them back now)", running)
+            hurrying = asyncio.create_task(_hand_back(signals.hurry, hosted))
+            await hosted.runtime.drain(settings.grace)
+            hurrying.cancel()
+    except asyncio.CancelledError:
+        if not signals.stop.is_set():
+            raise
+        say("stopped before it was ready")
     return 0
 
 
-def _signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Set by the first and by the second Ctrl-C or SIGTERM."""
-    first, second = asyncio.Event(), asyncio.Event()
+class _Signals:
+    """Ctrl-C and SIGTERM: the first stops (a start at once), the second hurries."""
 
-    def told() -> None:
-        (second if first.is_set() else first).set()
+    def __init__(self) -> None:
+        self.stop, self.hurry = asyncio.Event(), asyncio.Event()
+        self.starting = asyncio.current_task()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._told)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, told)
-    return first, second
+    def _told(self) -> None:
+        (self.hurry if self.stop.is_set() else self.stop).set()
+        if self.starting:
+            self.starting.cancel()
 
 
 async def _hand_back(hurry: asyncio.Event, hosted: Hosted) -> None:
@@ -86,24 +98,33 @@ async def _hand_back(hurry: asyncio.Event, hosted: Hosted) -> None:
     hosted.runtime.hand_back()
 
 
-def _welcome(hosted: Hosted, settings: Settings, seconds: float) -> None:
-    from agentd.cli.console import console, table
+def _say_ready(hosted: Hosted, settings: Settings, seconds: float) -> None:
+    """For people a table of the agents and how to ask one; for machines one record."""
+    import logging
+
+    agents = sorted(hosted.runtime.agents.values(), key=lambda agent: agent.name)
+    count = f"{len(agents)} {'agent' if len(agents) == 1 else 'agents'}"
+    ready = f"{count} ready in {seconds:.2f} s"
+    where = f"environment {settings.env} · NATS {hosted.bus.where}"
+    where += f" · health and metrics {hosted.http}" if hosted.http else ""
+    if settings.log_format == "json":
+        logging.getLogger("agentd").info("%s · %s", ready, where)
+        return
+    target = next((c for a in agents for c in a.live.spec.manifest.capabilities), "@agent")
+    _table(agents)
+    for line in ("", where, f'{ready} · ask one: agentd ask {target} "..."'):
+        print(line, flush=True)
+
+
+def _table(agents: Sequence[Agent]) -> None:
+    from agentd.cli.console import table
 
     rows = table("AGENT", "TAKES", "MODEL", "REVISION")
-    agents = sorted(hosted.runtime.agents.values(), key=lambda agent: agent.name)
     for agent in agents:
         spec, model = agent.live.spec, agent.live.model
         shown = model.name + (" (mock)" if model.is_mock else "")
         rows.add_row(agent.name, " ".join(spec.manifest.capabilities), shown, spec.revision)
     rows.show()
-    target = next((c for a in agents for c in a.live.spec.manifest.capabilities), "@agent")
-    where = f"environment {settings.env} · NATS {hosted.bus.where}"
-    for line in (
-        "",
-        where + (f" · health and metrics {hosted.http}" if hosted.http else ""),
-        f'{len(agents)} agents ready in {seconds:.2f} s · ask one: agentd ask {target} "..."',
-    ):
-        console().print(line, markup=False)
 
 
 def _settle_memory() -> None:
@@ -113,3 +134,12 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    _give_back()
+
+
+def _give_back() -> None:
+    """Returns to the system what importing and compiling needed for a moment (glibc only)."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
