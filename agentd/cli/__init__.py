@@ -8,7 +8,7 @@ import sys
 import typer
 
 from agentd import __version__
-from agentd.cli import ask, dlq, new, ps, schema, send, stop, tap, up, validate
+from agentd.cli import ask, dlq, new, ps, schema, send, stop, tap, torture, up, validate
 from agentd.errors import AgentdError, StartError, UsageError
 
 FAILED, BAD_FILES, NO_START = 1, 2, 3
@@ -33,6 +33,7 @@ COMMANDS = (
     ps.ps,
     tap.tap,
     stop.stop,
+    torture.torture,
 )
 for command in COMMANDS:
     app.command()(command)
