@@ -138,7 +138,7 @@ class _Relay:
 
 async def overload(world: World, size: Size) -> None:
     """Twice what can be done, for a while: what is accepted is done, the rest refused in 50 ms."""
-    latency = 0.1
+    latency = 0.5
     world.stub.behaviour = Behaviour(latency=latency)
     world.agent()
     await world.up(1)
