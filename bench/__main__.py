@@ -20,14 +20,14 @@ FULL: Mapping[str, Measurement] = {
     "memory": lambda: memory.measure(repeats=3),
     "reload": lambda: reload.measure(repeats=3, edits=50),
     "first-chunk": lambda: first_chunk.measure(repeats=3, asks=100),
-    "throughput": lambda: throughput.measure(repeats=3, seconds=3.0, tries=3),
+    "throughput": lambda: throughput.measure(repeats=3, seconds=2.0, patience=10.0),
 }
 QUICK: Mapping[str, Measurement] = {
     "startup": lambda: startup.measure(repeats=3),
     "memory": lambda: memory.measure(repeats=1),
     "reload": lambda: reload.measure(repeats=1, edits=20),
     "first-chunk": lambda: first_chunk.measure(repeats=1, asks=20),
-    "throughput": lambda: throughput.measure(repeats=1, seconds=0.7, tries=1),
+    "throughput": lambda: throughput.measure(repeats=1, seconds=0.7, patience=0.0),
 }
 
 
