@@ -78,6 +78,7 @@ One task
     deltas          the answer while it is made
     outcome         the one visible outcome, put on record
     tally           what an agent has done so far
+    retry           whether another attempt is worth it, and when
     attempt         one attempt: admitted, run, its outcome committed
     handler         one delivery, from here to its settlement
     queries         quick questions, answered at once

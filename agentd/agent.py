@@ -118,6 +118,10 @@ class Agent:
             started = time.monotonic()
             try:
                 await self._pull_while_open()
+            except asyncio.CancelledError:
+                if not self._stopping:
+                    log.exception("takes no more tasks: cancelled", extra={"agent": self.name})
+                raise
             except Exception as error:
                 if time.monotonic() - started > _LONGEST_PAUSE:
                     delay = _FIRST_PAUSE

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 
 from agentd import crash, jetstream, journal, letters
 from agentd import outcome as outcomes
@@ -21,7 +22,6 @@ from agentd.errors import (
     Again,
     AgentdError,
     BusError,
-    ModelError,
     TaskError,
     TooLarge,
     Undeliverable,
@@ -32,6 +32,7 @@ from agentd.model import Completion
 from agentd.objects import whole
 from agentd.outcome import Outcome
 from agentd.queue import Queue
+from agentd.retry import pause
 from agentd.routes import Destination, RouteTable
 from agentd.run import Revision, run
 from agentd.stops import Stops
@@ -45,7 +46,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """What a process lends to its agents. `clock` gives seconds since the epoch."""
+    """What a process lends to its agents. `clock` gives seconds since the epoch; a task that may
+    kill the process runs under `suspects`."""
 
     bus: Bus
     queue: Queue
@@ -55,6 +57,7 @@ class Host:
     stops: Stops
     metrics: Metrics
     clock: Callable[[], float] = time.time
+    suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Attempt:
@@ -143,10 +146,10 @@ class Attempt:
             now=self._host.clock(),
         )
         with self._host.stops.obeyed(message.context.conversation_id):
-            await self._count()
-            crash.here("before-model")
-            completion = await self._complete(on_delta)
-            crash.here("after-model")
+            async with await self._turn():
+                crash.here("before-model")
+                completion = await self._complete(on_delta)
+                crash.here("after-model")
         return completion
 
     async def _complete(self, on_delta: Callable[[str], None] | None) -> Completion:
@@ -169,20 +172,29 @@ class Attempt:
             log.exception("a bug ended task %s", message.id, extra={"agent": self._source.id})
             raise TaskError(f"{type(error).__name__}: {error}", code="internal") from error
 
-    async def _count(self) -> None:
-        """Finds which attempt this is.
+    async def _turn(self) -> AbstractAsyncContextManager[None]:
+        """Finds which attempt this is. One that may kill the process waits for its turn: of such
+        tasks a process runs one at a time, and notes it, so that the others are not blamed.
 
         Raises:
-            Undeliverable: too many ended without a word: they took the process with them.
+            Undeliverable: too many attempts ended without a word.
         """
         host = self._host
-        self._number = await journal.attempt(host.bus, host.subjects, self._message, self._delivery)
+        standing = await journal.standing(host.bus, host.subjects, self._message, self._delivery)
         allowed = self._revision.spec.manifest.retry.attempts
-        if self._number > allowed:
+        self._number = min(standing.attempt, allowed)
+        if standing.attempt > allowed:
             raise Undeliverable(
                 f"{allowed} attempts ended without an outcome, with the process they ran in",
                 code="poisonous",
             )
+        return self._alone() if standing.suspect else contextlib.nullcontext()
+
+    @contextlib.asynccontextmanager
+    async def _alone(self) -> AsyncGenerator[None]:
+        async with self._host.suspects:
+            await self._note(journal.STARTED)
+            yield
 
     async def _final(self, error: TaskError) -> TaskError:
         """The error that the task ends with.
@@ -198,9 +210,7 @@ class Attempt:
                 f"{self._number} attempts failed, the last one with {error.code}: {error}",
                 code="exhausted",
             )
-        # Full jitter: replicas that failed together do not come back together.
-        longest = min(retry.max_backoff, retry.backoff * 2 ** (self._number - 1))
-        delay = max(random.uniform(0, longest), _asked_to_wait(error))
+        delay = pause(retry, self._number, error)
         if not self._deadline.allows(delay):
             return error
         await self._note(journal.FAILED, error={"code": error.code, "message": str(error)})
@@ -293,8 +303,3 @@ class Attempt:
             source=self._source,
             headers=self._trace.headers(),
         )
-
-
-def _asked_to_wait(error: TaskError) -> float:
-    """The seconds that a provider asked us to wait."""
-    return (error.retry_after or 0.0) if isinstance(error, ModelError) else 0.0

@@ -255,10 +255,15 @@ class Bus:
             BusError: there is no connection and the buffer is full.
         """
         self._check_size(subject, data, headers)
+        task = asyncio.current_task()
+        asked = task.cancelling() if task else 0
         with _mapped(subject):
             await self._client.publish(
                 subject, data, reply=reply, headers=dict(headers) if headers else None
             )
+        if task and task.cancelling() > asked:
+            # nats-py swallows a cancellation that comes while it flushes.
+            raise asyncio.CancelledError
 
     async def request(
         self,

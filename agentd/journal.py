@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from agentd import jetstream
@@ -18,6 +19,7 @@ from agentd.streams import LOG
 from agentd.subjects import Subjects
 
 FAILED = "attempt_failed"
+STARTED = "attempt_started"  # told of suspects only
 HANDED_BACK = "handed_back"
 
 
@@ -53,23 +55,44 @@ async def note(
     )
 
 
-async def attempt(bus: Bus, subjects: Subjects, task: AgentMessage, delivery: Delivery) -> int:
-    """Which attempt at the task this delivery is, from 1.
+@dataclass(frozen=True)
+class Standing:
+    """Where a task stands when it is delivered.
 
-    Every delivery counts but those that were handed back before an outcome was in sight (a drain,
-    a lost connection): one that a crash ended is on no record, and must count.
+    Attributes:
+        attempt: which attempt this is, from 1.
+        suspect: a delivery before this one ended without a word, as when the task, or one that
+            ran beside it, killed the process.
+    """
+
+    attempt: int = 1
+    suspect: bool = False
+
+
+async def standing(
+    bus: Bus, subjects: Subjects, task: AgentMessage, delivery: Delivery
+) -> Standing:
+    """How far a task has come, by the server's count of deliveries and what is on record of them.
+
+    A delivery counts if it failed, or was started as a suspect's; one that was handed back does not
+    (a drain, a lost connection). All that ended without a word count as one: most of them only
+    stood by while another task killed the process.
 
     Raises:
         BusError: the log does not answer.
     """
     if delivery.attempt == 1:
-        return 1
-    handed_back = 0
+        return Standing()
+    counted, excused = set[int](), set[int]()
     async for msg in jetstream.stored(bus, LOG, subjects.event("run", task.id)):
         content = _content(msg.data)
-        if content.get("event") == HANDED_BACK and content.get("taskSequence") == delivery.sequence:
-            handed_back += 1
-    return max(1, delivery.attempt - handed_back)
+        if content.get("taskSequence") != delivery.sequence:
+            continue  # of an earlier life, before somebody took it out of the dead letters
+        kept = excused if content.get("event") == HANDED_BACK else counted
+        kept.add(int(content["delivery"]))
+    counted -= excused
+    silent = len(set(range(1, delivery.attempt)) - counted - excused) > 0
+    return Standing(1 + len(counted) + silent, suspect=silent)
 
 
 def _content(data: bytes) -> Mapping[str, Any]:

@@ -29,7 +29,7 @@ _BEAT = ACK_WAIT / 4
 _PULL_TIMEOUT = 2.0
 _IDLE_CONSUMER = 24 * 3600.0
 # One pull in so many starts at the least urgent band, so that priority 0 is never starved.
-_AGEING = 16
+_AGEING = 128
 
 
 @dataclass(eq=False)
@@ -282,7 +282,9 @@ class Feed:
     @staticmethod
     def _is_empty(pull: _Pull) -> bool:
         if pull.messages:
-            return still_pending(pull.messages[-1]) == 0
+            last = pull.messages[-1]
+            # What comes a second time is not counted as pending: there may be more of it.
+            return still_pending(last) == 0 and int(last.reply.split(".")[4]) == 1
         return pull.done.result() == "404"
 
     async def _ask(self, consumer: str, most: int) -> _Pull:
@@ -296,7 +298,8 @@ class Feed:
             async with asyncio.timeout(_PULL_TIMEOUT):
                 subject = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}.{consumer}"
                 await self._queue.bus.publish(subject, request, reply=self._inbox.subject)
-                await self._pull.done
+                # Shielded: a timeout would else cancel the future, and its result() cancel us.
+                await asyncio.shield(self._pull.done)
         except TimeoutError:
             self._pull.finish("timeout")
         if self._pull.done.result() in ("timeout", "restart"):

@@ -121,6 +121,10 @@ class _Assembly:
             hint = nearest(name, self._library.sources) or "write it, or give `instructions:` here"
             self._report(("prompt",), f"there is no {shown}", hint)
             return None
+        if not self._library.sources[name].strip():
+            # As an editor leaves it for a moment: it cuts the file before it writes it anew.
+            self.problems.append(Problem(file=shown, text="the prompt is empty"))
+            return None
         try:
             return self._library.compile(name)
         except InvalidPrompt as error:

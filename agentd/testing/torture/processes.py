@@ -148,7 +148,7 @@ class Replica:
             }
         )
         deadline = time.monotonic() + _START
-        while self.alive and "agents ready in" not in self._said():
+        while self.alive and " ready in " not in self._said():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name} did not start:\n{self._said()}")
             await asyncio.sleep(0.02)
