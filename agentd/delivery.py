@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import json
 import re
@@ -9,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agentd.bus import Bus, Msg
+from agentd.errors import BusError
 from agentd.subjects import TOKEN, Subject
 
 # Headers of ours: the id of a task whose bytes hold none, and when a dead letter was sent again.
@@ -61,6 +64,9 @@ class Parcel:
         return {**own, TASK: task_id}
 
 
+_PATIENCE = 5.0  # seconds that handing back a task waits for a server
+
+
 @dataclass(eq=False, kw_only=True)
 class Delivery(Parcel):
     """A parcel handed to this process, with the right to settle it."""
@@ -83,7 +89,21 @@ class Delivery(Parcel):
         """Hands it back, to be delivered again after `delay` seconds, here or elsewhere."""
         self._settle()
         wait = json.dumps({"delay": int(delay * 1e9)}) if delay else ""
-        await self.bus.publish(self.reply, f"-NAK {wait}".strip().encode())
+        nak = f"-NAK {wait}".strip().encode()
+        # Confirmed: a server that is ending hears nothing, and the task would wait out its ACK_WAIT
+        # (as it does, too, when there is no server in time).
+        with contextlib.suppress(BusError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                while not await self._told(nak):
+                    await asyncio.sleep(0.1)
+                    await self.bus.until_connected()
+
+    async def _told(self, answer: bytes) -> bool:
+        try:
+            await self.bus.request(self.reply, answer, timeout=1.0)
+        except BusError:
+            return False
+        return True
 
     def _settle(self) -> None:
         if self.settled:

@@ -86,8 +86,8 @@ class Handler:
         self._say(logging.WARNING, f"is no message: {error}", delivery)
 
     async def _hand_back(self, delivery: Delivery, delay: float) -> None:
-        self._host.queue.expect(delivery, delay)
         await delivery.nak(delay)
+        self._host.queue.expect(delivery, delay)
 
     def _attempt(self, message: AgentMessage, delivery: Delivery, live: Revision) -> Attempt:
         return Attempt(message, delivery, revision=live, source=self._source, host=self._host)

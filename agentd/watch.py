@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import watchfiles
 
@@ -20,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _STILL = 0.02  # seconds in which nothing may change
 _MOMENT = 0.15  # seconds that a file which does not load gets to be completed
+_PATIENCE = 1.0  # seconds that a folder which is never quiet can hold up what is good
 _LOOK_AGAIN = 1.0  # seconds until a folder that cannot be watched is tried again
 
 
@@ -73,15 +77,27 @@ class Watcher:
 
     async def _changed_catalog(self) -> Catalog | None:
         """The catalog of what the files say now, if it differs from what they said before."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _PATIENCE
         while True:
             self._changed.clear()
             files = await self._settled()
             if files is None or files == self._files:
                 return None
             catalog = load(files, previous=self._catalog)
-            if not catalog.broken or not await self._changes_within(_MOMENT):
+            # A mistake that is old gets no moment: it must not hold up what others edit.
+            hopeful = self._breaks(catalog) and clock() < deadline
+            if not hopeful or not await self._changes_within(_MOMENT):
                 self._files, self._catalog = files, catalog
                 return catalog
+
+    def _breaks(self, catalog: Catalog) -> bool:
+        """Whether a file does not load that did before, or now for another reason."""
+        before = self._catalog
+        return any(
+            before is None or before.problems_of(file) != catalog.problems_of(file)
+            for file in catalog.broken
+        )
 
     async def _settled(self) -> Files | None:
         """What the files say once they stand still; None while there is no folder."""
@@ -112,25 +128,28 @@ class Watcher:
         count: a mounted ConfigMap changes by the swap of a hidden link.
         """
         while True:
-            seen, watched = False, _inode(folder)
             try:
-                async for changes in watchfiles.awatch(
-                    folder,
-                    watch_filter=None,
-                    step=5,
-                    debounce=50,
-                    rust_timeout=100,
-                    yield_on_timeout=True,
-                ):
-                    # The first sign of life says that it watches: what changed before was missed.
-                    if changes or not seen:
-                        self._changed.set()
-                    seen = True
-                    if _inode(folder) != watched:
-                        break  # another folder has its name: this one will never change again
-            except (FileNotFoundError, RuntimeError) as error:
+                await self._watch_until_replaced(folder)
+                continue
+            except (OSError, RuntimeError) as error:
                 log.debug("cannot watch %s: %s", folder, error)
             await asyncio.sleep(_LOOK_AGAIN)
+
+    async def _watch_until_replaced(self, folder: Path) -> None:
+        """Returns when another folder has its name: the one that is watched never changes again."""
+        seen, watched = False, _inode(folder)
+        found = watchfiles.awatch(
+            folder, watch_filter=None, step=5, debounce=50, rust_timeout=100, yield_on_timeout=True
+        )
+        async with aclosing(found):
+            async for changes in found:
+                # The first sign of life says that it watches: what changed before was missed.
+                if changes or not seen:
+                    self._changed.set()
+                seen = True
+                # Both: a folder made at once in the place of another mostly gets its inode.
+                if _holds(changes, folder) or _inode(folder) != watched:
+                    return
 
     async def _poll_files(self) -> None:
         while True:
@@ -139,8 +158,11 @@ class Watcher:
 
 
 def _inode(folder: Path) -> int:
-    """What tells a folder from another one of the same name; 0 if there is none."""
-    try:
-        return folder.stat().st_ino
-    except OSError:
-        return 0
+    """What tells a folder from another one of the same name. Raises OSError if there is none."""
+    return folder.stat().st_ino
+
+
+def _holds(changes: Iterable[tuple[Any, str]], folder: Path) -> bool:
+    """Whether the folder itself was made, moved or deleted."""
+    path = os.path.abspath(folder)
+    return any(changed == path for _, changed in changes)
