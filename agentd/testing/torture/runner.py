@@ -14,7 +14,7 @@ from typing import Any
 
 from agentd.errors import AgentdError
 from agentd.testing.torture.harness import Findings, Setup, world
-from agentd.testing.torture.processes import zygote
+from agentd.testing.torture.processes import Zygote, zygote
 from agentd.testing.torture.scenario import Scenario, Size
 
 _TOLD = 12  # sentences
@@ -126,7 +126,7 @@ async def _play_one(scenario: Scenario, size: Size, setup: Setup) -> Report:
             seconds <= size.seconds * setup.lenience,
             f"took {seconds:.1f} s, the goal is {size.seconds:g} s",
         )
-    if left := setup.zygote.orphans():
+    if left := await _left_behind(setup.zygote):
         findings.broken.append(f"left behind: {', '.join(left)}")
     _tidy(folder, keep=bool(findings.broken))
     if findings.broken:
@@ -144,3 +144,14 @@ async def _play_one(scenario: Scenario, size: Size, setup: Setup) -> Report:
 def _tidy(folder: Path, *, keep: bool) -> None:
     """Of a scenario that failed the logs and manifests stay; stores can be gigabytes."""
     shutil.rmtree(folder / ".agentd" / "store" if keep else folder, ignore_errors=True)
+
+
+async def _left_behind(parent: Zygote) -> list[str]:
+    """What is still there after a while: a process that was killed takes a moment to be gone."""
+    left: list[str] = []
+    for _ in range(50):
+        left = parent.orphans()
+        if not left:
+            break
+        await asyncio.sleep(0.2)
+    return left
