@@ -9,6 +9,7 @@ What everything else is made of
     bounds          what one rendering of a template may spend
     subjects        every NATS subject, spelled here and nowhere else
     strict_json     JSON from strangers, bounded
+    json_schema     is a schema one, and does a value fit it?
     message_parts   who sent a message, its conversation, payload and routing
     message         the message of protocol 1.0: decode, encode, reply
     settings        what may not change while the process runs
@@ -31,6 +32,7 @@ From files to agents
     sandbox         Jinja within bounds
     prompt_source   one template text and every mistake in it
     prompts         a prompt with its includes, compiled once, rendered for each task
+    expression      one expression of a manifest
     spec            one agent, ready to run
     topology        the agents of a folder against each other
     reference       the manifest's JSON Schema and its reference
@@ -68,6 +70,11 @@ What can be seen
 Models
     model           the port: a request, a completion, somebody who answers
     models          mocks, OpenAI-compatible endpoints, litellm
+
+Tools
+    tool            the port: what a model may call, and what it gets back
+    tools           Python, HTTP, OpenAPI, MCP, other agents
+    toolbox         all tools of one agent: only what is declared runs, and only within bounds
 
 One task
     admission       may this agent run this message?

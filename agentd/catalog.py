@@ -13,7 +13,7 @@ from agentd.files import Files, read_files
 from agentd.manifest_file import Draft, read_defaults, read_manifest
 from agentd.problems import Problem
 from agentd.prompts import PromptLibrary
-from agentd.spec import AgentSpec, assemble, scripts_of
+from agentd.spec import AgentSpec, assemble, files_of
 from agentd.topology import contested, untaken
 from agentd.yaml_source import Document
 
@@ -135,7 +135,7 @@ def _drafts(
     """Every manifest, with the bytes that it was made from."""
     drafts: dict[str, tuple[Inputs, Draft]] = {}
     for name, content in files.manifests.items():
-        if name in defaults:
+        if name in defaults or name.endswith(".json"):
             continue
         near = [each for each in _defaults_of(name) if each in defaults]
         inputs = (content, *(files.manifests[each] for each in near))
@@ -165,9 +165,9 @@ def _defaults_of(name: str) -> Iterator[str]:
 
 
 def _manifests(read: Mapping[str, tuple[Inputs, Draft]]) -> dict[str, Draft]:
-    """The drafts without those that others name as their scripts."""
-    scripts = {script for name, (_, draft) in read.items() for _, script in scripts_of(draft, name)}
-    return {name: draft for name, (_, draft) in read.items() if name not in scripts}
+    """The drafts without those that others name as their scripts, schemas or documents."""
+    named = {other for name, (_, draft) in read.items() for _, other in files_of(draft, name)}
+    return {name: draft for name, (_, draft) in read.items() if name not in named}
 
 
 def _specs(

@@ -1,4 +1,4 @@
-"""Everything that the manifest and prompt folders hold, read at once: the input of a catalog."""
+"""All that the folders of manifests, prompts and tools hold, read at once: a catalog's input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from agentd.problems import Problem
 
 MAX_BYTES = 1 << 20
 
-_SUFFIXES = (".yaml", ".yml", ".agent.md")
+_SUFFIXES = (".yaml", ".yml", ".agent.md", ".json")
+_PYTHON = (".py",)
 _LEFTOVERS = (
     ".test.yaml",
     ".test.yml",
@@ -29,17 +30,19 @@ _LEFTOVERS = (
 
 @dataclass(frozen=True)
 class Files:
-    """The bytes of two folders at one moment; two of these are equal when nothing has changed.
+    """The bytes of three folders at one moment; two of these are equal when nothing has changed.
 
-    `manifests` and `prompts` map a path below the folder, with forward slashes, to its bytes, of
-    which more than `MAX_BYTES` are not read. `refused` are files that could not be read: of the
-    manifests' folder an error each, of the prompts' a warning, as an agent may not need it.
+    `manifests`, `prompts` and `tools` map a path below their folder, with forward slashes, to its
+    bytes, of which more than `MAX_BYTES` are not read. `refused` are files that could not be read:
+    of the manifests' folder an error each, of the others a warning, as an agent may not need it.
     """
 
     folder: Path
     prompt_folder: Path
+    tool_folder: Path
     manifests: Mapping[str, bytes]
     prompts: Mapping[str, bytes]
+    tools: Mapping[str, bytes]
     refused: Mapping[Path, Problem]
 
     def shown(self, name: str) -> str:
@@ -50,31 +53,42 @@ class Files:
         """How a person sees the path of a prompt."""
         return shown(self.prompt_folder / name)
 
+    def shown_tool(self, name: str) -> str:
+        """How a person sees the path of a file of tools."""
+        return shown(self.tool_folder / name)
+
 
 def read_files(manifests: Path, prompts: Path | None = None) -> Files:
-    """Reads `manifests` and, unless another folder is given, the `prompts` folder beside it.
+    """Reads `manifests`, and the folders `tools` and, unless another is given, `prompts` beside it.
 
     Sub-folders count, hidden files and what editors leave behind do not; of the manifests' folder
-    only YAML, but no `*.test.yaml`, and `.agent.md`. A missing prompts folder is an empty one.
+    YAML (but no `*.test.yaml`), JSON and `.agent.md`, of the tools' folder Python. A missing
+    folder of prompts or tools is an empty one.
 
     Raises:
-        UsageError: `manifests` is not a folder, or one of the two cannot be listed.
+        UsageError: `manifests` is not a folder, or one of the three cannot be listed.
     """
     if not manifests.is_dir():
         what = "is a file; name its folder" if manifests.exists() else "does not exist"
         raise UsageError(f"{manifests} {what}")
-    beside = prompts or Path(os.path.abspath(manifests)).parent / "prompts"
-    own, others = _Reader(manifests, "error", _SUFFIXES), _Reader(beside, "warning")
+    around = Path(os.path.abspath(manifests)).parent
+    readers = (
+        _Reader(manifests, "error", _SUFFIXES),
+        _Reader(prompts or around / "prompts", "warning"),
+        _Reader(around / "tools", "warning", _PYTHON),
+    )
     try:
-        read = own.read(), others.read() if beside.is_dir() else {}
+        own, templates, tools = (reader.read() for reader in readers)
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be listed: {error.strerror}") from None
     return Files(
         folder=manifests,
-        prompt_folder=beside,
-        manifests=read[0],
-        prompts=read[1],
-        refused={**own.refused, **others.refused},
+        prompt_folder=readers[1].root,
+        tool_folder=readers[2].root,
+        manifests=own,
+        prompts=templates,
+        tools=tools,
+        refused={path: why for reader in readers for path, why in reader.refused.items()},
     )
 
 
@@ -93,19 +107,23 @@ class _Reader:
     def __init__(
         self, root: Path, severity: Literal["error", "warning"], suffixes: tuple[str, ...] = ("",)
     ) -> None:
+        self.root = root
         self.refused: dict[Path, Problem] = {}
-        self._root = root
         self._real = os.path.realpath(root)
         self._severity: Literal["error", "warning"] = severity
         self._suffixes = suffixes
 
     def read(self) -> dict[str, bytes]:
-        """Path below the root to content. Raises OSError where a folder cannot be listed."""
+        """Path below the root to content; nothing if it is no folder.
+
+        Raises OSError where a folder cannot be listed."""
         found: dict[str, bytes] = {}
-        for path in self._walk(self._root, frozenset({self._real})):
+        if not self.root.is_dir():
+            return found
+        for path in self._walk(self.root, frozenset({self._real})):
             try:
                 with path.open("rb") as file:
-                    found[path.relative_to(self._root).as_posix()] = file.read(MAX_BYTES + 1)
+                    found[path.relative_to(self.root).as_posix()] = file.read(MAX_BYTES + 1)
             except FileNotFoundError:
                 # It left between the listing and the reading; the next look knows.
                 continue
@@ -118,7 +136,13 @@ class _Reader:
 
         `above` are the real paths of the folders that lead here: a link back to one is a loop.
         """
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            if folder == self.root:
+                raise
+            return  # it left between the listing of its parent and this one
+        for entry in entries:
             if entry.name.startswith((".", "#")) or entry.name.endswith(_LEFTOVERS):
                 continue
             real = os.path.realpath(entry.path) if entry.is_symlink() else ""

@@ -66,7 +66,7 @@ class Prompt:
             pieces = template.root_render_func(template.new_context(values, shared=True))
             return _sendable("".join(pieces).strip())
         except Exception as error:  # whatever the author's expressions raise, the author reads
-            raise PromptError(f"{self._where(error)}: {_in_words(error)}") from error
+            raise PromptError(f"{self._where(error)}: {in_words(error)}") from error
 
     def _where(self, error: Exception) -> str:
         for frame, line in reversed(list(walk_tb(error.__traceback__))):
@@ -242,7 +242,8 @@ def _sendable(text: str) -> str:
     return text
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
+    """What went wrong in a template, for its author."""
     if isinstance(error, RecursionError):
         return "calls itself too deeply"
     text = str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""An agent ready to run: its manifest joined with its prompts and mock scripts."""
+"""An agent ready to run: its manifest joined with its prompts, tools and other files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from typing import Any, Literal
 
 from agentd import yaml_source
 from agentd.diagnose import nearest, place
+from agentd.expression import Expression, InvalidExpression, compile_expression
 from agentd.files import Files
 from agentd.manifest import Manifest
 from agentd.manifest_file import Draft
 from agentd.problems import Problem
-from agentd.prompts import InvalidPrompt, Prompt, PromptLibrary
+from agentd.prompts import CONTEXT_NAMES, InvalidPrompt, Prompt, PromptLibrary
 from agentd.yaml_nodes import Map, Scalar, plain
+
+Loc = tuple[str | int, ...]  # a field of a manifest, as pydantic names it
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,14 @@ class AgentSpec:
     """One agent, ready to run.
 
     Attributes:
-        manifest: with the folder's defaults and variables filled in; a model's `script` is read.
+        manifest: with the folder's defaults and variables filled in; where it names a file (a
+            model's script, a schema, an OpenAPI document), what the file says stands there.
         prompt: makes the system turn.
         input: makes the user turn, where the manifest has a template for it.
+        expressions: its expressions, compiled, by their text.
+        tools: for an agent with tools in Python, all files of `tools/`: they may import another.
         revision: 12 hex digits of a digest over all that makes the agent: manifest, prompts with
-            their includes, scripts. Comments do not count.
+            their includes, tools, other files. Comments do not count.
         file: the manifest.
         root: its fields with their places.
     """
@@ -38,6 +44,8 @@ class AgentSpec:
     manifest: Manifest
     prompt: Prompt
     input: Prompt | None
+    expressions: Mapping[str, Expression]
+    tools: Mapping[str, bytes]
     revision: str
     file: Path
     root: Map = field(repr=False, compare=False)
@@ -57,14 +65,35 @@ def assemble(
     return assembly.spec(), assembly.problems
 
 
-def scripts_of(draft: Draft, file: str) -> Iterator[tuple[int, str]]:
-    """The files that a manifest names as mock scripts, as names below the manifests' folder, each
-    with the index of its model."""
-    models: Any = draft.data.get("model")
+def files_of(draft: Draft, file: str) -> Iterator[tuple[Loc, str]]:
+    """The files that a manifest names, each with its field, as names below the manifests' folder:
+    mock scripts, the schema of the answer, OpenAPI documents."""
+    folder = posixpath.dirname(file)
+    for loc, name in _names(draft.data):
+        if isinstance(name, str) and "://" not in name:
+            yield loc, posixpath.normpath(posixpath.join(folder, name))
+
+
+def _names(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Any]]:
+    models: Any = data.get("model")
+    output: Any = data.get("output")
+    tools: Any = data.get("tools")
     for index, model in enumerate(models if isinstance(models, list) else [models]):
-        script = model.get("script") if isinstance(model, dict) else None
-        if isinstance(script, str):
-            yield index, posixpath.normpath(posixpath.join(posixpath.dirname(file), script))
+        if isinstance(model, dict):
+            yield ("model", index, "script"), model.get("script")
+    if isinstance(output, dict):
+        yield ("output", "schema"), output.get("schema")
+    many: list[Any] = tools if isinstance(tools, list) else []
+    for index, tool in enumerate(many):
+        if isinstance(tool, dict):
+            yield ("tools", index, "openapi"), tool.get("openapi")
+
+
+def expressions_of(manifest: Manifest) -> Iterator[tuple[Loc, str, tuple[str, ...]]]:
+    """The expressions of a manifest: the field, the text, and the names that it may use."""
+    for index, tool in enumerate(manifest.tools):
+        if isinstance(tool.approval, str):
+            yield ("tools", index, "approval"), tool.approval, ("arguments", *CONTEXT_NAMES)
 
 
 class _Assembly:
@@ -80,24 +109,22 @@ class _Assembly:
     def spec(self) -> AgentSpec | None:
         prompt = self._prompt()
         user_turn = self._inline("input")
-        scripts = self._scripts()
+        documents = self._documents()
+        expressions = self._expressions()
+        tools = self._tools()
         manifest = self._draft.manifest
         if manifest is None or prompt is None or self.problems:
             return None
-        if scripts:
-            models = tuple(
-                model.model_copy(update={"script": scripts.get(index, model.script)})
-                for index, model in enumerate(manifest.model)
-            )
-            manifest = manifest.model_copy(update={"model": models})
+        digests = [prompt.digest, user_turn.digest if user_turn else ""]
+        digests += [hashlib.sha256(source).hexdigest() for source in tools.values()]
         return AgentSpec(
             name=manifest.name,
-            manifest=manifest,
+            manifest=_with(manifest, documents),
             prompt=prompt,
             input=user_turn,
-            revision=_digest(
-                self._draft.data, scripts, prompt.digest, user_turn.digest if user_turn else ""
-            ),
+            expressions=expressions,
+            tools=tools,
+            revision=_digest(self._draft.data, list(documents.items()), list(tools), digests),
             file=self._files.folder / self._file,
             root=self._draft.root,
         )
@@ -161,26 +188,46 @@ class _Assembly:
             self.problems += error.problems
             return None
 
-    def _scripts(self) -> dict[int, Any]:
-        """What the script files say, by the index of their model."""
-        found: dict[int, Any] = {}
-        for index, name in scripts_of(self._draft, self._file):
+    def _documents(self) -> dict[Loc, Any]:
+        """What the files say that the manifest names, by the field that names them."""
+        found: dict[Loc, Any] = {}
+        for loc, name in files_of(self._draft, self._file):
             content = self._files.manifests.get(name)
             if content is None:
                 folder = posixpath.dirname(self._file)
                 known = [posixpath.relpath(each, folder or ".") for each in self._files.manifests]
                 mend = nearest(posixpath.relpath(name, folder or "."), known)
-                text = f"there is no YAML file {self._files.shown(name)}"
-                self._report(
-                    ("model", index, "script"), text, mend or "it stands beside the manifests"
-                )
+                text = f"there is no file {self._files.shown(name)}"
+                self._report(loc, text, mend or "it stands beside the manifests, as YAML or JSON")
                 continue
             document = yaml_source.read(content, self._files.shown(name))
             self.problems += document.problems
-            found[index] = plain(document.root) if document.root else None
+            found[loc] = plain(document.root) if document.root else None
         return found
 
-    def _report(self, loc: tuple[str | int, ...], text: str, hint: str) -> None:
+    def _expressions(self) -> dict[str, Expression]:
+        found: dict[str, Expression] = {}
+        if self._draft.manifest is None:
+            return found
+        for loc, text, names in expressions_of(self._draft.manifest):
+            try:
+                found[text] = compile_expression(text, names=names)
+            except InvalidExpression as error:
+                self._report(loc, str(error), error.hint)
+        return found
+
+    def _tools(self) -> Mapping[str, bytes]:
+        """The files of `tools/`, if the agent has one in them."""
+        manifest, files = self._draft.manifest, self._files
+        named = [(i, tool.python) for i, tool in enumerate(manifest.tools if manifest else ())]
+        for index, python in named:
+            name = (python or "").partition(":")[0]
+            if name and name not in files.tools:
+                mend = nearest(name, files.tools) or "write it: a file with the function"
+                self._report(("tools", index), f"there is no {files.shown_tool(name)}", mend)
+        return files.tools if any(python for _, python in named) else {}
+
+    def _report(self, loc: Loc, text: str, hint: str) -> None:
         self.problems.append(place(self._draft.root, loc).problem(text, hint=hint))
 
 
@@ -188,7 +235,22 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
 
 
-def _digest(data: Mapping[str, Any], scripts: Mapping[int, Any], *digests: str) -> str:
+def _with(manifest: Manifest, documents: Mapping[Loc, Any]) -> Manifest:
+    """`manifest` with what its files say in the place of their names."""
+    changes: dict[str, Any] = {}
+    for loc, content in documents.items():
+        match loc:
+            case ("output", _) if manifest.output:
+                changes["output"] = manifest.output.model_copy(update={"schema_": content})
+            case (str(many), int(index), str(key)):
+                parts = list(changes.get(many) or getattr(manifest, many))
+                parts[index] = parts[index].model_copy(update={key: content})
+                changes[many] = tuple(parts)
+            case _:
+                raise AssertionError(loc)
+    return manifest.model_copy(update=changes) if changes else manifest
+
+
+def _digest(*parts: Any) -> str:
     """A revision. Secrets are in it, as a new key must take effect; they cannot be read from it."""
-    text = json.dumps([data, list(scripts.items()), digests], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

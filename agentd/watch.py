@@ -56,7 +56,8 @@ class Watcher:
         """Hands `apply` a catalog after every change, for ever."""
         async with asyncio.TaskGroup() as tasks:
             assert self._files is not None, "read() comes first"
-            for folder in (self._files.folder, self._files.prompt_folder):
+            files = self._files
+            for folder in (files.folder, files.prompt_folder, files.tool_folder):
                 tasks.create_task(self._watch(folder))
             if self._poll:
                 tasks.create_task(self._poll_files())
@@ -104,7 +105,7 @@ class Watcher:
         files = None
         while True:
             try:
-                again = read_files(self._manifests, self._prompts)
+                again = await asyncio.to_thread(read_files, self._manifests, self._prompts)
             except UsageError as error:
                 log.error("%s; what runs stays as it is", error)
                 return None

@@ -196,7 +196,7 @@ def test_a_script_is_read_beside_its_manifest_and_is_none_itself(project: Projec
         manifests__turns_yaml="capabilities: [t]\ninstructions: x\n",
     )
     assert said(project.load(edited)) == [
-        "manifests/low/mock.yaml:3:36: there is no YAML file manifests/turn.yaml"
+        "manifests/low/mock.yaml:3:36: there is no file manifests/turn.yaml"
     ]
 
 

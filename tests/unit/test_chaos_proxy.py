@@ -78,8 +78,8 @@ async def test_a_well_network_passes_everything_on() -> None:
 async def test_latency_delays_both_directions_and_keeps_the_order() -> None:
     async with proxied() as (proxy, _), client(proxy) as one:
         await proxy.set(latency=0.1, jitter=0.05)
-        assert await one.round_trip(b"here") >= 0.2
-        assert await one.round_trip(bytes(range(256)) * 100) >= 0.2
+        assert await one.round_trip(b"here") >= 0.19
+        assert await one.round_trip(bytes(range(256)) * 100) >= 0.19
         await proxy.set()
         await one.round_trip(b"well")
 
@@ -103,7 +103,8 @@ async def test_slices_arrive_seven_bytes_at_a_time() -> None:
 async def test_bandwidth_is_held() -> None:
     async with proxied() as (proxy, _), client(proxy) as one:
         await proxy.set(bandwidth=100_000, slice=1_000)
-        assert await one.round_trip(b"x" * 20_000) >= 0.2
+        # Both directions at once: 0.2 s, of which timers that fire early may take a part.
+        assert await one.round_trip(b"x" * 20_000) >= 0.15
 
 
 async def test_what_fell_into_a_blackhole_arrives_when_it_is_gone() -> None:
@@ -117,7 +118,7 @@ async def test_what_fell_into_a_blackhole_arrives_when_it_is_gone() -> None:
             with pytest.raises(TimeoutError):
                 await late.round_trip(b"late", within=0.2)
         await proxy.set()
-        assert await waiting >= 0.2
+        assert await waiting >= 0.19
 
 
 async def test_a_refusal_spares_the_connections_that_are_there() -> None:

@@ -1,0 +1,149 @@
+"""The tools of one agent: only what its manifest declares can run, and only within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentd import manifest_tools
+from agentd.errors import BusError
+from agentd.json_schema import mistake_in
+from agentd.message import AgentMessage
+from agentd.model import ToolCall
+from agentd.tool import Call, Tool, ToolError, ToolSource
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 30.0  # seconds for a call, where the manifest does not say
+MOST_SHOWN = 32_000  # characters of an answer that a model is shown
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model is told of a call; `error` if there is no answer but the reason why."""
+
+    text: str
+    error: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry under `tools:` with what it gives."""
+
+    declared: manifest_tools.Tool
+    source: ToolSource
+
+
+@dataclass(frozen=True)
+class Held:
+    """A tool as this agent may use it."""
+
+    name: str
+    tool: Tool
+    declared: manifest_tools.Tool
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """As a model is told of it, in OpenAI's shape."""
+        function = {
+            "name": self.name,
+            "description": self.declared.description or self.tool.description,
+            "parameters": self.tool.parameters,
+        }
+        return {"type": "function", "function": function}
+
+    def arguments(self, text: str) -> Mapping[str, Any]:
+        """What the model wrote, if it fits the tool.
+
+        Raises:
+            ToolError: it does not; the text is for the model.
+        """
+        try:
+            given = json.loads(text or "{}")
+        except (ValueError, RecursionError) as error:
+            raise ToolError(f"the arguments of {self.name} are not JSON: {error}") from None
+        mistake = mistake_in(given, self.tool.parameters)
+        if mistake:
+            raise ToolError(f"the arguments of {self.name} do not fit its schema: {mistake}")
+        if not isinstance(given, dict):
+            raise ToolError(f"the arguments of {self.name} must be an object")
+        return given
+
+
+class Toolbox:
+    """What an agent of one revision can call."""
+
+    def __init__(self, entries: Sequence[Entry] = ()) -> None:
+        self._entries = tuple(entries)
+
+    @property
+    def held(self) -> dict[str, Held]:
+        """The tools of this moment by the names that the model calls them; of two with one name
+        the first."""
+        found: dict[str, Held] = {}
+        for entry in self._entries:
+            for tool in entry.source.tools:
+                held = _held(tool, entry.declared)
+                if held and found.setdefault(held.name, held).tool is not tool:
+                    log.warning("two tools are called %s; the first one counts", held.name)
+        return found
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Why tools are not there without which the agent is not ready."""
+        return tuple(
+            entry.source.trouble
+            for entry in self._entries
+            if entry.declared.required and entry.source.trouble
+        )
+
+    async def call(self, call: ToolCall, *, key: str, task: AgentMessage, agent: str) -> Answer:
+        """Runs one call within its time; whatever goes wrong with it is the answer.
+
+        Raises:
+            BusError: NATS is out of reach; the task is to be delivered again.
+        """
+        held = self.held
+        wanted = held.get(call.name)
+        if wanted is None:
+            there = ", ".join(sorted(held)) or "none at all"
+            return Answer(f"there is no tool {call.name[:100]!r}; there are: {there}", error=True)
+        timeout = wanted.declared.timeout or TIMEOUT
+        try:
+            arguments = wanted.arguments(call.arguments)
+            request = Call(arguments=arguments, key=key, timeout=timeout, task=task, agent=agent)
+            async with asyncio.timeout(timeout):
+                return Answer(shown(await wanted.tool.call(request)))
+        except ToolError as error:
+            return Answer(shown(str(error)), error=True)
+        except TimeoutError:
+            return Answer(f"{call.name} gave no answer within {timeout:g} s", error=True)
+        except BusError:
+            raise
+        except Exception as error:
+            log.exception("a bug in the tool %s", call.name, extra={"agent": agent})
+            return Answer(shown(f"{type(error).__name__}: {error}"), error=True)
+
+
+def shown(answer: Any) -> str:
+    """An answer as text, cut to what a model is shown."""
+    text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+    if len(text) <= MOST_SHOWN:
+        return text
+    return f"{text[:MOST_SHOWN]}\n[cut: {len(text):,} characters in all]"
+
+
+def _held(tool: Tool, declared: manifest_tools.Tool) -> Held | None:
+    """The tool under the name that the manifest gives it, if it allows it at all."""
+    if declared.allow is not None and tool.name not in declared.allow:
+        return None
+    if declared.deny is not None and tool.name in declared.deny:
+        return None
+    if declared.name is None:
+        return Held(tool.name, tool, declared)
+    several = declared.mcp is not None or declared.openapi is not None
+    return Held(f"{declared.name}_{tool.name}" if several else declared.name, tool, declared)

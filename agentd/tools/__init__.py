@@ -1,0 +1,1 @@
+"""Every kind of tool; `open` chooses among them."""

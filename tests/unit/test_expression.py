@@ -1,0 +1,55 @@
+"""Expressions of a manifest: what they may use, and that they cannot run away."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentd.errors import PromptError
+from agentd.expression import InvalidExpression, compile_expression
+
+CONTEXT = {"output": {"score": 0.6, "claims": ["a", "b"]}, "item": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("output.score > 0.5", True),
+        ("output.claims", ["a", "b"]),
+        ("output.claims | length", 2),
+        ("{'score': output.score, 'item': item}", {"score": 0.6, "item": 3}),
+        ("output.nothing is defined", False),
+    ],
+)
+def test_a_value_comes_back_as_it_is(text: str, value: object) -> None:
+    assert compile_expression(text, names=CONTEXT).evaluate(CONTEXT) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("1 +", "unexpected 'end of template'"),
+        ("item item", "goes on after its end"),
+        ("item }} {{ item", "goes on after its end"),
+        ("itme", "there is no 'itme' here"),
+        ("(" * 5000, "nested|unexpected|cannot be compiled"),
+    ],
+)
+def test_what_is_none_is_refused(text: str, mistake: str) -> None:
+    with pytest.raises(InvalidExpression, match=mistake):
+        compile_expression(text, names=CONTEXT)
+
+
+def test_the_nearest_name_is_the_mend() -> None:
+    with pytest.raises(InvalidExpression) as caught:
+        compile_expression("itme", names=CONTEXT)
+    assert "item" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text", ["output.nothing", "'x' * 10 ** 9", "''.__class__", "range(10 ** 9) | list"]
+)
+def test_what_goes_wrong_names_the_expression(text: str) -> None:
+    expression = compile_expression(text, names=CONTEXT)
+    with pytest.raises(PromptError) as caught:
+        expression.evaluate(CONTEXT)
+    assert str(caught.value).startswith(text)
