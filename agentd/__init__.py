@@ -73,15 +73,20 @@ Models
 
 Tools
     tool            the port: what a model may call, and what it gets back
-    tools           Python, HTTP, OpenAPI, MCP, other agents
     toolbox         all tools of one agent: only what is declared runs, and only within bounds
+    tools           Python, HTTP, OpenAPI, MCP, other agents
 
 One task
     admission       may this agent run this message?
     deadline        until when a task may be worked on
     estimate        how many tokens a call may take
     budget          what a task may spend: set aside before a call, settled after it
-    run             from an admitted message to an answer
+    revision        an agent as one edit left it
+    structured      the value that an answer is, or what is wrong with it
+    conversation    the chat that a run begins with
+    means           what a run may use
+    calls           the tool calls of one turn
+    run             from an admitted message to an answer: model, tools, model …
     deltas          the answer while it is made
     outcome         the one visible outcome, put on record
     tally           what an agent has done so far

@@ -14,7 +14,7 @@ from agentd.delivery import Delivery
 from agentd.handler import Handler
 from agentd.queries import Queries
 from agentd.queue import Feed
-from agentd.run import Revision
+from agentd.revision import Revision
 from agentd.subjects import AGENT_DOMAIN
 from agentd.tally import Tally
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
-from agentd import crash, jetstream, journal, letters
+from agentd import crash, jetstream, letters
 from agentd import outcome as outcomes
 from agentd.admission import Misdirected, admit
 from agentd.budget import Budgets
@@ -27,14 +27,16 @@ from agentd.errors import (
     Undeliverable,
 )
 from agentd.jetstream import Record
+from agentd.journal import FAILED, HANDED_BACK, STARTED, Journal
+from agentd.means import Means, Reader
 from agentd.message import AgentIdentity, AgentMessage
-from agentd.model import Completion
 from agentd.objects import whole
 from agentd.outcome import Outcome
 from agentd.queue import Queue
 from agentd.retry import pause
+from agentd.revision import Revision
 from agentd.routes import Destination, RouteTable
-from agentd.run import Revision, run
+from agentd.run import RunResult, run
 from agentd.stops import Stops
 from agentd.subjects import Subjects
 from agentd.takers import address
@@ -82,6 +84,7 @@ class Attempt:
         self._number = 1
         limits = revision.spec.manifest.limits
         self._deadline = Deadline.of(message, limit=limits.timeout, now=host.clock())
+        self._journal = Journal(host.bus, host.subjects, message, delivery, source=source)
         self._result = outcomes.result_subject(host.subjects, delivery.subject, message.id)
 
     async def make(self) -> Outcome | None:
@@ -98,12 +101,12 @@ class Attempt:
             return None
         try:
             outcome = await self._answer()
+            await self._commit(outcome)
         except Misdirected:
             return await self._forward()
         except asyncio.CancelledError:
             await self.excuse(patience=0.5)
             raise
-        await self._commit(outcome)
         crash.here("after-commit")
         return outcome
 
@@ -123,8 +126,7 @@ class Attempt:
         deltas = self._deltas() if self._revision.spec.manifest.stream else None
         try:
             try:
-                completion = await self._run(deltas.push if deltas else None)
-                outcome = self._outcome(completion=completion)
+                outcome = self._outcome(result=await self._run(deltas))
             except TaskError as error:
                 outcome = self._outcome(error=await self._final(error))
         finally:
@@ -134,7 +136,7 @@ class Attempt:
             await deltas.finish()
         return outcome
 
-    async def _run(self, on_delta: Callable[[str], None] | None) -> Completion:
+    async def _run(self, reader: Reader | None) -> RunResult:
         """Admits the task and runs it, unless its conversation is stopped."""
         message, manifest = self._message, self._revision.spec.manifest
         admit(
@@ -148,24 +150,24 @@ class Attempt:
         with self._host.stops.obeyed(message.context.conversation_id):
             async with await self._turn():
                 crash.here("before-model")
-                completion = await self._complete(on_delta)
+                result = await self._complete(reader)
                 crash.here("after-model")
-        return completion
+        return result
 
-    async def _complete(self, on_delta: Callable[[str], None] | None) -> Completion:
+    async def _complete(self, reader: Reader | None) -> RunResult:
         """The answer. A bug is an error of this task, and is not tried again."""
         host, message = self._host, self._message
         limits = self._revision.spec.manifest.limits
         try:
-            return await run(
-                self._revision,
-                await whole(host.bus, message),
+            means = Means(
                 deadline=self._deadline,
                 purse=host.budgets.purse(message, limits, self._deadline),
-                on_delta=on_delta,
-                now=host.clock(),
                 metrics=host.metrics,
+                now=host.clock(),
+                record=self._journal,
+                reader=reader,
             )
+            return await run(self._revision, await whole(host.bus, message), means)
         except AgentdError:
             raise
         except Exception as error:
@@ -179,8 +181,7 @@ class Attempt:
         Raises:
             Undeliverable: too many attempts ended without a word.
         """
-        host = self._host
-        standing = await journal.standing(host.bus, host.subjects, self._message, self._delivery)
+        standing = await self._journal.read()
         allowed = self._revision.spec.manifest.retry.attempts
         self._number = min(standing.attempt, allowed)
         if standing.attempt > allowed:
@@ -193,7 +194,7 @@ class Attempt:
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncGenerator[None]:
         async with self._host.suspects:
-            await self._note(journal.STARTED)
+            await self._journal.note(STARTED)
             yield
 
     async def _final(self, error: TaskError) -> TaskError:
@@ -213,7 +214,7 @@ class Attempt:
         delay = pause(retry, self._number, error)
         if not self._deadline.allows(delay):
             return error
-        await self._note(journal.FAILED, error={"code": error.code, "message": str(error)})
+        await self._journal.note(FAILED, error={"code": error.code, "message": str(error)})
         raise Again(error, delay=delay)
 
     async def _commit(self, outcome: Outcome) -> None:
@@ -268,30 +269,18 @@ class Attempt:
     async def excuse(self, *, patience: float) -> None:
         """Tells the journal, within `patience` seconds, that this delivery was no attempt."""
         try:
-            await self._note(journal.HANDED_BACK, patience=patience)
+            await self._journal.note(HANDED_BACK, patience=patience)
         except BusError as error:
             log.warning("%s counts as an attempt: %s", self._message.id, error)
 
-    async def _note(self, kind: str, *, patience: float = 5.0, **details: object) -> None:
-        await journal.note(
-            self._host.bus,
-            self._host.subjects,
-            self._message,
-            self._delivery,
-            kind,
-            source=self._source,
-            patience=patience,
-            **details,
-        )
-
     def _outcome(
-        self, *, completion: Completion | None = None, error: TaskError | None = None
+        self, *, result: RunResult | None = None, error: TaskError | None = None
     ) -> Outcome:
         return Outcome(
             revision=self._revision.spec.revision,
             model=self._revision.model.name,
             latency=(time.monotonic() - self._started) * 1000,
-            completion=completion,
+            result=result,
             error=error,
         )
 

@@ -14,6 +14,9 @@ import signal
 POINTS = (
     "pulled",  # a task is ours, nothing is done
     "before-model",
+    "after-turn",  # the model wants tools, nothing is on record
+    "before-tool",  # the turn is on record, and that a tool with effects is called
+    "after-tool",  # a tool has answered, nothing of it is on record
     "after-model",  # paid, nothing on record
     "after-commit",  # on record, not acknowledged
     "after-ack",

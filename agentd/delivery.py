@@ -16,9 +16,11 @@ from agentd.subjects import TOKEN, Subject
 
 # Headers of ours: the id of a task whose bytes hold none, and when a dead letter was sent again.
 TASK, SENT_AGAIN = "Agentd-Task", "Agentd-Sent-Again"
+# And, of a task that was laid by and is delivered anew, where its run began: its journal goes on.
+LIFE = "Agentd-Life"
 
 # Headers that the server or a sender's publish put there; another publish gets its own.
-_TRANSPORT = ("Nats-", SENT_AGAIN)
+_TRANSPORT = ("Nats-", SENT_AGAIN, LIFE)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -57,6 +59,12 @@ class Parcel:
             return float(self.headers[SENT_AGAIN])
         except (KeyError, ValueError):
             return None
+
+    @property
+    def life(self) -> int:
+        """The sequence in LOG under which its run began; another run has another journal."""
+        begun = self.headers.get(LIFE, "")
+        return int(begun) if begun.isdecimal() else self.sequence
 
     def headers_for(self, task_id: str) -> dict[str, str]:
         """The sender's headers for another publish of the same bytes: the task keeps its id."""

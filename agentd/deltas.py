@@ -19,7 +19,8 @@ COALESCE = 0.03
 class Deltas:
     """The stream of one run: numbered from 0, first and last marked.
 
-    A run that is repeated after a crash starts again at 0, so that a reader knows to start over.
+    A run that is repeated after a crash, or whose words led to tools, starts again at 0, so that
+    a reader knows to start over.
     """
 
     def __init__(
@@ -47,6 +48,11 @@ class Deltas:
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush_now_and_then())
         self._wake.set()
+
+    def restart(self) -> None:
+        """What was pushed so far was not the answer: a reader is to start over."""
+        self._text.clear()
+        self._number = 0
 
     async def finish(self) -> None:
         """Publishes what is left, marked as final: the outcome follows."""

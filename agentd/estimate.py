@@ -47,6 +47,7 @@ def within(request: ChatRequest, most: int | None) -> ChatRequest:
 
 def _prompt(request: ChatRequest) -> int:
     size = sum(_tokens(message.get("content")) for message in request.messages)
+    size += sum(_tokens(message.get("tool_calls", "")) for message in request.messages)
     tools = len(json.dumps(list(request.tools))) // _BYTES_A_TOKEN if request.tools else 0
     return size + _TOKENS_A_MESSAGE * len(request.messages) + tools
 

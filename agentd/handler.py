@@ -11,7 +11,7 @@ from agentd.delivery import Delivery
 from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
 from agentd.message import AgentIdentity, AgentMessage, decode, new
 from agentd.outcome import Outcome
-from agentd.run import Revision
+from agentd.revision import Revision
 from agentd.tally import Tally
 
 log = logging.getLogger(__name__)

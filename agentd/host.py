@@ -21,6 +21,7 @@ from agentd.runtime import Runtime
 from agentd.session import serve
 from agentd.settings import Settings
 from agentd.telemetry import Metrics
+from agentd.tools.open import Tools
 from agentd.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,9 @@ async def hosting(
         await health.start()
         stack.push_async_callback(health.close)
         bus = await stack.enter_async_context(serve(settings, on_state))
-        runtime = Runtime(settings, bus, models=models, metrics=metrics)
+        tools = Tools({})
+        stack.push_async_callback(tools.close)
+        runtime = Runtime(settings, bus, models=models, tools=tools, metrics=metrics)
         await runtime.open()
         stack.push_async_callback(runtime.drain, settings.grace)
         await runtime.apply(catalog)

@@ -1,20 +1,22 @@
 """What happened to a task before its outcome, on record as events of its own subject.
 
-`event.run.{taskId}` holds one event for each attempt that failed or was handed back. The server
-counts deliveries; the journal tells which of them were attempts.
+`event.run.{taskId}` holds an event for each attempt that failed or was handed back, each turn of
+the model that called tools, and each answer of a tool. The server counts deliveries; the journal
+tells which of them were attempts, and where a run that was cut off goes on.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agentd import jetstream
 from agentd.bus import Bus
 from agentd.delivery import Delivery
-from agentd.message import AgentIdentity, AgentMessage, encode
+from agentd.errors import DecodeError
+from agentd.message import AgentIdentity, AgentMessage, decode
+from agentd.objects import fit, whole
 from agentd.streams import LOG
 from agentd.subjects import Subjects
 
@@ -22,37 +24,15 @@ FAILED = "attempt_failed"
 STARTED = "attempt_started"  # told of suspects only
 HANDED_BACK = "handed_back"
 
+# Of a run: what the model said, a tool with effects is about to be called, and what a tool said.
+TURN = "turn"
+CALLED = "tool_called"
+ANSWERED = "tool_answered"
 
-async def note(
-    bus: Bus,
-    subjects: Subjects,
-    task: AgentMessage,
-    delivery: Delivery,
-    kind: str,
-    *,
-    source: AgentIdentity,
-    patience: float = 5.0,
-    **details: Any,
-) -> None:
-    """Records that this delivery of the task ended as `kind`.
+_ATTEMPTS, _STEPS = (FAILED, STARTED, HANDED_BACK), (TURN, CALLED, ANSWERED)
 
-    Raises:
-        BusError: it could not be recorded within `patience` seconds.
-    """
-    content = {
-        "event": kind,
-        "task": task.id,
-        "taskSequence": delivery.sequence,
-        "delivery": delivery.attempt,
-        **details,
-    }
-    await jetstream.store(
-        bus,
-        subjects.event("run", task.id),
-        encode(task.reply("event", content, source=source)),
-        message_id=f"{task.id}.{kind}.{delivery.sequence}.{delivery.attempt}",
-        patience=patience,
-    )
+Content = Mapping[str, Any]
+Step = tuple[str, int, int]  # the event, the turn from 1, the index of the call from 0
 
 
 @dataclass(frozen=True)
@@ -69,32 +49,99 @@ class Standing:
     suspect: bool = False
 
 
-async def standing(
-    bus: Bus, subjects: Subjects, task: AgentMessage, delivery: Delivery
-) -> Standing:
-    """How far a task has come, by the server's count of deliveries and what is on record of them.
+class Journal:
+    """The journal of one delivery of a task: a `agentd.means.Record`.
 
-    A delivery counts if it failed, or was started as a suspect's; one that was handed back does not
-    (a drain, a lost connection). All that ended without a word count as one: most of them only
-    stood by while another task killed the process.
-
-    Raises:
-        BusError: the log does not answer.
+    `steps` is what was on record of the run when it was read: (event, turn, index of the call) to
+    content.
     """
-    if delivery.attempt == 1:
-        return Standing()
-    counted, excused = set[int](), set[int]()
-    async for msg in jetstream.stored(bus, LOG, subjects.event("run", task.id)):
-        content = _content(msg.data)
-        if content.get("taskSequence") != delivery.sequence:
-            continue  # of an earlier life, before somebody took it out of the dead letters
-        kept = excused if content.get("event") == HANDED_BACK else counted
-        kept.add(int(content["delivery"]))
-    counted -= excused
-    silent = len(set(range(1, delivery.attempt)) - counted - excused) > 0
-    return Standing(1 + len(counted) + silent, suspect=silent)
 
+    def __init__(
+        self,
+        bus: Bus,
+        subjects: Subjects,
+        task: AgentMessage,
+        delivery: Delivery,
+        *,
+        source: AgentIdentity,
+    ) -> None:
+        self._bus = bus
+        self._subject = subjects.event("run", task.id)
+        self._task = task
+        self._delivery = delivery
+        self._source = source
+        self.steps: dict[Step, Content] = {}
 
-def _content(data: bytes) -> Mapping[str, Any]:
-    content = json.loads(data).get("payload", {}).get("content")
-    return content if isinstance(content, dict) else {}
+    async def note(self, kind: str, *, patience: float = 5.0, **details: Any) -> None:
+        """Records that this delivery of the task ended, or began, as `kind`.
+
+        Raises:
+            BusError: it could not be recorded within `patience` seconds.
+        """
+        await self._store(kind, str(self._delivery.attempt), details, patience=patience)
+
+    async def step(self, kind: str, turn: int, index: int = 0, **details: Any) -> None:
+        """Records a step of the run, so that it is never made again: `turn` counts from 1, `index`
+        the calls of a turn from 0.
+
+        Raises:
+            BusError: it could not be recorded.
+        """
+        details = {"turn": turn, "index": index, **details}
+        await self._store(kind, f"{turn}.{index}", details, patience=30.0)
+
+    async def read(self) -> Standing:
+        """How far the task has come, by the server's count of deliveries and what is on record.
+
+        A delivery counts if it failed, or was started as a suspect's; one that was handed back
+        does not (a drain, a lost connection). All that ended without a word count as one: most of
+        them only stood by while another task killed the process.
+
+        Raises:
+            BusError: the log does not answer.
+        """
+        delivery = self._delivery
+        if delivery.attempt == 1 and delivery.life == delivery.sequence:
+            return Standing()
+        counted, excused = set[int](), set[int]()
+        async for content in self._events():
+            kind = content["event"]
+            if kind in _STEPS:
+                # The first one counts: another is that of a replica that was thought dead.
+                self.steps.setdefault((kind, content["turn"], content["index"]), content)
+            elif kind in _ATTEMPTS and content["taskSequence"] == delivery.sequence:
+                (excused if kind == HANDED_BACK else counted).add(content["delivery"])
+        counted -= excused
+        silent = len(set(range(1, delivery.attempt)) - counted - excused) > 0
+        return Standing(1 + len(counted) + silent, suspect=silent)
+
+    async def _events(self) -> AsyncIterator[Mapping[str, Any]]:
+        """What is on record of this life of the task: not of one before a person took it out of
+        the dead letters."""
+        async for msg in jetstream.stored(self._bus, LOG, self._subject):
+            try:
+                event = decode(msg.data)
+            except DecodeError:
+                continue  # anybody may publish on the subject
+            content = (await whole(self._bus, event)).payload.content
+            if isinstance(content, dict) and content.get("life") == self._delivery.life:
+                yield content
+
+    async def _store(self, kind: str, mark: str, details: Content, *, patience: float) -> None:
+        delivery = self._delivery
+        content = {
+            "event": kind,
+            "task": self._task.id,
+            "life": delivery.life,
+            "taskSequence": delivery.sequence,
+            "delivery": delivery.attempt,
+            **details,
+        }
+        event = self._task.reply("event", content, source=self._source)
+        await jetstream.store(
+            self._bus,
+            self._subject,
+            await fit(self._bus, event),
+            message_id=f"{self._task.id}.{kind}.{delivery.life}.{delivery.sequence}.{mark}",
+            patience=patience,
+        )

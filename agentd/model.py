@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
 from agentd.errors import ModelError
+
+# How a correction begins that a model is told as a user turn: it is no new question.
+CORRECTION = "Your answer cannot be used: "
 
 # Parameters go to the provider untouched, so these would undo what agentd decides for a call,
 # or (the key and the base) end up in the body of a request.
@@ -25,6 +29,7 @@ class ChatRequest:
         timeout: seconds for the whole call, from connecting to the last token.
         tools: in OpenAI's shape, `{"type": "function", "function": {...}}` each.
         agent: who asks, so that agents take turns at a busy endpoint; no model is told.
+        schema: the JSON Schema that the answer must fit; a model that knows how is held to it.
 
     Raises:
         ModelError: `model_config`, when a parameter is one that agentd sets itself.
@@ -35,6 +40,7 @@ class ChatRequest:
     timeout: float
     tools: Sequence[Mapping[str, Any]] = ()
     agent: str = ""
+    schema: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for names, mend in (
@@ -69,6 +75,9 @@ class Usage:
     @property
     def total(self) -> int:
         return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*map(operator.add, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True)

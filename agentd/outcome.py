@@ -10,20 +10,20 @@ from typing import Any
 
 from agentd import jetstream
 from agentd.bus import Bus
-from agentd.errors import NotStored, TaskError
-from agentd.jetstream import Record
+from agentd.errors import BusError, TaskError
+from agentd.jetstream import HOLD, Record
 from agentd.message import AgentIdentity, AgentMessage
-from agentd.model import Completion
 from agentd.objects import fit
+from agentd.run import RunResult
 from agentd.streams import LOG
 from agentd.subjects import Subject, Subjects
 
-_HEAL = 1.0
+_PAUSE = 0.5  # seconds between two tries to put away a large answer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a task: a completion or an error.
+    """What became of a task: a result or an error.
 
     `latency` is in milliseconds from the delivery; `model` is the one that answered or was to.
     """
@@ -31,24 +31,27 @@ class Outcome:
     revision: str
     model: str
     latency: float
-    completion: Completion | None = None
+    result: RunResult | None = None
     error: TaskError | None = None
 
     @property
     def success(self) -> bool:
-        return self.completion is not None
+        return self.result is not None
 
     def in_words(self) -> str:
         """The gist for a log line."""
-        if self.completion is None:
+        if self.result is None:
             return (
                 f"failed in {self.latency:,.0f} ms: {self.error and self.error.code}: {self.error}"
             )
         parts = [f"answered in {self.latency:,.0f} ms"]
-        if self.completion and self.completion.usage:
-            parts.append(f"{self.completion.usage.total:,} tokens")
-        if self.completion and self.completion.cost:
-            parts.append(f"${self.completion.cost:.4f}")
+        completion = self.result.completion
+        if self.result.calls:
+            parts.append(f"{self.result.calls} tool calls")
+        if completion.usage:
+            parts.append(f"{completion.usage.total:,} tokens")
+        if completion.cost:
+            parts.append(f"${completion.cost:.4f}")
         return " · ".join(parts)
 
     def content(self) -> dict[str, Any]:
@@ -69,20 +72,26 @@ class Outcome:
                 "message": str(self.error),
                 "retryable": self.error.retryable,
             }
-        if self.completion is not None:
-            content |= _answer(self.completion)
+        if self.result is not None:
+            content |= _answer(self.result)
         return content
 
 
-def _answer(completion: Completion) -> dict[str, Any]:
+def _answer(result: RunResult) -> dict[str, Any]:
+    completion, data = result.completion, result.data
     content: dict[str, Any] = {
-        "data": completion.text,
+        "data": data,
         "model": completion.model,
         "cost": completion.cost,
         "finishReason": completion.finish_reason,
+        "turns": result.turns,
+        "toolCalls": result.calls,
     }
     if completion.reasoning:
         content["reasoning"] = completion.reasoning
+    if isinstance(data, dict):
+        # What an answer says of itself, where everybody looks for it.
+        content |= {name: data[name] for name in ("confidence", "reasoning") if name in data}
     if usage := completion.usage:
         content["tokens"] = usage.total
         content["usage"] = {
@@ -116,26 +125,36 @@ async def commit(
     """Puts the outcome on record, once, and sends a copy to the task's `replyTo`.
 
     What the outcome brings with it (`also`: follow-up work, a dead letter) appears together with
-    the result or not at all.
+    the result or not at all. It has been paid for: it is held while the server is away, has no
+    room or no log, and stored as soon as it can be.
 
     Raises:
         Conflict: another replica's outcome is on record; this one is dropped.
         TooLarge: the answer does not fit into a message.
-        BusError: it could not be stored; the task is to be delivered again.
+        BusError: it could not be stored for `HOLD` seconds; the task is to be delivered again.
     """
     result = Record(
         subject=subject,
-        data=await fit(bus, task.reply("result", outcome.content(), source=source)),
+        data=await _fit(bus, task.reply("result", outcome.content(), source=source)),
         # Our own id, not the task's: a second writer must be refused, not taken for our retry.
         message_id=f"{task.id}.{secrets.token_hex(4)}",
         headers=headers,
         create=True,
     )
-    try:
-        await jetstream.store_all(bus, [result, *also])
-    except NotStored:
-        # Somebody deleted the log. It is healed within seconds; an answer is dear.
-        await asyncio.sleep(_HEAL)
-        await jetstream.store_all(bus, [result, *also])
+    await jetstream.store_all(bus, [result, *also])
     if task.reply_to and task.reply_to != subject:
         await bus.publish(task.reply_to, result.data, headers=headers)
+
+
+async def _fit(bus: Bus, result: AgentMessage) -> bytes:
+    """The result as bytes that the server takes; a large one waits for room in the object store."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + HOLD
+    while True:
+        try:
+            return await fit(bus, result)
+        except BusError:
+            if loop.time() >= deadline:
+                raise
+        await asyncio.sleep(_PAUSE)
+        await bus.until_connected(deadline)

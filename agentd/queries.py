@@ -12,10 +12,11 @@ from agentd.attempt import Host
 from agentd.bus import Msg, Subscription
 from agentd.deadline import Deadline
 from agentd.errors import BusError, DecodeError, TaskError
+from agentd.means import Means, Unrecorded
 from agentd.message import AgentIdentity, AgentMessage, decode, encode, new
-from agentd.model import Completion
 from agentd.outcome import Outcome
-from agentd.run import Revision, run
+from agentd.revision import Revision
+from agentd.run import RunResult, run
 from agentd.subjects import Subject
 from agentd.trace import TraceContext
 
@@ -76,24 +77,24 @@ class Queries:
             question = decode(msg.data, type="query")
             if len(self._running) > live.spec.manifest.limits.concurrency:
                 raise TaskError(f"{live.spec.name} is busy", code="overloaded", retryable=True)
-            completion, error = await self._run(question, msg, live), None
+            result, error = await self._run(question, msg, live), None
         except (DecodeError, Misdirected) as refused:
-            completion, error = None, TaskError(str(refused), code="malformed")
+            result, error = None, TaskError(str(refused), code="malformed")
         except TaskError as failed:
-            completion, error = None, failed
+            result, error = None, failed
         except BusError as away:
-            completion, error = None, TaskError(str(away), code="unavailable", retryable=True)
+            result, error = None, TaskError(str(away), code="unavailable", retryable=True)
         outcome = Outcome(
             revision=live.spec.revision,
             model=live.model.name,
             latency=(time.monotonic() - started) * 1000,
-            completion=completion,
+            result=result,
             error=error,
         )
         self._on_outcome(question, outcome)
         await self._reply(msg, question.reply("result", outcome.content(), source=source), trace)
 
-    async def _run(self, question: AgentMessage, msg: Msg, live: Revision) -> Completion:
+    async def _run(self, question: AgentMessage, msg: Msg, live: Revision) -> RunResult:
         host, manifest = self._host, live.spec.manifest
         limits, now = manifest.limits, host.clock()
         admit(
@@ -106,15 +107,14 @@ class Queries:
         )
         deadline = Deadline.of(question, limit=limits.timeout, now=now)
         with host.stops.obeyed(question.context.conversation_id):
-            return await run(
-                live,
-                question,
+            means = Means(
                 deadline=deadline,
                 purse=host.budgets.purse(question, limits, deadline),
-                on_delta=None,
-                now=now,
                 metrics=host.metrics,
+                now=now,
+                record=Unrecorded(),
             )
+            return await run(live, question, means)
 
     async def _reply(self, msg: Msg, answer: AgentMessage, trace: TraceContext) -> None:
         if not msg.reply:

@@ -1,22 +1,28 @@
-"""One run of an agent: from an admitted message to its answer."""
+"""One run of an agent: model, tools, model …, from an admitted message to an answer.
+
+Every turn that calls tools, and every answer of a tool, is on record before the next step. A run
+that was cut off is made again from its record: what is there is neither paid nor done twice.
+"""
 
 from __future__ import annotations
 
-import json
+import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from agentd.budget import Purse
-from agentd.deadline import Deadline
-from agentd.errors import ModelError
+from agentd import crash
+from agentd.calls import Calls, told_apart
+from agentd.conversation import conversation, template_context
+from agentd.errors import ModelError, TaskError, Undeliverable
 from agentd.estimate import within
+from agentd.journal import TURN
+from agentd.means import Means
 from agentd.message import AgentMessage
-from agentd.model import ChatRequest, Completion, Model
-from agentd.spec import AgentSpec
-from agentd.telemetry import Metrics
+from agentd.model import ChatRequest, Completion, ToolCall, Usage
+from agentd.revision import Revision
+from agentd.structured import Unusable, correction, value_of
 
 # What a sender may set for its own task; anything else is for the manifest to decide.
 SENDERS_PARAMETERS = frozenset(
@@ -34,95 +40,173 @@ SENDERS_PARAMETERS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Revision:
-    """An agent as one edit left it: its spec, and its models, the first choice first."""
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What came of a run.
 
-    spec: AgentSpec
-    models: tuple[Model, ...]
+    Attributes:
+        data: the answer: a value that fits `output.schema`, or the text where there is none.
+        completion: the last one, with the usage and the cost of all turns.
+        turns: of the model.
+        calls: of tools.
+    """
 
-    @property
-    def model(self) -> Model:
-        return self.models[0]
-
-    def model_for(self, message: AgentMessage) -> Model:
-        """The model that the sender asks for, of those that the manifest lists; else the first.
-
-        Raises:
-            ModelError: the manifest does not list it (`model_not_allowed`): a sender cannot spend
-                what the agent's owner did not allow.
-        """
-        wanted = message.payload.model
-        if wanted is None:
-            return self.model
-        for model in self.models:
-            if model.name == wanted:
-                return model
-        listed = ", ".join(model.name for model in self.models)
-        raise ModelError(
-            f"payload.model is {wanted!r}, but {self.spec.name} has {listed}",
-            code="model_not_allowed",
-        )
+    data: Any
+    completion: Completion
+    turns: int = 1
+    calls: int = 0
 
 
-async def run(
-    revision: Revision,
-    message: AgentMessage,
-    *,
-    deadline: Deadline,
-    purse: Purse,
-    on_delta: Callable[[str], None] | None,
-    now: float,
-    metrics: Metrics,
-) -> Completion:
-    """Renders the prompt and calls the model, within the deadline and for what is in the purse.
+async def run(revision: Revision, message: AgentMessage, means: Means) -> RunResult:
+    """Answers `message`, within its deadline and for what is in its purse.
 
     Raises:
         PromptError: the prompt cannot be rendered for this message.
         ModelError: the model gave no usable answer.
-        Undeliverable: no time (`expired`) or not enough money or tokens (`budget`) are left.
-        BusError: the purse is out of reach; the model was not called.
+        TaskError: the answer does not fit `output.schema` (`output_invalid`).
+        Undeliverable: no time (`expired`), turns (`turns`), money or tokens (`budget`) are left.
+        BusError: the purse or the record is out of reach.
     """
-    model = revision.model_for(message)
-    context = template_context(revision, model, message, now)
-    request = ChatRequest(
-        messages=conversation(revision.spec, message, context),
-        parameters={**revision.spec.manifest.parameters, **_allowed(message.payload.parameters)},
-        timeout=deadline.required(),
-        agent=revision.spec.name,
-    )
-    request = within(request, message.payload.constraints.max_tokens)
-
-    async def call() -> Completion:
-        # Anew: rendering took time, and so may have the wait for money.
-        timely = replace(request, timeout=deadline.required())
-        return await _measured(model, timely, on_delta, metrics)
-
-    return await purse.pay(model, request, call)
+    return await _Run(revision, message, means).result()
 
 
-async def _measured(
-    model: Model,
-    request: ChatRequest,
-    on_delta: Callable[[str], None] | None,
-    metrics: Metrics,
-) -> Completion:
-    started = time.monotonic()
-    try:
-        completion = await model.complete(request, on_delta)
-    except ModelError as error:
-        metrics.model_call(model.name, error.code, time.monotonic() - started)
-        raise
-    usage = completion.usage
-    metrics.model_call(
-        model.name,
-        "success",
-        time.monotonic() - started,
-        input_tokens=usage.input_tokens if usage else 0,
-        output_tokens=usage.output_tokens if usage else 0,
-        cost=completion.cost,
-    )
-    return completion
+class _Run:
+    def __init__(self, revision: Revision, message: AgentMessage, means: Means) -> None:
+        self._revision = revision
+        self._manifest = revision.spec.manifest
+        self._message = message
+        self._means = means
+        self._model = revision.model_for(message)
+        context = template_context(revision, self._model, message, means.now)
+        self._chat = conversation(revision.spec, message, context)
+        self._parameters = {
+            **self._manifest.parameters,
+            **_allowed(message.payload.parameters),
+        }
+        self._completions: list[Completion] = []
+        self._calls = Calls(revision, message, means)
+        self._called = 0
+        self._corrections = 0
+
+    async def result(self) -> RunResult:
+        """Takes turns until there is an answer."""
+        most = self._manifest.limits.turns
+        for turn in range(1, most + 1):
+            completion = await self._turn(turn)
+            if not completion.tool_calls:
+                try:
+                    return self._result(completion)
+                except Unusable as error:
+                    await self._correct(turn, completion, error)
+            elif turn < most:
+                await self._use_tools(turn, completion)
+        raise Undeliverable(f"limits.turns is {most}, and there is no answer yet", code="turns")
+
+    async def _turn(self, turn: int) -> Completion:
+        """What the model says in this turn, or said before the run was cut off."""
+        recorded = self._means.record.steps.get((TURN, turn, 0))
+        if recorded is not None:
+            completion = _completion(recorded["completion"])
+        else:
+            completion = await self._ask()
+            crash.here("after-turn")
+            if completion.tool_calls:
+                completion = replace(completion, tool_calls=told_apart(completion.tool_calls))
+                await self._keep(turn, completion)
+        self._completions.append(completion)
+        return completion
+
+    async def _ask(self) -> Completion:
+        means = self._means
+        request = ChatRequest(
+            messages=tuple(self._chat),
+            parameters=self._parameters,
+            timeout=means.deadline.required(),
+            tools=tuple(held.schema for held in self._revision.toolbox.held.values()),
+            agent=self._revision.spec.name,
+            schema=self._manifest.output.schema_ if self._manifest.output else None,
+        )
+        request = within(request, self._tokens_left())
+
+        async def call() -> Completion:
+            # Anew: rendering took time, and so may have the wait for money.
+            return await self._measured(replace(request, timeout=means.deadline.required()))
+
+        return await means.purse.pay(self._model, request, call)
+
+    async def _measured(self, request: ChatRequest) -> Completion:
+        started, metrics, reader = time.monotonic(), self._means.metrics, self._means.reader
+        name = self._model.name
+        try:
+            completion = await self._model.complete(request, reader.push if reader else None)
+        except ModelError as error:
+            metrics.model_call(name, error.code, time.monotonic() - started)
+            raise
+        usage = completion.usage or Usage(0, 0)
+        metrics.model_call(
+            name,
+            "success",
+            time.monotonic() - started,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost=completion.cost,
+        )
+        return completion
+
+    async def _keep(self, turn: int, completion: Completion) -> None:
+        """Puts a turn on record that another one follows."""
+        if self._means.reader:
+            self._means.reader.restart()
+        await self._means.record.step(TURN, turn, completion=asdict(completion))
+
+    async def _use_tools(self, turn: int, completion: Completion) -> None:
+        """Makes the calls that the model asks for, and tells it the answers."""
+        answers = await self._calls.make(turn, completion.tool_calls)
+        self._called += len(answers)
+        self._chat.append(
+            {
+                "role": "assistant",
+                "content": completion.text or None,
+                "tool_calls": [_as_told(call) for call in completion.tool_calls],
+            }
+        )
+        for call, answer in zip(completion.tool_calls, answers, strict=True):
+            self._chat.append({"role": "tool", "tool_call_id": call.id, "content": answer.text})
+
+    def _result(self, completion: Completion) -> RunResult:
+        """The run's result, unless the answer is not what the manifest says it must be."""
+        output = self._manifest.output
+        data = value_of(completion.text, output.schema_) if output else completion.text
+        return RunResult(
+            data=data,
+            completion=_in_all(self._completions),
+            turns=len(self._completions),
+            calls=self._called,
+        )
+
+    async def _correct(self, turn: int, completion: Completion, error: Unusable) -> None:
+        """Tells the model what is wrong with its answer.
+
+        Raises:
+            TaskError: it was told as often as `output.retries` says.
+        """
+        assert self._manifest.output is not None
+        if self._corrections >= self._manifest.output.retries:
+            raise TaskError(f"the answer cannot be used: {error}", code="output_invalid")
+        self._corrections += 1
+        if (TURN, turn, 0) not in self._means.record.steps:
+            await self._keep(turn, completion)
+        self._chat += [
+            {"role": "assistant", "content": completion.text},
+            {"role": "user", "content": correction(error)},
+        ]
+
+    def _tokens_left(self) -> int | None:
+        """What is left of the sender's `maxTokens`, in and out together."""
+        most = self._message.payload.constraints.max_tokens
+        if most is None:
+            return None
+        return most - sum(each.usage.total for each in self._completions if each.usage)
 
 
 def _allowed(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -141,55 +225,26 @@ def _allowed(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     return parameters
 
 
-def template_context(
-    revision: Revision, model: Model, message: AgentMessage, now: float
-) -> dict[str, Any]:
-    """What a prompt can name: `agent`, `message`, `content`, `context` and `now`."""
-    manifest = revision.spec.manifest
-    wire: dict[str, Any] = message.model_dump(mode="json", by_alias=True)
-    return {
-        "agent": {
-            "name": revision.spec.name,
-            "description": manifest.description,
-            "capabilities": list(manifest.capabilities),
-            "model": model.name,
-        },
-        "message": wire,
-        "content": wire["payload"]["content"],
-        "context": wire["context"],
-        "now": datetime.fromtimestamp(now, UTC),
-    }
+def _as_told(call: ToolCall) -> dict[str, Any]:
+    """A call as the model is reminded of it."""
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
 
 
-def conversation(
-    spec: AgentSpec, message: AgentMessage, context: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """The chat that the model is shown: the prompt, what was said before, and this message."""
-    return [
-        {"role": "system", "content": spec.prompt.render(context)},
-        *_history(message),
-        {"role": "user", "content": _user_turn(spec, message, context)},
-    ]
+def _completion(recorded: Mapping[str, Any]) -> Completion:
+    """A completion as `asdict` wrote it."""
+    calls = tuple(ToolCall(**call) for call in recorded["tool_calls"])
+    usage = Usage(**recorded["usage"]) if recorded["usage"] else None
+    fields: dict[str, Any] = {**recorded, "tool_calls": calls, "usage": usage}
+    return Completion(**fields)
 
 
-def _history(message: AgentMessage) -> list[dict[str, Any]]:
-    """The turns that the sender attached. Whoever sends a message is no author of prompts: only
-    what users and assistants said is taken."""
-    turns = [
-        {"role": turn.role, "content": turn.content}
-        for turn in message.context.history
-        if turn.role in ("user", "assistant")
-    ]
-    most = message.context.max_history
-    return turns if most is None else turns[len(turns) - min(most, len(turns)) :]
-
-
-def _user_turn(spec: AgentSpec, message: AgentMessage, context: Mapping[str, Any]) -> str:
-    if spec.input is not None:
-        return spec.input.render(context)
-    content = message.payload.content
-    if isinstance(content, str):
-        return content
-    if isinstance(content, dict) and isinstance(content.get("instruction"), str):
-        return content["instruction"]
-    return json.dumps(content, ensure_ascii=False)
+def _in_all(completions: Sequence[Completion]) -> Completion:
+    """The last one with the tokens and the cost of all; what one does not know, all do not."""
+    usages = [each.usage for each in completions if each.usage is not None]
+    costs = [each.cost for each in completions if each.cost is not None]
+    return replace(
+        completions[-1],
+        usage=sum(usages, Usage(0, 0)) if len(usages) == len(completions) else None,
+        cost=math.fsum(costs) if len(costs) == len(completions) else None,
+    )

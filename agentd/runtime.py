@@ -24,13 +24,14 @@ from agentd.models.choose import Models
 from agentd.presence import Presence
 from agentd.problems import Problem, errors
 from agentd.queue import Queue
+from agentd.revision import Revision
 from agentd.routes import RouteTable
-from agentd.run import Revision
 from agentd.settings import Settings
 from agentd.spec import AgentSpec
 from agentd.stops import Stops
 from agentd.subjects import Subjects
 from agentd.telemetry import Metrics
+from agentd.tools.open import Tools
 from agentd.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -42,13 +43,22 @@ _LOOK, _SWEEP = 1.0, 5.0
 class Runtime:
     """All agents of one process."""
 
-    def __init__(self, settings: Settings, bus: Bus, *, models: Models, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        bus: Bus,
+        *,
+        models: Models,
+        tools: Tools,
+        metrics: Metrics,
+    ) -> None:
         subjects = Subjects(settings.env)
         self.agents: dict[str, Agent] = {}
         self._warned: frozenset[Problem] = frozenset()
         self._settings = settings
         self._bus = bus
         self._models = models
+        self._tools = tools
         self._metrics = metrics
         self._cooldowns = Cooldowns(bus, subjects)
         models.limiters.share(self._cooldowns)
@@ -163,7 +173,8 @@ class Runtime:
         if agent is not None and agent.live.spec.revision == spec.revision:
             agent.live = replace(agent.live, spec=spec)  # the same, though perhaps of another file
             return
-        live = Revision(spec, tuple(map(self._models.open, self._models_of(spec))))
+        models = tuple(map(self._models.open, self._models_of(spec)))
+        live = Revision(spec, models, self._tools.open(spec))
         self._do_meanwhile(self._models.warm())
         if agent is None:
             agent = self.agents[spec.name] = Agent(live, self._host)

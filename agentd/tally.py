@@ -31,16 +31,17 @@ class Tally:
     def count(self, outcome: Outcome) -> None:
         """Adds one outcome."""
         self.latencies.append(outcome.latency)
-        if outcome.completion is None:
+        if outcome.result is None:
             self.failed += 1
             self.failing += 1
             self.last_error = str(outcome.error)
             return
         self.done += 1
         self.failing = 0
-        self.tokens += outcome.completion.usage.total if outcome.completion.usage else 0
-        self.cost += outcome.completion.cost or 0.0
-        self.cost_unknown |= outcome.completion.cost is None
+        completion = outcome.result.completion
+        self.tokens += completion.usage.total if completion.usage else 0
+        self.cost += completion.cost or 0.0
+        self.cost_unknown |= completion.cost is None
 
     @property
     def p50(self) -> float | None:

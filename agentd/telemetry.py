@@ -55,6 +55,10 @@ class Metrics:
         self._cost = counter(
             "agentd_model_cost_usd_total", "Costs of model calls, where they are known", "model"
         )
+        self._tool_calls = counter("agentd_tool_calls_total", "Tool calls", "tool", "status")
+        self._tool_seconds = seconds(
+            "agentd_tool_call_duration_seconds", "Tool calls, to the end of the answer", "tool"
+        )
         self._limit = gauge("agentd_model_limit", "Calls that may run at once", "endpoint")
         self._waiting = gauge("agentd_model_waiting", "Calls that wait for a slot", "endpoint")
         self._cooldowns = counter(
@@ -94,6 +98,11 @@ class Metrics:
         self._tokens(model, "output").inc(max(0, output_tokens))
         if cost is not None and 0 <= cost < float("inf"):
             self._cost(model).inc(cost)
+
+    def tool_call(self, tool: str, status: str, seconds: float) -> None:
+        """One call of a tool that the agent has: `status` is `success` or `error`."""
+        self._tool_calls(tool, status).inc()
+        self._tool_seconds(tool).observe(seconds)
 
     def endpoint(
         self, endpoint: str, *, limit: Callable[[], float], waiting: Callable[[], float]

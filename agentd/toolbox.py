@@ -101,8 +101,10 @@ class Toolbox:
             if entry.declared.required and entry.source.trouble
         )
 
-    async def call(self, call: ToolCall, *, key: str, task: AgentMessage, agent: str) -> Answer:
-        """Runs one call within its time; whatever goes wrong with it is the answer.
+    async def call(
+        self, call: ToolCall, *, key: str, task: AgentMessage, agent: str, timeout: float
+    ) -> Answer:
+        """Runs one call within its time, and `timeout` seconds; what goes wrong is the answer.
 
         Raises:
             BusError: NATS is out of reach; the task is to be delivered again.
@@ -112,7 +114,7 @@ class Toolbox:
         if wanted is None:
             there = ", ".join(sorted(held)) or "none at all"
             return Answer(f"there is no tool {call.name[:100]!r}; there are: {there}", error=True)
-        timeout = wanted.declared.timeout or TIMEOUT
+        timeout = min(timeout, wanted.declared.timeout or TIMEOUT)
         try:
             arguments = wanted.arguments(call.arguments)
             request = Call(arguments=arguments, key=key, timeout=timeout, task=task, agent=agent)

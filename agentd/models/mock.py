@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agentd.model import ChatRequest, Completion, Usage
+from agentd.model import CORRECTION, ChatRequest, Completion, Usage
 from agentd.models.failures import Failures
 from agentd.models.prices import Price
 from agentd.models.script import Case, Turn
@@ -124,8 +124,10 @@ def _cost(price: Price | None, usage: Usage) -> float:
 
 
 def _said(messages: Sequence[Mapping[str, Any]], role: str) -> str:
-    """The text of the last message of this role."""
-    content = next((m.get("content") for m in reversed(messages) if m.get("role") == role), "")
+    """The text of the last message of this role that is no correction of ours."""
+    content = next(
+        (m.get("content") for m in reversed(messages) if m.get("role") == role and not _ours(m)), ""
+    )
     if isinstance(content, list):
         return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return str(content or "")
@@ -134,10 +136,14 @@ def _said(messages: Sequence[Mapping[str, Any]], role: str) -> str:
 def _played(messages: Sequence[Mapping[str, Any]]) -> int:
     played = 0
     for message in reversed(messages):
-        if message.get("role") == "user":
+        if message.get("role") == "user" and not _ours(message):
             break
         played += message.get("role") == "assistant"
     return played
+
+
+def _ours(message: Mapping[str, Any]) -> bool:
+    return str(message.get("content")).startswith(CORRECTION)
 
 
 def _cut(text: str, most: int) -> str:

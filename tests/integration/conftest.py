@@ -22,6 +22,7 @@ from agentd.runtime import Runtime
 from agentd.settings import Settings
 from agentd.subjects import Subjects
 from agentd.telemetry import Metrics
+from agentd.tools.open import Opener, Tools
 
 
 @pytest.fixture
@@ -45,8 +46,13 @@ class Team:
         self.subjects = subjects
         self.folder = folder
         self.models = Models(environ={})
+        self.openers: dict[str, Opener] = {}
         self.runtime = Runtime(
-            Settings(env=subjects.env, heartbeat=0.5), bus, models=self.models, metrics=Metrics()
+            Settings(env=subjects.env, heartbeat=0.5),
+            bus,
+            models=self.models,
+            tools=Tools(self.openers),
+            metrics=Metrics(),
         )
 
     async def run(self, **manifests: str) -> None:

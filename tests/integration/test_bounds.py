@@ -27,6 +27,7 @@ from agentd.settings import Settings
 from agentd.stops import Stops
 from agentd.streams import BUDGETS, LOG
 from agentd.telemetry import Metrics
+from agentd.tools.open import Tools
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team
@@ -83,7 +84,7 @@ async def replica(team: Team, nats_url: str) -> AsyncGenerator[Runtime]:
     bus = await Bus.connect({"servers": nats_url}, timeout=5)
     models = Models(environ={})
     settings = Settings(env=team.subjects.env, heartbeat=0.5)
-    runtime = Runtime(settings, bus, models=models, metrics=Metrics())
+    runtime = Runtime(settings, bus, models=models, tools=Tools({}), metrics=Metrics())
     await runtime.open()
     await runtime.apply(load(team.folder / "manifests"))
     yield runtime

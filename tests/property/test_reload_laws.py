@@ -18,6 +18,7 @@ from agentd.models.choose import Models
 from agentd.runtime import Runtime
 from agentd.settings import Settings
 from agentd.telemetry import Metrics
+from agentd.tools.open import Tools
 
 NAMES = ("ada", "bob", "eve")
 
@@ -88,7 +89,11 @@ async def runtime_of(nats_url: str) -> AsyncGenerator[Runtime]:
     bus = await Bus.connect({"servers": nats_url}, timeout=5)
     models = Models(environ={})
     runtime = Runtime(
-        Settings(env=f"t{secrets.token_hex(6)}"), bus, models=models, metrics=Metrics()
+        Settings(env=f"t{secrets.token_hex(6)}"),
+        bus,
+        models=models,
+        tools=Tools({}),
+        metrics=Metrics(),
     )
     await runtime.open()
     yield runtime

@@ -22,8 +22,8 @@ from agentd.handler import Handler
 from agentd.model import ChatRequest, Completion, Usage
 from agentd.queue import Queue
 from agentd.registry import Replica
+from agentd.revision import Revision
 from agentd.routes import RouteTable
-from agentd.run import Revision
 from agentd.stops import Stops
 from agentd.subjects import Subject, Subjects
 from agentd.tally import Tally

@@ -1,0 +1,104 @@
+"""The tool calls of one turn: made side by side, each on record before the run goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from typing import Any
+
+from agentd import crash
+from agentd.journal import ANSWERED, CALLED
+from agentd.means import Means
+from agentd.message import AgentMessage
+from agentd.model import ToolCall
+from agentd.revision import Revision
+from agentd.toolbox import Answer
+
+_CALLS_AT_ONCE = 16  # of the calls that a model asks for in one turn
+
+_INTERRUPTED = (
+    "the process was interrupted while this call was made; whether it took effect is not known, "
+    "and it was not made again"
+)
+
+
+class Calls:
+    """The calls of one run."""
+
+    def __init__(self, revision: Revision, message: AgentMessage, means: Means) -> None:
+        self._revision = revision
+        self._message = message
+        self._means = means
+        self._room = asyncio.Semaphore(_CALLS_AT_ONCE)
+
+    async def make(self, turn: int, calls: Sequence[ToolCall]) -> list[Answer]:
+        """The answers to the calls that the model asks for in this turn, in their order.
+
+        Raises:
+            BusError: one is not on record, or NATS is needed for it.
+            Undeliverable: no time is left (`expired`).
+        """
+        return await _together([self._in_turn(turn, i, call) for i, call in enumerate(calls)])
+
+    async def _in_turn(self, turn: int, index: int, call: ToolCall) -> Answer:
+        async with self._room:
+            return await self._answer(turn, index, call)
+
+    async def _answer(self, turn: int, index: int, call: ToolCall) -> Answer:
+        """What a tool says, or said before the run was cut off."""
+        record = self._means.record
+        recorded = record.steps.get((ANSWERED, turn, index))
+        if recorded is not None:
+            return Answer(recorded["text"], recorded["error"])
+        answer = await self._call(turn, index, call)
+        crash.here("after-tool")
+        await record.step(
+            ANSWERED, turn, index, name=call.name, text=answer.text, error=answer.error
+        )
+        return answer
+
+    async def _call(self, turn: int, index: int, call: ToolCall) -> Answer:
+        """Makes a call. One with effects that may have been made before is only repeated where
+        its key tells the other side that it is the same."""
+        record, task = self._means.record, self._message
+        held = self._revision.toolbox.held.get(call.name)
+        key = f"{task.id}.{turn}.{index}"
+        if held and held.declared.effects:
+            if (CALLED, turn, index) not in record.steps:
+                await record.step(CALLED, turn, index, name=call.name, key=key)
+            elif not held.tool.takes_key:
+                return Answer(_INTERRUPTED, error=True)
+        crash.here("before-tool")
+        started = time.monotonic()
+        answer = await self._revision.toolbox.call(
+            call,
+            key=key,
+            task=task,
+            agent=self._revision.spec.name,
+            timeout=self._means.deadline.required(),
+        )
+        status = "error" if answer.error else "success"
+        # A name that the model made up is no label: it could make up any number of them.
+        name = call.name if held else "unknown"
+        self._means.metrics.tool_call(name, status, time.monotonic() - started)
+        return answer
+
+
+def told_apart(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
+    """The calls with an id each: some servers send the same one twice, or none."""
+    if len({call.id for call in calls if call.id}) == len(calls):
+        return calls
+    return tuple(replace(call, id=f"call_{index}") for index, call in enumerate(calls))
+
+
+async def _together(steps: list[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+    """The answers in their order. The first failure, or a cancellation, ends them all."""
+    tasks = [asyncio.ensure_future(step) for step in steps]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,65 @@
+"""What a run may use: time, money, a record of its steps, and whoever reads along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from agentd.budget import Purse
+from agentd.deadline import Deadline
+from agentd.journal import Step
+from agentd.telemetry import Metrics
+
+
+class Record(Protocol):
+    """Where the steps of a run are recorded; `agentd.journal` has what they are."""
+
+    @property
+    def steps(self) -> Mapping[Step, Mapping[str, Any]]:
+        """What is on record from before."""
+        ...
+
+    async def step(self, kind: str, turn: int, index: int = 0, **details: Any) -> None:
+        """Records a step.
+
+        Raises:
+            BusError: it is not on record; the run must not go on.
+        """
+        ...
+
+
+class Unrecorded:
+    """The record of a run that nobody repeats."""
+
+    @property
+    def steps(self) -> Mapping[Step, Mapping[str, Any]]:
+        """Nothing."""
+        return {}
+
+    async def step(self, kind: str, turn: int, index: int = 0, **details: Any) -> None:
+        """Keeps nothing."""
+
+
+class Reader(Protocol):
+    """Whoever follows an answer while it is made."""
+
+    def push(self, text: str) -> None:
+        """Takes the next piece."""
+        ...
+
+    def restart(self) -> None:
+        """What was pushed so far was not the answer."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What a run may use. `now` is the time of its beginning, in seconds since the epoch."""
+
+    deadline: Deadline
+    purse: Purse
+    metrics: Metrics
+    now: float
+    record: Record
+    reader: Reader | None = None

@@ -1,0 +1,42 @@
+"""From a manifest's tools to those that can be called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from agentd import manifest_tools
+from agentd.manifest_tools import TOOL_KINDS
+from agentd.spec import AgentSpec
+from agentd.tool import ToolSource
+from agentd.toolbox import Entry, Toolbox
+
+
+class Opener(Protocol):
+    """All tools of one kind in this process."""
+
+    def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> ToolSource:
+        """What the entry gives; connects to nothing yet."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Tools:
+    """The tools of one process, by kind."""
+
+    def __init__(self, openers: Mapping[str, Opener]) -> None:
+        self._openers = openers
+
+    def open(self, spec: AgentSpec) -> Toolbox:
+        """What the agent can call."""
+        entries: list[Entry] = []
+        for declared in spec.manifest.tools:
+            kind = next(kind for kind in TOOL_KINDS if getattr(declared, kind) is not None)
+            entries.append(Entry(declared, self._openers[kind].open(declared, spec)))
+        return Toolbox(entries)
+
+    async def close(self) -> None:
+        """Leaves nothing running."""
+        for opener in self._openers.values():
+            await opener.close()
