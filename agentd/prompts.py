@@ -7,7 +7,7 @@ message says is a value in a template, never a template itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from traceback import walk_tb
@@ -25,7 +25,6 @@ from agentd.sandbox import BUDGET, BoundedEnvironment
 CONTEXT_NAMES = ("agent", "content", "context", "message", "now")
 MAX_ERROR = 300  # characters of an error text: it may quote a message
 
-_KNOWN = f"a prompt knows {', '.join(CONTEXT_NAMES)}"
 _Members = Mapping[str, PromptSource]
 
 
@@ -45,26 +44,33 @@ class Prompt:
         name: the file as people know it, `prompts/analyst.md`.
         digest: SHA-256 in hex of the texts that make it.
         includes: the names in the library of the other templates it needs, sorted.
+        names: those of the context that it uses.
     """
 
     name: str
     digest: str
     includes: tuple[str, ...]
+    names: frozenset[str]
     _template: Template = field(repr=False, compare=False)
     _places: Mapping[str, Place] = field(repr=False, compare=False)
 
     def render(self, context: Mapping[str, Any]) -> str:
-        """The text for a message. `context` has plain data under each of `CONTEXT_NAMES`.
+        """The text for a message, without space around it. `context` has plain data under each of
+        the names that the prompt may use.
 
         Raises:
             PromptError: `file:line: what is wrong`; also when it takes longer than 0.25 s or makes
                 more than a million characters.
         """
+        return self.fill(context).strip()
+
+    def fill(self, context: Mapping[str, Any]) -> str:
+        """The same to the last space, for a text that is no prose: an argument, an address."""
         template = self._template
         values = {**template.environment.globals, **context, BUDGET: Budget()}
         try:
             pieces = template.root_render_func(template.new_context(values, shared=True))
-            return _sendable("".join(pieces).strip())
+            return _sendable("".join(pieces))
         except Exception as error:  # whatever the author's expressions raise, the author reads
             raise PromptError(f"{self._where(error)}: {in_words(error)}") from error
 
@@ -115,21 +121,37 @@ class PromptLibrary:
             )
         return self._prompt(self._source(name, text), self._place(name))
 
-    def compile_text(self, text: str, name: str, *, line: int = 1, column: int = 1) -> Prompt:
+    def compile_text(
+        self,
+        text: str,
+        name: str,
+        *,
+        line: int = 1,
+        column: int = 1,
+        names: Collection[str] | None = CONTEXT_NAMES,
+    ) -> Prompt:
         """The prompt `text`, which stands in the file `name` from `line` and `column` on.
+
+        It may use `names`; None lets it use any, and `Prompt.names` says which it does.
 
         Raises:
             InvalidPrompt: it or something it includes has mistakes.
         """
-        return self._prompt(self._source("", text), Place(name, line, column))
+        return self._prompt(self._source("", text), Place(name, line, column), names)
 
-    def _prompt(self, root: PromptSource, place: Place) -> Prompt:
+    def _prompt(
+        self, root: PromptSource, place: Place, names: Collection[str] | None = CONTEXT_NAMES
+    ) -> Prompt:
         members = self._closure(root)
         places = {name: self._place(name) for name in members} | {root.name: place}
         problems = [
             mistake.problem(member.text, places[member.name])
             for member in members.values()
-            for mistake in (*member.mistakes, *self._mistakes_between(member, root, members))
+            for mistake in (
+                *member.mistakes,
+                *self._mistakes_between(member, members),
+                *_unknown(_from_context(member, root, members), names, members),
+            )
         ]
         if problems:
             problems.sort(key=lambda it: (it.file != place.file, it.file, it.line, it.column))
@@ -140,6 +162,9 @@ class PromptLibrary:
             name=place.file,
             digest=digest,
             includes=tuple(sorted(members.keys() - {root.name})),
+            names=frozenset(
+                name for member in members.values() for name in _from_context(member, root, members)
+            ),
             _template=self._template(digest, root, members),
             _places=places,
         )
@@ -155,22 +180,13 @@ class PromptLibrary:
                     waiting.append(members[name])
         return members
 
-    def _mistakes_between(
-        self, member: PromptSource, root: PromptSource, members: _Members
-    ) -> Iterator[Mistake]:
+    def _mistakes_between(self, member: PromptSource, members: _Members) -> Iterator[Mistake]:
         circle = _circle(members)
         for use in member.uses:
             yield from _missing(use, members, self.sources)
             if circle[:1] == [member.name] and circle[1] in use.names:
                 path = " -> ".join(circle)
                 yield Mistake(f"includes itself: {path}", use.line, circle[1])
-        # What a template around it sets, an include sees too; which one that is, nobody knows here.
-        around = members.values() if member is not root or member.inherits else ()
-        visible = {name for other in around for name in other.defined}.union(CONTEXT_NAMES)
-        for name, line in member.looked_up.items():
-            if name not in visible:
-                hint = nearest(name, visible | member.defined) or _KNOWN
-                yield Mistake(f"there is no {name!r} here", line, name, hint)
 
     def _source(self, name: str, text: str) -> PromptSource:
         source = self._compiled.get((name, text)) or self._compiled_before.get((name, text))
@@ -220,6 +236,27 @@ def _missing(use: Use, members: _Members, sources: Iterable[str]) -> Iterator[Mi
         if macro not in members[name].defined:
             hint = nearest(macro, members[name].defined)
             yield Mistake(f"{name!r} has no {macro!r}", use.line, macro, hint)
+
+
+def _from_context(member: PromptSource, root: PromptSource, members: _Members) -> Mapping[str, int]:
+    """The names that a template takes from the context, with the lines where it first does."""
+    # What a template around it sets, an include sees too; which one that is, nobody knows here.
+    around = members.values() if member is not root or member.inherits else ()
+    visible = {name for other in around for name in other.defined}
+    return {name: line for name, line in member.looked_up.items() if name not in visible}
+
+
+def _unknown(
+    taken: Mapping[str, int], names: Collection[str] | None, members: _Members
+) -> Iterator[Mistake]:
+    if names is None:
+        return
+    defined = {name for member in members.values() for name in member.defined}
+    for name, line in taken.items():
+        if name not in names:
+            hint = nearest(name, {*names, *defined})
+            hint = hint or f"it knows {', '.join(sorted(names)) or 'no names'}"
+            yield Mistake(f"there is no {name!r} here", line, name, hint)
 
 
 def _circle(members: _Members) -> list[str]:

@@ -137,8 +137,18 @@ def test_an_unknown_name_is_told_with_its_place_and_the_nearest_name() -> None:
     assert problem.width == 6
 
 
+def test_a_text_may_use_other_names_than_a_prompt() -> None:
+    library = PromptLibrary({})
+    text = "{{ city }}{% set content = 1 %}{{ content }} "
+
+    assert library.compile_text(text, "a.yaml", names=["city"]).fill({"city": " Rome"}) == " Rome1 "
+    assert library.compile_text(text, "a.yaml", names=None).names == {"city"}
+    with pytest.raises(InvalidPrompt, match="did you mean 'town'"):
+        library.compile_text("{{ twon }}", "a.yaml", names=["town"])
+
+
 def test_a_name_like_no_other_is_answered_with_all_names() -> None:
-    assert problem_of("{{ zzz }}").hint == "a prompt knows agent, content, context, message, now"
+    assert problem_of("{{ zzz }}").hint == "it knows agent, content, context, message, now"
 
 
 def test_a_syntax_error_has_its_line() -> None:
