@@ -22,7 +22,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from agentd.errors import BusError, NotStored, StartError, TooLarge
+from agentd.errors import BusError, NotStored, StartError, TooLarge, Unheard
 
 __all__ = ["Bus", "Msg", "Subscription"]
 
@@ -276,7 +276,7 @@ class Bus:
         """Sends and returns the first answer.
 
         Raises:
-            NotStored: nobody listens to `subject`.
+            Unheard: nobody listens to `subject`.
             BusError: no answer within `timeout` seconds, or the connection was lost.
         """
         token = secrets.token_hex(8)
@@ -292,7 +292,7 @@ class Bus:
         finally:
             del self._waiting[token]
         if answer.headers and answer.headers.get("Status") == "503":
-            raise NotStored(f"{subject}: nobody listens to this subject")
+            raise Unheard(f"{subject}: nobody listens to this subject")
         return answer
 
     async def subscribe(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
@@ -331,16 +331,20 @@ class Bus:
                 return
             await store.put(name, data)
 
-    async def get_object(self, bucket: str, name: str) -> bytes:
+    async def get_object(self, bucket: str, name: str, *, most: int | None = None) -> bytes:
         """What `put_object` kept.
 
         Raises:
             NotStored: it is not there.
+            TooLarge: it has more than `most` bytes; nothing of it is read.
             BusError: the store does not answer.
         """
         with _mapped(f"object {name}"):
             store = await self._client.jetstream().object_store(bucket)
             try:
+                size = (await store.get_info(name)).size or 0
+                if most is not None and size > most:
+                    raise TooLarge(f"object {name}", size=size, limit=most)
                 return (await store.get(name)).data or b""
             except nats.js.errors.ObjectNotFoundError:
                 raise NotStored(f"there is no object {name}") from None

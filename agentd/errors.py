@@ -68,16 +68,23 @@ class Again(AgentdError):
         self.delay = delay
 
 
+# After these errors the provider may have answered; after the others it has not.
+_ANSWERED = ("model_timeout", "model_truncated", "model_too_large", "model_garbage")
+
+
 class ModelError(TaskError):
     """A model call without a usable answer.
 
     `code` is one of `model_auth`, `model_config`, `model_not_allowed` and
     `parameter_not_allowed` (for a sender to choose),
-    `model_not_found`, `model_rejected` (a 4xx),
+    `model_not_found`, `model_rejected` (a 4xx), `model_refused` (by a content policy),
     `model_rate_limited`, `model_overloaded` (a 5xx or no connection), `model_timeout`,
     `model_truncated`, `model_too_large`, `model_garbage`. `status` is the HTTP status where there
-    was one, `retry_after` the seconds the provider asked us to wait.
+    was one, `retry_after` the seconds the provider asked us to wait. `cost` is what was paid all
+    the same, in USD, as far as somebody knows.
     """
+
+    cost: float | None = None
 
     def __init__(
         self,
@@ -92,9 +99,23 @@ class ModelError(TaskError):
         self.status = status
         self.retry_after = retry_after
 
+    @property
+    def may_cost(self) -> bool:
+        """Whether the provider may have answered, and be paid."""
+        return self.code in _ANSWERED
+
 
 class NotCalled(ModelError):
     """The endpoint had no slot in time, or is left alone for now: nothing was asked or paid."""
+
+    @property
+    def may_cost(self) -> bool:
+        """No."""
+        return False
+
+
+class Throttled(NotCalled):
+    """A rate of the manifest's own is used up: the task waits its turn, which is no attempt."""
 
 
 class BusError(AgentdError):
@@ -107,6 +128,10 @@ class Conflict(BusError):
 
 class NotStored(BusError):
     """No stream takes this subject, or the server refused to store the message."""
+
+
+class Unheard(NotStored):
+    """Nobody listens to the subject: the stream that took it is gone, or never was."""
 
 
 class TooLarge(BusError):

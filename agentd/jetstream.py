@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentd.bus import Bus, Msg
-from agentd.errors import BusError, Conflict, NotStored, TooLarge
+from agentd.errors import BusError, Conflict, NotStored, TooLarge, Unheard
 
 REQUEST_TIMEOUT = 5.0
+# Seconds for which what was paid for is kept, and stored as soon as the server has room for it.
+HOLD = 600.0
 _ONE_TRY = 2.0  # seconds that one try of a store waits for its acknowledgement
+_PAUSE = 0.2  # seconds before the next one
 # An earlier message of the subject; in a batch, also an id that the stream knows.
 _THERE_ALREADY = frozenset({10071, 10201})
 _NO_SUCH_MESSAGE = frozenset({10037, 10043})
@@ -89,10 +92,11 @@ class Record:
         return headers
 
 
-async def store_all(bus: Bus, records: Sequence[Record], *, patience: float = 30.0) -> None:
+async def store_all(bus: Bus, records: Sequence[Record], *, patience: float = HOLD) -> None:
     """Stores all of `records` or none (an atomic batch, ADR-50); one alone is a plain publish.
 
-    Retried like `store`. The first record should be the one that is created: it tells a retry
+    Retried like `store`, and while no stream takes it, too: somebody deleted the stream, and it
+    is being made again. The first record should be the one that is created: it tells a retry
     whether the batch is in already.
 
     Raises:
@@ -106,7 +110,7 @@ async def store_all(bus: Bus, records: Sequence[Record], *, patience: float = 30
             return await _send_one(bus, first)
         return await _send_batch(bus, records)
 
-    await _patiently(bus, first, send, patience)
+    await _patiently(bus, first, send, patience, unheard=True)
 
 
 async def _send_one(bus: Bus, record: Record) -> int:
@@ -132,9 +136,17 @@ async def _send_batch(bus: Bus, records: Sequence[Record]) -> int:
 
 
 async def _patiently(
-    bus: Bus, record: Record, send: Callable[[], Awaitable[int]], patience: float
+    bus: Bus,
+    record: Record,
+    send: Callable[[], Awaitable[int]],
+    patience: float,
+    *,
+    unheard: bool = False,
 ) -> int:
-    """Repeats `send` until it is acknowledged; `record` tells whether an earlier try was stored."""
+    """Repeats `send` until it is acknowledged; `record` tells whether an earlier try was stored.
+
+    That no stream takes the subject may pass, too, if `unheard`.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
     retried = False
@@ -147,12 +159,14 @@ async def _patiently(
             if retried and (ours := await _stored_as(bus, record.subject, record.message_id)):
                 return ours
             raise
-        except (NotStored, TooLarge):
-            raise
+        except (NotStored, TooLarge) as error:
+            if not (unheard and isinstance(error, Unheard)) or loop.time() >= deadline:
+                raise
         except BusError:
             if loop.time() >= deadline:
                 raise
         retried = True
+        await asyncio.sleep(_PAUSE)
         await bus.until_connected(deadline)
 
 

@@ -88,7 +88,7 @@ class Journal:
             BusError: it could not be recorded.
         """
         details = {"turn": turn, "index": index, **details}
-        await self._store(kind, f"{turn}.{index}", details, patience=30.0)
+        await self._store(kind, f"{turn}.{index}", details, patience=jetstream.HOLD)
 
     async def read(self) -> Standing:
         """How far the task has come, by the server's count of deliveries and what is on record.
