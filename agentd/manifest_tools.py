@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from agentd.json_schema import mistake_of
 from agentd.manifest_parts import Part
 from agentd.quantities import (
     Duration,
@@ -41,6 +42,45 @@ class HttpTool(Part):
     )
 
 
+class Command(Part):
+    """A program that the model can run; never through a shell."""
+
+    argv: tuple[str, ...] = Field(
+        description="The program and its arguments, all but the first templates over what the "
+        "model gives.",
+        examples=[["git", "log", "-n", "{{ count }}"]],
+    )
+    stdin: str | None = Field(
+        default=None,
+        description="What it reads from its standard input, a template too. Default: nothing.",
+        examples=["{{ text }}"],
+    )
+    env: dict[str, str] = Field(
+        default={},
+        description="Its environment, besides PATH, HOME, LANG and TZ.",
+        examples=[{"GIT_PAGER": "cat"}],
+    )
+    cwd: str | None = Field(
+        default=None,
+        description="The folder in which it runs, relative to the one that holds `manifests/`, "
+        "which is the default.",
+        examples=["data"],
+    )
+
+    @field_validator("argv")
+    @classmethod
+    def _fixed_program(cls, argv: tuple[str, ...]) -> tuple[str, ...]:
+        if not argv:
+            raise ValueError("is empty", "")
+        if "{{" in argv[0] or "{%" in argv[0] or not argv[0].strip():
+            raise ValueError("must begin with a program", "a model cannot choose which one", 0)
+        return argv
+
+
+def _argv_alone(value: Any) -> Any:
+    return {"argv": value} if isinstance(value, list | tuple) else value
+
+
 class McpServer(Part):
     """An MCP server: a command of ours, or an address."""
 
@@ -63,16 +103,24 @@ class McpServer(Part):
         return self
 
 
-TOOL_KINDS = ("python", "http", "openapi", "mcp", "agent")
+TOOL_KINDS = ("python", "command", "http", "openapi", "mcp", "agent")
 
 
 class Tool(Part):
-    """Something that the model can call: exactly one of the first five fields says what."""
+    """Something that the model can call: exactly one of the first six fields says what."""
 
     python: str | None = Field(
         default=None,
         description="A function in a file of `tools/`.",
         examples=["weather.py:forecast"],
+    )
+    command: Annotated[
+        Command | None,
+        BeforeValidator(_argv_alone, json_schema_input_type=list[str] | Command | None),
+    ] = Field(
+        default=None,
+        description="A program with its arguments, or a mapping that says more.",
+        examples=[["git", "log", "-n", "{{ count }}"]],
     )
     http: HttpTool | None = Field(
         default=None,
@@ -101,6 +149,12 @@ class Tool(Part):
         default=None,
         description="What the model is told about it.",
         examples=["The weather of tomorrow."],
+    )
+    parameters: dict[str, Any] | None = Field(
+        default=None,
+        description="The JSON Schema of the arguments of a `command` or `http` tool. Default: each "
+        "name in its templates is a text.",
+        examples=[{"properties": {"count": {"type": "integer", "maximum": 50}}}],
     )
     allow: Names | None = Field(
         default=None,
@@ -138,6 +192,18 @@ class Tool(Part):
             raise ValueError("must be `file.py:function`", "for example weather.py:forecast")
         return python
 
+    @field_validator("parameters")
+    @classmethod
+    def _schema(cls, parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+        if parameters is None:
+            return None
+        wrong = mistake_of(parameters)
+        if wrong:
+            raise ValueError(f"is no JSON Schema: {wrong}", "")
+        if parameters.get("type", "object") != "object":
+            raise ValueError("must describe an object", "its `properties` are the arguments")
+        return {"type": "object", "additionalProperties": False, **parameters}
+
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         given = [kind for kind in TOOL_KINDS if getattr(self, kind) is not None]
@@ -145,4 +211,6 @@ class Tool(Part):
             raise ValueError(f"needs exactly one of {', '.join(TOOL_KINDS)}", "")
         if (self.allow or self.deny) and given[0] not in ("mcp", "openapi"):
             raise ValueError("`allow` and `deny` go with `mcp` and `openapi`", "")
+        if self.parameters is not None and given[0] not in ("command", "http"):
+            raise ValueError("`parameters` goes with `command` and `http`", "")
         return self

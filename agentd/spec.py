@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -33,10 +33,12 @@ class AgentSpec:
         prompt: makes the system turn.
         input: makes the user turn, where the manifest has a template for it.
         expressions: its expressions, compiled, by their text.
+        templates: the templates of its tools, compiled, by their text.
         tools: for an agent with tools in Python, all files of `tools/`: they may import another.
         revision: 12 hex digits of a digest over all that makes the agent: manifest, prompts with
             their includes, tools, other files. Comments do not count.
         file: the manifest.
+        project: the folder that holds `manifests/` and `tools/`.
         root: its fields with their places.
     """
 
@@ -45,9 +47,11 @@ class AgentSpec:
     prompt: Prompt
     input: Prompt | None
     expressions: Mapping[str, Expression]
+    templates: Mapping[str, Prompt]
     tools: Mapping[str, bytes]
     revision: str
     file: Path
+    project: Path
     root: Map = field(repr=False, compare=False)
 
     def problem(
@@ -96,6 +100,18 @@ def expressions_of(manifest: Manifest) -> Iterator[tuple[Loc, str, tuple[str, ..
             yield ("tools", index, "approval"), tool.approval, ("arguments", *CONTEXT_NAMES)
 
 
+def templates_of(manifest: Manifest) -> Iterator[tuple[Loc, str, Collection[str] | None]]:
+    """The templates of a manifest's tools: the field, the text, and the names that it may use: the
+    tool's parameters, or any where the templates say which there are."""
+    for index, tool in enumerate(manifest.tools):
+        names = None if tool.parameters is None else tool.parameters.get("properties", {})
+        if tool.command:
+            for place, text in enumerate(tool.command.argv):
+                yield ("tools", index, "command", "argv", place), text, names
+            if tool.command.stdin:
+                yield ("tools", index, "command", "stdin"), tool.command.stdin, names
+
+
 class _Assembly:
     """One manifest on its way to an agent; every step adds to `problems` what is wrong."""
 
@@ -111,11 +127,13 @@ class _Assembly:
         user_turn = self._inline("input")
         documents = self._documents()
         expressions = self._expressions()
+        templates = self._templates()
         tools = self._tools()
         manifest = self._draft.manifest
         if manifest is None or prompt is None or self.problems:
             return None
         digests = [prompt.digest, user_turn.digest if user_turn else ""]
+        digests += [template.digest for template in templates.values()]
         digests += [hashlib.sha256(source).hexdigest() for source in tools.values()]
         return AgentSpec(
             name=manifest.name,
@@ -123,9 +141,11 @@ class _Assembly:
             prompt=prompt,
             input=user_turn,
             expressions=expressions,
+            templates=templates,
             tools=tools,
             revision=_digest(self._draft.data, list(documents.items()), list(tools), digests),
             file=self._files.folder / self._file,
+            project=self._files.tool_folder.parent,
             root=self._draft.root,
         )
 
@@ -214,6 +234,16 @@ class _Assembly:
                 found[text] = compile_expression(text, names=names)
             except InvalidExpression as error:
                 self._report(loc, str(error), error.hint)
+        return found
+
+    def _templates(self) -> dict[str, Prompt]:
+        found: dict[str, Prompt] = {}
+        for loc, text, names in templates_of(self._draft.manifest) if self._draft.manifest else ():
+            try:
+                found[text] = self._library.compile_text(text, self._draft.file, names=names)
+            except InvalidPrompt as error:
+                for problem in error.problems:
+                    self._report(loc, problem.text, problem.hint)
         return found
 
     def _tools(self) -> Mapping[str, bytes]:

@@ -71,7 +71,7 @@ def test_everything_of_the_design_is_understood() -> None:
     assert [ref.name for ref in full.model] == ["openai/gpt-4o-mini", "openai/x"]
     assert full.model[1].timeout == 30.0
     assert full.emit.rules[0].task == "factcheck.claims"
-    assert full.limits.rate == 1.0
+    assert full.limits.rate == Allowance(60, 60.0)
     assert full.join
     assert full.join.timeout == 60.0
 
@@ -116,7 +116,7 @@ def test_what_does_nothing_yet_is_said_field_by_field() -> None:
         ("prompt: ../x.md", "2:9 `prompt` must be a file in prompts/; for example analyst.md"),
         ("history: {compact: summarise}", "2:20 `history.compact` must be `summarize` or"),
         ("tools: [{htp: {}}]", "2:10 unknown field `htp`; did you mean `http`?"),
-        ("tools: [{name: x}]", "2:10 `tools` needs exactly one of python, http, openapi, mcp,"),
+        ("tools: [{name: x}]", "2:10 `tools` needs exactly one of python, command, http,"),
         ("tools: [{mcp: {command: date}}]", "2:25 `tools.mcp.command` must be a list; write ["),
         ("emit: [{task: claims}]", "2:15 `emit.task` must be `domain.specificity`; for example"),
         ("subscribe: [research]", "2:13 `subscribe` must be `result.…` or `event.…` with two"),
