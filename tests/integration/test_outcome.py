@@ -1,0 +1,113 @@
+"""The outcome of a task on a real server that has no room for it, or no log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agentd import jetstream, streams
+from agentd.bus import Bus
+from agentd.errors import BusError, Conflict
+from agentd.message import AgentIdentity, new
+from agentd.model import Completion
+from agentd.nats_binary import VARIABLE, find_binary
+from agentd.nats_server import EmbeddedServer
+from agentd.outcome import Outcome, commit
+from agentd.run import RunResult
+from agentd.settings import Settings
+from agentd.streams import LOG
+from agentd.subjects import Subjects
+
+SETTINGS = Settings(log_bytes=0)
+SUBJECTS = Subjects("t")
+RESULT = SUBJECTS.result("a", "b", "c")
+JUNK = SUBJECTS.event("junk", "x")
+WRAPPER = """\
+#!/bin/sh
+for file; do test -f "$file" && sed -i 's/max_file_store: .*/max_file_store: 16MB/' "$file"; done
+exec {binary} "$@"
+"""
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
+    """A server of 16 MB."""
+    script = tmp_path / "nats-server"
+    script.write_text(WRAPPER.format(binary=find_binary()))
+    script.chmod(0o700)
+    environ = {**os.environ, VARIABLE: str(script)}
+    embedded = EmbeddedServer(tmp_path / ".agentd", "relaxed", environ)
+    server = await embedded.ensure()
+    bus = await Bus.connect({"servers": server.url, "token": server.token}, timeout=5)
+    await streams.ensure(bus, SETTINGS)
+    yield bus
+    await bus.close()
+    await embedded.stop()
+
+
+async def fill(bus: Bus) -> None:
+    with contextlib.suppress(BusError):
+        for number in range(1000):
+            data = bytes(512 * 1024)
+            await jetstream.store(bus, JUNK, data, message_id=f"{number}", patience=0)
+
+
+async def make_room(bus: Bus) -> None:
+    await jetstream.api(bus, f"STREAM.PURGE.{LOG}", {"filter": JUNK})
+
+
+def committing(bus: Bus, text: str = "An answer.") -> asyncio.Task[None]:
+    completion = Completion(text=text, model="mock/echo", finish_reason="stop")
+    result = RunResult(data=text, completion=completion)
+    outcome = Outcome(revision="1", model="mock/echo", latency=1, result=result)
+    source = AgentIdentity(id="agent", type="agent")
+    task = new("task", "please", source=source, id="c")
+    return asyncio.create_task(commit(bus, RESULT, outcome, task=task, source=source, headers={}))
+
+
+async def refused(job: asyncio.Task[None]) -> None:
+    """Longer than a first try takes."""
+    await asyncio.wait([job], timeout=1)
+    assert not job.done()
+
+
+async def test_an_answer_waits_for_room(bus: Bus) -> None:
+    await fill(bus)
+    job = committing(bus)
+    await refused(job)
+    await make_room(bus)
+    await asyncio.wait_for(job, 10)
+    assert await jetstream.last(bus, LOG, RESULT) is not None
+
+
+async def test_a_large_answer_waits_for_room_too(bus: Bus) -> None:
+    await fill(bus)
+    job = committing(bus, "x" * bus.max_message)
+    await refused(job)
+    await make_room(bus)
+    await asyncio.wait_for(job, 10)
+    assert await jetstream.last(bus, LOG, RESULT) is not None
+
+
+async def test_whoever_ends_waits_no_longer(bus: Bus) -> None:
+    await fill(bus)
+    job = committing(bus)
+    await refused(job)
+    job.cancel()
+    await asyncio.wait([job], timeout=10)
+    assert job.cancelled()
+
+
+async def test_an_answer_waits_for_a_log(bus: Bus) -> None:
+    await jetstream.api(bus, f"STREAM.DELETE.{LOG}")
+    job = committing(bus)
+    await refused(job)
+    await streams.heal(bus, SETTINGS)
+    await asyncio.wait_for(job, 10)
+    with pytest.raises(Conflict):
+        await committing(bus)
