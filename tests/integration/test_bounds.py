@@ -19,7 +19,7 @@ from agentd.account import Account, total
 from agentd.bus import Bus
 from agentd.catalog import load
 from agentd.errors import BusError, Undeliverable
-from agentd.ledger import Ledger, key
+from agentd.ledger import key, ledger_at
 from agentd.message import AgentIdentity, Routing, decode, new
 from agentd.models.choose import Models
 from agentd.runtime import Runtime
@@ -219,10 +219,13 @@ async def test_attempts_that_may_have_cost_count(team: Team) -> None:
 
 
 async def test_a_turn_that_calls_tools_counts_for_the_next(team: Team) -> None:
-    await team.run(me=priced(tool_calls=[{"name": "look"}]))
-    await team.ask("analysis", "x", id="t1", context={"conversationId": "c"})
+    await team.run(me=priced(limits="cost: 0.15", tool_calls=[{"name": "look"}]))
+    result = await team.ask("analysis", "x", context={"conversationId": "c"})
+    assert result["error"]["message"] == (
+        "limits.cost is $0.15: the task has spent $0.10, and this call may cost $0.10"
+    )
     left = await account(team, "c")
-    assert (left.spent, left.reserved, left.paid("t1")) == (0.1, 0, 0.1)
+    assert (left.spent, left.reserved) == (0.1, 0)
 
 
 async def test_attempts_that_a_provider_refused_cost_nothing(team: Team) -> None:
@@ -233,7 +236,7 @@ async def test_attempts_that_a_provider_refused_cost_nothing(team: Team) -> None
 
 
 async def test_what_a_crashed_replica_set_aside_counts_as_spent(team: Team) -> None:
-    ledger = Ledger(team.bus, key(team.subjects.env, "c"))
+    ledger = ledger_at(team.bus, key(team.subjects.env, "c"))
     until = time.time() + 60
     await ledger.change(lambda empty: empty.reserve("t1", 0.1, by="dead", until=until))
     await team.run(me=priced(limits="conversation_cost: 0.25"))
@@ -244,7 +247,7 @@ async def test_what_a_crashed_replica_set_aside_counts_as_spent(team: Team) -> N
 
 
 async def test_a_bucket_that_was_deleted_is_waited_for(team: Team) -> None:
-    ledger = Ledger(team.bus, key(team.subjects.env, "c"))
+    ledger = ledger_at(team.bus, key(team.subjects.env, "c"))
 
     def spend(before: Account) -> Account:
         return replace(before, spent=total(before.spent, 0.1))
@@ -301,7 +304,7 @@ async def test_no_time_is_no_call(team: Team) -> None:
 
 
 async def test_who_waits_for_money_waits_no_longer_than_its_time(team: Team) -> None:
-    ledger = Ledger(team.bus, key(team.subjects.env, "c"))
+    ledger = ledger_at(team.bus, key(team.subjects.env, "c"))
     until = time.time() + 60
     await ledger.change(lambda empty: empty.reserve("other", 0.2, by="elsewhere", until=until))
     await team.run(me=priced(limits="conversation_cost: 0.25, timeout: 500ms"))
@@ -311,7 +314,7 @@ async def test_who_waits_for_money_waits_no_longer_than_its_time(team: Team) -> 
 
 
 async def test_who_waits_for_money_gets_what_another_replica_settles(team: Team) -> None:
-    ledger = Ledger(team.bus, key(team.subjects.env, "c"))
+    ledger = ledger_at(team.bus, key(team.subjects.env, "c"))
     until = time.time() + 60
     await ledger.change(lambda empty: empty.reserve("other", 0.2, by="elsewhere", until=until))
     await team.run(me=priced(limits="conversation_cost: 0.25"))
