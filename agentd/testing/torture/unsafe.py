@@ -35,13 +35,13 @@ def obey_content() -> None:
     """Lets a task's content kill the process, or keep its event loop busy for so many seconds."""
     run = _find("agentd.attempt", "run")
 
-    async def wounded(revision: Any, message: Any, **how: Any) -> Any:
+    async def wounded(revision: Any, message: Any, means: Any) -> Any:
         content = str(message.payload.content)
         if KILLS in content:
             os.kill(os.getpid(), signal.SIGKILL)
         if BLOCKS in content:
             time.sleep(float(content.rpartition(" ")[2]))  # noqa: ASYNC251 (this is the injury)
-        return await run(revision, message, **how)
+        return await run(revision, message, means)
 
     _replace("agentd.attempt", "run", wounded)
 
