@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from agentd.manifest_flow import Emit, EmitRule, Join, Schedule
+from agentd.manifest_flow import Emit, EmitRule, Facts, Join, Schedule, Subscribe
 from agentd.manifest_parts import History, Limits, ModelRef, Output, Part, Retry, later
 from agentd.manifest_tools import Tool
-from agentd.quantities import Fact, Flag, Names, distinct, filled, listed, subject_name
+from agentd.quantities import Flag, Names, filled, subject_name
 
 __all__ = ["Limits", "Manifest", "ModelRef"]
 
@@ -31,6 +31,11 @@ def _rules(value: Any) -> Any:
     return {"rules": value} if isinstance(value, list) else value
 
 
+def _facts(value: Any) -> Any:
+    """Patterns as the mapping that they stand for."""
+    return {"to": value} if isinstance(value, str | list) else value
+
+
 _ModelForms = str | ModelRef | Annotated[list[str | ModelRef], Field(min_length=1)]
 
 Models = Annotated[
@@ -38,7 +43,10 @@ Models = Annotated[
     AfterValidator(filled),
     BeforeValidator(_several, json_schema_input_type=_ModelForms),
 ]
-Facts = Annotated[tuple[Fact, ...], BeforeValidator(listed), AfterValidator(distinct)]
+Subscription = Annotated[
+    Subscribe | None,
+    BeforeValidator(_facts, json_schema_input_type=Facts | Subscribe | None),
+]
 Emission = Annotated[Emit, BeforeValidator(_rules, json_schema_input_type=list[EmitRule] | Emit)]
 
 
@@ -97,9 +105,10 @@ class Manifest(Part):
         "text as it is, its `instruction` where it has one, else the content as JSON.",
         examples=["{{ content.instruction }}"],
     )
-    output: Output | None = later(
-        None,
-        "The JSON Schema of the answer.",
+    output: Output | None = Field(
+        default=None,
+        description="What the answer must look like. The model is told its mistake and asked "
+        "again; the result's `data` is then the value, not its text.",
         examples=[{"schema": {"type": "object", "required": ["score"]}, "retries": 2}],
     )
     tools: tuple[Tool, ...] = later(
@@ -107,19 +116,19 @@ class Manifest(Part):
         "What the model can call.",
         examples=[[{"python": "weather.py:forecast"}, {"mcp": {"command": ["mcp-server-time"]}}]],
     )
-    subscribe: Facts = later(
-        (),
-        "Results and events that the agent runs for, besides its tasks.",
+    subscribe: Subscription = Field(
+        default=None,
+        description="Results and events that the agent runs for, besides its tasks.",
         examples=[["result.research.*", "event.review.requested"]],
     )
-    emit: Emission = later(
-        Emit(),
-        "Tasks and events that follow an answer.",
+    emit: Emission = Field(
+        default=Emit(),
+        description="Tasks and events that follow an answer.",
         examples=[[{"task": "factcheck.claims", "for_each": "output.claims", "content": "item"}]],
     )
-    join: Join | None = later(
-        None,
-        "Waits for several facts and runs once for all of them.",
+    join: Join | None = Field(
+        default=None,
+        description="Waits for several facts and runs once for all of them.",
         examples=[{"wait_for": ["result.analysis.*", "result.research.*"], "timeout": "60s"}],
     )
     history: History | None = later(
@@ -135,8 +144,10 @@ class Manifest(Part):
         description="What happens to a task that may succeed later.",
         examples=[{"attempts": 5, "backoff": "1s"}],
     )
-    schedule: Schedule | None = later(
-        None, "Work that comes by itself.", examples=[{"every": "1h", "task": "Collect the news."}]
+    schedule: Schedule | None = Field(
+        default=None,
+        description="Work that comes by itself, once for all replicas.",
+        examples=[{"every": "1h", "task": "Collect the news."}],
     )
     stream: Flag = Field(
         default=True,

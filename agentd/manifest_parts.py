@@ -147,7 +147,12 @@ class Limits(Part):
         description="The longest that a task may take, all in all.",
         examples=["120s"],
     )
-    turns: Count = later(10, "Turns of model and tools in one task.", examples=[10])
+    turns: Count = Field(
+        default=10,
+        description="Turns of model and tools in one task. A task that has no answer then ends "
+        "among the dead letters.",
+        examples=[10],
+    )
     hops: Annotated[Whole, Field(ge=1, le=1000)] = Field(
         default=16,
         description="How often one request may be handed on, from agent to agent, before it ends "

@@ -14,8 +14,10 @@ from agentd import yaml_source
 from agentd.diagnose import nearest, place
 from agentd.expression import Expression, InvalidExpression, compile_expression
 from agentd.files import Files
+from agentd.json_schema import mistake_of
 from agentd.manifest import Manifest
 from agentd.manifest_file import Draft
+from agentd.manifest_flow import EmitRule
 from agentd.problems import Problem
 from agentd.prompts import CONTEXT_NAMES, InvalidPrompt, Prompt, PromptLibrary
 from agentd.yaml_nodes import Map, Scalar, plain
@@ -98,6 +100,19 @@ def expressions_of(manifest: Manifest) -> Iterator[tuple[Loc, str, tuple[str, ..
     for index, tool in enumerate(manifest.tools):
         if isinstance(tool.approval, str):
             yield ("tools", index, "approval"), tool.approval, ("arguments", *CONTEXT_NAMES)
+    for index, rule in enumerate(manifest.emit.rules):
+        yield from _expressions_of_rule(("emit", "rules", index), rule)
+
+
+def _expressions_of_rule(
+    loc: Loc, rule: EmitRule
+) -> Iterator[tuple[Loc, str, tuple[str, ...]]]:
+    item = ("item",) if rule.for_each else ()
+    if rule.for_each:
+        yield (*loc, "for_each"), rule.for_each, ("output", *CONTEXT_NAMES)
+    for name in ("when", "content"):
+        if text := getattr(rule, name):
+            yield (*loc, name), text, ("output", *item, *CONTEXT_NAMES)
 
 
 def templates_of(manifest: Manifest) -> Iterator[tuple[Loc, str, Collection[str] | None]]:
@@ -129,6 +144,7 @@ class _Assembly:
         expressions = self._expressions()
         templates = self._templates()
         tools = self._tools()
+        self._check_schema(documents)
         manifest = self._draft.manifest
         if manifest is None or prompt is None or self.problems:
             return None
@@ -245,6 +261,17 @@ class _Assembly:
                 for problem in error.problems:
                     self._report(loc, problem.text, problem.hint)
         return found
+
+    def _check_schema(self, documents: Mapping[Loc, Any]) -> None:
+        output = self._draft.manifest.output if self._draft.manifest else None
+        loc = ("output", "schema")
+        schema = documents.get(loc, output.schema_ if output else None)
+        if not isinstance(schema, dict):
+            if loc in documents:
+                self._report(loc, "holds no JSON Schema", "it must be a mapping")
+            return
+        if wrong := mistake_of(schema):
+            self._report(loc, f"is no JSON Schema: {wrong}", "see https://json-schema.org")
 
     def _tools(self) -> Mapping[str, bytes]:
         """The files of `tools/`, if the agent has one in them."""

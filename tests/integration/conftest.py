@@ -46,13 +46,14 @@ class Team:
         self.subjects = subjects
         self.folder = folder
         self.models = Models(environ={})
+        self.metrics = Metrics()
         self.openers: dict[str, Opener] = {}
         self.runtime = Runtime(
             Settings(env=subjects.env, heartbeat=0.5),
             bus,
             models=self.models,
             tools=Tools(self.openers),
-            metrics=Metrics(),
+            metrics=self.metrics,
         )
 
     async def run(self, **manifests: str) -> None:
