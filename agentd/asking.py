@@ -7,12 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from agentd import jetstream
+from agentd import jetstream, schedules
 from agentd.bus import Bus, Msg
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.message import AgentMessage, decode
 from agentd.objects import fit, whole
 from agentd.routes import Destination
+from agentd.schedules import Entry, Timing
 from agentd.streams import LOG
 from agentd.subjects import Subject, Subjects
 from agentd.takers import address
@@ -35,6 +36,33 @@ async def send(bus: Bus, subjects: Subjects, to: Destination, message: AgentMess
         SubjectError: `to` cannot be part of a subject.
     """
     return await _store(bus, subjects, await address(bus, subjects, to, message), message)
+
+
+async def send_later(
+    bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage, due: float
+) -> None:
+    """Puts a task or an event on record that the server publishes at `due` (Unix seconds).
+
+    It counts as sent then, for whatever time it is given. Another one of this id, not due yet, is
+    replaced.
+
+    Raises:
+        TaskError: nobody online takes such a task (`no_taker`); it would wait for nobody.
+        BusError: it was not stored.
+    """
+    message = message.model_copy(update={"timestamp": due})
+    if message.type == "task":
+        to = await address(bus, subjects, to, message)
+        target = subjects.task(to.domain, to.specificity, message.routing.priority)
+    else:
+        target = subjects.event(to.domain, to.specificity)
+    entry = Entry(
+        subject=subjects.schedule("message", message.id),
+        target=target,
+        data=await fit(bus, message),
+        timing=Timing.at(due),
+    )
+    await schedules.put(bus, entry)
 
 
 async def _store(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:

@@ -31,13 +31,15 @@ from agentd.spec import AgentSpec
 from agentd.stops import Stops
 from agentd.subjects import Subjects
 from agentd.telemetry import Metrics
+from agentd.timetable import Timetable
 from agentd.tools.open import Tools
 from agentd.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks at whether the streams are there, and at what waits in WORK.
-_LOOK, _SWEEP = 1.0, 5.0
+# Seconds between two looks at whether the streams are there, at what waits in WORK, and at whether
+# the schedules are there.
+_LOOK, _SWEEP, _RESTORE = 1.0, 5.0, 60.0
 
 
 class Runtime:
@@ -74,6 +76,7 @@ class Runtime:
             stops=Stops(bus, settings.env),
             metrics=metrics,
         )
+        self.timetable = Timetable(bus, subjects)
         self._refused: dict[Path, list[str]] = {}
         self._turn = asyncio.Lock()
         self._housekeeper: asyncio.Task[None] | None = None
@@ -128,6 +131,7 @@ class Runtime:
             ]
             for agent in gone:
                 await self._remove(agent)
+            self._do_meanwhile(self.timetable.settle())
             await self._tell_refused(refused)
             self._tell_warnings(catalog)
 
@@ -176,6 +180,7 @@ class Runtime:
         models = tuple(map(self._models.open, self._models_of(spec)))
         live = Revision(spec, models, self._tools.open(spec))
         self._do_meanwhile(self._models.warm())
+        self.timetable.keep(spec)
         if agent is None:
             agent = self.agents[spec.name] = Agent(live, self._host)
             await agent.start()
@@ -192,6 +197,7 @@ class Runtime:
     async def _remove(self, agent: Agent) -> None:
         """Takes an agent off; what it has begun is finished in the background."""
         del self.agents[agent.name]
+        self.timetable.drop(agent.name)
         log.info("its manifest is gone; finishing what it has begun", extra={"agent": agent.name})
         self._do_meanwhile(self._let_go(agent))
         await self.presence.offline(agent)
@@ -267,6 +273,9 @@ class Runtime:
                     await self.presence.announce_all()
                 if healed or looks % round(_SWEEP / _LOOK) == 0:
                     await self._queue.sweep()
+                    await self.timetable.settle()
+                if healed or looks % round(_RESTORE / _LOOK) == 0:
+                    await self.timetable.restore()
             except (BusError, StartError) as error:
                 log.warning("housekeeping: %s", error)
 

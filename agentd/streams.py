@@ -24,6 +24,8 @@ AGENTS = "KV_agentd_agents"
 ROUTES = "KV_agentd_routes"
 BUDGETS = "KV_agentd_budgets"
 STOPS = "KV_agentd_stops"
+RATES = "KV_agentd_rates"
+CACHE = "KV_agentd_cache"
 OBJECTS = "OBJ_agentd_objects"
 
 SECOND = 1_000_000_000  # JetStream counts in nanoseconds
@@ -38,6 +40,11 @@ _STREAM_NOT_FOUND = 10059
 _NO_ROOM = frozenset({10047, 10028, 10023})
 # 2.15 caps a stream at 1,000 consumers unless told otherwise.
 _MAX_CONSUMERS = 20_000
+
+
+def bucket(stream: str) -> str:
+    """What the subjects of a bucket begin with: its keys follow."""
+    return f"$KV.{stream.removeprefix('KV_')}"
 
 
 async def ensure(bus: Bus, settings: Settings) -> None:
@@ -102,8 +109,14 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
             "max_age": 600 * SECOND,
             "max_bytes": 256 * 1024**2,
         },
-        _bucket(AGENTS, shared, storage="memory"),
+        *(_bucket(name, shared, storage="memory") for name in (AGENTS, RATES)),
         *(_bucket(name, shared, storage="file") for name in (ROUTES, BUDGETS, STOPS)),
+        # Of a cache the oldest goes first.
+        {
+            **_bucket(CACHE, shared, storage="file"),
+            "max_bytes": 256 * 1024**2,
+            "discard": "old",
+        },
         _objects(shared, settings),
     ]
 
@@ -116,7 +129,7 @@ def _log_subjects() -> list[str]:
         "agents.*.result.*.*.*",
         "agents.*.event.*.*",
         "agents.*.dlq.*.*",
-        "agents.*.sched.*",
+        "agents.*.sched.*.*",
     ]
 
 
@@ -133,7 +146,7 @@ def _bucket(name: str, shared: Mapping[str, Any], *, storage: str) -> dict[str, 
     return {
         **shared,
         "name": name,
-        "subjects": [f"$KV.{name.removeprefix('KV_')}.>"],
+        "subjects": [f"{bucket(name)}.>"],
         "retention": "limits",
         "storage": storage,
         # A TTL below the marker's is raised to it unless there is one message a key.

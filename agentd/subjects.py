@@ -19,6 +19,9 @@ AGENT_DOMAIN: Final = "_agent"
 ROUTE_DOMAIN: Final = "_route"
 RESERVED_DOMAINS: Final = frozenset({AGENT_DOMAIN, ROUTE_DOMAIN})
 
+# What agentd itself tells: of runs, agents, dead letters, conversations and joins.
+RUNTIME_EVENTS: Final = frozenset({"run", "status", "dlq", "conversation", "join"})
+
 # The Synadia agent protocol uses the same root and has its verbs where our environment stands.
 RESERVED_ENVIRONMENTS: Final = frozenset(
     {"prompt", "hb", "status", "attachments", "spawn", "list", "stop"}
@@ -131,6 +134,11 @@ class Subjects:
     def dlq(self, domain: str, specificity: str) -> str:
         """What could not be done, with the reason."""
         return self._public("dlq", domain, specificity)
+
+    def schedule(self, kind: Literal["agent", "message", "approval"], name: str) -> str:
+        """The schedule of an agent, of a message that waits for its time, or of a task that waits
+        for a person; `*` for all of the kind."""
+        return f"agents.{self.env}.sched.{kind}.{name if name == '*' else token(name, kind)}"
 
     def pattern(self, rest: str) -> str:
         """The pattern `agents.{env}.{rest}`: `rest` is tokens, `*`, and a last `>`."""

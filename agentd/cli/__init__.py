@@ -8,7 +8,7 @@ import sys
 import typer
 
 from agentd import __version__
-from agentd.cli import ask, dlq, new, ps, schema, send, stop, tap, torture, up, validate
+from agentd.cli import ask, dlq, new, ps, schedules, schema, send, stop, tap, torture, up, validate
 from agentd.errors import AgentdError, StartError, UsageError
 
 FAILED, BAD_FILES, NO_START = 1, 2, 3
@@ -38,6 +38,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(dlq.dlq)
+app.add_typer(schedules.schedules)
 
 
 @app.callback(invoke_without_command=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentd.cli import options
+from agentd.cli.later import later
 
 if TYPE_CHECKING:
     from agentd.bus import Bus
@@ -36,6 +37,8 @@ def ask(
     up: Annotated[
         Path | None, typer.Option("--up", help="Run the agents of this folder just for this.")
     ] = None,
+    at: options.At = None,
+    within: options.Within = None,
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
@@ -43,7 +46,13 @@ def ask(
     if not 0 < timeout < 1e9:  # which nan is not, either
         raise typer.BadParameter("--timeout is a number of seconds above 0")
     content = _content(text)
-    options.run(_ask(target, content, as_json, conversation, priority, timeout, up, env, nats))
+    due = options.due(at, within)
+    if due is None:
+        options.run(_ask(target, content, as_json, conversation, priority, timeout, up, env, nats))
+    if up:
+        raise typer.BadParameter("with --up the agents are gone when it is due")
+    message = _message(content, conversation, priority)
+    options.run(later(target, message, due, as_json=as_json, env=env, nats=nats))
 
 
 def _content(text: list[str] | None) -> str:
@@ -66,22 +75,13 @@ async def _ask(
     nats: str | None,
 ) -> int:
     from agentd.asking import ask
-    from agentd.message import AgentIdentity, Context, Routing, new, new_id
     from agentd.routes import Destination
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
 
     settings = from_environment(env=env, nats=nats)
     to = Destination.parse(target)
-    task_id = new_id()
-    message = new(
-        "task",
-        content,
-        id=task_id,
-        source=AgentIdentity(id="agentd-ask", type="user"),
-        context=Context(conversation_id=conversation or task_id),
-        routing=Routing(priority=priority, timeout=timeout * 1000),
-    )
+    message = _message(content, conversation, priority, timeout)
     subjects = Subjects(settings.env)
     subjects.task(to.domain, to.specificity)
     printer = _Printer(as_json)
@@ -89,6 +89,24 @@ async def _ask(
         async for part in ask(bus, subjects, to, message, timeout=timeout):
             printer.take(part)
     return 0 if printer.success else 1
+
+
+def _message(
+    content: str, conversation: str | None, priority: int, timeout: float | None = None
+) -> AgentMessage:
+    """The task, with the seconds that somebody waits for its answer."""
+    from agentd.message import AgentIdentity, Context, Routing, new, new_id
+
+    task_id = new_id()
+    rank = Routing(priority=priority)
+    return new(
+        "task",
+        content,
+        id=task_id,
+        source=AgentIdentity(id="agentd-ask", type="user"),
+        context=Context(conversation_id=conversation or task_id),
+        routing=Routing(priority=priority, timeout=timeout * 1000) if timeout else rank,
+    )
 
 
 @contextlib.asynccontextmanager

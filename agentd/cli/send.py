@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentd.cli import options
+from agentd.cli.later import later
+
+if TYPE_CHECKING:
+    from agentd.message import AgentMessage
 
 
 def send(
@@ -17,11 +21,17 @@ def send(
         Path | None, typer.Argument(help="A message as JSON; standard input if left out or -.")
     ] = None,
     as_json: options.Json = False,
+    at: options.At = None,
+    within: options.Within = None,
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
     """Send a task or an event from a file or a pipe."""
-    options.run(_send(target, _read(file), as_json, env, nats))
+    due = options.due(at, within)
+    message = _message(_read(file))
+    if due:
+        options.run(later(target, message, due, as_json=as_json, env=env, nats=nats))
+    options.run(_send(target, message, as_json, env, nats))
 
 
 def _read(file: Path | None) -> bytes:
@@ -35,13 +45,27 @@ def _read(file: Path | None) -> bytes:
         raise UsageError(f"{file}: {error.strerror}") from None
 
 
-async def _send(target: str, data: bytes, as_json: bool, env: str | None, nats: str | None) -> int:
+def _message(data: bytes) -> AgentMessage:
+    from agentd.errors import DecodeError, UsageError
+    from agentd.message import decode
+
+    try:
+        message = decode(data)
+    except DecodeError as error:
+        raise UsageError(f"not a message: {error}") from None
+    if message.type not in ("task", "event"):
+        raise UsageError(f"a {message.type} is not sent by hand; send a task or an event")
+    return message
+
+
+async def _send(
+    target: str, message: AgentMessage, as_json: bool, env: str | None, nats: str | None
+) -> int:
     import json
 
     from agentd import jetstream
     from agentd.asking import send as send_task
-    from agentd.errors import DecodeError, UsageError
-    from agentd.message import decode, encode
+    from agentd.message import encode
     from agentd.routes import Destination
     from agentd.session import visit
     from agentd.settings import from_environment
@@ -49,19 +73,13 @@ async def _send(target: str, data: bytes, as_json: bool, env: str | None, nats: 
 
     settings = from_environment(env=env, nats=nats)
     to = Destination.parse(target)
-    try:
-        message = decode(data)
-    except DecodeError as error:
-        raise UsageError(f"not a message: {error}") from None
     subjects = Subjects(settings.env)
     async with visit(settings) as bus:
         if message.type == "task":
             sequence = await send_task(bus, subjects, to, message)
-        elif message.type == "event":
+        else:
             subject = subjects.event(to.domain, to.specificity)
             sequence = await jetstream.store(bus, subject, encode(message), message_id=message.id)
-        else:
-            raise UsageError(f"a {message.type} is not sent by hand; send a task or an event")
     sent = {"id": message.id, "type": message.type, "to": str(to), "sequence": sequence}
     print(json.dumps(sent) if as_json else f"{message.type} {message.id} sent to {to}")
     return 0

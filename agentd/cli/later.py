@@ -1,0 +1,37 @@
+"""What `agentd ask` and `agentd send` do with `--at` and `--in`: the server sends it when due."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentd.message import AgentMessage
+
+
+async def later(
+    target: str,
+    message: AgentMessage,
+    due: datetime,
+    *,
+    as_json: bool,
+    env: str | None,
+    nats: str | None,
+) -> int:
+    """Puts `message` on record to be sent at `due`, and prints its id."""
+    from agentd.asking import send_later
+    from agentd.routes import Destination
+    from agentd.session import visit
+    from agentd.settings import from_environment
+    from agentd.subjects import Subjects
+
+    settings = from_environment(env=env, nats=nats)
+    to = Destination.parse(target)
+    async with visit(settings) as bus:
+        await send_later(bus, Subjects(settings.env), to, message, due.timestamp())
+    when = due.isoformat(timespec="seconds")
+    sent = {"id": message.id, "type": message.type, "to": str(to), "due": when}
+    text = f"{message.type} {message.id} will be sent to {to} at {when}"
+    print(json.dumps(sent) if as_json else text)
+    return 0

@@ -1,0 +1,112 @@
+"""`agentd schedules`: what is to be sent later, and how to take it off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agentd.cli import options
+
+if TYPE_CHECKING:
+    from agentd.bus import Bus
+    from agentd.schedules import Entry
+    from agentd.subjects import Subjects
+
+schedules = typer.Typer(
+    name="schedules", help="Look at what will be sent later, and take it off.", no_args_is_help=True
+)
+
+_SHOWN = 60  # characters of a content
+
+Work = Callable[["Bus", "Subjects"], Awaitable[int]]
+
+
+@schedules.command()
+def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nats = None) -> None:
+    """List the schedules of agents, and the messages that wait for their time."""
+
+    async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.cli.console import table
+
+        found = [_as_json(entry) for entry in await _all(bus, subjects)]
+        if as_json:
+            print(json.dumps(found, indent=2))
+            return 0
+        if not found:
+            print(f"nothing is scheduled in {subjects.env!r}")
+            return 0
+        rows = table("SCHEDULE", "WHEN", "NEXT", "SENT TO", "CONTENT")
+        for each in found:
+            content = json.dumps(each["content"], ensure_ascii=False)[:_SHOWN]
+            rows.add_row(each["id"], each["when"], each["next"] or "", each["to"], content)
+        rows.show()
+        return 0
+
+    options.run(_visit(work, env, nats))
+
+
+@schedules.command()
+def rm(
+    names: Annotated[
+        list[str], typer.Argument(help="The ids of messages, or @agent for an agent's schedule.")
+    ],
+    env: options.Env = None,
+    nats: options.Nats = None,
+) -> None:
+    """Take schedules off: what is not due yet is not sent."""
+
+    async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd import schedules, timetable
+        from agentd.errors import UsageError
+
+        for name in names:
+            if name.startswith("@"):
+                await timetable.require_absent(bus, subjects, name[1:])
+                subject = subjects.schedule("agent", name[1:])
+            else:
+                subject = subjects.schedule("message", name)
+            if not await schedules.remove(bus, subject):
+                raise UsageError(f"{name} is not scheduled (any more); see: agentd schedules ls")
+            print(f"{name} is taken off")
+        return 0
+
+    options.run(_visit(work, env, nats))
+
+
+async def _all(bus: Bus, subjects: Subjects) -> list[Entry]:
+    from agentd.schedules import pending
+
+    agents = [each async for each in pending(bus, subjects.schedule("agent", "*"))]
+    messages = [each async for each in pending(bus, subjects.schedule("message", "*"))]
+    return agents + sorted(messages, key=lambda each: each.timing.moment or 0)
+
+
+async def _visit(work: Work, env: str | None, nats: str | None) -> int:
+    from agentd.session import visit
+    from agentd.settings import from_environment
+    from agentd.subjects import Subjects
+
+    settings = from_environment(env=env, nats=nats)
+    async with visit(settings) as bus:
+        return await work(bus, Subjects(settings.env))
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    from agentd.timetable import in_words, next_time
+
+    kind, _, name = entry.subject.rpartition(".")
+    moment = next_time(entry.timing)
+    once = entry.timing.moment is not None
+    when = moment and datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")
+    body = json.loads(entry.data)
+    return {
+        "id": f"@{name}" if kind.endswith("agent") else name,
+        "when": "once" if once else in_words(entry.timing),
+        "next": when,
+        "to": entry.target.split(".", 2)[2],
+        "content": body["payload"].get("content"),
+    }

@@ -1,0 +1,244 @@
+"""Schedules on the real server: agents' own, messages sent later, and what the server takes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from conftest import Team
+
+from agentd import jetstream, schedules
+from agentd.asking import send_later
+from agentd.bus import Bus
+from agentd.cron import parse
+from agentd.delivery import parcel
+from agentd.errors import Conflict, NotStored, TaskError
+from agentd.jetstream import Record
+from agentd.message import AgentIdentity, decode, new
+from agentd.routes import Destination
+from agentd.schedules import Entry, Timing
+from agentd.streams import LOG, WORK
+from agentd.subjects import Subjects
+
+HOUR = 3600.0
+
+
+def entry(subjects: Subjects, timing: Timing, data: bytes = b"{}", name: str = "x") -> Entry:
+    return Entry(
+        subject=subjects.schedule("agent", name),
+        target=subjects.task_for(name),
+        data=data,
+        timing=timing,
+        headers={"Agentd-Note": "t1"},
+    )
+
+
+async def recorded(bus: Bus, pattern: str, count: int = 1) -> list[Any]:
+    """The messages on `pattern`, once there are enough."""
+    async with asyncio.timeout(20):
+        while True:
+            found = [msg async for msg in jetstream.stored(bus, LOG, pattern)]
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        for delay in itertools.repeat(0.05):
+            if await condition():
+                return
+            await asyncio.sleep(delay)
+
+
+async def scheduled(team: Team, agent: str) -> Entry | None:
+    return await schedules.find(team.bus, team.subjects.schedule("agent", agent))
+
+
+class TestTheServer:
+    async def test_a_copy_reaches_work_with_our_headers(self, bus: Bus, subjects: Subjects) -> None:
+        later = entry(subjects, Timing.at(time.time()), b'{"payload": {"content": 1}}')
+        assert await schedules.put(bus, later)
+        [task] = await recorded(bus, later.target)
+        assert task.headers["Agentd-Note"] == "t1"
+        assert task.headers["Nats-Scheduler"] == later.subject
+        assert await schedules.find(bus, later.subject) is None
+        await recorded_in_work(bus, subjects)
+
+    async def test_what_is_there_already_is_left_alone(self, bus: Bus, subjects: Subjects) -> None:
+        hourly = entry(subjects, Timing.every(HOUR))
+        assert await schedules.put(bus, hourly)
+        before = await schedules.find(bus, hourly.subject)
+        assert not await schedules.put(bus, hourly)
+        assert await schedules.find(bus, hourly.subject) == before
+        assert await schedules.put(bus, entry(subjects, Timing.every(HOUR), b"other"))
+        [other] = [each async for each in schedules.pending(bus, subjects.schedule("agent", "*"))]
+        assert other.data == b"other"
+        assert await schedules.remove(bus, hourly.subject)
+        assert not await schedules.remove(bus, hourly.subject)
+
+    async def test_many_writers_leave_one(self, bus: Bus, subjects: Subjects) -> None:
+        hourly = entry(subjects, Timing.every(HOUR))
+        wrote = await asyncio.gather(*(schedules.put(bus, hourly) for _ in range(10)))
+        assert sum(wrote) == 1
+
+    async def test_a_message_ends_a_schedule_once(self, bus: Bus, subjects: Subjects) -> None:
+        await schedules.put(bus, entry(subjects, Timing.at(time.time() + HOUR)))
+        there = await schedules.find(bus, subjects.schedule("agent", "x"))
+        assert there is not None
+
+        async def end(number: int) -> bool:
+            record = Record(
+                subject=there.target,
+                data=there.data,
+                message_id=f"{subjects.env}.{number}",
+                headers={**there.headers, **there.ending},
+            )
+            try:
+                await jetstream.store_all(bus, [record])
+            except Conflict:
+                return False
+            return True
+
+        assert sum(await asyncio.gather(*map(end, range(5)))) == 1
+        assert await schedules.find(bus, there.subject) is None
+        assert len(await recorded(bus, there.target)) == 1
+
+    @pytest.mark.parametrize(
+        "text",
+        ["0 7 * * 1-5", "*/15 9-17 * * mon-fri", "5/20 * * * *", "30 0 12 1 jan,JUL ?", "@weekly"],
+    )
+    async def test_takes_every_cron_that_we_take(
+        self, bus: Bus, subjects: Subjects, text: str
+    ) -> None:
+        timing = Timing(parse(text).text, "Europe/Berlin")
+        assert await schedules.put(bus, entry(subjects, timing))
+
+    @pytest.mark.parametrize(
+        "timing",
+        [Timing("0 7 * * 1-5"), Timing("0 0 30 2 * *"), Timing("0 0 0 * * *", "No/Where")],
+    )
+    async def test_refuses_what_we_refuse(
+        self, bus: Bus, subjects: Subjects, timing: Timing
+    ) -> None:
+        with pytest.raises(NotStored):
+            await schedules.put(bus, entry(subjects, timing))
+
+
+async def recorded_in_work(bus: Bus, subjects: Subjects) -> None:
+    async def there() -> bool:
+        return bool(await jetstream.last(bus, WORK, f"work.{subjects.env}._agent.x.5"))
+
+    await until(there)
+
+
+class TestAgents:
+    async def test_a_schedule_makes_tasks_of_their_own(self, team: Team) -> None:
+        await team.run(news="capabilities: [n]\nschedule: {every: 1s, task: Collect.}\n")
+        results = await recorded(team.bus, team.subjects.pattern("result._agent.news.*"), 2)
+        first, second, *_ = [decode(each.data) for each in results]
+        assert first.payload.content["success"]
+        assert first.context.conversation_id != second.context.conversation_id
+
+    async def test_replicas_restarts_and_edits_leave_one(self, team: Team) -> None:
+        hourly = "capabilities: [n]\nschedule: {every: 1h, task: Collect.}\n"
+        await team.run(news=hourly)
+        await until(lambda: there(team, "news"))
+        before = await scheduled(team, "news")
+        await team.run(news=hourly + "description: Another revision.\n")
+        await team.run(news=hourly.replace("Collect.", "Find."))
+        await until(lambda: differs(team, "news", before))
+        await team.run(news="capabilities: [n]\n")
+        await until(lambda: gone(team, "news"))
+
+    async def test_the_schedule_goes_with_the_manifest_not_with_the_replica(
+        self, team: Team
+    ) -> None:
+        hourly = "capabilities: [n]\nschedule: {every: 1h, task: Collect.}\n"
+        await team.run(news=hourly, mail=hourly)
+        await until(lambda: there(team, "news"))
+        await until(lambda: there(team, "mail"))
+        (team.folder / "manifests" / "mail.yaml").unlink()
+        await team.run(news=hourly)
+        await until(lambda: gone(team, "mail"))
+        await team.runtime.drain(5)
+        assert await there(team, "news")
+
+    async def test_a_schedule_that_the_server_lost_is_restored(self, team: Team) -> None:
+        await team.run(news="capabilities: [n]\nschedule: {every: 1h, task: Collect.}\n")
+        await until(lambda: there(team, "news"))
+        await schedules.remove(team.bus, team.subjects.schedule("agent", "news"))
+        await team.runtime.timetable.restore()
+        assert await there(team, "news")
+
+
+async def there(team: Team, agent: str) -> bool:
+    return await scheduled(team, agent) is not None
+
+
+async def gone(team: Team, agent: str) -> bool:
+    return await scheduled(team, agent) is None
+
+
+async def differs(team: Team, agent: str, before: Entry | None) -> bool:
+    now = await scheduled(team, agent)
+    return now is not None and before is not None and now.data != before.data
+
+
+class TestLater:
+    async def test_a_task_is_done_when_it_is_due(self, team: Team) -> None:
+        await team.run(news="capabilities: [news]\n")
+        task = new("task", "hello", source=AgentIdentity(id="me"))
+        due = time.time() + 0.5
+        await send_later(team.bus, team.subjects, Destination.parse("news"), task, due)
+        result = await team.result(team.subjects.result("news", "general", task.id))
+        assert result.payload.content["success"]
+        [sent] = await recorded(team.bus, team.subjects.task("news", "general", 5))
+        assert decode(sent.data).timestamp == due
+
+    async def test_a_task_for_nobody_is_refused_at_once(self, team: Team) -> None:
+        task = new("task", "hello", source=AgentIdentity(id="me"))
+        with pytest.raises(TaskError, match="nobody online"):
+            await send_later(
+                team.bus, team.subjects, Destination.parse("news"), task, time.time() + HOUR
+            )
+
+    async def test_the_same_id_again_is_put_off(self, team: Team) -> None:
+        await team.run(news="capabilities: [news]\n")
+        task = new("task", "hello", source=AgentIdentity(id="me"))
+        for due in (HOUR, 2 * HOUR):
+            await send_later(
+                team.bus, team.subjects, Destination.parse("news"), task, time.time() + due
+            )
+        pattern = team.subjects.schedule("message", "*")
+        [one] = [each async for each in schedules.pending(team.bus, pattern)]
+        assert (one.timing.moment or 0) > time.time() + 1.5 * HOUR
+
+
+async def test_a_task_that_the_next_one_overtook_is_not_begun(team: Team) -> None:
+    """When no replica was there for a while, the last task is enough."""
+    secondly = entry(team.subjects, Timing.every(1), b'{"payload": {"content": "x"}}', "news")
+    await schedules.put(team.bus, secondly)
+    await recorded(team.bus, secondly.target, 2)
+    await schedules.remove(team.bus, secondly.subject)
+    await team.run(news="capabilities: [news]\n")
+    [first, *_] = await recorded(team.bus, team.subjects.pattern("result._agent.news.*"))
+    assert decode(first.data).payload.content["error"]["code"] == "missed"
+
+
+@pytest.mark.parametrize("value", ["purge", "", "soon"])
+def test_only_a_time_overtakes(value: str) -> None:
+    source = "AGENTD_LOG 7 a b agents.dev.task.d.s x"
+    headers = {"Nats-Stream-Source": source, "Nats-Schedule-Next": value}
+    assert parcel(b"", headers, attempt=1, stored_at=0).overtaken_at is None
+
+
+def test_timings_in_the_words_of_the_server() -> None:
+    assert Timing.at(0.25).pattern == "@at 1970-01-01T00:00:00.250Z"
+    assert Timing.at(0.25).moment == 0.25
+    assert Timing.every(90).pattern == "@every 90000ms"
+    assert Timing.every(90).moment is None
