@@ -7,8 +7,10 @@ What everything else is made of
     problems        a mistake in a person's file: place, text, mend
     crash           named places at which a test can kill the process
     bounds          what one rendering of a template may spend
+    rate            so much of something in so much time: the arithmetic
     subjects        every NATS subject, spelled here and nowhere else
     strict_json     JSON from strangers, bounded
+    media           images and files: what their bytes are, and in words
     json_schema     is a schema one, and does a value fit it?
     message_parts   who sent a message, its conversation, payload and routing
     message         the message of protocol 1.0: decode, encode, reply
@@ -21,8 +23,10 @@ From files to agents
     yaml_source     hostile YAML in, nodes or problems out
     interpolate     `${VAR}` as Compose has it
     quantities      durations, rates, names and topics as people write them
+    cron            cron expressions, checked as the server does
     manifest_parts  a model, limits, retries
     manifest_flow   emit, join, schedule
+    manifest_mcp    MCP servers
     manifest_tools  tools
     manifest        one agent as its file describes it
     diagnose        what pydantic says, with place and mend
@@ -51,12 +55,15 @@ NATS
     beats           tells the server, from a thread, what is still worked on
     delivery        one task in our hands, settled exactly once
     queue           pulls what can be run, the most urgent first
+    schedules       messages that the server publishes later
     objects         payloads too large for a message, by digest
     journal         what happened to a task before its outcome
     letters         dead letters
     stops           conversations that a person stopped
     account         what a conversation has spent: the arithmetic
-    ledger          one conversation's account, shared by compare-and-set
+    shared          one value on the server, changed by compare-and-set
+    ledger          what each conversation has spent, shared by the replicas
+    answers         answers kept for identical requests
     cooldowns       which endpoint asked to be left alone, told to all replicas
     registry        who is online
     routes          work for a set of capabilities, or not for some agents
@@ -69,6 +76,7 @@ What can be seen
 
 Models
     model           the port: a request, a completion, somebody who answers
+    estimate        how many tokens a call may take
     models          mocks, OpenAI-compatible endpoints, litellm
 
 Tools
@@ -79,12 +87,14 @@ Tools
 One task
     admission       may this agent run this message?
     deadline        until when a task may be worked on
-    estimate        how many tokens a call may take
     budget          what a task may spend: set aside before a call, settled after it
     revision        an agent as one edit left it
     structured      the value that an answer is, or what is wrong with it
-    conversation    the chat that a run begins with
+    parts           images and files in a task, handed to its model
+    history         what was said before, and how much of it a model is shown
+    memory          what is on record of a conversation, summarised where it is long
     means           what a run may use
+    conversation    the chat that a run begins with
     calls           the tool calls of one turn
     run             from an admitted message to an answer: model, tools, model …
     deltas          the answer while it is made
@@ -101,6 +111,7 @@ One process
     advisories      hears what the server gives up, and buries it
     presence        online, heartbeat, offline
     watchdog        notices that the event loop stands still
+    timetable       the schedules of agents, on the server as in their manifests
     runtime         apply(catalog): makes what runs equal to what the files say
     watch           sees edits and hands on the catalog they make
     health          /healthz, /readyz, /metrics

@@ -8,14 +8,17 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from agentd.bus import Bus, Msg
 from agentd.errors import BusError
-from agentd.subjects import TOKEN, Subject
+from agentd.subjects import RESERVED_DOMAINS, TOKEN, Subject
 
 # Headers of ours: the id of a task whose bytes hold none, and when a dead letter was sent again.
 TASK, SENT_AGAIN = "Agentd-Task", "Agentd-Sent-Again"
+# What a task is about, where its subject names an agent or a route instead.
+TOPIC = "Agentd-Topic"
 # And, of a task that was laid by and is delivered anew, where its run began: its journal goes on.
 LIFE = "Agentd-Life"
 
@@ -53,10 +56,23 @@ class Parcel:
         return hashlib.sha256(f"{self.sequence} {self.stored_at}".encode()).hexdigest()[:32]
 
     @property
+    def topic(self) -> Subject:
+        """The subject beside which its result stands: what the task is about, not who does it."""
+        return topic_of(self.subject, self.headers)
+
+    @property
     def sent_again_at(self) -> float | None:
         """When a person took it out of the dead letters, in seconds since the epoch."""
         try:
             return float(self.headers[SENT_AGAIN])
+        except (KeyError, ValueError):
+            return None
+
+    @property
+    def overtaken_at(self) -> float | None:
+        """When the next task of the same schedule is due, in seconds since the epoch."""
+        try:
+            return datetime.fromisoformat(self.headers["Nats-Schedule-Next"]).timestamp()
         except (KeyError, ValueError):
             return None
 
@@ -70,6 +86,15 @@ class Parcel:
         """The sender's headers for another publish of the same bytes: the task keeps its id."""
         own = {k: v for k, v in self.headers.items() if not k.startswith(_TRANSPORT)}
         return {**own, TASK: task_id}
+
+
+def topic_of(subject: Subject, headers: Mapping[str, str]) -> Subject:
+    """What a task with this subject and these headers is about, as the subject it would have."""
+    topic = headers.get(TOPIC, "")
+    if subject.domain in RESERVED_DOMAINS and re.fullmatch(rf"{TOKEN}\.{TOKEN}", topic):
+        domain, _, specificity = topic.partition(".")
+        return replace(subject, domain=domain, specificity=specificity)
+    return subject
 
 
 _PATIENCE = 5.0  # seconds that handing back a task waits for a server

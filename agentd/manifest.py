@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -13,17 +13,25 @@ from agentd.quantities import Flag, Names, filled, subject_name
 
 __all__ = ["Limits", "Manifest", "ModelRef"]
 
-# What a model's call has of its own; `parameters` go to the provider untouched.
-NOT_PARAMETERS = {
-    **dict.fromkeys(["model", "messages", "stream"], "agentd sets it itself"),
-    **dict.fromkeys(["max_retries", "num_retries", "fallbacks"], "agentd retries by itself"),
-    **dict.fromkeys(["api_key", "api_base", "base_url", "timeout"], "it belongs under `model`"),
-}
-
-
 def _several(value: Any) -> Any:
-    """One model as the list of it."""
-    return value if isinstance(value, list | tuple) else [value]
+    """One model, or routes to several, as the list of them."""
+    if isinstance(value, list | tuple):
+        return value
+    if not isinstance(value, dict) or "routes" not in value:
+        return [value]
+    shared: dict[str, Any] = {**value}
+    routes = shared.pop("routes")
+    for name in shared.keys() - {"cache"}:
+        raise ValueError("stands beside `routes`", "it belongs to one of them", name)
+    if not isinstance(routes, list):
+        raise ValueError("must be a list of models", "", "routes")
+    return [_shared(route, shared) for route in cast("list[Any]", routes)]
+
+
+def _shared(route: Any, fields: dict[str, Any]) -> Any:
+    """A route with the fields that are given for all."""
+    whole = {"name": route} if isinstance(route, str) else route
+    return {**fields, **whole} if isinstance(whole, dict) else whole
 
 
 def _rules(value: Any) -> Any:
@@ -36,10 +44,12 @@ def _facts(value: Any) -> Any:
     return {"to": value} if isinstance(value, str | list) else value
 
 
-_ModelForms = str | ModelRef | Annotated[list[str | ModelRef], Field(min_length=1)]
+_ModelForms = (
+    str | ModelRoutes | ModelChoice | Annotated[list[str | ModelChoice], Field(min_length=1)]
+)
 
 Models = Annotated[
-    tuple[ModelRef, ...],
+    tuple[ModelChoice, ...],
     AfterValidator(filled),
     BeforeValidator(_several, json_schema_input_type=_ModelForms),
 ]
@@ -78,10 +88,11 @@ class Manifest(Part):
     model: Models = Field(
         default=(),
         description="The model: a name, a mapping, or a list of which the later ones stand in for "
-        "the first. Default: `AGENTD_MODEL`, else `mock/echo`.",
+        "the first. Entries with `when` are only asked where it holds; `{routes: [...]}` is the "
+        "same list. Default: `AGENTD_MODEL`, else `mock/echo`.",
         examples=["openai/gpt-4o-mini"],
     )
-    parameters: dict[str, Any] = Field(
+    parameters: Parameters = Field(
         default={},
         description="Passed to the model as they are.",
         examples=[{"temperature": 0.2, "max_tokens": 800}],
@@ -131,8 +142,11 @@ class Manifest(Part):
         description="Waits for several facts and runs once for all of them.",
         examples=[{"wait_for": ["result.analysis.*", "result.research.*"], "timeout": "60s"}],
     )
-    history: History | None = later(
-        None, "How much of the conversation the model sees.", examples=[{"max_messages": 20}]
+    history: History | None = Field(
+        default=None,
+        description="How much of the conversation the model sees: what was said under the same "
+        "`conversationId`, by whichever agent. Without it, only what the sender attaches.",
+        examples=[{"max_messages": 20}],
     )
     limits: Limits = Field(
         default=Limits(),
@@ -159,13 +173,6 @@ class Manifest(Part):
     @classmethod
     def _subject_name(cls, name: str) -> str:
         return subject_name(name)
-
-    @field_validator("parameters")
-    @classmethod
-    def _for_the_provider(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        for name in parameters.keys() & NOT_PARAMETERS.keys():
-            raise ValueError("is not a parameter", NOT_PARAMETERS[name], name)
-        return parameters
 
     @field_validator("prompt")
     @classmethod
