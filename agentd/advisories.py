@@ -91,7 +91,7 @@ class Advisories:
         try:
             await commit(
                 self._bus,
-                result_subject(self._subjects, given_up.subject, task.id),
+                result_subject(self._subjects, given_up.topic, task.id),
                 Outcome(revision="", model="", latency=0.0, error=error),
                 task=task,
                 source=_RUNTIME,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -18,6 +19,7 @@ from agentd.bus import Bus
 from agentd.deadline import Deadline
 from agentd.delivery import Delivery
 from agentd.deltas import Deltas
+from agentd.emit import Emitter, FollowUp, plan
 from agentd.errors import (
     Again,
     AgentdError,
@@ -29,6 +31,7 @@ from agentd.errors import (
 from agentd.jetstream import Record
 from agentd.journal import FAILED, HANDED_BACK, STARTED, Journal
 from agentd.means import Means, Reader
+from agentd.memory import Memory
 from agentd.message import AgentIdentity, AgentMessage
 from agentd.objects import whole
 from agentd.outcome import Outcome
@@ -57,6 +60,7 @@ class Host:
     subjects: Subjects
     budgets: Budgets
     stops: Stops
+    emitter: Emitter
     metrics: Metrics
     clock: Callable[[], float] = time.time
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -82,10 +86,12 @@ class Attempt:
         self._trace = TraceContext.accept(delivery.headers).child()
         self._started = time.monotonic()
         self._number = 1
+        self._follow_ups: tuple[FollowUp, ...] = ()
         limits = revision.spec.manifest.limits
         self._deadline = Deadline.of(message, limit=limits.timeout, now=host.clock())
         self._journal = Journal(host.bus, host.subjects, message, delivery, source=source)
-        self._result = outcomes.result_subject(host.subjects, delivery.subject, message.id)
+        self._memory = Memory(host.bus, host.subjects, message, agent=source)
+        self._result = outcomes.result_subject(host.subjects, delivery.topic, message.id)
 
     async def make(self) -> Outcome | None:
         """Returns when the task needs no more work: its outcome is on record.
@@ -139,6 +145,7 @@ class Attempt:
     async def _run(self, reader: Reader | None) -> RunResult:
         """Admits the task and runs it, unless its conversation is stopped."""
         message, manifest = self._message, self._revision.spec.manifest
+        self._require_in_time()
         admit(
             message,
             domain=self._delivery.subject.domain,
@@ -154,6 +161,16 @@ class Attempt:
                 crash.here("after-model")
         return result
 
+    def _require_in_time(self) -> None:
+        """Of the tasks of a schedule that waited for a replica, the last one is enough.
+
+        Raises:
+            TaskError: the next one is due already, and this one was never begun (`missed`).
+        """
+        overtaken_at = self._delivery.overtaken_at
+        if overtaken_at and self._delivery.attempt == 1 and self._host.clock() >= overtaken_at:
+            raise TaskError("the next task of its schedule was due first", code="missed")
+
     async def _complete(self, reader: Reader | None) -> RunResult:
         """The answer. A bug is an error of this task, and is not tried again."""
         host, message = self._host, self._message
@@ -165,9 +182,14 @@ class Attempt:
                 metrics=host.metrics,
                 now=host.clock(),
                 record=self._journal,
+                memory=self._memory,
+                bus=host.bus,
                 reader=reader,
             )
-            return await run(self._revision, await whole(host.bus, message), means)
+            message = await whole(host.bus, message)
+            result = await run(self._revision, message, means)
+            self._follow_ups = plan(self._revision, message, result, self._source, means.now)
+            return result
         except AgentdError:
             raise
         except Exception as error:
@@ -231,8 +253,33 @@ class Attempt:
             task=self._message,
             source=self._source,
             headers=self._trace.headers(),
-            also=self._letters(outcome.error),
+            also=[
+                *await self._remembered(outcome),
+                *await self._emitted(outcome),
+                *self._letters(outcome.error),
+            ],
         )
+
+    async def _emitted(self, outcome: Outcome) -> list[Record]:
+        """What follows an answer; of an error, nothing does."""
+        if not outcome.success or not self._follow_ups:
+            return []
+        return await self._host.emitter.records(self._follow_ups, self._trace.headers())
+
+    async def _remembered(self, outcome: Outcome) -> list[Record]:
+        """What the conversation keeps of this task. One that is a conversation of its own is kept
+        only by an agent that could go on with it."""
+        own = self._message.context.conversation_id == self._message.id
+        if outcome.result is None or (own and not self._revision.spec.manifest.history):
+            return []
+        data = outcome.result.data
+        answer = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+        try:
+            return [await self._memory.exchange(outcome.result.asked, answer)]
+        except BusError as error:
+            # The answer is dearer than the memory of it.
+            log.warning("%s will not be remembered: %s", self._message.id, error)
+            return []
 
     def _letters(self, error: TaskError | None) -> list[Record]:
         if not isinstance(error, Undeliverable):

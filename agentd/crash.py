@@ -11,18 +11,27 @@ import os
 import random
 import signal
 
-POINTS = (
+OF_A_TASK = (
     "pulled",  # a task is ours, nothing is done
     "before-model",
-    "after-turn",  # the model wants tools, nothing is on record
-    "before-tool",  # the turn is on record, and that a tool with effects is called
-    "after-tool",  # a tool has answered, nothing of it is on record
     "after-model",  # paid, nothing on record
+    "mid-batch",  # part of what goes on record together is with the server
     "after-commit",  # on record, not acknowledged
     "after-ack",
     "after-forward",  # forwarded, not acknowledged
     "after-letter",  # in the dead letters, not settled
 )
+OF_TOOLS = (
+    "after-turn",  # the model wants tools, nothing is on record
+    "before-tool",  # the turn is on record, and that a tool with effects is called
+    "after-tool",  # a tool has answered, nothing of it is on record
+)
+OF_JOINS = (
+    "after-joined",  # a fact is in the join's state, nothing else is done about it
+    "before-join",  # the join is complete, nothing says so
+    "after-join",  # its task is on record, the fact is not acknowledged
+)
+POINTS = (*OF_A_TASK, *OF_TOOLS, *OF_JOINS)
 
 _point, _, _chance = os.environ.get("AGENTD_CRASH", "").partition(":")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from agentd import jetstream
 from agentd.bus import Bus, Msg
-from agentd.delivery import SENT_AGAIN, TASK, Parcel
+from agentd.delivery import SENT_AGAIN, TASK, Parcel, topic_of
 from agentd.errors import UsageError
 from agentd.jetstream import Record
 from agentd.message import AgentIdentity, Context, encode, new
@@ -108,7 +108,8 @@ async def send_again(bus: Bus, subjects: Subjects, dead: Letter) -> None:
     Raises:
         UsageError: the task has been answered since.
     """
-    result = subjects.result(dead.subject.domain, dead.subject.specificity, dead.task_id)
+    topic = topic_of(dead.subject, dead.headers)
+    result = subjects.result(topic.domain, topic.specificity, dead.task_id)
     last = await jetstream.last(bus, LOG, result)
     if last is not None:
         if json.loads(last.data)["payload"]["content"]["success"]:

@@ -7,11 +7,23 @@ from typing import Annotated, Any, cast
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from agentd.manifest_flow import Emit, EmitRule, Facts, Join, Schedule, Subscribe
-from agentd.manifest_parts import History, Limits, ModelRef, Output, Part, Retry, later
+from agentd.manifest_parts import (
+    History,
+    Limits,
+    ModelChoice,
+    ModelRef,
+    ModelRoutes,
+    Output,
+    Parameters,
+    Part,
+    Retry,
+    later,
+)
 from agentd.manifest_tools import Tool
 from agentd.quantities import Flag, Names, filled, subject_name
 
 __all__ = ["Limits", "Manifest", "ModelRef"]
+
 
 def _several(value: Any) -> Any:
     """One model, or routes to several, as the list of them."""

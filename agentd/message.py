@@ -86,6 +86,9 @@ class AgentMessage(Part):
         """A message that answers or follows this one: same conversation, metadata and priority."""
         links = Links(id=id, correlation_id=self.correlation_id or self.id)
         context, rank = self._onward(source), Routing(priority=self.routing.priority)
+        if type == "result" and self.context.parent_message_id is not None:
+            # Whoever joins the results of one task's follow-ups knows them by it.
+            context = context.model_copy(update={"task_parent_id": self.context.parent_message_id})
         return new(type, content, source=source, context=context, routing=rank, **links)
 
     def child(
@@ -124,13 +127,15 @@ class AgentMessage(Part):
 
     def _onward(self, source: AgentIdentity) -> Context:
         """The context of what `source` makes of this message."""
-        return Context(
+        context = Context(
             conversation_id=self.context.conversation_id,
             parent_message_id=self.id,
             metadata=self.context.metadata,
             hops=min(self.context.hops + 1, MOST_HOPS),
             path=(*self.context.path, source.id)[-LONGEST_PATH:],
         )
+        siblings = self.context.siblings
+        return context.model_copy(update={"siblings": siblings}) if siblings else context
 
     def _expiring_with(self, parent: AgentMessage) -> AgentMessage:
         """This message, which nobody waits for any longer than for `parent`."""

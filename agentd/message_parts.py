@@ -98,7 +98,25 @@ History = Annotated[
     tuple[HistoryMessage, ...], Field(strict=False, max_length=10_000, fail_fast=True)
 ]
 
-MOST_HOPS, LONGEST_PATH = 1_000_000, 1_000
+
+
+class Sibling(Part):
+    """The place of a message among those that one rule of one answer emitted."""
+
+    of: Token
+    """The task whose answer emitted them."""
+    rule: Annotated[int, Field(ge=0)] = 0
+    """Which of the rules of its agent, from 0."""
+    index: Annotated[int, Field(ge=0)]
+    """Which of the messages, from 0."""
+    count: Annotated[int, Field(ge=1)]
+    """How many there are."""
+
+
+MOST_HOPS, LONGEST_PATH, DEEPEST = 1_000_000, 1_000, 100
+Siblings = Annotated[
+    tuple[Sibling, ...], Field(strict=False, max_length=DEEPEST, fail_fast=True)
+]
 Path = Annotated[tuple[str, ...], Field(strict=False, max_length=LONGEST_PATH, fail_fast=True)]
 
 
@@ -119,6 +137,10 @@ class Context(Part):
     """How often the request was handed on, from agent to agent."""
     path: Annotated[Path, _null_is((), Path)] = ()
     """The agents that it came through, the last one last."""
+    siblings: Annotated[Siblings, _null_is((), Siblings)] = ()
+    """Its place in each fan-out that it came through, the last one last."""
+    task_parent_id: str | None = None
+    """Of a result: the `parentMessageId` of its task."""
 
 
 class Constraints(Part):

@@ -103,7 +103,7 @@ def _answer(result: RunResult) -> dict[str, Any]:
 
 
 def result_subject(subjects: Subjects, task: Subject, task_id: str) -> str:
-    """Where the outcome of a task goes: beside the subject it came on."""
+    """Where the outcome of a task goes: beside its topic (`Parcel.topic`)."""
     return subjects.result(task.domain, task.specificity, task_id)
 
 

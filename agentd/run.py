@@ -6,6 +6,7 @@ that was cut off is made again from its record: what is there is neither paid no
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -14,15 +15,16 @@ from typing import Any
 
 from agentd import crash
 from agentd.calls import Calls, told_apart
-from agentd.conversation import conversation, template_context
+from agentd.conversation import begin
 from agentd.errors import ModelError, TaskError, Undeliverable
 from agentd.estimate import within
 from agentd.journal import TURN
-from agentd.means import Means
+from agentd.means import Means, Reader
 from agentd.message import AgentMessage
-from agentd.model import ChatRequest, Completion, ToolCall, Usage
+from agentd.model import ChatRequest, Completion, Model, ToolCall, Usage
 from agentd.revision import Revision
 from agentd.structured import Unusable, correction, value_of
+from agentd.tools.emit import EMIT
 
 # What a sender may set for its own task; anything else is for the manifest to decide.
 SENDERS_PARAMETERS = frozenset(
@@ -49,12 +51,16 @@ class RunResult:
         completion: the last one, with the usage and the cost of all turns.
         turns: of the model.
         calls: of tools.
+        emitted: what the model asked for through the tool `emit`, in order.
+        asked: what the user's turn said, in words.
     """
 
     data: Any
     completion: Completion
     turns: int = 1
     calls: int = 0
+    emitted: tuple[Mapping[str, Any], ...] = ()
+    asked: str = ""
 
 
 async def run(revision: Revision, message: AgentMessage, means: Means) -> RunResult:
@@ -63,9 +69,10 @@ async def run(revision: Revision, message: AgentMessage, means: Means) -> RunRes
     Raises:
         PromptError: the prompt cannot be rendered for this message.
         ModelError: the model gave no usable answer.
-        TaskError: the answer does not fit `output.schema` (`output_invalid`).
+        TaskError: the answer does not fit `output.schema` (`output_invalid`), or the task has an
+            image or a file that cannot be shown to a model (`bad_part` and the like).
         Undeliverable: no time (`expired`), turns (`turns`), money or tokens (`budget`) are left.
-        BusError: the purse or the record is out of reach.
+        BusError: the purse, the record, the memory or a file is out of reach.
     """
     return await _Run(revision, message, means).result()
 
@@ -77,19 +84,26 @@ class _Run:
         self._message = message
         self._means = means
         self._model = revision.model_for(message)
-        context = template_context(revision, self._model, message, means.now)
-        self._chat = conversation(revision.spec, message, context)
+        self._chat: list[Mapping[str, Any]] = []
         self._parameters = {
             **self._manifest.parameters,
             **_allowed(message.payload.parameters),
         }
         self._completions: list[Completion] = []
+        self._aside: list[Completion] = []
         self._calls = Calls(revision, message, means)
+        self._asked = ""
         self._called = 0
+        self._emitted: list[Mapping[str, Any]] = []
         self._corrections = 0
 
     async def result(self) -> RunResult:
         """Takes turns until there is an answer."""
+        opening = await begin(
+            self._revision, self._model, self._message, self._means, ask=self._ask_aside
+        )
+        self._chat += opening.chat
+        self._asked = opening.asked
         most = self._manifest.limits.turns
         for turn in range(1, most + 1):
             completion = await self._turn(turn)
@@ -128,17 +142,30 @@ class _Run:
         )
         request = within(request, self._tokens_left())
 
+        return await self._paid(self._model, request, means.reader)
+
+    async def _ask_aside(self, model: Model, request: ChatRequest) -> Completion:
+        """What a model says that is no turn of the answer, and is paid all the same."""
+        completion = await self._paid(model, request, None, last=False)
+        self._aside.append(completion)
+        return completion
+
+    async def _paid(
+        self, model: Model, request: ChatRequest, reader: Reader | None, *, last: bool = True
+    ) -> Completion:
         async def call() -> Completion:
             # Anew: rendering took time, and so may have the wait for money.
-            return await self._measured(replace(request, timeout=means.deadline.required()))
+            timeout = min(request.timeout, self._means.deadline.required())
+            return await self._measured(model, replace(request, timeout=timeout), reader)
 
-        return await means.purse.pay(self._model, request, call)
+        return await self._means.purse.pay(model, request, call, last=last)
 
-    async def _measured(self, request: ChatRequest) -> Completion:
-        started, metrics, reader = time.monotonic(), self._means.metrics, self._means.reader
-        name = self._model.name
+    async def _measured(
+        self, model: Model, request: ChatRequest, reader: Reader | None
+    ) -> Completion:
+        started, metrics, name = time.monotonic(), self._means.metrics, model.name
         try:
-            completion = await self._model.complete(request, reader.push if reader else None)
+            completion = await model.complete(request, reader.push if reader else None)
         except ModelError as error:
             metrics.model_call(name, error.code, time.monotonic() - started)
             raise
@@ -171,6 +198,8 @@ class _Run:
             }
         )
         for call, answer in zip(completion.tool_calls, answers, strict=True):
+            if call.name == EMIT and self._manifest.emit.allow and not answer.error:
+                self._emitted.append(json.loads(call.arguments))
             self._chat.append({"role": "tool", "tool_call_id": call.id, "content": answer.text})
 
     def _result(self, completion: Completion) -> RunResult:
@@ -179,9 +208,11 @@ class _Run:
         data = value_of(completion.text, output.schema_) if output else completion.text
         return RunResult(
             data=data,
-            completion=_in_all(self._completions),
+            completion=_in_all([*self._aside, *self._completions]),
+            asked=self._asked,
             turns=len(self._completions),
             calls=self._called,
+            emitted=tuple(self._emitted),
         )
 
     async def _correct(self, turn: int, completion: Completion, error: Unusable) -> None:

@@ -18,8 +18,10 @@ from agentd.budget import Budgets
 from agentd.bus import Bus
 from agentd.catalog import Catalog
 from agentd.cooldowns import Cooldowns
+from agentd.emit import Emitter
 from agentd.errors import BusError, ModelError, StartError
 from agentd.manifest import ModelRef
+from agentd.model import Model
 from agentd.models.choose import Models
 from agentd.presence import Presence
 from agentd.problems import Problem, errors
@@ -74,6 +76,7 @@ class Runtime:
             subjects=subjects,
             budgets=Budgets(bus, settings.env),
             stops=Stops(bus, settings.env),
+            emitter=Emitter(bus, subjects),
             metrics=metrics,
         )
         self.timetable = Timetable(bus, subjects)
@@ -122,7 +125,7 @@ class Runtime:
                 try:
                     await self._put(spec)
                 except ModelError as error:
-                    refused[spec.file] = [spec.problem("model", 0, text=str(error))]
+                    refused[spec.file] = [self._problem(spec, error)]
             stays = {spec.name for spec in catalog.agents.values()}
             gone = [
                 agent
@@ -178,7 +181,13 @@ class Runtime:
             agent.live = replace(agent.live, spec=spec)  # the same, though perhaps of another file
             return
         models = tuple(map(self._models.open, self._models_of(spec)))
-        live = Revision(spec, models, self._tools.open(spec))
+        live = Revision(
+            spec,
+            models,
+            self._tools.open(spec),
+            summarizer=self._summarizer(spec),
+            blind=frozenset(m.name for m in models if self._models.takes_images(m.name) is False),
+        )
         self._do_meanwhile(self._models.warm())
         self.timetable.keep(spec)
         if agent is None:
@@ -254,6 +263,18 @@ class Runtime:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    def _summarizer(self, spec: AgentSpec) -> Model | None:
+        history = spec.manifest.history
+        return self._models.open(history.model) if history and history.model else None
+
+    def _problem(self, spec: AgentSpec, error: ModelError) -> Problem:
+        """Which of an agent's models cannot be opened."""
+        history = spec.manifest.history
+        summarizer = history.model if history else None
+        if summarizer and self._models.check(summarizer):
+            return spec.problem("history", "model", text=str(error))
+        return spec.problem("model", 0, text=str(error))
 
     def _models_of(self, spec: AgentSpec) -> tuple[ModelRef, ...]:
         return spec.manifest.model or (ModelRef(name=self._settings.model),)

@@ -83,12 +83,17 @@ def files_of(draft: Draft, file: str) -> Iterator[tuple[Loc, str]]:
 def _names(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Any]]:
     models: Any = data.get("model")
     output: Any = data.get("output")
+    history: Any = data.get("history")
     tools: Any = data.get("tools")
-    for index, model in enumerate(models if isinstance(models, list) else [models]):
+    if isinstance(models, dict):
+        models = models.get("routes", [models])
+    for index, model in enumerate(models if isinstance(models, list) else ()):
         if isinstance(model, dict):
             yield ("model", index, "script"), model.get("script")
     if isinstance(output, dict):
         yield ("output", "schema"), output.get("schema")
+    if isinstance(history, dict) and isinstance(history.get("model"), dict):
+        yield ("history", "model", "script"), history["model"].get("script")
     many: list[Any] = tools if isinstance(tools, list) else []
     for index, tool in enumerate(many):
         if isinstance(tool, dict):
@@ -97,6 +102,9 @@ def _names(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Any]]:
 
 def expressions_of(manifest: Manifest) -> Iterator[tuple[Loc, str, tuple[str, ...]]]:
     """The expressions of a manifest: the field, the text, and the names that it may use."""
+    for index, model in enumerate(manifest.model):
+        if model.when is not None:
+            yield ("model", index, "when"), model.when, CONTEXT_NAMES
     for index, tool in enumerate(manifest.tools):
         if isinstance(tool.approval, str):
             yield ("tools", index, "approval"), tool.approval, ("arguments", *CONTEXT_NAMES)
@@ -299,6 +307,9 @@ def _with(manifest: Manifest, documents: Mapping[Loc, Any]) -> Manifest:
         match loc:
             case ("output", _) if manifest.output:
                 changes["output"] = manifest.output.model_copy(update={"schema_": content})
+            case ("history", *_) if manifest.history and manifest.history.model:
+                model = manifest.history.model.model_copy(update={"script": content})
+                changes["history"] = manifest.history.model_copy(update={"model": model})
             case (str(many), int(index), str(key)):
                 parts = list(changes.get(many) or getattr(manifest, many))
                 parts[index] = parts[index].model_copy(update={key: content})

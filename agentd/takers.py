@@ -34,7 +34,7 @@ async def address(
     if message.target is not None:
         to = Destination(AGENT_DOMAIN, message.target)
     online = await registry.online(bus, subjects.env)
-    if not any(_may_take(replica, to, requirement) for replica in online):
+    if not any(may_take(replica, to, requirement) for replica in online):
         raise _nobody(subjects.env, to, requirement, online)
     if requirement is not None and to.agent is None:
         await routes.announce(bus, subjects.env, requirement)
@@ -43,7 +43,8 @@ async def address(
     return to
 
 
-def _may_take(replica: Replica, to: Destination, requirement: Requirement | None) -> bool:
+def may_take(replica: Replica, to: Destination, requirement: Requirement | None) -> bool:
+    """Whether an agent that is online takes what is sent there and needs this."""
     held = replica.capabilities
     if requirement is not None and not requirement.met_by(replica.agent, held):
         return False

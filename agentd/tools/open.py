@@ -10,6 +10,7 @@ from agentd.manifest_tools import TOOL_KINDS
 from agentd.spec import AgentSpec
 from agentd.tool import ToolSource
 from agentd.toolbox import Entry, Toolbox
+from agentd.tools.emit import EmitSource
 
 
 class Opener(Protocol):
@@ -31,6 +32,10 @@ class Tools:
     def open(self, spec: AgentSpec) -> Toolbox:
         """What the agent can call."""
         entries: list[Entry] = []
+        if spec.manifest.emit.allow:
+            # Nobody declares it as a tool: it has no bounds but its own.
+            plain = manifest_tools.Tool.model_construct()
+            entries.append(Entry(plain, EmitSource(spec.manifest.emit)))
         for declared in spec.manifest.tools:
             kind = next(kind for kind in TOOL_KINDS if getattr(declared, kind) is not None)
             entries.append(Entry(declared, self._openers[kind].open(declared, spec)))

@@ -49,7 +49,7 @@ async def crashpoints(world: World, size: Size) -> None:
     world.agent(limits={"concurrency": 1})
     world.agent("target", capabilities=["other"], limits={"concurrency": 1})
     explained, dead = 0, dict[str, str]()
-    for point in crash.POINTS:
+    for point in crash.OF_A_TASK:
         before = world.calls.extra
         names, deaths = await _die_at(world, point, size)
         extra = world.calls.extra - before
@@ -65,7 +65,7 @@ async def crashpoints(world: World, size: Size) -> None:
 
 async def _die_at(world: World, point: str, size: Size) -> tuple[list[str], int]:
     """Sends tasks of every kind to two replicas that die at `point`; how often they did."""
-    visits = size.tasks / (_EVERY if point in ("after-forward", "after-letter") else 1)
+    visits = size.tasks / (_EVERY if point in ("after-forward", "after-letter", "mid-batch") else 1)
     chance = min(1.0, 2 * size.shocks / visits)
     replicas = [world.replica(environ={"AGENTD_CRASH": f"{point}:{chance}"}) for _ in range(2)]
     deaths = 0

@@ -1,0 +1,272 @@
+"""What follows an answer: the tasks and events that rules of the manifest, and the model, make of it.
+
+They are planned when the answer is there, and go on record together with the result or not at all.
+Their ids come from the task's: a run that is repeated repeats them, and nothing doubles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentd import registry, routes
+from agentd.bus import Bus
+from agentd.conversation import template_context
+from agentd.delivery import TOPIC
+from agentd.errors import PromptError, TaskError
+from agentd.jetstream import Record
+from agentd.manifest_flow import EmitRule
+from agentd.message import AgentIdentity, AgentMessage
+from agentd.message_parts import DEEPEST, Constraints, Payload, Routing, Sibling
+from agentd.objects import fit
+from agentd.revision import Revision
+from agentd.routes import Destination, Requirement
+from agentd.run import RunResult
+from agentd.spec import AgentSpec
+from agentd.subjects import AGENT_DOMAIN, Subjects
+from agentd.takers import may_take
+
+log = logging.getLogger(__name__)
+
+# The server takes 1,000 messages in one batch; the result and what goes with it need room, too.
+MOST = 990
+
+_LOOK_AGAIN = 60.0  # seconds until it is told again that nobody takes a kind of work
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowUp:
+    """A task or an event, `topic` being its domain and specificity."""
+
+    topic: str
+    message: AgentMessage
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Draft:
+    """A message to be: `place` tells its siblings apart, `of` how many they are (0: it has none)."""
+
+    rule: EmitRule
+    number: int
+    content: Any
+    place: int = 0
+    of: int = 0
+
+
+def plan(
+    revision: Revision,
+    task: AgentMessage,
+    result: RunResult,
+    source: AgentIdentity,
+    now: float,
+) -> tuple[FollowUp, ...]:
+    """What follows this result of a run that began at `now`, in seconds since the epoch.
+
+    Raises:
+        TaskError: an expression fails, gives what cannot be sent, or too much (`emit_failed`).
+    """
+    spec, emit = revision.spec, revision.spec.manifest.emit
+    if not emit.rules and not result.emitted:
+        return ()
+    context = template_context(revision, revision.model_for(task), task, now)
+    context["output"] = readable(result.data)
+    drafts = [
+        draft
+        for number, rule in enumerate(emit.rules)
+        for draft in _Rule(spec, number, rule).drafts(context)
+    ]
+    drafts += _of_the_model(result.emitted, len(emit.rules))
+    if len(drafts) > MOST:
+        raise _failed(f"{len(drafts):,} messages would follow; the most are {MOST}")
+    share = _share(task, result, sum(draft.rule.task is not None for draft in drafts))
+    return tuple(_follow_up(draft, task, source, share) for draft in drafts)
+
+
+def readable(data: Any) -> Any:
+    """An answer as expressions see it: text that is a JSON object or list is read as one."""
+    if isinstance(data, str) and data.strip()[:1] in ("{", "["):
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError):
+            return data
+    return data
+
+
+class _Rule:
+    """One rule of a manifest, for one answer."""
+
+    def __init__(self, spec: AgentSpec, number: int, rule: EmitRule) -> None:
+        self._spec = spec
+        self._number = number
+        self._rule = rule
+
+    def drafts(self, context: Mapping[str, Any]) -> list[_Draft]:
+        """What it makes of an answer."""
+        rule = self._rule
+        if rule.for_each is None:
+            if not self._holds(context):
+                return []
+            content = self._value("content", context, context["output"])
+            return [_Draft(rule=rule, number=self._number, content=content)]
+        found = [{**context, "item": item} for item in self._items(context)]
+        wanted = [each for each in found if self._holds(each)]
+        return [
+            _Draft(
+                rule=rule,
+                number=self._number,
+                content=self._value("content", each, each["item"]),
+                place=place,
+                of=len(wanted),
+            )
+            for place, each in enumerate(wanted)
+        ]
+
+    def _items(self, context: Mapping[str, Any]) -> Sequence[Any]:
+        items = self._value("for_each", context, ())
+        if not isinstance(items, list | tuple):
+            raise self._failed("for_each", f"gives {type(items).__name__}, not a list")
+        if len(items) > MOST:
+            raise self._failed("for_each", f"gives {len(items):,} items; the most are {MOST}")
+        return items
+
+    def _holds(self, context: Mapping[str, Any]) -> bool:
+        return bool(self._value("when", context, True))
+
+    def _value(self, field: str, context: Mapping[str, Any], default: Any) -> Any:
+        text = getattr(self._rule, field)
+        if text is None:
+            return default
+        try:
+            return self._spec.expressions[text].evaluate(context)
+        except PromptError as error:
+            raise self._failed(field, str(error)) from error
+
+    def _failed(self, field: str, why: str) -> TaskError:
+        place = self._spec.problem("emit", "rules", self._number, field, text=why).place
+        return _failed(f"{place}: {field}: {why}")
+
+
+def _failed(why: str) -> TaskError:
+    return TaskError(why, code="emit_failed")
+
+
+def _of_the_model(emitted: Sequence[Mapping[str, Any]], number: int) -> Iterator[_Draft]:
+    """What the model asked for through its tool, as if a rule after all others had."""
+    for place, arguments in enumerate(emitted):
+        kind, _, topic = arguments["to"].partition(".")
+        rule = EmitRule.model_validate({kind: topic, "priority": arguments.get("priority")})
+        content = arguments["content"]
+        yield _Draft(rule=rule, number=number, content=content, place=place, of=len(emitted))
+
+
+def _share(task: AgentMessage, result: RunResult, tasks: int) -> Constraints:
+    """What each of so many tasks may cost: an equal part of what this answer has left."""
+    most = task.payload.constraints.max_cost
+    if most is None or not tasks:
+        return Constraints()
+    left = max(0.0, most - (result.completion.cost or 0.0))
+    return Constraints(max_cost=left / tasks)
+
+
+def _follow_up(
+    draft: _Draft, task: AgentMessage, source: AgentIdentity, share: Constraints
+) -> FollowUp:
+    rule, topic = draft.rule, draft.rule.task or draft.rule.event
+    assert topic is not None
+    identity = follow_up_id(task.id, draft.number, draft.place)
+    stated = {} if rule.priority is None else {"priority": rule.priority}
+    if rule.task is not None:
+        payload = Payload(content=draft.content, constraints=share)
+        routing = Routing(
+            **stated, capabilities=rule.capabilities, exclusions=rule.exclusions
+        )
+        message = task.child(
+            "task", payload, source=source, routing=routing, id=identity, target=rule.target
+        )
+    else:
+        message = task.reply("event", draft.content, source=source, id=identity)
+        routing = message.routing.model_copy(update=stated)
+        message = message.model_copy(update={"routing": routing})
+    if draft.of:
+        message = _placed(message, draft, task)
+    return FollowUp(topic=topic, message=message)
+
+
+def follow_up_id(task_id: str, rule: int, place: int) -> str:
+    """The id of what follows a task's answer, the same for every run of it."""
+    return hashlib.sha256(f"{task_id} {rule} {place}".encode()).hexdigest()[:32]
+
+
+def _placed(message: AgentMessage, draft: _Draft, task: AgentMessage) -> AgentMessage:
+    """The message, which knows its siblings."""
+    place = Sibling(of=task.id, rule=draft.number, index=draft.place, count=draft.of)
+    siblings = (*message.context.siblings, place)[-DEEPEST:]
+    context = message.context.model_copy(update={"siblings": siblings})
+    return message.model_copy(update={"context": context})
+
+
+class Emitter:
+    """Makes records of what follows, for the batch that the result is in."""
+
+    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+        self._bus = bus
+        self._subjects = subjects
+        self._looked: dict[Destination, float] = {}
+
+    async def records(
+        self, follow_ups: Sequence[FollowUp], headers: Mapping[str, str]
+    ) -> list[Record]:
+        """The records, with `headers`; the routes that they need are announced.
+
+        Raises:
+            TaskError: one is no JSON (`unencodable`).
+            BusError: a route or a large content could not be stored.
+        """
+        found: list[Record] = []
+        wanted: dict[Destination, Requirement | None] = {}
+        for each in follow_ups:
+            data = await fit(self._bus, each.message)
+            subject, topic = self._subject(each, wanted)
+            told = {**headers, TOPIC: topic} if topic else headers
+            found.append(
+                Record(subject=subject, data=data, message_id=each.message.id, headers=told)
+            )
+        for to, requirement in wanted.items():
+            if requirement is not None and to.agent is None:
+                await routes.announce(self._bus, self._subjects.env, requirement)
+        await self._look_for_takers(wanted)
+        return found
+
+    def _subject(
+        self, each: FollowUp, wanted: dict[Destination, Requirement | None]
+    ) -> tuple[str, str]:
+        """Where it goes, and its topic where the subject does not tell it."""
+        message, to = each.message, Destination.parse(each.topic)
+        if message.type == "event":
+            return self._subjects.event(to.domain, to.specificity), ""
+        requirement, topic = Requirement.of(message, to.domain), ""
+        if message.target is not None:
+            to, topic = Destination(AGENT_DOMAIN, message.target), each.topic
+        wanted[to] = requirement
+        if requirement is not None and to.agent is None:
+            to, topic = requirement.destination, each.topic
+        priority = message.routing.priority
+        return self._subjects.task(to.domain, to.specificity, priority), topic
+
+    async def _look_for_takers(self, wanted: Mapping[Destination, Requirement | None]) -> None:
+        """Warns, once in a while, of work that nobody online takes. It is stored, and waits."""
+        now = time.monotonic()
+        new = {to: need for to, need in wanted.items() if self._looked.get(to, 0.0) <= now}
+        if not new:
+            return
+        online = await registry.online(self._bus, self._subjects.env)
+        for to, requirement in new.items():
+            self._looked[to] = now + _LOOK_AGAIN
+            if not any(may_take(replica, to, requirement) for replica in online):
+                need = f" ({requirement})" if requirement else ""
+                log.warning("nobody online takes %s%s: what is emitted waits there", to, need)
