@@ -68,6 +68,8 @@ NATS
     registry        who is online
     routes          work for a set of capabilities, or not for some agents
     takers          who could take a task now
+    asking          the other side: sends a task and follows its answer
+    gather          asks all who are capable, and gathers their answers
 
 What can be seen
     telemetry       counts and times for Prometheus
@@ -105,7 +107,6 @@ One task
     handler         one delivery, from here to its settlement
     queries         quick questions, answered at once
     agent           takes tasks and runs each on the revision of the moment
-    asking          the other side: sends a task and follows its answer
 
 One process
     advisories      hears what the server gives up, and buries it

@@ -16,9 +16,9 @@ from weakref import WeakValueDictionary
 from agentd.account import Account, total
 from agentd.bus import Bus
 from agentd.deadline import Deadline
-from agentd.errors import BusError, ModelError, NotCalled, TaskError, Undeliverable
+from agentd.errors import BusError, ModelError, TaskError, Undeliverable
 from agentd.estimate import expected
-from agentd.ledger import Ledger, key
+from agentd.ledger import Ledger, key, ledger_at
 from agentd.manifest import Limits
 from agentd.message import AgentMessage
 from agentd.model import ChatRequest, Completion, Model
@@ -27,9 +27,6 @@ log = logging.getLogger(__name__)
 
 _MARGIN = 60.0  # seconds that a hold outlives its call's deadline: clocks differ
 _BETWEEN_CALLS = 3600.0  # seconds that a task's cost is remembered for its next turn or attempt
-
-# After these errors the provider may have answered, and be paid; after the others it has not.
-_ANSWERED = ("model_timeout", "model_truncated", "model_too_large", "model_garbage")
 
 
 class _Wait(Exception):
@@ -54,7 +51,7 @@ class Budgets:
         subject = key(self._env, conversation)
         ledger = self._ledgers.get(subject)
         if ledger is None:
-            ledger = self._ledgers[subject] = Ledger(self._bus, subject)
+            ledger = self._ledgers[subject] = ledger_at(self._bus, subject)
         return ledger
 
 
@@ -78,11 +75,17 @@ class Purse:
         self._clock = clock
 
     async def pay(
-        self, model: Model, request: ChatRequest, call: Callable[[], Awaitable[Completion]]
+        self,
+        model: Model,
+        request: ChatRequest,
+        call: Callable[[], Awaitable[Completion]],
+        *,
+        last: bool = True,
     ) -> Completion:
         """Makes the `call`, its price set aside before and settled after.
 
-        Where only calls under way stand in the way, it waits for them.
+        What the task has paid is forgotten with its `last` call, unless that asks for tools. Where
+        only calls under way stand in the way, it waits for them.
 
         Raises:
             Undeliverable: it may cost more than the task or its conversation has left (`budget`).
@@ -99,13 +102,33 @@ class Purse:
             completion = await call()
         except BaseException as error:
             cost = _cost_of_failure(error, asked) if called else 0.0
-            ends = isinstance(error, TaskError) and not error.retryable
+            ends = last and isinstance(error, TaskError) and not error.retryable
             await self._settle(ledger, cost, by, ends=ends)
             raise
-        cost = asked if completion.cost is None else total(completion.cost)
+        answered = asked if completion.cost is None else completion.cost
+        cost = total(answered, *(each.cost or 0.0 for each in completion.attempts))
         # A call for tools is followed by another turn of the same task.
-        await self._settle(ledger, cost, by, ends=not completion.tool_calls)
+        await self._settle(ledger, cost, by, ends=last and not completion.tool_calls)
         return completion
+
+    async def left(self) -> float:
+        """USD that the task may still spend, as far as the other replicas have told.
+
+        Raises:
+            BusError: the account cannot be reached.
+        """
+        paid = 0.0
+
+        def look(account: Account) -> Account:
+            nonlocal paid
+            paid = account.paid(self._task)
+            return account
+
+        await self._ledger().change(look)
+        most = min(
+            self._limits.cost, self._limits.cost if self._max_cost is None else self._max_cost
+        )
+        return max(0.0, most - paid)
 
     async def _reserve(self, ledger: Ledger, asked: float, by: str) -> None:
         def reserve(account: Account) -> Account:
@@ -159,10 +182,9 @@ class Purse:
 
 def _cost_of_failure(error: BaseException, asked: float) -> float:
     """What a call that ended so may have cost."""
-    if isinstance(error, NotCalled):
-        return 0.0
     if isinstance(error, ModelError):
-        return asked if error.code in _ANSWERED else 0.0
+        likely = asked if error.may_cost else 0.0
+        return likely if error.cost is None else total(error.cost)
     return 0.0 if isinstance(error, TaskError) else asked
 
 

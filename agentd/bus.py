@@ -342,9 +342,10 @@ class Bus:
         with _mapped(f"object {name}"):
             store = await self._client.jetstream().object_store(bucket)
             try:
-                size = (await store.get_info(name)).size or 0
-                if most is not None and size > most:
-                    raise TooLarge(f"object {name}", size=size, limit=most)
+                if most is not None:
+                    size = (await store.get_info(name)).size or 0
+                    if size > most:
+                        raise TooLarge(f"object {name}", size=size, limit=most)
                 return (await store.get(name)).data or b""
             except nats.js.errors.ObjectNotFoundError:
                 raise NotStored(f"there is no object {name}") from None

@@ -3,69 +3,106 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from agentd import media, parts
+from agentd.errors import ModelError, TaskError
+from agentd.history import Past, attached, to_summarize, trimmed
+from agentd.means import Means
 from agentd.message import AgentMessage
-from agentd.model import Model
+from agentd.model import ChatRequest, Completion, Model
 from agentd.revision import Revision
 from agentd.spec import AgentSpec
+
+# Asks a model for something that is no turn of the answer.
+Ask = Callable[[Model, ChatRequest], Awaitable[Completion]]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The chat that the model is shown first; `asked` is its last turn, the user's, in words."""
+
+    chat: Sequence[Mapping[str, Any]]
+    asked: str
+
+
+async def begin(
+    revision: Revision, model: Model, message: AgentMessage, means: Means, *, ask: Ask
+) -> Opening:
+    """The prompt as the system turn, what was said before, and this message.
+
+    Raises:
+        PromptError: the prompt cannot be rendered for this message.
+        TaskError: an image or a file of the task cannot be shown to the model (`bad_part`,
+            `unsupported_part`, `object_missing`, `object_too_large`).
+        BusError: the conversation or a file cannot be read.
+    """
+    spec, context = revision.spec, template_context(revision, model, message, means.now)
+    system = {"role": "system", "content": spec.prompt.render(context)}
+    shown = await parts.contents(means.bus, message.payload.content)
+    if model.name in revision.blind and any(part["type"] == "image_url" for part in shown):
+        text = f"payload.content.parts has an image, and {model.name} takes none"
+        raise TaskError(text, code="unsupported_part")
+    content = _joined(_user_text(spec, message, context), shown)
+    past = await _past(revision, model, message, means, ask)
+    chat = [system, *past.chat(), {"role": "user", "content": content}]
+    return Opening(chat, media.in_words(content))
 
 
 def template_context(
     revision: Revision, model: Model, message: AgentMessage, now: float
 ) -> dict[str, Any]:
     """What a prompt can name: `agent`, `message`, `content`, `context` and `now`."""
-    manifest = revision.spec.manifest
-    wire: dict[str, Any] = message.model_dump(mode="json", by_alias=True)
-    return {
-        "agent": {
-            "name": revision.spec.name,
-            "description": manifest.description,
-            "capabilities": list(manifest.capabilities),
-            "model": model.name,
-        },
-        "message": wire,
-        "content": wire["payload"]["content"],
-        "context": wire["context"],
-        "now": datetime.fromtimestamp(now, UTC),
-    }
+    context = revision.message_context(message, model.name)
+    return {**context, "now": datetime.fromtimestamp(now, UTC)}
 
 
-def conversation(
-    spec: AgentSpec, message: AgentMessage, context: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """The chat that the model is shown: the prompt, what was said before, and this message.
+async def _past(
+    revision: Revision, model: Model, message: AgentMessage, means: Means, ask: Ask
+) -> Past:
+    """What was said before: as the sender tells it, else as it is on record."""
+    limits, given = revision.spec.manifest.history, attached(message)
+    if limits is None:
+        return given
+    if given.exchanges:
+        return trimmed(given, limits)
 
-    Raises:
-        PromptError: the prompt cannot be rendered for this message.
-    """
-    return [
-        {"role": "system", "content": spec.prompt.render(context)},
-        *_history(message),
-        {"role": "user", "content": _user_turn(spec, message, context)},
-    ]
+    async def summarize(older: Past) -> str:
+        request = ChatRequest(
+            messages=to_summarize(older, limits),
+            parameters={},
+            # The other half is for the answer, with a summary or without.
+            timeout=means.deadline.required() / 2,
+            agent=revision.spec.name,
+        )
+        completion = await ask(revision.summarizer or model, request)
+        if not completion.text.strip():
+            raise ModelError(f"{completion.model} gave an empty summary", code="model_garbage")
+        return completion.text
+
+    return await means.memory.recall(limits, summarize)
 
 
-def _history(message: AgentMessage) -> list[dict[str, Any]]:
-    """The turns that the sender attached. Whoever sends a message is no author of prompts: only
-    what users and assistants said is taken."""
-    turns = [
-        {"role": turn.role, "content": turn.content}
-        for turn in message.context.history
-        if turn.role in ("user", "assistant")
-    ]
-    most = message.context.max_history
-    return turns if most is None else turns[len(turns) - min(most, len(turns)) :]
-
-
-def _user_turn(spec: AgentSpec, message: AgentMessage, context: Mapping[str, Any]) -> str:
+def _user_text(spec: AgentSpec, message: AgentMessage, context: Mapping[str, Any]) -> str:
     if spec.input is not None:
         return spec.input.render(context)
-    content = message.payload.content
+    content = parts.without(message.payload.content)
     if isinstance(content, str):
         return content
     if isinstance(content, dict) and isinstance(content.get("instruction"), str):
         return content["instruction"]
+    if content is None and message.payload.content is not None:
+        return ""  # parts alone
     return json.dumps(content, ensure_ascii=False)
+
+
+def _joined(text: str, shown: Sequence[Mapping[str, Any]]) -> Any:
+    """The content of the user's turn: text where all of it is, since not every server takes a
+    list, else a list of parts."""
+    said = [{"type": "text", "text": text}, *shown] if text else list(shown)
+    if all(part["type"] == "text" for part in said):
+        return "\n\n".join(part["text"] for part in said)
+    return said

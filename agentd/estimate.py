@@ -8,9 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from agentd.errors import Undeliverable
+from agentd.media import size
 from agentd.model import ChatRequest, Usage
 
-_BYTES_A_TOKEN, _TOKENS_A_MESSAGE, _TOKENS_A_PICTURE = 4, 4, 1_000
+BYTES_A_TOKEN = 4
+_TOKENS_A_MESSAGE, _TOKENS_A_PICTURE = 4, 1_000
+_BYTES_A_PAGE = 40_000  # of a document, whose pages a provider takes for pictures
 _OUTPUT = 1_000  # tokens, where a request names no limit
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
 
@@ -46,23 +49,29 @@ def within(request: ChatRequest, most: int | None) -> ChatRequest:
 
 
 def _prompt(request: ChatRequest) -> int:
-    size = sum(_tokens(message.get("content")) for message in request.messages)
-    size += sum(_tokens(message.get("tool_calls", "")) for message in request.messages)
-    tools = len(json.dumps(list(request.tools))) // _BYTES_A_TOKEN if request.tools else 0
-    return size + _TOKENS_A_MESSAGE * len(request.messages) + tools
+    tools = len(json.dumps(list(request.tools))) // BYTES_A_TOKEN if request.tools else 0
+    return sum(map(message_tokens, request.messages)) + tools
+
+
+def message_tokens(message: Mapping[str, Any]) -> int:
+    """The tokens of one message of a chat."""
+    content, calls = message.get("content"), message.get("tool_calls", "")
+    return _tokens(content) + _tokens(calls) + _TOKENS_A_MESSAGE
 
 
 def _tokens(content: Any) -> int:
     if isinstance(content, list):
         return sum(_part(part) for part in content)
     text = content if isinstance(content, str) else json.dumps(content)
-    return -(-len(text.encode(errors="replace")) // _BYTES_A_TOKEN)
+    return -(-len(text.encode(errors="replace")) // BYTES_A_TOKEN)
 
 
 def _part(part: Any) -> int:
-    """One part of a content: a picture's bytes are not its tokens."""
-    text = part.get("text") if isinstance(part, Mapping) else part
-    return _TOKENS_A_PICTURE if text is None else _tokens(text)
+    """One part of a content: the bytes of a picture or a document are not its tokens."""
+    if not isinstance(part, Mapping) or part.get("text") is not None:
+        return _tokens(part if not isinstance(part, Mapping) else part["text"])
+    pages = size(part) // _BYTES_A_PAGE if part.get("type") == "file" else 0
+    return _TOKENS_A_PICTURE * max(1, pages)
 
 
 def _whole(value: Any) -> int | None:

@@ -5,10 +5,20 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from agentd.quantities import (
     Duration,
+    Expression,
     Money,
     Rate,
     Whole,
@@ -17,12 +27,29 @@ from agentd.quantities import (
 
 MOCKS = ("mock/echo", "mock/script")
 
+# What a model's call has of its own; `parameters` go to the provider untouched.
+NOT_PARAMETERS = {
+    **dict.fromkeys(["model", "messages", "stream"], "agentd sets it itself"),
+    **dict.fromkeys(["max_retries", "num_retries", "fallbacks"], "agentd retries by itself"),
+    **dict.fromkeys(["api_key", "api_base", "base_url", "timeout"], "it belongs under `model`"),
+}
+
 Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 
 
 def later(default: Any, description: str, **field: Any) -> Any:
     """A field that is read and checked, and whose behaviour comes with a later version."""
     return Field(default, description=description, json_schema_extra={"x-later": True}, **field)
+
+
+def for_the_provider(parameters: dict[str, Any]) -> dict[str, Any]:
+    """`parameters`, none of which agentd sets itself."""
+    for name in parameters.keys() & NOT_PARAMETERS.keys():
+        raise ValueError("is not a parameter", NOT_PARAMETERS[name], name)
+    return parameters
+
+
+Parameters = Annotated[dict[str, Any], AfterValidator(for_the_provider)]
 
 
 class Part(BaseModel):
@@ -36,6 +63,12 @@ class Price(Part):
 
     input: Money = Field(description="USD per million tokens of input.", examples=[0.15])
     output: Money = Field(description="USD per million tokens of output.", examples=[0.6])
+    cached_input: Money | None = Field(
+        default=None,
+        description="USD per million tokens of input that the provider had in its cache. Default: "
+        "as `input`.",
+        examples=[0.075],
+    )
 
 
 class ModelRef(Part):
@@ -73,6 +106,29 @@ class ModelRef(Part):
         description="What it costs, for a model whose price is not known or is another for you.",
         examples=[{"input": 0.15, "output": 0.6}],
     )
+    parameters: Parameters = Field(
+        default={},
+        description="Passed to this model as they are, where neither the agent's `parameters` nor "
+        "the sender say otherwise.",
+        examples=[{"reasoning_effort": "low"}],
+    )
+    rate: Rate | None = Field(
+        default=None,
+        description="The most calls of this model in any such time, of all agents that use it with "
+        "this key, over all replicas. A call that would be one too many waits.",
+        examples=["500/min"],
+    )
+    tokens: Rate | None = Field(
+        default=None,
+        description="The most tokens, in and out, otherwise like `rate`. What a call will take is "
+        "estimated before and corrected after it.",
+        examples=["200000/min"],
+    )
+    cache: Duration | None = Field(
+        default=None,
+        description="How long an answer is given again to an identical request, on all replicas.",
+        examples=["10m"],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -107,6 +163,32 @@ class ModelRef(Part):
         return self
 
 
+ShortRef = Annotated[
+    ModelRef, BeforeValidator(lambda value: value, json_schema_input_type=str | ModelRef)
+]
+
+
+class ModelChoice(ModelRef):
+    """A model of a list, and when it is asked."""
+
+    when: Expression | None = Field(
+        default=None,
+        description="The model is only asked if this expression is true of the message.",
+        examples=["content | length > 1000"],
+    )
+
+
+class ModelRoutes(Part):
+    """Models to choose from."""
+
+    routes: list[str | ModelChoice] = Field(
+        min_length=1, description="As a list of models; see there.", examples=[["mock/echo"]]
+    )
+    cache: Duration | None = Field(
+        default=None, description="For each of them that has no other.", examples=["10m"]
+    )
+
+
 class Output(Part):
     """What an answer must look like."""
 
@@ -126,13 +208,34 @@ class Output(Part):
 class History(Part):
     """How much of the conversation the model sees."""
 
-    max_messages: Count = Field(default=20, description="The most messages.", examples=[20])
-    max_tokens: Count = Field(default=4000, description="The most tokens.", examples=[4000])
+    max_messages: Count = Field(
+        default=20,
+        description="The most messages, of users and agents together. A user's message and the "
+        "answer to it go or stay together.",
+        examples=[20],
+    )
+    max_tokens: Count = Field(
+        default=4000,
+        description="The most tokens, estimated at four bytes each. Only the newest exchange may "
+        "be larger.",
+        examples=[4000],
+    )
     keep: Annotated[Whole, Field(ge=0, le=1000)] = Field(
-        default=5, description="The newest messages, which stay as they are.", examples=[5]
+        default=5,
+        description="The newest messages, which are never summarized; they stay as they are where "
+        "the other two allow it.",
+        examples=[5],
     )
     compact: Literal["summarize", "trim"] = Field(
-        default="summarize", description="What becomes of the older ones.", examples=["trim"]
+        default="summarize",
+        description="What becomes of the older ones when there are too many: a model condenses "
+        "them, or they are left out. They stay in the log.",
+        examples=["trim"],
+    )
+    model: ShortRef | None = Field(
+        default=None,
+        description="The model that summarizes. Default: the agent's own.",
+        examples=["openai/gpt-4o-mini"],
     )
 
 
@@ -172,8 +275,11 @@ class Limits(Part):
         "otherwise like `cost`.",
         examples=[5.0],
     )
-    rate: Rate | None = later(
-        None, "Calls of the model in a time, over all replicas.", examples=["60/min"]
+    rate: Rate | None = Field(
+        default=None,
+        description="The most calls of its models in any such time, over all replicas. A task that "
+        "would make one too many waits, and is handed back if it would wait too long.",
+        examples=["60/min"],
     )
 
 

@@ -1,4 +1,4 @@
-"""What a run may use: time, money, a record of its steps, and whoever reads along."""
+"""What a run may use: time, money, memory, a record of its steps, and whoever reads along."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agentd.budget import Purse
+from agentd.bus import Bus
 from agentd.deadline import Deadline
 from agentd.journal import Step
+from agentd.memory import Memory
 from agentd.telemetry import Metrics
 
 
@@ -55,11 +57,14 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """What a run may use. `now` is the time of its beginning, in seconds since the epoch."""
+    """What a run may use. `now` is the time of its beginning, in seconds since the epoch; `bus` is
+    for the files that come with a task."""
 
     deadline: Deadline
     purse: Purse
     metrics: Metrics
     now: float
     record: Record
+    memory: Memory
+    bus: Bus
     reader: Reader | None = None

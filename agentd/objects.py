@@ -6,13 +6,14 @@ A message then carries `{"$object": {"digest": "sha256:…", "size": bytes}}` in
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from agentd.bus import Bus
-from agentd.errors import NotStored, TaskError
+from agentd.errors import BusError, NotStored, TaskError, TooLarge
 from agentd.message import AgentMessage, encode
 
 BUCKET = "agentd_objects"
@@ -20,6 +21,7 @@ MARK = "$object"
 
 # What is left for headers, and for what the server adds to a sourced message.
 _HEADROOM = 16 * 1024
+_PATIENCE = 30.0  # seconds for one object: of one that lost a piece, nats-py would wait for ever
 
 
 async def fit(bus: Bus, message: AgentMessage) -> bytes:
@@ -69,19 +71,49 @@ def _reference(part: Any) -> Mapping[str, Any] | None:
     return reference if isinstance(reference, dict) and "digest" in reference else None
 
 
+async def put(bus: Bus, data: bytes) -> str:
+    """Keeps `data`; returns its digest, by which it is fetched.
+
+    Raises:
+        BusError: the object store does not take it.
+    """
+    digest = digest_of(data)
+    await bus.put_object(BUCKET, digest, data)
+    return digest
+
+
+async def fetch(bus: Bus, digest: str, *, most: int | None = None) -> bytes:
+    """What was `put` under this digest, if it has at most so many bytes.
+
+    Raises:
+        TaskError: it is gone, or not what its digest says (`object_missing`), or larger
+            (`object_too_large`); then it is not read.
+        BusError: the object store does not answer.
+    """
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            data = await bus.get_object(BUCKET, digest, most=most)
+    except NotStored:
+        raise TaskError(f"the content {digest} is gone", code="object_missing") from None
+    except TooLarge as error:
+        text = f"the content {digest} has {error.size:,} bytes, and no more than {most:,} are taken"
+        raise TaskError(text, code="object_too_large") from None
+    except TimeoutError:
+        raise BusError(f"{digest} did not arrive within {_PATIENCE:g} s") from None
+    if digest != digest_of(data):
+        raise TaskError(f"the content {digest} is not what it was", code="object_missing")
+    return data
+
+
 async def _put(bus: Bus, part: Any) -> dict[str, Any]:
     data = json.dumps(part, ensure_ascii=False).encode()
-    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    await bus.put_object(BUCKET, digest, data)
-    return {MARK: {"digest": digest, "size": len(data)}}
+    return {MARK: {"digest": await put(bus, data), "size": len(data)}}
 
 
 async def _get(bus: Bus, reference: Mapping[str, Any]) -> Any:
-    digest = str(reference["digest"])
-    try:
-        data = await bus.get_object(BUCKET, digest)
-    except NotStored:
-        raise TaskError(f"the content {digest} is gone", code="object_missing") from None
-    if digest != f"sha256:{hashlib.sha256(data).hexdigest()}":
-        raise TaskError(f"the content {digest} is not what it was", code="object_missing")
-    return json.loads(data)
+    return json.loads(await fetch(bus, str(reference["digest"])))
+
+
+def digest_of(data: bytes) -> str:
+    """The name that `data` is kept under: `sha256:` and 64 hex digits."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"

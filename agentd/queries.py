@@ -13,6 +13,7 @@ from agentd.bus import Msg, Subscription
 from agentd.deadline import Deadline
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.means import Means, Unrecorded
+from agentd.memory import Memory
 from agentd.message import AgentIdentity, AgentMessage, decode, encode, new
 from agentd.outcome import Outcome
 from agentd.revision import Revision
@@ -113,6 +114,13 @@ class Queries:
                 metrics=host.metrics,
                 now=now,
                 record=Unrecorded(),
+                memory=Memory(
+                    host.bus,
+                    host.subjects,
+                    question,
+                    agent=AgentIdentity(id=live.spec.name, type="agent"),
+                ),
+                bus=host.bus,
             )
             return await run(live, question, means)
 

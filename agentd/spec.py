@@ -24,6 +24,9 @@ from agentd.yaml_nodes import Map, Scalar, plain
 
 Loc = tuple[str | int, ...]  # a field of a manifest, as pydantic names it
 
+# What a message alone tells, before a model is chosen.
+MESSAGE_NAMES = tuple(name for name in CONTEXT_NAMES if name != "now")
+
 
 @dataclass(frozen=True)
 class AgentSpec:
@@ -85,9 +88,9 @@ def _names(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Any]]:
     output: Any = data.get("output")
     history: Any = data.get("history")
     tools: Any = data.get("tools")
-    if isinstance(models, dict):
-        models = models.get("routes", [models])
-    for index, model in enumerate(models if isinstance(models, list) else ()):
+    routes: Any = data["model"].get("routes") if isinstance(models, dict) else None
+    listed = next((each for each in (routes, models) if isinstance(each, list)), [models])
+    for index, model in enumerate(listed):
         if isinstance(model, dict):
             yield ("model", index, "script"), model.get("script")
     if isinstance(output, dict):
@@ -104,7 +107,7 @@ def expressions_of(manifest: Manifest) -> Iterator[tuple[Loc, str, tuple[str, ..
     """The expressions of a manifest: the field, the text, and the names that it may use."""
     for index, model in enumerate(manifest.model):
         if model.when is not None:
-            yield ("model", index, "when"), model.when, CONTEXT_NAMES
+            yield ("model", index, "when"), model.when, MESSAGE_NAMES
     for index, tool in enumerate(manifest.tools):
         if isinstance(tool.approval, str):
             yield ("tools", index, "approval"), tool.approval, ("arguments", *CONTEXT_NAMES)

@@ -13,6 +13,7 @@ from agentd.cli import options
 
 if TYPE_CHECKING:
     from agentd.catalog import Catalog
+    from agentd.manifest import Manifest, ModelRef
     from agentd.problems import Problem
 
 
@@ -42,11 +43,19 @@ def _of_models(catalog: Catalog) -> Iterator[Problem]:
 
     models = Models()
     for spec in catalog.agents.values():
-        for index, ref in enumerate(spec.manifest.model):
+        for place, ref in _named(spec.manifest):
             mock = ref.name.startswith("mock/")
-            loc = ("model", index, "script" if mock else "name")
+            loc = (*place, "script" if mock else "name")
             for text in models.check(ref):
                 yield spec.problem(*loc, text=text, severity="error" if mock else "warning")
+
+
+def _named(manifest: Manifest) -> Iterator[tuple[tuple[str | int, ...], ModelRef]]:
+    """The models that a manifest names, each with its place."""
+    for index, ref in enumerate(manifest.model):
+        yield ("model", index), ref
+    if manifest.history and manifest.history.model:
+        yield ("history", "model"), manifest.history.model
 
 
 def _print_json(agents: Sequence[str], problems: Sequence[Problem]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from agentd.media import in_words
 from agentd.model import CORRECTION, ChatRequest, Completion, Usage
 from agentd.models.failures import Failures
 from agentd.models.prices import Price
@@ -31,7 +32,9 @@ class EchoModel:
         """See `agentd.model.Model`."""
         told = _cut(_said(request.messages, "system"), TOLD)
         asked = _cut(_said(request.messages, "user"), ASKED)
-        turn = Turn(text=f'[mock/echo] I was told: "{told}" and asked: "{asked}"')
+        earlier = _earlier(request.messages)
+        when = f", after {earlier} earlier messages" if earlier else ""
+        turn = Turn(text=f'[mock/echo] I was told: "{told}" and asked{when}: "{asked}"')
         return await _play(turn, request, on_delta, Failures(self.name), self._price)
 
     def cost_of(self, usage: Usage) -> float | None:
@@ -128,9 +131,14 @@ def _said(messages: Sequence[Mapping[str, Any]], role: str) -> str:
     content = next(
         (m.get("content") for m in reversed(messages) if m.get("role") == role and not _ours(m)), ""
     )
-    if isinstance(content, list):
-        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return str(content or "")
+    return in_words(content)
+
+
+def _earlier(messages: Sequence[Mapping[str, Any]]) -> int:
+    """How many messages of the conversation come before the last user turn."""
+    said = [message for message in messages if message.get("role") != "system"]
+    users = (i for i, each in enumerate(said) if each.get("role") == "user" and not _ours(each))
+    return max(users, default=0)
 
 
 def _played(messages: Sequence[Mapping[str, Any]]) -> int:
@@ -162,5 +170,5 @@ def _pieces(turn: Turn) -> list[str]:
 
 
 def _words(turn: Turn, request: ChatRequest) -> Usage:
-    told = sum(len(str(message.get("content") or "").split()) for message in request.messages)
+    told = sum(len(in_words(message.get("content")).split()) for message in request.messages)
     return Usage(told, len(turn.text.split()))

@@ -66,12 +66,20 @@ class PriceList:
         """The provider of a model named without one, such as `claude-sonnet-4-5`."""
         return (self._entry(name) or {}).get("litellm_provider")
 
+    def takes_images(self, name: str) -> bool | None:
+        """Whether a model looks at pictures; None where the list does not say."""
+        return (self._listed(name) or {}).get("supports_vision")
+
     def text(self) -> str:
         if self._path is None or not self._path.is_file():
             return ""
         return self._path.read_text(encoding="utf-8")
 
     def _of(self, name: str) -> Price | None:
+        entry = self._listed(name)
+        return _price(entry) if entry else None
+
+    def _listed(self, name: str) -> dict[str, Any] | None:
         entry = self._entry(name)
         provider, _, rest = name.partition("/")
         if entry is None and rest:
@@ -79,7 +87,7 @@ class PriceList:
             entry = self._entry(rest)
             if entry and not str(entry.get("litellm_provider")).startswith(provider):
                 return None
-        return _price(entry) if entry else None
+        return entry
 
     def _entry(self, name: str) -> dict[str, Any] | None:
         if name not in self._entries:

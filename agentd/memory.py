@@ -1,0 +1,189 @@
+"""What is on record of a conversation, and a summary of its beginning where it is long.
+
+`event.conversation.{digest of its id}` has an event for each exchange, whichever agent answered;
+`event.summary.{digest of its id and the agent}` has what an agent made of the older ones. The log
+cannot be searched by a field of its messages, hence these subjects. Nothing is ever taken out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from agentd import jetstream
+from agentd.bus import Bus, Msg
+from agentd.errors import BusError, DecodeError, TaskError
+from agentd.history import Exchange, Past, divided, shortened, trimmed
+from agentd.jetstream import Record
+from agentd.manifest_parts import History
+from agentd.message import AgentIdentity, AgentMessage, decode
+from agentd.objects import fit, whole
+from agentd.streams import LOG
+from agentd.subjects import Subjects, digest
+
+log = logging.getLogger(__name__)
+
+EXCHANGE, SUMMARY = "conversation_exchange", "conversation_summary"
+
+# Tokens that are read at most, the newest, where a conversation was never summarised.
+_MOST_READ = 50_000
+# Exchanges that are passed over until it is noted that nobody need read them again.
+_MANY = 100
+_PATIENCE = 5.0  # seconds to store a summary: the answer is waited for
+
+Summarize = Callable[[Past], Awaitable[str]]
+
+
+class Memory:
+    """What one agent remembers of the conversation that a message belongs to."""
+
+    def __init__(
+        self, bus: Bus, subjects: Subjects, message: AgentMessage, *, agent: AgentIdentity
+    ) -> None:
+        conversation = message.context.conversation_id
+        self._bus = bus
+        self._message = message
+        self._agent = agent
+        self._conversation = digest(conversation)
+        self._exchanges = subjects.event("conversation", self._conversation)
+        self._mine = digest(f"{conversation}\n{agent.id}")
+        self._summaries = subjects.event("summary", self._mine)
+
+    async def exchange(self, user: str, answer: str) -> Record:
+        """What is to be stored with the result, for whoever goes on with the conversation.
+
+        Raises:
+            BusError: it is large, and the object store does not take it.
+        """
+        message = self._message
+        content = {
+            "event": EXCHANGE,
+            "task": message.id,
+            "parent": message.context.parent_message_id,
+            "from": {"id": message.source.id, "type": message.source.type},
+            "agent": self._agent.id,
+            "user": user,
+            "assistant": answer,
+            "at": message.sent_at,
+        }
+        event = message.reply("event", content, source=self._agent)
+        return Record(
+            subject=self._exchanges,
+            data=await fit(self._bus, event),
+            message_id=f"{message.id}.{EXCHANGE}",
+        )
+
+    async def recall(self, limits: History, summarize: Summarize) -> Past:
+        """What was said before, within the limits.
+
+        Where it is more, `summarize` is asked once to condense the older part, and what it says is
+        kept for the next task. A summary that fails is done without.
+
+        Raises:
+            BusError: the log does not answer.
+        """
+        past = await self._read(limits)
+        older, newer = divided(past, limits)
+        if older.exchanges and limits.compact == "summarize":
+            try:
+                summary = shortened(await summarize(older), limits)
+            except TaskError as error:
+                log.warning(
+                    "%s goes on without a summary: %s: %s", self._message.id, error.code, error
+                )
+            else:
+                await self._keep(summary, older.exchanges[-1].sequence)
+                return trimmed(replace(newer, summary=summary), limits)
+        shown = trimmed(past, limits)
+        passed_over = len(past.exchanges) - len(shown.exchanges)
+        if limits.compact == "trim" and passed_over >= _MANY:
+            await self._keep(past.summary, past.exchanges[passed_over - 1].sequence)
+        return shown
+
+    async def _read(self, limits: History) -> Past:
+        """The last summary, and the exchanges that it does not cover."""
+        summary, covers = await self._summary()
+        exchanges, tokens = deque[Exchange](), 0
+        async for msg in jetstream.stored(self._bus, LOG, self._exchanges, start=covers + 1):
+            exchange = await self._exchange_in(msg)
+            if exchange is None:
+                continue
+            exchanges.append(exchange)
+            tokens += exchange.tokens
+            while tokens > max(_MOST_READ, 2 * limits.max_tokens) and len(exchanges) > 1:
+                tokens -= exchanges.popleft().tokens
+        return Past(shortened(summary, limits), tuple(exchanges))
+
+    async def _summary(self) -> tuple[str, int]:
+        """The newest summary, and the place in the log of the last exchange in it."""
+        msg = await jetstream.last(self._bus, LOG, self._summaries)
+        match msg and await self._content(msg):
+            case {"event": "conversation_summary", "summary": str(summary), "covers": int(covers)}:
+                return summary, covers
+            case _:
+                return "", 0
+
+    async def _exchange_in(self, msg: Msg) -> Exchange | None:
+        """The exchange that an event tells of. Of this task's own helpers it is not the past: a run
+        that is made again begins as it did before."""
+        content = await self._content(msg)
+        match content:
+            case {
+                "event": "conversation_exchange",
+                "agent": str(agent),
+                "user": str(user),
+                "assistant": str(answer),
+            } if content.get("parent") != self._message.id:
+                sequence = int((msg.headers or {})["Nats-Sequence"])
+                return Exchange(self._turns(content.get("from"), user, agent, answer), sequence)
+            case _:
+                return None
+
+    def _turns(self, asker: Any, user: str, agent: str, answer: str) -> tuple[dict[str, Any], ...]:
+        """An exchange as this agent is shown it: what other agents said are turns of users, with
+        the name before it."""
+        if isinstance(asker, dict) and asker.get("type") == "agent":
+            user = f"[{asker.get('id')}] {user}"
+        own = agent == self._agent.id
+        said = (
+            {"role": "user", "content": user},
+            {
+                "role": "assistant" if own else "user",
+                "content": answer if own else f"[{agent}] {answer}",
+            },
+        )
+        return tuple(turn for turn in said if turn["content"])
+
+    async def _content(self, msg: Msg) -> Any:
+        """What an event says; None where it is none, or lost its content. Anybody may publish on
+        the subject."""
+        try:
+            return (await whole(self._bus, decode(msg.data))).payload.content
+        except DecodeError:
+            return None
+        except TaskError as error:
+            log.warning("a part of a conversation is lost: %s", error)
+            return None
+
+    async def _keep(self, summary: str, covers: int) -> None:
+        """Notes that exchanges up to `covers` need not be read again. It can be done without."""
+        content = {
+            "event": SUMMARY,
+            "agent": self._agent.id,
+            "summary": summary,
+            "covers": covers,
+        }
+        event = self._message.reply("event", content, source=self._agent)
+        try:
+            await jetstream.store(
+                self._bus,
+                self._summaries,
+                await fit(self._bus, event),
+                message_id=f"{self._mine}.{covers}",
+                patience=_PATIENCE,
+            )
+        except BusError as error:
+            log.warning("a summary was not stored: %s", error)

@@ -1,0 +1,226 @@
+"""Images and files in a task: checked, fetched, and handed to the model as its provider takes them.
+
+A task has them as `payload.content.parts`; `docs/protocol.md` says what they look like.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from agentd import media, objects
+from agentd.bus import Bus
+from agentd.errors import TaskError, UsageError
+
+MOST_PARTS = 32
+LARGEST = 20_000_000  # bytes, of all images and files of a task together
+
+_SOURCES = ("url", "data", "object")
+_LONGEST_NAME = 255
+_UNSUPPORTED = (
+    f"is neither an image that models take ({', '.join(kind[6:] for kind in media.IMAGES)}) nor a "
+    "PDF, nor text in UTF-8"
+)
+_is_digest = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
+
+
+async def contents(bus: Bus, content: Any) -> list[dict[str, Any]]:
+    """The parts of a task's content, in OpenAI's chat shape; none where it has none.
+
+    Raises:
+        TaskError: one is not what it must be (`bad_part`), is of a kind that no model takes
+            (`unsupported_part`), or refers to an object that is not there (`object_missing`).
+        BusError: the object store does not answer.
+    """
+    listed = content.get("parts") if isinstance(content, dict) else None
+    if listed is None:
+        return []
+    place = "payload.content.parts"
+    if not isinstance(listed, list) or len(cast("list[Any]", listed)) > MOST_PARTS:
+        raise _bad(place, f"must be a list of at most {MOST_PARTS} parts")
+    reader = _Reader(bus)
+    return [
+        await reader.part(each, f"{place}[{i}]") for i, each in enumerate(cast("list[Any]", listed))
+    ]
+
+
+def without(content: Any) -> Any:
+    """A task's content but for its parts; None where it has nothing else."""
+    if not isinstance(content, dict) or "parts" not in content:
+        return content
+    content = cast("dict[str, Any]", content)
+    return {name: value for name, value in content.items() if name != "parts"} or None
+
+
+def with_parts(content: Any, parts: Sequence[Mapping[str, Any]]) -> Any:
+    """A task's content with more parts; a text becomes its `instruction`.
+
+    Raises:
+        UsageError: it is neither a text nor an object, so it has no place for them.
+    """
+    if not parts:
+        return content
+    if isinstance(content, str):
+        content = {"instruction": content}
+    if not isinstance(content, dict) or not isinstance(content.setdefault("parts", []), list):
+        raise UsageError("a file can be sent with a text, or with an object as `payload.content`")
+    return {**content, "parts": [*content["parts"], *parts]}
+
+
+def checked(content: Any, place: str) -> Any:
+    """The content of an earlier turn that a sender attached: text, or text and images in OpenAI's
+    chat shape. Other JSON is shown as text.
+
+    Raises:
+        TaskError: a part is something else (`bad_part`).
+    """
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    return [_chat_part(each, f"{place}[{i}]") for i, each in enumerate(cast("list[Any]", content))]
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file that is to be sent: the part that stands for it, and its bytes."""
+
+    part: Mapping[str, Any]
+    data: bytes
+
+
+def attachment(file: Path) -> Attachment:
+    """A file that is to be sent.
+
+    Raises:
+        UsageError: it cannot be read, is too large, or is of a kind that no model takes.
+    """
+    try:
+        size = file.stat().st_size
+        if size > LARGEST:
+            most = f"{LARGEST / 1e6:g} MB"
+            raise UsageError(f"{file} has {size / 1e6:,.1f} MB; a task takes {most} of files")
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
+    kind = media.media_type(data, file.name)
+    if kind is None:
+        raise UsageError(f"{file} {_UNSUPPORTED}")
+    part = {
+        "type": "image" if kind in media.IMAGES else "file",
+        "object": objects.digest_of(data),
+        "mediaType": kind,
+        "name": file.name[:_LONGEST_NAME],
+        "size": len(data),
+    }
+    return Attachment(part, data)
+
+
+async def upload(bus: Bus, attachments: Iterable[Attachment]) -> None:
+    """Puts the files into the object store, in pieces, unless they are there.
+
+    Raises:
+        BusError: the object store does not take one.
+    """
+    for each in attachments:
+        await objects.put(bus, each.data)
+
+
+class _Reader:
+    """Reads the parts of one task, which together may have `LARGEST` bytes."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._left = LARGEST
+
+    async def part(self, part: Any, place: str) -> dict[str, Any]:
+        if not isinstance(part, dict):
+            raise _bad(place, "must be an object with a `type`")
+        part = cast("dict[str, Any]", part)
+        kind = part.get("type")
+        if kind == "text":
+            return {"type": "text", "text": _text(part, "text", place)}
+        if kind not in ("image", "file"):
+            raise _bad(place, "has no `type` of text, image or file")
+        given = [source for source in _SOURCES if part.get(source) is not None]
+        if len(given) != 1:
+            raise _bad(place, "must have one of `url`, `data` and `object`")
+        value = _text(part, given[0], place)
+        if given == ["url"]:
+            if kind == "file":
+                raise _bad(place, "is a file by `url`; give it as `data` or as an `object`")
+            return {"type": "image_url", "image_url": {"url": _https(value, place)}}
+        data = await self._bytes(given[0], value, place)
+        return _as_part(data, kind, _name(part, kind, place), place)
+
+    async def _bytes(self, source: str, value: str, place: str) -> bytes:
+        if source == "data":
+            data = _decoded(value, place)
+        elif _is_digest(value):
+            data = await objects.fetch(self._bus, value, most=self._left)
+        else:
+            raise _bad(place, "has an `object` that is no digest, `sha256:` and 64 hex digits")
+        self._left -= len(data)
+        if self._left < 0:
+            raise _bad(place, f"is too much: the parts of a task have at most {LARGEST:,} bytes")
+        return data
+
+
+def _as_part(data: bytes, kind: str, name: str, place: str) -> dict[str, Any]:
+    found = media.media_type(data, name)
+    if found is None or (kind == "image" and found not in media.IMAGES):
+        raise TaskError(f"{place} {_UNSUPPORTED}", code="unsupported_part")
+    return media.part(data, found, name)
+
+
+def _decoded(value: str, place: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _bad(place, f"has `data` that is not base64: {error}") from None
+
+
+def _name(part: Mapping[str, Any], kind: str, place: str) -> str:
+    """What the file is called, in a line of a prompt and to the provider."""
+    if part.get("name") is None:
+        return kind
+    name = _text(part, "name", place)
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        raise _bad(place, f"has a `name` that is no line of at most {_LONGEST_NAME} characters")
+    return name
+
+
+def _text(part: Mapping[str, Any], field: str, place: str) -> str:
+    value = part.get(field)
+    if not isinstance(value, str) or not value:
+        raise _bad(place, f"must have a `{field}` that is text")
+    return value
+
+
+def _https(url: str, place: str) -> str:
+    # The provider fetches it. Plain http, or a name of one's own machine, is nothing to ask it for.
+    if not re.match(r"https://[^\s/]+\.[^\s/]+", url):
+        raise _bad(place, "has a `url` that is no https:// address")
+    return url
+
+
+def _chat_part(part: Any, place: str) -> dict[str, Any]:
+    match part:
+        case {"type": "text", "text": str(text)}:
+            return {"type": "text", "text": text}
+        case {"type": "image_url", "image_url": {"url": str(url)}}:
+            allowed = url.startswith(tuple(f"data:{kind};base64," for kind in media.IMAGES))
+            return {
+                "type": "image_url",
+                "image_url": {"url": url if allowed else _https(url, place)},
+            }
+        case _:
+            raise _bad(place, "is neither a text nor an image_url")
+
+
+def _bad(place: str, problem: str) -> TaskError:
+    return TaskError(f"{place} {problem}", code="bad_part")
