@@ -1,0 +1,188 @@
+"""The tools, resources and prompts of MCP servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from agentd import manifest_tools
+from agentd.errors import TaskError
+from agentd.json_schema import mistake_of
+from agentd.manifest_mcp import McpPrompt, McpResource, McpServer
+from agentd.prompt_source import nearest
+from agentd.spec import AgentSpec
+from agentd.tool import Call, Tool, ToolError
+from agentd.tools.mcp_server import Patience, Server
+
+if TYPE_CHECKING:
+    from agentd.tools.mcp_client import Described
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT = 10.0  # seconds to give a text, or to be there at all, where the manifest does not say
+_MOST_TOOLS = 500  # of one server
+_LONGEST_DESCRIPTION = 8_000  # characters
+_LINGER = 5.0  # seconds that a server outlives its last user: an edit may bring it back
+
+
+class McpServers:
+    """The MCP servers of one process: equal ones are one, alive for as long as they are in use."""
+
+    def __init__(
+        self, environ: Mapping[str, str] = os.environ, *, patience: Patience | None = None
+    ) -> None:
+        self._environ = environ
+        self._patience = patience or Patience()
+        self._servers: dict[str, Server] = {}
+        self._users: dict[str, int] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> McpSource:
+        """What the entry gives; its server is started now, in the background."""
+        assert entry.mcp is not None
+        declared = entry.mcp
+        key = json.dumps(declared.model_dump(mode="json", exclude={"resources", "prompts"}))
+        if key not in self._servers:
+            self._servers[key] = Server(declared, self._environ, self._patience)
+        self._users[key] = self._users.get(key, 0) + 1
+        source = McpSource(self._servers[key], entry, spec.name)
+        # An edit does not end what runs on the revision before: the server is needed until nobody
+        # holds the source any more, and only the source itself can tell.
+        loop = asyncio.get_running_loop()
+        weakref.finalize(source, _tell, loop, self._release, key).atexit = False
+        return source
+
+    async def close(self) -> None:
+        """Leaves nothing running."""
+        await asyncio.gather(*(server.stop() for server in self._servers.values()))
+        self._servers.clear()
+        await asyncio.gather(*self._leaving)
+
+    def _release(self, key: str) -> None:
+        self._users[key] -= 1
+        if not self._users[key]:
+            asyncio.get_running_loop().call_later(_LINGER, self._stop_unused, key)
+
+    def _stop_unused(self, key: str) -> None:
+        if self._users[key] or key not in self._servers:
+            return
+        leaving = asyncio.create_task(self._servers.pop(key).stop())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+
+class McpSource:
+    """What one entry of one agent has of a server."""
+
+    def __init__(self, server: Server, entry: manifest_tools.Tool, agent: str) -> None:
+        self._server = server
+        self._entry = entry
+        self._agent = agent
+        self._described: tuple[Described, ...] = ()
+        self._tools: tuple[McpTool, ...] = ()
+        self._told: set[str] = set()
+
+    @property
+    def tools(self) -> Sequence[Tool]:
+        """The server's tools of the moment, none while it is not there."""
+        if self._described is not self._server.tools:
+            before, self._described = self._described, self._server.tools
+            if before != self._described:
+                self._tools = self._usable()
+        return self._tools
+
+    @property
+    def trouble(self) -> str:
+        return self._server.trouble
+
+    async def prepare(self) -> Mapping[str, str]:
+        """Waits until the server was tried at least once; then what it gives for the prompt.
+
+        Raises:
+            TaskError: a text is not to be had, and the manifest has no default for it.
+        """
+        timeout = self._entry.timeout or _TIMEOUT
+        try:
+            async with asyncio.timeout(timeout):
+                await self._server.settled.wait()
+        except TimeoutError:
+            log.warning("%s: goes on without it", self.trouble, extra={"agent": self._agent})
+        assert self._entry.mcp is not None
+        texts = _texts(self._entry.mcp)
+        found = await asyncio.gather(*(self._text(each, timeout) for each in texts.items()))
+        return dict(zip(texts, found, strict=True))
+
+    async def _text(self, item: tuple[str, McpResource | McpPrompt], timeout: float) -> str:
+        name, wanted = item
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._server.text(wanted)
+        except ToolError as error:
+            why = str(error)
+        except TimeoutError:
+            why = f"{self._server.name} gave no answer within {timeout:g} s"
+        if wanted.default is None:
+            raise TaskError(f"mcp.{name}: {why}", code="mcp", retryable=True)
+        log.warning("mcp.%s: %s; the default is taken", name, why, extra={"agent": self._agent})
+        return wanted.default
+
+    def _usable(self) -> tuple[McpTool, ...]:
+        """The tools that a model can be told of; others, and names that are missed, are logged."""
+        found: dict[str, McpTool] = {}
+        for described in self._described[:_MOST_TOOLS]:
+            name = re.sub(r"[^A-Za-z0-9_-]", "_", described.name)[:64]
+            mistake = mistake_of(described.parameters)
+            if not name or name in found:
+                self._warn(f"another tool than {described.name!r} is called {name!r} already")
+            elif mistake:
+                self._warn(f"the schema of {name} is none: {mistake}")
+            else:
+                found[name] = McpTool(name, described, self._server)
+        if len(self._described) > _MOST_TOOLS:
+            self._warn(f"has {len(self._described)} tools, of which the first {_MOST_TOOLS} count")
+        for name in (*(self._entry.allow or ()), *(self._entry.deny or ())):
+            if self._described and name not in found:
+                hint = nearest(name, found) or f"it has {', '.join(found)}"
+                self._warn(f"has no tool {name!r}; {hint}")
+        return tuple(found.values())
+
+    def _warn(self, text: str) -> None:
+        """Says it once, however often the server comes back."""
+        if text not in self._told:
+            self._told.add(text)
+            log.warning("%s: %s", self._server.name, text, extra={"agent": self._agent})
+
+
+class McpTool:
+    """A tool of a server.
+
+    Attributes:
+        takes_key: a repeated call does no harm, by what the server says of it.
+    """
+
+    def __init__(self, name: str, described: Described, server: Server) -> None:
+        self.name = name
+        self.description = described.description[:_LONGEST_DESCRIPTION]
+        self.parameters = described.parameters
+        self.takes_key = described.again
+        self._called = described.name
+        self._server = server
+
+    async def call(self, call: Call) -> Any:
+        return await self._server.call(self._called, call.arguments, call.key)
+
+
+def _texts(declared: McpServer) -> dict[str, McpResource | McpPrompt]:
+    return {**declared.resources, **declared.prompts}
+
+
+def _tell(loop: asyncio.AbstractEventLoop, release: Any, key: str) -> None:
+    """From whatever thread lets go of a source last."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(release, key)

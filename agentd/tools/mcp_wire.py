@@ -1,0 +1,170 @@
+"""What carries the messages of MCP, bounded: the lines of a program, the bodies of responses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+import anyio
+import httpx2
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.message import SessionMessage
+from mcp_types import (
+    INTERNAL_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    jsonrpc_message_adapter,
+)
+
+from agentd.tools.child import LONGEST_LINE, Child, ChildError, TooLong
+
+log = logging.getLogger(__name__)
+
+_CONNECT, _READ = 10.0, 300.0  # seconds: to connect, and between two pieces of a response
+_LAST_WORDS = 0.5  # seconds that a program which has closed its output gets to end
+_ID_FIRST = re.compile(rb'^\{(?:"jsonrpc": ?"2\.0", ?)?"id": ?(\d{1,15}),')
+_ID_LAST = re.compile(rb'"id": ?(\d{1,15})\}\s*$')
+
+Ends = tuple["_Incoming", "_Outgoing"]
+
+
+@contextlib.asynccontextmanager
+async def stdio(child: Child, ended: Callable[[str], None]) -> AsyncGenerator[Ends]:
+    """Both ends of a program. It is stopped when the block is left; `ended` is told how it ended
+    when it does so before."""
+    try:
+        yield _Incoming(child, ended), _Outgoing(child)
+    finally:
+        await child.stop()
+
+
+@contextlib.asynccontextmanager
+async def http(
+    url: str, headers: Mapping[str, str], refused: Callable[[str], None]
+) -> AsyncGenerator[object]:
+    """Both ends of a server over streamable HTTP; `refused` is told of each error response."""
+
+    async def bounded(response: httpx2.Response) -> None:
+        if response.status_code >= 400:
+            refused(f"answered with HTTP {response.status_code}")
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            response.stream = _Bounded(response.stream)
+
+    async with (
+        httpx2.AsyncClient(
+            # Compressed, an answer could grow beyond any bound after it was counted.
+            headers={"Accept-Encoding": "identity", **headers},
+            timeout=httpx2.Timeout(_CONNECT, read=_READ),
+            event_hooks={"response": [bounded]},
+        ) as client,
+        streamable_http_client(
+            url, http_client=client, max_sse_event_size=LONGEST_LINE
+        ) as both_ends,
+    ):
+        yield both_ends
+
+
+class _End:
+    """Closes nothing by itself: the program is stopped when the connection is left."""
+
+    async def aclose(self) -> None:
+        return None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        return None
+
+
+class _Incoming(_End):
+    """What a program says: its lines that are messages."""
+
+    def __init__(self, child: Child, ended: Callable[[str], None]) -> None:
+        self._child = child
+        self._ended = ended
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def receive(self) -> SessionMessage | Exception:
+        while line := await self._child.line():
+            message = _too_long(line) if isinstance(line, TooLong) else _message(line)
+            if message is not None:
+                return SessionMessage(message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await self._child.ended()
+        self._ended(self._child.fate or "closed its output")
+        raise anyio.EndOfStream
+
+
+class _Outgoing(_End):
+    """What a program is told."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    async def send(self, item: SessionMessage, /) -> None:
+        line = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+        try:
+            await self._child.write(line.encode())
+        except ChildError as error:
+            raise anyio.BrokenResourceError from error
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A response body of bounded size; a longer one fails the request that it answers."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for piece in self._stream:
+            size += len(piece)
+            if size > LONGEST_LINE:
+                raise httpx2.StreamError(f"more than {LONGEST_LINE:,} bytes are not taken")
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _message(line: bytes) -> JSONRPCMessage | None:
+    try:
+        return jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValueError:
+        # Many a server greets on its standard output, which is no place for greetings.
+        log.debug("not a message of MCP: %r", line[:200])
+        return None
+
+
+def _too_long(line: TooLong) -> JSONRPCMessage | None:
+    """Stands in for an answer that was not kept, so that only the call that it answers fails.
+    Servers write the id of the request first or last."""
+    log.warning("a message of %s bytes was not kept", f"{line.size:,}")
+    found = _ID_FIRST.search(line.head) or _ID_LAST.search(line.tail)
+    if found is None:
+        return None
+    text = f"the answer has {line.size:,} bytes; more than {LONGEST_LINE:,} are not taken"
+    error = ErrorData(code=INTERNAL_ERROR, message=text)
+    return JSONRPCError(jsonrpc="2.0", id=int(found[1]), error=error)
