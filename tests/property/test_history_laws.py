@@ -1,0 +1,142 @@
+"""However long a conversation and however tight the limits, what a model is shown keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from agentd.estimate import message_tokens
+from agentd.history import (
+    Exchange,
+    Past,
+    attached,
+    divided,
+    room_for_summary,
+    shortened,
+    to_summarize,
+    trimmed,
+)
+from agentd.manifest_parts import History
+from agentd.message import AgentIdentity, AgentMessage, Context, new
+from agentd.message_parts import HistoryMessage
+
+TEXTS = st.text(max_size=60) | st.integers(0, 3_000).map("x".__mul__)
+
+
+@st.composite
+def exchanges(draw: st.DrawFn) -> Exchange:
+    roles = ["user", *draw(st.lists(st.sampled_from(["assistant", "user"]), max_size=2))]
+    return Exchange(tuple({"role": role, "content": draw(TEXTS)} for role in roles), 1)
+
+
+LIMITS = st.builds(
+    History,
+    max_messages=st.integers(1, 30),
+    max_tokens=st.integers(1, 3_000),
+    keep=st.integers(0, 12),
+    compact=st.sampled_from(["summarize", "trim"]),
+)
+PASTS = st.builds(
+    Past, summary=st.just("") | TEXTS, exchanges=st.lists(exchanges(), max_size=20).map(tuple)
+)
+
+
+def within(past: Past, limits: History) -> bool:
+    """Whether the past keeps its limits, but for the newest exchange if it is there alone."""
+    exempt = past.exchanges[0].turns if limits.keep and len(past.exchanges) == 1 else ()
+    bound = [turn for turn in past.chat() if turn not in exempt]
+    tokens = sum(map(message_tokens, bound))
+    return len(bound) <= limits.max_messages and tokens <= limits.max_tokens
+
+
+def is_end_of(some: Sequence[Any], all_of: Sequence[Any]) -> bool:
+    """Whether they are its last items, unchanged and in order."""
+    return tuple(some) == tuple(all_of[len(all_of) - len(some) :])
+
+
+@given(PASTS, LIMITS)
+@example(Past(), History())
+@example(Past("s" * 9_000, (Exchange(({"role": "user", "content": "x"},)),)), History(max_tokens=1))
+def test_trimmed_it_keeps_its_limits_and_whole_exchanges_in_order(
+    past: Past, limits: History
+) -> None:
+    shown = trimmed(past, limits)
+
+    assert within(shown, limits)
+    assert is_end_of(shown.exchanges, past.exchanges)
+    assert trimmed(shown, limits) == shown
+
+
+@given(PASTS, LIMITS)
+def test_what_is_to_be_kept_is_intact_wherever_it_fits(past: Past, limits: History) -> None:
+    past = trimmed(past, limits.model_copy(update={"max_messages": 10_000, "max_tokens": 10**6}))
+    kept: list[Exchange] = []
+    for exchange in reversed(past.exchanges):
+        if sum(len(each.turns) for each in kept) >= limits.keep:
+            break
+        kept.insert(0, exchange)
+    turns, tokens = sum(len(each.turns) for each in kept), sum(each.tokens for each in kept)
+    fits = turns < limits.max_messages and (
+        tokens + room_for_summary(limits) <= limits.max_tokens and room_for_summary(limits) > 0
+    )
+    older, newer = divided(past, limits)
+
+    assert older.exchanges + newer.exchanges == past.exchanges
+    assert (older.summary, newer.summary) in {(past.summary, ""), ("", past.summary)}
+    if fits:
+        assert is_end_of(kept, newer.exchanges)
+        assert is_end_of(kept, trimmed(Past("s" * 9_000, newer.exchanges), limits).exchanges)
+
+
+@given(PASTS, LIMITS)
+def test_a_summary_of_the_older_part_makes_the_rest_fit(past: Past, limits: History) -> None:
+    older, newer = divided(past, limits)
+    if not older.exchanges:
+        return
+    summary = shortened("a word " * 2_000, limits)
+    compacted = Past(summary, newer.exchanges)
+
+    assert summary
+    assert within(compacted, limits)
+    assert trimmed(compacted, limits) == compacted
+    again, rest = divided(compacted, limits)
+    assert not again.exchanges or len(rest.exchanges) <= 1
+
+
+@given(PASTS, LIMITS)
+def test_nothing_that_was_said_becomes_a_system_turn(past: Past, limits: History) -> None:
+    assert {turn["role"] for turn in trimmed(past, limits).chat()} <= {"user", "assistant"}
+    ours, record = to_summarize(past, limits)
+    assert (ours["role"], record["role"]) == ("system", "user")
+    assert to_summarize(Past(), limits)[0] == ours
+
+
+ROLES = st.sampled_from(["user", "assistant", "system", "tool", "developer", "User"])
+CONTENTS = st.none() | st.text(max_size=20) | st.dictionaries(st.text(max_size=3), st.integers())
+
+
+@given(st.lists(st.tuples(ROLES, CONTENTS), max_size=20), st.none() | st.integers(0, 25))
+def test_a_sender_smuggles_in_no_role(said: list[tuple[str, Any]], most: int | None) -> None:
+    past = attached(message(said, most))
+    shown = past.chat()
+
+    assert {turn["role"] for turn in shown} <= {"user", "assistant"}
+    assert all(isinstance(turn["content"], str) and turn["content"] for turn in shown)
+    assert len(shown) <= len(said if most is None else said[:most])
+    taken = [content for role, content in said if role in ("user", "assistant") and content]
+    texts = [
+        each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in taken
+    ]
+    assert is_end_of([turn["content"] for turn in shown], texts)
+    for exchange in past.exchanges[1:]:
+        assert [turn["role"] for turn in exchange.turns].index("user") == 0
+
+
+def message(said: list[tuple[str, Any]], most: int | None) -> AgentMessage:
+    turns = tuple(HistoryMessage(role=role, content=content) for role, content in said)
+    context = Context(conversation_id="c", history=turns, max_history=most)
+    return new("task", "x", source=AgentIdentity(id="me"), context=context)
