@@ -63,6 +63,7 @@ NATS
     account         what a conversation has spent: the arithmetic
     shared          one value on the server, changed by compare-and-set
     ledger          what each conversation has spent, shared by the replicas
+    windows         what was taken of each rate lately, shared by the replicas
     answers         answers kept for identical requests
     cooldowns       which endpoint asked to be left alone, told to all replicas
     registry        who is online
@@ -97,6 +98,7 @@ One task
     memory          what is on record of a conversation, summarised where it is long
     means           what a run may use
     conversation    the chat that a run begins with
+    model_call      one call of a model, measured, its failures on record
     calls           the tool calls of one turn
     run             from an admitted message to an answer: model, tools, model …
     deltas          the answer while it is made
@@ -113,6 +115,7 @@ One process
     presence        online, heartbeat, offline
     watchdog        notices that the event loop stands still
     timetable       the schedules of agents, on the server as in their manifests
+    housekeeping    streams, schedules and hints of work are as they should be
     runtime         apply(catalog): makes what runs equal to what the files say
     watch           sees edits and hands on the catalog they make
     health          /healthz, /readyz, /metrics

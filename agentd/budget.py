@@ -125,9 +125,9 @@ class Purse:
             return account
 
         await self._ledger().change(look)
-        most = min(
-            self._limits.cost, self._limits.cost if self._max_cost is None else self._max_cost
-        )
+        most = self._limits.cost
+        if self._max_cost is not None:
+            most = min(most, self._max_cost)
         return max(0.0, most - paid)
 
     async def _reserve(self, ledger: Ledger, asked: float, by: str) -> None:

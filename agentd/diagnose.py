@@ -66,9 +66,17 @@ def unfinished(root: Map) -> Iterator[Problem]:
     """A warning at each field that is understood and does nothing yet."""
     for path, span in _later_keys(root, Manifest):
         yield _no_effect(span, f"`{path}`")
-    models = root.get("model")
-    if isinstance(models, Seq) and len(models.items) > 1:
-        yield _no_effect(_point(models.items[1]), "a second model")
+
+
+def unconditional(manifest: Manifest, root: Map) -> Iterator[Problem]:
+    """A warning where no model is left for a message that no `when` is true of."""
+    if manifest.model and all(model.when for model in manifest.model):
+        last = ("model", len(manifest.model) - 1, "when")
+        yield place(root, last).problem(
+            "every model has a `when`: a task that none is true of fails (no_model)",
+            hint="leave it out of the last one",
+            severity="warning",
+        )
 
 
 def place(root: Map, loc: Sequence[str | int]) -> Span:
@@ -147,6 +155,8 @@ def _walk(root: Map, loc: Sequence[str | int]) -> tuple[list[str], Span, Node]:
     node: Node = root
     span = _point(root)
     for step in loc:
+        if isinstance(node, Map) and isinstance(step, int):
+            node = node.get("routes") or node  # a list of models that is written as a mapping
         if isinstance(node, Map) and step in node.entries:
             key, node = node.entries[str(step)]
             names.append(str(step))

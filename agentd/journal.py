@@ -29,6 +29,8 @@ TURN = "turn"
 CALLED = "tool_called"
 ANSWERED = "tool_answered"
 
+MODEL_FAILED = "model_failed"  # and another one stood in, or all of them failed
+
 _ATTEMPTS, _STEPS = (FAILED, STARTED, HANDED_BACK), (TURN, CALLED, ANSWERED)
 
 Content = Mapping[str, Any]
@@ -72,13 +74,17 @@ class Journal:
         self._source = source
         self.steps: dict[Step, Content] = {}
 
-    async def note(self, kind: str, *, patience: float = 5.0, **details: Any) -> None:
-        """Records that this delivery of the task ended, or began, as `kind`.
+    async def note(
+        self, kind: str, *, patience: float = 5.0, mark: str = "", **details: Any
+    ) -> None:
+        """Records that this delivery of the task ended, or began, as `kind`. What may happen more
+        than once in a delivery needs a `mark` of its own.
 
         Raises:
             BusError: it could not be recorded within `patience` seconds.
         """
-        await self._store(kind, str(self._delivery.attempt), details, patience=patience)
+        mark = f"{self._delivery.attempt}{mark}"
+        await self._store(kind, mark, details, patience=patience)
 
     async def step(self, kind: str, turn: int, index: int = 0, **details: Any) -> None:
         """Records a step of the run, so that it is never made again: `turn` counts from 1, `index`

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agentd import yaml_source
-from agentd.diagnose import diagnose, unfinished
+from agentd.diagnose import diagnose, unconditional, unfinished
 from agentd.interpolate import interpolate
 from agentd.manifest import Manifest
 from agentd.problems import Problem, errors
@@ -100,6 +100,8 @@ def read_manifest(
     odd = {(p.file, p.line) for p in problems}
     problems += [p for p in mistakes if (p.file, p.line) not in odd]
     problems += unfinished(root)
+    if manifest:
+        problems += unconditional(manifest, root)
     valid = None if errors(problems) else manifest
     return Draft(file, valid, root, data, body, tuple(problems))
 

@@ -30,6 +30,14 @@ class Record(Protocol):
         """
         ...
 
+    async def note(self, kind: str, *, mark: str = "", **details: Any) -> None:
+        """Records what happened on the way; `mark` is another one each time.
+
+        Raises:
+            BusError: it is not on record.
+        """
+        ...
+
 
 class Unrecorded:
     """The record of a run that nobody repeats."""
@@ -40,6 +48,9 @@ class Unrecorded:
         return {}
 
     async def step(self, kind: str, turn: int, index: int = 0, **details: Any) -> None:
+        """Keeps nothing."""
+
+    async def note(self, kind: str, *, mark: str = "", **details: Any) -> None:
         """Keeps nothing."""
 
 

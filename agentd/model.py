@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
 from agentd.errors import ModelError
+from agentd.rate import Allowance
 
 # How a correction begins that a model is told as a user turn: it is no new question.
 CORRECTION = "Your answer cannot be used: "
@@ -30,6 +31,8 @@ class ChatRequest:
         tools: in OpenAI's shape, `{"type": "function", "function": {...}}` each.
         agent: who asks, so that agents take turns at a busy endpoint; no model is told.
         schema: the JSON Schema that the answer must fit; a model that knows how is held to it.
+        patience: seconds to wait for a slot or for a rate, while another model could stand in.
+        on_attempt: hears of every attempt as it ends; several models may be tried for one call.
 
     Raises:
         ModelError: `model_config`, when a parameter is one that agentd sets itself.
@@ -41,6 +44,8 @@ class ChatRequest:
     tools: Sequence[Mapping[str, Any]] = ()
     agent: str = ""
     schema: Mapping[str, Any] | None = None
+    patience: float | None = None
+    on_attempt: Callable[[Attempt], None] | None = None
 
     def __post_init__(self) -> None:
         for names, mend in (
@@ -80,9 +85,36 @@ class Usage:
         return Usage(*map(operator.add, astuple(self), astuple(other)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One call of one model, and what became of it.
+
+    Attributes:
+        model: its name.
+        seconds: from the first look for a slot to the end of the answer.
+        code: of its error; "" if it answered.
+        message: of its error.
+        called: False when nobody was asked, because the endpoint rests or its rate is used up.
+        cost: USD that a failed attempt may have cost, None where nobody knows.
+        completion: the answer, of one that has it.
+    """
+
+    model: str
+    seconds: float
+    code: str = ""
+    message: str = ""
+    called: bool = True
+    cost: float | None = None
+    completion: Completion | None = None
+
+
 @dataclass(frozen=True)
 class Completion:
-    """A whole answer. `cost` is in USD; `usage` and `cost` are None where nobody knows them."""
+    """A whole answer. `cost` is in USD; `usage` and `cost` are None where nobody knows them.
+
+    `cached` says that it was given before, to an identical request, and is paid already;
+    `attempts` are all that were made, where one failed before it.
+    """
 
     text: str
     model: str
@@ -91,10 +123,12 @@ class Completion:
     usage: Usage | None = None
     cost: float | None = None
     reasoning: str | None = None
+    cached: bool = False
+    attempts: tuple[Attempt, ...] = ()
 
 
 class Model(Protocol):
-    """Something that answers. A later failover wraps several of these in one."""
+    """Something that answers; it may be several, of which one stands in for another."""
 
     name: str
     is_mock: bool
@@ -126,17 +160,19 @@ class Secret(Protocol):
 
 
 class TokenPrice(Protocol):
-    """USD per million tokens."""
+    """USD per million tokens; `cached_input` None is the price of any input."""
 
     @property
     def input(self) -> float: ...
     @property
     def output(self) -> float: ...
+    @property
+    def cached_input(self) -> float | None: ...
 
 
 class ModelRef(Protocol):
-    """What a manifest says of a model. `timeout` is in seconds, `script` a parsed mock script;
-    a `price` overrides the list's."""
+    """What a manifest says of a model. `timeout` and `cache` are in seconds, `script` is a parsed
+    mock script; a `price` overrides the list's, `parameters` those of the agent."""
 
     @property
     def name(self) -> str: ...
@@ -150,3 +186,11 @@ class ModelRef(Protocol):
     def script(self) -> Any: ...
     @property
     def price(self) -> TokenPrice | None: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+    @property
+    def rate(self) -> Allowance | None: ...
+    @property
+    def tokens(self) -> Allowance | None: ...
+    @property
+    def cache(self) -> float | None: ...

@@ -13,6 +13,7 @@ from agentd.bus import Bus
 from agentd.errors import BusError, TaskError
 from agentd.jetstream import HOLD, Record
 from agentd.message import AgentIdentity, AgentMessage
+from agentd.model_call import told
 from agentd.objects import fit
 from agentd.run import RunResult
 from agentd.streams import LOG
@@ -87,6 +88,10 @@ def _answer(result: RunResult) -> dict[str, Any]:
         "turns": result.turns,
         "toolCalls": result.calls,
     }
+    if completion.cached:
+        content["cached"] = True
+    if completion.attempts:
+        content["attempts"] = [told(attempt) for attempt in completion.attempts]
     if completion.reasoning:
         content["reasoning"] = completion.reasoning
     if isinstance(data, dict):

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
 from agentd.errors import SubjectError
+from agentd.rate import Allowance
 from agentd.subjects import TOKEN, token
 
 LONGEST = 30 * 86400.0
@@ -37,12 +38,12 @@ def seconds(value: object) -> float:
     return number
 
 
-def per_second(value: object) -> float:
-    """`60/min` as 1.0; the units are s, min, h and day."""
+def allowance(value: object) -> Allowance:
+    """`60/min` as 60 in 60 seconds; the units are s, min, h and day."""
     match = _RATE.fullmatch(value) if isinstance(value, str) else None
     if not match or not int(match[1]):
         raise ValueError("must be a rate", "write 60/min, 5/s or 1000/day")
-    return int(match[1]) / _PERIODS[match[2]]
+    return Allowance(int(match[1]), _PERIODS[match[2]])
 
 
 def subject_name(value: str) -> str:
@@ -136,8 +137,8 @@ Duration = Annotated[
     ),
 ]
 Rate = Annotated[
-    float,
-    BeforeValidator(per_second),
+    Allowance,
+    BeforeValidator(allowance),
     _kind("rate", type="string", pattern="^[0-9]+ ?/ ?(s|min|h|day)$"),
 ]
 Name = Annotated[

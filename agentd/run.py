@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from agentd import crash
+from agentd import crash, model_call
 from agentd.calls import Calls, told_apart
 from agentd.conversation import begin
 from agentd.errors import ModelError, TaskError, Undeliverable
@@ -21,7 +20,7 @@ from agentd.estimate import within
 from agentd.journal import TURN
 from agentd.means import Means, Reader
 from agentd.message import AgentMessage
-from agentd.model import ChatRequest, Completion, Model, ToolCall, Usage
+from agentd.model import Attempt, ChatRequest, Completion, Model, ToolCall, Usage
 from agentd.revision import Revision
 from agentd.structured import Unusable, correction, value_of
 from agentd.tools.emit import EMIT
@@ -156,29 +155,12 @@ class _Run:
         async def call() -> Completion:
             # Anew: rendering took time, and so may have the wait for money.
             timeout = min(request.timeout, self._means.deadline.required())
-            return await self._measured(model, replace(request, timeout=timeout), reader)
+            timely = replace(request, timeout=timeout)
+            return await model_call.call(
+                model, timely, self._means, reader.push if reader else None
+            )
 
         return await self._means.purse.pay(model, request, call, last=last)
-
-    async def _measured(
-        self, model: Model, request: ChatRequest, reader: Reader | None
-    ) -> Completion:
-        started, metrics, name = time.monotonic(), self._means.metrics, model.name
-        try:
-            completion = await model.complete(request, reader.push if reader else None)
-        except ModelError as error:
-            metrics.model_call(name, error.code, time.monotonic() - started)
-            raise
-        usage = completion.usage or Usage(0, 0)
-        metrics.model_call(
-            name,
-            "success",
-            time.monotonic() - started,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cost=completion.cost,
-        )
-        return completion
 
     async def _keep(self, turn: int, completion: Completion) -> None:
         """Puts a turn on record that another one follows."""
@@ -265,8 +247,9 @@ def _as_told(call: ToolCall) -> dict[str, Any]:
 def _completion(recorded: Mapping[str, Any]) -> Completion:
     """A completion as `asdict` wrote it."""
     calls = tuple(ToolCall(**call) for call in recorded["tool_calls"])
+    attempts = tuple(Attempt(**attempt) for attempt in recorded["attempts"])
     usage = Usage(**recorded["usage"]) if recorded["usage"] else None
-    fields: dict[str, Any] = {**recorded, "tool_calls": calls, "usage": usage}
+    fields: dict[str, Any] = {**recorded, "tool_calls": calls, "usage": usage, "attempts": attempts}
     return Completion(**fields)
 
 
@@ -278,4 +261,6 @@ def _in_all(completions: Sequence[Completion]) -> Completion:
         completions[-1],
         usage=sum(usages, Usage(0, 0)) if len(usages) == len(completions) else None,
         cost=math.fsum(costs) if len(costs) == len(completions) else None,
+        cached=all(each.cached for each in completions),
+        attempts=tuple(attempt for each in completions for attempt in each.attempts),
     )

@@ -7,22 +7,26 @@ import contextlib
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agentd import streams
+from agentd import streams, windows
 from agentd.advisories import Advisories
 from agentd.agent import Agent
+from agentd.answers import Answers
 from agentd.attempt import Host
 from agentd.budget import Budgets
 from agentd.bus import Bus
 from agentd.catalog import Catalog
 from agentd.cooldowns import Cooldowns
 from agentd.emit import Emitter
-from agentd.errors import BusError, ModelError, StartError
+from agentd.errors import BusError, ModelError
+from agentd.housekeeping import Housekeeper
 from agentd.manifest import ModelRef
 from agentd.model import Model
-from agentd.models.choose import Models
+from agentd.models.choose import Models, Rated
+from agentd.models.failover import FailoverModel
 from agentd.presence import Presence
 from agentd.problems import Problem, errors
 from agentd.queue import Queue
@@ -38,10 +42,6 @@ from agentd.tools.open import Tools
 from agentd.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
-
-# Seconds between two looks at whether the streams are there, at what waits in WORK, and at whether
-# the schedules are there.
-_LOOK, _SWEEP, _RESTORE = 1.0, 5.0, 60.0
 
 
 class Runtime:
@@ -65,8 +65,7 @@ class Runtime:
         self._tools = tools
         self._metrics = metrics
         self._cooldowns = Cooldowns(bus, subjects)
-        models.limiters.share(self._cooldowns)
-        models.limiters.measure(metrics)
+        self._share_models()
         self._queue = Queue(bus, subjects)
         self._routes = RouteTable(bus, settings.env, self._listen_again)
         self._host = Host(
@@ -82,7 +81,6 @@ class Runtime:
         self.timetable = Timetable(bus, subjects)
         self._refused: dict[Path, list[str]] = {}
         self._turn = asyncio.Lock()
-        self._housekeeper: asyncio.Task[None] | None = None
         self._watchdog = Watchdog()
         self._leaving: set[Agent] = set()
         self._background: set[asyncio.Task[None]] = set()
@@ -94,6 +92,21 @@ class Runtime:
             agents=lambda: self.agents.values(),
             refused=lambda agent: self._refused.get(agent.file, []),
         )
+        self._housekeeper = Housekeeper(
+            bus,
+            settings,
+            queue=self._queue,
+            presence=self.presence,
+            timetable=self.timetable,
+        )
+
+    def _share_models(self) -> None:
+        """Lets replicas know of cooldowns, of what rates have left, and of answers given before."""
+        bus, env = self._bus, self._settings.env
+        self._models.limiters.share(self._cooldowns)
+        self._models.limiters.measure(self._metrics)
+        self._models.rates.share(partial(windows.book, bus, env))
+        self._models.cache.share(Answers(bus, env))
 
     async def open(self) -> None:
         """Makes the streams and listens to the doorbell; no agent runs yet.
@@ -108,7 +121,7 @@ class Runtime:
         await self._host.stops.open()
         await Advisories(self._bus, self._host.subjects).open()
         await self.presence.open()
-        self._housekeeper = asyncio.create_task(self._keep_house())
+        await self._housekeeper.open()
         self._watchdog.start()
 
     async def apply(self, catalog: Catalog) -> None:
@@ -147,8 +160,7 @@ class Runtime:
             await asyncio.gather(*(agent.drain(grace) for agent in self.agents.values()))
             await asyncio.gather(*self._background)
         self._watchdog.stop()
-        if self._housekeeper:
-            self._housekeeper.cancel()
+        self._housekeeper.close()
         with contextlib.suppress(BusError):
             await self.presence.close()
         await self._queue.close()
@@ -180,7 +192,7 @@ class Runtime:
         if agent is not None and agent.live.spec.revision == spec.revision:
             agent.live = replace(agent.live, spec=spec)  # the same, though perhaps of another file
             return
-        models = tuple(map(self._models.open, self._models_of(spec)))
+        models = self._models.open_all(self._models_of(spec), self._rated(spec))
         live = Revision(
             spec,
             models,
@@ -266,7 +278,9 @@ class Runtime:
 
     def _summarizer(self, spec: AgentSpec) -> Model | None:
         history = spec.manifest.history
-        return self._models.open(history.model) if history and history.model else None
+        if history is None or history.model is None:
+            return None
+        return FailoverModel([self._models.open(history.model)])
 
     def _problem(self, spec: AgentSpec, error: ModelError) -> Problem:
         """Which of an agent's models cannot be opened."""
@@ -276,29 +290,12 @@ class Runtime:
             return spec.problem("history", "model", text=str(error))
         return spec.problem("model", 0, text=str(error))
 
+    def _rated(self, spec: AgentSpec) -> Rated | None:
+        rate = spec.manifest.limits.rate
+        return Rated(f"{self._settings.env}.{spec.name}", rate) if rate else None
+
     def _models_of(self, spec: AgentSpec) -> tuple[ModelRef, ...]:
         return spec.manifest.model or (ModelRef(name=self._settings.model),)
-
-    async def _keep_house(self) -> None:
-        looks = 0
-        while True:
-            await asyncio.sleep(_LOOK)
-            if not self._bus.connected:
-                continue
-            looks += 1
-            try:
-                healed = await streams.heal(self._bus, self._settings)
-                for name in healed:
-                    log.warning("%s was gone; made it again", name)
-                if healed:
-                    await self.presence.announce_all()
-                if healed or looks % round(_SWEEP / _LOOK) == 0:
-                    await self._queue.sweep()
-                    await self.timetable.settle()
-                if healed or looks % round(_RESTORE / _LOOK) == 0:
-                    await self.timetable.restore()
-            except (BusError, StartError) as error:
-                log.warning("housekeeping: %s", error)
 
 
 def _said(problems: Iterable[Problem]) -> list[str]:

@@ -7,6 +7,7 @@ deltas for late readers. Configurations are in the words of the JetStream API.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,8 @@ DAY = 86_400 * SECOND
 # The oldest server with atomic batches, per-message TTL and schedules; older ones ignore unknown
 # fields of a configuration without a word.
 OLDEST_SERVER = (2, 12)
+
+_TIED, _PAUSE = 5.0, 0.05  # seconds that WORK may take to find its log, and between two looks
 
 _NAME_IN_USE = 10058
 _STREAM_NOT_FOUND = 10059
@@ -64,8 +67,6 @@ async def heal(bus: Bus, settings: Settings) -> list[str]:
     gone = [config for config in configurations(settings) if config["name"] not in there]
     for config in gone:
         await _ensure_one(bus, config)
-        if config["name"] == LOG:
-            await _source_again(bus, settings)
     return [config["name"] for config in gone]
 
 
@@ -178,13 +179,15 @@ async def _ensure_one(bus: Bus, config: dict[str, Any]) -> None:
     try:
         existing = await _existing(bus, name)
         if existing is not None:
-            kept = {"first_seq": existing["first_seq"]} if "first_seq" in existing else {}
+            kept = {key: existing[key] for key in ("first_seq", "sources") if key in existing}
             await jetstream.api(bus, f"STREAM.UPDATE.{name}", {**config, **kept})
             return
         if name == LOG:
             # A log made anew must count on: WORK goes on sourcing after the last sequence it saw.
             config = {**config, "first_seq": int(time.time() * 1000)}
         await jetstream.api(bus, f"STREAM.CREATE.{name}", config)
+        if name == LOG:
+            await _tie(bus, config["first_seq"])
     except ApiError as error:
         if error.code == _NAME_IN_USE:
             return  # another process was faster
@@ -211,12 +214,34 @@ async def _names(bus: Bus) -> set[str]:
             return names
 
 
-async def _source_again(bus: Bus, settings: Settings) -> None:
-    """Ties WORK to a new LOG at once; by itself the server looks for it every ten seconds."""
-    work = next(c for c in configurations(settings) if c["name"] == WORK)
-    if await _existing(bus, WORK) is not None:
-        await jetstream.api(bus, f"STREAM.UPDATE.{WORK}", {**work, "sources": []})
-        await jetstream.api(bus, f"STREAM.UPDATE.{WORK}", work)
+async def _tie(bus: Bus, first: int) -> None:
+    """Ties a WORK that is there already to the new log that counts from `first`.
+
+    By itself the server looks for a log after ten seconds, and of one that it takes for the old
+    one it finds out that it is not, and tries again after two (`sourceConsumerRetryThreshold`). To
+    be tied at once the new log must be another source: a transform that applies to no message
+    tells the two apart.
+    """
+    work = await _existing(bus, WORK)
+    if work is None:
+        return
+    transforms = [*_default_priority(), {"src": f"agents.{first}", "dest": f"work.{first}"}]
+    source = {"name": LOG, "subject_transforms": transforms}
+    # Else it would begin at the time of the last message of WORK, by a clock that may be wrong.
+    first_time = {**source, "opt_start_seq": first}
+    await jetstream.api(bus, f"STREAM.UPDATE.{WORK}", {**work, "sources": [first_time]})
+    await _until_tied(bus)
+    # A server that starts while WORK is empty would begin there again.
+    await jetstream.api(bus, f"STREAM.UPDATE.{WORK}", {**work, "sources": [source]})
+
+
+async def _until_tied(bus: Bus) -> None:
+    """Returns when WORK hears of LOG, or after a while all the same."""
+    for _ in range(round(_TIED / _PAUSE)):
+        sources = (await jetstream.api(bus, f"STREAM.INFO.{WORK}")).get("sources") or ()
+        if any(int(source.get("active", -1)) >= 0 for source in sources):
+            return
+        await asyncio.sleep(_PAUSE)
 
 
 def _mend(code: int) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agentd.errors import ModelError
 from agentd.model import Model, ModelRef
-from agentd.models.limited import LimitedModel, Limiters
+from agentd.models.absent import AbsentModel
+from agentd.models.cache import Cache
+from agentd.models.entry import Entry, Terms
+from agentd.models.limited import LimitedModel, Limiters, digest_of
 from agentd.models.prices import Price, PriceList
 from agentd.models.providers import (
     COMPATIBLE,
@@ -23,13 +28,25 @@ from agentd.models.providers import (
     split,
     unknown,
 )
+from agentd.models.rates import Rates
 from agentd.models.script import ScriptError, parse
+from agentd.rate import Allowance
 
 if TYPE_CHECKING:
     from agentd.models.litellm_bridge import Litellm
     from agentd.models.openai_http import Endpoint, Http
 
 MOCKS = ("mock/echo", "mock/script")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rated:
+    """An agent whose calls are rated; `key` names it among all that are."""
+
+    key: str
+    rate: Allowance
 
 
 class Models:
@@ -41,6 +58,8 @@ class Models:
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self.limiters = Limiters()
+        self.rates = Rates()
+        self.cache = Cache()
         self._environ = environ
         self._prices = PriceList()
         self._models: dict[tuple[object, ...], Model] = {}
@@ -56,8 +75,31 @@ class Models:
         """
         return [text for _, text in self._problems(ref, ref.script if script is None else script)]
 
-    def open(self, ref: ModelRef, script: Any = None) -> Model:
-        """The model of `ref`; connects to nothing yet.
+    def open_all(self, refs: Sequence[ModelRef], agent: Rated | None = None) -> tuple[Model, ...]:
+        """The models of `refs`, for `agent`. Where there are several, one that has no key here is
+        left to the others.
+
+        Raises:
+            ModelError: as `open`.
+        """
+        models: list[Model] = []
+        missing: list[ModelError] = []
+        for ref in refs:
+            try:
+                models.append(self.open(ref, agent=agent))
+            except ModelError as error:
+                if error.code != "model_auth":
+                    raise
+                missing.append(error)
+                models.append(AbsentModel(ref.name, error.code, str(error)))
+        if len(missing) == len(refs):
+            raise missing[0]
+        for error in missing:
+            log.warning("%s; the other models stand in", error)
+        return tuple(models)
+
+    def open(self, ref: ModelRef, script: Any = None, *, agent: Rated | None = None) -> Model:
+        """The model of `ref`; connects to nothing yet. Its calls count to the rate of `agent`.
 
         Raises:
             ModelError: `check` finds something (`model_auth` for a missing key, else
@@ -70,7 +112,12 @@ class Models:
             if problems:
                 raise ModelError("; ".join(text for _, text in problems), code=problems[0][0])
             self._models[identity] = self._make(ref, script)
-        return self._models[identity]
+        terms = self._terms(ref, script, agent)
+        return Entry(self._models[identity], terms) if terms else self._models[identity]
+
+    def takes_images(self, name: str) -> bool | None:
+        """Whether the model of this name looks at pictures; None where nobody knows."""
+        return None if name in MOCKS else self._prices.takes_images(name)
 
     async def warm(self) -> None:
         """Imports litellm, if an open model needs it, so that the first task need not wait."""
@@ -142,6 +189,33 @@ class Models:
         endpoint = self._endpoint(base, key)
         direct = OpenAIModel(ref.name, model, endpoint, price=price, timeout=ref.timeout)
         return LimitedModel(direct, self.limiters.of(base, key))
+
+    def _terms(self, ref: ModelRef, script: Any, agent: Rated | None) -> Terms | None:
+        """On what terms the model of `ref` is called; None if there are none."""
+        calls = [self.rates.of(agent.key, agent.rate, "limits.rate")] if agent else []
+        if not (calls or ref.parameters or ref.rate or ref.tokens or ref.cache):
+            return None
+        key = self._shared_key(ref) if ref.rate or ref.tokens else ""
+        if ref.rate:
+            calls.append(self.rates.of(f"{key}\ncalls", ref.rate, "its `rate`"))
+        tokens = self.rates.of(f"{key}\ntokens", ref.tokens, "its `tokens`") if ref.tokens else None
+        return Terms(
+            parameters=ref.parameters,
+            calls=calls,
+            tokens=tokens,
+            cache=self.cache if ref.cache else None,
+            cached_as=f"{ref.name}\n{ref.api_base}\n{script!r}",
+            cached_for=ref.cache or 0.0,
+        )
+
+    def _shared_key(self, ref: ModelRef) -> str:
+        """The same for all agents that use this model with this key."""
+        provider, model = split(ref.name)
+        family = _family(provider, model)
+        base = base_of(family, ref.api_base, self._environ) if family else ref.api_base
+        names = family.keys if family else KEYS.get(provider, ())
+        digest = digest_of(base or provider, _key(ref) or first(names, self._environ))
+        return f"{digest}\n{model}"
 
     def _endpoint(self, base: str, key: str | None) -> Endpoint:
         from agentd.models.openai_http import Endpoint, Http

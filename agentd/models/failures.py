@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -27,6 +28,11 @@ _BY_STATUS = {
 }
 # These come with a 429, but waiting does not bring money.
 _OUT_OF_MONEY = ("insufficient_quota", "billing_hard_limit_reached")
+# These come with a 400 or 403: it is the content that is not wanted, by OpenAI, by Azure.
+_UNWANTED = re.compile(
+    "content_policy_violation|content_filter|ResponsibleAIPolicyViolation|ContentPolicyViolation"
+    "|content management policy|moderation_blocked"
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Failures:
     ) -> ModelError:
         """An HTTP status that is not 2xx, with the body and headers that came with it."""
         code = code_of(status)
+        if status in (400, 403) and _UNWANTED.search(body):
+            code = "model_refused"
         broke = status == 429 and any(mark in body for mark in _OUT_OF_MONEY)
         return self.error(
             code,

@@ -43,7 +43,8 @@ class LimitedModel:
     ) -> Completion:
         """See `agentd.model.Model`; the wait for a slot is part of `request.timeout`."""
         limiter = self.limiter
-        waited = await limiter.enter(request.agent, request.timeout, self.name)
+        patience = min(request.timeout, request.patience or request.timeout)
+        waited = await limiter.enter(request.agent, patience, self.name)
         try:
             if waited:
                 request = replace(request, timeout=request.timeout - waited)
@@ -86,7 +87,7 @@ class Limiters:
     def of(self, base: str, key: str | None) -> Limiter:
         """The limiter of an endpoint. `base` is its URL, or the provider's name for litellm's."""
         if (base, key) not in self._limiters:
-            digest = _digest(base, key)
+            digest = digest_of(base, key)
             limiter = Limiter(_name(base, digest if key else None), partial(self._on_rest, digest))
             self._limiters[base, key] = self._by_digest[digest] = limiter
             self._show(limiter)
@@ -122,7 +123,8 @@ class Limiters:
             limiter.rest(seconds)
 
 
-def _digest(base: str, key: str | None) -> str:
+def digest_of(base: str, key: str | None) -> str:
+    """Names an endpoint without telling its key."""
     secret = f"{base}\n{key or ''}".encode()
     return hashlib.pbkdf2_hmac("sha256", secret, b"agentd endpoint", _ROUNDS, 16).hex()
 

@@ -182,5 +182,7 @@ class LitellmModel:
                 return self._failures.error(code, text)
         if not isinstance(status, int) or status < 300:  # an answer it could not make sense of
             return self._failures.error("model_garbage", f"{type(inner).__name__}: {text}")
+        if "ContentPolicyViolation" in type(inner).__name__:
+            return self._failures.error("model_refused", text, status=status)
         headers = getattr(inner, "litellm_response_headers", None) or {}
         return self._failures.refused(status, text, headers)

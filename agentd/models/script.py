@@ -27,6 +27,7 @@ CODES = (
     "model_config",
     "model_not_found",
     "model_rejected",
+    "model_refused",
     "model_rate_limited",
     "model_overloaded",
     "model_timeout",

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -34,6 +34,10 @@ class Ref:
     api_base: str | None = None
     api_key: None = None
     timeout: float | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    rate: None = None
+    tokens: None = None
+    cache: None = None
 
 
 def user(text: str) -> Message:

@@ -1,0 +1,83 @@
+"""One call of a model, by however many attempts: each is measured, those that failed on record."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+
+from agentd.errors import BusError, ModelError
+from agentd.journal import MODEL_FAILED
+from agentd.means import Means
+from agentd.model import Attempt, ChatRequest, Completion, Model, Usage
+from agentd.telemetry import Metrics
+
+log = logging.getLogger(__name__)
+
+
+async def call(
+    model: Model, request: ChatRequest, means: Means, on_delta: Callable[[str], None] | None
+) -> Completion:
+    """What the model says. Where one stood in for another, the log has why.
+
+    Raises:
+        ModelError: as `Model.complete`.
+    """
+    attempts: list[Attempt] = []
+
+    def hear(attempt: Attempt) -> None:
+        measure(means.metrics, attempt)
+        attempts.append(attempt)
+
+    try:
+        completion = await model.complete(replace(request, on_attempt=hear), on_delta)
+    except ModelError:
+        await _note(attempts, means)
+        raise
+    await _note(attempts, means)
+    return completion
+
+
+def measure(metrics: Metrics, attempt: Attempt) -> None:
+    """Counts and times an attempt."""
+    completion = attempt.completion
+    if completion is None:
+        metrics.model_call(attempt.model, attempt.code, attempt.seconds)
+        return
+    usage = completion.usage or Usage(0, 0)
+    metrics.model_call(
+        attempt.model,
+        "cached" if completion.cached else "success",
+        attempt.seconds,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cost=completion.cost,
+    )
+
+
+async def _note(attempts: list[Attempt], means: Means) -> None:
+    """Records the failures of several models. That of one alone is the outcome of its task, or of
+    an attempt at it, and is on record as such."""
+    if len(attempts) == 1:
+        return
+    try:
+        for attempt in attempts:
+            if attempt.code and attempt.called:
+                await means.record.note(MODEL_FAILED, mark=secrets.token_hex(4), **told(attempt))
+    except BusError as error:
+        # The answer is dearer than the record of how it came about.
+        log.warning("why a model stood in is not on record: %s", error)
+
+
+def told(attempt: Attempt) -> dict[str, object]:
+    """An attempt as messages have it; `latency` in milliseconds."""
+    shown: dict[str, object] = {
+        "model": attempt.model,
+        "latency": round(attempt.seconds * 1000, 1),
+    }
+    if attempt.code:
+        shown |= {"code": attempt.code, "message": attempt.message}
+    if attempt.cost:
+        shown["cost"] = attempt.cost
+    return shown

@@ -1,0 +1,18 @@
+"""What was taken of each rate lately, shared by the replicas."""
+
+from __future__ import annotations
+
+import math
+
+from agentd.bus import Bus
+from agentd.rate import Allowance, Window
+from agentd.shared import Shared
+from agentd.streams import RATES, bucket
+from agentd.subjects import digest
+
+
+def book(bus: Bus, env: str, key: str, allowance: Allowance) -> Shared[Window]:
+    """The window of the rate `key`; it is dropped when nothing in it can count any more."""
+    subject = f"{bucket(RATES)}.{env}.{digest(key)}"
+    ttl = math.ceil(2 * allowance.period)
+    return Shared(bus, RATES, subject, parse=Window.parse, ttl=ttl)
