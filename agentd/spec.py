@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from agentd import yaml_source
+from agentd import request_template, yaml_source
 from agentd.diagnose import nearest, place
 from agentd.expression import Expression, InvalidExpression, compile_expression
 from agentd.files import Files
@@ -18,7 +18,8 @@ from agentd.json_schema import mistake_of
 from agentd.manifest import Manifest
 from agentd.manifest_file import Draft
 from agentd.manifest_flow import EmitRule
-from agentd.problems import Problem
+from agentd.openapi import document as openapi
+from agentd.problems import Problem, errors
 from agentd.prompts import CONTEXT_NAMES, InvalidPrompt, Prompt, PromptLibrary
 from agentd.yaml_nodes import Map, Scalar, plain
 
@@ -100,7 +101,9 @@ def _names(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Any]]:
     many: list[Any] = tools if isinstance(tools, list) else []
     for index, tool in enumerate(many):
         if isinstance(tool, dict):
-            yield ("tools", index, "openapi"), tool.get("openapi")
+            given = tool.get("openapi")
+            document = given.get("document") if isinstance(given, dict) else given
+            yield ("tools", index, "openapi", "document"), document
 
 
 def expressions_of(manifest: Manifest) -> Iterator[tuple[Loc, str, tuple[str, ...]]]:
@@ -128,9 +131,12 @@ def _expressions_of_rule(
 
 def templates_of(manifest: Manifest) -> Iterator[tuple[Loc, str, Collection[str] | None]]:
     """The templates of a manifest's tools: the field, the text, and the names that it may use: the
-    tool's parameters, or any where the templates say which there are."""
+    tool's parameters, or any where the templates say which there are. `idempotency_key` is the
+    call's own."""
     for index, tool in enumerate(manifest.tools):
-        names = None if tool.parameters is None else tool.parameters.get("properties", {})
+        names = None
+        if tool.parameters is not None:
+            names = {*tool.parameters.get("properties", ()), "idempotency_key"}
         if tool.command:
             for place, text in enumerate(tool.command.argv):
                 yield ("tools", index, "command", "argv", place), text, names
@@ -156,8 +162,9 @@ class _Assembly:
         templates = self._templates()
         tools = self._tools()
         self._check_schema(documents)
+        self._check_requests(documents)
         manifest = self._draft.manifest
-        if manifest is None or prompt is None or self.problems:
+        if manifest is None or prompt is None or errors(self.problems):
             return None
         digests = [prompt.digest, user_turn.digest if user_turn else ""]
         digests += [template.digest for template in templates.values()]
@@ -313,6 +320,12 @@ def _with(manifest: Manifest, documents: Mapping[Loc, Any]) -> Manifest:
             case ("history", *_) if manifest.history and manifest.history.model:
                 model = manifest.history.model.model_copy(update={"script": content})
                 changes["history"] = manifest.history.model_copy(update={"model": model})
+            case ("tools", int(index), "openapi", _):
+                tools = list(changes.get("tools") or manifest.tools)
+                if (declared := tools[index].openapi) is not None:
+                    filled = declared.model_copy(update={"document": content})
+                    tools[index] = tools[index].model_copy(update={"openapi": filled})
+                changes["tools"] = tuple(tools)
             case (str(many), int(index), str(key)):
                 parts = list(changes.get(many) or getattr(manifest, many))
                 parts[index] = parts[index].model_copy(update={key: content})

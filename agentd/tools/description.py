@@ -1,0 +1,98 @@
+"""A function of `tools/` looked at: how a model is to call it, or what is wrong with it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any
+
+from agentd.tools.function_schema import BadFunction, Function, function_of
+from agentd.tools.modules import Modules, NameTaken
+
+_LONGEST = 500  # characters of an error
+
+
+def load(modules: Modules, name: str) -> Function:
+    """The function `file.py:function`; raises whatever keeps it from being loaded."""
+    file, _, attribute = name.partition(":")
+    return function_of(getattr(modules.load(file), attribute))
+
+
+def describe(modules: Modules, name: str) -> dict[str, Any]:
+    """What the parent is told: `description`, `parameters` and `takes_key`; or `problems`, each
+    with a `text`, a `hint` and, where it is known, `file`, `line` and the `word` that is wrong."""
+    file, _, attribute = name.partition(":")
+    try:
+        module = modules.load(file)
+    except BaseException as error:  # noqa: BLE001 (the file's own code may raise SystemExit, too)
+        return {"problems": [_of_import(modules, file, error)]}
+    function = getattr(module, attribute, None)
+    if function is None:
+        known = [each for each, value in vars(module).items() if inspect.isroutine(value)]
+        return {
+            "problems": [_told(f"{file} has no function `{attribute}`", _near(attribute, known))]
+        }
+    if inspect.isclass(function) or not callable(function):
+        return {"problems": [_told(f"`{attribute}` in {file} is no function", "")]}
+    try:
+        tool = function_of(function)
+    except BadFunction as error:
+        return {"problems": list(_of_signature(modules, module, function, error))}
+    return {
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "takes_key": tool.takes_key,
+    }
+
+
+def _of_import(modules: Modules, file: str, error: BaseException) -> dict[str, Any]:
+    place = modules.place_of(error)
+    where = {"file": place[0], "line": place[1]} if place else {}
+    if isinstance(error, NameTaken):
+        text = f"{file} has the name of another module, `{error}`"
+        return _told(text, "rename it")
+    if isinstance(error, SyntaxError) and place:
+        return _told(f"does not compile: {error.msg}", "", **where, column=error.offset or 0)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        known = {*sys.stdlib_module_names, *(name for name in sys.modules if "." not in name)}
+        hint = _near(error.name, known) or "install it where agentd is installed"
+        return _told(f"there is no module `{error.name}`", hint, **where)
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")[:_LONGEST]
+    return _told(f"cannot be imported: {text}", "", **where)
+
+
+def _of_signature(
+    modules: Modules, module: ModuleType, function: Callable[..., Any], error: BadFunction
+) -> Iterator[dict[str, Any]]:
+    name = function.__name__
+    for parameter, text, hint in error.mistakes:
+        where = _place(modules, inspect.unwrap(function), parameter or name)
+        yield _told(f"`{name}` cannot be a tool: {text}", hint, **where)
+
+
+def _place(modules: Modules, function: Callable[..., Any], word: str) -> dict[str, Any]:
+    """Where in the source of a function a word is first found."""
+    try:
+        lines, first = inspect.getsourcelines(function)
+        path = inspect.getsourcefile(function)
+    except (OSError, TypeError):
+        return {}
+    file = modules.name_of(path or "")
+    for number, line in enumerate(lines, first):
+        found = re.search(rf"\b{re.escape(word)}\b", line)
+        if file and found:
+            return {"file": file, "line": number, "column": found.start() + 1, "word": word}
+    return {"file": file, "line": first} if file else {}
+
+
+def _told(text: str, hint: str, **where: Any) -> dict[str, Any]:
+    return {"text": text, "hint": hint, **where}
+
+
+def _near(name: str, known: Any) -> str:
+    near = get_close_matches(name, list(known), n=1, cutoff=0.65)
+    return f"did you mean `{near[0]}`?" if near else ""
