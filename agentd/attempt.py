@@ -25,6 +25,7 @@ from agentd.errors import (
     AgentdError,
     BusError,
     TaskError,
+    Throttled,
     TooLarge,
     Undeliverable,
 )
@@ -228,7 +229,8 @@ class Attempt:
         if not error.retryable:
             return error
         retry = self._revision.spec.manifest.retry
-        if self._number >= retry.attempts:
+        throttled = isinstance(error, Throttled)  # nothing was tried: it waits its turn
+        if self._number >= retry.attempts and not throttled:
             return Undeliverable(
                 f"{self._number} attempts failed, the last one with {error.code}: {error}",
                 code="exhausted",
@@ -236,7 +238,8 @@ class Attempt:
         delay = pause(retry, self._number, error)
         if not self._deadline.allows(delay):
             return error
-        await self._journal.note(FAILED, error={"code": error.code, "message": str(error)})
+        kind = HANDED_BACK if throttled else FAILED
+        await self._journal.note(kind, error={"code": error.code, "message": str(error)})
         raise Again(error, delay=delay)
 
     async def _commit(self, outcome: Outcome) -> None:
