@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -82,6 +82,7 @@ class PromptSource:
         looked_up: names that it takes from the context or from a template around it, with lines.
         defined: names that it sets, here or there.
         inherits: whether it extends another template.
+        fields: the fields of those names that it takes, `context.metadata`, with lines.
     """
 
     name: str
@@ -92,6 +93,7 @@ class PromptSource:
     looked_up: Mapping[str, int] = field(default_factory=dict[str, int])
     defined: frozenset[str] = frozenset()
     inherits: bool = False
+    fields: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
@@ -129,6 +131,7 @@ def compile_source(environment: BoundedEnvironment, name: str, text: str) -> Pro
         looked_up=_first_lines(tree, looked_up),
         defined=frozenset(_defined(tree)),
         inherits=tree.find(nodes.Extends) is not None,
+        fields=_fields(tree, looked_up),
     )
 
 
@@ -183,6 +186,17 @@ def _first_lines(tree: nodes.Template, names: Iterable[str]) -> Mapping[str, int
         if lines.get(node.name) == 0 and node.ctx == "load":
             lines[node.name] = node.lineno
     return lines
+
+
+def _fields(tree: nodes.Template, names: Collection[str]) -> Mapping[str, int]:
+    fields: dict[str, int] = {}
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+        if isinstance(node.node, nodes.Name) and node.node.name in names:
+            key = node.attr if isinstance(node, nodes.Getattr) else node.arg
+            key = key.value if isinstance(key, nodes.Const) else key
+            if isinstance(key, str):
+                fields.setdefault(f"{node.node.name}.{key}", node.lineno)
+    return fields
 
 
 def _defined(tree: nodes.Template) -> Iterator[str]:

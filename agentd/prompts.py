@@ -107,8 +107,8 @@ class PromptLibrary:
         self._compiled_before = previous._compiled if previous else {}
         self._linked_before = previous._linked if previous else {}
 
-    def compile(self, name: str) -> Prompt:
-        """The prompt in the file `name` of the folder.
+    def compile(self, name: str, *, names: Collection[str] | None = CONTEXT_NAMES) -> Prompt:
+        """The prompt in the file `name` of the folder; `names` as below.
 
         Raises:
             InvalidPrompt: it is missing, or it or something it includes has mistakes.
@@ -119,7 +119,7 @@ class PromptLibrary:
             raise InvalidPrompt(
                 [Problem(file=self._place(name).file, text="no such file", hint=hint)]
             )
-        return self._prompt(self._source(name, text), self._place(name))
+        return self._prompt(self._source(name, text), self._place(name), names)
 
     def compile_text(
         self,
@@ -132,7 +132,8 @@ class PromptLibrary:
     ) -> Prompt:
         """The prompt `text`, which stands in the file `name` from `line` and `column` on.
 
-        It may use `names`; None lets it use any, and `Prompt.names` says which it does.
+        It may use `names`, and of one that is spelled with a dot, `mcp.readme`, only such fields;
+        None lets it use any, and `Prompt.names` says which it does.
 
         Raises:
             InvalidPrompt: it or something it includes has mistakes.
@@ -151,6 +152,7 @@ class PromptLibrary:
                 *member.mistakes,
                 *self._mistakes_between(member, members),
                 *_unknown(_from_context(member, root, members), names, members),
+                *_unknown_fields(member, _from_context(member, root, members), names),
             )
         ]
         if problems:
@@ -252,11 +254,25 @@ def _unknown(
     if names is None:
         return
     defined = {name for member in members.values() for name in member.defined}
+    known = {name.partition(".")[0] for name in names}
     for name, line in taken.items():
-        if name not in names:
-            hint = nearest(name, {*names, *defined})
-            hint = hint or f"it knows {', '.join(sorted(names)) or 'no names'}"
+        if name not in known:
+            hint = nearest(name, known | defined)
+            hint = hint or f"it knows {', '.join(sorted(known)) or 'no names'}"
             yield Mistake(f"there is no {name!r} here", line, name, hint)
+
+
+def _unknown_fields(
+    member: PromptSource, taken: Collection[str], names: Collection[str] | None
+) -> Iterator[Mistake]:
+    """Fields that are not there of names that have only some."""
+    listed = [name for name in names or () if "." in name]
+    owners = {name.partition(".")[0] for name in listed}.intersection(taken)
+    for name, line in member.fields.items():
+        owner, _, last = name.partition(".")
+        if owner in owners and name not in listed:
+            hint = nearest(name, listed) or f"there is {', '.join(sorted(listed))}"
+            yield Mistake(f"there is no {name!r} here", line, last, hint)
 
 
 def _circle(members: _Members) -> list[str]:
