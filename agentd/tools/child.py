@@ -169,7 +169,7 @@ class Child:
             lines = [line for line in piece.decode(errors="replace").splitlines() if line.strip()]
             for line in lines[-_COMPLAINTS:]:
                 self._complaint = line.strip()[:_COMPLAINT]
-                log.debug("%s: %s", self._name, line[:_COMPLAINT])
+                log.debug("%s: %s", self._name, line.rstrip()[:_COMPLAINT])
             if len(lines) > _COMPLAINTS:
                 log.debug("%s: and %d lines before", self._name, len(lines) - _COMPLAINTS)
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import random
+import re
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -30,7 +31,7 @@ _INHERITED = (
     *("HOME", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "TZ"),
     *("LANG", "LC_ALL", "LC_CTYPE"),
 )
-_LAUNCHERS = ("npx", "bunx", "uvx", "node", "python", "python3")
+_LAUNCHER = re.compile(r"npx|bunx|uvx|node|python[0-9.]*")
 _BREATH = 0.1  # seconds before a look: changes come in swarms
 
 _T = TypeVar("_T")
@@ -255,5 +256,6 @@ def _name(declared: McpServer) -> str:
         parts = urlsplit(declared.url)
         return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
     words = [word for word in declared.command or () if not word.startswith("-")] or ["?"]
-    launched = len(words) > 1 and PurePath(words[0]).name in _LAUNCHERS
-    return words[1] if launched else PurePath(words[0]).name
+    launched = len(words) > 1 and _LAUNCHER.fullmatch(PurePath(words[0]).name)
+    word = words[1] if launched else words[0]
+    return word if word.startswith("@") else PurePath(word).name  # of npm's @scope/name all
