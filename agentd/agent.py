@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _LAST_PULL = 3.0
 _FAILING = 5  # failed tasks in a row that are told
+_TOOLS = 0.5  # seconds between two looks for tools without which it takes nothing
 
 
 class Agent:
@@ -59,6 +60,8 @@ class Agent:
             return "draining"
         if self.trouble:
             return self.trouble
+        if missing := self.live.toolbox.missing:
+            return f"waiting for {'; '.join(missing)}"
         if self.tally.failing >= _FAILING:
             return f"failing: {self.tally.last_error}"
         return "ready"
@@ -142,6 +145,9 @@ class Agent:
 
     async def _pull_while_open(self) -> None:
         while not self._stopping:
+            if self.live.toolbox.missing:
+                await self._pause(_TOOLS)
+                continue
             room = self.live.spec.manifest.limits.concurrency - self.in_flight
             if room <= 0:
                 self._room.clear()

@@ -21,6 +21,7 @@ from agentd.runtime import Runtime
 from agentd.session import serve
 from agentd.settings import Settings
 from agentd.telemetry import Metrics
+from agentd.tools.mcp_tool import McpServers
 from agentd.tools.open import Tools
 from agentd.watch import Watcher
 
@@ -65,7 +66,7 @@ async def hosting(
         await health.start()
         stack.push_async_callback(health.close)
         bus = await stack.enter_async_context(serve(settings, on_state))
-        tools = Tools({})
+        tools = Tools({"mcp": McpServers()})
         stack.push_async_callback(tools.close)
         runtime = Runtime(settings, bus, models=models, tools=tools, metrics=metrics)
         await runtime.open()

@@ -182,6 +182,8 @@ class Runtime:
             waiting.append(f"NATS at {self._bus.where}")
         if not self.agents:
             waiting.append("a manifest that loads")
+        missing = [why for agent in self.agents.values() for why in agent.live.toolbox.missing]
+        waiting += dict.fromkeys(missing)  # agents share servers
         if self._draining:
             waiting.append("the end: it is draining")
         return waiting

@@ -54,6 +54,7 @@ def _table(agents: list[dict[str, Any]]) -> None:
     rows.show()
     for agent in agents:
         if agent["state"] != "ready":
-            print(f"{agent['agent']}: {agent['state']} (restarted {agent['restarts']} times)")
+            restarted = f" (restarted {agent['restarts']} times)" if agent["restarts"] else ""
+            print(f"{agent['agent']}: {agent['state']}{restarted}")
         for problem in agent["refused"]:
             print(f"{agent['agent']}: edit refused: {problem}")

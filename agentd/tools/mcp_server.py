@@ -74,7 +74,6 @@ class Server:
         self._environ = environ
         self._patience = patience
         self._why = "is not connected yet"
-        self._next_try = 0.0
         self._connection: Connection | None = None
         self._news = asyncio.Event()
         self._in_flight = 0
@@ -85,11 +84,7 @@ class Server:
     @property
     def trouble(self) -> str:
         """Why it is not there, in words; empty when it is."""
-        if self._connection is not None:
-            return ""
-        wait = self._next_try - time.monotonic()
-        hope = f", next try in {math.ceil(wait)} s" if wait >= 0 else ""
-        return f"{self.name}: {self._why}{hope}"
+        return "" if self._connection is not None else f"{self.name}: {self._why}"
 
     async def stop(self) -> None:
         """Leaves it; a program is ended, with all that it has started."""
@@ -136,18 +131,17 @@ class Server:
         return answer
 
     async def _keep(self) -> None:
-        pause = self._patience.first_pause
+        pause, before = self._patience.first_pause, ""
         while True:
-            started, before = time.monotonic(), self._why
-            self._why = await self._serve()
+            started = time.monotonic()
+            why = await self._serve()
             if time.monotonic() - started > self._patience.longest_pause:
                 pause = self._patience.first_pause
             delay = pause * random.uniform(0.75, 1.25)
             pause = min(2 * pause, self._patience.longest_pause)
-            self._next_try = time.monotonic() + delay
+            log.log(logging.DEBUG if why == before else logging.WARNING, "%s: %s", self.name, why)
+            before, self._why = why, f"{why}, next try after {math.ceil(delay)} s"
             self.settled.set()
-            level = logging.DEBUG if self._why == before else logging.WARNING
-            log.log(level, "%s", self.trouble)
             await asyncio.sleep(delay)
 
     async def _serve(self) -> str:
