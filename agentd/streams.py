@@ -112,10 +112,10 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
         },
         *(_bucket(name, shared, storage="memory") for name in (AGENTS, RATES)),
         *(_bucket(name, shared, storage="file") for name in (ROUTES, BUDGETS, STOPS)),
-        # Of a cache the oldest goes first.
+        # Of a cache the oldest goes first. What it may take is set aside for it, as for the log.
         {
             **_bucket(CACHE, shared, storage="file"),
-            "max_bytes": 256 * 1024**2,
+            "max_bytes": settings.log_bytes // 40,
             "discard": "old",
         },
         _objects(shared, settings),
