@@ -1,0 +1,88 @@
+"""Keeps what agents need on the server as it should be: streams, schedules, hints of work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from agentd import streams
+from agentd.bus import Bus, Msg
+from agentd.errors import BusError, StartError
+from agentd.presence import Presence
+from agentd.queue import Queue
+from agentd.settings import Settings
+from agentd.timetable import Timetable
+
+log = logging.getLogger(__name__)
+
+_DELETED = "$JS.EVENT.ADVISORY.STREAM.DELETED.*"
+# Seconds between two looks at whether the streams are there, at what waits in WORK, and at whether
+# the schedules are there.
+_LOOK, _SWEEP, _RESTORE = 1.0, 5.0, 60.0
+
+
+class Housekeeper:
+    """Looks every second, and at once when a stream was deleted or the server is back."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        settings: Settings,
+        *,
+        queue: Queue,
+        presence: Presence,
+        timetable: Timetable,
+    ) -> None:
+        self._bus = bus
+        self._settings = settings
+        self._queue = queue
+        self._presence = presence
+        self._timetable = timetable
+        self._now = asyncio.Event()
+        self._looks = 0
+        self._job: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Keeps house from now on."""
+        await self._bus.subscribe(_DELETED, self._on_deleted)
+        self._bus.on_reconnect(self._on_back)
+        self._job = asyncio.create_task(self._keep())
+
+    def close(self) -> None:
+        """No more."""
+        if self._job:
+            self._job.cancel()
+
+    async def _on_deleted(self, _: Msg) -> None:
+        self._now.set()
+
+    async def _on_back(self) -> None:
+        """What is in memory has gone with the server that was here before."""
+        self._now.set()
+
+    async def _keep(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await self._now.wait()
+            self._now.clear()
+            if not self._bus.connected:
+                continue
+            try:
+                await self._look()
+            except (BusError, StartError) as error:
+                log.warning("housekeeping: %s", error)
+
+    async def _look(self) -> None:
+        self._looks += 1
+        healed = await streams.heal(self._bus, self._settings)
+        for name in healed:
+            log.warning("%s was gone; made it again", name)
+        if healed:
+            await self._presence.announce_all()
+        if healed or self._looks % round(_SWEEP / _LOOK) == 0:
+            await self._queue.sweep()
+            await self._timetable.settle()
+        if healed or self._looks % round(_RESTORE / _LOOK) == 0:
+            await self._timetable.restore()
