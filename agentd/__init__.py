@@ -11,6 +11,7 @@ What everything else is made of
     subjects        every NATS subject, spelled here and nowhere else
     strict_json     JSON from strangers, bounded
     media           images and files: what their bytes are, and in words
+    json_path       a path into a JSON value
     json_schema     is a schema one, and does a value fit it?
     message_parts   who sent a message, its conversation, payload and routing
     message         the message of protocol 1.0: decode, encode, reply
@@ -27,6 +28,7 @@ From files to agents
     manifest_parts  a model, limits, retries
     manifest_flow   emit, join, schedule
     manifest_mcp    MCP servers
+    manifest_http   HTTP requests and OpenAPI documents
     manifest_tools  tools
     manifest        one agent as its file describes it
     diagnose        what pydantic says, with place and mend
@@ -37,6 +39,10 @@ From files to agents
     prompt_source   one template text and every mistake in it
     prompts         a prompt with its includes, compiled once, rendered for each task
     expression      one expression of a manifest
+    text_template   a text with expressions in it
+    http_request    a request made from a call's arguments
+    request_template  a request as a manifest writes it
+    openapi         the operations of an OpenAPI document
     spec            one agent, ready to run
     topology        the agents of a folder against each other
     reference       the manifest's JSON Schema and its reference

@@ -31,9 +31,10 @@ class InvalidExpression(UsageError):
 
 @dataclass(frozen=True)
 class Expression:
-    """A compiled expression; two of one text are equal."""
+    """A compiled expression; two of one text are equal. `names` are those that it looks up."""
 
     text: str
+    names: frozenset[str]
     _template: Template = field(repr=False, compare=False)
 
     def evaluate(self, context: Mapping[str, Any]) -> Any:
@@ -57,8 +58,8 @@ class Expression:
         return value
 
 
-def compile_expression(text: str, *, names: Collection[str]) -> Expression:
-    """The expression `text`, which may use `names`.
+def compile_expression(text: str, *, names: Collection[str] | None) -> Expression:
+    """The expression `text`, which may use `names`, or any if they are None.
 
     Raises:
         InvalidExpression: it is not one, or uses another name.
@@ -78,7 +79,7 @@ def compile_expression(text: str, *, names: Collection[str]) -> Expression:
         raise InvalidExpression(error.message or "is no expression") from None
     except (RecursionError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
         raise InvalidExpression(f"cannot be compiled: {error}") from None
-    for name in sorted(looked_up - set(names)):
-        hint = nearest(name, names) or f"it knows {', '.join(sorted(names))}"
+    for name in sorted(looked_up.difference(names) if names is not None else ()):
+        hint = nearest(name, names or ()) or f"it knows {', '.join(sorted(names or ()))}"
         raise InvalidExpression(f"there is no {name!r} here", hint=hint)
-    return Expression(text, Template.from_code(environment, code, {}))
+    return Expression(text, looked_up, Template.from_code(environment, code, {}))

@@ -32,14 +32,15 @@ def interpolate(
     return Map(root.span, entries), problems
 
 
-def substitute(text: str, environ: Mapping[str, str]) -> str:
-    """`text` with its variables filled in.
+def substitute(text: str, environ: Mapping[str, str], taken: list[str] | None = None) -> str:
+    """`text` with its variables filled in; `taken` gets what came from the environment.
 
     Raises:
         ValueError: a variable that is missing or an expression that is none; the arguments are
             the problem and its mend.
     """
-    return _TOKEN.sub(lambda match: _expand(match, environ), text)
+    seen: list[str] = [] if taken is None else taken
+    return _TOKEN.sub(lambda match: _expand(match, environ, seen), text)
 
 
 def _fill(node: Node, environ: Mapping[str, str], problems: list[Problem]) -> Node:
@@ -47,8 +48,10 @@ def _fill(node: Node, environ: Mapping[str, str], problems: list[Problem]) -> No
         case Scalar() if "$" not in node.text:
             return node
         case Scalar():
+            taken: list[str] = []
             try:
-                return replace(node, text=substitute(node.text, environ))
+                text = substitute(node.text, environ, taken)
+                return replace(node, text=text, taken=tuple(taken))
             except ValueError as error:
                 text, hint = error.args
                 problems.append(node.span.problem(text, hint=hint))
@@ -63,7 +66,8 @@ def _fill(node: Node, environ: Mapping[str, str], problems: list[Problem]) -> No
             return Map(node.span, entries)
 
 
-def _expand(match: re.Match[str], environ: Mapping[str, str]) -> str:
+def _expand(match: re.Match[str], environ: Mapping[str, str], taken: list[str]) -> str:
+    """What stands for a `${…}`; a value of the environment is also added to `taken`."""
     if match[0] == "$$":
         return "$"
     expression = _EXPRESSION.fullmatch(match[1] or "")
@@ -72,6 +76,7 @@ def _expand(match: re.Match[str], environ: Mapping[str, str]) -> str:
     name, colon, operator, word = expression.groups()
     value = environ.get(name)
     if value is not None and not (colon and value == ""):
+        taken.append(value)
         return value
     if operator == "-":
         return word

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from agentd.json_schema import mistake_of
+from agentd.manifest_http import HttpTool, OpenApi
+from agentd.manifest_mcp import McpServer
 from agentd.manifest_parts import Part
 from agentd.quantities import (
     Duration,
@@ -16,30 +18,6 @@ from agentd.quantities import (
     Names,
     either,
 )
-
-
-class HttpTool(Part):
-    """A request that the model can make."""
-
-    url: str = Field(
-        min_length=1,
-        description="The address, a template over the arguments.",
-        examples=["https://api.example.org/weather?city={{ city }}"],
-    )
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = Field(
-        default="GET", description="The HTTP method.", examples=["POST"]
-    )
-    headers: dict[str, str] = Field(
-        default={}, description="Headers.", examples=[{"Authorization": "Bearer ${TOKEN}"}]
-    )
-    body: Any = Field(
-        default=None, description="The body, sent as JSON.", examples=[{"city": "{{ city }}"}]
-    )
-    pick: str | None = Field(
-        default=None,
-        description="The path to the part of the answer that counts.",
-        examples=["data.temperature"],
-    )
 
 
 class Command(Part):
@@ -81,26 +59,8 @@ def _argv_alone(value: Any) -> Any:
     return {"argv": value} if isinstance(value, list | tuple) else value
 
 
-class McpServer(Part):
-    """An MCP server: a command of ours, or an address."""
-
-    command: tuple[str, ...] | None = Field(
-        default=None,
-        min_length=1,
-        description="A program and its arguments, speaking over stdio.",
-        examples=[["mcp-server-time"]],
-    )
-    url: str | None = Field(
-        default=None,
-        description="The address of a server over streamable HTTP.",
-        examples=["http://127.0.0.1:9000/mcp"],
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.command is None) == (self.url is None):
-            raise ValueError("needs either `command` or `url`", "")
-        return self
+def _document_alone(value: Any) -> Any:
+    return {"document": value} if isinstance(value, str) else value
 
 
 TOOL_KINDS = ("python", "command", "http", "openapi", "mcp", "agent")
@@ -127,7 +87,10 @@ class Tool(Part):
         description="A request.",
         examples=[{"url": "https://api.example.org/weather?city={{ city }}"}],
     )
-    openapi: str | None = Field(
+    openapi: Annotated[
+        OpenApi | None,
+        BeforeValidator(_document_alone, json_schema_input_type=str | OpenApi | None),
+    ] = Field(
         default=None,
         description="The operations of an OpenAPI document: a file or a URL.",
         examples=["petstore.yaml"],
@@ -141,6 +104,12 @@ class Tool(Part):
         default=None,
         description="Another agent, by its name or a capability.",
         examples=["factchecker"],
+    )
+    gather: Literal["all", "first", "majority"] | None = Field(
+        default=None,
+        description="With `agent`, a capability: asks every agent that has it, and gives `all` "
+        "answers, the `first`, or what the `majority` says.",
+        examples=["majority"],
     )
     name: Name | None = Field(
         default=None, description="What the model calls it.", examples=["forecast"]
@@ -211,6 +180,8 @@ class Tool(Part):
             raise ValueError(f"needs exactly one of {', '.join(TOOL_KINDS)}", "")
         if (self.allow or self.deny) and given[0] not in ("mcp", "openapi"):
             raise ValueError("`allow` and `deny` go with `mcp` and `openapi`", "")
+        if self.gather and given[0] != "agent":
+            raise ValueError("`gather` goes with `agent`", "")
         if self.parameters is not None and given[0] not in ("command", "http"):
             raise ValueError("`parameters` goes with `command` and `http`", "")
         return self

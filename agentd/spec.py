@@ -153,6 +153,7 @@ class _Assembly:
         self._file = file
         self._files = files
         self._library = library
+        self._names = _prompt_names(draft.manifest)
 
     def spec(self) -> AgentSpec | None:
         prompt = self._prompt()
@@ -207,7 +208,7 @@ class _Assembly:
             self.problems.append(Problem(file=shown, text="the prompt is empty"))
             return None
         try:
-            return self._library.compile(name)
+            return self._library.compile(name, names=self._names)
         except InvalidPrompt as error:
             self.problems += error.problems
             return None
@@ -237,7 +238,9 @@ class _Assembly:
 
     def _compile(self, text: str, *, line: int, column: int = 1) -> Prompt | None:
         try:
-            return self._library.compile_text(text, self._draft.file, line=line, column=column)
+            return self._library.compile_text(
+                text, self._draft.file, line=line, column=column, names=self._names
+            )
         except InvalidPrompt as error:
             self.problems += error.problems
             return None
@@ -302,8 +305,25 @@ class _Assembly:
                 self._report(("tools", index), f"there is no {files.shown_tool(name)}", mend)
         return files.tools if any(python for _, python in named) else {}
 
+    def _check_requests(self, documents: Mapping[Loc, Any]) -> None:
+        """What is wrong with `http:` and `openapi:` tools."""
+        manifest = self._draft.manifest
+        for index, tool in enumerate(_with(manifest, documents).tools if manifest else ()):
+            for wrong in (*request_template.mistakes_of(tool), *openapi.mistakes_of(tool)):
+                span = place(self._draft.root, ("tools", index, *wrong.loc))
+                problem = span.problem(wrong.text, hint=wrong.hint, severity=wrong.severity)
+                self.problems.append(problem)
+
     def _report(self, loc: Loc, text: str, hint: str) -> None:
         self.problems.append(place(self._draft.root, loc).problem(text, hint=hint))
+
+
+def _prompt_names(manifest: Manifest | None) -> tuple[str, ...]:
+    """What a prompt can name: also what its MCP servers give, where that is known."""
+    if manifest is None:
+        return (*CONTEXT_NAMES, "mcp")
+    servers = [tool.mcp for tool in manifest.tools if tool.mcp]
+    return (*CONTEXT_NAMES, *(f"mcp.{name}" for server in servers for name in server.texts))
 
 
 def _indent(line: str) -> int:

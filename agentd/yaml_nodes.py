@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -63,11 +63,15 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """One value as written: text, number, true, false or null."""
+    """One value as written: text, number, true, false or null.
+
+    `taken` is what environment variables gave to the text: it may be secret.
+    """
 
     span: Span
     text: str
     style: Style = "plain"
+    taken: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def value(self) -> Value:
@@ -110,6 +114,16 @@ def plain(node: Node) -> Any:
     if isinstance(node, Seq):
         return [plain(item) for item in node.items]
     return node.value
+
+
+def taken_in(node: Node) -> Iterator[str]:
+    """What environment variables gave to a node, and to all that is in it."""
+    if isinstance(node, Scalar):
+        yield from node.taken
+        return
+    inner = node.items if isinstance(node, Seq) else [value for _, value in node.entries.values()]
+    for each in inner:
+        yield from taken_in(each)
 
 
 def is_text(text: str) -> bool:

@@ -1,0 +1,226 @@
+"""One operation of an OpenAPI document: its arguments, and the request that they make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentd.bounds import Refused
+from agentd.expression import compile_expression
+from agentd.http_request import (
+    FORM,
+    Address,
+    BadRequest,
+    Request,
+    address,
+    encoded,
+    header,
+    mistake_in_header,
+    spoken,
+    with_body,
+)
+from agentd.json_schema import mistake_of
+from agentd.openapi.parameter import Parameter, read_parameters
+from agentd.openapi.schema import InvalidApi, References, Schemas
+from agentd.text_template import Piece, TextTemplate
+
+METHODS = ("get", "post", "put", "patch", "delete")
+MAX_PARAMETERS = 100
+MAX_DESCRIPTION = 1_000  # characters
+
+_JSON = re.compile(r"application/(json|[\w.+-]+\+json)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What the manifest sends with every request; the model has no say in it."""
+
+    base: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    query: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+    def has(self, parameter: Parameter) -> bool:
+        if parameter.place == "header":
+            return parameter.name.lower() in {name.lower() for name in self.headers}
+        return parameter.place == "query" and parameter.name in self.query
+
+
+@dataclass(frozen=True)
+class Source:
+    """An operation as its document has it; `item` is what the path's operations share."""
+
+    method: str
+    path: str
+    item: Mapping[str, Any]
+    operation: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body of a request: the argument that holds it, and its media type."""
+
+    argument: str
+    content_type: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a model is told of an operation, and the way to its request.
+
+    `parameters` are by the names of their arguments; those in the path are in `address` by the same
+    names, made plain.
+    """
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    method: str
+    address: Address
+    parameters: Mapping[str, Parameter]
+    body: Body | None
+    fixed: Fixed
+
+    def request(self, arguments: Mapping[str, Any], key: str) -> Request:
+        """The request for these arguments, which fit `schema`; no operation has use for a key.
+
+        Raises:
+            BadRequest: they make none.
+        """
+        given = [
+            (each, arguments[name])
+            for name, each in self.parameters.items()
+            if arguments.get(name) is not None
+        ]
+        try:
+            path = {_plain(e.name): e.simple(value) for e, value in given if e.place == "path"}
+            query = [pair for e, value in given if e.place == "query" for pair in e.pairs(value)]
+            url = self.address.url(path, (*query, *self.fixed.query.items()))
+            content = arguments.get(self.body.argument) if self.body else None
+            return with_body(self.method.upper(), url, self._headers(given, content), content)
+        except Refused as error:
+            raise spoken(error) from None
+        except (RecursionError, ValueError) as error:  # what JSON cannot say, inside a parameter
+            raise BadRequest(f"an argument cannot be sent: {error}") from None
+
+    def _headers(self, given: Iterable[tuple[Parameter, Any]], content: Any) -> dict[str, str]:
+        headers = {"Accept": "application/json, text/*;q=0.9, */*;q=0.5"}
+        if self.body and content is not None:
+            headers["Content-Type"] = self.body.content_type
+        headers |= {e.name: header(e.name, e.simple(v)) for e, v in given if e.place == "header"}
+        cookies = [f"{e.name}={encoded(e.simple(v))}" for e, v in given if e.place == "cookie"]
+        if cookies:
+            headers["Cookie"] = "; ".join(cookies)
+        return headers | {name: header(name, value) for name, value in self.fixed.headers.items()}
+
+
+def read_operation(name: str, source: Source, references: References, fixed: Fixed) -> Operation:
+    """The operation as a tool called `name`.
+
+    Raises:
+        InvalidApi: it is none that can be called with JSON arguments.
+    """
+    schemas = Schemas(references)
+    found: dict[tuple[str, str], Parameter] = {}
+    for part in (source.item, source.operation):  # the operation's own go before those of its path
+        for each in read_parameters(part.get("parameters"), references, schemas):
+            found[each.place, each.name] = each
+    for missing in re.findall(r"\{([^{}]+)\}", source.path):
+        lone = Parameter(missing, "path", True, {"type": "string"}, "simple", explode=False)
+        found.setdefault(("path", missing), lone)
+    if len(found) > MAX_PARAMETERS:
+        raise InvalidApi(f"has {len(found):,} parameters; {MAX_PARAMETERS} are the limit")
+    by_argument = _by_argument(each for each in found.values() if not fixed.has(each))
+    body, body_schema, body_required = _body(source.operation, references, schemas, by_argument)
+    properties = {argument: each.schema for argument, each in by_argument.items()}
+    required = [argument for argument, each in by_argument.items() if each.required]
+    if body:
+        properties[body.argument] = body_schema
+        required += [body.argument] if body_required else []
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+    if definitions := schemas.definitions():
+        schema["$defs"] = definitions
+    if mistake := mistake_of(schema):
+        raise InvalidApi(f"has a schema that is none: {mistake}")
+    return Operation(
+        name=name,
+        description=_description(source),
+        schema=schema,
+        method=source.method,
+        address=_address(fixed.base, source.path),
+        parameters=by_argument,
+        body=body,
+        fixed=fixed,
+    )
+
+
+def _by_argument(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
+    """Parameters of one name in two places get two arguments."""
+    found: dict[str, Parameter] = {}
+    for each in parameters:
+        if each.place == "header" and (mistake := mistake_in_header(each.name)):
+            if each.required:
+                raise InvalidApi(f"needs the header {each.name[:50]!r}, which {mistake}")
+            continue
+        argument = each.name if each.name not in found else f"{each.name}_{each.place}"
+        found[argument] = each
+    return found
+
+
+def _body(
+    operation: Mapping[str, Any],
+    references: References,
+    schemas: Schemas,
+    taken: Mapping[str, Parameter],
+) -> tuple[Body | None, Any, bool]:
+    """The body, its schema and whether it must be there."""
+    if "requestBody" not in operation:
+        return None, {}, False
+    given = references.follow(operation["requestBody"])
+    content = given.get("content")
+    kinds: Mapping[str, Any] = content if isinstance(content, dict) else {}
+    required = given.get("required") is True
+    kind = next(
+        (kind for form in (_JSON, FORM, "text/") for kind in kinds if re.match(form, kind)), None
+    )
+    if kind is None:
+        if required:
+            raise InvalidApi(f"wants a body as {', '.join(kinds)[:100] or 'nothing known'}")
+        return None, {}, False
+    media = references.follow(kinds[kind])
+    argument = "body" if "body" not in taken else "request_body"
+    kind = FORM if kind.startswith(FORM) else kind
+    return Body(argument, kind), schemas.schema(media.get("schema", {})), required
+
+
+def _address(base: str, path: str) -> Address:
+    """The address with the parameters of the path as expressions, each a name."""
+    pieces: list[Piece] = [base.rstrip("/")]
+    for number, part in enumerate(re.split(r"\{([^{}]+)\}", path)):
+        plain = _plain(part)
+        pieces.append(compile_expression(plain, names=[plain]) if number % 2 else part)
+    try:
+        return address(TextTemplate(tuple(piece for piece in pieces if piece != "")))
+    except ValueError as error:
+        raise InvalidApi(f"has an address that {error.args[0]}", hint=error.args[1]) from None
+
+
+def _plain(name: str) -> str:
+    """A parameter's name as an expression can have it."""
+    return "p_" + re.sub(r"[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):x}_", name)
+
+
+def _description(source: Source) -> str:
+    for part in (source.operation, source.item):
+        told = [part.get(each) for each in ("summary", "description")]
+        texts = [" ".join(each.split()) for each in told if isinstance(each, str) and each.strip()]
+        if texts:
+            text = ". ".join(dict.fromkeys(each.rstrip(".") for each in texts)) + "."
+            return text if len(text) <= MAX_DESCRIPTION else f"{text[:MAX_DESCRIPTION]}…"
+    return f"{source.method.upper()} {source.path}"

@@ -1,0 +1,98 @@
+"""A parameter of an operation: where it stands in a request, and how its value is written there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentd.http_request import pairs_of
+from agentd.openapi.schema import InvalidApi, References, Schemas
+from agentd.prompt_filters import as_text
+
+PLACES = ("path", "query", "header", "cookie")
+
+_BY_THE_CLIENT = ("accept", "authorization", "content-type")  # OpenAPI itself ignores these
+_SEPARATORS = {"spaceDelimited": " ", "pipeDelimited": "|"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What stands beside the body of a request.
+
+    Attributes:
+        schema: of its value, with the description that a model is shown.
+        style, explode: how OpenAPI calls the way to write lists and objects; a query's `style` is
+            `json` where the document says so by a media type.
+    """
+
+    name: str
+    place: str
+    required: bool
+    schema: Mapping[str, Any]
+    style: str
+    explode: bool
+
+    def simple(self, value: Any) -> str:
+        """A value in a path, a header or a cookie."""
+        if self.style == "json":
+            return json.dumps(value)
+        if isinstance(value, list):
+            return ",".join(map(as_text, value))
+        if isinstance(value, dict):
+            sign = "=" if self.explode else ","
+            return ",".join(f"{name}{sign}{as_text(each)}" for name, each in value.items())
+        return as_text(value)
+
+    def pairs(self, value: Any) -> Iterator[tuple[str, str]]:
+        """A value in a query: none, one or several fields."""
+        if isinstance(value, dict) and self.style == "deepObject":
+            for name, each in value.items():
+                yield from pairs_of(f"{self.name}[{name}]", each)
+        elif isinstance(value, dict) and self.explode and self.style == "form":
+            for name, each in value.items():
+                yield from pairs_of(name, each)
+        elif isinstance(value, list) and self.style in _SEPARATORS:
+            yield self.name, _SEPARATORS[self.style].join(map(as_text, value))
+        elif isinstance(value, list) and self.explode and self.style == "form":
+            yield from pairs_of(self.name, value)
+        else:
+            yield self.name, self.simple(value)
+
+
+def read_parameters(given: Any, references: References, schemas: Schemas) -> Iterator[Parameter]:
+    """The parameters in a list of them, without those that an HTTP client sets.
+
+    Raises:
+        InvalidApi: one of them is none.
+    """
+    for each in given if isinstance(given, list) else ():
+        parameter = references.follow(each)
+        name, place = parameter.get("name"), parameter.get("in")
+        if not isinstance(name, str) or not name or place not in PLACES:
+            raise InvalidApi("has a parameter without `name` or `in`")
+        if place == "header" and name.lower() in _BY_THE_CLIENT:
+            continue
+        yield _parameter(name, place, parameter, schemas)
+
+
+def _parameter(name: str, place: str, given: Mapping[str, Any], schemas: Schemas) -> Parameter:
+    content = given.get("content")
+    kinds = content if isinstance(content, dict) else {}
+    media = next((each for each in kinds.values() if isinstance(each, dict)), None)
+    schema = schemas.schema((media or given).get("schema", {}))
+    if not isinstance(schema, dict):
+        schema = {}
+    if isinstance(given.get("description"), str):
+        schema = {**schema, "description": given["description"]}
+    style = given.get("style") or ("form" if place in ("query", "cookie") else "simple")
+    explode = given.get("explode")
+    return Parameter(
+        name=name,
+        place=place,
+        required=place == "path" or given.get("required") is True,
+        schema=schema,
+        style="json" if media is not None else str(style),
+        explode=explode if isinstance(explode, bool) else style in ("form", "deepObject"),
+    )

@@ -1,0 +1,186 @@
+"""Schemas of an OpenAPI document as JSON Schema, with what they refer to beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from agentd.errors import AgentdError
+
+MAX_NODES = 20_000  # values that are looked at for one operation
+MAX_HOPS = 32  # references that lead to references
+MAX_DEPTH = 64
+
+# The keywords of JSON Schema that are kept, by what they hold. What OpenAPI adds (`discriminator`,
+# `xml`, `example`) says nothing about whether a value fits.
+_ONE = """
+    additionalProperties contains else if items not propertyNames then unevaluatedItems
+    unevaluatedProperties
+"""
+_SEVERAL = "allOf anyOf oneOf prefixItems"
+_NAMED = "dependentSchemas patternProperties properties"
+_VALUE = """
+    const default dependentRequired deprecated description enum exclusiveMaximum exclusiveMinimum
+    format maxContains maxItems maxLength maxProperties maximum minContains minItems minLength
+    minProperties minimum multipleOf pattern required title type uniqueItems
+"""
+_HOLDS = {
+    keyword: kind
+    for kind, keywords in {
+        "one": _ONE,
+        "several": _SEVERAL,
+        "named": _NAMED,
+        "value": _VALUE,
+    }.items()
+    for keyword in keywords.split()
+}
+
+
+class InvalidApi(AgentdError):
+    """An OpenAPI document, or an operation of it, that cannot be used; `hint` is the mend."""
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
+class References:
+    """A document whose parts refer to one another."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._document = document
+
+    def follow(self, value: Any) -> Mapping[str, Any]:
+        """The object that `value` is or refers to.
+
+        Raises:
+            InvalidApi: it is none, or the reference leads nowhere.
+        """
+        for _ in range(MAX_HOPS):
+            if not isinstance(value, dict):
+                raise InvalidApi("has something else where an object belongs")
+            if "$ref" not in value:
+                return value
+            value = self.at(value["$ref"])
+        raise InvalidApi("refers to itself")
+
+    def at(self, reference: Any) -> Any:
+        """What `#/components/…` names.
+
+        Raises:
+            InvalidApi: nothing does.
+        """
+        if not isinstance(reference, str) or not reference.startswith("#"):
+            shown = str(reference)[:100]
+            hint = "bundle it into one file, for example with `redocly bundle`"
+            raise InvalidApi(f"refers to {shown!r}, another document", hint=hint)
+        value: Any = self._document
+        for part in unquote(reference[1:]).split("/")[1:]:
+            part = part.replace("~1", "/").replace("~0", "~")
+            if isinstance(value, list) and part.isdecimal() and int(part[:9]) < len(value):
+                value = value[int(part)]
+            elif isinstance(value, dict) and part in value:
+                value = value[part]
+            else:
+                raise InvalidApi(f"refers to {reference[:100]!r}, which is not there")
+        return value
+
+
+class Schemas:
+    """The schemas of one operation. What they refer to stands once in `definitions`, so that a
+    schema which contains itself stays as small as it was written."""
+
+    def __init__(self, references: References) -> None:
+        self._references = references
+        self._definitions: dict[str, Any] = {}
+        self._pending: list[tuple[str, Any]] = []
+        self._names: dict[str, str] = {}
+        self._left = MAX_NODES
+
+    def definitions(self) -> dict[str, Any]:
+        """What the schemas refer to as `#/$defs/{name}`.
+
+        Raises:
+            InvalidApi: as `schema`.
+        """
+        # Not by recursion: definitions lead to one another in chains of any length.
+        while self._pending:
+            name, target = self._pending.pop()
+            self._definitions[name] = self.schema(target)
+        return self._definitions
+
+    def schema(self, given: Any, depth: int = 0) -> Any:
+        """The JSON Schema (draft 2020-12) of a schema of OpenAPI 3.0 or 3.1.
+
+        Raises:
+            InvalidApi: it refers to what is not there, or it is too large.
+        """
+        self._left -= 1
+        if self._left < 0 or depth > MAX_DEPTH:
+            raise InvalidApi("has a schema that is too large")
+        if isinstance(given, bool):
+            return given
+        if not isinstance(given, dict):
+            raise InvalidApi("has something else where a schema belongs")
+        made: dict[str, Any] = {}
+        for keyword, value in given.items():
+            self._add(made, keyword, value, depth + 1)
+        if "$ref" in given:
+            made["$ref"] = self._refer(given["$ref"])
+        _exclusive(made)
+        _without_read_only(made, given.get("properties"))
+        return _nullable(made) if given.get("nullable") is True else made
+
+    def _add(self, made: dict[str, Any], keyword: str, value: Any, depth: int) -> None:
+        match _HOLDS.get(keyword), value:
+            case "one", _:
+                made[keyword] = self.schema(value, depth)
+            case "several", list():
+                made[keyword] = [self.schema(each, depth) for each in value]
+            case "named", dict():
+                made[keyword] = {name: self.schema(each, depth) for name, each in value.items()}
+            case "value", _:
+                self._left -= len(value) if isinstance(value, list | dict) else 0
+                made[keyword] = value
+            case _:  # nothing that says whether a value fits
+                return
+
+    def _refer(self, reference: Any) -> str:
+        target = self._references.at(reference)
+        name = self._names.get(reference)
+        if name is None:
+            last = re.sub(r"\W", "_", str(reference).rpartition("/")[2])[:60] or "root"
+            taken = self._names.values()
+            name = last if last not in taken else f"{last}_{len(self._names)}"
+            self._names[reference] = name
+            self._pending.append((name, target))
+        return f"#/$defs/{name}"
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """OpenAPI 3.0's `nullable` in the words of JSON Schema."""
+    kind = schema.get("type")
+    if not isinstance(kind, str):
+        return {"anyOf": [schema, {"type": "null"}]}
+    schema["type"] = [kind, "null"]
+    if isinstance(schema.get("enum"), list) and None not in schema["enum"]:
+        schema["enum"] = [*schema["enum"], None]
+    return schema
+
+
+def _exclusive(schema: dict[str, Any]) -> None:
+    """OpenAPI 3.0 says with true that `minimum` itself does not fit; JSON Schema with a number."""
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if isinstance(schema.get(exclusive), bool) and schema.pop(exclusive) and bound in schema:
+            schema[exclusive] = schema.pop(bound)
+
+
+def _without_read_only(schema: dict[str, Any], properties: Any) -> None:
+    """Leaves out what only answers have, though it may be listed as required."""
+    for name, each in properties.items() if isinstance(properties, dict) else ():
+        if isinstance(each, dict) and each.get("readOnly") is True:
+            del schema["properties"][name]
+            if isinstance(schema.get("required"), list) and name in schema["required"]:
+                schema["required"] = [other for other in schema["required"] if other != name]
