@@ -17,6 +17,8 @@ from agentd.timetable import Timetable
 log = logging.getLogger(__name__)
 
 _DELETED = "$JS.EVENT.ADVISORY.STREAM.DELETED.*"
+# Seconds until the next look when one has failed: the server may still be deleting.
+_AGAIN = 0.1
 # Seconds between two looks at whether the streams are there, at what waits in WORK, and at whether
 # the schedules are there.
 _LOOK, _SWEEP, _RESTORE = 1.0, 5.0, 60.0
@@ -62,9 +64,10 @@ class Housekeeper:
         self._now.set()
 
     async def _keep(self) -> None:
+        pause = _LOOK
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK):
+                async with asyncio.timeout(pause):
                     await self._now.wait()
             self._now.clear()
             if not self._bus.connected:
@@ -73,6 +76,9 @@ class Housekeeper:
                 await self._look()
             except (BusError, StartError) as error:
                 log.warning("housekeeping: %s", error)
+                pause = _AGAIN if pause == _LOOK else min(2 * pause, _LOOK)
+            else:
+                pause = _LOOK
 
     async def _look(self) -> None:
         self._looks += 1

@@ -17,7 +17,7 @@ from agentd.errors import BusError, Conflict, NotStored, TooLarge, Unheard
 REQUEST_TIMEOUT = 5.0
 # Seconds for which what was paid for is kept, and stored as soon as the server has room for it.
 HOLD = 600.0
-_ONE_TRY = 2.0  # seconds that one try of a store waits for its acknowledgement
+_ONE_TRY = 1.0  # seconds that one try of a store waits for its acknowledgement
 _PAUSE = 0.2  # seconds before the next one
 # An earlier message of the subject; in a batch, also an id that the stream knows.
 _THERE_ALREADY = frozenset({10071, 10201})

@@ -1,0 +1,91 @@
+"""A server that forgets: what a running process makes again, on a real server of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agentd import housekeeping, jetstream
+from agentd.bus import Bus
+from agentd.jetstream import ApiError
+from agentd.nats_server import EmbeddedServer, Server
+from agentd.streams import AGENTS, LOG, WORK
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Team
+
+WORKER = "capabilities: [work]\n"
+
+
+@pytest.fixture
+async def embedded(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
+    embedded = EmbeddedServer(tmp_path / ".agentd", "relaxed")
+    yield embedded
+    await embedded.stop()
+
+
+@pytest.fixture
+async def server(embedded: EmbeddedServer) -> Server:
+    return await embedded.ensure()
+
+
+@pytest.fixture
+async def bus(server: Server) -> AsyncIterator[Bus]:
+    """Of this server; `team` uses it."""
+    bus = await Bus.connect({"servers": server.url, "token": server.token}, timeout=5)
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture(autouse=True)
+def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at the streams without a reason."""
+    monkeypatch.setattr(housekeeping, "_LOOK", 600.0)
+
+
+async def until_there(bus: Bus, stream: str) -> None:
+    async with asyncio.timeout(10):
+        for _ in itertools.repeat(None):
+            try:
+                await jetstream.api(bus, f"STREAM.INFO.{stream}")
+            except ApiError:
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+
+@pytest.mark.parametrize("stream", [LOG, WORK, AGENTS])
+async def test_what_somebody_deletes_is_made_again_at_once(team: Team, stream: str) -> None:
+    await team.run(worker=WORKER)
+    await jetstream.api(team.bus, f"STREAM.DELETE.{stream}")
+    await until_there(team.bus, stream)
+    assert (await team.ask("work", "hello"))["success"]
+
+
+async def test_a_new_log_is_not_done_again_after_a_restart(
+    team: Team, embedded: EmbeddedServer
+) -> None:
+    """WORK is empty then, and must know all the same how far it has come."""
+    await team.run(worker=WORKER)
+    bus = team.bus
+    await jetstream.api(bus, f"STREAM.DELETE.{LOG}")
+    await until_there(bus, LOG)
+    for number in range(3):
+        assert (await team.ask("work", f"hello {number}"))["success"]
+    await team.at_rest()
+    source = (await jetstream.api(bus, f"STREAM.INFO.{WORK}"))["config"]["sources"][0]
+    assert "opt_start_seq" not in source
+    done = team.runtime.agents["worker"].tally.done
+    await embedded.stop()
+    await embedded.ensure()
+    await bus.until_connected()
+    assert (await team.ask("work", "and again"))["success"]
+    await team.at_rest()
+    assert team.runtime.agents["worker"].tally.done == done + 1
+    sequence = (await jetstream.api(bus, f"STREAM.INFO.{WORK}"))["state"]["last_seq"]
+    assert sequence == 4
