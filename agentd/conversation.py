@@ -41,6 +41,7 @@ async def begin(
         BusError: the conversation or a file cannot be read.
     """
     spec, context = revision.spec, template_context(revision, model, message, means.now)
+    context["mcp"] = await revision.toolbox.prepare()
     system = {"role": "system", "content": spec.prompt.render(context)}
     shown = await parts.contents(means.bus, message.payload.content)
     if model.name in revision.blind and any(part["type"] == "image_url" for part in shown):
