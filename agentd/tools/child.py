@@ -43,18 +43,25 @@ class Child:
     """A running program. Whoever starts one calls `stop`."""
 
     def __init__(
-        self, name: str, process: Process, protocol: _Protocol, transport: asyncio.BaseTransport
+        self,
+        name: str,
+        guard: Process,
+        process: Process,
+        protocol: _Protocol,
+        transport: asyncio.BaseTransport,
     ) -> None:
         assert process.stdin
         assert process.stdout
         assert process.stderr
         self.pid = process.pid
         self._name = name
+        self._guard = guard
         self._process = process
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
         self._protocol = protocol
         self._transport = transport
         self._complaint = ""
+        self._stopped = False
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
@@ -83,12 +90,14 @@ class Child:
                 cwd=cwd,
                 process_group=guard.pid,
             )
-        except BaseException as error:
+        except (OSError, ValueError) as error:
             leash.close()
-            if isinstance(error, OSError | ValueError):
-                raise ChildError(_why(error, argv[0], cwd)) from None
+            await guard.wait()
+            raise ChildError(_why(error, argv[0], cwd)) from None
+        except asyncio.CancelledError:
+            leash.close()
             raise
-        return cls(name, Process(transport, protocol, loop), protocol, transport)
+        return cls(name, guard, Process(transport, protocol, loop), protocol, transport)
 
     async def line(self) -> bytes | TooLong | None:
         """The next line that it writes, None at the end. What has no end of line is no line."""
@@ -115,9 +124,10 @@ class Child:
 
     @property
     def fate(self) -> str:
-        """How it ended, in words, with the last thing it complained of; empty while it runs."""
+        """How it ended, in words, with the last thing it complained of; empty if it did not, or if
+        we ended it."""
         status = self._process.returncode
-        if status is None:
+        if status is None or self._stopped:
             return ""
         ended = f"exited with {status}" if status >= 0 else f"was killed by {_signal(-status)}"
         return f"{ended}: {self._complaint}" if self._complaint and status else ended
@@ -125,6 +135,7 @@ class Child:
     async def stop(self) -> None:
         """Ends it and all that it has started within a few seconds: its input ends, then it is
         asked to end, then it has ended."""
+        self._stopped = self._process.returncode is None
         try:
             self._stdin.close()
             if not await self._ended(_GRACE):
@@ -135,6 +146,7 @@ class Child:
             self._protocol.leash.close()
             self._listening.cancel()
         await self._ended(_LAST_GRACE)
+        await self._guard.wait()
         # One that left the group may still hold the pipes: we let go of them.
         self._transport.close()
 

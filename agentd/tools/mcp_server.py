@@ -47,6 +47,7 @@ class Patience:
         answer: until a look is answered.
         silence: without any answer, while calls are waiting.
         first_pause, longest_pause: before it is tried again; doubled each time.
+        linger: after its last user is gone; an edit may bring it back.
     """
 
     start: float = 60.0
@@ -55,6 +56,7 @@ class Patience:
     silence: float = 60.0
     first_pause: float = 0.5
     longest_pause: float = 60.0
+    linger: float = 5.0
 
 
 class Server:

@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 _TIMEOUT = 10.0  # seconds to give a text, or to be there at all, where the manifest does not say
 _MOST_TOOLS = 500  # of one server
 _LONGEST_DESCRIPTION = 8_000  # characters
-_LINGER = 5.0  # seconds that a server outlives its last user: an edit may bring it back
 
 
 class McpServers:
@@ -67,7 +66,8 @@ class McpServers:
     def _release(self, key: str) -> None:
         self._users[key] -= 1
         if not self._users[key]:
-            asyncio.get_running_loop().call_later(_LINGER, self._stop_unused, key)
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._patience.linger, self._stop_unused, key)
 
     def _stop_unused(self, key: str) -> None:
         if self._users[key] or key not in self._servers:

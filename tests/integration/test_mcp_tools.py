@@ -1,0 +1,405 @@
+"""MCP servers: what they give, what becomes of those that fail, and that none is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agentd.catalog import load
+from agentd.errors import TaskError
+from agentd.message import AgentIdentity, new
+from agentd.problems import errors
+from agentd.tool import Call, ToolError
+from agentd.tools.mcp_server import Patience
+from agentd.tools.mcp_tool import McpServers, McpSource
+from tests.integration.test_turns import journal
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Team
+
+PROGRAMS = Path(__file__).parent / "mcp_servers"
+EVERYTHING = [sys.executable, str(PROGRAMS / "everything.py")]
+FAULTY = [sys.executable, "-I", "-S", str(PROGRAMS / "faulty.py")]
+QUICK = Patience(answer=0.5, first_pause=0.05, longest_pause=0.5, linger=0.05)
+TEXTS = {
+    "resources": {"readme": "file:///readme", "logo": "file:///logo"},
+    "prompts": {"review": {"prompt": "review", "arguments": {"language": "Go"}}},
+}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        for delay in itertools.repeat(0.02):
+            if condition():
+                return
+            await asyncio.sleep(delay)
+
+
+def processes(mark: str) -> list[str]:
+    """The programs that have `mark` in their environment."""
+    found: list[str] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_text())
+        except OSError:
+            continue  # it has just ended, or is not ours
+    return found
+
+
+@pytest.fixture
+def mark() -> str:
+    """Marks the programs of a test."""
+    return secrets.token_hex(8)
+
+
+class Bench:
+    """Opens servers as manifests declare them."""
+
+    def __init__(self, folder: Path, mark: str) -> None:
+        self.servers = McpServers({**os.environ, "OUR_SECRET": "s3cret"}, patience=QUICK)
+        self._folder = folder
+        self._mark = mark
+        self._numbers = itertools.count()
+
+    def open(self, *command: str, mcp: dict[str, Any] | None = None, **more: Any) -> McpSource:
+        server: dict[str, Any] = {**(mcp or {})}
+        if command:
+            server |= {"command": command, "env": {"MARK": self._mark}}
+        manifest = {"capabilities": [], "instructions": "Hi.", "tools": [{"mcp": server, **more}]}
+        folder = self._folder / str(next(self._numbers))
+        folder.mkdir()
+        (folder / "me.yaml").write_text(json.dumps(manifest))
+        catalog = load(folder)
+        assert not errors(catalog.problems), catalog.problems
+        spec = catalog.agents["me"]
+        return self.servers.open(spec.manifest.tools[0], spec)
+
+    async def there(self, *command: str, **more: Any) -> McpSource:
+        source = self.open(*command, **more)
+        await until(lambda: not source.trouble)
+        return source
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, mark: str) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path, mark)
+    yield bench
+    await bench.servers.close()
+    await until(lambda: not processes(mark))
+
+
+async def call(source: McpSource, name: str, **arguments: Any) -> Any:
+    [tool] = [tool for tool in source.tools if tool.name == name]
+    task = new("task", "x", source=AgentIdentity(id="me"))
+    return await tool.call(
+        Call(arguments=arguments, key="k1", timeout=20, task=task, agent="me", money=_enough)
+    )
+
+
+async def started_again(source: McpSource, before: str) -> None:
+    """Waits until its process is another one than `before`."""
+    async with asyncio.timeout(20):
+        for delay in itertools.repeat(0.05):
+            with contextlib.suppress(ToolError, ValueError):  # it is not there, nor are its tools
+                if await call(source, "pid") != before:
+                    return
+            await asyncio.sleep(delay)
+
+
+async def _enough() -> float:
+    return 1.0
+
+
+@pytest.fixture(params=["stdio", "http"])
+async def everything(request: pytest.FixtureRequest, bench: Bench) -> AsyncIterator[McpSource]:
+    """The server with all that one can have, over either transport."""
+    if request.param == "stdio":
+        yield await bench.there(*EVERYTHING, mcp=TEXTS)
+        return
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = await asyncio.create_subprocess_exec(
+        *EVERYTHING, str(port), stderr=asyncio.subprocess.DEVNULL
+    )
+    yield await bench.there(mcp={"url": f"http://127.0.0.1:{port}/mcp", **TEXTS})
+    server.kill()
+    await server.wait()
+
+
+async def test_a_server_gives_all_that_one_can_have(everything: McpSource) -> None:
+    assert await call(everything, "echo", text="hi") == "hi"
+    assert json.loads(await call(everything, "add", a=1, b=2)) == {"value": 3}
+    assert await call(everything, "picture") == (
+        "Here:\n[image/png, 12 kB]\na note\n[readme: file:///readme]"
+    )
+    assert await call(everything, "long", steps=20) == "20 steps"
+    assert await call(everything, "tell") == "k1"
+    assert await everything.prepare() == {
+        "readme": "Read me.",
+        "logo": "[image/png, 2 kB, file:///logo]",
+        "review": "Review this Go code.",
+    }
+
+
+async def test_a_server_is_told_politely_what_it_cannot_have(everything: McpSource) -> None:
+    assert await call(everything, "ask") == "the client offers []"
+    with pytest.raises(ToolError, match="did not declare"):
+        await call(everything, "confirm")
+    with pytest.raises(ToolError, match="no luck today"):
+        await call(everything, "fail")
+    assert await call(everything, "echo", text="hi") == "hi"
+
+
+async def test_a_server_that_changes_is_asked_anew(everything: McpSource) -> None:
+    assert (await everything.prepare())["readme"] == "Read me."
+    await call(everything, "rewrite", text="Another one.")
+    await call(everything, "grow")
+    await until(lambda: any(tool.name == "grown" for tool in everything.tools))
+    assert (await everything.prepare())["readme"] == "Another one."
+
+
+async def test_a_server_of_before_2026_is_heard_too(bench: Bench) -> None:
+    source = await bench.there(*FAULTY, "banner")
+    assert len(source.tools) == 12  # on three pages
+    await call(source, "grow")
+    await until(lambda: any(tool.name == "grown" for tool in source.tools))
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ([*FAULTY, "exits"], "faulty.py: exited with 1: there is no database"),
+        (["no-such-program"], "no-such-program: there is no program 'no-such-program'"),
+        (["echo", "Hello!"], "echo: exited with 0"),
+        (["cat"], "cat: says: Method not found"),
+    ],
+)
+async def test_a_dead_server_has_no_tools_and_says_why(
+    bench: Bench, command: list[str], why: str
+) -> None:
+    source = bench.open(*command)
+    assert await source.prepare() == {}
+    assert source.tools == ()
+    assert source.trouble.startswith(why)
+    assert "next try after" in source.trouble
+
+
+async def test_an_address_without_a_server_has_no_tools(bench: Bench) -> None:
+    source = bench.open(mcp={"url": "http://127.0.0.1:9/mcp?key=s3cret"})
+    await source.prepare()
+    assert source.trouble.startswith("127.0.0.1:9/mcp: cannot be reached")
+    assert "s3cret" not in source.trouble
+
+
+async def test_a_mute_server_is_given_up(tmp_path: Path, mark: str) -> None:
+    bench = Bench(tmp_path, mark)
+    bench.servers = McpServers(patience=Patience(start=0.2))
+    source = bench.open(*FAULTY, "mute", timeout="5s")
+    await source.prepare()
+    assert source.trouble.startswith("faulty.py: gave no answer within 0.2 s, next try after 1 s")
+    await bench.servers.close()
+    await until(lambda: not processes(mark))
+
+
+async def test_a_server_that_dies_in_a_call_comes_back(bench: Bench) -> None:
+    source = await bench.there(*FAULTY)
+    before = await call(source, "pid")
+    with pytest.raises(ToolError, match=r"faulty\.py went away .*: was killed by SIGKILL"):
+        await call(source, "die")
+    await started_again(source, before)
+
+
+async def test_a_cancelled_call_is_cancelled_there_and_others_go_on(bench: Bench) -> None:
+    source = await bench.there(*FAULTY)
+    slow = asyncio.create_task(call(source, "slow", seconds=300))
+    assert await call(source, "echo", text="meanwhile") == "meanwhile"
+    slow.cancel()
+    await asyncio.wait([slow])
+    assert slow.cancelled()
+    assert len(json.loads(await call(source, "cancellations"))) == 1
+
+
+async def test_a_server_that_falls_mute_is_started_again(bench: Bench) -> None:
+    source = await bench.there(*FAULTY)
+    before = await call(source, "pid")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await call(source, "block")
+    await until(lambda: bool(source.trouble))
+    assert source.trouble.startswith("faulty.py: does not answer any more")
+    await started_again(source, before)
+
+
+async def test_an_answer_too_large_fails_its_own_call_alone(bench: Bench) -> None:
+    source = await bench.there(*FAULTY)
+    before = await call(source, "pid")
+    other = asyncio.create_task(call(source, "slow", seconds=0.2))
+    with pytest.raises(ToolError, match=r"the answer has 100,000,\d+ bytes; more than 4,194,304"):
+        await call(source, "huge", size=100_000_000)
+    assert await other == "at last"
+    assert len(await call(source, "huge", size=3_000_000)) == 3_000_000
+    assert await call(source, "pid") == before
+
+
+async def test_garbage_and_noise_are_passed_over(bench: Bench) -> None:
+    source = await bench.there(*FAULTY)
+    assert await call(source, "garbage", times=50_000) == "that was garbage"
+    assert await call(source, "loud", times=100_000) == "that was loud"
+
+
+async def test_a_program_gets_nothing_of_ours_but_what_is_meant_for_it(bench: Bench) -> None:
+    source = await bench.there(*FAULTY)
+    environment = json.loads(await call(source, "environment"))
+    assert {"PATH", "HOME", "MARK"} <= environment.keys()
+    assert "OUR_SECRET" not in environment
+
+
+async def test_equal_servers_are_one_and_end_with_their_last_user(bench: Bench, mark: str) -> None:
+    first, second = await bench.there(*FAULTY), await bench.there(*FAULTY)
+    other = await bench.there(*FAULTY, mcp={"cwd": "/"})
+    assert await call(first, "pid") == await call(second, "pid") != await call(other, "pid")
+    del first, other
+    await until(lambda: len(processes(mark)) == 1)
+    assert await call(second, "echo", text="still here") == "still here"
+    del second
+    await until(lambda: not processes(mark))
+
+
+async def test_a_stubborn_server_is_gone_with_its_children(bench: Bench, mark: str) -> None:
+    await bench.there(*FAULTY, "stubborn")
+    assert len(processes(mark)) == 2
+    await bench.servers.close()
+    assert not processes(mark)
+
+
+HOLDS_A_SERVER = """
+import asyncio, sys
+from pathlib import Path
+from agentd.tools.child import Child
+
+async def main():
+    env = {"MARK": sys.argv[1], "PATH": "/usr/bin:/bin"}
+    child = await Child.start("it", sys.argv[2:], env=env, cwd=None)
+    print("started", flush=True)
+    await child.ended()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_server_dies_with_us_even_when_we_are_killed(mark: str) -> None:
+    us = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HOLDS_A_SERVER, mark, *FAULTY, "stubborn"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert us.stdout
+    assert await us.stdout.readline() == b"started\n"
+    await until(lambda: len(processes(mark)) == 2)
+    os.kill(us.pid, signal.SIGKILL)
+    await us.wait()
+    await until(lambda: not processes(mark))
+
+
+async def test_names_of_a_manifest_that_a_server_does_not_have_are_told_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = await bench.there(*FAULTY, allow=["ecko"], deny=["pid"])
+    before = await call(source, "pid")
+    with pytest.raises(ToolError):
+        await call(source, "die")
+    await started_again(source, before)
+    told = [record.message for record in caplog.records if "no tool" in record.message]
+    assert told == ["faulty.py: has no tool 'ecko'; did you mean 'echo'?"]
+
+
+async def test_a_text_that_is_not_there_fails_the_task_unless_it_has_a_default(
+    bench: Bench,
+) -> None:
+    source = bench.open("no-such-program", mcp={"resources": {"readme": "file:///readme"}})
+    with pytest.raises(TaskError, match=r"mcp\.readme: no-such-program: there is no") as failure:
+        await source.prepare()
+    assert failure.value.retryable
+    wanted = {"readme": {"uri": "file:///readme", "default": "nothing to read"}}
+    source = bench.open("no-such-program", mcp={"resources": wanted})
+    assert await source.prepare() == {"readme": "nothing to read"}
+
+
+async def test_the_real_servers_for_time_and_git(bench: Bench) -> None:
+    clock = await bench.there("mcp-server-time", "--local-timezone=UTC", allow=["convert_time"])
+    git = await bench.there("mcp-server-git")
+    tokyo = {"time": "12:00", "source_timezone": "UTC", "target_timezone": "Asia/Tokyo"}
+    assert "21:00" in await call(clock, "convert_time", **tokyo)
+    with pytest.raises(ToolError, match="timezone"):
+        await call(clock, "get_current_time", timezone="Nowhere")
+    assert {"git_status", "git_log", "git_diff"} <= {tool.name for tool in git.tools}
+    with pytest.raises(ToolError, match=r"(?i)no-such-folder"):
+        await call(git, "git_status", repo_path="/no-such-folder")
+
+
+AGENT = """
+capabilities: [analysis]
+tools:
+  - mcp:
+      command: {command}
+      resources: {{readme: "file:///readme"}}
+    allow: [echo]
+    name: my
+    {more}
+input: "{{{{ mcp.readme }}}}"
+model: {model}
+"""
+
+
+def agent(*command: str, more: str = "", script: Any = None) -> str:
+    name = {"name": "mock/script", "script": script} if script else "mock/echo"
+    return AGENT.format(command=json.dumps(command), more=more, model=json.dumps(name))
+
+
+@pytest.fixture
+async def mcp_team(team: Team) -> AsyncIterator[Team]:
+    team.openers["mcp"] = servers = McpServers(patience=QUICK)
+    yield team
+    await servers.close()
+
+
+async def test_an_agent_uses_a_server(mcp_team: Team) -> None:
+    asks = {"tool_calls": [{"name": "my_echo", "arguments": {"text": "hello"}}]}
+    foreign = {"tool_calls": [{"name": "my_add", "arguments": {"a": 1, "b": 2}}]}
+    await mcp_team.run(me=agent(*EVERYTHING, script=[asks, foreign, "Done."]))
+    result = await mcp_team.ask("analysis", "go", id="t1")
+    assert result["data"] == "Done."
+    told = [e for e in await journal(mcp_team, "t1") if e["event"] == "tool_answered"]
+    assert told[0]["text"] == "hello"
+    assert told[1]["text"] == "there is no tool 'my_add'; there are: my_echo"
+
+
+async def test_a_prompt_names_what_a_server_gives(mcp_team: Team) -> None:
+    await mcp_team.run(me=agent(*EVERYTHING))
+    assert "Read me." in (await mcp_team.ask("analysis", "go"))["data"]
+
+
+async def test_an_agent_waits_for_a_tool_that_it_requires(mcp_team: Team, tmp_path: Path) -> None:
+    program = tmp_path / "server.py"
+    await mcp_team.run(me=agent(sys.executable, str(program), more="required: true"))
+    await until(lambda: "exited with 2" in mcp_team.runtime.agents["me"].state)
+    assert mcp_team.runtime.agents["me"].state.startswith("waiting for server.py: exited with 2")
+    [waiting] = mcp_team.runtime.status()["waiting_for"]
+    assert waiting.startswith("server.py: exited with 2")
+    asking = asyncio.create_task(mcp_team.ask("analysis", "go"))
+    program.symlink_to(EVERYTHING[1])
+    assert "Read me." in (await asking)["data"]
+    assert mcp_team.runtime.agents["me"].state == "ready"
+    assert mcp_team.runtime.status()["ready"]
