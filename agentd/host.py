@@ -21,8 +21,11 @@ from agentd.runtime import Runtime
 from agentd.session import serve
 from agentd.settings import Settings
 from agentd.telemetry import Metrics
+from agentd.tools.fetch import Web
+from agentd.tools.http_tool import HttpTools
 from agentd.tools.mcp_tool import McpServers
-from agentd.tools.open import Tools
+from agentd.tools.open import Opener, Tools
+from agentd.tools.openapi_tool import OpenApiTools
 from agentd.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -66,7 +69,9 @@ async def hosting(
         await health.start()
         stack.push_async_callback(health.close)
         bus = await stack.enter_async_context(serve(settings, on_state))
-        tools = Tools({"mcp": McpServers()})
+        web = Web()
+        requests: dict[str, Opener] = {"http": HttpTools(web), "openapi": OpenApiTools(web)}
+        tools = Tools({"mcp": McpServers(), **requests})
         stack.push_async_callback(tools.close)
         runtime = Runtime(settings, bus, models=models, tools=tools, metrics=metrics)
         await runtime.open()

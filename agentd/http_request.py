@@ -85,6 +85,10 @@ def address(template: TextTemplate) -> Address:
         raise ValueError("is no http or https address", "write https://host/path")
     if origin.end() == len(first) and len(template.pieces) > 1:
         raise ValueError("takes its host from an argument", _FIXED_HOST)
+    if first[origin.end() : origin.end() + 1] == "@":
+        raise ValueError("has a user and password", "send the header Authorization instead")
+    if first[origin.end() : origin.end() + 1] not in ("", "/", "?", "#"):
+        raise ValueError("is no http or https address", "write https://host/path")
     rest = TextTemplate((first[origin.end() :], *template.pieces[1:]))
     before, *_ = rest.split("#", 1)
     path, *query = before.split("?", 1)
@@ -94,6 +98,15 @@ def address(template: TextTemplate) -> Address:
         path=tuple(_as_written(segment) for segment in path.split("/")),
         query=tuple(_as_written(pair) for pair in pairs),
     )
+
+
+def plain_url(url: str) -> str:
+    """An address without arguments, as it goes on the wire.
+
+    Raises:
+        ValueError: it is no http(s) URL.
+    """
+    return address(TextTemplate((url,))).url({})
 
 
 def encoded(value: Any) -> str:

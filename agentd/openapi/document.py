@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
-from agentd.http_request import ORIGIN, address, mistake_in_header
+from agentd.http_request import ORIGIN, address, mistake_in_header, plain_url
 from agentd.manifest_http import OpenApi
 from agentd.manifest_tools import Tool
 from agentd.openapi.operation import METHODS, Fixed, Operation, Source, read_operation
@@ -36,7 +36,7 @@ def read_api(document: Any, entry: Tool, *, url: str | None = None) -> Api:
     Args:
         document: as YAML or JSON has it.
         entry: with `openapi:`.
-        url: where the document was fetched.
+        url: where the document was fetched: after redirects another place than the entry names.
 
     Raises:
         InvalidApi: it is no such document, or has too many operations.
@@ -78,8 +78,10 @@ def mistakes_of(entry: Tool) -> Iterator[Mistake]:
             yield Mistake((*here, "base_url"), f"`base_url` {error}", error.hint)
             return
     if declared.url is not None:
-        if not ORIGIN.match(declared.url):
-            yield Mistake((*here, "document"), "is no http or https address")
+        try:
+            plain_url(declared.url)
+        except ValueError as error:
+            yield Mistake((*here, "document"), f"`document` {error.args[0]}", error.args[1])
         return
     try:
         api = read_api(declared.document, entry)
@@ -167,7 +169,8 @@ def _base(document: Mapping[str, Any], source: Source, declared: OpenApi, url: s
         raise InvalidApi("has no address of its API under `servers`", hint="write `base_url:`")
     origin = _origin(base)
     # Who may change the document may not thereby choose who gets the credentials.
-    if url and (declared.headers or declared.query) and origin != _origin(url):
+    secret = declared.headers or declared.query
+    if declared.url and secret and origin != _origin(declared.url):
         text = f"wants {origin} to get the `headers` and `query` of the manifest"
         raise InvalidApi(text, hint=f"if that is right, write `base_url: {base}`")
     return base

@@ -1,0 +1,84 @@
+"""What a model is told of an HTTP answer."""
+
+from __future__ import annotations
+
+import codecs
+from contextlib import suppress
+from email.message import Message
+from typing import Any
+
+from agentd.errors import DecodeError
+from agentd.json_path import JsonPath, NoMatch
+from agentd.strict_json import parse
+from agentd.tool import ToolError
+from agentd.tools.fetch import Reply
+from agentd.tools.secrets import Secrets
+
+SHOWN = 2_000  # characters of the body of a refusal
+
+_TEXTS = ("json", "xml", "yaml", "javascript", "csv", "x-www-form-urlencoded", "graphql")
+# Those of Python's codecs that are no way to write text, or take very long to read.
+_NO_CHARSETS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf_7")
+
+
+def answer_of(reply: Reply, secrets: Secrets, pick: JsonPath | None = None) -> Any:
+    """JSON as it is, or the part of it at `pick`; text as text; anything else described.
+
+    Raises:
+        ToolError: the status is no success, or there is nothing at `pick`.
+    """
+    kind, charset = _kind(reply)
+    is_text = _is_text(kind, reply)
+    # Hidden before it is cut: half a secret would not be found.
+    text = secrets.hide(_decoded(reply.body, charset)) if is_text else ""
+    if reply.status not in range(200, 300):
+        said = text[:SHOWN].strip()
+        status = f"{reply.host} answered {reply.status} {reply.reason}".strip()
+        raise ToolError(f"{status}: {said}" if said else status)
+    if pick is not None:
+        return _picked(reply, secrets, pick)
+    if not reply.body:
+        return f"done: {reply.status} {reply.reason}".strip()
+    if not is_text:
+        size = f"{len(reply.body):,} bytes" if reply.whole else f"over {len(reply.body):,} bytes"
+        return f"the answer is no text: {kind or 'of an unknown type'}, {size}"
+    if reply.whole and "json" in kind:
+        with suppress(DecodeError):  # a model can read what a parser cannot
+            return secrets.hide_in(parse(reply.body))
+    return text if reply.whole else f"{text}\n[cut after {len(reply.body):,} bytes]"
+
+
+def _picked(reply: Reply, secrets: Secrets, pick: JsonPath) -> Any:
+    if not reply.whole:
+        raise ToolError(f"the answer of {reply.host} has more than {len(reply.body):,} bytes")
+    try:
+        return pick.pick(secrets.hide_in(parse(reply.body)))
+    except DecodeError as error:
+        raise ToolError(f"the answer of {reply.host} is no JSON to pick from: {error}") from None
+    except NoMatch as error:
+        raise ToolError(f"nothing at `{pick.text}`: {error}") from None
+
+
+def _kind(reply: Reply) -> tuple[str, str]:
+    """The media type, "" if there is none, and the charset."""
+    header = Message()
+    header["Content-Type"] = reply.headers.get("Content-Type", "")[:500]
+    kind = header.get_content_type() if "/" in header["Content-Type"] else ""
+    try:
+        charset = codecs.lookup(header.get_content_charset("utf-8"))
+    except (LookupError, ValueError):
+        return kind, "utf-8"
+    # Python calls compression and the like codecs too; those give no text.
+    is_text = getattr(charset, "_is_text_encoding", True) and charset.name not in _NO_CHARSETS
+    return kind, charset.name if is_text else "utf-8"
+
+
+def _is_text(kind: str, reply: Reply) -> bool:
+    if kind:
+        return kind.startswith("text/") or any(word in kind for word in _TEXTS)
+    return b"\0" not in reply.body[:1000]
+
+
+def _decoded(body: bytes, charset: str) -> str:
+    text = body.decode(charset, errors="replace")
+    return text.encode(errors="replace").decode()  # some codecs let half a surrogate pair pass

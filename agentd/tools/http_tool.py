@@ -1,0 +1,112 @@
+"""`http:`, a request with places for what a model says; and how any tool sends one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from agentd import manifest_tools
+from agentd.http_request import BadRequest, Request
+from agentd.json_path import JsonPath, parse_path
+from agentd.request_template import compile_request
+from agentd.spec import AgentSpec
+from agentd.tool import Call, Tool, ToolError
+from agentd.tools.addresses import Reach
+from agentd.tools.answers import answer_of
+from agentd.tools.fetch import FetchError, Web
+from agentd.tools.secrets import Secrets, secrets_of
+
+_LONGEST_NAME = 64
+
+
+class Maker(Protocol):
+    """Makes the requests of a tool."""
+
+    def request(self, arguments: Mapping[str, Any], key: str) -> Request:
+        """Raises `BadRequest` if these arguments make none."""
+        ...
+
+
+@dataclass(frozen=True)
+class RequestTool:
+    """A tool that is a request; see `agentd.tool.Tool`."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    takes_key: bool
+    maker: Maker = field(repr=False)
+    web: Web = field(repr=False)
+    reach: Reach
+    secrets: Secrets = field(repr=False)
+    pick: JsonPath | None = None
+
+    async def call(self, call: Call) -> Any:
+        """What the server answers, or the part that the manifest picks; without secrets.
+
+        Raises:
+            ToolError: the arguments make no request, it got no answer, or a refusal.
+        """
+        try:
+            request = self.maker.request(call.arguments, call.key)
+            reply = await self.web.fetch(request, self.reach)
+            return answer_of(reply, self.secrets, self.pick)
+        except (BadRequest, FetchError, ToolError) as error:
+            raise ToolError(self.secrets.hide(str(error))) from None
+
+
+@dataclass(frozen=True)
+class HttpSource:
+    """The one tool of an `http:` entry."""
+
+    tools: tuple[Tool, ...]
+    trouble: str = ""
+
+
+class HttpTools:
+    """All `http:` tools of the process."""
+
+    def __init__(self, web: Web) -> None:
+        self._web = web
+
+    def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> HttpSource:
+        """The tool of an entry; nothing is connected to."""
+        declared = entry.http
+        assert declared is not None
+        template = compile_request(entry)
+        index = place_of(entry, spec)
+        origin = template.address.origin
+        secrets = secrets_of(spec, index, headers=declared.headers, origins=[origin])
+        shown, *_ = declared.url.split("?")
+        tool = RequestTool(
+            name=_name(declared.method, declared.url),
+            description=secrets.hide(f"{declared.method} {shown}"),
+            parameters=template.schema,
+            takes_key=template.takes_key,
+            maker=template,
+            web=self._web,
+            reach=Reach.of(declared.allow_private),
+            secrets=secrets,
+            pick=parse_path(declared.pick) if declared.pick else None,
+        )
+        return HttpSource((tool,))
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._web.close()
+
+
+def place_of(entry: manifest_tools.Tool, spec: AgentSpec) -> int:
+    """Which of the manifest's tools it is."""
+    return next(index for index, each in enumerate(spec.manifest.tools) if each is entry)
+
+
+def _name(method: str, url: str) -> str:
+    """A name from the last word of the path that is not an argument's, else from the host."""
+    fixed = re.sub(r"\{\{.*?\}\}", "", url.partition("?")[0].partition("://")[2])
+    host, _, path = fixed.partition("/")
+    words = [word for word in re.split(r"[^A-Za-z0-9-]+", path) if word]
+    noun = words[-1] if words else re.sub(r"[^A-Za-z0-9-]+", "_", host).strip("_")
+    return (noun if method == "GET" else f"{method.lower()}_{noun}")[:_LONGEST_NAME]

@@ -1,0 +1,195 @@
+"""`openapi:`, the operations of a document as tools; one at a URL is fetched while agents run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakSet, WeakValueDictionary, ref
+
+from agentd import manifest_tools, yaml_source
+from agentd.errors import DecodeError
+from agentd.http_request import Request, plain_url
+from agentd.openapi.document import Api, read_api
+from agentd.openapi.schema import InvalidApi
+from agentd.spec import AgentSpec
+from agentd.strict_json import MAX_BYTES, parse
+from agentd.tool import Tool, ToolSource
+from agentd.tools.addresses import Reach
+from agentd.tools.fetch import FetchError, Reply, Web
+from agentd.tools.http_tool import HttpSource, RequestTool, place_of
+from agentd.tools.secrets import secrets_of
+from agentd.yaml_nodes import plain
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0  # seconds between two tries to fetch a document
+_TRY = 30.0  # seconds for one
+_ACCEPT = {"Accept": "application/json, application/yaml;q=0.9, */*;q=0.5"}
+
+MakeTools = Callable[[Any, str | None], tuple[Tool, ...]]
+
+
+class OpenApiTools:
+    """All `openapi:` tools of the process."""
+
+    def __init__(self, web: Web, *, first_delay: float = FIRST_DELAY) -> None:
+        self._web = web
+        self._first_delay = first_delay
+        # A document is kept as long as a toolbox has tools of it.
+        self._documents: WeakValueDictionary[tuple[str, Reach], _Document] = WeakValueDictionary()
+        self._fetching: set[asyncio.Task[None]] = set()
+
+    def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> ToolSource:
+        """The tools of an entry; those of a document at a URL come when it is there."""
+        declared = entry.openapi
+        assert declared is not None
+        reach = Reach.of(declared.allow_private)
+        addresses = filter(None, (declared.url, declared.base_url))
+        index = place_of(entry, spec)
+        secrets = secrets_of(spec, index, headers=declared.headers, origins=addresses)
+
+        def make(document: Any, url: str | None) -> tuple[Tool, ...]:
+            api = read_api(document, entry, url=url)
+            if url:
+                _tell(api, url, spec.name)
+            return tuple(
+                RequestTool(
+                    name=each.name,
+                    description=each.description,
+                    parameters=each.schema,
+                    takes_key=False,
+                    maker=each,
+                    web=self._web,
+                    reach=reach,
+                    secrets=secrets,
+                )
+                for each in api.operations
+            )
+
+        if declared.url is None:
+            return HttpSource(make(declared.document, None))
+        return _FetchedTools(self._document(plain_url(declared.url), reach), make)
+
+    async def close(self) -> None:
+        """Fetches no more."""
+        for task in self._fetching:
+            task.cancel()
+        await asyncio.gather(*self._fetching, return_exceptions=True)
+        await self._web.close()
+
+    def _document(self, url: str, reach: Reach) -> _Document:
+        document = self._documents.get((url, reach))
+        if document is None:
+            document = self._documents[url, reach] = _Document(url)
+            task = asyncio.create_task(self._fetch(url, reach, ref(document)))
+            self._fetching.add(task)
+            task.add_done_callback(self._fetching.discard)
+        return document
+
+    async def _fetch(self, url: str, reach: Reach, wanted: ref[_Document]) -> None:
+        """Tries until it has the document, or until no toolbox wants it any more."""
+        delay = self._first_delay
+        while True:
+            try:
+                async with asyncio.timeout(_TRY):
+                    reply = await self._web.fetch(
+                        Request("GET", url, _ACCEPT), reach, most=MAX_BYTES
+                    )
+                content = await asyncio.to_thread(_read, reply)
+            except (FetchError, InvalidApi, TimeoutError) as error:
+                trouble = str(error) or f"no answer within {_TRY:g} s"
+                if not _tell_trouble(wanted(), trouble):
+                    return
+            else:
+                if document := wanted():
+                    await document.arrive(content, reply.url)
+                return
+            await asyncio.sleep(delay * random.uniform(0.5, 1))
+            delay = min(2 * delay, LONGEST_DELAY)
+
+
+class _Document:
+    """A document at a URL, once it is there; until then `trouble` says why it is not."""
+
+    def __init__(self, url: str) -> None:
+        self.url, *_ = url.split("?")  # as people are told of it: a query may hold a key
+        self.trouble = f"{self.url} is being fetched"
+        self.content: tuple[Any, str] | None = None
+        self._readers: WeakSet[_FetchedTools] = WeakSet()
+
+    def add(self, reader: _FetchedTools) -> None:
+        """Gives the content to `reader`, now or when it comes."""
+        self._readers.add(reader)
+        if self.content is not None:
+            reader.read(*self.content)
+
+    async def arrive(self, content: Any, url: str) -> None:
+        """The document is there, from `url`."""
+        self.content = content, url
+        for reader in list(self._readers):
+            await asyncio.to_thread(reader.read, content, url)
+
+
+class _FetchedTools:
+    """The tools that an entry has of a document at a URL; see `agentd.tool.ToolSource`."""
+
+    def __init__(self, document: _Document, make: MakeTools) -> None:
+        self._document = document
+        self._make = make
+        self._trouble: str | None = None
+        self.tools: Sequence[Tool] = ()
+        document.add(self)
+
+    @property
+    def trouble(self) -> str:
+        return self._document.trouble if self._trouble is None else self._trouble
+
+    def read(self, content: Any, url: str) -> None:
+        """Makes the tools of what was fetched."""
+        try:
+            self.tools = self._make(content, url)
+            self._trouble = ""
+        except InvalidApi as error:
+            self._trouble = f"{self._document.url} {error}"
+            log.warning("%s: %s", self._trouble, error.hint or "its tools are not there")
+
+
+def _read(reply: Reply) -> Any:
+    """The document in an answer.
+
+    Raises:
+        InvalidApi: there is none.
+    """
+    if reply.status != 200:
+        raise InvalidApi(f"answered {reply.status} {reply.reason}".strip())
+    if not reply.whole:
+        raise InvalidApi(f"has more than {MAX_BYTES:,} bytes")
+    if reply.body.lstrip().startswith(b"{"):
+        try:
+            return parse(reply.body)
+        except DecodeError as error:
+            raise InvalidApi(f"is {error}") from None
+    document = yaml_source.read(reply.body, reply.url)
+    if document.problems or document.root is None:
+        text = document.problems[0].text if document.problems else "empty"
+        raise InvalidApi(f"is no YAML: {text}")
+    return plain(document.root)
+
+
+def _tell_trouble(document: _Document | None, trouble: str) -> bool:
+    """Notes why a document is not there; whether anybody still wants it."""
+    if document is None:
+        return False
+    text = f"{document.url}: {trouble}"
+    if text != document.trouble:
+        log.warning("an OpenAPI document is not there yet, %s", text)
+    document.trouble = text
+    return True
+
+
+def _tell(api: Api, url: str, agent: str) -> None:
+    for name, reason in api.left_out.items():
+        log.warning("%s: %s is left out: it %s", url, name, reason, extra={"agent": agent})
