@@ -186,6 +186,15 @@ class Manifest(Part):
     def _subject_name(cls, name: str) -> str:
         return subject_name(name)
 
+    @field_validator("tools")
+    @classmethod
+    def _one_text_a_name(cls, tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
+        names = [name for tool in tools if tool.mcp for name in tool.mcp.texts]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"has two servers that give `mcp.{name}`", "rename one of them")
+        return tools
+
     @field_validator("prompt")
     @classmethod
     def _inside_prompts(cls, prompt: str | None) -> str | None:

@@ -282,7 +282,7 @@ async def test_a_stubborn_server_is_gone_with_its_children(bench: Bench, mark: s
     await bench.there(*FAULTY, "stubborn")
     assert len(processes(mark)) == 2
     await bench.servers.close()
-    assert not processes(mark)
+    await until(lambda: not processes(mark))
 
 
 HOLDS_A_SERVER = """
