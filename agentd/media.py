@@ -62,7 +62,9 @@ def in_words(content: Any) -> str:
 def size(part: Mapping[str, Any]) -> int:
     """The bytes of an image or a file that a part carries; 0 for one that is only named."""
     url = _url(part)
-    return (len(url) - url.find(",") - 1) * 3 // 4 if url.startswith("data:") else 0
+    if not url.startswith("data:"):
+        return 0
+    return (len(url) - url.find(",") - 1) * 3 // 4 - url[-2:].count("=")
 
 
 def _part_in_words(part: Any) -> str:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import ipaddress
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from agentd import media, objects
 from agentd.bus import Bus
@@ -93,20 +96,45 @@ class Attachment:
     data: bytes
 
 
-def attachment(file: Path) -> Attachment:
-    """A file that is to be sent.
+def attachments(files: Sequence[Path]) -> list[Attachment]:
+    """Files that are to be sent with one task.
 
     Raises:
-        UsageError: it cannot be read, is too large, or is of a kind that no model takes.
+        UsageError: one cannot be read or is of a kind that no model takes, or they are too large.
     """
-    try:
-        size = file.stat().st_size
+    size = 0
+    for file in files:
+        with _told(file):
+            size += file.stat().st_size
         if size > LARGEST:
+            so_far = f"{file} has" if file == files[0] else f"with {file} these are"
             most = f"{LARGEST / 1e6:g} MB"
-            raise UsageError(f"{file} has {size / 1e6:,.1f} MB; a task takes {most} of files")
-        data = file.read_bytes()
+            raise UsageError(f"{so_far} {size / 1e6:,.1f} MB; a task takes {most} of files")
+    return [_attachment(file) for file in files]
+
+
+async def upload(bus: Bus, files: Iterable[Attachment]) -> None:
+    """Puts the files into the object store, in pieces, unless they are there.
+
+    Raises:
+        BusError: the object store does not take one.
+    """
+    for each in files:
+        await objects.put(bus, each.data)
+
+
+@contextlib.contextmanager
+def _told(file: Path) -> Generator[None]:
+    """What is wrong with a file, in the words of the system."""
+    try:
+        yield
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
+
+
+def _attachment(file: Path) -> Attachment:
+    with _told(file):
+        data = file.read_bytes()
     kind = media.media_type(data, file.name)
     if kind is None:
         raise UsageError(f"{file} {_UNSUPPORTED}")
@@ -118,16 +146,6 @@ def attachment(file: Path) -> Attachment:
         "size": len(data),
     }
     return Attachment(part, data)
-
-
-async def upload(bus: Bus, attachments: Iterable[Attachment]) -> None:
-    """Puts the files into the object store, in pieces, unless they are there.
-
-    Raises:
-        BusError: the object store does not take one.
-    """
-    for each in attachments:
-        await objects.put(bus, each.data)
 
 
 class _Reader:
@@ -202,10 +220,25 @@ def _text(part: Mapping[str, Any], field: str, place: str) -> str:
 
 
 def _https(url: str, place: str) -> str:
-    # The provider fetches it. Plain http, or a name of one's own machine, is nothing to ask it for.
-    if not re.match(r"https://[^\s/]+\.[^\s/]+", url):
-        raise _bad(place, "has a `url` that is no https:// address")
+    # The provider fetches it, and that may be a server of one's own: to what only it can reach,
+    # strangers must not send it.
+    if not _is_public(url):
+        raise _bad(place, "has a `url` that is no public https:// address")
     return url
+
+
+def _is_public(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    if parts.scheme != "https" or not url.isprintable() or " " in url:
+        return False
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." in host  # it is a name
 
 
 def _chat_part(part: Any, place: str) -> dict[str, Any]:

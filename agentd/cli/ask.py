@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +16,10 @@ from agentd.cli import options
 from agentd.cli.later import later
 
 if TYPE_CHECKING:
+    from agentd.approvals import Request
     from agentd.bus import Bus
     from agentd.message import AgentMessage
+    from agentd.parts import Attachment
     from agentd.settings import Settings
 
 
@@ -26,6 +28,7 @@ def ask(
     text: Annotated[
         list[str] | None, typer.Argument(help="The task; from standard input if left out or -.")
     ] = None,
+    files: options.Files = None,
     as_json: options.Json = False,
     conversation: Annotated[
         str | None, typer.Option("--conversation", "-c", help="Continue this conversation.")
@@ -45,17 +48,26 @@ def ask(
     """Ask an agent; its answer streams to the terminal."""
     if not 0 < timeout < 1e9:  # which nan is not, either
         raise typer.BadParameter("--timeout is a number of seconds above 0")
-    content = _content(text)
+    attached = options.attachments(files)
+    content = _content(text, attached)
     due = options.due(at, within)
     if due is None:
-        options.run(_ask(target, content, as_json, conversation, priority, timeout, up, env, nats))
+        message = _message(content, conversation, priority, timeout)
+        options.run(_ask(target, message, attached, as_json, timeout, up, env, nats))
     if up:
         raise typer.BadParameter("with --up the agents are gone when it is due")
     message = _message(content, conversation, priority)
-    options.run(later(target, message, due, as_json=as_json, env=env, nats=nats))
+    work = later(target, message, due, files=attached, as_json=as_json, env=env, nats=nats)
+    options.run(work)
 
 
-def _content(text: list[str] | None) -> str:
+def _content(text: list[str] | None, files: Sequence[Attachment]) -> Any:
+    from agentd.parts import with_parts
+
+    return with_parts(_text(text), [file.part for file in files])
+
+
+def _text(text: list[str] | None) -> str:
     if text and text != ["-"]:
         return " ".join(text)
     if sys.stdin.isatty() and not text:
@@ -65,34 +77,34 @@ def _content(text: list[str] | None) -> str:
 
 async def _ask(
     target: str,
-    content: str,
+    message: AgentMessage,
+    files: Sequence[Attachment],
     as_json: bool,
-    conversation: str | None,
-    priority: int,
     timeout: float,
     up: Path | None,
     env: str | None,
     nats: str | None,
 ) -> int:
     from agentd.asking import ask
+    from agentd.parts import upload
     from agentd.routes import Destination
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
 
     settings = from_environment(env=env, nats=nats)
     to = Destination.parse(target)
-    message = _message(content, conversation, priority, timeout)
     subjects = Subjects(settings.env)
     subjects.task(to.domain, to.specificity)
     printer = _Printer(as_json)
     async with _bus(settings, up) as bus:
+        await upload(bus, files)
         async for part in ask(bus, subjects, to, message, timeout=timeout):
             printer.take(part)
     return 0 if printer.success else 1
 
 
 def _message(
-    content: str, conversation: str | None, priority: int, timeout: float | None = None
+    content: Any, conversation: str | None, priority: int, timeout: float | None = None
 ) -> AgentMessage:
     """The task, with the seconds that somebody waits for its answer."""
     from agentd.message import AgentIdentity, Context, Routing, new, new_id
@@ -133,14 +145,24 @@ class _Printer:
         self._shown = ""
 
     def take(self, part: Any) -> None:
-        from agentd.asking import Delta
+        from agentd.asking import Delta, Waiting
 
-        if not isinstance(part, Delta):
+        if isinstance(part, Waiting):
+            self._waiting(part.request)
+        elif not isinstance(part, Delta):
             self._result(part)
         elif not self._json:
             if part.restarted:
                 self._break("the agent was replaced; its answer starts again")
             self._write(part.text)
+
+    def _waiting(self, request: Request) -> None:
+        """Tells on standard error, where it is in nobody's way."""
+        self._end_line()
+        for call in request.calls:
+            arguments = json.dumps(call["arguments"], ensure_ascii=False)
+            print(f"[waiting for approval: {call['name']} {arguments}]", file=sys.stderr)
+        print(f"[decide with: agentd approvals approve {request.task}, or deny]", file=sys.stderr)
 
     def _result(self, result: AgentMessage) -> None:
         content: dict[str, Any] = result.payload.content

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agentd.message import AgentMessage
+    from agentd.parts import Attachment
 
 
 async def later(
@@ -15,12 +17,14 @@ async def later(
     message: AgentMessage,
     due: datetime,
     *,
+    files: Sequence[Attachment],
     as_json: bool,
     env: str | None,
     nats: str | None,
 ) -> int:
     """Puts `message` on record to be sent at `due`, and prints its id."""
     from agentd.asking import send_later
+    from agentd.parts import upload
     from agentd.routes import Destination
     from agentd.session import visit
     from agentd.settings import from_environment
@@ -29,6 +33,7 @@ async def later(
     settings = from_environment(env=env, nats=nats)
     to = Destination.parse(target)
     async with visit(settings) as bus:
+        await upload(bus, files)
         await send_later(bus, Subjects(settings.env), to, message, due.timestamp())
     when = due.isoformat(timespec="seconds")
     sent = {"id": message.id, "type": message.type, "to": str(to), "due": when}

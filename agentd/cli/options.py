@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from agentd.parts import Attachment
 
 _FARTHEST = timedelta(days=3653)
 
@@ -29,6 +32,23 @@ At = Annotated[
     typer.Option("--at", help="Not before this time: 2026-11-23T09:00, local or with a zone."),
 ]
 Within = Annotated[str | None, typer.Option("--in", help="Not before so long: 90s, 10m, 2h, 1d.")]
+
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("--file", "-f", help="Send this image, PDF or text along; may be repeated."),
+]
+
+
+def attachments(files: list[Path] | None) -> list[Attachment]:
+    """The files that `--file` gives.
+
+    Raises:
+        UsageError: one cannot be read, is too large, or is of a kind that no model takes.
+    """
+    from agentd.parts import attachments
+
+    return attachments(files) if files else []
 
 
 def due(at: str | None, within: str | None) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from agentd.cli.later import later
 
 if TYPE_CHECKING:
     from agentd.message import AgentMessage
+    from agentd.parts import Attachment
 
 
 def send(
@@ -20,6 +22,7 @@ def send(
     file: Annotated[
         Path | None, typer.Argument(help="A message as JSON; standard input if left out or -.")
     ] = None,
+    files: options.Files = None,
     as_json: options.Json = False,
     at: options.At = None,
     within: options.Within = None,
@@ -28,10 +31,12 @@ def send(
 ) -> None:
     """Send a task or an event from a file or a pipe."""
     due = options.due(at, within)
-    message = _message(_read(file))
+    attached = options.attachments(files)
+    message = _with(_message(_read(file)), attached)
     if due:
-        options.run(later(target, message, due, as_json=as_json, env=env, nats=nats))
-    options.run(_send(target, message, as_json, env, nats))
+        work = later(target, message, due, files=attached, as_json=as_json, env=env, nats=nats)
+        options.run(work)
+    options.run(_send(target, message, attached, as_json, env, nats))
 
 
 def _read(file: Path | None) -> bytes:
@@ -58,14 +63,29 @@ def _message(data: bytes) -> AgentMessage:
     return message
 
 
+def _with(message: AgentMessage, files: Sequence[Attachment]) -> AgentMessage:
+    """The message, with files as parts of its content."""
+    from agentd.parts import with_parts
+
+    content = with_parts(message.payload.content, [file.part for file in files])
+    payload = message.payload.model_copy(update={"content": content})
+    return message.model_copy(update={"payload": payload})
+
+
 async def _send(
-    target: str, message: AgentMessage, as_json: bool, env: str | None, nats: str | None
+    target: str,
+    message: AgentMessage,
+    files: Sequence[Attachment],
+    as_json: bool,
+    env: str | None,
+    nats: str | None,
 ) -> int:
     import json
 
     from agentd import jetstream
     from agentd.asking import send as send_task
     from agentd.message import encode
+    from agentd.parts import upload
     from agentd.routes import Destination
     from agentd.session import visit
     from agentd.settings import from_environment
@@ -75,6 +95,7 @@ async def _send(
     to = Destination.parse(target)
     subjects = Subjects(settings.env)
     async with visit(settings) as bus:
+        await upload(bus, files)
         if message.type == "task":
             sequence = await send_task(bus, subjects, to, message)
         else:

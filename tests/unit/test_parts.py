@@ -1,0 +1,158 @@
+"""What images and files are, what may be sent as one, and how a model's message holds them."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd import media, parts
+from agentd.errors import TaskError, UsageError
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+)
+PDF = b"%PDF-1.4\n..."
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "kind"),
+    [
+        (PNG, "", "image/png"),
+        (PNG, "photo.jpg", "image/png"),
+        (b"\xff\xd8\xff\xe0", "", "image/jpeg"),
+        (b"GIF89a...", "", "image/gif"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "", "image/webp"),
+        (PDF, "x.txt", "application/pdf"),
+        (b"a,b\n1,2\n", "table.csv", "text/csv"),
+        (b"<svg/>", "picture.svg", "text/plain"),
+        ("über".encode(), "", "text/plain"),
+        (b"", "empty", "text/plain"),
+        (b"PK\x03\x04\0", "paper.docx", None),
+        ("über".encode("latin-1"), "old.txt", None),
+    ],
+)
+def test_bytes_say_what_they_are(data: bytes, name: str, kind: str | None) -> None:
+    assert media.media_type(data, name) == kind
+
+
+def test_each_kind_has_its_place_in_a_message_and_its_words() -> None:
+    image = media.part(PNG * 200, "image/png", "photo.png")
+    pdf = media.part(PDF, media.PDF, "paper.pdf")
+    text = media.part(b"a,b", "text/csv", "table.csv")
+    named = {"type": "image_url", "image_url": {"url": "https://example.org/x.png"}}
+
+    assert image["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
+    assert pdf["file"] == {
+        "filename": "paper.pdf",
+        "file_data": "data:application/pdf;base64," + base64.b64encode(PDF).decode(),
+    }
+    assert media.in_words([image, pdf, text, named]) == (
+        "[image/png, 14 kB]\n[paper.pdf, 1 kB]\n[table.csv]\na,b\n[https://example.org/x.png]"
+    )
+    assert (media.size(image), media.size(named)) == (len(PNG) * 200, 0)
+
+
+@given(
+    st.recursive(
+        st.none() | st.text() | st.integers(),
+        lambda x: (
+            st.lists(x)
+            | st.dictionaries(st.sampled_from(["type", "text", "image_url", "file", "url"]), x)
+        ),
+    )
+)
+def test_anything_can_be_put_in_words(content: Any) -> None:
+    assert isinstance(media.in_words(content), str)
+
+
+@pytest.mark.parametrize(
+    ("content", "rest"),
+    [
+        ("text", "text"),
+        ({"instruction": "look", "parts": []}, {"instruction": "look"}),
+        ({"parts": [1]}, None),
+        ({"a": 1}, {"a": 1}),
+        (None, None),
+    ],
+)
+def test_a_content_without_its_parts(content: Any, rest: Any) -> None:
+    assert parts.without(content) == rest
+
+
+def test_files_join_what_is_said() -> None:
+    file = {"type": "file", "object": "x"}
+    assert parts.with_parts("look", [file]) == {"instruction": "look", "parts": [file]}
+    assert parts.with_parts({"a": 1, "parts": [1]}, [file]) == {"a": 1, "parts": [1, file]}
+    assert parts.with_parts(7, []) == 7
+    for wrong in (7, [1], {"parts": "x"}):
+        with pytest.raises(UsageError, match="with a text, or with an object"):
+            parts.with_parts(wrong, [file])
+
+
+def test_a_file_is_known_by_its_digest(tmp_path: Path) -> None:
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(PNG)
+    (found,) = parts.attachments([file])
+    assert found.data == PNG
+    assert found.part == {
+        "type": "image",
+        "object": found.part["object"],
+        "mediaType": "image/png",
+        "name": "photo.jpg",
+        "size": len(PNG),
+    }
+    assert found.part["object"].startswith("sha256:")
+
+
+def test_what_cannot_be_sent_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"gone.png: No such file"):
+        parts.attachments([tmp_path / "gone.png"])
+    with pytest.raises(UsageError, match="Is a directory"):
+        parts.attachments([tmp_path])
+    (tmp_path / "x.zip").write_bytes(b"PK\x03\x04\0")
+    with pytest.raises(UsageError, match=r"x.zip is neither an image that models take \(png, jpeg"):
+        parts.attachments([tmp_path / "x.zip"])
+    large = tmp_path / "large.txt"
+    with large.open("wb") as file:
+        file.truncate(parts.LARGEST + 1)
+    with pytest.raises(UsageError, match=r"has 20.0 MB; a task takes 20 MB of files"):
+        parts.attachments([large])
+    for name in ("one.txt", "two.txt"):
+        (tmp_path / name).write_bytes(b"x" * 11_000_000)
+    with pytest.raises(UsageError, match=r"with .*two.txt these are 22.0 MB"):
+        parts.attachments([tmp_path / "one.txt", tmp_path / "two.txt"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "input_audio"}],
+        [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}],
+        [{"type": "image_url", "image_url": {"url": "http://10.0.0.1/x.png"}}],
+        [{"type": "image_url", "image_url": {"url": "https://localhost/x.png"}}],
+        [{"type": "image_url", "image_url": {"url": "https://169.254.169.254/x.png"}}],
+        [{"type": "image_url", "image_url": {"url": "https://[::1]/x.png"}}],
+        [{"type": "image_url", "image_url": {"url": "data:text/html;base64,PGI+"}}],
+        [{"type": "image_url", "image_url": "https://example.org/x.png"}],
+        [{"type": "text"}],
+        ["text"],
+    ],
+)
+def test_an_earlier_turn_has_text_and_images_only(content: Any) -> None:
+    with pytest.raises(TaskError, match=r"^h\[0\] ") as told:
+        parts.checked(content, "h")
+    assert told.value.code == "bad_part"
+
+
+def test_an_earlier_turn_keeps_what_models_take() -> None:
+    text = {"type": "text", "text": "look"}
+    image = media.part(PNG, "image/png", "")
+    named = {"type": "image_url", "image_url": {"url": "https://example.org/x.png"}}
+    assert parts.checked([{**text, "cache_control": {}}, image, named], "h") == [text, image, named]
+    assert parts.checked("text", "h") == "text"
+    assert parts.checked({"a": 1}, "h") == '{"a": 1}'
