@@ -43,6 +43,7 @@ From files to agents
     http_request    a request made from a call's arguments
     request_template  a request as a manifest writes it
     openapi         the operations of an OpenAPI document
+    python_source   does a file of tools compile?
     spec            one agent, ready to run
     topology        the agents of a folder against each other
     reference       the manifest's JSON Schema and its reference
@@ -65,6 +66,7 @@ NATS
     objects         payloads too large for a message, by digest
     journal         what happened to a task before its outcome
     letters         dead letters
+    approvals       calls that wait for a person: asked for, decided, gone on with
     stops           conversations that a person stopped
     account         what a conversation has spent: the arithmetic
     shared          one value on the server, changed by compare-and-set
@@ -105,6 +107,7 @@ One task
     means           what a run may use
     conversation    the chat that a run begins with
     model_call      one call of a model, measured, its failures on record
+    consent         which calls a person must agree to first
     calls           the tool calls of one turn
     run             from an admitted message to an answer: model, tools, model …
     deltas          the answer while it is made
@@ -117,6 +120,7 @@ One task
     agent           takes tasks and runs each on the revision of the moment
 
 One process
+    resumer         hears decisions, and has tasks go on that waited for them
     advisories      hears what the server gives up, and buries it
     presence        online, heartbeat, offline
     watchdog        notices that the event loop stands still

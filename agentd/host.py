@@ -21,11 +21,13 @@ from agentd.runtime import Runtime
 from agentd.session import serve
 from agentd.settings import Settings
 from agentd.telemetry import Metrics
+from agentd.tools.command_tool import CommandTools
 from agentd.tools.fetch import Web
 from agentd.tools.http_tool import HttpTools
 from agentd.tools.mcp_tool import McpServers
 from agentd.tools.open import Opener, Tools
 from agentd.tools.openapi_tool import OpenApiTools
+from agentd.tools.python_tool import PythonTools
 from agentd.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,8 @@ async def hosting(
         bus = await stack.enter_async_context(serve(settings, on_state))
         web = Web()
         requests: dict[str, Opener] = {"http": HttpTools(web), "openapi": OpenApiTools(web)}
-        tools = Tools({"mcp": McpServers(), **requests})
+        local: dict[str, Opener] = {"python": PythonTools(), "command": CommandTools()}
+        tools = Tools({"mcp": McpServers(), **local, **requests})
         stack.push_async_callback(tools.close)
         runtime = Runtime(settings, bus, models=models, tools=tools, metrics=metrics)
         await runtime.open()
@@ -79,7 +82,7 @@ async def hosting(
         await runtime.apply(catalog)
         readiness.runtime = runtime
         if not runtime.agents:
-            raise UsageError("nothing to run: no agent's model can be used; see above")
+            raise UsageError("nothing to run: no agent's model and tools can be used; see above")
         watching = asyncio.create_task(watcher.run(runtime.apply))
         stack.callback(watching.cancel)
         yield Hosted(bus=bus, runtime=runtime, watcher=watcher, catalog=catalog, http=health.url)

@@ -30,6 +30,7 @@ from agentd.models.failover import FailoverModel
 from agentd.presence import Presence
 from agentd.problems import Problem, errors
 from agentd.queue import Queue
+from agentd.resumer import Resumer
 from agentd.revision import Revision
 from agentd.routes import RouteTable
 from agentd.settings import Settings
@@ -79,6 +80,7 @@ class Runtime:
             metrics=metrics,
         )
         self.timetable = Timetable(bus, subjects)
+        self._resumer = Resumer(bus, subjects)
         self._refused: dict[Path, list[str]] = {}
         self._turn = asyncio.Lock()
         self._watchdog = Watchdog()
@@ -98,6 +100,7 @@ class Runtime:
             queue=self._queue,
             presence=self.presence,
             timetable=self.timetable,
+            resumer=self._resumer,
         )
 
     def _share_models(self) -> None:
@@ -120,6 +123,7 @@ class Runtime:
         await self._cooldowns.open()
         await self._host.stops.open()
         await Advisories(self._bus, self._host.subjects).open()
+        await self._resumer.open()
         await self.presence.open()
         await self._housekeeper.open()
         self._watchdog.start()
@@ -135,6 +139,10 @@ class Runtime:
                 return
             refused = self._problems_by_file(catalog)
             for spec in catalog.agents.values():
+                mistakes = await self._mistakes(spec)
+                if mistakes:
+                    refused[spec.file] = mistakes
+                    continue
                 try:
                     await self._put(spec)
                 except ModelError as error:
@@ -161,6 +169,7 @@ class Runtime:
             await asyncio.gather(*self._background)
         self._watchdog.stop()
         self._housekeeper.close()
+        self._resumer.close()
         with contextlib.suppress(BusError):
             await self.presence.close()
         await self._queue.close()
@@ -187,6 +196,13 @@ class Runtime:
         if self._draining:
             waiting.append("the end: it is draining")
         return waiting
+
+    async def _mistakes(self, spec: AgentSpec) -> list[Problem]:
+        """What keeps a new revision from running that only its tools know."""
+        agent = self.agents.get(spec.name)
+        if agent is not None and agent.live.spec.revision == spec.revision:
+            return []
+        return errors(await self._tools.check(spec))
 
     async def _put(self, spec: AgentSpec) -> None:
         """Starts an agent, or hands a running one its new revision."""

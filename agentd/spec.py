@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from agentd import request_template, yaml_source
+from agentd import python_source, request_template, yaml_source
 from agentd.diagnose import nearest, place
 from agentd.expression import Expression, InvalidExpression, compile_expression
 from agentd.files import Files
@@ -303,6 +303,9 @@ class _Assembly:
             if name and name not in files.tools:
                 mend = nearest(name, files.tools) or "write it: a file with the function"
                 self._report(("tools", index), f"there is no {files.shown_tool(name)}", mend)
+            elif name:
+                mistake = python_source.mistake_of(files.tools[name], files.shown_tool(name))
+                self.problems += [mistake] if mistake else []
         return files.tools if any(python for _, python in named) else {}
 
     def _check_requests(self, documents: Mapping[Loc, Any]) -> None:

@@ -23,6 +23,8 @@ def validate(
     json: options.Json = False,
 ) -> None:
     """Check manifests and prompts; exits with 2 on errors."""
+    from asyncio import run
+
     from agentd.catalog import in_order, load
     from agentd.errors import UsageError
     from agentd.problems import errors
@@ -30,7 +32,7 @@ def validate(
     catalog = load(manifests, prompts=prompts)
     if not catalog.agents and not catalog.problems:
         raise UsageError(f"{manifests} holds no manifests; `agentd new NAME` writes one")
-    problems = in_order(catalog.problems, _of_models(catalog))
+    problems = in_order(catalog.problems, _of_models(catalog), run(_of_tools(catalog)))
     show = _print_json if json else _print_text
     show(sorted(catalog.agents), problems)
     raise typer.Exit(2 if errors(problems) else 0)
@@ -56,6 +58,19 @@ def _named(manifest: Manifest) -> Iterator[tuple[tuple[str | int, ...], ModelRef
         yield ("model", index), ref
     if manifest.history and manifest.history.model:
         yield ("history", "model"), manifest.history.model
+
+
+async def _of_tools(catalog: Catalog) -> list[Problem]:
+    """What is wrong with functions and programs; the files of `tools/` are imported for it."""
+    from agentd.tools.command_tool import CommandTools
+    from agentd.tools.open import Tools
+    from agentd.tools.python_tool import PythonTools
+
+    tools = Tools({"python": PythonTools(), "command": CommandTools()})
+    try:
+        return [each for spec in catalog.agents.values() for each in await tools.check(spec)]
+    finally:
+        await tools.close()
 
 
 def _print_json(agents: Sequence[str], problems: Sequence[Problem]) -> None:

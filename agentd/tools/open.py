@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from agentd import manifest_tools
 from agentd.manifest_tools import TOOL_KINDS
+from agentd.problems import Problem
 from agentd.spec import AgentSpec
 from agentd.tool import ToolSource
 from agentd.toolbox import Entry, Toolbox
@@ -23,11 +24,25 @@ class Opener(Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
+class Checker(Protocol):
+    """An opener that can find more than the catalog does before anything is called."""
+
+    async def check(self, spec: AgentSpec) -> list[Problem]:
+        """What is wrong with its tools of this agent; at once if it was asked before."""
+        ...
+
+
 class Tools:
     """The tools of one process, by kind."""
 
     def __init__(self, openers: Mapping[str, Opener]) -> None:
         self._openers = openers
+
+    async def check(self, spec: AgentSpec) -> list[Problem]:
+        """What is wrong with the tools of an agent, as far as can be known before a call."""
+        openers = [opener for opener in self._openers.values() if isinstance(opener, Checker)]
+        return [problem for opener in openers for problem in await opener.check(spec)]
 
     def open(self, spec: AgentSpec) -> Toolbox:
         """What the agent can call."""

@@ -74,6 +74,8 @@ class Process(asyncio.SubprocessProtocol):
         self.exited.set_result(-signal.SIGKILL if code is None else code)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        assert self._transport is not None
+        self._transport.close()
         if not self._closed.done():
             self._closed.set_result(None)
 

@@ -18,7 +18,7 @@ from agentd.problems import Problem
 from agentd.spec import AgentSpec
 from agentd.tool import Call, Tool, ToolError
 from agentd.tools.processes import Processes
-from agentd.tools.workers import Source, Workers
+from agentd.tools.workers import BREATH, Source, Workers
 
 IMPORT_TIMEOUT = 10.0  # seconds
 
@@ -67,9 +67,9 @@ class PythonSource:
 class PythonTools:
     """All functions of this process's agents."""
 
-    def __init__(self, *, import_timeout: float = IMPORT_TIMEOUT) -> None:
+    def __init__(self, *, import_timeout: float = IMPORT_TIMEOUT, breath: float = BREATH) -> None:
         self._processes = Processes()
-        self._workers = Workers(self._processes)
+        self._workers = Workers(self._processes, breath=breath)
         self._import_timeout = import_timeout
         self._looked: dict[tuple[str, str], Looked] = {}
         self._opened: Source | None = None

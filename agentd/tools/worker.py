@@ -11,6 +11,7 @@ first frame has the files; every other one has an `id` and asks for one thing:
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import inspect
 import os
 import signal
@@ -133,18 +134,27 @@ def _private_pipes() -> tuple[int, BinaryIO]:
     return requests, os.fdopen(answers, "wb")
 
 
+def _adopt_orphans() -> None:
+    """Whose parent ends becomes our child, so that `_has_children` knows of it. Linux only."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
 def main() -> None:
     """Serves until the parent is gone, and takes with it whatever it has started."""
     requests, answers = _private_pipes()
+    _adopt_orphans()
     frames, worker = Frames(), None
-    while data := os.read(requests, _PIECE):
-        for message in frames.feed(data):
-            if worker is None:
-                files = {name: b64decode(source) for name, source in message["files"].items()}
-                worker = Worker(install(message["folder"], files), answers)
-            else:
-                worker.take(message)
-    os.killpg(0, signal.SIGKILL)
+    try:
+        while data := os.read(requests, _PIECE):
+            for message in frames.feed(data):
+                if worker is None:
+                    files = {name: b64decode(source) for name, source in message["files"].items()}
+                    worker = Worker(install(message["folder"], files), answers)
+                else:
+                    worker.take(message)
+    finally:
+        os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ log = logging.getLogger("agentd.tools.python")
 
 COMMAND = (sys.executable, "-P", "-m", "agentd.tools.worker")
 MOST_HANGING = 16  # calls given up that a process may still be busy with
-_BREATH = 5.0  # seconds in which a process must react to a call that is given up
+BREATH = 5.0  # seconds in which a process must react to a call that is given up
+_MOMENT = 0.1  # seconds that the next call waits for that
 _TAIL = 1_000  # characters of what it said last
 _SHOWN = 100  # lines of what functions print that are logged for each call
 _LINE = 500  # characters of each
@@ -49,8 +50,10 @@ class Source:
 class Worker:
     """One process. Many calls can be in it at once."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, breath: float) -> None:
         self.source = source
+        self._breath = breath
+        self._calls = 0
         self.left_children = False  # a call has left processes behind
         self._process: Process | None = None
         self._frames = Frames()
@@ -62,13 +65,13 @@ class Worker:
         self._watching: set[asyncio.Task[None]] = set()
 
     @staticmethod
-    async def start(source: Source, processes: Processes) -> Worker:
+    async def start(source: Source, processes: Processes, breath: float) -> Worker:
         """Starts a process; it loads a file when a function in it is first asked for.
 
         Raises:
             ToolError: there can be no further process.
         """
-        worker = Worker(source)
+        worker = Worker(source, breath)
         try:
             process = await processes.start(COMMAND, worker._take)
         except OSError as error:
@@ -82,7 +85,7 @@ class Worker:
     @property
     def idle(self) -> bool:
         """Whether nobody waits for it."""
-        return not self._waiting
+        return self._calls == 0
 
     @property
     def spent(self) -> bool:
@@ -90,24 +93,40 @@ class Worker:
         assert self._process is not None
         return self._process.exited.done() or len(self._given_up) >= MOST_HANGING
 
+    async def reacts(self) -> bool:
+        """Whether it has taken notice, or does so within a moment, of all calls given up."""
+        if self._watching:
+            await asyncio.wait(self._watching, timeout=_MOMENT)
+        return not self._watching
+
     async def ask(self, **request: Any) -> Mapping[str, Any]:
         """What the process answers. Cancelled, it is told so.
 
         Raises:
             ToolError: the process ended.
         """
+        number = next(self._numbers)
+        self._lines_left = _SHOWN
+        self._calls += 1
+        try:
+            return await self._answer(number, request)
+        except asyncio.CancelledError:
+            self._given_up.add(number)
+            watch = asyncio.get_running_loop().create_task(self._cancel(number))
+            self._watching.add(watch)
+            watch.add_done_callback(self._watching.discard)
+            raise
+        finally:
+            self._calls -= 1
+
+    async def _answer(self, number: int, request: Mapping[str, Any]) -> Mapping[str, Any]:
         assert self._process is not None
         if self._process.exited.done():
             raise ToolError(self._epitaph())
-        number = next(self._numbers)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._lines_left = _SHOWN
         self._process.write(frame({"id": number, **request}))
         try:
             return await answer
-        except asyncio.CancelledError:
-            self._give_up(number)
-            raise
         finally:
             self._waiting.pop(number, None)
 
@@ -116,18 +135,12 @@ class Worker:
         assert self._process is not None
         self._process.kill()
 
-    def _give_up(self, number: int) -> None:
-        self._given_up.add(number)
-        watch = asyncio.get_running_loop().create_task(self._cancel(number))
-        self._watching.add(watch)
-        watch.add_done_callback(self._watching.discard)
-
     async def _cancel(self, number: int) -> None:
         """Tells the process that nobody waits. One that does not react is held up as a whole, such
         as by a search in a text that no other thread interrupts: it is ended."""
         try:
-            async with asyncio.timeout(_BREATH):
-                await self.ask(cancel=number)
+            async with asyncio.timeout(self._breath):
+                await self._answer(next(self._numbers), {"cancel": number})
         except TimeoutError:
             log.warning("a process of tools stands still, and is ended")
             self.kill()
@@ -175,8 +188,9 @@ class Workers:
     """The processes for the functions of `tools/`: for each source one that calls share, and others
     that have one call at a time. What has nothing to do stays only for sources of the moment."""
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: Processes, *, breath: float = BREATH) -> None:
         self._processes = processes
+        self._breath = breath
         self._shared: dict[str, Worker] = {}
         self._free: list[Worker] = []
         self._leaving: list[Worker] = []
@@ -196,7 +210,7 @@ class Workers:
         """
         async with self._starting:
             worker = self._shared.get(source.digest)
-            if worker is None or worker.spent:
+            if worker is None or not await worker.reacts() or worker.spent:
                 self._leaving += [worker] if worker else []
                 worker = self._shared[source.digest] = await self._take(source)
         try:
@@ -226,7 +240,7 @@ class Workers:
             if worker.source.digest == source.digest and not worker.spent:
                 self._free.remove(worker)
                 return worker
-        return await Worker.start(source, self._processes)
+        return await Worker.start(source, self._processes, self._breath)
 
     def _tidy(self) -> None:
         """Ends what is idle and not worth keeping."""

@@ -1,0 +1,359 @@
+"""Functions of `tools/` as an agent calls them; and whatever they do, we live."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.workshop import Workshop, call, gone, quick_loop
+
+FAULTS = {
+    "raises": ("raise ValueError('no such city')", "ValueError: no such city (faults.py:4)"),
+    "quits": ("sys.exit(3)", "SystemExit: 3 (faults.py:4)"),
+    "exits": ("os._exit(3)", "the process in which it ran exited with 3"),
+    "segfaults": ("ctypes.string_at(0)", "the process in which it ran was ended by SIGSEGV"),
+    "kills": ("os.killpg(0, 9)", "the process in which it ran was ended by SIGKILL"),
+    "recurses": ("return fault()", "RecursionError"),
+    "says_much": ("return 'x' * 100_000_000", "more than 1,000,000 characters"),
+    "counts": ("return list(range(10_000_000))", "more than 1,000,000 characters"),
+    "never_ends": ("return itertools.count()", "more than 1,000,000 characters"),
+    "no_data": ("return object()", "the answer has a object, which is no data"),
+    "hangs": ("time.sleep(60)", "gave no answer within"),
+    "waits": ("subprocess.run(['sleep', '60'])", "gave no answer within"),
+    "grips": ("re.match('(a+)+$', 'a' * 60 + 'b')", "gave no answer within"),
+    "shuts": ("os.closerange(3, 100)", ""),
+}
+
+
+@pytest.fixture
+async def workshop(tmp_path: Path) -> AsyncIterator[Workshop]:
+    workshop = Workshop(tmp_path)
+    yield workshop
+    await workshop.close()
+
+
+def faulty(statement: str) -> str:
+    """A file with a function that goes wrong and one that does not."""
+    imports = "import ctypes, itertools, os, re, subprocess, sys, time\n"
+    return f"{imports}\ndef fault() -> object:\n    {statement}\n\ndef pid() -> int: return os.getpid()\n"
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_whatever_a_function_does_is_told(
+    workshop: Workshop, fault: str, isolate: bool
+) -> None:
+    statement, told = FAULTS[fault]
+    workshop.write(faults=faulty(statement))
+    toolbox = await workshop.open(
+        {"python": "faults.py:fault", "isolate": isolate}, {"python": "faults.py:pid"}
+    )
+    before = await call(toolbox, "pid")
+
+    slow = "within" in told or not told
+    async with quick_loop():
+        answer = await call(toolbox, "fault", timeout=0.4 if slow else 20)
+        after = await call(toolbox, "pid")
+
+    assert answer.error
+    assert told in answer.text
+    assert not after.error
+    await workshop.close()
+    await gone(int(before.text), int(after.text))
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+async def test_what_a_function_prints_or_reads_disturbs_nothing(
+    workshop: Workshop, isolate: bool
+) -> None:
+    workshop.write(
+        loud="""
+        import os, sys
+
+        def loud() -> str:
+            for _ in range(1_000):
+                print("x" * 100_000)
+            os.write(1, b"straight to the pipe")
+            return "done" + sys.stdin.read()
+        """
+    )
+    toolbox = await workshop.open({"python": "loud.py:loud", "isolate": isolate})
+
+    async with quick_loop():
+        assert (await call(toolbox, "loud")).text == "done"
+
+
+async def test_what_an_isolated_function_starts_ends_with_its_call(workshop: Workshop) -> None:
+    workshop.write(
+        leaves="""
+        import os, subprocess, time
+
+        def children(wait: bool) -> list[int]:
+            one = subprocess.Popen(["sleep", "60"]).pid
+            two = int(subprocess.check_output("sleep 60 >/dev/null 2>&1 & echo $!", shell=True))
+            open("pids", "w").write(f"{one} {two}")
+            time.sleep(60 if wait else 0)
+            return [one, two]
+        """
+    )
+    toolbox = await workshop.open({"python": "leaves.py:children", "isolate": True})
+
+    answer = await call(toolbox, "children", wait=False)
+    assert not answer.error
+    await gone(*map(int, answer.text.strip("[]").split(",")))
+
+    pids = Path("pids")
+    pids.unlink()
+    waiting = asyncio.create_task(call(toolbox, "children", wait=True))
+    async with asyncio.timeout(10):
+        while not (pids.exists() and pids.read_text().count(" ")):
+            await asyncio.sleep(0.01)
+    waiting.cancel()
+    await gone(*map(int, pids.read_text().split()))
+
+
+async def test_hanging_threads_do_not_pile_up(workshop: Workshop) -> None:
+    workshop.write(
+        stuck="""
+        import os, time
+
+        def stuck() -> None: time.sleep(60)
+        def pid() -> int: return os.getpid()
+        """
+    )
+    toolbox = await workshop.open({"python": "stuck.py:stuck"}, {"python": "stuck.py:pid"})
+    before = int((await call(toolbox, "pid")).text)
+
+    stuck = [call(toolbox, "stuck", timeout=0.3) for _ in range(16)]
+    assert all(answer.error for answer in await asyncio.gather(*stuck))
+    after = int((await call(toolbox, "pid")).text)
+
+    assert after != before
+    await gone(before)
+
+
+async def test_an_async_function_that_is_given_up_is_cancelled(workshop: Workshop) -> None:
+    workshop.write(
+        slow="""
+        import asyncio
+
+        ENDED = []
+
+        async def slow() -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                ENDED.append(True)
+                raise
+
+        def ended() -> int: return len(ENDED)
+        """
+    )
+    toolbox = await workshop.open({"python": "slow.py:slow"}, {"python": "slow.py:ended"})
+
+    assert (await call(toolbox, "slow", timeout=0.2)).error
+    async with asyncio.timeout(10):
+        while (await call(toolbox, "ended")).text != "1":
+            await asyncio.sleep(0.01)
+
+
+async def test_calls_run_side_by_side(workshop: Workshop) -> None:
+    workshop.write(
+        meet="""
+        import asyncio, threading
+
+        TWO = threading.Barrier(2)
+
+        def threads() -> str:
+            TWO.wait(20)
+            return "met"
+
+        ALL = {}
+
+        async def tasks() -> str:
+            event = ALL.setdefault("event", asyncio.Event())
+            if ALL.setdefault("first", asyncio.current_task()) is not asyncio.current_task():
+                event.set()
+            await event.wait()
+            return "met"
+        """
+    )
+    toolbox = await workshop.open({"python": "meet.py:threads"}, {"python": "meet.py:tasks"})
+
+    names = ["threads", "threads", "tasks", "tasks"]
+    answers = await asyncio.gather(*(call(toolbox, name) for name in names))
+    assert [answer.text for answer in answers] == ["met"] * 4
+
+
+async def test_arguments_have_the_types_of_the_signature(workshop: Workshop) -> None:
+    workshop.write(
+        typed="""
+        from dataclasses import dataclass
+        from datetime import date
+        from typing import Literal
+
+        from pydantic import BaseModel
+
+        import helper
+
+        class Point(BaseModel):
+            lat: float
+            lon: float
+
+        @dataclass
+        class Reading:
+            day: date
+            at: Point
+
+        def typed(day: date, at: Point, unit: Literal["C", "F"] = "C") -> list[Reading]:
+            assert isinstance(day, date) and isinstance(at, Point), (day, at)
+            return [Reading(day, helper.north(at))]
+
+        async def keyed(idempotency_key: str) -> str:
+            return idempotency_key
+        """,
+        helper="def north(point): return point.model_copy(update={'lat': 90})\n",
+    )
+    toolbox = await workshop.open({"python": "typed.py:typed"}, {"python": "typed.py:keyed"})
+
+    answer = await call(toolbox, "typed", day="2026-03-01", at={"lat": 1, "lon": 2})
+    assert answer.text == '[{"day": "2026-03-01", "at": {"lat": 90, "lon": 2.0}}]'
+    wrong = await call(toolbox, "typed", day="soon", at={"lat": 1, "lon": 2})
+    assert wrong.error
+    assert wrong.text.startswith("day: Input should be a valid date")
+    unfit = await call(toolbox, "typed", day="2026-03-01", at={"lat": 1})
+    assert "do not fit its schema" in unfit.text
+    keyed = toolbox.held["keyed"]
+    assert keyed.tool.takes_key
+    assert "properties" not in keyed.tool.parameters or not keyed.tool.parameters["properties"]
+    assert (await call(toolbox, "keyed", key="t1.2.0")).text == "t1.2.0"
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+async def test_an_edit_counts_for_calls_that_come_after_it(
+    workshop: Workshop, isolate: bool
+) -> None:
+    entry = {"python": "edited.py:version", "isolate": isolate}
+    source = """
+        import os, time
+        from pathlib import Path
+
+        def version(wait_for: str = "") -> list[int]:
+            while wait_for and not Path(wait_for).exists():
+                time.sleep(0.01)
+            return [{}, os.getpid()]
+        """
+    workshop.write(edited=source.format(1))
+    old = await workshop.open(entry)
+    flag = workshop.folder / "flag"
+    running = asyncio.create_task(call(old, "version", wait_for=str(flag)))
+
+    pids: list[int] = []
+    for number in range(2, 6):
+        workshop.write(edited=source.format(number))
+        version, pid = eval((await call(await workshop.open(entry), "version")).text)
+        assert version == number
+        pids.append(pid)
+    flag.touch()
+
+    version, pid = eval((await running).text)
+    assert version == 1
+    await gone(pid, *pids[:-1])
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("def fine(:", "tools/broken.py:1:10: error: does not compile: invalid syntax"),
+        ("1 / 0", "tools/broken.py:1: error: cannot be imported: ZeroDivisionError"),
+        ("import sys; sys.exit()", "tools/broken.py:1: error: cannot be imported: SystemExit"),
+        ("import os; os._exit(7)", "broken.py cannot be imported: the process in which it ran"),
+        ("import jsn", "tools/broken.py:1: error: there is no module `jsn`; did you mean `json`?"),
+        ("import other", "tools/other.py:2: error: cannot be imported: NameError"),
+        ("def fina() -> None: ...", "broken.py has no function `fine`; did you mean `fina`?"),
+        ("fine = 3", "`fine` in broken.py is no function"),
+        ("def fine(a, b: int): ...", "tools/broken.py:1:10: error: `fine` cannot be a tool: `a`"),
+        ("def fine(*all: int): ...", "`*all: int` takes any number of arguments"),
+        ("def fine(**all: int): ...", "`**all: int` takes arguments of any name"),
+        ("def fine(a: int, /): ...", "`a: int` cannot be given by name"),
+        ("def fine(a: Nope): ...", "its annotations cannot be read: NameError"),
+        ("def fine(a: object()): ...", "tools/broken.py:1:10: error: `fine` cannot be a tool: `a`"),
+    ],
+)
+async def test_a_mistake_is_told_with_its_place(
+    workshop: Workshop, source: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workshop.folder)
+    if "Nope" in source:
+        source = f"from __future__ import annotations\n{source}"
+    workshop.write(broken=source, other="\nnope\n")
+    entry = {"python": "broken.py:fine"}
+
+    told = workshop.refusal(entry)
+    told = told or "\n".join(each.render() for each in await workshop.problems(entry))
+
+    assert problem in told
+
+
+async def test_a_file_that_hangs_when_it_is_imported_is_refused(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path)
+    workshop.python = type(workshop.python)(import_timeout=1)
+    workshop.write(hangs="import time; time.sleep(60)\ndef fine() -> None: ...")
+
+    async with quick_loop():
+        [problem] = await workshop.problems({"python": "hangs.py:fine"})
+
+    assert problem.text == "hangs.py takes more than 1 s to be imported"
+    assert workshop.python.open(workshop.spec({"python": "hangs.py:fine"}).manifest.tools[0], workshop.spec({"python": "hangs.py:fine"})).trouble
+    await workshop.close()
+
+
+async def test_a_file_with_the_name_of_a_library_is_refused(workshop: Workshop) -> None:
+    workshop.write(json="def fine() -> None: ...")
+
+    [problem] = await workshop.problems({"python": "json.py:fine"})
+    assert problem.text == "json.py has the name of another module, `json`"
+
+
+ALONE = """
+import asyncio, sys
+from pathlib import Path
+from tests.integration.workshop import Workshop, call
+
+async def main():
+    workshop = Workshop(Path(sys.argv[1]))
+    python, command = {"python": "stay.py:stay"}, {"command": ["sh", "-c", "sleep 60 & echo $! >&2; wait"]}
+    toolbox = await workshop.open(python, command)
+    await asyncio.gather(call(toolbox, "stay"), call(toolbox, "sh"))
+
+asyncio.run(main())
+"""
+
+
+async def test_what_runs_ends_with_a_daemon_that_is_killed(workshop: Workshop) -> None:
+    workshop.write(
+        stay="""
+        import os, subprocess, time
+        from pathlib import Path
+
+        def stay() -> None:
+            child = subprocess.Popen(["sleep", "60"])
+            Path(__file__).with_name("pids").write_text(f"{os.getpid()} {child.pid} .")
+            time.sleep(60)
+        """
+    )
+    daemon = subprocess.Popen([sys.executable, "-c", ALONE, str(workshop.folder)])
+    pids = workshop.folder / "tools" / "pids"
+    async with asyncio.timeout(20):
+        while not (pids.exists() and pids.read_text().endswith(".")):
+            await asyncio.sleep(0.02)
+    daemon.send_signal(signal.SIGKILL)
+    daemon.wait()
+
+    await gone(*map(int, pids.read_text().split()[:-1]))

@@ -1,0 +1,120 @@
+"""Tools as a manifest declares them, opened without an agent around them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from agentd.catalog import load
+from agentd.message import AgentIdentity, new
+from agentd.model import ToolCall
+from agentd.problems import Problem, errors
+from agentd.spec import AgentSpec
+from agentd.toolbox import Answer, Entry, Toolbox
+from agentd.tools.command_tool import CommandTools
+from agentd.tools.python_tool import PythonTools
+
+TASK = new("task", "Work.", source=AgentIdentity(id="tester"))
+
+
+class Workshop:
+    """A folder of manifests and tools, and what opens them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.python = PythonTools(import_timeout=20, breath=0.5)
+        self.commands = CommandTools()
+
+    def write(self, **files: str) -> None:
+        """Files of `tools/`."""
+        (self.folder / "tools").mkdir(exist_ok=True)
+        for name, text in files.items():
+            (self.folder / "tools" / f"{name}.py").write_text(dedent(text))
+
+    def spec(self, *tools: Mapping[str, Any]) -> AgentSpec:
+        """An agent with these entries under `tools:`."""
+        catalog = self._load(tools)
+        assert not errors(catalog.problems), "\n".join(p.render() for p in catalog.problems)
+        return catalog.agents["one"]
+
+    def refusal(self, *tools: Mapping[str, Any]) -> str:
+        """What the catalog says against these entries."""
+        return "\n".join(problem.render() for problem in errors(self._load(tools).problems))
+
+    def _load(self, tools: tuple[Mapping[str, Any], ...]) -> Any:
+        (self.folder / "manifests").mkdir(exist_ok=True)
+        manifest = {"capabilities": ["one"], "instructions": "Hi.", "tools": tools}
+        (self.folder / "manifests" / "one.yaml").write_text(json.dumps(manifest))
+        return load(self.folder / "manifests")
+
+    async def problems(self, *tools: Mapping[str, Any]) -> list[Problem]:
+        """What is found wrong when the tools are looked at."""
+        spec = self.spec(*tools)
+        return [*await self.python.check(spec), *await self.commands.check(spec)]
+
+    async def open(self, *tools: Mapping[str, Any]) -> Toolbox:
+        """The tools, in which nothing is wrong."""
+        spec = self.spec(*tools)
+        problems = [*await self.python.check(spec), *await self.commands.check(spec)]
+        assert not problems, "\n".join(p.render() for p in problems)
+        entries = [
+            Entry(tool, (self.python if tool.python else self.commands).open(tool, spec))
+            for tool in spec.manifest.tools
+        ]
+        return Toolbox(entries)
+
+    async def close(self) -> None:
+        await self.python.close()
+        await self.commands.close()
+
+
+async def call(
+    toolbox: Toolbox, name: str, *, timeout: float = 20, key: str = "", **arguments: Any
+) -> Answer:
+    """What the model is told of a call."""
+    wanted = ToolCall(id="1", name=name, arguments=json.dumps(arguments))
+    return await toolbox.call(wanted, key=key, task=TASK, agent="one", timeout=timeout)
+
+
+@asynccontextmanager
+async def quick_loop() -> AsyncGenerator[None]:
+    """Fails if the event loop stands still for half a second in between."""
+    longest = 0.0
+
+    async def tick() -> None:
+        nonlocal longest
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - before)
+
+    ticking = asyncio.create_task(tick())
+    yield
+    ticking.cancel()
+    assert longest < 0.5
+
+
+async def gone(*pids: int) -> None:
+    """Waits until none of these processes runs any more."""
+    async with asyncio.timeout(10):
+        for delay in itertools.repeat(0.02):
+            if not any(map(_runs, pids)):
+                return
+            await asyncio.sleep(delay)
+
+
+def _runs(pid: int) -> bool:
+    """A zombie does not: whoever should have buried it is gone, and init is not there in a test."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
