@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from agentd import jetstream, schedules
+from agentd.approvals import Request, request_of
 from agentd.bus import Bus, Msg
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.message import AgentMessage, decode
@@ -25,6 +26,13 @@ class Delta:
 
     text: str
     restarted: bool = False
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The agent waits until a person has decided on some calls."""
+
+    request: Request
 
 
 async def send(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:
@@ -68,7 +76,7 @@ async def send_later(
 async def _store(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:
     subject = subjects.task(to.domain, to.specificity, message.routing.priority)
     data = await fit(bus, message)
-    return await jetstream.store(bus, subject, data, message_id=message.id)
+    return await jetstream.store(bus, subject, data, message_id=f"{subjects.env}.{message.id}")
 
 
 async def ask(
@@ -78,8 +86,8 @@ async def ask(
     message: AgentMessage,
     *,
     timeout: float,
-) -> AsyncIterator[Delta | AgentMessage]:
-    """Sends a task and yields its deltas, then its result, which is last.
+) -> AsyncIterator[Delta | Waiting | AgentMessage]:
+    """Sends a task and yields its deltas, and when it waits for a person; its result is last.
 
     Raises:
         TaskError: no result within `timeout` seconds (code `no_answer`; the task itself lives
@@ -90,7 +98,8 @@ async def ask(
     arrived: asyncio.Queue[Msg] = asyncio.Queue()
     result = subjects.result(to.domain, to.specificity, message.id)
     async with contextlib.AsyncExitStack() as stack:
-        for subject in (subjects.stream(message.id), result):
+        approval = subjects.event("approval", message.id)
+        for subject in (subjects.stream(message.id), approval, result):
             subscription = await bus.subscribe(subject, arrived.put)
             stack.push_async_callback(subscription.close)
         await bus.fence()
@@ -106,6 +115,10 @@ async def ask(
                     code="no_answer",
                     retryable=True,
                 )
+            if msg.subject == approval:
+                if request := _request(msg):
+                    yield Waiting(request)
+                continue
             answer = _decoded(msg)
             if answer.type == "result":
                 yield await whole(bus, answer)
@@ -114,6 +127,14 @@ async def ask(
             restarted = number > 0 and payload.sequence_number == 0
             number += 1
             yield Delta(payload.chunk or "", restarted)
+
+
+def _request(msg: Msg) -> Request | None:
+    """The request that a message is; people's decisions go by on the same subject."""
+    try:
+        return request_of(decode(msg.data).payload.content)
+    except DecodeError:
+        return None
 
 
 async def _next(arrived: asyncio.Queue[Msg], bus: Bus, result: str, deadline: float) -> Msg | None:

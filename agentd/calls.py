@@ -9,11 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from agentd import crash
+from agentd.consent import Consent
 from agentd.journal import ANSWERED, CALLED
 from agentd.means import Means
 from agentd.message import AgentMessage
 from agentd.model import ToolCall
 from agentd.revision import Revision
+from agentd.tool import Call
 from agentd.toolbox import Answer
 
 _CALLS_AT_ONCE = 16  # of the calls that a model asks for in one turn
@@ -31,15 +33,18 @@ class Calls:
         self._revision = revision
         self._message = message
         self._means = means
+        self._consent = Consent(revision, message, means)
         self._room = asyncio.Semaphore(_CALLS_AT_ONCE)
 
     async def make(self, turn: int, calls: Sequence[ToolCall]) -> list[Answer]:
         """The answers to the calls that the model asks for in this turn, in their order.
 
         Raises:
+            Paused: a person must agree to some of them; none is made until then.
             BusError: one is not on record, or NATS is needed for it.
             Undeliverable: no time is left (`expired`).
         """
+        self._consent.require(turn, calls)
         return await _together([self._in_turn(turn, i, call) for i, call in enumerate(calls)])
 
     async def _in_turn(self, turn: int, index: int, call: ToolCall) -> Answer:
@@ -52,7 +57,9 @@ class Calls:
         recorded = record.steps.get((ANSWERED, turn, index))
         if recorded is not None:
             return Answer(recorded["text"], recorded["error"])
-        answer = await self._call(turn, index, call)
+        refusal = self._consent.refusal(turn, index, call)
+        denied = refusal and Answer(refusal, error=True)
+        answer = denied or await self._call(turn, index, call)
         crash.here("after-tool")
         await record.step(
             ANSWERED, turn, index, name=call.name, text=answer.text, error=answer.error
@@ -72,13 +79,15 @@ class Calls:
                 return Answer(_INTERRUPTED, error=True)
         crash.here("before-tool")
         started = time.monotonic()
-        answer = await self._revision.toolbox.call(
-            call,
+        request = Call(
+            arguments={},
             key=key,
+            timeout=self._means.deadline.required(),
             task=task,
             agent=self._revision.spec.name,
-            timeout=self._means.deadline.required(),
+            money=self._means.purse.left,
         )
+        answer = await self._revision.toolbox.call(call, request)
         status = "error" if answer.error else "success"
         # A name that the model made up is no label: it could make up any number of them.
         name = call.name if held else "unknown"

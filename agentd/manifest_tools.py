@@ -150,6 +150,11 @@ class Tool(Part):
         examples=[True],
         json_schema_extra={"type": ["boolean", "string"]},
     )
+    approval_timeout: Duration | None = Field(
+        default=None,
+        description="How long a call waits for that; then it is denied. Default: 24h.",
+        examples=["30m"],
+    )
     required: Flag = Field(
         default=False, description="Without this tool the agent is not ready.", examples=[True]
     )

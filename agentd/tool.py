@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from agentd.errors import AgentdError
 from agentd.message import AgentMessage
@@ -25,6 +25,7 @@ class Call:
         timeout: seconds that it may take; the caller cancels it then.
         task: the task that it is made for.
         agent: who makes it.
+        money: asks for the USD that are left of what the task may cost.
     """
 
     arguments: Mapping[str, Any]
@@ -32,6 +33,7 @@ class Call:
     timeout: float
     task: AgentMessage
     agent: str
+    money: Callable[[], Awaitable[float]]
 
 
 class Tool(Protocol):
@@ -75,4 +77,18 @@ class ToolSource(Protocol):
     @property
     def trouble(self) -> str:
         """Why its tools are not there, in words; empty when they are."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A source that wants to be asked before a run begins."""
+
+    async def prepare(self) -> Mapping[str, str]:
+        """Waits for a moment if it is not known yet whether its tools are there; then, what it
+        gives for the agent's prompt, by name.
+
+        Raises:
+            TaskError: something that the prompt needs is not to be had.
+        """
         ...

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentd import manifest_tools
 from agentd.errors import BusError
 from agentd.json_schema import mistake_in
-from agentd.message import AgentMessage
 from agentd.model import ToolCall
-from agentd.tool import Call, Tool, ToolError, ToolSource
+from agentd.tool import Call, Preparing, Tool, ToolError, ToolSource
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,12 @@ class Held:
     name: str
     tool: Tool
     declared: manifest_tools.Tool
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for a call; an agent has all the time of the task that asks it."""
+        longest = math.inf if self.declared.agent else TIMEOUT
+        return self.declared.timeout or longest
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -92,6 +98,16 @@ class Toolbox:
                     log.warning("two tools are called %s; the first one counts", held.name)
         return found
 
+    async def prepare(self) -> dict[str, str]:
+        """To be awaited before a run: what its tools give for the prompt, by name.
+
+        Raises:
+            TaskError: something that the prompt needs is not to be had.
+        """
+        sources = [e.source for e in self._entries if isinstance(e.source, Preparing)]
+        given = await asyncio.gather(*(source.prepare() for source in sources))
+        return {name: text for texts in given for name, text in texts.items()}
+
     @property
     def missing(self) -> tuple[str, ...]:
         """Why tools are not there without which the agent is not ready."""
@@ -101,10 +117,10 @@ class Toolbox:
             if entry.declared.required and entry.source.trouble
         )
 
-    async def call(
-        self, call: ToolCall, *, key: str, task: AgentMessage, agent: str, timeout: float
-    ) -> Answer:
-        """Runs one call within its time, and `timeout` seconds; what goes wrong is the answer.
+    async def call(self, call: ToolCall, request: Call) -> Answer:
+        """Runs one call within its time and the request's; what goes wrong with it is the answer.
+
+        The request has all but the arguments, which are checked here.
 
         Raises:
             BusError: NATS is out of reach; the task is to be delivered again.
@@ -114,10 +130,10 @@ class Toolbox:
         if wanted is None:
             there = ", ".join(sorted(held)) or "none at all"
             return Answer(f"there is no tool {call.name[:100]!r}; there are: {there}", error=True)
-        timeout = min(timeout, wanted.declared.timeout or TIMEOUT)
+        timeout = min(request.timeout, wanted.timeout)
         try:
             arguments = wanted.arguments(call.arguments)
-            request = Call(arguments=arguments, key=key, timeout=timeout, task=task, agent=agent)
+            request = replace(request, arguments=arguments, timeout=timeout)
             async with asyncio.timeout(timeout):
                 return Answer(shown(await wanted.tool.call(request)))
         except ToolError as error:
@@ -127,7 +143,7 @@ class Toolbox:
         except BusError:
             raise
         except Exception as error:
-            log.exception("a bug in the tool %s", call.name, extra={"agent": agent})
+            log.exception("a bug in the tool %s", call.name, extra={"agent": request.agent})
             return Answer(shown(f"{type(error).__name__}: {error}"), error=True)
 
 

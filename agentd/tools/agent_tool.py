@@ -1,0 +1,136 @@
+"""`agent:` another agent, or all that have a capability, as a tool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentd import manifest_tools, registry
+from agentd.asking import ask
+from agentd.bus import Bus
+from agentd.errors import TaskError
+from agentd.gather import Gathered, gather
+from agentd.message import AgentIdentity, AgentMessage, Payload, Routing
+from agentd.message_parts import Constraints
+from agentd.routes import ANY, Destination
+from agentd.spec import AgentSpec
+from agentd.subjects import AGENT_DOMAIN, Subjects, digest
+from agentd.tool import Call, ToolError, ToolSource
+
+PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "instruction": {
+            "type": "string",
+            "description": "What it shall do, in full: it sees nothing of this conversation.",
+        }
+    },
+    "required": ["instruction"],
+    "additionalProperties": False,
+}
+
+
+class AgentTools:
+    """The agents of an environment as tools."""
+
+    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+        self._bus = bus
+        self._subjects = subjects
+
+    def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> ToolSource:
+        """The one tool that the entry gives."""
+        del spec
+        return AgentTool(self._bus, self._subjects, entry)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass(frozen=True)
+class AgentTool:
+    """An agent as a tool, and the source of it. A repeated call is the same task: it gets the
+    result that is there."""
+
+    bus: Bus
+    subjects: Subjects
+    entry: manifest_tools.Tool
+
+    trouble = ""
+    takes_key = True
+    parameters = PARAMETERS
+
+    @property
+    def name(self) -> str:
+        """The agent's, or the capability's."""
+        assert self.entry.agent is not None
+        return self.entry.agent
+
+    @property
+    def tools(self) -> Sequence[AgentTool]:
+        return (self,)
+
+    @property
+    def description(self) -> str:
+        who = "every agent that can do" if self.entry.gather else "the agent"
+        return f"Asks {who} `{self.name}`, and gives the answer."
+
+    async def call(self, call: Call) -> Any:
+        """The answer of the agent; see `agentd.tool.Tool`."""
+        task = await self._task(call)
+        try:
+            if self.entry.gather:
+                return _told(await self._gather(task, call.timeout), self.entry.gather)
+            to = await self._destination()
+            async for part in ask(self.bus, self.subjects, to, task, timeout=call.timeout):
+                if isinstance(part, AgentMessage):
+                    return _data(part.payload.content)
+        except TaskError as error:
+            raise ToolError(f"{self.name}: {error}") from error
+        raise ToolError(f"{self.name} gave no answer")
+
+    async def _task(self, call: Call) -> AgentMessage:
+        """The work for the other agent: with no more time and money than is left of ours."""
+        payload = Payload(
+            content=call.arguments["instruction"],
+            constraints=Constraints(max_cost=await call.money()),
+        )
+        return call.task.child(
+            "task",
+            payload,
+            source=AgentIdentity(id=call.agent, type="agent"),
+            routing=Routing(timeout=max(1, int(call.timeout * 1000))),
+            id=digest(call.key),
+        )
+
+    async def _destination(self) -> Destination:
+        """The agent of this name if there is one; else whoever has the capability."""
+        online = await registry.online(self.bus, self.subjects.env)
+        if any(replica.agent == self.name for replica in online):
+            return Destination(AGENT_DOMAIN, self.name)
+        return Destination(self.name, ANY)
+
+    async def _gather(self, task: AgentMessage, timeout: float) -> Gathered:
+        assert self.entry.gather is not None
+        return await gather(
+            self.bus, self.subjects, self.name, task, mode=self.entry.gather, timeout=timeout
+        )
+
+
+def _data(content: dict[str, Any]) -> Any:
+    if not content["success"]:
+        raise ToolError(f"{content['error']['code']}: {content['error']['message']}")
+    return content["data"]
+
+
+def _told(gathered: Gathered, mode: str) -> Any:
+    """All answers with who gave them, or the one that counts."""
+    if gathered.agreed:
+        return gathered.agreed.content["data"]
+    said = {vote.agent: vote.content["data"] for vote in gathered.votes if vote.success}
+    if mode == "all" and said:
+        return said
+    if mode == "majority" and said:
+        return {"majority": None, "answers": said}
+    reasons = {vote.agent: vote.content["error"]["message"] for vote in gathered.votes}
+    raise ToolError(f"nobody answered: {reasons}")
