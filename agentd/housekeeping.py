@@ -11,13 +11,14 @@ from agentd.bus import Bus, Msg
 from agentd.errors import BusError, StartError
 from agentd.presence import Presence
 from agentd.queue import Queue
+from agentd.resumer import Resumer
 from agentd.settings import Settings
 from agentd.timetable import Timetable
 
 log = logging.getLogger(__name__)
 
 _DELETED = "$JS.EVENT.ADVISORY.STREAM.DELETED.*"
-# Seconds until the next look when one has failed: the server may still be deleting.
+# Seconds until the second look at what was deleted: at the first the server may still be deleting.
 _AGAIN = 0.1
 # Seconds between two looks at whether the streams are there, at what waits in WORK, and at whether
 # the schedules are there.
@@ -35,14 +36,17 @@ class Housekeeper:
         queue: Queue,
         presence: Presence,
         timetable: Timetable,
+        resumer: Resumer,
     ) -> None:
         self._bus = bus
         self._settings = settings
         self._queue = queue
         self._presence = presence
         self._timetable = timetable
+        self._resumer = resumer
         self._now = asyncio.Event()
-        self._looks = 0
+        self._pause = _LOOK
+        self._swept = self._restored = 0.0
         self._job: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -64,31 +68,32 @@ class Housekeeper:
         self._now.set()
 
     async def _keep(self) -> None:
-        pause = _LOOK
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(self._pause):
                     await self._now.wait()
-            self._now.clear()
+                    self._now.clear()
+                    self._pause = _AGAIN / 2
+            self._pause = min(2 * self._pause, _LOOK)
             if not self._bus.connected:
                 continue
             try:
                 await self._look()
             except (BusError, StartError) as error:
                 log.warning("housekeeping: %s", error)
-                pause = _AGAIN if pause == _LOOK else min(2 * pause, _LOOK)
-            else:
-                pause = _LOOK
 
     async def _look(self) -> None:
-        self._looks += 1
         healed = await streams.heal(self._bus, self._settings)
         for name in healed:
             log.warning("%s was gone; made it again", name)
         if healed:
             await self._presence.announce_all()
-        if healed or self._looks % round(_SWEEP / _LOOK) == 0:
+        now = asyncio.get_running_loop().time()
+        if healed or now >= self._swept + _SWEEP:
+            self._swept = now
             await self._queue.sweep()
             await self._timetable.settle()
-        if healed or self._looks % round(_RESTORE / _LOOK) == 0:
+        if healed or now >= self._restored + _RESTORE:
+            self._restored = now
             await self._timetable.restore()
+            await self._resumer.look()

@@ -64,8 +64,8 @@ class Findings:
             self.broken.append(otherwise)
 
     def at_most(self, name: str, value: float, limit: float, unit: str = "") -> None:
-        """A figure that may not be over a limit."""
-        self.figures[name] = round(value, 3)
+        """A figure that may not be over a limit; of one that is taken often, the worst is kept."""
+        self.figures[name] = max(round(value, 3), float(self.figures.get(name, 0)))
         self.require(value <= limit, f"{name.replace('_', ' ')} {value:,.3g} > {limit:,.3g}{unit}")
 
 
