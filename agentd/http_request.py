@@ -78,18 +78,18 @@ def address(template: TextTemplate) -> Address:
         ValueError: it is no http(s) URL, or its host would be an argument's.
     """
     first = template.pieces[0] if template.pieces else ""
-    origin = ORIGIN.match(first) if isinstance(first, str) else None
-    if not isinstance(first, str) or origin is None:
-        if template.expressions and (isinstance(first, str) and "://" not in first):
-            raise ValueError("takes its host from an argument", _FIXED_HOST)
-        raise ValueError("is no http or https address", "write https://host/path")
-    if origin.end() == len(first) and len(template.pieces) > 1:
+    literal = first if isinstance(first, str) else ""
+    origin = ORIGIN.match(literal)
+    if template.expressions and re.fullmatch(r"(https?://)?[^/?#]*", literal, re.IGNORECASE):
         raise ValueError("takes its host from an argument", _FIXED_HOST)
-    if first[origin.end() : origin.end() + 1] == "@":
-        raise ValueError("has a user and password", "send the header Authorization instead")
-    if first[origin.end() : origin.end() + 1] not in ("", "/", "?", "#"):
+    if origin is None:
         raise ValueError("is no http or https address", "write https://host/path")
-    rest = TextTemplate((first[origin.end() :], *template.pieces[1:]))
+    after = literal[origin.end() : origin.end() + 1]
+    if after == "@":
+        raise ValueError("has a user and password", "send the header Authorization instead")
+    if after not in ("", "/", "?", "#"):
+        raise ValueError("has a host that is none", "write https://host/path")
+    rest = TextTemplate((literal[origin.end() :], *template.pieces[1:]))
     before, *_ = rest.split("#", 1)
     path, *query = before.split("?", 1)
     pairs = query[0].split("&") if query else []
