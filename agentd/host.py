@@ -20,14 +20,9 @@ from agentd.problems import errors
 from agentd.runtime import Runtime
 from agentd.session import serve
 from agentd.settings import Settings
+from agentd.subjects import Subjects
 from agentd.telemetry import Metrics
-from agentd.tools.command_tool import CommandTools
-from agentd.tools.fetch import Web
-from agentd.tools.http_tool import HttpTools
-from agentd.tools.mcp_tool import McpServers
-from agentd.tools.open import Opener, Tools
-from agentd.tools.openapi_tool import OpenApiTools
-from agentd.tools.python_tool import PythonTools
+from agentd.tools.kinds import every_kind
 from agentd.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -71,10 +66,7 @@ async def hosting(
         await health.start()
         stack.push_async_callback(health.close)
         bus = await stack.enter_async_context(serve(settings, on_state))
-        web = Web()
-        requests: dict[str, Opener] = {"http": HttpTools(web), "openapi": OpenApiTools(web)}
-        local: dict[str, Opener] = {"python": PythonTools(), "command": CommandTools()}
-        tools = Tools({"mcp": McpServers(), **local, **requests})
+        tools = every_kind(bus, Subjects(settings.env))
         stack.push_async_callback(tools.close)
         runtime = Runtime(settings, bus, models=models, tools=tools, metrics=metrics)
         await runtime.open()

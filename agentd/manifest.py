@@ -17,7 +17,6 @@ from agentd.manifest_parts import (
     Parameters,
     Part,
     Retry,
-    later,
 )
 from agentd.manifest_tools import Tool
 from agentd.quantities import Flag, Names, filled, subject_name
@@ -134,9 +133,9 @@ class Manifest(Part):
         "again; the result's `data` is then the value, not its text.",
         examples=[{"schema": {"type": "object", "required": ["score"]}, "retries": 2}],
     )
-    tools: tuple[Tool, ...] = later(
-        (),
-        "What the model can call.",
+    tools: tuple[Tool, ...] = Field(
+        default=(),
+        description="What the model can call.",
         examples=[[{"python": "weather.py:forecast"}, {"mcp": {"command": ["mcp-server-time"]}}]],
     )
     subscribe: Subscription = Field(
