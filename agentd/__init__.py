@@ -62,6 +62,8 @@ NATS
     beats           tells the server, from a thread, what is still worked on
     delivery        one task in our hands, settled exactly once
     queue           pulls what can be run, the most urgent first
+    subscription    what an agent hears of: its consumer for facts, and their doorbell
+    gathering       what a join has gathered so far: the arithmetic
     schedules       messages that the server publishes later
     objects         payloads too large for a message, by digest
     journal         what happened to a task before its outcome
@@ -114,7 +116,10 @@ One task
     outcome         the one visible outcome, put on record
     tally           what an agent has done so far
     retry           whether another attempt is worth it, and when
+    emit            what follows an answer: tasks and events
     attempt         one attempt: admitted, run, its outcome committed
+    join            gathers an agent's facts, and runs once for what is complete
+    facts           a fact that an agent hears of: joined, or run for
     handler         one delivery, from here to its settlement
     queries         quick questions, answered at once
     agent           takes tasks and runs each on the revision of the moment

@@ -11,9 +11,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
-from agentd import crash, jetstream, letters
+from agentd import approvals, crash, jetstream, letters
 from agentd import outcome as outcomes
 from agentd.admission import Misdirected, admit
+from agentd.approvals import Verdicts
 from agentd.budget import Budgets
 from agentd.bus import Bus
 from agentd.deadline import Deadline
@@ -24,6 +25,7 @@ from agentd.errors import (
     Again,
     AgentdError,
     BusError,
+    Paused,
     TaskError,
     Throttled,
     TooLarge,
@@ -87,6 +89,7 @@ class Attempt:
         self._trace = TraceContext.accept(delivery.headers).child()
         self._started = time.monotonic()
         self._number = 1
+        self._verdicts = Verdicts()
         self._follow_ups: tuple[FollowUp, ...] = ()
         limits = revision.spec.manifest.limits
         self._deadline = Deadline.of(message, limit=limits.timeout, now=host.clock())
@@ -97,7 +100,7 @@ class Attempt:
     async def make(self) -> Outcome | None:
         """Returns when the task needs no more work: its outcome is on record.
 
-        None means that it was there before, or that the task was sent on.
+        None means that it was there before, or that the task was sent on or laid by.
 
         Raises:
             Again: this attempt failed, and another is worth it.
@@ -111,6 +114,8 @@ class Attempt:
             await self._commit(outcome)
         except Misdirected:
             return await self._forward()
+        except Paused as paused:
+            return await self._lay_by(paused)
         except asyncio.CancelledError:
             await self.excuse(patience=0.5)
             raise
@@ -186,10 +191,18 @@ class Attempt:
                 memory=self._memory,
                 bus=host.bus,
                 reader=reader,
+                verdicts=self._verdicts,
             )
             message = await whole(host.bus, message)
             result = await run(self._revision, message, means)
-            self._follow_ups = plan(self._revision, message, result, self._source, means.now)
+            self._follow_ups = plan(
+                self._revision,
+                message,
+                result,
+                self._source,
+                subject=self._result,
+                now=means.now,
+            )
             return result
         except AgentdError:
             raise
@@ -203,6 +216,7 @@ class Attempt:
 
         Raises:
             Undeliverable: too many attempts ended without a word.
+            Paused: this delivery has laid the task by already.
         """
         standing = await self._journal.read()
         allowed = self._revision.spec.manifest.retry.attempts
@@ -212,6 +226,9 @@ class Attempt:
                 f"{allowed} attempts ended without an outcome, with the process they ran in",
                 code="poisonous",
             )
+        self._verdicts = await approvals.verdicts(
+            self._host.bus, self._host.subjects, self._message.id, self._delivery
+        )
         return self._alone() if standing.suspect else contextlib.nullcontext()
 
     @contextlib.asynccontextmanager
@@ -315,6 +332,16 @@ class Attempt:
         )
         crash.here("after-forward")
         return None
+
+    async def _lay_by(self, paused: Paused) -> None:
+        """Has the task delivered again when a person has decided."""
+        if paused.calls:
+            host = self._host
+            await approvals.lay_by(
+                host.bus, host.subjects, self._message, self._delivery, paused, source=self._source
+            )
+            crash.here("after-request")
+            log.info("%s %s", self._message.id[:8], paused, extra={"agent": self._source.id})
 
     async def excuse(self, *, patience: float) -> None:
         """Tells the journal, within `patience` seconds, that this delivery was no attempt."""

@@ -13,17 +13,19 @@ from datetime import datetime
 
 from agentd.bus import Bus, Msg
 from agentd.errors import BusError
+from agentd.streams import WORK
 from agentd.subjects import RESERVED_DOMAINS, TOKEN, Subject
 
 # Headers of ours: the id of a task whose bytes hold none, and when a dead letter was sent again.
 TASK, SENT_AGAIN = "Agentd-Task", "Agentd-Sent-Again"
 # What a task is about, where its subject names an agent or a route instead.
 TOPIC = "Agentd-Topic"
-# And, of a task that was laid by and is delivered anew, where its run began: its journal goes on.
-LIFE = "Agentd-Life"
+# And, of a task that was laid by and is delivered anew, where its run began (its journal goes on),
+# and the turn whose calls a person was asked about.
+LIFE, RESUMES = "Agentd-Life", "Agentd-Resumes"
 
 # Headers that the server or a sender's publish put there; another publish gets its own.
-_TRANSPORT = ("Nats-", SENT_AGAIN, LIFE)
+_TRANSPORT = ("Nats-", SENT_AGAIN, LIFE, RESUMES)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -82,6 +84,17 @@ class Parcel:
         begun = self.headers.get(LIFE, "")
         return int(begun) if begun.isdecimal() else self.sequence
 
+    @property
+    def resumes(self) -> int:
+        """The turn that its run goes on with; 0 for one that did not wait for a person."""
+        turn = self.headers.get(RESUMES, "")
+        return int(turn) if turn.isdecimal() else 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nobody can have begun it before."""
+        return self.attempt == 1 and self.life == self.sequence
+
     def headers_for(self, task_id: str) -> dict[str, str]:
         """The sender's headers for another publish of the same bytes: the task keeps its id."""
         own = {k: v for k, v in self.headers.items() if not k.startswith(_TRANSPORT)}
@@ -102,9 +115,11 @@ _PATIENCE = 5.0  # seconds that handing back a task waits for a server
 
 @dataclass(eq=False, kw_only=True)
 class Delivery(Parcel):
-    """A parcel handed to this process, with the right to settle it."""
+    """A parcel handed to this process on a `route`, with the right to settle it. Of a fact it is
+    the fact itself: its subject is that of a result or an event."""
 
     settled: bool = field(default=False, init=False)
+    route: str
     bus: Bus = field(repr=False)
     reply: str = field(repr=False)
     on_settled: Callable[[str], None] = field(repr=False)
@@ -145,16 +160,22 @@ class Delivery(Parcel):
         self.on_settled(self.reply)
 
 
-def delivery(msg: Msg, bus: Bus, on_settled: Callable[[str], None]) -> Delivery:
-    """The delivery that a pulled message of WORK is; `on_settled` is told its reply subject.
+def delivery(
+    msg: Msg, bus: Bus, on_settled: Callable[[str], None], *, route: str = ""
+) -> Delivery:
+    """The delivery that a message pulled on this route is; `on_settled` is told its reply subject.
 
     The reply subject is `$JS.ACK.{stream}.{consumer}.{deliveries}.{stream seq}.{consumer seq}.
     {nanoseconds}.{pending}` (nats-server, ADR-15).
     """
     acknowledgement = msg.reply.split(".")
     headers: Mapping[str, str] = msg.headers or {}
-    subject, sequence = _source(headers)
+    if acknowledgement[2] == WORK:
+        subject, sequence = _source(headers)
+    else:
+        subject, sequence = Subject.parse(msg.subject), int(acknowledgement[5])
     return Delivery(
+        route=route,
         data=msg.data,
         headers=headers,
         subject=subject,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 
 class AgentdError(Exception):
     """Anything that agentd raises on purpose. `str(error)` is meant for a person to read."""
@@ -66,6 +69,24 @@ class Again(AgentdError):
         super().__init__(str(error))
         self.error = error
         self.delay = delay
+
+
+class Paused(AgentdError):
+    """The run waits for a person: the task is laid by, and delivered again when it is decided or
+    `timeout` seconds are over.
+
+    `calls` are those of `turn` to be decided: `index`, `name` and `arguments` each. Without any,
+    the task is laid by already.
+    """
+
+    def __init__(
+        self, turn: int, calls: Sequence[Mapping[str, Any]] = (), *, timeout: float = 0.0
+    ) -> None:
+        names = ", ".join(str(call["name"]) for call in calls)
+        super().__init__(f"waits for approval of {names or 'its calls'} in turn {turn}")
+        self.turn = turn
+        self.calls = calls
+        self.timeout = timeout
 
 
 # After these errors the provider may have answered; after the others it has not.

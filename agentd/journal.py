@@ -107,7 +107,7 @@ class Journal:
             BusError: the log does not answer.
         """
         delivery = self._delivery
-        if delivery.attempt == 1 and delivery.life == delivery.sequence:
+        if delivery.is_first:
             return Standing()
         counted, excused = set[int](), set[int]()
         async for content in self._events():

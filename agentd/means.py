@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agentd.approvals import Verdicts
 from agentd.budget import Purse
 from agentd.bus import Bus
 from agentd.deadline import Deadline
@@ -69,7 +70,8 @@ class Reader(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Means:
     """What a run may use. `now` is the time of its beginning, in seconds since the epoch; `bus` is
-    for the files that come with a task."""
+    for the files that come with a task; `verdicts` is what people said about its calls, None where
+    nobody can be waited for."""
 
     deadline: Deadline
     purse: Purse
@@ -79,3 +81,4 @@ class Means:
     memory: Memory
     bus: Bus
     reader: Reader | None = None
+    verdicts: Verdicts | None = None

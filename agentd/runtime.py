@@ -80,7 +80,7 @@ class Runtime:
             metrics=metrics,
         )
         self.timetable = Timetable(bus, subjects)
-        self._resumer = Resumer(bus, subjects)
+        self.resumer = Resumer(bus, subjects)
         self._refused: dict[Path, list[str]] = {}
         self._turn = asyncio.Lock()
         self._watchdog = Watchdog()
@@ -100,7 +100,7 @@ class Runtime:
             queue=self._queue,
             presence=self.presence,
             timetable=self.timetable,
-            resumer=self._resumer,
+            resumer=self.resumer,
         )
 
     def _share_models(self) -> None:
@@ -123,7 +123,7 @@ class Runtime:
         await self._cooldowns.open()
         await self._host.stops.open()
         await Advisories(self._bus, self._host.subjects).open()
-        await self._resumer.open()
+        await self.resumer.open()
         await self.presence.open()
         await self._housekeeper.open()
         self._watchdog.start()
@@ -169,7 +169,7 @@ class Runtime:
             await asyncio.gather(*self._background)
         self._watchdog.stop()
         self._housekeeper.close()
-        self._resumer.close()
+        self.resumer.close()
         with contextlib.suppress(BusError):
             await self.presence.close()
         await self._queue.close()

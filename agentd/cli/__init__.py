@@ -8,7 +8,21 @@ import sys
 import typer
 
 from agentd import __version__
-from agentd.cli import ask, dlq, new, ps, schedules, schema, send, stop, tap, torture, up, validate
+from agentd.cli import (
+    approvals,
+    ask,
+    dlq,
+    new,
+    ps,
+    schedules,
+    schema,
+    send,
+    stop,
+    tap,
+    torture,
+    up,
+    validate,
+)
 from agentd.errors import AgentdError, StartError, UsageError
 
 FAILED, BAD_FILES, NO_START = 1, 2, 3
@@ -39,6 +53,7 @@ for command in COMMANDS:
     app.command()(command)
 app.add_typer(dlq.dlq)
 app.add_typer(schedules.schedules)
+app.add_typer(approvals.approvals)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,342 @@
+"""Tool calls that a person must agree to first: asked for, decided and gone on with, on record.
+
+`event.approval.{taskId}` holds the requests of a task and the decisions on them, in order. While a
+task waits nobody holds it: beside its request lies a schedule, a copy of the task that the server
+publishes when the request expires. A decision has it published at once instead. Whichever comes
+first ends the schedule, so that the task goes on once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from agentd import jetstream, schedules
+from agentd.bus import Bus
+from agentd.delivery import LIFE, RESUMES, SENT_AGAIN, Delivery
+from agentd.errors import Conflict, DecodeError, Paused
+from agentd.jetstream import Record
+from agentd.message import AgentIdentity, AgentMessage, Context, decode, encode, new
+from agentd.objects import fit, whole
+from agentd.schedules import Entry, Timing
+from agentd.streams import LOG
+from agentd.subjects import Subjects
+
+REQUESTED = "approval_requested"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a person is asked.
+
+    Attributes:
+        sequence: its place in LOG.
+        life, turn: the run, and the turn of it that waits.
+        calls: `index`, `name` and `arguments` of each call.
+        expires: in seconds since the epoch.
+    """
+
+    sequence: int
+    task: str
+    agent: str
+    life: int
+    turn: int
+    calls: Sequence[Mapping[str, Any]]
+    expires: float
+
+    @property
+    def indexes(self) -> set[int]:
+        return {call["index"] for call in self.calls}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a person says. `calls` are the indexes it is about, all if None."""
+
+    sequence: int
+    approve: bool
+    turn: int | None = None
+    calls: frozenset[int] | None = None
+    by: str = ""
+    reason: str = ""
+
+    def is_about(self, request: Request, index: int) -> bool:
+        about_turn = self.turn in (None, request.turn) and self.sequence > request.sequence
+        return about_turn and (self.calls is None or index in self.calls)
+
+    @property
+    def refusal(self) -> str:
+        """What the model is told of a call that was denied."""
+        by = f" by {self.by}" if self.by else ""
+        return f"this call was denied{by}{': ' + self.reason if self.reason else ''}"
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """All that was asked and decided about a task, in the order of the log."""
+
+    requests: Sequence[Request] = ()
+    decisions: Sequence[Decision] = ()
+
+    def verdicts(self, request: Request, *, before: float = float("inf")) -> dict[int, Decision]:
+        """The first decision on each call, of those that are in the log `before` a sequence."""
+        found: dict[int, Decision] = {}
+        for decision in self.decisions:
+            for index in request.indexes if decision.sequence < before else ():
+                if decision.is_about(request, index):
+                    found.setdefault(index, decision)
+        return found
+
+    def is_decided(self, request: Request) -> bool:
+        return self.verdicts(request).keys() == request.indexes
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What a run that goes on knows: up to `turn` it has asked; `calls` are those that were asked
+    about in that turn, with the decision, None for one that nobody made in time."""
+
+    turn: int = 0
+    calls: Mapping[int, Decision | None] = field(default_factory=dict[int, Decision | None])
+
+
+async def read(bus: Bus, subjects: Subjects, task: str) -> Dialogue:
+    """What is on record of a task's approvals.
+
+    Raises:
+        BusError: the log does not answer.
+    """
+    requests: list[Request] = []
+    decisions: list[Decision] = []
+    async for sequence, message in _events(bus, subjects.event("approval", task)):
+        content = message.payload.content
+        if request := request_of(content, sequence):
+            requests.append(request)
+        elif decision := decision_of(content, sequence):
+            decisions.append(decision)
+    return Dialogue(requests, decisions)
+
+
+def request_of(content: Any, sequence: int = 0) -> Request | None:
+    """The request that an event's content is, if it is one."""
+    try:
+        return Request(
+            sequence=sequence,
+            task=str(content["task"]),
+            agent=str(content["agent"]),
+            life=int(content["life"]),
+            turn=int(content["turn"]),
+            calls=[
+                {"index": int(each["index"]), "name": each["name"], "arguments": each["arguments"]}
+                for each in content["calls"]
+            ],
+            expires=datetime.fromisoformat(content["expires"]).timestamp(),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def decision_of(content: Any, sequence: int = 0) -> Decision | None:
+    """The decision that an event's content is, if it is one."""
+    if not isinstance(content, dict):
+        return None
+    said = cast("dict[str, Any]", content)
+    calls, turn = said.get("calls"), said.get("turn")
+    if said.get("decision") not in ("approve", "deny"):
+        return None
+    if not isinstance(turn, int | None) or not isinstance(calls, list | None):
+        return None
+    return Decision(
+        sequence=sequence,
+        approve=said["decision"] == "approve",
+        turn=turn,
+        calls=None if calls is None else _numbers(cast("list[Any]", calls)),
+        by=str(said.get("by") or ""),
+        reason=str(said.get("reason") or ""),
+    )
+
+
+async def verdicts(bus: Bus, subjects: Subjects, task: str, delivery: Delivery) -> Verdicts:
+    """What a delivery of a task may go on with.
+
+    Raises:
+        Paused: another delivery of it does, or will, when the decision is there.
+        BusError: the log does not answer.
+    """
+    if delivery.is_first:
+        return Verdicts()
+    dialogue = await read(bus, subjects, task)
+    asked = [each for each in dialogue.requests if each.life == delivery.life]
+    if any(each.turn > delivery.resumes for each in asked):
+        raise Paused(delivery.resumes)
+    for request in asked:
+        if request.turn == delivery.resumes:
+            # What was decided after the task went on came too late, however late it is run.
+            made = dialogue.verdicts(request, before=delivery.sequence)
+            return Verdicts(request.turn, {i: made.get(i) for i in request.indexes})
+    return Verdicts()  # the log was lost: the run begins anew, and asks anew
+
+
+async def lay_by(
+    bus: Bus,
+    subjects: Subjects,
+    task: AgentMessage,
+    delivery: Delivery,
+    paused: Paused,
+    *,
+    source: AgentIdentity,
+) -> None:
+    """Puts on record, together, the request and the copy of the task that goes on with it.
+
+    Raises:
+        BusError: it could not be recorded.
+    """
+    subject = subjects.event("approval", task.id)
+    expires = min(time.time() + paused.timeout, task.expires_at or float("inf"))
+    content = {
+        "event": REQUESTED,
+        "task": task.id,
+        "agent": source.id,
+        "life": delivery.life,
+        "turn": paused.turn,
+        "calls": list(paused.calls),
+        "expires": datetime.fromtimestamp(expires, UTC).isoformat(timespec="milliseconds"),
+    }
+    event = await fit(bus, task.reply("event", content, source=source))
+    mark = f"{task.id}.{delivery.life}.{paused.turn}"
+    copy = _copy(subjects, task, delivery, turn=paused.turn, expires=expires)
+    while True:
+        after, _ = await jetstream.newest(bus, LOG, subject)
+        dialogue = await read(bus, subjects, task.id)
+        made = {(each.life, each.turn) for each in dialogue.requests}
+        if (delivery.life, paused.turn) in made:
+            return  # by another replica, which was thought dead
+        request = Record(
+            subject=subject,
+            data=event,
+            message_id=f"{mark}.requested",
+            headers={"Nats-Expected-Last-Subject-Sequence": str(after)},
+        )
+        try:
+            await jetstream.store_all(bus, [request, copy.record(f"{mark}.copy")])
+        except Conflict:
+            continue
+        return
+
+
+def _copy(
+    subjects: Subjects, task: AgentMessage, delivery: Delivery, *, turn: int, expires: float
+) -> Entry:
+    """The task as it is delivered again, with the journal of the run that it goes on with."""
+    return Entry(
+        subject=subjects.schedule("approval", task.id),
+        target=str(delivery.subject),
+        data=delivery.data,
+        timing=Timing.at(expires),
+        headers={
+            **delivery.headers_for(task.id),
+            LIFE: str(delivery.life),
+            RESUMES: str(turn),
+            # A task whose sender did not say when it was sent is not newer for having waited.
+            SENT_AGAIN: str(task.sent_at),
+        },
+    )
+
+
+async def waiting(bus: Bus, subjects: Subjects) -> list[Request]:
+    """The requests that are not decided and not expired, oldest first.
+
+    Raises:
+        BusError: the log does not answer.
+    """
+    found: list[Request] = []
+    async for entry in schedules.pending(bus, subjects.schedule("approval", "*")):
+        task = entry.subject.rpartition(".")[2]
+        dialogue = await read(bus, subjects, task)
+        request = _asked_by(entry, dialogue)
+        if request and not dialogue.is_decided(request):
+            found.append(request)
+    return found
+
+
+async def decide(
+    bus: Bus,
+    subjects: Subjects,
+    request: Request,
+    *,
+    approve: bool,
+    calls: Sequence[int] | None = None,
+    by: str = "",
+    reason: str = "",
+) -> Dialogue:
+    """Puts a decision on record; returns what is on record then: an earlier one counts.
+
+    Raises:
+        BusError: it was not stored.
+    """
+    content: dict[str, Any] = {
+        "decision": "approve" if approve else "deny",
+        "task": request.task,
+        "turn": request.turn,
+        **({"calls": list(calls)} if calls is not None else {}),
+        **({"by": by} if by else {}),
+        **({"reason": reason} if reason else {}),
+    }
+    event = new(
+        "event",
+        content,
+        source=AgentIdentity(id=by or "agentd-approvals", type="user"),
+        context=Context(conversation_id="system"),
+    )
+    subject = subjects.event("approval", request.task)
+    await jetstream.store(bus, subject, encode(event), message_id=event.id)
+    return await read(bus, subjects, request.task)
+
+
+async def go_on(bus: Bus, subjects: Subjects, task: str) -> bool:
+    """Has a task delivered again if all that it waits for is decided; whether this did it.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    entry = await schedules.find(bus, subjects.schedule("approval", task))
+    dialogue = await read(bus, subjects, task) if entry else Dialogue()
+    request = entry and _asked_by(entry, dialogue)
+    if entry is None or request is None or not dialogue.is_decided(request):
+        return False
+    try:
+        await jetstream.store(
+            bus,
+            entry.target,
+            entry.data,
+            message_id=f"{task}.{request.life}.{request.turn}.decided",
+            headers={**entry.headers, **entry.ending},
+        )
+    except Conflict:
+        return False  # another replica did, or it expired in this moment
+    return True
+
+
+def _asked_by(entry: Entry, dialogue: Dialogue) -> Request | None:
+    """The request that a copy of a task was laid by with."""
+    mark = (entry.headers.get(LIFE), entry.headers.get(RESUMES))
+    matching = (each for each in dialogue.requests if (str(each.life), str(each.turn)) == mark)
+    return next(matching, None)
+
+
+async def _events(bus: Bus, subject: str) -> AsyncIterator[tuple[int, AgentMessage]]:
+    """The events on `subject` whose content is an object; anybody may publish there."""
+    async for msg in jetstream.stored(bus, LOG, subject):
+        try:
+            message = await whole(bus, decode(msg.data, type="event"))
+        except DecodeError:
+            continue
+        if isinstance(message.payload.content, dict):
+            yield int((msg.headers or {})["Nats-Sequence"]), message
+
+
+def _numbers(values: list[Any]) -> frozenset[int]:
+    return frozenset(each for each in values if isinstance(each, int))

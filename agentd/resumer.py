@@ -1,0 +1,82 @@
+"""Hears decisions on approvals, and has the tasks that waited for them delivered again.
+
+Every process does: the server lets only one succeed. What is decided while none is there is found
+when one starts, or is connected again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+from agentd import approvals, crash, schedules
+from agentd.bus import Bus, Msg
+from agentd.errors import BusError, TaskError
+from agentd.subjects import Subjects
+
+log = logging.getLogger(__name__)
+
+# A decision is heard before it is on record. Seconds between looks.
+_LOOKS = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)
+
+
+class Resumer:
+    """Looks after the waiting tasks of one environment."""
+
+    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+        self._bus = bus
+        self._subjects = subjects
+        self._looking: dict[str, asyncio.Task[None]] = {}
+
+    async def open(self) -> None:
+        """Listens from now on, and looks for what was decided before."""
+        await self._bus.subscribe(self._subjects.pattern("event.approval.*"), self._on_event)
+        self._bus.on_reconnect(self.look)
+        await self.look()
+
+    async def look(self) -> None:
+        """Goes on with every task whose calls are decided."""
+        try:
+            pattern = self._subjects.schedule("approval", "*")
+            async for entry in schedules.pending(self._bus, pattern):
+                await self._go_on(entry.subject.rpartition(".")[2])
+        except BusError as error:
+            log.warning("approvals: %s", error)
+
+    def close(self) -> None:
+        """Looks after nothing more."""
+        for task in self._looking.values():
+            task.cancel()
+
+    async def _on_event(self, msg: Msg) -> None:
+        task = msg.subject.rpartition(".")[2]
+        if task in self._looking or not _is_decision(msg.data):
+            return
+        looking = self._looking[task] = asyncio.create_task(self._until_recorded(task))
+        looking.add_done_callback(lambda _: self._looking.pop(task, None))
+
+    async def _until_recorded(self, task: str) -> None:
+        for pause in _LOOKS:
+            await asyncio.sleep(pause)
+            if await self._go_on(task):
+                return
+
+    async def _go_on(self, task: str) -> bool:
+        crash.here("before-resume")
+        try:
+            if not await approvals.go_on(self._bus, self._subjects, task):
+                return False
+        except (BusError, TaskError) as error:
+            log.warning("%s waits on: %s", task, error)
+            return False
+        log.info("%s goes on: its calls are decided", task[:8])
+        return True
+
+
+def _is_decision(data: bytes) -> bool:
+    try:
+        content = json.loads(data)["payload"]["content"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return approvals.decision_of(content) is not None

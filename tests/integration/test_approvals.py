@@ -1,0 +1,279 @@
+"""Calls that a person must agree to: asked for, decided by anybody, gone on with once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agentd import approvals, jetstream, schedules, stops
+from agentd.approvals import Request
+from agentd.message import decode, new_id
+from agentd.resumer import Resumer
+from agentd.streams import LOG
+from agentd.tool import Call
+
+if TYPE_CHECKING:
+    from agentd.manifest_tools import Tool as Declared
+    from agentd.spec import AgentSpec
+    from tests.integration.conftest import Team
+
+
+class Purse:
+    """A tool, its source and its opener in one."""
+
+    name, description, trouble, takes_key = "pay", "Pays.", "", False
+    parameters = {"type": "object", "properties": {"usd": {"type": "number"}}}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.paid: list[float] = []
+
+    @property
+    def tools(self) -> Sequence[Purse]:
+        return (self,)
+
+    def open(self, entry: Declared, spec: AgentSpec) -> Purse:
+        """Itself."""
+        del entry, spec
+        return self
+
+    async def close(self) -> None: ...
+
+    async def call(self, call: Call) -> Any:
+        self.paid.append(call.arguments["usd"])
+        return "paid"
+
+
+@pytest.fixture
+def purse(team: Team) -> Purse:
+    team.openers["agent"] = made = Purse()
+    return made
+
+
+def turn(*amounts: Any) -> dict[str, Any]:
+    return {"tool_calls": [{"name": "pay", "arguments": {"usd": usd}} for usd in amounts]}
+
+
+def payer(*turns: Any, approval: str = "true", more: str = "") -> str:
+    script = json.dumps([*turns, "Done."])
+    tool = f"{{agent: pay, effects: true, approval: {approval}{more}}}"
+    model = f"{{name: mock/script, script: {script}}}"
+    return f"capabilities: [payer]\ntools: [{tool}]\nmodel: {model}\n"
+
+
+async def begin(team: Team, **fields: Any) -> str:
+    """Sends a task; its id."""
+    task = new_id()
+    message = {"id": task, "payload": {"content": "Pay."}, **fields}
+    await team.send(team.subjects.task("payer", "x"), message)
+    return task
+
+
+async def asked(team: Team, task: str, nth: int = 1) -> Request:
+    """The nth request of a task, once it is on record."""
+    async with asyncio.timeout(20):
+        while True:
+            requests = (await approvals.read(team.bus, team.subjects, task)).requests
+            if len(requests) >= nth:
+                return requests[nth - 1]
+            await asyncio.sleep(0.02)
+
+
+async def told(team: Team, task: str) -> list[str]:
+    """What the model was told of each call, in order."""
+    run = jetstream.stored(team.bus, LOG, team.subjects.event("run", task))
+    contents = [decode(msg.data).payload.content async for msg in run]
+    found = {(c["turn"], c["index"]): c["text"] for c in contents if c["event"] == "tool_answered"}
+    return [found[key] for key in sorted(found)]
+
+
+async def decided(team: Team, request: Request, **decision: Any) -> None:
+    await approvals.decide(team.bus, team.subjects, request, **decision)
+
+
+async def answer(team: Team, task: str) -> dict[str, Any]:
+    result = await team.result(team.subjects.result("payer", "x", task))
+    return result.payload.content
+
+
+async def test_a_call_is_made_once_it_is_approved(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(5)))
+    task = await begin(team)
+    request = await asked(team, task)
+    assert [*request.calls] == [{"index": 0, "name": "pay", "arguments": {"usd": 5}}]
+    assert await approvals.waiting(team.bus, team.subjects) == [request]
+    await team.at_rest()  # nobody holds it
+    assert purse.paid == []
+    await decided(team, request, approve=True, by="eve")
+    result = await answer(team, task)
+    assert (result["data"], result["turns"], purse.paid) == ("Done.", 2, [5])
+    assert await approvals.waiting(team.bus, team.subjects) == []
+
+
+async def test_a_denied_call_is_not_made_and_the_model_told_why(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(5)))
+    task = await begin(team)
+    await decided(team, await asked(team, task), approve=False, by="eve", reason="too dear")
+    assert (await answer(team, task))["data"] == "Done."
+    assert (purse.paid, await told(team, task)) == (
+        [],
+        ["this call was denied by eve: too dear"],
+    )
+
+
+async def test_a_foreign_client_decides_by_a_plain_message(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(5)))
+    task = await begin(team)
+    await asked(team, task)
+    decision = b'{"payload": {"content": {"decision": "approve"}}}'
+    await team.send(team.subjects.event("approval", task), decision)
+    assert (await answer(team, task))["success"]
+    assert purse.paid == [5]
+
+
+async def test_only_what_the_expression_holds_for_is_asked_about(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(5), turn(50, 6, "much"), approval='"arguments.usd > 10"'))
+    task = await begin(team)
+    request = await asked(team, task)
+    assert [call["arguments"] for call in request.calls] == [{"usd": 50}]
+    assert (request.turn, request.indexes) == (2, {0})
+    await decided(team, request, approve=True)
+    assert (await answer(team, task))["turns"] == 3
+    assert sorted(purse.paid) == [5, 6, 50]
+
+
+async def test_each_call_of_a_turn_has_its_own_verdict(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(1, 2, 3)))
+    task = await begin(team)
+    request = await asked(team, task)
+    await decided(team, request, approve=True, calls=[1])
+    await decided(team, request, approve=False, calls=[0])
+    assert [each.task for each in await approvals.waiting(team.bus, team.subjects)] == [task]
+    await decided(team, request, approve=True)
+    assert (await answer(team, task))["success"]
+    assert sorted(purse.paid) == [2, 3]  # of call 0 the first decision counts
+
+
+async def test_a_run_may_wait_more_than_once(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(1), turn(2)))
+    task = await begin(team)
+    first = await asked(team, task)
+    await decided(team, first, approve=True)
+    second = await asked(team, task, 2)
+    await decided(team, first, approve=True)  # again, and late: it is about the first turn
+    assert [each.turn for each in await approvals.waiting(team.bus, team.subjects)] == [2]
+    await decided(team, second, approve=False)
+    assert (await answer(team, task))["turns"] == 3
+    assert purse.paid == [1]
+
+
+async def test_what_nobody_decides_is_denied(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(5), more=", approval_timeout: 1s"))
+    task = await begin(team)
+    request = await asked(team, task)
+    assert (await answer(team, task))["data"] == "Done."
+    await decided(team, request, approve=True)
+    assert (purse.paid, await told(team, task)) == (
+        [],
+        ["this call was denied: nobody approved it in time"],
+    )
+
+
+async def test_nobody_is_asked_for_longer_than_the_task_lives(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(5)))
+    task = await begin(team, routing={"timeout": 1000})
+    result = await answer(team, task)
+    assert (result["error"]["code"], purse.paid) == ("expired", [])
+
+
+async def test_the_limit_of_the_agent_does_not_count_the_wait(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(5)) + "limits: {timeout: 1s}\n")
+    task = await begin(team)
+    request = await asked(team, task)
+    await team.at_rest()
+    await asyncio.sleep(1.2)  # the wait itself is what is tested
+    await decided(team, request, approve=True)
+    assert (await answer(team, task))["success"]
+    assert purse.paid == [5]
+
+
+async def test_a_stopped_conversation_does_not_go_on(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(5)))
+    conversation = new_id()
+    task = await begin(team, context={"conversationId": conversation})
+    request = await asked(team, task)
+    await stops.stop(team.bus, team.subjects, conversation)
+    await decided(team, request, approve=True)
+    assert ((await answer(team, task))["error"]["code"], purse.paid) == ("stopped", [])
+
+
+async def test_a_decision_is_found_that_nobody_heard(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(5)))
+    task = await begin(team)
+    request = await asked(team, task)
+    team.runtime.resumer.close()
+    content = {"decision": "approve", "turn": request.turn}
+    silent = json.dumps({"type": "event", "payload": {"content": content}}).encode()
+    subject = team.subjects.event("approval", task)
+    await jetstream.store(team.bus, subject, silent, message_id=new_id())
+    await Resumer(team.bus, team.subjects).look()
+    assert (await answer(team, task))["success"]
+    assert purse.paid == [5]
+
+
+async def test_many_who_hear_it_have_it_go_on_once(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(5)))
+    others = [Resumer(team.bus, team.subjects) for _ in range(5)]
+    for other in others:
+        await other.open()
+    task = await begin(team)
+    await decided(team, await asked(team, task), approve=True)
+    assert (await answer(team, task))["success"]
+    await team.at_rest()
+    log = jetstream.stored(team.bus, LOG, team.subjects.pattern("task.payer.>"))
+    assert (len([msg async for msg in log]), purse.paid) == (2, [5])
+
+
+async def test_a_delivery_that_laid_its_task_by_only_goes(team: Team, purse: Purse) -> None:
+    """As when the process died after the request, before the acknowledgement."""
+    await team.run(me=payer(turn(5)))
+    task = await begin(team)
+    request = await asked(team, task)
+    await team.at_rest()
+    entry = await schedules.find(team.bus, team.subjects.schedule("approval", task))
+    assert entry is not None
+    headers = {**entry.headers, "Agentd-Resumes": "0"}
+    await team.send(entry.target, entry.data, **headers)
+    await team.at_rest()
+    dialogue = await approvals.read(team.bus, team.subjects, task)
+    assert (dialogue.requests, purse.paid) == ([request], [])
+    await decided(team, request, approve=True)
+    assert (await answer(team, task))["success"]
+    assert purse.paid == [5]
+
+
+async def test_a_quick_question_cannot_wait(team: Team, purse: Purse) -> None:
+    await team.run(me=payer(turn(5)))
+    reply = await team.bus.request(
+        team.subjects.query("payer", "x"), b'{"payload": {"content": "Pay."}}'
+    )
+    assert decode(reply.data).payload.content["data"] == "Done."
+    assert purse.paid == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "approve",
+        {"decision": "maybe"},
+        {"decision": "approve", "turn": "1"},
+        {"decision": "approve", "calls": 0},
+        {"event": "approval_requested", "task": "t", "life": 1},
+    ],
+)
+def test_what_is_no_decision_and_no_request(content: Any) -> None:
+    assert approvals.decision_of(content) is None
+    assert approvals.request_of(content) is None
