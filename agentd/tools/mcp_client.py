@@ -6,6 +6,7 @@ Importing the mcp library takes a second: only the supervisor of a server does s
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,10 @@ from agentd.tool import ToolError
 from agentd.tools import mcp_wire
 from agentd.tools.child import Child
 from agentd.tools.mcp_text import resource_text, text_of
+
+for _name in ("mcp", "client"):
+    # What it logs with tracebacks, a wrong answer say, is told in a line by whoever asked.
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 _PAGES = 50  # of a list of tools
 _ME = mcp_types.Implementation(name="agentd", version="1")

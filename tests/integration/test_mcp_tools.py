@@ -11,11 +11,12 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 
 from agentd.catalog import load
 from agentd.errors import TaskError
@@ -123,20 +124,29 @@ async def _enough() -> float:
     return 1.0
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@contextlib.asynccontextmanager
+async def running(command: list[str]) -> AsyncGenerator[None]:
+    """A program that is not ours to start."""
+    program = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+    yield
+    program.kill()
+    await program.wait()
+
+
 @pytest.fixture(params=["stdio", "http"])
 async def everything(request: pytest.FixtureRequest, bench: Bench) -> AsyncIterator[McpSource]:
     """The server with all that one can have, over either transport."""
     if request.param == "stdio":
         yield await bench.there(*EVERYTHING, mcp=TEXTS)
         return
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = await asyncio.create_subprocess_exec(
-        *EVERYTHING, str(port), stderr=asyncio.subprocess.DEVNULL
-    )
-    yield await bench.there(mcp={"url": f"http://127.0.0.1:{port}/mcp", **TEXTS})
-    server.kill()
-    await server.wait()
+    port = free_port()
+    async with running([*EVERYTHING, str(port)]):
+        yield await bench.there(mcp={"url": f"http://127.0.0.1:{port}/mcp", **TEXTS})
 
 
 async def test_a_server_gives_all_that_one_can_have(everything: McpSource) -> None:
@@ -202,6 +212,81 @@ async def test_an_address_without_a_server_has_no_tools(bench: Bench) -> None:
     await source.prepare()
     assert source.trouble.startswith("127.0.0.1:9/mcp: cannot be reached")
     assert "s3cret" not in source.trouble
+
+
+@contextlib.asynccontextmanager
+async def http_server(
+    answer: Callable[[dict[str, Any]], web.Response], port: int = 0
+) -> AsyncGenerator[str]:
+    """A server over HTTP that gives `answer` to each request; its address."""
+
+    async def handle(request: web.Request) -> web.Response:
+        return answer(await request.json() if request.can_read_body else {})
+
+    app = web.Application()
+    app.router.add_route("*", "/mcp", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "why"),
+    [
+        (401, "text/plain", "answered with HTTP 401"),
+        (200, "text/html", "says: Unexpected content type"),
+        (200, "application/json", "says: Failed to parse JSON"),
+    ],
+)
+async def test_an_address_that_is_no_server_says_why(
+    bench: Bench, status: int, kind: str, why: str
+) -> None:
+    def answer(_: dict[str, Any]) -> web.Response:
+        return web.Response(status=status, content_type=kind, text="Hello!")
+
+    async with http_server(answer) as url:
+        source = bench.open(mcp={"url": url})
+        await source.prepare()
+        assert source.trouble.partition(": ")[2].startswith(why)
+
+
+def large(request: dict[str, Any]) -> web.Response:
+    """Answers as a server with one tool."""
+    params: dict[str, Any] = request.get("params", {})
+    match request.get("method"):
+        case "initialize":
+            result = {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {}}}
+            result["serverInfo"] = {"name": "large", "version": "1"}
+        case "tools/list":
+            result = {"tools": [{"name": "large", "inputSchema": {"type": "object"}}]}
+        case "tools/call":
+            text = "x" * params["arguments"]["size"]
+            result = {"content": [{"type": "text", "text": text}]}
+        case _:
+            return web.Response(status=404 if "id" in request else 202)
+    return web.json_response({"jsonrpc": "2.0", "id": request["id"], "result": result})
+
+
+async def test_an_answer_too_large_over_http_fails_its_own_call_alone(bench: Bench) -> None:
+    async with http_server(large) as url:
+        source = await bench.there(mcp={"url": url, "headers": {"X": "Y"}})
+        with pytest.raises(ToolError, match="more than 4,194,304 bytes are not taken"):
+            await call(source, "large", size=20_000_000)
+        assert len(await call(source, "large", size=1_000_000)) == 1_000_000
+
+
+async def test_a_server_over_http_comes_back(bench: Bench) -> None:
+    port = free_port()
+    async with http_server(large, port) as url:
+        source = await bench.there(mcp={"url": url})
+    with pytest.raises(ToolError, match="went away"):
+        await call(source, "large", size=1)
+    await until(lambda: "cannot be reached" in source.trouble)
+    async with http_server(large, port):
+        await until(lambda: bool(source.tools))
+        assert await call(source, "large", size=1) == "x"
 
 
 async def test_a_mute_server_is_given_up(tmp_path: Path, mark: str) -> None:
