@@ -180,10 +180,14 @@ def _usage(usage: Any) -> Usage | None:
 
     if not isinstance(usage, dict):
         return None
+    prompt, output = count("prompt_tokens"), count("completion_tokens")
+    reasoning = count("completion_tokens_details", "reasoning_tokens")
+    if reasoning and count("total_tokens") == prompt + output + reasoning:
+        output += reasoning  # xAI's `completion_tokens` are without them
     return Usage(
-        input_tokens=count("prompt_tokens"),
-        output_tokens=count("completion_tokens"),
-        reasoning_tokens=count("completion_tokens_details", "reasoning_tokens"),
+        input_tokens=prompt,
+        output_tokens=output,
+        reasoning_tokens=reasoning,
         cache_read=count("prompt_tokens_details", "cached_tokens"),
         cache_write=count("prompt_tokens_details", "cache_creation_tokens"),
     )

@@ -16,6 +16,7 @@ from agentd.model import ChatRequest, Completion, Usage
 from agentd.models.answer import Answer
 from agentd.models.failures import Failures
 from agentd.models.prices import Price
+from agentd.models.structured import in_words, is_refusal, response_format
 
 # Read by litellm when it is imported: no price list from the network, no `.env` of the working
 # directory, no tokenizers from the network (22 s until they are given up).
@@ -91,6 +92,7 @@ class LitellmModel:
         self._price = price
         self._timeout = timeout
         self._counts_streams = True
+        self._takes_schemas: bool | None = None  # None until it is known
         self._failures = Failures(name, secrets)
 
     def cost_of(self, usage: Usage) -> float | None:
@@ -143,6 +145,12 @@ class LitellmModel:
         self, litellm: Any, request: ChatRequest, seconds: float, *, stream: bool = False
     ) -> Any:
         options: dict[str, Any] = {**request.parameters}
+        messages = [dict(message) for message in request.messages]
+        native = request.schema is not None and self._knows_schemas(litellm)
+        if request.schema and native:
+            options.setdefault("response_format", response_format(request.schema))
+        elif request.schema:
+            messages = [dict(message) for message in in_words(messages, request.schema)]
         if request.tools:
             options["tools"] = [*options.get("tools", ()), *request.tools]
         counted = stream and self._counts_streams and "stream_options" not in options
@@ -152,17 +160,26 @@ class LitellmModel:
             return await litellm.acompletion(
                 **options,
                 **self._target,
-                messages=[dict(message) for message in request.messages],
+                messages=messages,
                 stream=stream,
                 timeout=seconds,
                 max_retries=0,
                 num_retries=0,
             )
         except Exception as error:  # noqa: BLE001 as above
-            if not (counted and "stream_options" in str(error)):
+            if counted and "stream_options" in str(error):
+                self._counts_streams = False
+            elif native and is_refusal(getattr(error, "status_code", None), str(error)):
+                self._takes_schemas = False
+            else:
                 raise self._failed(error) from None
-        self._counts_streams = False
         return await self._call(litellm, request, seconds, stream=stream)
+
+    def _knows_schemas(self, litellm: Any) -> bool:
+        """Whether the model can be held to a schema, by litellm's account of it."""
+        if self._takes_schemas is None:
+            self._takes_schemas = bool(litellm.supports_response_schema(model=self.name))
+        return self._takes_schemas
 
     def _refuse_steering(self, litellm: Any, parameters: Mapping[str, Any]) -> None:
         for name in parameters:

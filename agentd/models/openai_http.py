@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from errno import ECONNRESET, EPIPE
+from io import BytesIO
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -19,9 +21,11 @@ from agentd.models.answer import MAX_TEXT, Answer
 from agentd.models.failures import Failures, shorten
 from agentd.models.prices import Price
 from agentd.models.sse import EventStream
+from agentd.models.structured import in_words, is_refusal, response_format
 
 MAX_BODY = 2 * MAX_TEXT  # JSON escapes make a text longer
 MAX_REFUSAL = 64 * 1024
+LARGE_BODY = 512 * 1024  # bytes; more (pictures) is written in pieces, or the event loop would wait
 CONNECT = 10.0  # seconds; a host that is not there is known long before the deadline
 # Seconds that usage may follow finish_reason, and the end of the body [DONE]. Waiting for the end
 # is what lets the connection be used again; an answer is not lost to a server that never ends it.
@@ -78,7 +82,7 @@ class Endpoint:
         """An async context manager with the response, as soon as its headers are there."""
         return self.http.session().post(
             self._url,
-            data=body,
+            data=BytesIO(body) if len(body) > LARGE_BODY else body,
             headers=self._headers,
             proxy=self._proxy,
             allow_redirects=False,
@@ -104,6 +108,7 @@ class OpenAIModel:
         self._endpoint = endpoint
         self._price = price
         self._timeout = timeout
+        self._takes_schemas = True  # as far as we know
         self._failures = Failures(name, endpoint.secrets)
 
     def cost_of(self, usage: Usage) -> float | None:
@@ -132,8 +137,10 @@ class OpenAIModel:
         on_delta: OnDelta | None,
         answer: Answer,
         deadline: asyncio.Timeout,
+        *,
+        again: bool = True,
     ) -> None:
-        counted = self._endpoint.counts_streams
+        counted, native = self._endpoint.counts_streams, self._takes_schemas
         body = self._body(request, stream=on_delta is not None, counted=counted)
         answered = False
         try:
@@ -144,6 +151,10 @@ class OpenAIModel:
                     return
                 refusal = (await _read(response, MAX_REFUSAL)).decode(errors="replace")
         except aiohttp.ClientError as error:
+            if again and not answered and _hung_up(error):
+                # Before its first byte: most likely it crossed our request with an end of its own.
+                await self._exchange(request, on_delta, answer, deadline, again=False)
+                return
             if answer.finish_reason is None:
                 # Not `from error`: aiohttp's carries the request's headers, and the key in them.
                 raise self._broken(error, answered) from None
@@ -152,10 +163,18 @@ class OpenAIModel:
             self._endpoint.counts_streams = False
             await self._exchange(request, on_delta, answer, deadline)
             return
+        if request.schema and native and is_refusal(response.status, refusal):
+            self._takes_schemas = False
+            await self._exchange(request, on_delta, answer, deadline)
+            return
         raise self._refused(response, refusal)
 
     def _body(self, request: ChatRequest, *, stream: bool, counted: bool) -> bytes:
         body: dict[str, Any] = {"model": self._wire_name, "messages": request.messages}
+        if request.schema and self._takes_schemas:
+            body["response_format"] = response_format(request.schema)
+        elif request.schema:
+            body["messages"] = in_words(request.messages, request.schema)
         if stream:
             body["stream"] = True
             if counted:
@@ -237,6 +256,13 @@ class OpenAIModel:
         reason = shorten(str(error)) or type(error).__name__
         what = f"no connection to {self._endpoint.base} ({reason})"
         return self._failures.error("model_overloaded", what)
+
+
+def _hung_up(error: aiohttp.ClientError) -> bool:
+    """Whether the server ended the connection, without a word."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return True
+    return isinstance(error, aiohttp.ClientOSError) and error.errno in (ECONNRESET, EPIPE)
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:

@@ -23,13 +23,17 @@ class Price:
     output: float
     cache_read: float
     cache_write: float
+    reasoning: float
     tiers: tuple[tuple[int, Price], ...] = ()
 
     @classmethod
     def flat(cls, price: TokenPrice) -> Self:
-        """The price a manifest gives, in USD per million tokens, cached or not."""
-        fresh = price.input / 1e6
-        return cls(input=fresh, output=price.output / 1e6, cache_read=fresh, cache_write=fresh)
+        """The price a manifest gives, in USD per million tokens."""
+        fresh, output = price.input / 1e6, price.output / 1e6
+        cached = fresh if price.cached_input is None else price.cached_input / 1e6
+        return cls(
+            input=fresh, output=output, cache_read=cached, cache_write=fresh, reasoning=output
+        )
 
     def cost(self, usage: Usage) -> float:
         """USD for one call."""
@@ -37,11 +41,13 @@ class Price:
             if usage.input_tokens > above:
                 return price.cost(usage)
         plain = max(0, usage.input_tokens - usage.cache_read - usage.cache_write)
+        thought = min(usage.reasoning_tokens, usage.output_tokens)
         return (
             plain * self.input
             + usage.cache_read * self.cache_read
             + usage.cache_write * self.cache_write
-            + usage.output_tokens * self.output
+            + (usage.output_tokens - thought) * self.output
+            + thought * self.reasoning
         )
 
 
@@ -116,12 +122,14 @@ def _price(entry: Mapping[str, Any], suffix: str = "") -> Price | None:
     fresh, output = usd("input_cost_per_token"), usd("output_cost_per_token")
     if fresh is None or output is None:
         return None
+    reasoning = usd("output_cost_per_reasoning_token")
     read, write = usd("cache_read_input_token_cost"), usd("cache_creation_input_token_cost")
     return Price(
         input=fresh,
         output=output,
         cache_read=fresh if read is None else read,
         cache_write=fresh if write is None else write,
+        reasoning=output if reasoning is None else reasoning,
         tiers=() if suffix else _tiers(entry),
     )
 

@@ -115,8 +115,9 @@ class SharedRate:
                 return taken
             # Not all of the wait at once: a call that took too much may give some back. And with
             # jitter, or the same replica would be the first one every time.
-            wait = min(self._wait(amount), self._allowance.slot)
-            await asyncio.sleep(wait + random.uniform(0.0, min(wait / 4, _JITTER)))
+            slot = self._allowance.slot
+            wait = min(self._wait(amount), slot)
+            await asyncio.sleep(wait + min(slot * random.uniform(0.05, 0.25), _JITTER))
         return self._use(amount)
 
     async def _reserve(self, amount: float) -> Taken | None:

@@ -168,3 +168,26 @@ def test_an_error_inside_a_stream(error: Any, code: str) -> None:
         answer().add({"error": error})
     assert caught.value.code == code
     assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("completion", "total", "output"),
+    [(30, 40, 30), (10, 40, 30), (10, 20, 10)],
+    ids=["as OpenAI counts", "as xAI counts", "as nobody knows"],
+)
+def test_reasoning_counts_as_output(completion: int, total: int, output: int) -> None:
+    whole = answer()
+    whole.add_whole(
+        {
+            "choices": [{"message": {"content": "x"}, "finish_reason": "stop"}],
+            "usage": {
+                "prompt_tokens": 10,
+                "completion_tokens": completion,
+                "total_tokens": total,
+                "completion_tokens_details": {"reasoning_tokens": 20},
+            },
+        }
+    )
+    usage = whole.completion(None).usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens) == (10, output, 20)

@@ -23,6 +23,7 @@ def prices() -> PriceList:
 class PerMillion:
     input: float
     output: float
+    cached_input: float | None = None
 
 
 def test_a_known_model(prices: PriceList) -> None:
@@ -82,6 +83,23 @@ def test_long_prompts_have_their_own_price(tmp_path: Path) -> None:
 def test_a_manifest_can_say_the_price() -> None:
     price = Price.flat(PerMillion(input=2.0, output=8.0))
     assert price.cost(Usage(500_000, 250_000, cache_read=100_000)) == pytest.approx(3.0)
+
+
+def test_a_manifest_can_say_what_cached_input_costs() -> None:
+    price = Price.flat(PerMillion(input=2.0, output=8.0, cached_input=0.5))
+    assert price.cost(Usage(1_000_000, 0, cache_read=400_000)) == pytest.approx(1.4)
+
+
+def test_reasoning_has_its_own_price_where_the_list_says_so(prices: PriceList) -> None:
+    thinker = prices.of("dashscope/qwen-turbo-latest")
+    assert thinker is not None
+    assert thinker.cost(Usage(0, 1_000_000)) == pytest.approx(0.2)
+    assert thinker.cost(Usage(0, 1_000_000, reasoning_tokens=600_000)) == pytest.approx(0.38)
+    assert thinker.cost(Usage(0, 10, reasoning_tokens=99)) == pytest.approx(10 * 5e-7)
+    other = prices.of("gpt-4o-mini")
+    assert other is not None
+    thought = other.cost(Usage(0, 100, reasoning_tokens=60))
+    assert thought == pytest.approx(other.cost(Usage(0, 100)))
 
 
 def test_without_the_list_nothing_is_known(tmp_path: Path) -> None:

@@ -1,0 +1,209 @@
+"""One model stands in for another: in order, in time, before anything was streamed, and counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from agentd.errors import ModelError, NotCalled, Throttled
+from agentd.model import Attempt, ChatRequest, Completion, Usage
+from agentd.models.failover import PATIENCE, FailoverModel
+from agentd.models.failures import Failures
+from agentd.testing import virtual_time
+
+BUSY = NotCalled("busy: rests", code="model_rate_limited", retryable=True, retry_after=PATIENCE + 3)
+
+
+@dataclass
+class Scripted:
+    """A model whose calls end, one after the other, as the test says."""
+
+    name: str
+    ends: list[str | ModelError]
+    takes: float = 0.0
+    price: float | None = 1.0
+    pieces: tuple[str, ...] = ()
+    is_mock = False
+    asked: list[ChatRequest] = field(default_factory=list[ChatRequest])
+
+    async def complete(
+        self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
+    ) -> Completion:
+        self.asked.append(request)
+        for piece in self.pieces if on_delta else ():
+            assert on_delta
+            on_delta(piece)
+        async with Failures(self.name).within(request.timeout):
+            await asyncio.sleep(self.takes)
+        end = self.ends.pop(0) if len(self.ends) > 1 else self.ends[0]
+        if isinstance(end, ModelError):
+            raise end
+        if on_delta:
+            on_delta(end)
+        return Completion("".join(self.pieces) + end, self.name, "stop", cost=self.price)
+
+    def cost_of(self, usage: Usage) -> float | None:
+        return self.price
+
+    async def close(self) -> None: ...
+
+
+def failing(name: str, code: str, *, status: int | None = None, **kind: object) -> Scripted:
+    retry_after = kind.get("retry_after")
+    assert retry_after is None or isinstance(retry_after, float)
+    error = Failures(name).error(code, "no", status=status, retry_after=retry_after)
+    return Scripted(name, [error])
+
+
+def ask(
+    *models: Scripted, timeout: float = 90.0, pieces: list[str] | None = None
+) -> tuple[Completion | ModelError, list[Attempt]]:
+    """What comes of a call, and the attempts that it took."""
+    attempts: list[Attempt] = []
+
+    async def call() -> Completion | ModelError:
+        request = ChatRequest((), {}, timeout, on_attempt=attempts.append)
+        try:
+            on_delta = pieces.append if pieces is not None else None
+            return await FailoverModel(models).complete(request, on_delta)
+        except ModelError as error:
+            return error
+
+    return virtual_time.run(call), attempts
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("model_rate_limited", "model_overloaded", "model_timeout", "model_truncated"),
+        *("model_garbage", "model_too_large"),
+        *("model_auth", "model_config", "model_not_found", "model_rejected"),
+    ],
+)
+def test_the_next_one_answers(code: str) -> None:
+    answer, attempts = ask(failing("a", code), Scripted("b", ["yes"]))
+    assert isinstance(answer, Completion)
+    assert (answer.text, answer.model) == ("yes", "b")
+    assert [(each.model, each.code) for each in attempts] == [("a", code), ("b", "")]
+    assert [(each.model, each.code) for each in answer.attempts] == [("a", code), ("b", "")]
+    assert [each.completion is None for each in attempts] == [True, False]
+
+
+def test_an_answer_at_once_names_no_attempts() -> None:
+    answer, attempts = ask(Scripted("a", ["yes"]), Scripted("b", ["no"]))
+    assert isinstance(answer, Completion)
+    assert (answer.model, answer.attempts, len(attempts)) == ("a", (), 1)
+
+
+def test_what_a_content_policy_refuses_is_carried_to_nobody() -> None:
+    other = Scripted("b", ["yes"])
+    error, _ = ask(failing("a", "model_refused"), other)
+    assert isinstance(error, ModelError)
+    assert (error.code, other.asked) == ("model_refused", [])
+
+
+def test_all_that_went_wrong_is_one_error() -> None:
+    models = (
+        failing("a", "model_auth"),
+        failing("b", "model_rate_limited", status=429, retry_after=7.0),
+        failing("c", "model_overloaded", status=503, retry_after=3.0),
+    )
+    error, attempts = ask(*models)
+    assert isinstance(error, ModelError)
+    assert str(error) == "no model answered: a: no; b: no; c: no"
+    assert (error.code, error.status, error.retryable) == ("model_rate_limited", 429, True)
+    assert (error.retry_after, len(attempts)) == (3.0, 3)
+    final, _ = ask(failing("a", "model_auth"), failing("b", "model_not_found"))
+    assert isinstance(final, ModelError)
+    assert (final.code, final.retryable, final.retry_after) == ("model_auth", False, None)
+
+
+def test_one_model_alone_fails_as_it_does() -> None:
+    model = failing("a", "model_auth")
+    error, _ = ask(model)
+    assert error is model.ends[0]
+
+
+def test_a_model_that_hangs_leaves_time_for_the_others() -> None:
+    slow = [Scripted(name, ["late"], takes=1000) for name in "ab"]
+    answer, attempts = ask(*slow, Scripted("c", ["yes"], takes=14), timeout=90)
+    assert isinstance(answer, Completion)
+    assert answer.model == "c"
+    assert [(each.code, round(each.seconds)) for each in attempts] == [
+        ("model_timeout", 45),
+        ("model_timeout", 30),
+        ("", 14),
+    ]
+
+
+def test_what_streams_has_all_the_time() -> None:
+    pieces: list[str] = []
+    slow = Scripted("a", ["end"], takes=80, pieces=("begin",))
+    answer, _ = ask(slow, Scripted("b", ["no"]), timeout=90, pieces=pieces)
+    assert isinstance(answer, Completion)
+    assert (answer.model, pieces) == ("a", ["begin", "end"])
+
+
+def test_nobody_goes_on_with_another_s_answer() -> None:
+    pieces: list[str] = []
+    broken = Scripted("a", [Failures("a").error("model_truncated", "cut")], pieces=("begin",))
+    other = Scripted("b", ["yes"])
+    error, _ = ask(broken, other, pieces=pieces)
+    assert isinstance(error, ModelError)
+    assert (error.code, error.retryable, pieces, other.asked) == (
+        "model_truncated",
+        True,
+        ["begin"],
+        [],
+    )
+
+
+def test_who_rests_is_not_waited_for_while_another_can_answer() -> None:
+    resting, free = Scripted("a", [BUSY]), Scripted("b", ["yes"])
+    answer, attempts = ask(resting, free)
+    assert isinstance(answer, Completion)
+    assert answer.model == "b"
+    assert resting.asked[0].patience == PATIENCE
+    assert free.asked[0].patience == PATIENCE  # the first may be free before it
+    assert [each.called for each in attempts] == [False, True]
+
+
+def test_where_all_rest_the_first_to_be_free_is_waited_for() -> None:
+    late = NotCalled("late", code="model_rate_limited", retryable=True, retry_after=50.0)
+    soon = Scripted("b", [BUSY, "yes"])
+    answer, attempts = ask(Scripted("a", [late]), soon)
+    assert isinstance(answer, Completion)
+    assert (answer.model, len(attempts)) == ("b", 3)
+    assert [request.patience for request in soon.asked] == [PATIENCE, None]
+
+
+def test_that_nobody_was_called_is_told_apart() -> None:
+    throttled = Throttled("t", code="model_rate_limited", retryable=True, retry_after=9.0)
+    missing = NotCalled("no key", code="model_auth")
+    for errors, kind in [
+        ((BUSY, missing), NotCalled),
+        ((BUSY, throttled), Throttled),
+        ((throttled, Failures("c").error("model_overloaded", "no")), ModelError),
+    ]:
+        error, _ = ask(*(Scripted(str(n), [each]) for n, each in enumerate(errors)))
+        assert type(error) is kind
+
+
+def test_the_dearest_is_what_a_call_may_cost() -> None:
+    known = [Scripted("a", ["x"], price=0.1), Scripted("b", ["x"], price=0.7)]
+    unknown = Scripted("c", ["x"], price=None)
+    assert FailoverModel([*known, unknown]).cost_of(Usage(1, 1)) == 0.7
+    assert FailoverModel([unknown]).cost_of(Usage(1, 1)) is None
+
+
+def test_what_failed_may_have_cost() -> None:
+    models = failing("a", "model_timeout"), failing("b", "model_auth"), Scripted("c", ["yes"])
+    answer, _ = ask(*models)
+    assert isinstance(answer, Completion)
+    assert [each.cost for each in answer.attempts] == [1.0, None, None]
+    error, _ = ask(failing("a", "model_timeout"), failing("b", "model_garbage"))
+    assert isinstance(error, ModelError)
+    assert error.cost == 2.0
