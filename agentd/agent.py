@@ -16,6 +16,7 @@ from agentd.queries import Queries
 from agentd.queue import Feed
 from agentd.revision import Revision
 from agentd.subjects import AGENT_DOMAIN
+from agentd.subscription import Ear, patterns
 from agentd.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Agent:
         self._handler = Handler(live.spec.name, self.tally, host)
         self._queries = Queries(host, lambda: self.live, self._handler.count)
         self._feed: Feed = host.queue.feed()
+        self._ear = Ear(host.queue, live.spec.name)
         self._running: set[asyncio.Task[None]] = set()
         self._listening = asyncio.Lock()
         self._room = asyncio.Event()
@@ -80,7 +82,7 @@ class Agent:
         """Answers every task that starts from now on with this revision."""
         before, self.live = self.live, live
         self._room.set()
-        if before.spec.manifest.capabilities != live.spec.manifest.capabilities:
+        if _listens_to(before) != _listens_to(live):
             await self.listen()
 
     async def drain(self, grace: float) -> None:
@@ -89,6 +91,7 @@ class Agent:
         self._room.set()
         await self._feed.close()
         await self._queries.close()
+        await self._ear.close()
         if self._puller:
             # It returns at once, unless it waits for a server that is not there.
             await asyncio.wait([self._puller], timeout=_LAST_PULL)
@@ -106,12 +109,14 @@ class Agent:
             task.cancel()
 
     async def listen(self) -> None:
-        """Listens to what it may take: its capabilities, its name, and the routes it is fit for."""
+        """Listens to what it may take: its capabilities, its name, the routes it is fit for, and
+        the facts that it subscribes to or joins."""
         capabilities = self.live.spec.manifest.capabilities
         own = f"{AGENT_DOMAIN}.{self.name}"
         routes = self._host.routes.routes_for(self.name, capabilities)
         async with self._listening:
-            await self._feed.listen([*capabilities, own, *routes])
+            facts = await self._ear.listen(self.live.spec.manifest)
+            await self._feed.listen([*capabilities, own, *routes], *facts)
             await self._queries.listen(capabilities)
 
     async def _supervise(self) -> None:
@@ -168,3 +173,8 @@ class Agent:
         self._room.set()
         if not task.cancelled() and (error := task.exception()):
             log.error("a task went back: %s", error, exc_info=error, extra={"agent": self.name})
+
+
+def _listens_to(live: Revision) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What an agent takes work from, as far as its manifest says it."""
+    return live.spec.manifest.capabilities, patterns(live.spec.manifest)

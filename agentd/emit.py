@@ -6,7 +6,6 @@ Their ids come from the task's: a run that is repeated repeats them, and nothing
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -28,7 +27,7 @@ from agentd.revision import Revision
 from agentd.routes import Destination, Requirement
 from agentd.run import RunResult
 from agentd.spec import AgentSpec
-from agentd.subjects import AGENT_DOMAIN, Subjects
+from agentd.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.takers import may_take
 
 log = logging.getLogger(__name__)
@@ -63,9 +62,12 @@ def plan(
     task: AgentMessage,
     result: RunResult,
     source: AgentIdentity,
+    *,
+    subject: str,
     now: float,
 ) -> tuple[FollowUp, ...]:
-    """What follows this result of a run that began at `now`, in seconds since the epoch.
+    """What follows this result, which will stand on `subject`, of a run that began at `now` (in
+    seconds since the epoch).
 
     Raises:
         TaskError: an expression fails, gives what cannot be sent, or too much (`emit_failed`).
@@ -84,7 +86,12 @@ def plan(
     if len(drafts) > MOST:
         raise _failed(f"{len(drafts):,} messages would follow; the most are {MOST}")
     share = _share(task, result, sum(draft.rule.task is not None for draft in drafts))
-    return tuple(_follow_up(draft, task, source, share) for draft in drafts)
+    return tuple(
+        _follow_up(
+            draft, task, source, share, identity=follow_up_id(subject, draft.number, draft.place)
+        )
+        for draft in drafts
+    )
 
 
 def readable(data: Any) -> Any:
@@ -174,17 +181,14 @@ def _share(task: AgentMessage, result: RunResult, tasks: int) -> Constraints:
 
 
 def _follow_up(
-    draft: _Draft, task: AgentMessage, source: AgentIdentity, share: Constraints
+    draft: _Draft, task: AgentMessage, source: AgentIdentity, share: Constraints, *, identity: str
 ) -> FollowUp:
     rule, topic = draft.rule, draft.rule.task or draft.rule.event
     assert topic is not None
-    identity = follow_up_id(task.id, draft.number, draft.place)
     stated = {} if rule.priority is None else {"priority": rule.priority}
     if rule.task is not None:
         payload = Payload(content=draft.content, constraints=share)
-        routing = Routing(
-            **stated, capabilities=rule.capabilities, exclusions=rule.exclusions
-        )
+        routing = Routing(**stated, capabilities=rule.capabilities, exclusions=rule.exclusions)
         message = task.child(
             "task", payload, source=source, routing=routing, id=identity, target=rule.target
         )
@@ -197,9 +201,10 @@ def _follow_up(
     return FollowUp(topic=topic, message=message)
 
 
-def follow_up_id(task_id: str, rule: int, place: int) -> str:
-    """The id of what follows a task's answer, the same for every run of it."""
-    return hashlib.sha256(f"{task_id} {rule} {place}".encode()).hexdigest()[:32]
+def follow_up_id(result: str, rule: int, place: int) -> str:
+    """The id of what follows the result on this subject, the same for every run of its task. (Two
+    environments, or domains, may have tasks of one id; the log knows no two messages of one id.)"""
+    return digest(f"{result} {rule} {place}")
 
 
 def _placed(message: AgentMessage, draft: _Draft, task: AgentMessage) -> AgentMessage:

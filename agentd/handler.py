@@ -9,6 +9,7 @@ from agentd import crash
 from agentd.attempt import Attempt, Host
 from agentd.delivery import Delivery
 from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
+from agentd.facts import Facts
 from agentd.message import AgentIdentity, AgentMessage, decode, new
 from agentd.outcome import Outcome
 from agentd.revision import Revision
@@ -27,6 +28,7 @@ class Handler:
         self._source = AgentIdentity(id=agent, type="agent")
         self._tally = tally
         self._host = host
+        self._facts = Facts(host.bus, host.subjects, agent)
         self._excuses: set[asyncio.Task[None]] = set()
 
     async def handle(self, delivery: Delivery, live: Revision) -> None:
@@ -49,6 +51,11 @@ class Handler:
 
     async def _perform(self, delivery: Delivery, live: Revision) -> None:
         """Returns when the task needs no more work: its outcome is on record."""
+        if delivery.subject.type != "task":
+            task = await self._facts.take(delivery, live.spec)
+            if task is None:
+                return
+            delivery = task
         try:
             message = decode(
                 delivery.data, type="task", id=delivery.default_id, timestamp=delivery.stored_at

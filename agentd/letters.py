@@ -71,7 +71,7 @@ def letter(
     return Record(
         subject=subjects.dlq(parcel.subject.domain, parcel.subject.specificity),
         data=parcel.data,
-        message_id=f"dlq.{parcel.sequence}",
+        message_id=f"dlq.{parcel.sequence}.{task_id}",
         headers={
             **parcel.headers_for(task_id),
             REASON: reason,

@@ -1,7 +1,8 @@
 """Pulls tasks: never more than can run, the most urgent first, woken by a doorbell.
 
 A route (a domain, or one agent) has ten priority bands, each a durable consumer on WORK that every
-capable replica shares, made when its first task rings. A band is pulled only while there is a hint
+capable replica shares, made when its first task rings. The facts that an agent subscribes to are a
+route as well (`agentd.facts`), with a consumer on LOG and one band. A band is pulled only while there is a hint
 that it holds something: the bell, the count that came with the last task, or a sweep, which also
 finds what does not ring (tasks handed back, a bell that was lost).
 """
@@ -13,14 +14,15 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from agentd import jetstream
 from agentd.beats import Beats
 from agentd.bus import Bus, Msg, Subscription
 from agentd.delivery import Delivery, delivery, still_pending
-from agentd.errors import BusError
+from agentd.errors import BusError, SubjectError
 from agentd.streams import SECOND, WORK
-from agentd.subjects import RESERVED_DOMAINS, Subject, Subjects, parse_work
+from agentd.subjects import DEFAULT_PRIORITY, RESERVED_DOMAINS, Subject, Subjects, parse_work
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,27 @@ _PULL_TIMEOUT = 2.0
 _IDLE_CONSUMER = 24 * 3600.0
 # One pull in so many starts at the least urgent band, so that priority 0 is never starved.
 _AGEING = 128
+
+
+class Source(Protocol):
+    """The consumers behind a route."""
+
+    @property
+    def stream(self) -> str:
+        """The stream that they are on."""
+        ...
+
+    def consumer(self, priority: int) -> str:
+        """The name of a band's consumer."""
+        ...
+
+    async def make(self, priority: int) -> None:
+        """Makes the consumer of a band, or finds it made.
+
+        Raises:
+            BusError: the server does not answer, or does not make it.
+        """
+        ...
 
 
 @dataclass(eq=False)
@@ -47,9 +70,10 @@ class Band:
 
 @dataclass(eq=False)
 class Route:
-    """Where tasks of one kind wait: a domain, or `_agent.{name}`."""
+    """Where tasks of one kind wait: a domain, `_agent.{name}`, or the facts of an agent."""
 
     name: str
+    source: Source
     bands: tuple[Band, ...] = field(default_factory=lambda: tuple(Band() for _ in range(10)))
     feeds: set[Feed] = field(default_factory=lambda: set[Feed]())
 
@@ -93,11 +117,15 @@ class Queue:
         return feed
 
     async def sweep(self) -> None:
-        """Looks at what waits in WORK, and hints at every band of ours that holds something.
+        """Looks at what waits in WORK, and hints at every band of ours that holds something; of
+        facts, at all: what comes again does not ring, and a consumer that nobody pulls is dropped.
 
         Raises:
             BusError: the server does not answer, or WORK is gone.
         """
+        for route in self._routes.values():
+            if route.source.stream != WORK and route.feeds:
+                route.ring(DEFAULT_PRIORITY)
         pattern = f"work.{self.subjects.env}.>"
         offset = 0
         while True:
@@ -113,54 +141,47 @@ class Queue:
     def expect(self, delivery: Delivery, delay: float) -> None:
         """Rings for a task that was handed back for `delay` seconds: the server does not."""
         # A little late rather than early: an early pull finds nothing and forgets the hint.
-        route, priority = route_of(delivery.subject), delivery.subject.priority
-        asyncio.get_running_loop().call_later(
-            delay + 0.05, lambda: self.routes([route])[0].ring(priority)
-        )
+        route, priority = self._routes.get(delivery.route), delivery.subject.priority
+        if route:
+            loop = asyncio.get_running_loop()
+            loop.call_later(delay + 0.05, lambda: route.ring(priority))
 
     def routes(self, names: Iterable[str]) -> list[Route]:
         """The routes of these names; made where they are new."""
-        return [self._routes.setdefault(name, Route(name)) for name in names]
+        return [self._routes.setdefault(name, self._route(name)) for name in names]
 
-    def take(self, msg: Msg) -> Delivery:
-        """A pulled message as a delivery, which the server hears of until it is settled."""
+    def facts(self, name: str, source: Source) -> Route:
+        """The route of an agent's facts, from `source` from now on."""
+        route = self._routes.setdefault(name, Route(name, source))
+        route.source = source
+        route.ring(DEFAULT_PRIORITY)
+        return route
+
+    def take(self, msg: Msg, route: Route) -> Delivery:
+        """A pulled message as a delivery, which the server hears of until it is settled.
+
+        Raises:
+            SubjectError: its subject is none of agentd's.
+        """
+        taken = delivery(msg, self.bus, self._beats.release, route=route.name)
         self._beats.hold(msg.reply)
-        return delivery(msg, self.bus, self._beats.release)
+        return taken
 
     def forget(self, feed: Feed) -> None:
         """Drops a feed that is closed."""
         self._feeds.discard(feed)
 
-    async def make(self, route: Route, priority: int) -> None:
-        """Makes the consumer of a band, or finds it made."""
-        name = self.consumer(route, priority)
-        config = {
-            "durable_name": name,
-            "name": name,
-            "filter_subject": self._filter(route, priority),
-            "ack_policy": "explicit",
-            "ack_wait": int(ACK_WAIT * SECOND),
-            "max_deliver": -1,
-            "max_ack_pending": -1,
-            "inactive_threshold": int(_IDLE_CONSUMER * SECOND),
-        }
-        request = {"stream_name": WORK, "config": config}
-        await jetstream.api(self.bus, f"CONSUMER.DURABLE.CREATE.{WORK}.{name}", request)
-        route.bands[priority].made = True
-
-    def consumer(self, route: Route, priority: int) -> str:
-        """The name of a band's consumer. `+` stands in no token, so no two routes share one."""
-        return f"{self.subjects.env}+{route.name.replace('.', '+')}+{priority}"
-
-    def _filter(self, route: Route, priority: int) -> str:
-        domain, _, one = route.name.partition(".")
-        return f"work.{self.subjects.env}.{domain}.{one or '*'}.{priority}"
+    def _route(self, name: str) -> Route:
+        return Route(name, _Work(self.bus, self.subjects.env, name))
 
     async def _on_ring(self, msg: Msg) -> None:
         self._ring(msg.subject)
 
     def _ring(self, subject: str) -> None:
-        task = parse_work(subject)
+        try:
+            task = parse_work(subject)
+        except SubjectError:
+            return  # it is pulled, and left alone, with the next one that is ours
         route = self._routes.get(route_of(task))
         if route and route.feeds:
             route.ring(task.priority)
@@ -172,6 +193,41 @@ class Queue:
         for feed in self._feeds:
             feed.restart()
         await self.sweep()
+
+
+def consumer_config(name: str, *, idle: float) -> dict[str, Any]:
+    """What all consumers of agents have in common; they go when nobody pulls for `idle` seconds."""
+    return {
+        "durable_name": name,
+        "name": name,
+        "ack_policy": "explicit",
+        "ack_wait": int(ACK_WAIT * SECOND),
+        "max_deliver": -1,
+        "max_ack_pending": -1,
+        "inactive_threshold": int(idle * SECOND),
+    }
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A route's consumers on WORK."""
+
+    bus: Bus
+    env: str
+    route: str
+    stream: str = WORK
+
+    def consumer(self, priority: int) -> str:
+        """`+` stands in no token, so no two routes share one."""
+        return f"{self.env}+{self.route.replace('.', '+')}+{priority}"
+
+    async def make(self, priority: int) -> None:
+        name = self.consumer(priority)
+        domain, _, one = self.route.partition(".")
+        pattern = f"work.{self.env}.{domain}.{one or '*'}.{priority}"
+        config = {**consumer_config(name, idle=_IDLE_CONSUMER), "filter_subject": pattern}
+        request = {"stream_name": WORK, "config": config}
+        await jetstream.api(self.bus, f"CONSUMER.DURABLE.CREATE.{WORK}.{name}", request)
 
 
 @dataclass(eq=False)
@@ -199,11 +255,11 @@ class Feed:
         self._pull: _Pull | None = None
         self._pulls = 0
 
-    async def listen(self, names: Iterable[str]) -> None:
+    async def listen(self, names: Iterable[str], *others: Route) -> None:
         """Listens to exactly these routes from now on (`analysis`, `_agent.analyst`)."""
         for route in self._routes:
             route.feeds.discard(self)
-        self._routes = self._queue.routes(names)
+        self._routes = [*self._queue.routes(names), *others]
         for route in self._routes:
             route.feeds.add(self)
         try:
@@ -220,10 +276,19 @@ class Feed:
             self._bell.clear()
             for route, priority in self._hinted():
                 messages = await self._try(route, priority, most)
-                if messages:
-                    return [self._queue.take(msg) for msg in messages]
+                if taken := [each for msg in messages if (each := await self._take(msg, route))]:
+                    return taken
             await self._bell.wait()
         return []
+
+    async def _take(self, msg: Msg, route: Route) -> Delivery | None:
+        try:
+            return self._queue.take(msg, route)
+        except SubjectError as error:
+            # NATS allows more in a subject than agentd does; a result could stand nowhere.
+            log.warning("left alone: %s", error)
+            await self._queue.bus.publish(msg.reply, b"+ACK")
+            return None
 
     async def close(self) -> None:
         """Ends a waiting pull; one that has asked the server still returns what it got."""
@@ -253,8 +318,11 @@ class Feed:
         self._pulls += 1
         urgent_first = range(9, -1, -1)
         order = urgent_first if self._pulls % _AGEING else reversed(urgent_first)
+        # By turns, so that no route holds up another of the same urgency.
+        turn = self._pulls % max(1, len(self._routes))
+        routes = self._routes[turn:] + self._routes[:turn]
         for priority in order:
-            for route in self._routes:
+            for route in routes:
                 if route.bands[priority].hint:
                     yield route, priority
 
@@ -263,8 +331,9 @@ class Feed:
         rung = band.rung
         try:
             if not band.made:
-                await self._queue.make(route, priority)
-            pull = await self._ask(self._queue.consumer(route, priority), most)
+                await route.source.make(priority)
+                band.made = True
+            pull = await self._ask(route.source, priority, most)
         except BusError as error:
             log.warning("cannot pull %s: %s", route.name, error)
             await self._queue.bus.until_connected()
@@ -287,7 +356,7 @@ class Feed:
             return still_pending(last) == 0 and int(last.reply.split(".")[4]) == 1
         return pull.done.result() == "404"
 
-    async def _ask(self, consumer: str, most: int) -> _Pull:
+    async def _ask(self, source: Source, priority: int, most: int) -> _Pull:
         """Asks for up to `most` tasks and waits until the server has given all it has now."""
         if self._inbox is None:
             bus = self._queue.bus
@@ -296,7 +365,8 @@ class Feed:
         request = json.dumps({"batch": most, "no_wait": True}).encode()
         try:
             async with asyncio.timeout(_PULL_TIMEOUT):
-                subject = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}.{consumer}"
+                consumer = source.consumer(priority)
+                subject = f"$JS.API.CONSUMER.MSG.NEXT.{source.stream}.{consumer}"
                 await self._queue.bus.publish(subject, request, reply=self._inbox.subject)
                 # Shielded: a timeout would else cancel the future, and its result() cancel us.
                 await asyncio.shield(self._pull.done)

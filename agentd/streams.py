@@ -25,6 +25,7 @@ AGENTS = "KV_agentd_agents"
 ROUTES = "KV_agentd_routes"
 BUDGETS = "KV_agentd_budgets"
 STOPS = "KV_agentd_stops"
+JOINS = "KV_agentd_joins"
 RATES = "KV_agentd_rates"
 CACHE = "KV_agentd_cache"
 OBJECTS = "OBJ_agentd_objects"
@@ -91,6 +92,8 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
             "allow_atomic": True,
             "allow_msg_ttl": True,
             "allow_msg_schedules": True,
+            # The doorbell of facts.
+            "republish": {"src": "agents.>", "dest": "stored.>", "headers_only": True},
         },
         {
             **shared,
@@ -111,7 +114,7 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
             "max_bytes": 256 * 1024**2,
         },
         *(_bucket(name, shared, storage="memory") for name in (AGENTS, RATES)),
-        *(_bucket(name, shared, storage="file") for name in (ROUTES, BUDGETS, STOPS)),
+        *(_bucket(name, shared, storage="file") for name in (ROUTES, BUDGETS, STOPS, JOINS)),
         # Of a cache the oldest goes first. What it may take is set aside for it, as for the log.
         {
             **_bucket(CACHE, shared, storage="file"),

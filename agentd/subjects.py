@@ -20,7 +20,9 @@ ROUTE_DOMAIN: Final = "_route"
 RESERVED_DOMAINS: Final = frozenset({AGENT_DOMAIN, ROUTE_DOMAIN})
 
 # What agentd itself tells: of runs, agents, dead letters, conversations and joins.
-RUNTIME_EVENTS: Final = frozenset({"run", "status", "dlq", "conversation", "join"})
+RUNTIME_EVENTS: Final = frozenset(
+    {"run", "status", "dlq", "conversation", "summary", "join", "join_due", "join_late"}
+)
 
 # The Synadia agent protocol uses the same root and has its verbs where our environment stands.
 RESERVED_ENVIRONMENTS: Final = frozenset(
@@ -101,6 +103,11 @@ class Subjects:
         """The pattern of the doorbell: a headers-only note that work has been stored."""
         return f"ring.{self.env}.>"
 
+    def stored(self, rest: str) -> str:
+        """Where the server notes, without contents, what LOG has stored on this pattern (`rest` as
+        for `pattern`)."""
+        return f"stored.{self.pattern(rest).removeprefix('agents.')}"
+
     @property
     def cooldown(self) -> str:
         """Where replicas tell one another that a model's endpoint asked to be left alone."""
@@ -135,9 +142,9 @@ class Subjects:
         """What could not be done, with the reason."""
         return self._public("dlq", domain, specificity)
 
-    def schedule(self, kind: Literal["agent", "message", "approval"], name: str) -> str:
-        """The schedule of an agent, of a message that waits for its time, or of a task that waits
-        for a person; `*` for all of the kind."""
+    def schedule(self, kind: Literal["agent", "message", "approval", "join"], name: str) -> str:
+        """The schedule of an agent, of a message that waits for its time, of a task that waits for a
+        person, or of a join that waits for facts; `*` for all of the kind."""
         return f"agents.{self.env}.sched.{kind}.{name if name == '*' else token(name, kind)}"
 
     def pattern(self, rest: str) -> str:

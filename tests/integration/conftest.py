@@ -108,3 +108,14 @@ async def team(bus: Bus, subjects: Subjects, tmp_path: Path) -> AsyncIterator[Te
     yield team
     await team.runtime.drain(5)
     await team.models.close()
+
+
+@pytest.fixture
+async def other(bus: Bus, subjects: Subjects, tmp_path: Path) -> AsyncIterator[Team]:
+    """A second process of the same agents, as far as NATS can tell."""
+    (tmp_path / "other").mkdir()
+    team = Team(bus, subjects, tmp_path / "other")
+    await team.runtime.open()
+    yield team
+    await team.runtime.drain(5)
+    await team.models.close()

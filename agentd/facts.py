@@ -1,0 +1,113 @@
+"""Facts that an agent hears of: each is gathered for its join, or run for as if it were a task."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from agentd.bus import Bus
+from agentd.delivery import TOPIC, Delivery
+from agentd.errors import Again, DecodeError, TaskError
+from agentd.join import Joins, topic_of
+from agentd.message import AgentMessage, decode, encode, new
+from agentd.message_parts import Routing
+from agentd.spec import AgentSpec
+from agentd.subjects import Subject, Subjects, digest
+from agentd.subscription import DUE, asked, patterns, wanted
+
+log = logging.getLogger(__name__)
+
+# A replica that knows an older manifest leaves a fact to one that knows why it came.
+_LEFT_TO_OTHERS, _PAUSE = 5, 1.0
+
+
+class Facts:
+    """The facts of one agent."""
+
+    def __init__(self, bus: Bus, subjects: Subjects, agent: str) -> None:
+        self._subjects = subjects
+        self._agent = agent
+        self._joins = Joins(bus, subjects, agent)
+
+    async def take(self, fact: Delivery, spec: AgentSpec) -> Delivery | None:
+        """The task that a fact is for this agent, to be handled like any other; None if there is
+        nothing more to do about it.
+
+        Raises:
+            Again: another replica may know what it is for.
+            BusError: it is to be delivered again.
+        """
+        message = self._read(fact)
+        if message is None or message.source.id == self._agent:
+            return None  # nobody runs for what it said itself
+        if fact.subject.domain == DUE:
+            await self._joins.give_up(message, spec)
+            return None
+        manifest = spec.manifest
+        if not asked(patterns(manifest), fact.subject) and fact.attempt < _LEFT_TO_OTHERS:
+            raise Again(TaskError("not subscribed to here", code="unsubscribed"), delay=_PAUSE)
+        if manifest.join and wanted(manifest.join.wait_for, fact.subject):
+            await self._joins.add(fact, message, spec)
+        subscribe = manifest.subscribe
+        if subscribe is None or not wanted(subscribe.to, fact.subject):
+            return None
+        content = _content(message, fact.subject)
+        if isinstance(content, _Failed):
+            if not subscribe.errors:
+                return None
+            content = content.content
+        return self._task(fact, message, content, spec)
+
+    @staticmethod
+    def _read(fact: Delivery) -> AgentMessage | None:
+        kind: Any = fact.subject.type
+        try:
+            return decode(fact.data, type=kind, id=fact.default_id, timestamp=fact.stored_at)
+        except DecodeError as error:
+            log.warning("%s is no message: %s", fact.subject, error)
+            return None
+
+    def _task(
+        self, fact: Delivery, message: AgentMessage, content: Any, spec: AgentSpec
+    ) -> Delivery:
+        """The run for a fact, as the task that it would be: its id is the same at every delivery,
+        so that there is one outcome, and its dead letter can be sent again."""
+        identity = digest(f"{self._subjects.env} {self._agent} {message.id} {fact.subject}")
+        context = message.context.model_copy(update={"parent_message_id": message.id})
+        task = new(
+            "task",
+            content,
+            source=message.source,
+            id=identity,
+            target=self._agent,
+            correlation_id=message.correlation_id or message.id,
+            context=context,
+            routing=Routing(priority=message.routing.priority),
+        )
+        return replace(
+            fact,
+            data=encode(task.model_copy(update={"timestamp": message.timestamp})),
+            subject=Subject.parse(self._subjects.task_for(self._agent)),
+            headers={
+                **fact.headers_for(identity),
+                TOPIC: ".".join(topic_of(spec, fact.subject.specificity)),
+            },
+        )
+
+
+class _Failed:
+    """What a result says that is an error."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+
+def _content(message: AgentMessage, subject: Subject) -> Any:
+    """What an agent is shown of a fact: the answer that a result has, or what an event says."""
+    content = message.payload.content
+    if subject.type != "result" or not isinstance(content, dict) or "success" not in content:
+        return content
+    if content["success"]:
+        return content.get("data")
+    return _Failed({"error": content.get("error")})

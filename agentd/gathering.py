@@ -1,0 +1,146 @@
+"""What a join has gathered so far, and whether that is enough: the arithmetic."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from agentd.manifest_flow import MOST_JOINED, Join
+from agentd.message import AgentMessage
+from agentd.subjects import matches
+
+Closed = Literal["", "complete", "timeout", "too_many"]
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A place among siblings, as `message_parts.Sibling`."""
+
+    of: str
+    rule: int
+    index: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A fact that has come: its sequence in LOG, its `result.domain.specificity`, and its place in
+    each fan-out that it came through."""
+
+    sequence: int
+    topic: str
+    branch: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """The facts of one join; `started` is when the first one came (seconds since the epoch).
+
+    Once `closed` no fact is added any more, and its run is the same whoever starts it; `done` says
+    that it has been started.
+    """
+
+    facts: tuple[Fact, ...] = ()
+    started: float = 0.0
+    closed: Closed = ""
+    done: bool = False
+
+    def add(self, fact: Fact, join: Join, at: float) -> Gathering:
+        """With this fact, which comes `at`; the same if it is closed, or has it already."""
+        if self.closed or any(each.sequence == fact.sequence for each in self.facts):
+            return self
+        grown = replace(self, facts=(*self.facts, fact), started=self.started or at)
+        if not grown.missing(join):
+            return replace(grown, closed="complete")
+        return replace(grown, closed="too_many") if len(grown.facts) >= MOST_JOINED else grown
+
+    def give_up(self) -> Gathering:
+        """Closed by its timeout, if it has begun and is not closed."""
+        return replace(self, closed="timeout") if self.facts and not self.closed else self
+
+    def missing(self, join: Join) -> tuple[str, ...]:
+        """The patterns of `wait_for` that still wait for something; none when it is complete."""
+        if isinstance(join.count, int):
+            return () if len(self.facts) >= join.count else join.wait_for
+        return tuple(
+            pattern
+            for pattern in join.wait_for
+            if not _is_there([f.branch for f in self.facts if matches(pattern, f.topic)], join)
+        )
+
+    def in_order(self, join: Join) -> tuple[Fact, ...]:
+        """As a prompt shall see them: by pattern, then as their siblings are numbered."""
+
+        def order(fact: Fact) -> tuple[int, list[tuple[int, int]], int]:
+            asked = [matches(pattern, fact.topic) for pattern in join.wait_for]
+            place = asked.index(True) if True in asked else len(asked)
+            return place, [(each.rule, each.index) for each in fact.branch], fact.sequence
+
+        return tuple(sorted(self.facts, key=order))
+
+    def dump(self) -> bytes:
+        """As JSON, small: a large join writes it often."""
+        facts = [
+            [f.sequence, f.topic, [[*asdict(p).values()] for p in f.branch]] for f in self.facts
+        ]
+        state = {"facts": facts, "started": self.started, "closed": self.closed, "done": self.done}
+        return json.dumps(state, separators=(",", ":")).encode()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Gathering:
+        """What `dump` wrote; of no data, an empty one."""
+        if not data:
+            return cls()
+        state = json.loads(data)
+        facts = tuple(
+            Fact(sequence, topic, tuple(Place(*place) for place in branch))
+            for sequence, topic, branch in state["facts"]
+        )
+        return cls(facts, state["started"], state["closed"], state["done"])
+
+
+def key_of(fact: AgentMessage, join: Join) -> str:
+    """What this fact has in common with those that it is joined with."""
+    if join.by == "conversation":
+        return fact.context.conversation_id
+    if join.by == "correlation":
+        return fact.correlation_id or fact.id
+    return fact.context.task_parent_id or fact.context.parent_message_id or fact.id
+
+
+def branch_of(fact: AgentMessage, join: Join, key: str) -> tuple[Place, ...]:
+    """Its places, from the fan-out on that is joined: joined by parent, the parent's own."""
+    places = tuple(Place(s.of, s.rule, s.index, s.count) for s in fact.context.siblings)
+    if join.by != "parent":
+        return places
+    ours = [number for number, place in enumerate(places) if place.of == key]
+    return places[ours[0] :] if ours else ()
+
+
+def _is_there(branches: Sequence[tuple[Place, ...]], join: Join) -> bool:
+    return whole(branches) if join.count == "all" else bool(branches)
+
+
+def whole(branches: Collection[tuple[Place, ...]]) -> bool:
+    """Whether every sibling is there, at every fan-out on the way; false of nothing at all."""
+    groups: defaultdict[tuple[str, int, int], defaultdict[int, list[tuple[Place, ...]]]]
+    groups = defaultdict(lambda: defaultdict(list))
+    for first, *rest in filter(None, branches):
+        groups[first.of, first.rule, first.count][first.index].append(tuple(rest))
+    return bool(branches) and all(
+        len(found) == count and all(map(whole, found.values()))
+        for (_, _, count), found in groups.items()
+    )
+
+
+def common(branches: Iterable[Sequence[Hashable]]) -> int:
+    """How many places, counted from the first, all the branches share."""
+    shared = 0
+    for places in zip(*branches, strict=False):
+        if len(set(places)) > 1:
+            break
+        shared += 1
+    return shared

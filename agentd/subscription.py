@@ -1,0 +1,172 @@
+"""What an agent hears of: its consumer on LOG for the facts it subscribes to, and their doorbell."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from agentd import jetstream
+from agentd.bus import Bus, Msg, Subscription
+from agentd.errors import BusError
+from agentd.jetstream import ApiError
+from agentd.manifest import Manifest
+from agentd.queue import Queue, Route, consumer_config
+from agentd.streams import LOG
+from agentd.subjects import DEFAULT_PRIORITY, RUNTIME_EVENTS, Subject, matches
+
+log = logging.getLogger(__name__)
+
+DUE = "join_due"
+
+_IDLE = 7 * 86400.0  # seconds that an agent's place in the log is kept without a replica
+# A consumer that somebody deleted begins again so far back; what has an outcome is not run again.
+_LOOK_BACK = 3600.0
+_NO_CONSUMER, _THERE_ALREADY = (10014, 10149), (10148, 10105)
+
+
+def patterns(manifest: Manifest) -> tuple[str, ...]:
+    """The facts that an agent needs to hear of, `result.research.*` for example."""
+    found = [*manifest.subscribe.to] if manifest.subscribe else []
+    if manifest.join:
+        found += [*manifest.join.wait_for, f"event.{DUE}.{manifest.name}"]
+    return tuple(found)
+
+
+def wanted(facts: Iterable[str], subject: Subject) -> str | None:
+    """The pattern that asks for a fact; what agentd tells of itself has to be asked for by name."""
+    topic = f"{subject.type}.{subject.domain}.{subject.specificity}"
+    for pattern in facts:
+        by_chance = pattern.startswith("event.*") and subject.domain in RUNTIME_EVENTS
+        if matches(pattern, topic) and not by_chance:
+            return pattern
+    return None
+
+
+def asked(facts: Iterable[str], subject: Subject) -> bool:
+    """Whether one of the patterns brings this fact here, be it wanted or not."""
+    topic = f"{subject.type}.{subject.domain}.{subject.specificity}"
+    return any(matches(pattern, topic) for pattern in facts)
+
+
+def filters(facts: Iterable[str]) -> list[str]:
+    """Subjects below `agents.{env}.` for a consumer, which takes none that another one covers."""
+    found = {f"{fact}.*" if fact.startswith("result.") else fact for fact in facts}
+    return sorted(
+        each for each in found if not any(matches(other, each) for other in found - {each})
+    )
+
+
+class Ear:
+    """One agent's ear for facts in this process; all replicas share its place in the log."""
+
+    def __init__(self, queue: Queue, agent: str) -> None:
+        self._queue = queue
+        self._agent = agent
+        self._heard: tuple[str, ...] = ()
+        self._bells: list[Subscription] = []
+        self._routes: list[Route] = []
+
+    async def listen(self, manifest: Manifest) -> list[Route]:
+        """The route of the facts that the agent hears of from now on, if there are any."""
+        facts = patterns(manifest)
+        if facts == self._heard:
+            return self._routes
+        await self.close()
+        self._heard = facts
+        if facts:
+            since = manifest.subscribe.since if manifest.subscribe else None
+            source = _Facts(self._queue.bus, self._queue.subjects.env, self._agent, facts, since)
+            route = self._queue.facts(f"_facts.{self._agent}", source)
+            await self._hang_bells(facts, route)
+            await self._make(route)
+            self._routes = [route]
+        return self._routes
+
+    async def close(self) -> None:
+        """Hears nothing more. The place in the log is kept for the next replica."""
+        self._heard, self._routes = (), []
+        bells, self._bells = self._bells, []
+        for bell in bells:
+            await bell.close()
+
+    async def _hang_bells(self, facts: Iterable[str], route: Route) -> None:
+        async def ring(_: Msg) -> None:
+            route.ring(DEFAULT_PRIORITY)
+
+        bus, subjects = self._queue.bus, self._queue.subjects
+        for each in filters(facts):
+            self._bells.append(await bus.subscribe(subjects.stored(each), ring))
+
+    async def _make(self, route: Route) -> None:
+        """Makes the consumer now: facts count from here on, not from the first one that rings."""
+        band = route.bands[DEFAULT_PRIORITY]
+        band.made = False
+        try:
+            await route.source.make(DEFAULT_PRIORITY)
+            band.made = True
+        except BusError as error:
+            log.warning("hears of facts a little later: %s", error, extra={"agent": self._agent})
+
+
+class _Facts:
+    """The consumer behind an agent's facts: a `queue.Source`."""
+
+    stream = LOG
+
+    def __init__(
+        self, bus: Bus, env: str, agent: str, facts: Iterable[str], since: float | None
+    ) -> None:
+        self._bus = bus
+        self._name = f"{env}+_facts+{agent}"
+        self._filters = [f"agents.{env}.{each}" for each in filters(facts)]
+        self._since = since
+        self._made = False
+
+    def consumer(self, priority: int) -> str:
+        """There is only one."""
+        return self._name
+
+    async def make(self, priority: int) -> None:
+        """Makes it; one that is there keeps its place and gets our filters."""
+        while not (await self._update() or await self._create()):
+            continue
+        self._made = True
+
+    async def _update(self) -> bool:
+        try:
+            info = await jetstream.api(self._bus, f"CONSUMER.INFO.{LOG}.{self._name}")
+            if info["config"].get("filter_subjects") != self._filters:
+                await self._configure(
+                    {**info["config"], "filter_subjects": self._filters}, "update"
+                )
+        except ApiError as error:
+            if error.code in _NO_CONSUMER:
+                return False
+            raise
+        return True
+
+    async def _create(self) -> bool:
+        since = max(self._since or 0.0, _LOOK_BACK) if self._made else self._since
+        begin = {"deliver_policy": "new"}
+        if since:
+            start = datetime.fromtimestamp(time.time() - since, UTC).isoformat()
+            begin = {"deliver_policy": "by_start_time", "opt_start_time": start}
+        config = {
+            **consumer_config(self._name, idle=_IDLE),
+            **begin,
+            "filter_subjects": self._filters,
+        }
+        try:
+            await self._configure(config, "create")
+        except ApiError as error:
+            if error.code in _THERE_ALREADY:
+                return False  # another replica was faster
+            raise
+        return True
+
+    async def _configure(self, config: Mapping[str, object], action: str) -> None:
+        # A single filter is told in the plural as well, so that it can be compared.
+        request = {"stream_name": LOG, "config": config, "action": action}
+        await jetstream.api(self._bus, f"CONSUMER.CREATE.{LOG}.{self._name}", request)
