@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
+import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.workshop import Workshop, call, gone, quick_loop
+from tests.integration.workshop import Workshop, call, gone, pids_in, quick_loop, until
 
 FAULTS = {
     "raises": ("raise ValueError('no such city')", "ValueError: no such city (faults.py:4)"),
@@ -40,12 +39,21 @@ async def workshop(tmp_path: Path) -> AsyncIterator[Workshop]:
 
 def faulty(statement: str) -> str:
     """A file with a function that goes wrong and one that does not."""
-    imports = "import ctypes, itertools, os, re, subprocess, sys, time\n"
-    return f"{imports}\ndef fault() -> object:\n    {statement}\n\ndef pid() -> int: return os.getpid()\n"
+    return f"""import ctypes, itertools, os, re, subprocess, sys, time
+
+def fault() -> object:
+    {statement}
+
+def pid() -> int:
+    return os.getpid()
+"""
 
 
-@pytest.mark.parametrize("isolate", [False, True])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("fault", "isolate"),
+    [(fault, False) for fault in FAULTS]
+    + [(fault, True) for fault in ("raises", "segfaults", "says_much", "waits", "grips", "shuts")],
+)
 async def test_whatever_a_function_does_is_told(
     workshop: Workshop, fault: str, isolate: bool
 ) -> None:
@@ -93,29 +101,28 @@ async def test_what_an_isolated_function_starts_ends_with_its_call(workshop: Wor
     workshop.write(
         leaves="""
         import os, subprocess, time
+        from pathlib import Path
 
         def children(wait: bool) -> list[int]:
             one = subprocess.Popen(["sleep", "60"]).pid
             two = int(subprocess.check_output("sleep 60 >/dev/null 2>&1 & echo $!", shell=True))
-            open("pids", "w").write(f"{one} {two}")
+            Path(__file__).with_name("pids").write_text(f"{one} {two} .")
             time.sleep(60 if wait else 0)
             return [one, two]
         """
     )
     toolbox = await workshop.open({"python": "leaves.py:children", "isolate": True})
 
-    answer = await call(toolbox, "children", wait=False)
-    assert not answer.error
-    await gone(*map(int, answer.text.strip("[]").split(",")))
+    file = workshop.folder / "tools" / "pids"
 
-    pids = Path("pids")
-    pids.unlink()
+    assert not (await call(toolbox, "children", wait=False)).error
+    done = pids_in(file)
+    await gone(*done)
+
     waiting = asyncio.create_task(call(toolbox, "children", wait=True))
-    async with asyncio.timeout(10):
-        while not (pids.exists() and pids.read_text().count(" ")):
-            await asyncio.sleep(0.01)
+    await until(lambda: pids_in(file) not in (done, []))
     waiting.cancel()
-    await gone(*map(int, pids.read_text().split()))
+    await gone(*pids_in(file))
 
 
 async def test_hanging_threads_do_not_pile_up(workshop: Workshop) -> None:
@@ -143,24 +150,21 @@ async def test_an_async_function_that_is_given_up_is_cancelled(workshop: Worksho
         slow="""
         import asyncio
 
-        ENDED = []
+        ENDED = asyncio.Event()
 
         async def slow() -> None:
             try:
                 await asyncio.sleep(60)
-            except asyncio.CancelledError:
-                ENDED.append(True)
-                raise
+            finally:
+                ENDED.set()
 
-        def ended() -> int: return len(ENDED)
+        async def ended() -> bool: return await ENDED.wait()
         """
     )
     toolbox = await workshop.open({"python": "slow.py:slow"}, {"python": "slow.py:ended"})
 
     assert (await call(toolbox, "slow", timeout=0.2)).error
-    async with asyncio.timeout(10):
-        while (await call(toolbox, "ended")).text != "1":
-            await asyncio.sleep(0.01)
+    assert (await call(toolbox, "ended")).text == "true"
 
 
 async def test_calls_run_side_by_side(workshop: Workshop) -> None:
@@ -257,12 +261,12 @@ async def test_an_edit_counts_for_calls_that_come_after_it(
     pids: list[int] = []
     for number in range(2, 6):
         workshop.write(edited=source.format(number))
-        version, pid = eval((await call(await workshop.open(entry), "version")).text)
+        version, pid = json.loads((await call(await workshop.open(entry), "version")).text)
         assert version == number
         pids.append(pid)
     flag.touch()
 
-    version, pid = eval((await running).text)
+    version, pid = json.loads((await running).text)
     assert version == 1
     await gone(pid, *pids[:-1])
 
@@ -306,11 +310,13 @@ async def test_a_file_that_hangs_when_it_is_imported_is_refused(tmp_path: Path) 
     workshop.python = type(workshop.python)(import_timeout=1)
     workshop.write(hangs="import time; time.sleep(60)\ndef fine() -> None: ...")
 
+    spec = workshop.spec({"python": "hangs.py:fine"})
+
     async with quick_loop():
-        [problem] = await workshop.problems({"python": "hangs.py:fine"})
+        [problem] = await workshop.python.check(spec)
 
     assert problem.text == "hangs.py takes more than 1 s to be imported"
-    assert workshop.python.open(workshop.spec({"python": "hangs.py:fine"}).manifest.tools[0], workshop.spec({"python": "hangs.py:fine"})).trouble
+    assert workshop.python.open(spec.manifest.tools[0], spec).trouble
     await workshop.close()
 
 
@@ -328,8 +334,8 @@ from tests.integration.workshop import Workshop, call
 
 async def main():
     workshop = Workshop(Path(sys.argv[1]))
-    python, command = {"python": "stay.py:stay"}, {"command": ["sh", "-c", "sleep 60 & echo $! >&2; wait"]}
-    toolbox = await workshop.open(python, command)
+    command = ["sh", "-c", "sleep 60 & echo $$$$ $! . > tools/more; wait"]
+    toolbox = await workshop.open({"python": "stay.py:stay"}, {"command": command})
     await asyncio.gather(call(toolbox, "stay"), call(toolbox, "sh"))
 
 asyncio.run(main())
@@ -348,12 +354,12 @@ async def test_what_runs_ends_with_a_daemon_that_is_killed(workshop: Workshop) -
             time.sleep(60)
         """
     )
-    daemon = subprocess.Popen([sys.executable, "-c", ALONE, str(workshop.folder)])
-    pids = workshop.folder / "tools" / "pids"
-    async with asyncio.timeout(20):
-        while not (pids.exists() and pids.read_text().endswith(".")):
-            await asyncio.sleep(0.02)
-    daemon.send_signal(signal.SIGKILL)
-    daemon.wait()
+    command = [sys.executable, "-c", ALONE, str(workshop.folder)]
+    daemon = await asyncio.create_subprocess_exec(*command)
+    files = [workshop.folder / "tools" / name for name in ("pids", "more")]
+    await until(lambda: all(map(pids_in, files)))
+    daemon.kill()
+    await daemon.wait()
 
-    await gone(*map(int, pids.read_text().split()[:-1]))
+    for file in files:
+        await gone(*pids_in(file))

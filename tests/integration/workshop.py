@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -18,6 +18,7 @@ from agentd.message import AgentIdentity, new
 from agentd.model import ToolCall
 from agentd.problems import Problem, errors
 from agentd.spec import AgentSpec
+from agentd.tool import Call
 from agentd.toolbox import Answer, Entry, Toolbox
 from agentd.tools.command_tool import CommandTools
 from agentd.tools.python_tool import PythonTools
@@ -81,7 +82,12 @@ async def call(
 ) -> Answer:
     """What the model is told of a call."""
     wanted = ToolCall(id="1", name=name, arguments=json.dumps(arguments))
-    return await toolbox.call(wanted, key=key, task=TASK, agent="one", timeout=timeout)
+    request = Call(arguments={}, key=key, timeout=timeout, task=TASK, agent="one", money=_no_money)
+    return await toolbox.call(wanted, request)
+
+
+async def _no_money() -> float:
+    return 0.0
 
 
 @asynccontextmanager
@@ -102,13 +108,24 @@ async def quick_loop() -> AsyncGenerator[None]:
     assert longest < 0.5
 
 
-async def gone(*pids: int) -> None:
-    """Waits until none of these processes runs any more."""
-    async with asyncio.timeout(10):
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for it to become true."""
+    async with asyncio.timeout(20):
         for delay in itertools.repeat(0.02):
-            if not any(map(_runs, pids)):
+            if condition():
                 return
             await asyncio.sleep(delay)
+
+
+def pids_in(file: Path) -> list[int]:
+    """Those that a process has written to a file, once they are followed by a dot."""
+    text = file.read_text().strip() if file.exists() else ""
+    return [int(pid) for pid in text.split()[:-1]] if text.endswith(".") else []
+
+
+async def gone(*pids: int) -> None:
+    """Waits until none of these processes runs any more."""
+    await until(lambda: not any(map(_runs, pids)))
 
 
 def _runs(pid: int) -> bool:
