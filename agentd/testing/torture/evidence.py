@@ -10,6 +10,7 @@ from typing import Any
 
 from agentd import jetstream, letters
 from agentd.bus import Bus, Msg
+from agentd.delivery import TASK
 from agentd.streams import LOG, WORK
 from agentd.subjects import Subject, Subjects
 from agentd.testing.torture.oracle import Evidence, Letter, Outcome
@@ -96,7 +97,8 @@ async def _tasks(bus: Bus, subjects: Subjects) -> Counter[str]:
     """How often LOG holds each task. A copy that was sent on has another id: `{task}@{agent}`."""
     found: Counter[str] = Counter()
     async for msg in jetstream.stored(bus, LOG, subjects.pattern("task.>")):
-        found[_header(msg, "Nats-Msg-Id").partition(".")[0]] += 1
+        # The server gives no id to what it sends by a schedule.
+        found[(_header(msg, "Nats-Msg-Id") or _header(msg, TASK)).partition(".")[0]] += 1
     return Counter({task: count for task, count in found.items() if "@" not in task})
 
 

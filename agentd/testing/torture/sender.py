@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd import jetstream
+from agentd import jetstream, schedules
 from agentd.bus import Bus
+from agentd.delivery import TASK
 from agentd.errors import BusError
+from agentd.schedules import Entry, Timing
 from agentd.subjects import Subjects
 
 DOMAIN = "work"
@@ -27,7 +29,8 @@ def no_message(_: str) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """What is sent: `content` follows the task's id. `body` makes the whole message of that id."""
+    """What is sent: `content` follows the task's id. `body` makes the whole message of that id.
+    What is `due` at a time (Unix seconds) is sent by the server then."""
 
     content: str = "please"
     domain: str = DOMAIN
@@ -35,6 +38,7 @@ class Draft:
     priority: int | None = None
     body: Callable[[str], bytes] | None = None
     fields: Mapping[str, Any] | None = None
+    due: float | None = None
 
 
 class Sender:
@@ -89,14 +93,25 @@ class Sender:
         subject = self._subjects.task(draft.domain, draft.specificity, draft.priority)
         while True:
             try:
-                await self._store(subject, name, _body(name, draft))
+                await self._store(subject, name, draft)
             except BusError:
                 await asyncio.sleep(0.05)
             else:
                 self.accepted[name] = time.time()
                 return
 
-    async def _store(self, subject: str, name: str, data: bytes) -> None:
+    async def _store(self, subject: str, name: str, draft: Draft) -> None:
+        data = _body(name, draft)
+        if draft.due is not None:
+            later = Entry(
+                subject=self._subjects.schedule("message", name),
+                target=subject,
+                data=data,
+                timing=Timing.at(draft.due),
+                headers={TASK: name},
+            )
+            await schedules.put(self._bus, later)
+            return
         if self._same_id:
             await jetstream.store(self._bus, subject, data, message_id=name, patience=2)
             return

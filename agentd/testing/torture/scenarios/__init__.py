@@ -13,6 +13,7 @@ from agentd.testing.torture.scenarios.order import backlog, priority
 from agentd.testing.torture.scenarios.poison import poison
 from agentd.testing.torture.scenarios.race import race, zombie
 from agentd.testing.torture.scenarios.reload import reload
+from agentd.testing.torture.scenarios.schedule import schedule
 from agentd.testing.torture.scenarios.soak import soak
 from agentd.testing.torture.scenarios.storage import amnesia
 
@@ -33,5 +34,6 @@ SCENARIOS = (
     Scenario("amnesia", amnesia, full=Size(2_000, 10), short=Size(200, 1)),
     Scenario("disk", disk, full=Size(2_000, 40), short=Size(200, 3)),
     Scenario("priority", priority, full=Size(1_000), short=Size(300)),
+    Scenario("schedule", schedule, full=Size(2_000, 20), short=Size(90, 3)),
     Scenario("soak", soak, full=Size(200_000), short=Size(3_000)),
 )
