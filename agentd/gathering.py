@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -111,9 +111,14 @@ def key_of(fact: AgentMessage, join: Join) -> str:
     return fact.context.task_parent_id or fact.context.parent_message_id or fact.id
 
 
+def places_of(fact: AgentMessage) -> tuple[Place, ...]:
+    """Its place in each fan-out that it came through."""
+    return tuple(Place(s.of, s.rule, s.index, s.count) for s in fact.context.siblings)
+
+
 def branch_of(fact: AgentMessage, join: Join, key: str) -> tuple[Place, ...]:
     """Its places, from the fan-out on that is joined: joined by parent, the parent's own."""
-    places = tuple(Place(s.of, s.rule, s.index, s.count) for s in fact.context.siblings)
+    places = places_of(fact)
     if join.by != "parent":
         return places
     ours = [number for number, place in enumerate(places) if place.of == key]
@@ -136,7 +141,7 @@ def whole(branches: Collection[tuple[Place, ...]]) -> bool:
     )
 
 
-def common(branches: Iterable[Sequence[Hashable]]) -> int:
+def common(branches: Iterable[Sequence[Place]]) -> int:
     """How many places, counted from the first, all the branches share."""
     shared = 0
     for places in zip(*branches, strict=False):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +20,7 @@ from agentd import crash, jetstream, schedules
 from agentd.bus import Bus
 from agentd.delivery import TOPIC, Delivery
 from agentd.errors import Conflict, DecodeError, TaskError
-from agentd.gathering import Fact, Gathering, branch_of, common, key_of
+from agentd.gathering import Fact, Gathering, branch_of, common, key_of, places_of
 from agentd.jetstream import ApiError, Record
 from agentd.manifest_flow import Join
 from agentd.message import AgentIdentity, AgentMessage, Context, Routing, decode, encode, new
@@ -207,7 +207,7 @@ class Joins:
             return new("task", content, source=self._source, id=name)
         last = max(facts, key=lambda each: each.message.context.hops).message
         inner = len(ordered[0].branch) if join.count == "all" else 0
-        shared = common([each.message.context.siblings for each in facts])
+        shared = common([places_of(each.message) for each in facts])
         outer = min(shared, len(facts[0].message.context.siblings) - inner)
         context = Context(
             conversation_id=last.context.conversation_id,

@@ -88,8 +88,8 @@ class EmitRule(Part):
     )
     when: Expression | None = Field(
         default=None,
-        description="Only if this holds; sees `output`, `item`, `message`, `content`, `context` and "
-        "`agent`, as the other expressions here do.",
+        description="Only if this holds; sees `output`, `item`, `message`, `content`, `context` "
+        "and `agent`, as the other expressions here do.",
         examples=["output.score > 0.5"],
     )
     for_each: Expression | None = Field(
@@ -159,7 +159,7 @@ class Emit(Part):
 class Join(Part):
     """Waits for several facts and runs once for all of them."""
 
-    wait_for: Annotated[tuple[Fact, ...], AfterValidator(filled)] = Field(
+    wait_for: Annotated[Facts, AfterValidator(filled)] = Field(
         description="One of each of these.", examples=[["result.analysis.*", "result.research.*"]]
     )
     by: Literal["conversation", "correlation", "parent"] = Field(

@@ -1,4 +1,4 @@
-"""What an agent hears of: its consumer on LOG for the facts it subscribes to, and their doorbell."""
+"""What an agent hears of: its consumer on LOG for facts, and their doorbell."""
 
 from __future__ import annotations
 

@@ -94,13 +94,13 @@ async def test_an_event_when_it_holds(team: Team) -> None:
     rules = """
       - {event: report.ready, when: output.score > 0.5, content: '{"score": output.score}'}
       - {event: report.poor, when: output.score <= 0.5}
-      - {event: report.by, content: 'agent.name ~ " for " ~ content ~ " in " ~ context.conversationId'}
+      - {event: report.by, content: 'agent.name ~ " in " ~ context.conversationId'}
     """
     await team.run(planner=planner(rules))
     await team.ask("plan", "me", context={"conversationId": "c1"})
     [(ready, one), (by, two)] = await stored(team, "event.report.*")
     assert (ready.specificity, one.payload.content) == ("ready", {"score": 0.7})
-    assert (by.specificity, two.payload.content) == ("by", "planner for me in c1")
+    assert (by.specificity, two.payload.content) == ("by", "planner in c1")
     assert one.context.siblings == ()
 
 
