@@ -115,12 +115,7 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
         },
         *(_bucket(name, shared, storage="memory") for name in (AGENTS, RATES)),
         *(_bucket(name, shared, storage="file") for name in (ROUTES, BUDGETS, STOPS, JOINS)),
-        # Of a cache the oldest goes first. What it may take is set aside for it, as for the log.
-        {
-            **_bucket(CACHE, shared, storage="file"),
-            "max_bytes": settings.log_bytes // 40,
-            "discard": "old",
-        },
+        _cache(shared, settings),
         _objects(shared, settings),
     ]
 
@@ -161,6 +156,13 @@ def _bucket(name: str, shared: Mapping[str, Any], *, storage: str) -> dict[str, 
         "allow_msg_ttl": True,
         "subject_delete_marker_ttl": SECOND,
     }
+
+
+def _cache(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """A bucket from which the oldest goes first. What it may take is set aside for it, as for the
+    log."""
+    room = {"max_bytes": settings.log_bytes // 40, "discard": "old"}
+    return {**_bucket(CACHE, shared, storage="file"), **room}
 
 
 def _objects(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:

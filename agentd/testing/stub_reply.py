@@ -28,9 +28,13 @@ Fault = Literal[
     "error-inside",  # 200, and the error is in the body or between two chunks
     "huge",  # 50 MB
     "no-stream-options",  # 400 when asked for usage in a stream
+    "no-schemas",  # 400 when it is to keep to a schema
+    "policy",  # 400 with a content policy's refusal
+    "reset",  # the connection ends before the first byte
 ]
 
 HUGE = 50 * 1024 * 1024
+_POLICY = "The response was filtered due to the prompt triggering the content management policy."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,12 @@ class Reply:
             return self._refusal(int(fault))
         if fault == "no-stream-options" and "stream_options" in self.body:
             return _error(400, "Unknown parameter: 'stream_options'.")
+        if fault == "no-schemas" and "response_format" in self.body:
+            return _error(400, "'response_format' of type json_schema is not supported.")
+        if fault == "policy":
+            return web.json_response(_complaint(_POLICY, code="content_filter"), status=400)
+        if fault == "reset":
+            self._break()
         if fault == "hang":
             await asyncio.sleep(3600)
         if fault == "slow-headers":
