@@ -234,7 +234,8 @@ class History(Part):
     )
     model: ShortRef | None = Field(
         default=None,
-        description="The model that summarizes. Default: the agent's own.",
+        description="The model that summarizes, given as `model` itself is. Default: the agent's "
+        "own.",
         examples=["openai/gpt-4o-mini"],
     )
 

@@ -85,16 +85,19 @@ def _fields(schema: Schema) -> Iterator[str]:
     for name, field in schema["properties"].items():
         works = "not yet" if _LATER in field["description"] else "yes"
         yield f"| [`{name}`](#{name}) | {_type(field)} | {_default(name, schema)} | {works} |"
+    shown = set[str]()
     for name, field in schema["properties"].items():
         yield from ("", f"### {name}", "", field["description"], "")
         yield from ("```yaml", f"{name}: {flow(field['examples'][0])}", "```")
         part = schema["$defs"].get(_part(field))
         if part:
+            shown.add(_part(field))
             yield ""
-            yield from _table(part, schema)
+            yield from _table(part, schema, shown)
 
 
-def _table(part: Schema, schema: Schema) -> Iterator[str]:
+def _table(part: Schema, schema: Schema, shown: set[str]) -> Iterator[str]:
+    """The fields of a part, and below it those of its own parts, each part once in a page."""
     yield "| field | type | default | example | meaning |"
     yield "|---|---|---|---|---|"
     inner: list[str] = []
@@ -102,11 +105,12 @@ def _table(part: Schema, schema: Schema) -> Iterator[str]:
         example = f"`{name}: {flow(field['examples'][0])}`".replace("|", "\\|")
         meaning = field["description"].replace("|", "\\|")
         yield f"| `{name}` | {_type(field)} | {_default(name, part)} | {example} | {meaning} |"
-        inner += [each for each in [_part(field)] if each]
+        inner += [each for each in [_part(field)] if each and each not in shown]
+        shown.update(inner)
     for name in inner:
         below = schema["$defs"][name]
         yield from ("", f"**{name}**: {below['description']}", "")
-        yield from _table(below, schema)
+        yield from _table(below, schema, shown)
 
 
 def _part(field: Schema) -> str:
