@@ -26,7 +26,11 @@ _LOOK, _SWEEP, _RESTORE = 1.0, 5.0, 60.0
 
 
 class Housekeeper:
-    """Looks every second, and at once when a stream was deleted or the server is back."""
+    """Looks every second, and at once when a stream was deleted or the server is back.
+
+    The server does not always get to say that a stream was deleted: it ends what would tell
+    (nats-server, `stream.stop`).
+    """
 
     def __init__(
         self,
@@ -88,6 +92,8 @@ class Housekeeper:
             log.warning("%s was gone; made it again", name)
         if healed:
             await self._presence.announce_all()
+        elif self._pause < _LOOK:
+            return  # what is just being deleted does not answer: no time to read anything
         now = asyncio.get_running_loop().time()
         if healed or now >= self._swept + _SWEEP:
             self._swept = now

