@@ -71,7 +71,7 @@ def fences_of(document: str) -> Iterator[Fence]:
     text = DOCUMENTS[document]
     for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         before = text[: match.start()].rstrip().rpartition("\n")[2]
-        named = re.match(r"`((?:manifests|prompts)/[\w./-]+)`", before)
+        named = re.match(r"`((?:manifests|prompts|tools)/[\w./-]+)`", before)
         line = text.count("\n", 0, match.start()) + 1
         yield Fence(document, line, match[1], match[2], named[1] if named else None)
 
@@ -223,7 +223,7 @@ class Reader:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
-    for name in ("manifests", "prompts"):
+    for name in ("manifests", "prompts", "tools"):
         shutil.copytree(ROOT / name, tmp_path / name)
     tools = tmp_path / "bin"
     tools.mkdir()
@@ -258,7 +258,7 @@ def test_every_exception_is_still_one() -> None:
 
 
 def test_every_fence_is_of_a_kind_that_is_checked() -> None:
-    checked = {*SHELL, "yaml", "markdown", "json", "diff", "conf"}
+    checked = {*SHELL, "yaml", "markdown", "python", "json", "diff", "conf"}
     only_shown = {"text"}
 
     assert {fence.language for fence in FENCES} - checked - only_shown == set()
@@ -285,7 +285,8 @@ def check_deployment(deployment: dict[str, Any]) -> None:
 
 def check_manifest(fence: Fence, folder: Path) -> None:
     """Loads it, made whole where it shows a field or two."""
-    shutil.copytree(ROOT / "prompts", folder / "prompts")
+    for name in ("prompts", "tools"):
+        shutil.copytree(ROOT / name, folder / name)
     (folder / "manifests").mkdir()
     text, name = fence.text, "shown.yaml"
     if fence.language == "markdown":
@@ -305,6 +306,12 @@ def check_manifest(fence: Fence, folder: Path) -> None:
 
     assert [problem.render() for problem in errors(catalog.problems)] == []
     assert catalog.agents
+
+
+@pytest.mark.parametrize("fence", fences("python"), ids=str)
+def test_python_is_as_it_is_in_the_example(fence: Fence) -> None:
+    assert fence.file
+    assert fence.text == (ROOT / fence.file).read_text()
 
 
 @pytest.mark.parametrize("fence", fences("json"), ids=str)
