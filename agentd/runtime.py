@@ -39,6 +39,7 @@ from agentd.stops import Stops
 from agentd.subjects import Subjects
 from agentd.telemetry import Metrics
 from agentd.timetable import Timetable
+from agentd.toolbox import Toolbox
 from agentd.tools.open import Tools
 from agentd.watchdog import Watchdog
 
@@ -244,6 +245,9 @@ class Runtime:
     async def _let_go(self, agent: Agent) -> None:
         self._leaving.add(agent)
         await agent.drain(self._settings.grace)
+        # The servers of its tools end when nobody holds them; an agent that is gone may be held for
+        # long, by itself.
+        agent.live = replace(agent.live, toolbox=Toolbox())
         self._leaving.discard(agent)
 
     async def _tell_refused(self, refused: Mapping[Path, list[Problem]]) -> None:

@@ -471,6 +471,19 @@ async def test_an_agent_uses_a_server(mcp_team: Team) -> None:
     assert told[1]["text"] == "there is no tool 'my_add'; there are: my_echo"
 
 
+async def test_a_server_ends_with_its_agent_or_its_edit(mcp_team: Team, mark: str) -> None:
+    faulty = agent("env", f"MARK={mark}", *FAULTY).replace("{{ mcp.readme }}", "Hi.")
+    faulty = faulty.replace('resources: {readme: "file:///readme"}', "")
+    await mcp_team.run(me=faulty, you=faulty)
+    assert "Hi." in (await mcp_team.ask("analysis", "go"))["data"]
+    assert len(processes(mark)) == 1
+    await mcp_team.run(me="capabilities: [analysis]\n")
+    assert len(processes(mark)) == 1
+    (mcp_team.folder / "manifests" / "you.yaml").unlink()
+    await mcp_team.run()
+    await until(lambda: not processes(mark))
+
+
 async def test_a_prompt_names_what_a_server_gives(mcp_team: Team) -> None:
     await mcp_team.run(me=agent(*EVERYTHING))
     assert "Read me." in (await mcp_team.ask("analysis", "go"))["data"]
