@@ -24,6 +24,7 @@ WORKDIR /app
 COPY docker/healthcheck.py /opt/agentd/
 COPY manifests manifests
 COPY prompts prompts
+COPY tools tools
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
