@@ -66,7 +66,9 @@ def test_a_new_agent_needs_a_name_for_subjects(tmp_path: Path, name: str) -> Non
 def broken(tmp_path: Path) -> Path:
     for name in ("manifests", "prompts"):
         (tmp_path / name).mkdir()
-    (tmp_path / "manifests/analyst.yaml").write_text("capabilities: [analysis]\nhistory: {}\n")
+    (tmp_path / "manifests/analyst.yaml").write_text(
+        "capabilities: [analysis]\nhistory: {model: openai/gpt-4o-mini}\n"
+    )
     (tmp_path / "manifests/coder.yaml").write_text("capabilities: [coding]\npromt: x.md\n")
     (tmp_path / "prompts/analyst.md").write_text("You are\n{{ agnt.name }}.\n")
     return tmp_path
@@ -74,17 +76,13 @@ def broken(tmp_path: Path) -> Path:
 
 def test_all_mistakes_are_shown_with_place_line_and_mend(broken: Path) -> None:
     assert agentd("validate", cwd=broken, code=2) == (
-        "manifests/analyst.yaml:2:1: warning: `history` is understood but does nothing yet; "
-        "a later version acts on it\n"
-        "     2 | history: {}\n"
-        "       | ^^^^^^^\n"
         "manifests/coder.yaml:2:1: error: unknown field `promt`; did you mean `prompt`?\n"
         "     2 | promt: x.md\n"
         "       | ^^^^^\n"
         "prompts/analyst.md:2:4: error: there is no 'agnt' here; did you mean 'agent'?\n"
         "     2 | {{ agnt.name }}.\n"
         "       |    ^^^^\n"
-        "0 agents, 2 errors, 1 warning\n"
+        "0 agents, 2 errors, 0 warnings\n"
     )
 
 
@@ -92,14 +90,20 @@ def test_warnings_alone_are_no_failure(broken: Path) -> None:
     (broken / "manifests/coder.yaml").unlink()
     (broken / "prompts/analyst.md").write_text("You are kind.")
 
-    assert agentd("validate", cwd=broken).endswith("1 agent, 0 errors, 1 warning\n")
+    assert agentd("validate", cwd=broken) == (
+        "manifests/analyst.yaml:2:18: warning: OPENAI_API_KEY is not set (needed by "
+        "openai/gpt-4o-mini)\n"
+        "     2 | history: {model: openai/gpt-4o-mini}\n"
+        "       |                  ^^^^^^^^^^^^^^^^^^\n"
+        "1 agent, 0 errors, 1 warning\n"
+    )
 
 
 def test_json_is_for_programs(broken: Path) -> None:
     report = json.loads(agentd("validate", "--json", cwd=broken, code=2))
 
-    assert (report["agents"], report["errors"], report["warnings"]) == ([], 2, 1)
-    assert report["problems"][1] == {
+    assert (report["agents"], report["errors"], report["warnings"]) == ([], 2, 0)
+    assert report["problems"][0] == {
         "file": "manifests/coder.yaml",
         "line": 2,
         "column": 1,
