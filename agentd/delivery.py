@@ -55,7 +55,10 @@ class Parcel:
             given = self.headers.get(header, "")
             if re.fullmatch(TOKEN, given):
                 return given
-        return hashlib.sha256(f"{self.sequence} {self.stored_at}".encode()).hexdigest()[:32]
+        place = f"{self.sequence} {self.stored_at}"
+        if self.overtaken_at:  # a schedule's: were it sent twice, it would be the same task
+            place = f"{self.headers.get('Nats-Scheduler')} {self.overtaken_at}"
+        return hashlib.sha256(place.encode()).hexdigest()[:32]
 
     @property
     def topic(self) -> Subject:
@@ -160,9 +163,7 @@ class Delivery(Parcel):
         self.on_settled(self.reply)
 
 
-def delivery(
-    msg: Msg, bus: Bus, on_settled: Callable[[str], None], *, route: str = ""
-) -> Delivery:
+def delivery(msg: Msg, bus: Bus, on_settled: Callable[[str], None], *, route: str = "") -> Delivery:
     """The delivery that a message pulled on this route is; `on_settled` is told its reply subject.
 
     The reply subject is `$JS.ACK.{stream}.{consumer}.{deliveries}.{stream seq}.{consumer seq}.

@@ -6,9 +6,10 @@ import contextlib
 import json
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from agentd.message import AgentMessage
     from agentd.parts import Attachment
     from agentd.settings import Settings
+
+# As agentd.gather has it, which takes long to import.
+Mode = Literal["all", "first", "majority"]
 
 
 def ask(
@@ -37,6 +41,12 @@ def ask(
         int, typer.Option("--priority", "-p", min=0, max=9, help="0 to 9, higher is more urgent.")
     ] = 5,
     timeout: Annotated[float, typer.Option("--timeout", "-t", help="Seconds to wait.")] = 120.0,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Ask every capable agent: --gather all.")
+    ] = False,
+    gather: Annotated[
+        Mode | None, typer.Option(help="Ask every capable agent, for these answers.")
+    ] = None,
     up: Annotated[
         Path | None, typer.Option("--up", help="Run the agents of this folder just for this.")
     ] = None,
@@ -52,10 +62,19 @@ def ask(
     content = _content(text, attached)
     due = options.due(at, within)
     if due is None:
-        message = _message(content, conversation, priority, timeout)
-        options.run(_ask(target, message, attached, as_json, timeout, up, env, nats))
+        question = _Question(
+            target=target,
+            message=_message(content, conversation, priority, timeout),
+            files=attached,
+            gather=gather or ("all" if everyone else None),
+            as_json=as_json,
+            timeout=timeout,
+        )
+        options.run(_ask(question, up, env, nats))
     if up:
         raise typer.BadParameter("with --up the agents are gone when it is due")
+    if everyone or gather:
+        raise typer.BadParameter("--all and --gather wait for answers; leave out --at and --in")
     message = _message(content, conversation, priority)
     work = later(target, message, due, files=attached, as_json=as_json, env=env, nats=nats)
     options.run(work)
@@ -75,29 +94,38 @@ def _text(text: list[str] | None) -> str:
     return sys.stdin.read()
 
 
-async def _ask(
-    target: str,
-    message: AgentMessage,
-    files: Sequence[Attachment],
-    as_json: bool,
-    timeout: float,
-    up: Path | None,
-    env: str | None,
-    nats: str | None,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """What is asked, and how the answer is wanted."""
+
+    target: str
+    message: AgentMessage
+    files: Sequence[Attachment]
+    gather: Mode | None
+    as_json: bool
+    timeout: float
+
+
+async def _ask(question: _Question, up: Path | None, env: str | None, nats: str | None) -> int:
     from agentd.asking import ask
+    from agentd.cli.ask_all import ask_all
     from agentd.parts import upload
     from agentd.routes import Destination
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
 
     settings = from_environment(env=env, nats=nats)
-    to = Destination.parse(target)
+    to = Destination.parse(question.target)
+    message, timeout, as_json = question.message, question.timeout, question.as_json
     subjects = Subjects(settings.env)
     subjects.task(to.domain, to.specificity)
     printer = _Printer(as_json)
     async with _bus(settings, up) as bus:
-        await upload(bus, files)
+        await upload(bus, question.files)
+        if mode := question.gather:
+            return await ask_all(
+                bus, subjects, to, message, mode=mode, timeout=timeout, as_json=as_json
+            )
         async for part in ask(bus, subjects, to, message, timeout=timeout):
             printer.take(part)
     return 0 if printer.success else 1
@@ -153,7 +181,7 @@ class _Printer:
             self._result(part)
         elif not self._json:
             if part.restarted:
-                self._break("the agent was replaced; its answer starts again")
+                self._break("the answer starts again")
             self._write(part.text)
 
     def _waiting(self, request: Request) -> None:
@@ -162,7 +190,9 @@ class _Printer:
         for call in request.calls:
             arguments = json.dumps(call["arguments"], ensure_ascii=False)
             print(f"[waiting for approval: {call['name']} {arguments}]", file=sys.stderr)
-        print(f"[decide with: agentd approvals approve {request.task}, or deny]", file=sys.stderr)
+        until = datetime.fromtimestamp(request.expires).astimezone().strftime("%H:%M:%S %Z")
+        command = f"agentd approvals approve {request.task}"
+        print(f"[decide until {until}: {command}, or deny]", file=sys.stderr)
 
     def _result(self, result: AgentMessage) -> None:
         content: dict[str, Any] = result.payload.content

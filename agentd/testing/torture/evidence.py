@@ -37,7 +37,7 @@ class Calls:
 
 async def collect(bus: Bus, subjects: Subjects, sender: Sender, calls: Calls) -> Evidence:
     """Everything that the oracle judges by."""
-    consumers = await work_consumers(bus)
+    handing_out = await consumers(bus, WORK)
     return Evidence(
         tried=sender.drafts.keys(),
         accepted=sender.accepted.keys(),
@@ -46,8 +46,8 @@ async def collect(bus: Bus, subjects: Subjects, sender: Sender, calls: Calls) ->
         letters=await _letters(bus, subjects),
         calls=dict(calls.times),
         waiting=await work_waiting(bus),
-        unacknowledged=sum(consumer["num_ack_pending"] for consumer in consumers),
-        deliveries=sum(consumer["delivered"]["consumer_seq"] for consumer in consumers),
+        unacknowledged=sum(consumer["num_ack_pending"] for consumer in handing_out),
+        deliveries=sum(consumer["delivered"]["consumer_seq"] for consumer in handing_out),
     )
 
 
@@ -57,11 +57,17 @@ async def work_waiting(bus: Bus) -> int:
     return int(state["messages"])
 
 
-async def work_consumers(bus: Bus) -> list[dict[str, Any]]:
-    """What the server says of each consumer of WORK."""
+async def facts_waiting(bus: Bus) -> int:
+    """How many facts some agent has still to hear of, or to be done with."""
+    hearing = await consumers(bus, LOG)
+    return sum(consumer["num_pending"] + consumer["num_ack_pending"] for consumer in hearing)
+
+
+async def consumers(bus: Bus, stream: str) -> list[dict[str, Any]]:
+    """What the server says of each consumer of a stream."""
     found: list[dict[str, Any]] = []
     while True:
-        page = await jetstream.api(bus, f"CONSUMER.LIST.{WORK}", {"offset": len(found)})
+        page = await jetstream.api(bus, f"CONSUMER.LIST.{stream}", {"offset": len(found)})
         found += page["consumers"] or []
         if len(found) >= page["total"] or not page["consumers"]:
             return found

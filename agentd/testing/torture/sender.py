@@ -112,12 +112,15 @@ class Sender:
             )
             await schedules.put(self._bus, later)
             return
+        told = {TASK: name}  # a body that is no message has no id
         if self._same_id:
-            await jetstream.store(self._bus, subject, data, message_id=name, patience=2)
+            await jetstream.store(
+                self._bus, subject, data, message_id=name, headers=told, patience=2
+            )
             return
         # One try, and the next one has another id: the server cannot know that it is the same.
         new_id = f"{name}.{secrets.token_hex(4)}"
-        await jetstream.store(self._bus, subject, data, message_id=new_id, patience=0)
+        await jetstream.store(self._bus, subject, data, message_id=new_id, headers=told, patience=0)
 
 
 def _body(name: str, draft: Draft) -> bytes:

@@ -35,7 +35,9 @@ async def schedule(world: World, size: Size) -> None:
             await world.random.choice(replicas).again()
     await _until_sent(world)
     # A server that dies forgets the latest deliveries: what runs anywhere may be given out again.
-    seen = await world.judge(Allowed(extra_calls=size.shocks * IN_FLIGHT * (1 + len(replicas))))
+    explained = size.shocks * IN_FLIGHT * (1 + len(replicas))
+    seen = await world.judge(Allowed(extra_calls=explained, sent_twice=True))
+    world.findings.figures["sent_twice"] = sum(count > 1 for count in seen.logged.values())
     early = [
         name
         for number, name in enumerate(names)
