@@ -76,7 +76,7 @@ async def send_later(
 async def _store(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:
     subject = subjects.task(to.domain, to.specificity, message.routing.priority)
     data = await fit(bus, message)
-    return await jetstream.store(bus, subject, data, message_id=f"{subjects.env}.{message.id}")
+    return await jetstream.store(bus, subject, data, message_id=message.id)
 
 
 async def ask(

@@ -86,8 +86,16 @@ class Record:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     create: bool = False
 
+    @property
+    def wire_id(self) -> str:
+        """Its id for the server. A stream knows an id once, and holds every environment."""
+        root, _, rest = self.subject.partition(".")
+        return (
+            f"{self.message_id}.{rest.partition('.')[0]}" if root == "agents" else self.message_id
+        )
+
     def all_headers(self) -> dict[str, str]:
-        headers = {**self.headers, "Nats-Msg-Id": self.message_id}
+        headers = {**self.headers, "Nats-Msg-Id": self.wire_id}
         if self.create:
             headers["Nats-Expected-Last-Subject-Sequence"] = "0"
         return headers
@@ -158,7 +166,7 @@ async def _patiently(
         except Conflict:
             # The server checks for an earlier message before it looks at the id, so the
             # earlier message may be our own, stored by the try that timed out.
-            if retried and (ours := await _stored_as(bus, record.subject, record.message_id)):
+            if retried and (ours := await _stored_as(bus, record.subject, record.wire_id)):
                 return ours
             raise
         except (NotStored, TooLarge) as error:
@@ -172,12 +180,12 @@ async def _patiently(
         await bus.until_connected(deadline)
 
 
-async def _stored_as(bus: Bus, subject: str, message_id: str) -> int | None:
+async def _stored_as(bus: Bus, subject: str, wire_id: str) -> int | None:
     """The sequence of the last message on `subject` if it has this id."""
     found = await api(bus, "STREAM.NAMES", {"subject": subject})
     newest = await last(bus, found["streams"][0], subject)
     headers = (newest and newest.headers) or {}
-    return int(headers["Nats-Sequence"]) if headers.get("Nats-Msg-Id") == message_id else None
+    return int(headers["Nats-Sequence"]) if headers.get("Nats-Msg-Id") == wire_id else None
 
 
 async def replace(

@@ -1,0 +1,44 @@
+"""`agentd ask --all` and `--gather`: every capable agent is asked, and what counts is printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from outside import Project, projects
+
+
+@pytest.fixture(scope="module")
+def voters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    for project in projects(tmp_path_factory.mktemp("voters") / "project"):
+        for name, said in (("ann", "Yes."), ("bob", " yes"), ("eve", "No")):
+            project.agent(
+                name, "capabilities: [voting]", f"model: {{name: mock/script, script: ['{said}']}}"
+            )
+        refuses = "{name: mock/script, script: [{error: {status: 400, message: never}}]}"
+        project.agent("mute", "capabilities: [voting, silence]", f"model: {refuses}")
+        project.up().ready()
+        yield project
+
+
+async def test_all_answers_are_printed_with_their_agents(voters: Project) -> None:
+    done = await voters.run("ask", "voting", "--all", "is it so?")
+    assert done.code == 0
+    assert sorted(done.out.splitlines()) == ["ann: Yes.", "bob:  yes", "eve: No"]
+    assert done.err == "mute: model_rejected: mock/script: never\n"
+
+
+async def test_a_majority_is_of_all_who_were_asked(voters: Project) -> None:
+    done = await voters.run("ask", "voting", "--gather", "majority", "is it so?", "--json")
+    told = json.loads(done.out)
+    assert (done.code, told["agreed"]) == (1, None)  # two of four are not more than half
+    assert told["asked"] == ["ann", "bob", "eve", "mute"]
+
+
+async def test_the_first_success_is_the_answer(voters: Project) -> None:
+    done = await voters.run("ask", "voting", "--gather", "first", "is it so?")
+    assert (done.code, done.out.strip()) in ((0, "Yes."), (0, "yes"), (0, "No"))
+    nobody = await voters.run("ask", "silence", "--gather", "first", "is it so?")
+    assert (nobody.code, nobody.out) == (1, "")
+    assert "mute: model_rejected: mock/script: never" in nobody.err
