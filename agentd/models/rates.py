@@ -121,7 +121,7 @@ class SharedRate:
         return self._use(amount)
 
     async def _reserve(self, amount: float) -> Taken | None:
-        """Takes `amount` for now, and what else is likely to be needed in this slot."""
+        """Takes `amount`, with what is left, and what else is likely to be needed in this slot."""
         told, self._corrections = self._corrections, {}
         slot, share = 0, 0.0
 
@@ -129,13 +129,13 @@ class SharedRate:
             nonlocal slot, share
             slot = self._turn_to(window.newest)
             self._window = window.since(slot).plus(told)
-            room = self._allowance.room(self._window)
+            room, missing = self._allowance.room(self._window), amount - self._left
             share = 0.0
-            if room < amount:
+            if room < missing:
                 return window
             likely = max(self._waiting, self._used, self._used_before)
             # Half of the room is for the other replicas, unless that is too little for one call.
-            share = max(amount, min(likely, room / 2))
+            share = max(missing, min(likely, room / 2))
             self._window = self._window.plus({slot: share})
             return self._window
 
