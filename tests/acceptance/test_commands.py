@@ -141,6 +141,9 @@ async def test_ask_up_beside_a_daemon_shares_its_server(here: Project, running: 
         ("tap|agents.other.>", "other"),
         ("send|a b", "a b"),
         ("send|analysis|nosuch.json", "nosuch.json"),
+        ("ask|analysis|hello|--file|nosuch.png", "nosuch.png: No such file"),
+        ("ask|analysis|hello|--file|.agentd", ".agentd: Is a directory"),
+        ("send|analysis|-|--file|/proc/self/exe", "is neither an image that models take"),
     ],
 )
 def test_what_is_wrong_with_a_command_line_is_said(
@@ -163,6 +166,21 @@ async def test_send_a_file(here: Project) -> None:
         result = await wire.result("from-file", "analysis")
     assert result.subject == "agents.dev.result.analysis.numbers.from-file"
     assert 'asked: "sum"' in result.content["data"]
+
+
+async def test_files_go_along(here: Project) -> None:
+    """A name says nothing: what a file is, its bytes say."""
+    (here.root / "photo.jpg").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(12_000))
+    here.write("table.csv", "a,b\n")
+    here.write("files.json", '{"id": "with-files", "payload": {"content": "sum"}}')
+    files = ("--file", "photo.jpg", "-f", "table.csv")
+    asked = here.run("ask", "analysis", "what is this?", *files)
+    done, sent = await asyncio.gather(asked, here.run("send", "analysis", "files.json", *files))
+    assert (done.code, sent.code) == (0, 0), done.err + sent.err
+    assert 'asked: "what is this? [image/png, 12 kB] [table.csv] a,b"' in done.out
+    async with here.wire() as wire:
+        result = await wire.result("with-files", "analysis")
+    assert 'asked: "sum [image/png, 12 kB] [table.csv] a,b"' in result.content["data"]
 
 
 async def test_send_standard_input(here: Project, typed: Typed) -> None:

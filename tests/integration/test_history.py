@@ -179,6 +179,20 @@ async def test_a_summary_is_paid_like_any_other_call(team: Team, stub: StubModel
     assert after["turns"] == 1
 
 
+async def test_a_summary_counts_to_what_its_task_may_cost(team: Team, stub: StubModel) -> None:
+    """An answer may cost 1,000 tokens; a summary has some words, and then there is no room."""
+    price = "{input: 0, output: 1000}"
+    priced = f"{{name: openai/x, api_base: {stub.url}, api_key: none, price: {price}}}"
+    limited = f"model: {priced}\nlimits: {{cost: 1.001, conversation_cost: 100}}\n"
+    await team.run(chat=f"capabilities: [chat]\nhistory: {{max_messages: 2, keep: 0}}\n{limited}")
+    for text in ("one", "two"):
+        assert (await team.ask("chat", text, **within("c1")))["success"]
+    result = await team.ask("chat", "three", **within("c1"))
+    assert result["error"]["code"] == "budget"
+    assert "the task has spent $0.004" in result["error"]["message"]
+    assert (await team.ask("chat", "three", **within("c1")))["success"]
+
+
 async def test_a_summary_that_fails_is_done_without(
     team: Team, stub: StubModel, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -209,6 +223,24 @@ async def goes_on_without_a_summary(team: Team, stub: StubModel) -> None:
     said = [text for _, text in shown(stub.last[-1])]
     assert said == ["two", "answer to two", "three", "answer to three", "four"]
     assert await events(team, "summary", "c1\nchat") == []
+
+
+async def test_a_summarizer_that_cannot_be_opened_is_told_at_its_place(
+    team: Team, caplog: pytest.LogCaptureFixture
+) -> None:
+    await team.run(chat="capabilities: [chat]\nhistory:\n  model: openai/gpt-4o-mini\n")
+    assert not team.runtime.agents
+    assert "chat.yaml:3:10: error: OPENAI_API_KEY is not set" in caplog.text
+
+
+async def test_a_summarizer_may_be_a_script_in_a_file(team: Team, stub: StubModel) -> None:
+    (team.folder / "manifests").mkdir()
+    (team.folder / "manifests" / "minutes.yaml").write_text("- SUMMARY of a script")
+    script = "{name: mock/script, script: minutes.yaml}"
+    await team.run(chat=remembering(stub, f"{{max_messages: 2, keep: 0, model: {script}}}"))
+    for text in ("one", "two", "three"):
+        await team.ask("chat", text, **within("c1"))
+    assert shown(stub.last[-1])[0][1].endswith("SUMMARY of a script")
 
 
 async def test_what_strangers_publish_there_is_no_memory(team: Team, stub: StubModel) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.errors import Undeliverable
-from agentd.estimate import expected, within
+from agentd.estimate import expected, message_tokens, within
 from agentd.model import ChatRequest, Usage
 
 
@@ -42,6 +42,15 @@ def test_a_picture_is_not_its_bytes() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:" + "A" * 1_000_000}}
     content = [{"type": "text", "text": "x" * 400}, picture]
     assert expected(request(content)).input_tokens == 1_104
+
+
+def test_a_document_has_pages() -> None:
+    def tokens(size: int) -> int:
+        data = "data:application/pdf;base64," + "A" * (size * 4 // 3)
+        return message_tokens({"content": [{"type": "file", "file": {"file_data": data}}]})
+
+    assert tokens(3_000) == 1_004
+    assert tokens(1_200_000) == 30_004
 
 
 def test_tools_are_part_of_the_prompt() -> None:

@@ -85,9 +85,17 @@ async def test_the_echo_asks_for_the_last_user_turn_and_cuts_what_is_long() -> N
 
 
 async def test_the_echo_reads_content_parts() -> None:
-    parts = [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {}}]
+    image = {"url": "data:image/png;base64," + "A" * 16_000}
+    parts = [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": image}]
     answer = await EchoModel().complete(request({"role": "user", "content": parts}))
-    assert 'asked: "look' in answer.text
+    assert 'asked: "look [image/png, 12 kB]"' in answer.text
+    assert answer.usage
+    assert answer.usage.input_tokens < 10
+
+
+async def test_the_echo_says_how_much_came_before() -> None:
+    text = (await EchoModel().complete(request(user("one"), assistant(), user("two")))).text
+    assert text.endswith('and asked, after 2 earlier messages: "two"')
 
 
 @given(st.text(max_size=200), st.integers(1, 9) | st.none())

@@ -49,6 +49,12 @@ def test_the_provider_belongs_to_the_name(prices: PriceList) -> None:
     assert prices.provider("claude-sonnet-4-5") == "anthropic"
 
 
+def test_who_looks_at_pictures(prices: PriceList) -> None:
+    seen = [prices.takes_images(name) for name in ("openai/gpt-4o", "o3-mini", "no-such-model")]
+    assert seen == [True, False, None]
+    assert prices.takes_images("hosted_vllm/o3-mini") is None
+
+
 def test_the_unknown_has_no_price(prices: PriceList) -> None:
     for name in ("openai/no-such-model", "no-such-model", "mock/echo", '"', "", "a/b/c", ".*"):
         assert prices.of(name) is None
