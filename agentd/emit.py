@@ -1,4 +1,4 @@
-"""What follows an answer: the tasks and events that rules of the manifest, and the model, make of it.
+"""What follows an answer: the tasks and events that the manifest's rules, and the model, make of it.
 
 They are planned when the answer is there, and go on record together with the result or not at all.
 Their ids come from the task's: a run that is repeated repeats them, and nothing doubles.
@@ -48,7 +48,7 @@ class FollowUp:
 
 @dataclass(frozen=True, kw_only=True)
 class _Draft:
-    """A message to be: `place` tells its siblings apart, `of` how many they are (0: it has none)."""
+    """A message to be: the `place`-th of `of` siblings; of 0, it has none."""
 
     rule: EmitRule
     number: int

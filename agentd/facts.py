@@ -73,7 +73,7 @@ class Facts:
     ) -> Delivery:
         """The run for a fact, as the task that it would be: its id is the same at every delivery,
         so that there is one outcome, and its dead letter can be sent again."""
-        identity = digest(f"{self._subjects.env} {self._agent} {message.id} {fact.subject}")
+        identity = run_id(fact.subject, message.id, self._agent)
         context = message.context.model_copy(update={"parent_message_id": message.id})
         task = new(
             "task",
@@ -94,6 +94,11 @@ class Facts:
                 TOPIC: ".".join(topic_of(spec, fact.subject.specificity)),
             },
         )
+
+
+def run_id(fact: Subject, message_id: str, agent: str) -> str:
+    """The id of the task that a fact is for an agent."""
+    return digest(f"{fact} {message_id} {agent}")
 
 
 class _Failed:

@@ -75,7 +75,7 @@ class Joins:
         """
         join = _join_of(spec)
         key = key_of(message, join)
-        name = digest(f"{self._subjects.env} {self._agent} {join.by} {key}")
+        name = join_id(self._subjects.env, self._agent, join, key)
         subject = delivery.subject
         topic = f"{subject.type}.{subject.domain}.{subject.specificity}"
         fact = Fact(delivery.sequence, topic, branch_of(message, join, key))
@@ -282,6 +282,11 @@ class Joins:
             encode(fact.reply("event", content, source=self._source)),
             message_id=f"{name}.late.{delivery.sequence}",
         )
+
+
+def join_id(env: str, agent: str, join: Join, key: str) -> str:
+    """The id of the join of an agent whose facts have this key in common, and of its task."""
+    return digest(f"{env} {agent} {join.by} {key}")
 
 
 def topic_of(spec: AgentSpec, specificity: str = SPECIFICITY) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from agentd.nats_server import EmbeddedServer, Server
 from agentd.settings import Settings
 from agentd.subjects import Subjects
 from agentd.testing.stub_model import Behaviour, StubModel
-from agentd.testing.torture.evidence import Calls, collect, work_waiting
+from agentd.testing.torture.evidence import Calls, collect, facts_waiting, work_waiting
 from agentd.testing.torture.oracle import Allowed, Evidence, judge
 from agentd.testing.torture.processes import Replica, Zygote
 from agentd.testing.torture.sender import Draft, Sender
@@ -248,7 +248,7 @@ class World:
         last, since = (-1, -1), time.monotonic()
         while time.monotonic() - since < patience:
             with contextlib.suppress(BusError):
-                waiting = await work_waiting(self.bus)
+                waiting = await work_waiting(self.bus) + await facts_waiting(self.bus)
                 if waiting == 0 and await self._log_is_sourced():
                     return
                 if (now := (waiting, self.calls.total)) != last:

@@ -13,6 +13,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 # A task whose content says so does this to the process that runs it.
@@ -94,6 +95,38 @@ def _message_id() -> None:
     _change_headers(lambda headers: headers.update({"Nats-Msg-Id": secrets.token_hex(8)}))
 
 
+def _batch() -> None:
+    """What goes on record together is stored message by message."""
+    send_one = _find("agentd.jetstream", "_send_one")
+    crash = importlib.import_module("agentd.crash")
+
+    async def one_by_one(bus: Any, records: Any) -> int:
+        sequence: int = await send_one(bus, records[0])
+        for record in records[1:]:
+            crash.here("mid-batch")
+            await send_one(bus, record)
+        return sequence
+
+    _replace("agentd.jetstream", "_send_batch", one_by_one)
+
+
+def _joined_once() -> None:
+    """The record that a join has been started can be made twice, and its task gets another id."""
+    told = _find("agentd.join.Joins", "_told")
+
+    async def forgetful(joins: Any, *arguments: Any) -> Any:
+        record = await told(joins, *arguments)
+        return replace(record, create=False, message_id=secrets.token_hex(8))
+
+    _replace("agentd.join.Joins", "_told", forgetful)
+    run = _find("agentd.join.Joins", "_run")
+
+    async def anew(joins: Any, *arguments: Any) -> Any:
+        return replace(await run(joins, *arguments), message_id=secrets.token_hex(8))
+
+    _replace("agentd.join.Joins", "_run", anew)
+
+
 def _change_headers(change: Callable[[dict[str, str]], object]) -> None:
     all_headers = _find("agentd.jetstream.Record", "all_headers")
 
@@ -130,6 +163,8 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
     "message-id": _message_id,
     "stream-end": _stream_end,
     "hops": _hops,
+    "batch": _batch,
+    "joined-once": _joined_once,
 }
 
 

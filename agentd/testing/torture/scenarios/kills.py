@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 
 from agentd import crash
 from agentd.testing.torture.harness import IN_FLIGHT, World
@@ -51,7 +52,8 @@ async def crashpoints(world: World, size: Size) -> None:
     explained, dead = 0, dict[str, str]()
     for point in crash.OF_A_TASK:
         before = world.calls.extra
-        names, deaths = await _die_at(world, point, size)
+        rarity = _EVERY if point in ("after-forward", "after-letter", "mid-batch") else 1
+        names, deaths = await die_at(world, point, size, draft=_mixed, rarity=rarity)
         extra = world.calls.extra - before
         # The neighbour's call was under way; at `after-model` one's own was paid, and is lost.
         allowed = deaths * (2 if point == "after-model" else 1)
@@ -63,10 +65,12 @@ async def crashpoints(world: World, size: Size) -> None:
     await world.judge(Allowed(extra_calls=explained, dead=dead))
 
 
-async def _die_at(world: World, point: str, size: Size) -> tuple[list[str], int]:
-    """Sends tasks of every kind to two replicas that die at `point`; how often they did."""
-    visits = size.tasks / (_EVERY if point in ("after-forward", "after-letter", "mid-batch") else 1)
-    chance = min(1.0, 2 * size.shocks / visits)
+async def die_at(
+    world: World, point: str, size: Size, *, draft: Callable[[int], Draft], rarity: float = 1.0
+) -> tuple[list[str], int]:
+    """Sends tasks to two replicas that die at `point`, where one task in `rarity` gets to; the
+    tasks, and how often a replica died."""
+    chance = min(1.0, 2 * size.shocks * rarity / size.tasks)
     replicas = [world.replica(environ={"AGENTD_CRASH": f"{point}:{chance}"}) for _ in range(2)]
     deaths = 0
 
@@ -81,10 +85,10 @@ async def _die_at(world: World, point: str, size: Size) -> tuple[list[str], int]
 
     async with asyncio.TaskGroup() as group:
         keepers = [group.create_task(keep(replica)) for replica in replicas]
-        names = await world.sender.send(size.tasks, _mixed)
+        names = await world.sender.send(size.tasks, draft)
         await world.at_rest()
         while deaths < size.shocks and len(names) < 2 * size.tasks:  # luck is no excuse
-            names += await world.sender.send(_EVERY, _mixed)
+            names += await world.sender.send(_EVERY, draft)
             await world.at_rest()
         for keeper in keepers:
             keeper.cancel()

@@ -11,7 +11,7 @@ from agentd.bus import Msg
 from agentd.errors import BusError
 from agentd.streams import AGENTS, CHUNKS, LOG, ROUTES, WORK
 from agentd.subjects import Subject
-from agentd.testing.torture.evidence import work_consumers
+from agentd.testing.torture.evidence import consumers
 from agentd.testing.torture.harness import ENV, IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed, Outcome
 from agentd.testing.torture.scenario import Size
@@ -57,7 +57,7 @@ async def amnesia(world: World, size: Size) -> None:
 async def _forget(world: World, victim: str, answered: dict[str, float]) -> float:
     """Deletes something; the seconds until it is there and a new task is answered."""
     if victim == _CONSUMERS:
-        for consumer in await work_consumers(world.bus):
+        for consumer in await consumers(world.bus, WORK):
             await jetstream.api(world.bus, f"CONSUMER.DELETE.{WORK}.{consumer['name']}")
     else:
         await jetstream.api(world.bus, f"STREAM.DELETE.{victim}")

@@ -1,0 +1,124 @@
+"""Work that makes work: fan-outs and joins whose replicas die at every named point."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from agentd import crash, jetstream
+from agentd.emit import follow_up_id
+from agentd.facts import run_id
+from agentd.join import join_id
+from agentd.manifest_flow import Join
+from agentd.message import AgentMessage, decode
+from agentd.streams import LOG
+from agentd.subjects import Subject
+from agentd.testing.torture.harness import ENV, World
+from agentd.testing.torture.oracle import Allowed, Evidence
+from agentd.testing.torture.scenario import Size
+from agentd.testing.torture.scenarios.kills import die_at
+from agentd.testing.torture.sender import DOMAIN, Draft
+
+_LEAVES = 3
+_JOIN = Join(wait_for=("result.leaf.*",), by="parent", count="all")
+_OF_EMITTING = ("pulled", "after-model", "mid-batch", "after-commit", "after-ack")
+_ONE_AT_A_TIME = {"concurrency": 1}
+
+
+async def fanout(world: World, size: Size) -> None:
+    """Dies at each point of answers that emit: no sub-task is lost or doubled."""
+    _agents_that_fan_out(world)
+    deaths = await _die(world, size, _OF_EMITTING)
+    await world.judge(Allowed(extra_calls=2 * deaths), also=lambda seen: _with_leaves(world, seen))
+
+
+async def join(world: World, size: Size) -> None:
+    """Dies at each point of facts and joins: each join, and each run for a fact, is one."""
+    _agents_that_fan_out(world)
+    world.agent(
+        "joiner",
+        capabilities=["sum"],
+        input="{{ message.id }} joins {{ content.facts | length }}",
+        join={"wait_for": list(_JOIN.wait_for), "by": _JOIN.by, "count": _JOIN.count},
+        limits=_ONE_AT_A_TIME,
+    )
+    world.agent(
+        "listener",
+        capabilities=["heard"],
+        input="{{ message.id }} heard",
+        subscribe=["result.sum.*"],
+        limits=_ONE_AT_A_TIME,
+    )
+    deaths = await _die(world, size, (*_OF_EMITTING, *crash.OF_JOINS))
+    await world.at_rest()
+    sums = await _messages(world, "result.sum.*.*")
+    heard = [run_id(subject, message.id, "listener") for subject, message in sums]
+
+    def also(seen: Evidence) -> Evidence:
+        joined = [join_id(ENV, "joiner", _JOIN, name) for name in seen.accepted]
+        return _expecting(_with_leaves(world, seen), (*joined, *heard))
+
+    await world.judge(Allowed(extra_calls=4 * deaths), also=also)
+    joins = await _messages(world, "task._agent.joiner.*")
+    world.findings.figures["joins"] = len(joins)
+    stored = Counter(task.id for _, task in joins)
+    world.findings.require(
+        set(stored.values()) == {1},
+        f"{sum(count > 1 for count in stored.values())} joins were started twice",
+    )
+    for _, task in joins:
+        facts = len(task.payload.content["facts"])
+        world.findings.require(facts == _LEAVES, f"{task.id} joined {facts} facts of {_LEAVES}")
+
+
+def _agents_that_fan_out(world: World) -> None:
+    """One whose every answer makes tasks, and one that does these."""
+    leaves = {
+        "task": "leaf.x",
+        "for_each": f"range({_LEAVES}) | list",
+        "content": "message.id ~ '.' ~ item",
+    }
+    world.agent(emit=[leaves], limits=_ONE_AT_A_TIME)
+    world.agent("leaf", capabilities=["leaf"], limits=_ONE_AT_A_TIME)
+
+
+async def _die(world: World, size: Size, points: Iterable[str]) -> int:
+    """Two replicas die at each of the points in turn; how often they did."""
+    deaths = 0
+    for point in points:
+        _, died = await die_at(world, point, size, draft=lambda _: Draft())
+        world.findings.figures[point] = died
+        world.findings.require(died >= size.shocks, f"{point}: died only {died} times")
+        deaths += died
+    return deaths
+
+
+def _with_leaves(world: World, seen: Evidence) -> Evidence:
+    """What follows each task is due like the task itself; the model knows it by another name."""
+    names = {
+        f"{task}.{leaf}": _leaf(world, task, leaf)
+        for task in seen.accepted
+        for leaf in range(_LEAVES)
+    }
+    calls = {names.get(label, label): times for label, times in seen.calls.items()}
+    return _expecting(replace(seen, calls=calls), names.values())
+
+
+def _leaf(world: World, task: str, leaf: int) -> str:
+    return follow_up_id(world.subjects.result(DOMAIN, "torture", task), 0, leaf)
+
+
+def _expecting(seen: Evidence, tasks: Iterable[str]) -> Evidence:
+    """Evidence by which these tasks, too, were accepted; what runs for a fact is in no log."""
+    due = set(tasks)
+    logged: Mapping[str, int] = {**dict.fromkeys(due, 1), **seen.logged}
+    return replace(seen, tried={*seen.tried, *due}, accepted={*seen.accepted, *due}, logged=logged)
+
+
+async def _messages(world: World, pattern: str) -> list[tuple[Subject, AgentMessage]]:
+    found = jetstream.stored(world.bus, LOG, world.subjects.pattern(pattern))
+    return [
+        (Subject.parse((msg.headers or {})["Nats-Subject"]), decode(msg.data))
+        async for msg in found
+    ]
