@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,10 +13,17 @@ from typing import Any
 
 from agentd import jetstream
 from agentd.bus import Bus
-from agentd.streams import AGENTS
+from agentd.errors import DecodeError
+from agentd.message import decode
+from agentd.streams import AGENTS, LOG
+from agentd.subjects import Subjects
 
 # An entry outlives so many missed signs of life.
 BEATS_TO_LIVE = 3
+
+_GONE = "1h"  # how long it is remembered that an agent has left
+# Seconds for which agents may be on their way back to a server that was started again.
+_PATIENCE, _LOOK = 2.0, 0.05
 
 _BUCKET = "$KV." + AGENTS.removeprefix("KV_")
 
@@ -79,20 +88,48 @@ async def announce(
 
 async def withdraw(bus: Bus, env: str, agent: str, instance: str) -> None:
     """Removes an entry at once."""
-    await bus.publish(key(env, agent, instance), b"", headers={"KV-Operation": "DEL"})
+    headers = {"KV-Operation": "DEL", "Nats-TTL": _GONE}
+    await bus.publish(key(env, agent, instance), b"", headers=headers)
 
 
 async def online(bus: Bus, env: str) -> list[Replica]:
     """Every entry of an environment.
 
+    A server that was just started has lost them. Those whose last sign of life is still in the
+    log are on their way back, and are waited for.
+
     Raises:
         BusError: the bucket does not answer.
     """
-    found: list[Replica] = []
+    found = await _entries(bus, env)
+    if not found and (expected := await _lately_alive(bus, env)):
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        while not expected <= found.keys() and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(_LOOK)
+            found = await _entries(bus, env)
+    return [replica for replicas in found.values() for replica in replicas]
+
+
+async def _entries(bus: Bus, env: str) -> dict[str, list[Replica]]:
+    """The entries of each instance; of one that has left, none."""
+    found: defaultdict[str, list[Replica]] = defaultdict(list)
     async for msg in jetstream.stored(bus, AGENTS, f"{_BUCKET}.{env}.>"):
+        replicas = found[str((msg.headers or {})["Nats-Subject"]).rpartition(".")[2]]
         if msg.data:  # a removed key leaves an empty marker
             raw = json.loads(msg.data)
-            found.append(Replica(**{k: v for k, v in raw.items() if k in _FIELDS}))
+            replicas.append(Replica(**{k: v for k, v in raw.items() if k in _FIELDS}))
+    return found
+
+
+async def _lately_alive(bus: Bus, env: str) -> set[str]:
+    """The instances whose heartbeat the log still holds; it keeps one as long as an entry lives."""
+    heartbeats = jetstream.stored(bus, LOG, Subjects(env).event("status", "heartbeat"))
+    found: set[str] = set()
+    async for msg in heartbeats:
+        with contextlib.suppress(DecodeError):  # anybody may publish on the subject
+            content = decode(msg.data).payload.content
+            if isinstance(content, dict):
+                found.add(str(content.get("instance")))
     return found
 
 

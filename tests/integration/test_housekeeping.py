@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import jetstream
+from agentd import jetstream, registry
 from agentd.bus import Bus
 from agentd.jetstream import ApiError
 from agentd.nats_server import EmbeddedServer, Server
@@ -88,3 +88,44 @@ async def test_a_new_log_is_not_done_again_after_a_restart(
     assert team.runtime.agents["worker"].tally.done == done + 1
     sequence = (await jetstream.api(bus, f"STREAM.INFO.{WORK}"))["state"]["last_seq"]
     assert sequence == 4
+
+
+async def test_agents_are_waited_for_while_a_new_server_does_not_know_them(team: Team) -> None:
+    await team.run(worker=WORKER)
+    await heartbeat_of(team)
+    # What a restart of the server does to what is in memory.
+    await jetstream.api(team.bus, f"STREAM.PURGE.{AGENTS}")
+    assert [replica.agent for replica in await registry.online(team.bus, team.subjects.env)] == [
+        "worker"
+    ]
+
+
+async def test_nobody_is_waited_for_who_has_left(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_PATIENCE", 600.0)
+    assert await registry.online(team.bus, team.subjects.env) == []
+    await team.run(worker=WORKER)
+    await heartbeat_of(team)
+    await team.runtime.drain(5)
+    assert await registry.online(team.bus, team.subjects.env) == []
+
+
+async def test_a_restart_of_the_server_hides_nobody(team: Team, embedded: EmbeddedServer) -> None:
+    await team.run(worker=WORKER)
+    await heartbeat_of(team)
+    await embedded.stop()
+    server = await embedded.ensure()
+    visitor = await Bus.connect({"servers": server.url, "token": server.token}, timeout=5)
+    try:
+        assert await registry.online(visitor, team.subjects.env)
+    finally:
+        await visitor.close()
+
+
+async def heartbeat_of(team: Team) -> None:
+    async with asyncio.timeout(10):
+        while not await jetstream.last(  # noqa: ASYNC110 (it is on the server)
+            team.bus, LOG, team.subjects.event("status", "heartbeat")
+        ):
+            await asyncio.sleep(0.02)

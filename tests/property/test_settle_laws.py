@@ -60,6 +60,8 @@ SOMEBODY = json.dumps(
     )
 ).encode()
 
+ENTRY = {"Nats-Sequence": "1", "Nats-Subject": "$KV.agentd_agents.dev.somebody-else.1"}
+
 INJECTED: list[Callable[[], BaseException]] = [
     lambda: BusError("the connection was lost"),
     lambda: Conflict("there is one already"),
@@ -92,7 +94,7 @@ class MemoryBus:
         self._note(subject, data)
         await asyncio.sleep(0)
         if subject.startswith("$JS.API.DIRECT.GET") and json.loads(data)["seq"] == 1:
-            await self.handlers[reply](answer(SOMEBODY, {"Nats-Sequence": "1"}))
+            await self.handlers[reply](answer(SOMEBODY, ENTRY))
         if reply:
             await self.handlers[reply](answer(b"", {"Status": "204"}))
 
