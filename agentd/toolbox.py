@@ -128,8 +128,7 @@ class Toolbox:
         held = self.held
         wanted = held.get(call.name)
         if wanted is None:
-            there = ", ".join(sorted(held)) or "none at all"
-            return Answer(f"there is no tool {call.name[:100]!r}; there are: {there}", error=True)
+            return Answer(self._there_is_no(call.name), error=True)
         timeout = min(request.timeout, wanted.timeout)
         try:
             arguments = wanted.arguments(call.arguments)
@@ -145,6 +144,11 @@ class Toolbox:
         except Exception as error:
             log.exception("a bug in the tool %s", call.name, extra={"agent": request.agent})
             return Answer(shown(f"{type(error).__name__}: {error}"), error=True)
+
+    def _there_is_no(self, name: str) -> str:
+        there = ", ".join(sorted(self.held)) or "none at all"
+        missing = "".join(f"\n{e.source.trouble}" for e in self._entries if e.source.trouble)
+        return f"there is no tool {name[:100]!r}; there are: {there}{missing}"
 
 
 def shown(answer: Any) -> str:

@@ -489,6 +489,26 @@ async def test_a_prompt_names_what_a_server_gives(mcp_team: Team) -> None:
     assert "Read me." in (await mcp_team.ask("analysis", "go"))["data"]
 
 
+async def test_a_model_is_told_why_a_tool_is_gone(mcp_team: Team) -> None:
+    asks = {"tool_calls": [{"name": "my_echo", "arguments": {"text": "hello"}}]}
+    texts = "{readme: {uri: x, default: none}}"
+    broken = agent("no-such-program", script=[asks, "Pity."])
+    await mcp_team.run(me=broken.replace('{readme: "file:///readme"}', texts))
+    assert (await mcp_team.ask("analysis", "go", id="t1"))["data"] == "Pity."
+    [told] = [e for e in await journal(mcp_team, "t1") if e["event"] == "tool_answered"]
+    first, second = told["text"].splitlines()
+    assert first == "there is no tool 'my_echo'; there are: none at all"
+    assert second.startswith("no-such-program: there is no program 'no-such-program'")
+
+
+async def test_a_task_without_its_text_is_tried_again_and_fails(mcp_team: Team) -> None:
+    broken = agent("no-such-program") + "retry: {attempts: 2, backoff: 10ms}\n"
+    await mcp_team.run(me=broken)
+    error = (await mcp_team.ask("analysis", "go"))["error"]
+    said = "2 attempts failed, the last one with mcp: mcp.readme: no-such-program: there is no"
+    assert error["message"].startswith(said)
+
+
 async def test_an_agent_waits_for_a_tool_that_it_requires(mcp_team: Team, tmp_path: Path) -> None:
     program = tmp_path / "server.py"
     await mcp_team.run(me=agent(sys.executable, str(program), more="required: true"))
