@@ -20,6 +20,7 @@ from agentd.tools.processes import Process, Processes, how_it_ended
 
 ENVIRONMENT = ("PATH", "HOME", "LANG", "TZ")  # what a program gets of ours
 KEY = "idempotency_key"  # what a template calls the call's own key
+AT_ONCE = 32  # programs that run in this process's name; more wait for one to end
 MOST = 1_000_000  # bytes that a program may write
 
 _TAIL = 2_000  # characters of its errors that are told
@@ -36,6 +37,7 @@ class CommandTool:
     _command: manifest_tools.Command
     _spec: AgentSpec
     _processes: Processes
+    _room: asyncio.Semaphore
 
     async def call(self, call: Call) -> Any:
         """What the program writes to its standard output, as text.
@@ -46,7 +48,11 @@ class CommandTool:
         values = {**_defaults(self.parameters), **call.arguments, KEY: call.key}
         argv = self._argv(values)
         stdin = self._filled(self._command.stdin, values) if self._command.stdin else ""
-        run = _Run(self._command.argv[0])
+        async with self._room:
+            return await self._run(argv, stdin)
+
+    async def _run(self, argv: Sequence[str], stdin: str) -> str:
+        run = _Run(argv[0])
         try:
             process = await self._processes.start(
                 argv,
@@ -140,6 +146,7 @@ class CommandTools:
 
     def __init__(self) -> None:
         self._processes = Processes()
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def check(self, spec: AgentSpec) -> list[Problem]:
         """Warns of what is not here: the agents may be meant for another machine."""
@@ -163,6 +170,7 @@ class CommandTools:
             _command=command,
             _spec=spec,
             _processes=self._processes,
+            _room=self._room,
         )
         return CommandSource(tool, command, spec)
 

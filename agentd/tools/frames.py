@@ -17,7 +17,8 @@ class TooLong(Exception):
 
 def frame(message: Any) -> bytes:
     """The bytes of a message."""
-    body = json.dumps(message, ensure_ascii=False).encode()
+    # Half a surrogate pair, which JSON can spell, is no text: it becomes a question mark.
+    body = json.dumps(message, ensure_ascii=False).encode(errors="replace")
     return LENGTH.pack(len(body)) + body
 
 

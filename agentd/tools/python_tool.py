@@ -77,6 +77,8 @@ class PythonTools:
     async def check(self, spec: AgentSpec) -> list[Problem]:
         """What is wrong with the functions that `spec` names. It imports their files, in a process
         of their own, for at most `IMPORT_TIMEOUT` seconds each."""
+        if not spec.tools:
+            return []
         source = _source(spec)
         self._workers.keep(source, *([self._opened] if self._opened else []))
         problems: list[Problem] = []

@@ -27,6 +27,7 @@ _MOMENT = 0.1  # seconds that the next call waits for that
 _TAIL = 1_000  # characters of what it said last
 _SHOWN = 100  # lines of what functions print that are logged for each call
 _LINE = 500  # characters of each
+_ALONE = 16  # processes that have one call each
 _FREE = 4  # processes without a call that are kept for the next
 
 
@@ -195,11 +196,13 @@ class Workers:
         self._free: list[Worker] = []
         self._leaving: list[Worker] = []
         self._starting = asyncio.Lock()
+        self._room = asyncio.Semaphore(_ALONE)
         self._current: tuple[str, ...] = ()
 
     def keep(self, *sources: Source) -> None:
         """These are the sources of the moment."""
         self._current = tuple(source.digest for source in sources)
+        self._tidy()
 
     @asynccontextmanager
     async def shared(self, source: Source) -> AsyncGenerator[Worker]:
@@ -226,14 +229,15 @@ class Workers:
         Raises:
             ToolError: it cannot be started.
         """
-        worker = await self._take(source)
-        try:
-            yield worker
-        except BaseException:
-            worker.kill()
-            raise
-        self._free.append(worker)
-        self._tidy()
+        async with self._room:
+            worker = await self._take(source)
+            try:
+                yield worker
+            except BaseException:
+                worker.kill()
+                raise
+            self._free.append(worker)
+            self._tidy()
 
     async def _take(self, source: Source) -> Worker:
         for worker in self._free:

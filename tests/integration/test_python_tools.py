@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -195,6 +196,42 @@ async def test_calls_run_side_by_side(workshop: Workshop) -> None:
     assert [answer.text for answer in answers] == ["met"] * 4
 
 
+async def test_what_is_not_declared_or_does_not_fit_is_not_run(workshop: Workshop) -> None:
+    workshop.write(
+        strict="""
+        from pathlib import Path
+        from typing import Annotated, Literal
+
+        from pydantic import Field
+
+        def strict(count: Annotated[int, Field(ge=1, le=9)], way: Literal["up", "down"]) -> str:
+            Path(__file__).with_name("called").write_text("1 .")
+            return "ran"
+
+        def hidden() -> str:
+            return strict(1, "up")
+        """
+    )
+    toolbox = await workshop.open({"python": "strict.py:strict"})
+    values = [None, 0, 10, 1.5, "1", "", "up", [], {}, True, -1, "Down", "x" * 1_000]
+    unfit: list[dict[str, Any]] = [{"count": a, "way": b} for a in values for b in values]
+    unfit += [{"way": "up", "count": 1, f"more{number}": number} for number in range(200)]
+    unfit += [{"count": number} for number in range(200)] + [{}, {"Count": 1, "way": "up"}]
+    names = ["hidden", "Strict", "strict ", "", "__import__", "strict.py:strict", "os.system"]
+    names += [f"{name}{number}" for name in names for number in range(30)]
+
+    answers = [await call(toolbox, "strict", **arguments) for arguments in unfit]
+    answers += [await call(toolbox, name, count=1, way="up") for name in names]
+
+    assert len(unfit) >= 500
+    assert len(names) >= 200
+    assert all(answer.error for answer in answers)
+    called = workshop.folder / "tools" / "called"
+    assert not pids_in(called)
+    assert (await call(toolbox, "strict", count=1, way="up")).text == "ran"
+    assert pids_in(called) == [1]
+
+
 async def test_arguments_have_the_types_of_the_signature(workshop: Workshop) -> None:
     workshop.write(
         typed="""
@@ -330,6 +367,7 @@ async def test_a_file_with_the_name_of_a_library_is_refused(workshop: Workshop) 
 ALONE = """
 import asyncio, sys
 from pathlib import Path
+from typing import Any
 from tests.integration.workshop import Workshop, call
 
 async def main():
