@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from agentd.errors import AgentdError
-from bench import first_chunk, memory, reload, report, startup, throughput
+from bench import first_chunk, memory, neighbours, reload, report, startup, throughput
 from bench.figures import Section
 
 Measurement = Callable[[], Awaitable[list[Section]]]
@@ -21,6 +21,7 @@ FULL: Mapping[str, Measurement] = {
     "reload": lambda: reload.measure(repeats=3, edits=50),
     "first-chunk": lambda: first_chunk.measure(repeats=3, asks=100),
     "throughput": lambda: throughput.measure(repeats=3, seconds=2.0, patience=10.0),
+    "neighbours": lambda: neighbours.measure(repeats=7, seconds=3.0),
 }
 QUICK: Mapping[str, Measurement] = {
     "startup": lambda: startup.measure(repeats=3),
@@ -28,6 +29,7 @@ QUICK: Mapping[str, Measurement] = {
     "reload": lambda: reload.measure(repeats=1, edits=20),
     "first-chunk": lambda: first_chunk.measure(repeats=1, asks=20),
     "throughput": lambda: throughput.measure(repeats=1, seconds=0.7, patience=0.0),
+    "neighbours": lambda: neighbours.measure(repeats=1, seconds=1.0),
 }
 
 
