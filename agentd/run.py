@@ -140,17 +140,20 @@ class _Run:
             schema=self._manifest.output.schema_ if self._manifest.output else None,
         )
         request = within(request, self._tokens_left())
-
-        return await self._paid(self._model, request, means.reader)
+        output = self._manifest.output
+        # An answer that may be corrected is followed by another one.
+        last = output is None or self._corrections >= output.retries
+        return await self._paid(self._model, request, means.reader, last=last)
 
     async def _ask_aside(self, model: Model, request: ChatRequest) -> Completion:
         """What a model says that is no turn of the answer, and is paid all the same."""
+        request = within(request, self._tokens_left())
         completion = await self._paid(model, request, None, last=False)
         self._aside.append(completion)
         return completion
 
     async def _paid(
-        self, model: Model, request: ChatRequest, reader: Reader | None, *, last: bool = True
+        self, model: Model, request: ChatRequest, reader: Reader | None, *, last: bool
     ) -> Completion:
         async def call() -> Completion:
             # Anew: rendering took time, and so may have the wait for money.
@@ -219,7 +222,8 @@ class _Run:
         most = self._message.payload.constraints.max_tokens
         if most is None:
             return None
-        return most - sum(each.usage.total for each in self._completions if each.usage)
+        answers = [*self._aside, *self._completions]
+        return most - sum(each.usage.total for each in answers if each.usage)
 
 
 def _allowed(parameters: Mapping[str, Any]) -> Mapping[str, Any]:

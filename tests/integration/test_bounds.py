@@ -20,7 +20,7 @@ from agentd.bus import Bus
 from agentd.catalog import load
 from agentd.errors import BusError, Undeliverable
 from agentd.ledger import key, ledger_at
-from agentd.message import AgentIdentity, Routing, decode, new
+from agentd.message import AgentIdentity, AgentMessage, Context, decode, new
 from agentd.models.choose import Models
 from agentd.runtime import Runtime
 from agentd.settings import Settings
@@ -334,6 +334,11 @@ limits: {concurrency: 2}
 """
 
 
+def message_of(conversation: str) -> AgentMessage:
+    context = Context(conversation_id=conversation)
+    return new("task", "x", source=AgentIdentity(id="somebody"), context=context)
+
+
 async def test_a_stop_ends_what_runs_and_what_waits_in_every_process(
     team: Team, nats_url: str
 ) -> None:
@@ -343,13 +348,13 @@ async def test_a_stop_ends_what_runs_and_what_waits_in_every_process(
         elsewhere = asyncio.create_task(conversation_of(team, "another", 1))
         await running(team.runtime, 2)
         await running(other, 2)
-        await stops.stop(team.bus, team.subjects, "c")
+        await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "c"))
         results = await asyncio.wait_for(asking, 15)
-        assert {result["error"]["code"] for result in results} == {"stopped"}
+        assert {result["error"]["code"] for result in results} == {"cancelled"}
         assert results[0]["error"]["message"] == "the conversation 'c' is stopped"
-        assert await reasons(team) == {"stopped": 10}
+        assert await reasons(team) == {"cancelled": 10}
         assert not elsewhere.done()
-        await stops.stop(team.bus, team.subjects, "another")
+        await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "another"))
         await asyncio.wait_for(elsewhere, 15)
     await team.at_rest()
 
@@ -358,23 +363,22 @@ async def test_a_stopped_conversation_stays_so_until_it_is_undone(
     team: Team, nats_url: str
 ) -> None:
     await team.run(me=FINE)
-    await stops.stop(team.bus, team.subjects, "any text: é.*")
+    await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "any text: é.*"))
     context = {"conversationId": "any text: é.*"}
-    assert (await team.ask("analysis", "x", context=context))["error"]["code"] == "stopped"
+    assert (await team.ask("analysis", "x", context=context))["error"]["code"] == "cancelled"
     await team.runtime.drain(1)
     async with replica(team, nats_url):  # that was not there when it was stopped
-        assert (await team.ask("analysis", "x", context=context))["error"]["code"] == "stopped"
-        await stops.resume(team.bus, team.subjects, "any text: é.*")
+        assert (await team.ask("analysis", "x", context=context))["error"]["code"] == "cancelled"
+        await stops.resume(team.bus, team.subjects, stops.Scope("conversation", "any text: é.*"))
         await team.bus.fence()
         async with asyncio.timeout(5):
             while not (await team.ask("analysis", "x", context=context))["success"]:
                 pass
     facts = jetstream.stored(team.bus, LOG, team.subjects.pattern("event.conversation.*"))
     events = [decode(msg.data) async for msg in facts]
-    assert [event.payload.content["event"] for event in events] == [
-        "conversation_stopped",
-        "conversation_resumed",
-    ]
+    told = [event.payload.content["event"] for event in events]
+    assert told[:2] == ["conversation_stopped", "conversation_resumed"]
+    assert set(told[2:]) == {"conversation_exchange"}
     assert {event.context.conversation_id for event in events} == {"any text: é.*"}
 
 
@@ -393,9 +397,10 @@ async def test_the_command_stops_and_undoes(team: Team, nats_url: str) -> None:
         return out.decode()
 
     said = json.loads(await command("--json"))
-    assert said == {"conversation": "chat 12", "env": team.subjects.env, "stopped": True}
+    stopped = {"stopped": True, "waiting_tasks_ended": 0}
+    assert said == {"conversation": "chat 12", "env": team.subjects.env, **stopped}
     context = {"conversationId": "chat 12"}
-    assert (await team.ask("analysis", "x", context=context))["error"]["code"] == "stopped"
+    assert (await team.ask("analysis", "x", context=context))["error"]["code"] == "cancelled"
     assert "conversation chat 12 may go on" in await command("--undo")
     await team.bus.fence()
     assert (await team.ask("analysis", "x", context=context))["success"]
@@ -404,7 +409,7 @@ async def test_the_command_stops_and_undoes(team: Team, nats_url: str) -> None:
 async def test_a_stop_cancels_no_answer_that_is_there(team: Team) -> None:
     await team.run(me=FINE)
     answered = await team.ask("analysis", "x", id="t1", context={"conversationId": "c"})
-    await stops.stop(team.bus, team.subjects, "c")
+    await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "c"))
     again = {"id": "t1", "context": {"conversationId": "c"}, "payload": {"content": "x"}}
     await team.send(team.subjects.task("analysis", "x"), again, **{"Nats-Msg-Id": "t1-again"})
     await team.at_rest()
@@ -417,11 +422,11 @@ async def test_a_stop_that_was_missed_is_read_on_reconnecting(team: Team, nats_u
     options = {"servers": nats_url, "reconnect_time_wait": 1.5}
     bus = await Bus.connect(options, timeout=5)
     known = Stops(bus, team.subjects.env)
-    await stops.stop(team.bus, team.subjects, "old")
+    await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "old"))
     await known.open()
 
     async def work(conversation: str) -> None:
-        with known.obeyed(conversation):
+        with known.obeyed(message_of(conversation)):
             await asyncio.sleep(30)
 
     working = asyncio.create_task(work("new"))
@@ -429,12 +434,12 @@ async def test_a_stop_that_was_missed_is_read_on_reconnecting(team: Team, nats_u
     client = bus._client  # pyright: ignore[reportPrivateUsage]
     client._transport.close()  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
     await until(lambda: not bus.connected)
-    await stops.stop(team.bus, team.subjects, "new")
-    await stops.resume(team.bus, team.subjects, "old")
+    await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "new"))
+    await stops.resume(team.bus, team.subjects, stops.Scope("conversation", "old"))
     assert not bus.connected
     with pytest.raises(Undeliverable, match="'new' is stopped"):
         await asyncio.wait_for(working, 10)
-    with known.obeyed("old"):
+    with known.obeyed(message_of("old")):
         await bus.close()
 
 
@@ -443,7 +448,7 @@ async def test_a_drain_is_no_stop(team: Team) -> None:
     known = Stops(team.bus, team.subjects.env)
 
     async def work() -> None:
-        with known.obeyed("c"):
+        with known.obeyed(message_of("c")):
             await asyncio.sleep(30)
 
     working = asyncio.create_task(work())
@@ -457,16 +462,26 @@ async def test_work_that_was_stopped_can_be_sent_again(team: Team) -> None:
     await team.run(me=SLOW)
     asking = asyncio.create_task(conversation_of(team, "c", 1))
     await running(team.runtime)
-    await stops.stop(team.bus, team.subjects, "c")
-    assert (await asking)[0]["error"]["code"] == "stopped"
+    await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "c"))
+    assert (await asking)[0]["error"]["code"] == "cancelled"
     await team.at_rest()
     [letter] = [each async for each in letters.buried(team.bus, team.subjects)]
     await team.run(me=FINE)
-    await stops.resume(team.bus, team.subjects, "c")
+    await stops.resume(team.bus, team.subjects, stops.Scope("conversation", "c"))
     await team.bus.fence()
     await letters.send_again(team.bus, team.subjects, letter)
     result = await team.result(team.subjects.result("analysis", "x", letter.task_id))
     assert result.payload.content["success"]
+
+
+async def test_corrections_are_paid_by_one_task(team: Team) -> None:
+    """Each call may cost $1, and costs a tenth of a cent: the third is one too many."""
+    script = "{name: mock/script, script: [no, no, '{}'], price: {input: 0, output: 1000}}"
+    bounds = "output: {schema: {type: object}}\nlimits: {cost: 1.0015, conversation_cost: 9}\n"
+    await team.run(me=f"capabilities: [analysis]\nmodel: {script}\n{bounds}")
+    result = await team.ask("analysis", "x")
+    assert result["error"]["code"] == "budget"
+    assert "the task has spent $0.002" in result["error"]["message"]
 
 
 async def test_child_work_has_what_is_left(team: Team) -> None:

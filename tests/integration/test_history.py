@@ -193,6 +193,18 @@ async def test_a_summary_counts_to_what_its_task_may_cost(team: Team, stub: Stub
     assert (await team.ask("chat", "three", **within("c1")))["success"]
 
 
+async def test_a_summary_counts_to_the_tokens_of_its_task(team: Team, stub: StubModel) -> None:
+    await team.run(chat=remembering(stub, "{max_messages: 2, keep: 0}"))
+    for text in ("one", "two"):
+        await team.ask("chat", text, **within("c1"))
+    payload = {"content": "three", "constraints": {"maxTokens": 300}}
+    result = await team.ask("chat", None, payload=payload, **within("c1"))
+    assert result["success"], result
+    summarizing, answering = (body["max_tokens"] for body in (stub.last[-2], stub.last[-1]))
+    assert 0 < answering < 300
+    assert 0 < summarizing < 300
+
+
 async def test_a_summary_that_fails_is_done_without(
     team: Team, stub: StubModel, caplog: pytest.LogCaptureFixture
 ) -> None:
