@@ -14,19 +14,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from agentd import jetstream, letters
+from agentd import jetstream
+from agentd.burial import bury
 from agentd.bus import Bus, Msg
-from agentd.delivery import Parcel, parcel
-from agentd.errors import BusError, Conflict, DecodeError, Undeliverable
-from agentd.message import AgentIdentity, AgentMessage, decode, new
-from agentd.outcome import Outcome, commit, result_subject
+from agentd.delivery import parcel
+from agentd.errors import BusError, Undeliverable
 from agentd.streams import WORK
 from agentd.subjects import Subjects
 
 log = logging.getLogger(__name__)
 
 _ADVISORY = "$JS.EVENT.ADVISORY.CONSUMER"
-_RUNTIME = AgentIdentity(id="agentd", type="runtime")
 _HEADER = re.compile(r"^([^:\r\n]+):[ ]*(.*?)\r?$", re.MULTILINE)
 
 
@@ -79,37 +77,7 @@ class Advisories:
         error = Undeliverable(
             f"the server gave it up after {deliveries} deliveries", code="given_up"
         )
-        task = _task(given_up)
-        letter = letters.letter(
-            self._subjects,
-            given_up,
-            reason=error.code,
-            error=error,
-            attempts=deliveries,
-            task_id=task.id,
-        )
-        try:
-            await commit(
-                self._bus,
-                result_subject(self._subjects, given_up.topic, task.id),
-                Outcome(revision="", model="", latency=0.0, error=error),
-                task=task,
-                source=_RUNTIME,
-                headers={},
-                also=[letter],
-            )
-        except Conflict:
-            log.info("task %s was answered all the same", task.id)
-        await jetstream.delete(self._bus, WORK, sequence)
-
-
-def _task(given_up: Parcel) -> AgentMessage:
-    try:
-        return decode(
-            given_up.data, type="task", id=given_up.default_id, timestamp=given_up.stored_at
-        )
-    except DecodeError as error:
-        return new("task", None, source=_RUNTIME, id=error.message_id or given_up.default_id)
+        await bury(self._bus, self._subjects, given_up, error, sequence=sequence)
 
 
 def _headers(encoded: str) -> dict[str, str]:

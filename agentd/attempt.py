@@ -160,7 +160,7 @@ class Attempt:
             hops=manifest.limits.hops,
             now=self._host.clock(),
         )
-        with self._host.stops.obeyed(message.context.conversation_id):
+        with self._host.stops.obeyed(message):
             async with await self._turn():
                 crash.here("before-model")
                 result = await self._complete(reader)

@@ -107,7 +107,7 @@ class Queries:
             now=now,
         )
         deadline = Deadline.of(question, limit=limits.timeout, now=now)
-        with host.stops.obeyed(question.context.conversation_id):
+        with host.stops.obeyed(question):
             means = Means(
                 deadline=deadline,
                 purse=host.budgets.purse(question, limits, deadline),

@@ -18,6 +18,7 @@ from agentd.answers import Answers
 from agentd.attempt import Host
 from agentd.budget import Budgets
 from agentd.bus import Bus
+from agentd.cancellation import CancelRequests
 from agentd.catalog import Catalog
 from agentd.cooldowns import Cooldowns
 from agentd.emit import Emitter
@@ -123,6 +124,7 @@ class Runtime:
         await self._routes.open()
         await self._cooldowns.open()
         await self._host.stops.open()
+        await CancelRequests(self._bus, self._host.subjects).open()
         await Advisories(self._bus, self._host.subjects).open()
         await self.resumer.open()
         await self.presence.open()

@@ -1,4 +1,4 @@
-"""Conversations that a person stopped: nothing of them runs, here or anywhere, until it is undone.
+"""Conversations and tasks that a person stopped: nothing of them runs, until it is undone.
 
 A stop is a key in a bucket. Its publish reaches every process at once, as any message does; what a
 process missed it reads when it is connected again.
@@ -11,15 +11,48 @@ import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Literal
 
 from agentd import jetstream
 from agentd.bus import Bus, Msg
 from agentd.errors import Undeliverable
-from agentd.message import AgentIdentity, Context, encode, new
+from agentd.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.streams import STOPS
 from agentd.subjects import Subjects, digest
 
 _BUCKET = "$KV." + STOPS.removeprefix("KV_")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is stopped: a conversation, or a task with all the work that followed from it."""
+
+    kind: Literal["conversation", "task"]
+    id: str
+
+    @property
+    def key(self) -> str:
+        """The token under which its stop is kept."""
+        return digest(self.id if self.kind == "conversation" else f"task\n{self.id}")
+
+    def __str__(self) -> str:
+        return f"the {self.kind} {self.id[:100]!r}"
+
+    def holds(self, message: AgentMessage) -> bool:
+        """Whether the message belongs to it. All work that follows from a task has its id, or the
+        one that it was sent with, as `correlationId`."""
+        if self.kind == "conversation":
+            return message.context.conversation_id == self.id
+        return self.id in (message.id, message.correlation_id)
+
+
+def scopes_of(message: AgentMessage) -> tuple[Scope, ...]:
+    """All that can be stopped to end this message's run."""
+    scopes = [Scope("conversation", message.context.conversation_id), Scope("task", message.id)]
+    if message.correlation_id:
+        scopes.append(Scope("task", message.correlation_id))
+    return tuple(scopes)
 
 
 class Stops:
@@ -43,27 +76,29 @@ class Stops:
         await self._read()
 
     @contextlib.contextmanager
-    def obeyed(self, conversation: str) -> Generator[None]:
-        """Runs the block unless the conversation is stopped; a stop cancels it at once.
+    def obeyed(self, message: AgentMessage) -> Generator[None]:
+        """Runs the block unless what the message belongs to is stopped; a stop cancels it at once.
 
         Raises:
-            Undeliverable: it is, or was meanwhile (`stopped`).
+            Undeliverable: it is, or was meanwhile (`cancelled`).
         """
-        key = digest(conversation)
-        if key in self._stopped:
-            raise _refusal(conversation)
+        scopes = {scope.key: scope for scope in scopes_of(message)}
+        for key in scopes.keys() & self._stopped:
+            raise refusal(scopes[key])
         run = _Run()
-        self._running[key].add(run)
+        for key in scopes:
+            self._running[key].add(run)
         try:
             yield
         except asyncio.CancelledError:
             if run.ended_by_stop():
-                raise _refusal(conversation) from None
+                raise refusal(scopes[run.ended_by]) from None
             raise
         finally:
-            self._running[key].discard(run)
-            if not self._running[key]:
-                del self._running[key]
+            for key in scopes:
+                self._running[key].discard(run)
+                if not self._running[key]:
+                    del self._running[key]
 
     async def _read(self) -> None:
         # What is heard from here on is newer than what the bucket may answer.
@@ -90,7 +125,7 @@ class Stops:
 
     def _end(self, key: str) -> None:
         for run in self._running.get(key, ()):
-            run.end()
+            run.end(key)
 
 
 class _Run:
@@ -101,57 +136,59 @@ class _Run:
         assert task is not None
         self._task = task
         self._cancels_before = task.cancelling()
-        self._ended = False
+        self.ended_by = ""
 
-    def end(self) -> None:
+    def end(self, key: str) -> None:
         """Cancels it, once."""
-        if not self._ended:
-            self._ended = True
+        if not self.ended_by:
+            self.ended_by = key
             self._task.cancel()
 
     def ended_by_stop(self) -> bool:
         """Whether its cancellation is ours alone, as `asyncio.timeout` finds out."""
-        return self._ended and self._task.uncancel() <= self._cancels_before
+        return bool(self.ended_by) and self._task.uncancel() <= self._cancels_before
 
 
-async def stop(bus: Bus, subjects: Subjects, conversation: str) -> None:
-    """Stops a conversation: what runs is cancelled, what waits or comes later is refused.
-
-    Raises:
-        BusError: it could not be stored.
-    """
-    value = json.dumps({"conversation": conversation}).encode()
-    await _put(bus, subjects, conversation, "stopped", value)
-
-
-async def resume(bus: Bus, subjects: Subjects, conversation: str) -> None:
-    """Lets a stopped conversation go on; what was ended stays so, among the dead letters.
+async def stop(bus: Bus, subjects: Subjects, scope: Scope) -> None:
+    """Stops it: what runs is cancelled, what waits or comes later is refused.
 
     Raises:
         BusError: it could not be stored.
     """
-    await _put(bus, subjects, conversation, "resumed", b"", {"KV-Operation": "DEL"})
+    value = json.dumps({scope.kind: scope.id}).encode()
+    await _put(bus, subjects, scope, "stopped", value)
+
+
+async def resume(bus: Bus, subjects: Subjects, scope: Scope) -> None:
+    """Lets it go on; what was ended stays so, among the dead letters.
+
+    Raises:
+        BusError: it could not be stored.
+    """
+    await _put(bus, subjects, scope, "resumed", b"", {"KV-Operation": "DEL"})
 
 
 async def _put(
     bus: Bus,
     subjects: Subjects,
-    conversation: str,
+    scope: Scope,
     what: str,
     value: bytes,
     headers: dict[str, str] | None = None,
 ) -> None:
+    conversation = scope.id if scope.kind == "conversation" else "system"
     event = new(
         "event",
-        {"event": f"conversation_{what}", "conversation": conversation},
+        {"event": f"{scope.kind}_{what}", scope.kind: scope.id},
         source=AgentIdentity(id="agentd-stop", type="runtime"),
         context=Context(conversation_id=conversation),
     )
-    subject = f"{_BUCKET}.{subjects.env}.{digest(conversation)}"
+    subject = f"{_BUCKET}.{subjects.env}.{scope.key}"
     await jetstream.store(bus, subject, value, message_id=event.id, headers=headers)
-    fact = subjects.event("conversation", what)
+    fact = subjects.event(scope.kind, what)
     await jetstream.store(bus, fact, encode(event), message_id=event.id)
 
 
-def _refusal(conversation: str) -> Undeliverable:
-    return Undeliverable(f"the conversation {conversation[:100]!r} is stopped", code="stopped")
+def refusal(scope: Scope) -> Undeliverable:
+    """What becomes of all that belongs to it."""
+    return Undeliverable(f"{scope} is stopped", code="cancelled")

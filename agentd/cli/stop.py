@@ -1,44 +1,59 @@
-"""`agentd stop`: ends a conversation in every process, until it is undone."""
+"""`agentd stop`: ends a conversation, or a task with all that followed, in every process."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentd.cli import options
 
+if TYPE_CHECKING:
+    from agentd.stops import Scope
+
 
 def stop(
     conversation: Annotated[
-        str, typer.Option("--conversation", "-c", help="The conversation's id.", show_default=False)
-    ],
+        str | None, typer.Option("--conversation", "-c", help="The conversation's id.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="A task's id: with all work that followed from it.")
+    ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Let it go on again.")] = False,
     as_json: options.Json = False,
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Stop a conversation: what runs is cancelled, what waits or comes later is refused."""
-    options.run(_stop(conversation, undo, as_json, env, nats))
+    """Stop a conversation or task: what runs is cancelled, what waits or comes later refused."""
+    from agentd.stops import Scope
+
+    if (conversation is None) == (task is None):
+        raise typer.BadParameter("name either a --conversation or a --task")
+    scope = Scope("task", task) if task else Scope("conversation", conversation or "")
+    options.run(_stop(scope, undo, as_json, env, nats))
 
 
-async def _stop(
-    conversation: str, undo: bool, as_json: bool, env: str | None, nats: str | None
-) -> int:
+async def _stop(scope: Scope, undo: bool, as_json: bool, env: str | None, nats: str | None) -> int:
     from agentd import stops
+    from agentd.cancellation import cancel
     from agentd.session import visit
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
 
     settings = from_environment(env=env, nats=nats)
+    subjects, buried = Subjects(settings.env), 0
     async with visit(settings) as bus:
-        change = stops.resume if undo else stops.stop
-        await change(bus, Subjects(settings.env), conversation)
+        if undo:
+            await stops.resume(bus, subjects, scope)
+        else:
+            buried = await cancel(bus, subjects, scope)
     if as_json:
-        print(json.dumps({"conversation": conversation, "env": settings.env, "stopped": not undo}))
+        told = {"env": settings.env, "stopped": not undo, "waiting_tasks_ended": buried}
+        print(json.dumps({scope.kind: scope.id, **told}))
     elif undo:
-        print(f"conversation {conversation} may go on; what was ended is in `agentd dlq ls`")
+        print(f"{scope.kind} {scope.id} may go on; what was ended is in `agentd dlq ls`")
     else:
-        print(f"conversation {conversation} is stopped; let it go on with --undo")
+        ended = f"; {buried} waiting tasks were ended" if buried else ""
+        print(f"{scope.kind} {scope.id} is stopped{ended}; let it go on with --undo")
     return 0

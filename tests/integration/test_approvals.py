@@ -205,9 +205,9 @@ async def test_a_stopped_conversation_does_not_go_on(team: Team, purse: Purse) -
     conversation = new_id()
     task = await begin(team, context={"conversationId": conversation})
     request = await asked(team, task)
-    await stops.stop(team.bus, team.subjects, conversation)
+    await stops.stop(team.bus, team.subjects, stops.Scope("conversation", conversation))
     await decided(team, request, approve=True)
-    assert ((await answer(team, task))["error"]["code"], purse.paid) == ("stopped", [])
+    assert ((await answer(team, task))["error"]["code"], purse.paid) == ("cancelled", [])
 
 
 async def test_a_decision_is_found_that_nobody_heard(team: Team, purse: Purse) -> None:

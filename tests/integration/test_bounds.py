@@ -20,7 +20,7 @@ from agentd.bus import Bus
 from agentd.catalog import load
 from agentd.errors import BusError, Undeliverable
 from agentd.ledger import key, ledger_at
-from agentd.message import AgentIdentity, AgentMessage, Context, decode, new
+from agentd.message import AgentIdentity, AgentMessage, Context, Routing, decode, new
 from agentd.models.choose import Models
 from agentd.runtime import Runtime
 from agentd.settings import Settings
