@@ -7,11 +7,15 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.integration.test_turns import journal
 from tests.integration.workshop import Workshop, call, gone, pids_in, quick_loop, until
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Team
 
 FAULTS = {
     "raises": ("raise ValueError('no such city')", "ValueError: no such city (faults.py:4)"),
@@ -401,3 +405,43 @@ async def test_what_runs_ends_with_a_daemon_that_is_killed(workshop: Workshop) -
 
     for file in files:
         await gone(*pids_in(file))
+
+
+AGENT = """
+capabilities: [forecast]
+tools:
+  - {{python: "weather.py:forecast", isolate: {isolate}}}
+  - {{command: [echo, "{{{{ text }}}}"]}}
+model:
+  name: mock/script
+  script:
+    - tool_calls:
+        - {{name: forecast, arguments: {{city: Bonn}}}}
+        - {{name: echo, arguments: {{text: hello}}}}
+    - Done.
+"""
+
+
+@pytest.mark.parametrize("isolate", ["true", "false"])
+async def test_an_agent_calls_its_tools_and_outlives_a_bad_edit(
+    team: Team, workshop: Workshop, isolate: str
+) -> None:
+    team.openers.update(python=workshop.python, command=workshop.commands)
+    (team.folder / "tools").mkdir()
+    weather, told, revisions = team.folder / "tools" / "weather.py", [], set[str]()
+    for sky in ("rain", "broken", "sun"):
+        mistake = "1 / 0" if sky == "broken" else ""
+        weather.write_text(f"def forecast(city: str) -> str: return '{sky} on ' + city\n{mistake}")
+        await team.run(forecaster=AGENT.format(isolate=isolate))
+        revisions.add(team.runtime.agents["forecaster"].live.spec.revision)
+        assert (await team.ask("forecast", "go", id=sky))["data"] == "Done."
+        told += await answers(team, sky)
+
+    assert told == ["rain on Bonn", "hello\n"] * 2 + ["sun on Bonn", "hello\n"]
+    assert len(revisions) == 2
+
+
+async def answers(team: Team, task: str) -> list[str]:
+    """What the tools of a task answered, in the order of the calls."""
+    steps = [step for step in await journal(team, task) if step["event"] == "tool_answered"]
+    return [step["text"] for step in sorted(steps, key=lambda step: step["index"])]
