@@ -10,6 +10,7 @@ import pytest
 
 from agentd import jetstream
 from agentd.asking import send
+from agentd.memory import Memory
 from agentd.message import AgentIdentity, Context, decode, new
 from agentd.routes import Destination
 from agentd.streams import LOG
@@ -167,6 +168,55 @@ async def test_the_older_part_is_summarized_once(team: Team, stub: StubModel) ->
     assert [body["model"] for body in stub.last].count("cheap") == 2
     assert shown(stub.last[-1])[0][1].endswith("SUMMARY of 5 messages")
     assert len(await events(team, "conversation", "c1")) == 7
+
+
+async def test_a_task_that_is_tried_again_pays_for_no_second_summary(
+    team: Team, stub: StubModel
+) -> None:
+    def failing_once(number: int, body: Mapping[str, Any]) -> Behaviour:
+        fails = body["messages"][-1]["content"] == "three" and number == 4
+        return Behaviour(fault="500") if fails else saying(number, body)
+
+    stub.plan = failing_once
+    retry = "retry: {backoff: 0.05s}\n"
+    await team.run(chat=remembering(stub, "{max_messages: 2, keep: 0}", more=retry))
+    for text in ("one", "two", "three"):
+        assert (await team.ask("chat", text, **within("c1")))["success"]
+    asked = [body["messages"][-1]["content"].partition("\n")[0] for body in stub.last]
+    assert asked == ["one", "two", "The record:", "three", "three"]
+    assert shown(stub.last[-1])[0][1].endswith("SUMMARY of 4 messages")
+
+
+async def test_a_long_conversation_is_not_read_from_its_beginning_each_time(
+    team: Team, stub: StubModel
+) -> None:
+    await team.run(chat=remembering(stub, "{max_messages: 2, compact: trim}"))
+    source = AgentIdentity(id="chat", type="agent")
+    for number in range(300):
+        task = new(
+            "task", "x", source=AgentIdentity(id="me"), context=Context(conversation_id="c1")
+        )
+        memory = Memory(team.bus, team.subjects, task, agent=source)
+        record = await memory.exchange(f"q{number}", f"a{number}")
+        await jetstream.store(team.bus, record.subject, record.data, message_id=record.message_id)
+    for text, last in (("one", ["q299", "a299"]), ("two", ["one", "answer to one"])):
+        await team.ask("chat", text, **within("c1"))
+        assert [said for _, said in shown(stub.last[-1])] == [*last, text]
+    (mark,) = await events(team, "summary", "c1\nchat")
+    assert mark["summary"] == ""
+
+
+async def test_a_question_is_answered_from_memory_and_not_remembered(
+    team: Team, stub: StubModel
+) -> None:
+    await team.run(chat=remembering(stub, "{}"))
+    await team.ask("chat", "one", **within("c1"))
+    question = {"payload": {"content": "two"}, **within("c1")}
+    asked = team.subjects.query("chat", "x")
+    answer = await team.bus.request(asked, json.dumps(question).encode())
+    assert json.loads(answer.data)["payload"]["content"]["success"]
+    assert shown(stub.last[-1])[0] == ("user", "one")
+    assert len(await events(team, "conversation", "c1")) == 1
 
 
 async def test_a_summary_is_paid_like_any_other_call(team: Team, stub: StubModel) -> None:
