@@ -116,8 +116,8 @@ class Worker:
 
 
 def _has_children() -> bool:
-    """Whether a call left processes behind."""
-    with suppress(ChildProcessError):
+    """Whether a call left processes behind; where the system cannot tell, it did not."""
+    with suppress(ChildProcessError, AttributeError):
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return True
     return False

@@ -107,7 +107,7 @@ class Worker:
             ToolError: the process ended.
         """
         number = next(self._numbers)
-        self._lines_left = _SHOWN
+        self._said, self._lines_left = "", _SHOWN
         self._calls += 1
         try:
             return await self._answer(number, request)
@@ -168,8 +168,9 @@ class Worker:
     def _hear(self, data: bytes) -> None:
         """What functions print is logged, within bounds."""
         self._said = (self._said + data[-_TAIL:].decode(errors="replace"))[-_TAIL:]
-        for line in data[: _SHOWN * _LINE].decode(errors="replace").splitlines():
-            if line.strip() and self._lines_left > 0:
+        if self._lines_left > 0:
+            lines = data[: _SHOWN * _LINE].decode(errors="replace").splitlines()
+            for line in filter(str.strip, lines[: self._lines_left]):
                 self._lines_left -= 1
                 log.info("%s", line[:_LINE])
 
