@@ -15,16 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentd.budget import Purse
+from agentd.bus import Bus
 from agentd.catalog import load
 from agentd.deadline import Deadline
 from agentd.journal import ANSWERED, CALLED, TURN, Step
 from agentd.means import Means
+from agentd.memory import Memory
 from agentd.message import AgentIdentity, new
 from agentd.model import ChatRequest, Completion, ToolCall
 from agentd.models.mock import EchoModel
 from agentd.revision import Revision
 from agentd.run import RunResult, run
 from agentd.spec import AgentSpec
+from agentd.subjects import Subjects
 from agentd.telemetry import Metrics
 from agentd.tool import Call
 from agentd.toolbox import Entry, Toolbox
@@ -140,7 +143,16 @@ async def one_run(spec: AgentSpec, world: World, plan: Sequence[Sequence[str]]) 
 
     limits = spec.manifest.limits
     purse = Purse(message, limits, deadline, unused, lambda: message.sent_at)
-    means = Means(deadline=deadline, purse=purse, metrics=Metrics(), now=0.0, record=world)
+    bus = Bus({}, print)  # never connected: this agent has no history, and the task no files
+    means = Means(
+        deadline=deadline,
+        purse=purse,
+        metrics=Metrics(),
+        now=0.0,
+        record=world,
+        memory=Memory(bus, Subjects("t"), message, agent=AgentIdentity(id="me", type="agent")),
+        bus=bus,
+    )
     return await run(Revision(spec, (Talker(world, plan),), Toolbox(entries)), message, means)
 
 
