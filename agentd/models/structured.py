@@ -24,7 +24,7 @@ def in_words(
 ) -> list[Mapping[str, Any]]:
     """The messages with the schema at the end of the system turn, or as one."""
     told = f"{_WORDS}\n{json.dumps(schema, ensure_ascii=False)}"
-    first, *others = messages
-    if first.get("role") != "system":
+    if not messages or messages[0].get("role") != "system":
         return [{"role": "system", "content": told}, *messages]
+    first, *others = messages
     return [{**first, "content": f"{first['content']}\n\n{told}"}, *others]

@@ -12,7 +12,7 @@ import pytest
 
 from agentd.errors import ModelError
 from agentd.manifest import ModelRef
-from agentd.model import ChatRequest, Completion, ToolCall
+from agentd.model import ChatRequest, Completion, Model, ToolCall
 from agentd.models.choose import Models
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
 
@@ -37,6 +37,10 @@ class Endpoint:
         self.stub = stub
         self.models = models
 
+    def model(self, name: str) -> Model:
+        ref = ModelRef.model_validate({"name": name, "api_base": self.stub.url, "api_key": KEY})
+        return self.models.open(ref)
+
     async def ask(
         self,
         *,
@@ -45,10 +49,9 @@ class Endpoint:
         timeout: float = 60.0,
         parameters: Mapping[str, Any] | None = None,
     ) -> Completion:
-        ref = ModelRef.model_validate({"name": name, "api_base": self.stub.url, "api_key": KEY})
         pieces: list[str] = []
         request = ChatRequest(HI, parameters or {}, timeout)
-        model = self.models.open(ref)
+        model = self.model(name)
         answer = await model.complete(request, pieces.append if stream else None)
         assert not stream or "".join(pieces) == answer.text
         return answer
@@ -95,6 +98,26 @@ async def test_tool_calls(endpoint: Endpoint, stream: bool) -> None:
     answer = await endpoint.ask(stream=stream)
     assert answer.finish_reason == "tool_calls"
     assert answer.tool_calls == (ToolCall("call_0", "get_weather", '{"city": "Bonn"}'),)
+
+
+async def test_a_schema_is_sent_where_litellm_knows_it_is_understood(endpoint: Endpoint) -> None:
+    schema = {"type": "object", "required": ["score"]}
+    request = ChatRequest(HI, {}, 60.0, schema=schema)
+    native = endpoint.model(NAME)
+    await native.complete(request)
+    assert endpoint.stub.last[-1]["response_format"]["json_schema"]["schema"] == schema
+    endpoint.stub.behaviour = Behaviour(fault="no-schemas")
+    for calls in (3, 4):  # the third one is told in words, the second one was refused
+        await native.complete(request)
+        assert endpoint.stub.count == calls
+    assert '"score"' in endpoint.stub.last[-1]["messages"][0]["content"]
+    await endpoint.model("xai/grok-4").complete(request)
+    assert "response_format" not in endpoint.stub.last[-1]
+
+
+async def test_what_a_policy_refuses_is_told_apart(endpoint: Endpoint) -> None:
+    error = await endpoint.failure("policy", stream=False)
+    assert (error.code, error.retryable) == ("model_refused", False)
 
 
 REFUSALS = [("401", "model_auth"), ("429", "model_rate_limited"), ("500", "model_overloaded")]

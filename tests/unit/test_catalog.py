@@ -200,6 +200,19 @@ def test_a_script_is_read_beside_its_manifest_and_is_none_itself(project: Projec
     ]
 
 
+def test_an_expression_that_chooses_a_model_is_checked(project: Project) -> None:
+    project.write(
+        manifests__analyst_yaml="capabilities: [a]\ninstructions: Hi.\nmodel:\n  routes:\n"
+        "    - {when: contnt > 1, name: mock/echo}\n    - {when: now, name: mock/echo}\n"
+        "    - {name: mock/script, script: turns.yaml}\n",
+        manifests__turns_yaml="[Hello.]",
+    )
+    assert said(project.load()) == [
+        "manifests/analyst.yaml:5:14: there is no 'contnt' here",
+        "manifests/analyst.yaml:6:14: there is no 'now' here",
+    ]
+
+
 def test_a_revision_is_what_makes_the_agent_and_nothing_else(project: Project) -> None:
     def revision() -> str:
         return project.load().agents["analyst"].revision

@@ -201,11 +201,41 @@ def test_a_file_name_that_cannot_be_a_name_asks_for_one() -> None:
     ]
 
 
-def test_one_model_may_be_written_in_three_ways() -> None:
-    forms = ["model: a/b", "model: {name: a/b}", "model: [a/b]"]
+def test_one_model_may_be_written_in_many_ways() -> None:
+    forms = ["model: a/b", "model: {name: a/b}", "model: [a/b]", "model: {routes: [a/b]}"]
 
     first, *others = (manifest(f"capabilities: a\n{form}").model for form in forms)
     assert all(other == first for other in others)
+
+
+def test_routes_are_a_list_of_models_with_what_they_share() -> None:
+    text = "capabilities: a\nmodel: {routes: [{name: a/b, when: x, cache: 1h}, c/d], cache: 10m}"
+    first, second = manifest(text).model
+    assert (first.name, first.when, first.cache) == ("a/b", "x", 3600.0)
+    assert (second.name, second.when, second.cache) == ("c/d", None, 600.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "mistake"),
+    [
+        ("{routes: [{nme: a/b}]}", "2:19 unknown field `nme`; did you mean `name`?"),
+        ("{routes: [a/b], rate: 5/s}", "2:30 `model.rate` stands beside `routes`; it belongs to"),
+        ("{routes: a/b}", "2:17 `model.routes` must be a list of models; "),
+        ("{routes: []}", "2:1 `model` is empty; "),
+        ("[a/b, {name: c/d, rate: 5}]", "2:32 `model.rate` must be a rate; write 60/min, 5/s or"),
+        ("{name: a/b, parameters: {model: x}}", "2:40 `model.parameters.model` is not a parameter"),
+    ],
+)
+def test_a_mistake_in_a_list_of_models_is_at_its_place(model: str, mistake: str) -> None:
+    (found,) = mistakes(f"capabilities: [a]\nmodel: {model}\n")
+    assert found.startswith(mistake)
+
+
+def test_models_that_are_all_conditional_are_a_warning() -> None:
+    made = draft("capabilities: [a]\nmodel: [{name: a/b, when: content}]")
+    (warning,) = made.problems
+    assert (warning.severity, warning.line, warning.column) == ("warning", 2, 27)
+    assert not draft("capabilities: [a]\nmodel: [{name: a/b, when: content}, c/d]").problems
 
 
 def test_a_key_shows_in_no_text() -> None:
