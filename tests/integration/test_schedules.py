@@ -6,16 +6,14 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Team
 
 from agentd import jetstream, schedules
 from agentd.asking import send_later
 from agentd.bus import Bus
 from agentd.cron import parse
-from agentd.delivery import parcel
 from agentd.errors import Conflict, NotStored, TaskError
 from agentd.jetstream import Record
 from agentd.message import AgentIdentity, decode, new
@@ -23,6 +21,9 @@ from agentd.routes import Destination
 from agentd.schedules import Entry, Timing
 from agentd.streams import LOG, WORK
 from agentd.subjects import Subjects
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Team
 
 HOUR = 3600.0
 
@@ -228,17 +229,3 @@ async def test_a_task_that_the_next_one_overtook_is_not_begun(team: Team) -> Non
     await team.run(news="capabilities: [news]\n")
     [first, *_] = await recorded(team.bus, team.subjects.pattern("result._agent.news.*"))
     assert decode(first.data).payload.content["error"]["code"] == "missed"
-
-
-@pytest.mark.parametrize("value", ["purge", "", "soon"])
-def test_only_a_time_overtakes(value: str) -> None:
-    source = "AGENTD_LOG 7 a b agents.dev.task.d.s x"
-    headers = {"Nats-Stream-Source": source, "Nats-Schedule-Next": value}
-    assert parcel(b"", headers, attempt=1, stored_at=0).overtaken_at is None
-
-
-def test_timings_in_the_words_of_the_server() -> None:
-    assert Timing.at(0.25).pattern == "@at 1970-01-01T00:00:00.250Z"
-    assert Timing.at(0.25).moment == 0.25
-    assert Timing.every(90).pattern == "@every 90000ms"
-    assert Timing.every(90).moment is None

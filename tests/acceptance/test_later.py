@@ -1,0 +1,64 @@
+"""Work for later, as users give it: over a restart of everything, listed, and taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+
+from outside import Done, Project, until
+
+
+async def test_a_task_for_later_survives_the_end_of_everything(project: Project) -> None:
+    """It falls due while neither agentd nor the server is there."""
+    project.agent("worker")
+    first = project.up().ready()
+    done = await project.run("ask", "worker", "later", "--in", "1s", "--json")
+    task = json.loads(done.out)["id"]
+    server = project.server()["pid"]
+    first.process.kill()
+    os.kill(server, signal.SIGKILL)
+    first.ended()
+    project.up().ready()
+    async with project.wire() as wire:
+        result = await wire.result(task)
+        assert "later" in result.content["data"]
+        assert await wire.held("result.worker.*.*") == 1
+
+
+def test_what_is_scheduled_is_listed_and_taken_back(
+    guest: Project, typed: Callable[..., Done]
+) -> None:
+    guest.agent("news", 'schedule: {cron: "0 7 * * 1-5", time_zone: Asia/Tokyo, task: Collect.}')
+    up = guest.up().ready()
+    until(lambda: "scheduled 0 0 7 * * 1-5 (Asia/Tokyo)" in up.err, "it is scheduled")
+    later = typed(guest, "ask", "news", "--at", "2030-01-01T09:00+01:00", "Well?")
+    assert later.code == 0, later.err
+    task = later.out.split()[1]
+    event = '{"type": "event", "id": "e1", "payload": {"content": 1}}'
+    assert typed(guest, "send", "--in", "1h", "some.thing", stdin=event).code == 0
+    listed = json.loads(typed(guest, "schedules", "ls", "--json").out)
+    assert [(each["id"], each["to"]) for each in listed] == [
+        ("@news", "task._agent.news"),
+        ("e1", "event.some.thing"),
+        (task, "task.news.general.5"),
+    ]
+    assert "Asia/Tokyo" in typed(guest, "schedules", "ls").out
+    assert (
+        typed(guest, "schedules", "rm", task, "e1").out == f"{task} is taken off\ne1 is taken off\n"
+    )
+    assert "not scheduled (any more)" in typed(guest, "schedules", "rm", task).err
+    assert "news is online" in typed(guest, "schedules", "rm", "@news").err
+    assert up.stop() == 0
+    assert typed(guest, "schedules", "rm", "@news").code == 0
+    assert "nothing is scheduled" in typed(guest, "schedules", "ls").out
+
+
+def test_a_time_that_cannot_be_is_refused(guest: Project, typed: Callable[..., Done]) -> None:
+    for flags in (
+        ["--at", "2020-01-01T09:00"],
+        ["--in", "soon"],
+        ["--up", "manifests", "--in", "1h"],
+    ):
+        assert typed(guest, "ask", "news", "Well?", *flags).code == 2
