@@ -71,7 +71,9 @@ class _Reading:
         try:
             leaf = value if isinstance(value, bytes) else to_jsonable_python(value)
         except PydanticSerializationError:
-            raise NoAnswer(f"the answer has a {type(value).__name__}, which is no data") from None
+            raise NoAnswer(
+                f"a value of type {type(value).__name__} is in the answer, which is no data"
+            ) from None
         if isinstance(leaf, bytes):
             self._spend(len(leaf))
             return leaf.decode(errors="replace")

@@ -27,7 +27,7 @@ FAULTS = {
     "says_much": ("return 'x' * 100_000_000", "more than 1,000,000 characters"),
     "counts": ("return list(range(10_000_000))", "more than 1,000,000 characters"),
     "never_ends": ("return itertools.count()", "more than 1,000,000 characters"),
-    "no_data": ("return object()", "the answer has a object, which is no data"),
+    "no_data": ("return object()", "a value of type object is in the answer, which is no data"),
     "hangs": ("time.sleep(60)", "gave no answer within"),
     "waits": ("subprocess.run(['sleep', '60'])", "gave no answer within"),
     "grips": ("re.match('(a+)+$', 'a' * 60 + 'b')", "gave no answer within"),

@@ -194,7 +194,7 @@ def deep(levels: int) -> list[Any]:
         (iter(int, 1), "more than 1,000,000 characters"),
         (deep(65), "nested more than 64 deep"),
         (1 << 9_000, "bits"),
-        (object(), "a object, which is no data"),
+        (object(), "a value of type object is in the answer"),
         (print, "which is no data"),
     ],
 )
