@@ -27,7 +27,7 @@ class Resumer:
     def __init__(self, bus: Bus, subjects: Subjects) -> None:
         self._bus = bus
         self._subjects = subjects
-        self._looking: dict[str, asyncio.Task[None]] = {}
+        self._looking: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Listens from now on, and looks for what was decided before."""
@@ -46,15 +46,14 @@ class Resumer:
 
     def close(self) -> None:
         """Looks after nothing more."""
-        for task in self._looking.values():
+        for task in self._looking:
             task.cancel()
 
     async def _on_event(self, msg: Msg) -> None:
-        task = msg.subject.rpartition(".")[2]
-        if task in self._looking or not _is_decision(msg.data):
-            return
-        looking = self._looking[task] = asyncio.create_task(self._until_recorded(task))
-        looking.add_done_callback(lambda _: self._looking.pop(task, None))
+        if _is_decision(msg.data):
+            looking = asyncio.create_task(self._until_recorded(msg.subject.rpartition(".")[2]))
+            self._looking.add(looking)
+            looking.add_done_callback(self._looking.discard)
 
     async def _until_recorded(self, task: str) -> None:
         for pause in _LOOKS:
