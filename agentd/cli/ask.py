@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 # As agentd.gather has it, which takes long to import.
 Mode = Literal["all", "first", "majority"]
 
+Conversation = Annotated[
+    str | None, typer.Option("--conversation", "-c", help="Continue this conversation.")
+]
+Priority = Annotated[
+    int, typer.Option("--priority", "-p", min=0, max=9, help="0 to 9, higher is more urgent.")
+]
+Timeout = Annotated[float, typer.Option("--timeout", "-t", help="Seconds to wait.")]
+Everyone = Annotated[bool, typer.Option("--all", help="Ask every capable agent: --gather all.")]
+Gather = Annotated[Mode | None, typer.Option(help="Ask every capable agent, for these answers.")]
+Up = Annotated[
+    Path | None, typer.Option("--up", help="Run the agents of this folder just for this.")
+]
+
 
 def ask(
     target: Annotated[str, typer.Argument(help="A capability, domain.specificity, or @agent.")],
@@ -34,22 +47,12 @@ def ask(
     ] = None,
     files: options.Files = None,
     as_json: options.Json = False,
-    conversation: Annotated[
-        str | None, typer.Option("--conversation", "-c", help="Continue this conversation.")
-    ] = None,
-    priority: Annotated[
-        int, typer.Option("--priority", "-p", min=0, max=9, help="0 to 9, higher is more urgent.")
-    ] = 5,
-    timeout: Annotated[float, typer.Option("--timeout", "-t", help="Seconds to wait.")] = 120.0,
-    everyone: Annotated[
-        bool, typer.Option("--all", help="Ask every capable agent: --gather all.")
-    ] = False,
-    gather: Annotated[
-        Mode | None, typer.Option(help="Ask every capable agent, for these answers.")
-    ] = None,
-    up: Annotated[
-        Path | None, typer.Option("--up", help="Run the agents of this folder just for this.")
-    ] = None,
+    conversation: Conversation = None,
+    priority: Priority = 5,
+    timeout: Timeout = 120.0,
+    everyone: Everyone = False,
+    gather: Gather = None,
+    up: Up = None,
     at: options.At = None,
     within: options.Within = None,
     env: options.Env = None,
