@@ -12,6 +12,7 @@ from agentd.model import Attempt, ChatRequest, Completion, Model, Usage
 
 # Seconds to wait for a slot, for a rate, or for an endpoint that rests, before the next is asked.
 PATIENCE = 2.0
+_SAME = 0.5  # seconds by which being free later does not count
 # What one provider does not want to answer is not carried to another one.
 _FINAL = ("model_refused",)
 
@@ -61,7 +62,8 @@ class _Call:
         self._request = request
         self._on_delta = on_delta
         self._ends = asyncio.get_running_loop().time() + request.timeout
-        self._failed: list[tuple[Model, ModelError, Attempt]] = []
+        self._failed: list[tuple[float, Model, ModelError]] = []
+        self._attempts: list[Attempt] = []
         self._streaming = False
 
     async def answer(self) -> Completion:
@@ -71,10 +73,10 @@ class _Call:
             completion = await self._try(model, others, wait=not others and not self._busy())
             if completion:
                 return completion
-        busy = self._busy()
-        if busy and last:
+        if last and (busy := self._busy()):
             # Nobody is better: the one that is free soonest gets what time is left.
-            _, model = min(busy, key=lambda each: each[0])
+            soon = min(free for free, _ in busy) + _SAME
+            model = next(model for free, model in busy if free <= soon)
             completion = await self._try(model, 0, wait=True)
             if completion:
                 return completion
@@ -94,17 +96,16 @@ class _Call:
         try:
             completion = await self._ask(model, others, wait)
         except ModelError as error:
-            attempt = self._failure(model, error, clock() - began)
-            self._failed.append((model, error, attempt))
-            self._tell(attempt)
+            self._failed.append((clock(), model, error))
+            self._tell(self._failure(model, error, clock() - began))
             if self._streaming or error.code in _FINAL:
                 raise self._in_all() from None
             return None
         attempt = Attempt(model=model.name, seconds=clock() - began)
+        if self._failed:
+            completion = replace(completion, attempts=(*self._attempts, attempt))
         self._tell(replace(attempt, completion=completion))
-        if not self._failed:
-            return completion
-        return replace(completion, attempts=(*(failed for *_, failed in self._failed), attempt))
+        return completion
 
     async def _ask(self, model: Model, others: int, wait: bool) -> Completion:
         left = self._ends - asyncio.get_running_loop().time()
@@ -138,10 +139,10 @@ class _Call:
         return hear
 
     def _busy(self) -> list[tuple[float, Model]]:
-        """Those that were not called because they rest or are full, with the seconds to wait."""
+        """Those that were not called because they rest or are full, and when they are free."""
         return [
-            (error.retry_after or 0.0, model)
-            for model, error, _ in self._failed
+            (since + (error.retry_after or 0.0), model)
+            for since, model, error in self._failed
             if isinstance(error, NotCalled) and error.retryable
         ]
 
@@ -157,12 +158,13 @@ class _Call:
         )
 
     def _tell(self, attempt: Attempt) -> None:
+        self._attempts.append(attempt)
         if self._request.on_attempt:
             self._request.on_attempt(attempt)
 
     def _in_all(self) -> ModelError:
         """All that went wrong, as one error: it may pass if any of them may."""
-        errors = [error for _, error, _ in self._failed]
+        errors = [error for *_, error in self._failed]
         if len(errors) == 1:
             return errors[0]
         passing = [error for error in errors if error.retryable]
@@ -175,7 +177,7 @@ class _Call:
             status=first.status,
             retry_after=min(waits, default=0.0) or None,
         )
-        merged.cost = sum(attempt.cost or 0.0 for _, _, attempt in self._failed)
+        merged.cost = sum(attempt.cost or 0.0 for attempt in self._attempts)
         return merged
 
 

@@ -180,6 +180,18 @@ def test_where_all_rest_the_first_to_be_free_is_waited_for() -> None:
     assert [request.patience for request in soon.asked] == [PATIENCE, None]
 
 
+def test_of_those_that_are_free_at_once_the_first_choice_is_waited_for() -> None:
+    """As where the agent's own rate is used up, which is one for all of its models."""
+    first = Scripted("a", [Throttled("t", code="model_rate_limited", retryable=True), "yes"])
+    second = Scripted("b", [Throttled("t", code="model_rate_limited", retryable=True), "no"])
+    for model, wait in ((first, 30.0), (second, 29.9)):
+        assert isinstance(model.ends[0], ModelError)
+        model.ends[0].retry_after = wait
+    answer, _ = ask(first, second)
+    assert isinstance(answer, Completion)
+    assert answer.model == "a"
+
+
 def test_that_nobody_was_called_is_told_apart() -> None:
     throttled = Throttled("t", code="model_rate_limited", retryable=True, retry_after=9.0)
     missing = NotCalled("no key", code="model_auth")
