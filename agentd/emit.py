@@ -1,4 +1,4 @@
-"""What follows an answer: the tasks and events that the manifest's rules, and the model, make of it.
+"""What follows an answer: the tasks and events that the manifest's rules and the model make of it.
 
 They are planned when the answer is there, and go on record together with the result or not at all.
 Their ids come from the task's: a run that is repeated repeats them, and nothing doubles.
@@ -20,7 +20,7 @@ from agentd.delivery import TOPIC
 from agentd.errors import PromptError, TaskError
 from agentd.jetstream import Record
 from agentd.manifest_flow import EmitRule
-from agentd.message import AgentIdentity, AgentMessage
+from agentd.message import AgentIdentity, AgentMessage, encode
 from agentd.message_parts import DEEPEST, Constraints, Payload, Routing, Sibling
 from agentd.objects import fit
 from agentd.revision import Revision
@@ -86,12 +86,22 @@ def plan(
     if len(drafts) > MOST:
         raise _failed(f"{len(drafts):,} messages would follow; the most are {MOST}")
     share = _share(task, result, sum(draft.rule.task is not None for draft in drafts))
-    return tuple(
+    follow_ups = tuple(
         _follow_up(
             draft, task, source, share, identity=follow_up_id(subject, draft.number, draft.place)
         )
         for draft in drafts
     )
+    for draft, each in zip(drafts, follow_ups, strict=True):
+        _check(draft, each)
+    return follow_ups
+
+
+def _check(draft: _Draft, follow_up: FollowUp) -> None:
+    try:
+        encode(follow_up.message)
+    except TaskError as error:
+        raise _failed(f"emit rule {draft.number + 1}, {follow_up.topic}: {error}") from error
 
 
 def readable(data: Any) -> Any:

@@ -22,6 +22,8 @@ _PAUSE = 0.2  # seconds before the next one
 # An earlier message of the subject; in a batch, also an id that the stream knows.
 _THERE_ALREADY = frozenset({10071, 10201})
 _NO_SUCH_MESSAGE = frozenset({10037, 10043})
+# The server takes 50 batches at once for a stream: the 51st is refused, then found incomplete.
+_TOO_MANY_BATCHES = frozenset({10210, 10176})
 _REFUSED_FOR_GOOD = frozenset({10054, 10077})  # message too large for the server or the stream
 
 
@@ -285,6 +287,7 @@ def _sequence(subject: str, ack: Mapping[str, Any]) -> int:
     code = error.get("err_code")
     if code in _THERE_ALREADY:
         raise Conflict(f"{subject}: there is one already")
-    if error.get("code", 0) >= 500 and code not in _REFUSED_FOR_GOOD:
+    passing = error.get("code", 0) >= 500 and code not in _REFUSED_FOR_GOOD
+    if passing or code in _TOO_MANY_BATCHES:
         raise BusError(f"{subject}: {error.get('description')}")
     raise NotStored(f"{subject}: {error.get('description')}")

@@ -36,7 +36,7 @@ def untaken(draft: Draft, capabilities: Collection[str]) -> Iterator[Problem]:
     rules = draft.manifest.emit.rules if draft.manifest else ()
     for index, rule in enumerate(rules):
         domain = (rule.task or "").partition(".")[0]
-        if domain and domain not in capabilities:
+        if domain and domain not in capabilities and rule.target is None:
             yield place(draft.root, ("emit", "rules", index, "task")).problem(
                 f"nobody here takes tasks of `{domain}`",
                 hint=nearest(domain, capabilities) or "give an agent this capability",

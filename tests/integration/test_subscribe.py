@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentd import jetstream, letters
 from agentd.message import AgentMessage, decode, new_id
-from agentd.streams import LOG
+from agentd.streams import LOG, WORK
 from agentd.subjects import Subject
 
 if TYPE_CHECKING:
@@ -207,19 +207,26 @@ async def test_what_is_no_message_is_passed_over(team: Team) -> None:
     await settled(team)
 
 
-async def test_facts_and_tasks_share_an_agents_slots(team: Team) -> None:
-    await team.run(
-        writer="""
+async def test_facts_and_tasks_take_turns(team: Team, other: Team) -> None:
+    manifest = """
         capabilities: [writing]
-        model: {name: mock/script, script: [{text: done, latency: 20ms}]}
         subscribe: event.review.requested
         limits: {concurrency: 1}
         """
-    )
+    await other.run(writer=manifest)
+    await other.runtime.drain(5)
     for number in range(10):
         await tell(team, "review.requested", f"fact {number}")
         subject = team.subjects.task("writing", "x")
         await team.send(subject, {"id": new_id(), "payload": {"content": f"task {number}"}})
+    work = {"subjects_filter": f"work.{team.subjects.env}.>"}
+    async with asyncio.timeout(20):
+        while True:
+            info = await jetstream.api(team.bus, f"STREAM.INFO.{WORK}", work)
+            if sum((info["state"].get("subjects") or {}).values()) == 10:
+                break
+            await asyncio.sleep(0.02)
+    await team.run(writer=manifest)
     results = await stored(team, "result.writing.*.*", 20)
     kinds = ["task" if subject.specificity == "x" else "fact" for subject, _ in results]
     assert {"task", "fact"} <= set(kinds[:6])
