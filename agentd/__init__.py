@@ -125,10 +125,10 @@ One task
     agent           takes tasks and runs each on the revision of the moment
 
 One process
-    resumer         hears decisions, and has tasks go on that waited for them
     burial          ends a task that nobody runs
     advisories      hears what the server gives up, and buries it
     cancellation    ends a whole tree of work
+    resumer         hears decisions, and has tasks go on that waited for them
     presence        online, heartbeat, offline
     watchdog        notices that the event loop stands still
     timetable       the schedules of agents, on the server as in their manifests
