@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from jinja2 import Template, nodes
@@ -64,7 +65,7 @@ def compile_expression(text: str, *, names: Collection[str] | None) -> Expressio
     Raises:
         InvalidExpression: it is not one, or uses another name.
     """
-    environment = BoundedEnvironment()
+    environment = _environment()
     try:
         parser = Parser(environment, text, state="variable")
         value = parser.parse_expression()
@@ -83,3 +84,9 @@ def compile_expression(text: str, *, names: Collection[str] | None) -> Expressio
         hint = nearest(name, names or ()) or f"it knows {', '.join(sorted(names or ()))}"
         raise InvalidExpression(f"there is no {name!r} here", hint=hint)
     return Expression(text, looked_up, Template.from_code(environment, code, {}))
+
+
+@cache
+def _environment() -> BoundedEnvironment:
+    """One for all expressions: making it takes longer than compiling one."""
+    return BoundedEnvironment()

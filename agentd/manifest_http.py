@@ -115,5 +115,6 @@ class OpenApi(Part):
 
     @property
     def url(self) -> str | None:
-        """Where the document is, unless it is a file; then its content stands in `document`."""
-        return self.document if isinstance(self.document, str) else None
+        """Where the document is, unless it is a file: then its content stands in `document`."""
+        is_url = isinstance(self.document, str) and "://" in self.document
+        return self.document if is_url else None

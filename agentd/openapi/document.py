@@ -83,6 +83,8 @@ def mistakes_of(entry: Tool) -> Iterator[Mistake]:
         except ValueError as error:
             yield Mistake((*here, "document"), f"`document` {error.args[0]}", error.args[1])
         return
+    if isinstance(declared.document, str):
+        return  # a file that is not there, which is told elsewhere
     try:
         api = read_api(declared.document, entry)
     except InvalidApi as error:

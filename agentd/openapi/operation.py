@@ -21,7 +21,6 @@ from agentd.http_request import (
     spoken,
     with_body,
 )
-from agentd.json_schema import mistake_of
 from agentd.openapi.parameter import Parameter, read_parameters
 from agentd.openapi.schema import InvalidApi, References, Schemas
 from agentd.text_template import Piece, TextTemplate
@@ -146,8 +145,6 @@ def read_operation(name: str, source: Source, references: References, fixed: Fix
     }
     if definitions := schemas.definitions():
         schema["$defs"] = definitions
-    if mistake := mistake_of(schema):
-        raise InvalidApi(f"has a schema that is none: {mistake}")
     return Operation(
         name=name,
         description=_description(source),

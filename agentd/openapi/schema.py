@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from agentd.errors import AgentdError
 
-MAX_NODES = 20_000  # values that are looked at for one operation
+MAX_NODES = 2_000  # values in the schemas of one operation: a model reads all of them
 MAX_HOPS = 32  # references that lead to references
 MAX_DEPTH = 64
 
@@ -20,22 +20,29 @@ _ONE = """
     unevaluatedProperties
 """
 _SEVERAL = "allOf anyOf oneOf prefixItems"
-_NAMED = "dependentSchemas patternProperties properties"
-_VALUE = """
-    const default dependentRequired deprecated description enum exclusiveMaximum exclusiveMinimum
-    format maxContains maxItems maxLength maxProperties maximum minContains minItems minLength
-    minProperties minimum multipleOf pattern required title type uniqueItems
+_NAMED = "dependentSchemas properties"
+_TEXT = "description format title"
+_SWITCH = "deprecated uniqueItems"
+_NUMBER = "exclusiveMaximum exclusiveMinimum maximum minimum"
+_COUNT = """
+    maxContains maxItems maxLength maxProperties minContains minItems minLength minProperties
 """
+_ANYTHING = "const default"
 _HOLDS = {
     keyword: kind
-    for kind, keywords in {
-        "one": _ONE,
-        "several": _SEVERAL,
-        "named": _NAMED,
-        "value": _VALUE,
-    }.items()
+    for kind, keywords in (
+        ("one", _ONE),
+        ("several", _SEVERAL),
+        ("named", _NAMED),
+        ("text", _TEXT),
+        ("switch", _SWITCH),
+        ("number", _NUMBER),
+        ("count", _COUNT),
+        ("anything", _ANYTHING),
+    )
     for keyword in keywords.split()
 }
+_TYPES = frozenset(["array", "boolean", "integer", "null", "number", "object", "string"])
 
 
 class InvalidApi(AgentdError):
@@ -130,21 +137,33 @@ class Schemas:
         if "$ref" in given:
             made["$ref"] = self._refer(given["$ref"])
         _exclusive(made)
+        _told_pattern(made, given)
         _without_read_only(made, given.get("properties"))
         return _nullable(made) if given.get("nullable") is True else made
 
     def _add(self, made: dict[str, Any], keyword: str, value: Any, depth: int) -> None:
-        match _HOLDS.get(keyword), value:
+        """Adds a keyword, if it says whether a value fits and does so properly."""
+        match _HOLDS.get(keyword, keyword), value:
             case "one", _:
                 made[keyword] = self.schema(value, depth)
-            case "several", list():
+            case ("several", [_, *_]):
                 made[keyword] = [self.schema(each, depth) for each in value]
             case "named", dict():
                 made[keyword] = {name: self.schema(each, depth) for name, each in value.items()}
-            case "value", _:
-                self._left -= len(value) if isinstance(value, list | dict) else 0
+            case ("text", str()) | ("switch", bool()) | ("anything", _):
                 made[keyword] = value
-            case _:  # nothing that says whether a value fits
+            case "number", int() | float():  # true and false too: see `_exclusive`
+                made[keyword] = value
+            case "count", int() if value >= 0 and not isinstance(value, bool):
+                made[keyword] = value
+            case "type", _ if _is_type(value):
+                made[keyword] = value
+            case "enum", [_, *_]:
+                self._left -= len(value)
+                made[keyword] = list(value)
+            case "required", list():
+                made[keyword] = list(dict.fromkeys(n for n in value if isinstance(n, str)))
+            case _:
                 return
 
     def _refer(self, reference: Any) -> str:
@@ -173,8 +192,31 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
 def _exclusive(schema: dict[str, Any]) -> None:
     """OpenAPI 3.0 says with true that `minimum` itself does not fit; JSON Schema with a number."""
     for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if isinstance(schema.get(bound), bool):
+            del schema[bound]
         if isinstance(schema.get(exclusive), bool) and schema.pop(exclusive) and bound in schema:
             schema[exclusive] = schema.pop(bound)
+
+
+def _told_pattern(schema: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Tells a pattern in words: a regular expression from elsewhere can keep a process busy for
+    years. What it is for, the server checks."""
+    if isinstance(pattern := given.get("pattern"), str):
+        told = f"Matches {pattern[:200]}"
+        schema["description"] = (
+            f"{schema['description']} {told}" if "description" in schema else told
+        )
+    if "patternProperties" in given:
+        schema.pop("additionalProperties", None)
+        schema.pop("unevaluatedProperties", None)
+
+
+def _is_type(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in _TYPES
+    kinds = value if isinstance(value, list) else []
+    texts = [kind for kind in kinds if isinstance(kind, str) and kind in _TYPES]
+    return bool(kinds) and len(set(texts)) == len(kinds)
 
 
 def _without_read_only(schema: dict[str, Any], properties: Any) -> None:

@@ -167,16 +167,23 @@ def _read(reply: Reply) -> Any:
         raise InvalidApi(f"answered {reply.status} {reply.reason}".strip())
     if not reply.whole:
         raise InvalidApi(f"has more than {MAX_BYTES:,} bytes")
+    document = _parsed(reply)
+    # What a proxy says of a server that is away comes with a 200 and is no document.
+    if not isinstance(document, dict) or not {"openapi", "swagger"} & document.keys():
+        raise InvalidApi("is no OpenAPI document")
+    return document
+
+
+def _parsed(reply: Reply) -> Any:
     if reply.body.lstrip().startswith(b"{"):
         try:
             return parse(reply.body)
         except DecodeError as error:
             raise InvalidApi(f"is {error}") from None
     document = yaml_source.read(reply.body, reply.url)
-    if document.problems or document.root is None:
-        text = document.problems[0].text if document.problems else "empty"
-        raise InvalidApi(f"is no YAML: {text}")
-    return plain(document.root)
+    if document.problems:
+        raise InvalidApi(f"is no YAML: {document.problems[0].text}")
+    return plain(document.root) if document.root else None
 
 
 def _tell_trouble(document: _Document | None, trouble: str) -> bool:
