@@ -11,8 +11,8 @@ What everything else is made of
     subjects        every NATS subject, spelled here and nowhere else
     strict_json     JSON from strangers, bounded
     media           images and files: what their bytes are, and in words
-    json_path       a path into a JSON value
     json_schema     is a schema one, and does a value fit it?
+    json_path       a path into a JSON value
     message_parts   who sent a message, its conversation, payload and routing
     message         the message of protocol 1.0: decode, encode, reply
     settings        what may not change while the process runs

@@ -107,7 +107,8 @@ class Memory:
         """The last summary, and the exchanges that it does not cover."""
         summary, covers = await self._summary()
         exchanges, tokens = deque[Exchange](), 0
-        async for msg in jetstream.stored(self._bus, LOG, self._exchanges, start=max(0, covers) + 1):
+        start = max(0, covers) + 1
+        async for msg in jetstream.stored(self._bus, LOG, self._exchanges, start=start):
             exchange = await self._exchange_in(msg)
             if exchange is None:
                 continue
