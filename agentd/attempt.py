@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from agentd import approvals, crash, jetstream, letters
 from agentd import outcome as outcomes
@@ -63,10 +64,14 @@ class Host:
     subjects: Subjects
     budgets: Budgets
     stops: Stops
-    emitter: Emitter
     metrics: Metrics
     clock: Callable[[], float] = time.time
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @cached_property
+    def emitter(self) -> Emitter:
+        """Makes records of what follows answers."""
+        return Emitter(self.bus, self.subjects)
 
 
 class Attempt:

@@ -122,7 +122,7 @@ class Delivery(Parcel):
     the fact itself: its subject is that of a result or an event."""
 
     settled: bool = field(default=False, init=False)
-    route: str
+    route: str = ""
     bus: Bus = field(repr=False)
     reply: str = field(repr=False)
     on_settled: Callable[[str], None] = field(repr=False)

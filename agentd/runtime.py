@@ -21,7 +21,6 @@ from agentd.bus import Bus
 from agentd.cancellation import CancelRequests
 from agentd.catalog import Catalog
 from agentd.cooldowns import Cooldowns
-from agentd.emit import Emitter
 from agentd.errors import BusError, ModelError
 from agentd.housekeeping import Housekeeper
 from agentd.manifest import ModelRef
@@ -78,7 +77,6 @@ class Runtime:
             subjects=subjects,
             budgets=Budgets(bus, settings.env),
             stops=Stops(bus, settings.env),
-            emitter=Emitter(bus, subjects),
             metrics=metrics,
         )
         self.timetable = Timetable(bus, subjects)
