@@ -91,12 +91,15 @@ class Team:
         return [msg async for msg in found]
 
     async def at_rest(self) -> None:
-        """Waits until nothing is left in WORK."""
+        """Waits until every task has reached WORK, and none is left there."""
+        tasks = self.subjects.pattern("task.>")
         async with asyncio.timeout(20):
             for delay in itertools.repeat(0.05):
+                newest, _ = await jetstream.newest(self.bus, streams.LOG, tasks)
                 filter_ = {"subjects_filter": f"work.{self.subjects.env}.>"}
                 info = await jetstream.api(self.bus, f"STREAM.INFO.{streams.WORK}", filter_)
-                if not info["state"].get("subjects"):
+                sourced = all(source.get("seq", 0) >= newest for source in info["sources"])
+                if sourced and not info["state"].get("subjects"):
                     return
                 await asyncio.sleep(delay)
 
