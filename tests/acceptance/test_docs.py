@@ -22,7 +22,9 @@ import yaml
 
 from agentd.catalog import load
 from agentd.cli import app
+from agentd.manifest_tools import Tool
 from agentd.nats_binary import find_binary
+from agentd.openapi.document import read_api
 from agentd.problems import errors
 from agentd.reference import json_schema
 from agentd.settings import Settings
@@ -138,7 +140,9 @@ class Reader:
 
     def follow(self, fence: Fence) -> None:
         if fence.file:
-            (self.project / fence.file).write_text(fence.text)
+            # Where a file shows agentd's own address, the one that it has here.
+            text = fence.text.replace("127.0.0.1:8000", self.address)
+            (self.project / fence.file).write_text(text)
         elif fence.language == "diff":
             self.edit(fence)
         elif fence.language in SHELL:
@@ -268,8 +272,16 @@ def test_every_fence_is_of_a_kind_that_is_checked() -> None:
 def test_yaml_is_valid(fence: Fence, tmp_path: Path) -> None:
     if "kind: Deployment" in fence.text:
         check_deployment(yaml.safe_load(fence.text))
+    elif is_api(fence):
+        entry = Tool.model_validate({"openapi": fence.file})
+        assert not read_api(yaml.safe_load(fence.text), entry).left_out
     else:
         check_manifest(fence, tmp_path)
+
+
+def is_api(fence: Fence) -> bool:
+    """Whether it is an OpenAPI document, which stands beside the manifests."""
+    return fence.text.startswith("openapi:")
 
 
 def check_deployment(deployment: dict[str, Any]) -> None:
@@ -301,6 +313,9 @@ def check_manifest(fence: Fence, folder: Path) -> None:
     (folder / "manifests" / name).write_text(text)
     for example in re.findall(r"^prompt: (\S+)$", text, re.MULTILINE):
         (folder / "prompts" / example).touch()
+    for other in FENCES:
+        if is_api(other) and other.file and Path(other.file).name in text:
+            (folder / other.file).write_text(other.text)
     environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text), "text")
     catalog = load(folder / "manifests", environ=environ)
 
