@@ -61,6 +61,7 @@ class Child:
         self._protocol = protocol
         self._transport = transport
         self._complaint = ""
+        self._stopping: asyncio.Task[None] | None = None
         self._stopped = False
         self._listening = asyncio.create_task(self._listen())
 
@@ -90,12 +91,11 @@ class Child:
                 cwd=cwd,
                 process_group=guard.pid,
             )
-        except (OSError, ValueError) as error:
+        except BaseException as error:
             leash.close()
             await guard.wait()
-            raise ChildError(_why(error, argv[0], cwd)) from None
-        except asyncio.CancelledError:
-            leash.close()
+            if isinstance(error, OSError | ValueError):
+                raise ChildError(_why(error, argv[0], cwd)) from None
             raise
         return cls(name, guard, Process(transport, protocol, loop), protocol, transport)
 
@@ -133,28 +133,27 @@ class Child:
         return f"{ended}: {self._complaint}" if self._complaint and status else ended
 
     async def stop(self) -> None:
-        """Ends it and all that it has started within a few seconds: its input ends, then it is
-        asked to end, then it has ended."""
+        """Ends it and all that it has started within a few seconds, also if this is cancelled: its
+        input ends, then it is asked to end, then it has ended."""
+        self._stopping = self._stopping or asyncio.create_task(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
         self._stopped = self._process.returncode is None
-        try:
-            self._stdin.close()
-            if not await self._ended(_GRACE):
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.terminate()
-                await self._ended(_LAST_GRACE)
-        finally:
-            self._protocol.leash.close()
-            self._listening.cancel()
-        await self._ended(_LAST_GRACE)
+        self._stdin.close()
+        if not await self.ended(_GRACE):
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+            await self.ended(_LAST_GRACE)
+        self._protocol.leash.close()
+        self._listening.cancel()
+        await self.ended(_LAST_GRACE)
         await self._guard.wait()
         # One that left the group may still hold the pipes: we let go of them.
         self._transport.close()
 
-    async def ended(self) -> None:
-        """Waits for its end."""
-        await self._protocol.exited.wait()
-
-    async def _ended(self, patience: float) -> bool:
+    async def ended(self, patience: float) -> bool:
+        """Waits so many seconds for its end; whether it came."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self._protocol.exited.wait()

@@ -81,6 +81,8 @@ class Server:
         self._in_flight = 0
         self._heard = 0.0  # when it last answered
         self._texts: dict[str, str] = {}
+        self._child: Child | None = None
+        self._leaving = False
         self._keeper = asyncio.create_task(self._keep(), name=f"mcp {self.name}")
 
     @property
@@ -90,8 +92,12 @@ class Server:
 
     async def stop(self) -> None:
         """Leaves it; a program is ended, with all that it has started."""
+        # Said twice: a cancellation that comes while the library ends its tasks is lost in there.
+        self._leaving = True
         self._keeper.cancel()
         await asyncio.wait([self._keeper])
+        if self._child is not None:
+            await self._child.stop()
 
     async def call(self, tool: str, arguments: Mapping[str, Any], key: str) -> Any:
         """What a tool answers: a text or plain data. `key` goes along as the request's
@@ -134,9 +140,11 @@ class Server:
 
     async def _keep(self) -> None:
         pause, before = self._patience.first_pause, ""
-        while True:
+        while not self._leaving:
             started = time.monotonic()
             why = await self._serve()
+            if self._leaving:
+                break
             if time.monotonic() - started > self._patience.longest_pause:
                 pause = self._patience.first_pause
             delay = pause * random.uniform(0.75, 1.25)
@@ -176,8 +184,8 @@ class Server:
         else:
             assert declared.command
             env = _environment(self._environ) | declared.env
-            child = await Child.start(self.name, declared.command, env=env, cwd=declared.cwd)
-            opened = library.over_stdio(child, self._news.set)
+            self._child = await Child.start(self.name, declared.command, env=env, cwd=declared.cwd)
+            opened = library.over_stdio(self._child, self._news.set)
         async with opened as connection:
             yield connection
 

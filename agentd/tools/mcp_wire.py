@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import re
@@ -27,7 +26,7 @@ from agentd.tools.child import LONGEST_LINE, Child, ChildError, TooLong
 log = logging.getLogger(__name__)
 
 _CONNECT, _READ = 10.0, 300.0  # seconds: to connect, and between two pieces of a response
-_LAST_WORDS = 0.5  # seconds that a program which has closed its output gets to end
+_LAST_WORDS = 0.5  # seconds that a program which has closed its pipes gets to end
 _ID_FIRST = re.compile(rb'^\{(?:"jsonrpc": ?"2\.0", ?)?"id": ?(\d{1,15}),')
 _ID_LAST = re.compile(rb'"id": ?(\d{1,15})\}\s*$')
 
@@ -110,9 +109,7 @@ class _Incoming(_End):
             message = _too_long(line) if isinstance(line, TooLong) else _message(line)
             if message is not None:
                 return SessionMessage(message)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS):
-                await self._child.ended()
+        await self._child.ended(_LAST_WORDS)
         self._ended(self._child.fate or "closed its output")
         raise anyio.EndOfStream
 
@@ -128,6 +125,7 @@ class _Outgoing(_End):
         try:
             await self._child.write(line.encode())
         except ChildError as error:
+            await self._child.ended(_LAST_WORDS)
             raise anyio.BrokenResourceError from error
 
 

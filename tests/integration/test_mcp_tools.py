@@ -379,7 +379,7 @@ async def main():
     env = {"MARK": sys.argv[1], "PATH": "/usr/bin:/bin"}
     child = await Child.start("it", sys.argv[2:], env=env, cwd=None)
     print("started", flush=True)
-    await child.ended()
+    await child.ended(300)
 
 asyncio.run(main())
 """
