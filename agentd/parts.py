@@ -41,24 +41,34 @@ async def contents(bus: Bus, content: Any) -> list[dict[str, Any]]:
             (`unsupported_part`), or refers to an object that is not there (`object_missing`).
         BusError: the object store does not answer.
     """
-    listed = content.get("parts") if isinstance(content, dict) else None
-    if listed is None:
-        return []
-    place = "payload.content.parts"
-    if not isinstance(listed, list) or len(cast("list[Any]", listed)) > MOST_PARTS:
+    listed, place = _parts(content), "payload.content.parts"
+    if len(listed) > MOST_PARTS:
         raise _bad(place, f"must be a list of at most {MOST_PARTS} parts")
     reader = _Reader(bus)
-    return [
-        await reader.part(each, f"{place}[{i}]") for i, each in enumerate(cast("list[Any]", listed))
-    ]
+    return [await reader.part(each, f"{place}[{i}]") for i, each in enumerate(listed)]
+
+
+def has_images(content: Any) -> bool:
+    """Whether a task's content says that it has an image among its parts."""
+    return any(isinstance(each, dict) and each.get("type") == "image" for each in _parts(content))
 
 
 def without(content: Any) -> Any:
     """A task's content but for its parts; None where it has nothing else."""
-    if not isinstance(content, dict) or "parts" not in content:
+    if not _parts(content):
         return content
     content = cast("dict[str, Any]", content)
     return {name: value for name, value in content.items() if name != "parts"} or None
+
+
+def _parts(content: Any) -> list[Any]:
+    """The parts of a content. A field of that name may also be the sender's own, such as a list
+    of texts: parts have a `type`."""
+    listed: Any = content.get("parts") if isinstance(content, dict) else None
+    if not isinstance(listed, list):
+        return []
+    members = cast("list[Any]", listed)
+    return members if any(isinstance(each, dict) and "type" in each for each in members) else []
 
 
 def with_parts(content: Any, parts: Sequence[Mapping[str, Any]]) -> Any:

@@ -74,8 +74,9 @@ def test_anything_can_be_put_in_words(content: Any) -> None:
     ("content", "rest"),
     [
         ("text", "text"),
-        ({"instruction": "look", "parts": []}, {"instruction": "look"}),
-        ({"parts": [1]}, None),
+        ({"instruction": "look", "parts": [{"type": "x"}]}, {"instruction": "look"}),
+        ({"parts": [{"type": "x"}]}, None),
+        ({"parts": [1]}, {"parts": [1]}),
         ({"a": 1}, {"a": 1}),
         (None, None),
     ],
