@@ -32,6 +32,7 @@ check: .venv/.dev ## format, lint, types, reading order, example, tests: what CI
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/agentd validate manifests/
+	$(BIN)/agentd test manifests/
 	$(BIN)/pytest
 
 bench: .venv/.dev ## measure agentd against a bare NATS handler

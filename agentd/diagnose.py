@@ -46,10 +46,13 @@ _WORDS = {
 }
 
 
-def diagnose(error: ValidationError, root: Map) -> list[Problem]:
-    """The errors of a `Manifest` made from `plain(root)`, each at its place in the file."""
+def diagnose(
+    error: ValidationError, root: Map, *, of: type[Part] = Manifest, called: str = "the manifest"
+) -> list[Problem]:
+    """The errors of an `of` made from `plain(root)`, each at its place in the file, which people
+    know as `called`."""
     found = error.errors(include_url=False, include_input=False)
-    told = [(details, _problem(details, root)) for details in found[:MAX_PROBLEMS]]
+    told = [(details, _problem(details, root, of, called)) for details in found[:MAX_PROBLEMS]]
     # A misspelt field is also a missing one: one mistake, one problem.
     meant = {problem.hint for _, problem in told}
     problems = [
@@ -107,9 +110,9 @@ def _later_keys(node: Map, part: type[Part], above: str = "") -> Iterator[tuple[
             yield from _later_keys(value, inner, f"{name}.")
 
 
-def _problem(details: ErrorDetails, root: Map) -> Problem:
+def _problem(details: ErrorDetails, root: Map, of: type[Part], called: str) -> Problem:
     if details["type"] == "extra_forbidden":
-        return _unknown(details["loc"], root)
+        return _unknown(details["loc"], root, of)
     mistake, hint, *path = _words(details)
     names, span, node = _walk(root, (*details["loc"], *path))
     if details["type"] == "missing":
@@ -124,16 +127,16 @@ def _problem(details: ErrorDetails, root: Map) -> Problem:
         hint = nearest(node.text, details.get("ctx", {})["expected"].replace("'", "").split())
     if not names and details["loc"] == ("name",):
         names, hint = ["name"], "it comes from the file's name; write `name:`, or rename the file"
-    subject = f"`{'.'.join(names)}`" if names else "the manifest"
+    subject = f"`{'.'.join(names)}`" if names else called
     return span.problem(f"{subject} {mistake}", hint=hint)
 
 
-def _unknown(loc: tuple[str | int, ...], root: Map) -> Problem:
+def _unknown(loc: tuple[str | int, ...], root: Map, of: type[Part]) -> Problem:
     name = str(loc[-1])
     _, span, parent = _walk(root, loc[:-1])
     if isinstance(parent, Map) and name in parent.entries:
         span = parent.entries[name][0].span
-    return span.problem(f"unknown field `{shorten(name)}`", hint=_suggest(name, loc[:-1]))
+    return span.problem(f"unknown field `{shorten(name)}`", hint=_suggest(name, loc[:-1], of))
 
 
 def _words(details: ErrorDetails) -> tuple[str, ...]:
@@ -175,8 +178,8 @@ def _point(node: Node) -> Span:
     return node.span
 
 
-def _suggest(name: str, loc: Sequence[str | int]) -> str:
-    part = _part_at(loc)
+def _suggest(name: str, loc: Sequence[str | int], of: type[Part]) -> str:
+    part = _part_at(loc, of)
     near = nearest(name, list(_fields(part)))
     if near or part is not Manifest:
         return near or f"fields here: {', '.join(_fields(part))}"
@@ -193,8 +196,8 @@ def _meant(name: str) -> str:
     return f"did you mean `{name}`?"
 
 
-def _part_at(loc: Sequence[str | int]) -> type[Part]:
-    part: type[Part] = Manifest
+def _part_at(loc: Sequence[str | int], of: type[Part]) -> type[Part]:
+    part = of
     for step in loc:
         field = _fields(part).get(str(step))
         part = (field and _part(field.annotation)) or part

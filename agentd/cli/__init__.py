@@ -19,6 +19,7 @@ from agentd.cli import (
     send,
     stop,
     tap,
+    test,
     torture,
     up,
     validate,
@@ -51,6 +52,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.command("test")(test.play)
 app.add_typer(dlq.dlq)
 app.add_typer(schedules.schedules)
 app.add_typer(approvals.approvals)

@@ -7,6 +7,17 @@ from typing import Annotated
 
 import typer
 
+_TEST = """\
+cases:
+  - name: is told what it is
+    input: Who are you?
+    model: mock/echo # repeats its prompt and the task, so that a test can look at them
+    expect: {{contains: You are {name}}}
+  - name: answers
+    input: Who are you?
+    model: [I am {name}.] # what the model says in this test; leave it out to ask it with --record
+    expect: {{contains: {name}, max_turns: 1}}
+"""
 _PROMPT = """\
 You are {{ agent.name }}. Describe here what you do, for whom, and what a good answer looks like.
 
@@ -22,8 +33,9 @@ def new(
     model: Annotated[
         str | None, typer.Option("--model", help="Its model [that of the folder or the process].")
     ] = None,
+    test: Annotated[bool, typer.Option("--test", help="Write a test, too.")] = False,
 ) -> None:
-    """Write a manifest and a prompt to begin with."""
+    """Write a manifest and a prompt to begin with, and a test if asked."""
     from agentd.errors import UsageError
     from agentd.files import shown
     from agentd.quantities import subject_name
@@ -34,13 +46,19 @@ def new(
         raise UsageError(f"the name {error.args[0]}") from None
     manifest = manifests / f"{name}.yaml"
     prompt = manifests.absolute().parent / "prompts" / f"{name}.md"
-    for file in (manifest, prompt):
+    cases = manifests / f"{name}.test.yaml"
+    files = (manifest, prompt, *([cases] if test else []))
+    for file in files:
         if file.exists():
             raise UsageError(f"{shown(file)} is there already; nothing is written")
     _write(manifest, _manifest(name, manifests, model))
     _write(prompt, _PROMPT)
-    typer.echo(f"wrote {shown(manifest)} and {shown(prompt)}")
+    if test:
+        _write(cases, _TEST.format(name=name))
+    typer.echo(f"wrote {' and '.join(map(shown, files))}")
     typer.echo(f'next: agentd up {shown(manifests)}, then: agentd ask {name} "Who are you?"')
+    if test:
+        typer.echo(f"and: agentd test {shown(manifests)}")
 
 
 def _manifest(name: str, manifests: Path, model: str | None) -> str:

@@ -1,0 +1,109 @@
+"""`agentd test`: plays the cases that stand beside the manifests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agentd.cli import options
+
+if TYPE_CHECKING:
+    from agentd.catalog import Catalog
+    from agentd.testing.cases.case import Suite
+    from agentd.testing.cases.junit import Report
+
+
+def play(
+    manifests: options.Manifests = Path("manifests"),
+    prompts: options.Prompts = None,
+    only: Annotated[
+        str, typer.Option("--only", "-k", help="Only agents and cases whose names hold this.")
+    ] = "",
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the models that the manifests name.")
+    ] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Ask them, and keep what they say beside the tests.")
+    ] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Play the agents' tests, offline unless told otherwise; exits with 1 if one fails."""
+    from agentd.settings import from_environment
+    from agentd.testing.cases.junit import write
+    from agentd.testing.cases.session import Wish, play_all
+
+    catalog, suites = _read(manifests, prompts)
+    wish = Wish(only=only, live=live, record=record)
+    reports = asyncio.run(play_all(catalog, suites, wish, from_environment(env="test")))
+    if junit:
+        write(junit, reports)
+    (_print_json if as_json else _print)(reports)
+    raise typer.Exit(0 if all(report.passed for report in reports) else 1)
+
+
+def _read(manifests: Path, prompts: Path | None) -> tuple[Catalog, list[Suite]]:
+    """The agents and their tests.
+
+    Raises:
+        UsageError: with every mistake in the files that they need.
+    """
+    from agentd.catalog import load
+    from agentd.diagnose import nearest
+    from agentd.errors import UsageError
+    from agentd.problems import errors
+    from agentd.testing.cases.case import read_suites
+
+    catalog = load(manifests, prompts=prompts)
+    suites, problems = read_suites(manifests)
+    wrong = [*errors(catalog.problems), *errors(problems)]
+    told = [problem.render() for problem in wrong]
+    told += [
+        f"{suite.file}: there is no agent `{suite.agent}`; "
+        + (nearest(suite.agent, catalog.agents) or "name it with `agent:`, or by the file's name")
+        for suite in suites
+        if suite.agent not in catalog.agents and not wrong
+    ]
+    if told:
+        raise UsageError("\n".join(told))
+    if not suites:
+        raise UsageError(f"{manifests} holds no tests; `agentd new NAME --test` writes one")
+    return catalog, suites
+
+
+def _print(reports: Sequence[Report]) -> None:
+    for report in reports:
+        good = sum(run.passed for run in report.runs)
+        runs = f", {good} of {len(report.runs)} runs" if len(report.runs) > 1 else ""
+        colour = typer.colors.GREEN if report.passed else typer.colors.RED
+        word = typer.style("pass" if report.passed else "FAIL", fg=colour, bold=True)
+        turns = max(run.turns for run in report.runs)
+        typer.echo(f"{word}  {report.agent}: {report.case} ({_turns(turns)}{runs})")
+        if not report.passed:
+            for mistake in report.mistakes:
+                typer.echo(f"      {mistake}")
+    failed = sum(not report.passed for report in reports)
+    typer.echo(f"{len(reports) - failed} passed" + (f", {failed} failed" if failed else ""))
+
+
+def _turns(number: int) -> str:
+    return f"{number} turn{'' if number == 1 else 's'}"
+
+
+def _print_json(reports: Sequence[Report]) -> None:
+    told = [
+        {
+            "agent": report.agent,
+            "case": report.case,
+            "passed": report.passed,
+            "runs": [{"passed": run.passed, "mistakes": run.mistakes} for run in report.runs],
+            "seconds": round(report.seconds, 3),
+        }
+        for report in reports
+    ]
+    typer.echo(json.dumps(told, indent=2, ensure_ascii=False))

@@ -1,0 +1,1 @@
+"""Tests of agents, as people write them beside their manifests: `agentd test`."""

@@ -1,0 +1,66 @@
+"""What came of tests, as JUnit has it: what CI servers read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from agentd.testing.cases.player import Run
+
+
+@dataclass(frozen=True)
+class Report:
+    """A case and its runs; it passed if enough of them did."""
+
+    agent: str
+    case: str
+    runs: Sequence[Run]
+    needed: int
+
+    @property
+    def passed(self) -> bool:
+        return sum(run.passed for run in self.runs) >= self.needed
+
+    @property
+    def seconds(self) -> float:
+        return sum(run.seconds for run in self.runs)
+
+    @property
+    def mistakes(self) -> list[str]:
+        """What was wrong with the runs that failed, each once."""
+        return list(dict.fromkeys(text for run in self.runs for text in run.mistakes))
+
+
+def write(file: Path, reports: Sequence[Report]) -> None:
+    """Writes the reports, a test suite for each agent."""
+    root = ElementTree.Element("testsuites")
+    for agent in dict.fromkeys(report.agent for report in reports):
+        mine = [report for report in reports if report.agent == agent]
+        suite = ElementTree.SubElement(
+            root,
+            "testsuite",
+            name=agent,
+            tests=str(len(mine)),
+            failures=str(sum(not report.passed for report in mine)),
+            time=f"{sum(report.seconds for report in mine):.3f}",
+        )
+        for report in mine:
+            _add(suite, report)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    ElementTree.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+
+
+def _add(suite: ElementTree.Element, report: Report) -> None:
+    case = ElementTree.SubElement(
+        suite,
+        "testcase",
+        classname=report.agent,
+        name=report.case,
+        time=f"{report.seconds:.3f}",
+    )
+    if not report.passed:
+        told = "\n".join(report.mistakes)
+        failure = ElementTree.SubElement(case, "failure", message=told.split("\n")[0])
+        failure.text = told

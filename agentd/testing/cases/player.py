@@ -1,0 +1,199 @@
+"""Plays a case: the agent as it is, with what stands in for its model and its tools."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agentd.budget import Budgets
+from agentd.bus import Bus
+from agentd.deadline import Deadline
+from agentd.errors import DecodeError, ModelError, TaskError, UsageError
+from agentd.journal import TURN, Step
+from agentd.manifest_parts import ModelRef
+from agentd.means import Means
+from agentd.memory import Memory
+from agentd.message import AgentIdentity, AgentMessage, decode, new_id
+from agentd.model import Completion, Model, ToolCall
+from agentd.models.choose import Models
+from agentd.revision import Revision
+from agentd.run import RunResult, run
+from agentd.spec import AgentSpec
+from agentd.subjects import Subjects
+from agentd.telemetry import Metrics
+from agentd.testing.cases.case import Case, Suite
+from agentd.testing.cases.judgement import Played, judged, mistakes
+from agentd.testing.cases.stand_in import Taped, as_turn, replaced
+from agentd.tools.open import Tools
+
+_JUDGING = 60.0  # seconds for a judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a case: what was wrong with it, and what the model said."""
+
+    mistakes: tuple[str, ...]
+    seconds: float
+    turns: int
+    tape: tuple[dict[str, Any], ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.mistakes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio:
+    """Where cases are played. `live` plays them with the models that the manifests name."""
+
+    bus: Bus
+    subjects: Subjects
+    models: Models
+    tools: Tools
+    default: ModelRef
+    live: bool = False
+
+    async def play(self, spec: AgentSpec, suite: Suite, case: Case) -> Run:
+        """Plays the case once.
+
+        Raises:
+            UsageError: it cannot be played: its message is none, or it has no model.
+        """
+        tape: list[Completion] = []
+        started = time.monotonic()
+        message = _message(suite, case)
+        revision = self._revision(spec, suite, case, tape)
+        played = await self._run(revision, message)
+        wrong = list(mistakes(case.expect, played))
+        if case.expect.judge and not wrong and played.result:
+            wrong += await self._judge(suite, case.expect.judge, played)
+        return Run(
+            mistakes=tuple(wrong),
+            seconds=time.monotonic() - started,
+            turns=played.result.turns if played.result else len(tape),
+            tape=tuple(map(as_turn, tape)),
+        )
+
+    def _revision(
+        self, spec: AgentSpec, suite: Suite, case: Case, tape: list[Completion]
+    ) -> Revision:
+        # Nobody is there to agree to a call: what a test lets through, it lets through.
+        tools = tuple(tool.model_copy(update={"approval": False}) for tool in spec.manifest.tools)
+        spec = replace(spec, manifest=spec.manifest.model_copy(update={"tools": tools}))
+        toolbox = replaced(self.tools.open(spec), case.tools)
+        models = [Taped(model, tape) for model in self._models(spec, suite, case)]
+        return Revision(spec, tuple(models), toolbox)
+
+    def _models(self, spec: AgentSpec, suite: Suite, case: Case) -> Sequence[Model]:
+        refs = spec.manifest.model or (self.default,)
+        if self.live:
+            return self._opened(suite, refs)
+        if case.stand_in:
+            return self._opened(suite, (case.stand_in,))
+        if turns := _recorded(suite).get(case.name):
+            return self._opened(suite, (ModelRef(name="mock/script", script=turns),))
+        if all(ref.name.startswith("mock/") for ref in refs):
+            return self._opened(suite, refs)
+        raise UsageError(
+            f"{suite.file}: {case.name!r} has no `model:` turns, and nothing is recorded of "
+            f"{refs[0].name}; record it with --record, or play it with --live"
+        )
+
+    def _opened(self, suite: Suite, refs: Sequence[ModelRef]) -> Sequence[Model]:
+        try:
+            return self.models.open_all(refs)
+        except ModelError as error:
+            raise UsageError(f"{suite.file}: {error}") from None
+
+    async def _run(self, revision: Revision, message: AgentMessage) -> Played:
+        record = _Kept()
+        limits, now = revision.spec.manifest.limits, time.time()
+        deadline = Deadline.of(message, limit=limits.timeout, now=now)
+        source = AgentIdentity(id=revision.spec.name, type="agent")
+        budgets = Budgets(self.bus, self.subjects.env)
+        means = Means(
+            deadline=deadline,
+            purse=budgets.purse(message, limits, deadline),
+            metrics=Metrics(),
+            now=now,
+            record=record,
+            memory=Memory(self.bus, self.subjects, message, agent=source),
+            bus=self.bus,
+        )
+        wire = message.model_dump(mode="json", by_alias=True)
+        content = message.payload.content
+        result: RunResult | None = None
+        error: TaskError | None = None
+        try:
+            result = await run(revision, message, means)
+        except TaskError as failed:
+            error = failed
+        return Played(content=content, message=wire, result=result, error=error, calls=record.calls)
+
+    async def _judge(self, suite: Suite, criterion: str, played: Played) -> list[str]:
+        """What the judge holds against the answer. A judge that is real judges live runs only."""
+        if suite.judge is None:
+            return ["`judge` needs a `judge:` model at the head of the file"]
+        if not self.live and not suite.judge.name.startswith("mock/"):
+            return []
+        [judge] = self._opened(suite, (suite.judge,))
+        try:
+            why = await judged(criterion, played, judge, timeout=_JUDGING)
+        except TaskError as error:
+            why = f"the judge failed: {error}"
+        return [why] if why else []
+
+
+@dataclass
+class _Kept:
+    """The record of a run that is looked at when it is over."""
+
+    steps: dict[Step, Mapping[str, Any]] = field(default_factory=dict[Step, Mapping[str, Any]])
+
+    async def step(self, kind: str, turn: int, index: int = 0, **details: Any) -> None:
+        """Keeps it."""
+        self.steps[kind, turn, index] = details
+
+    async def note(self, kind: str, *, mark: str = "", **details: Any) -> None:
+        """Nothing that a test looks at."""
+
+    @property
+    def calls(self) -> list[ToolCall]:
+        """The tools that the model asked for, in order."""
+        turns = [
+            step["completion"] for (kind, _, _), step in sorted(self.steps.items()) if kind == TURN
+        ]
+        return [ToolCall(**call) for turn in turns for call in turn["tool_calls"]]
+
+
+def _message(suite: Suite, case: Case) -> AgentMessage:
+    """The task of a case."""
+    payload = {"content": case.input, **case.message.get("payload", {})}
+    wire = {**case.message, "payload": payload}
+    try:
+        return decode(json.dumps(wire).encode(), type="task", id=new_id(), timestamp=time.time())
+    except DecodeError as error:
+        raise UsageError(f"{suite.file}: {case.name!r} is no message: {error}") from None
+
+
+def _recorded(suite: Suite) -> dict[str, list[Any]]:
+    """The turns on the cassette, by case."""
+    if not suite.cassette.exists():
+        return {}
+    try:
+        return json.loads(suite.cassette.read_text())["cases"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{suite.cassette} is no cassette: {error}; record it anew") from None
+
+
+def keep(suite: Suite, tapes: Mapping[str, Sequence[dict[str, Any]]]) -> None:
+    """Writes what the models said to the cassette; cases that were not played keep theirs."""
+    cases = {**_recorded(suite), **tapes}
+    there = {case.name for case in suite.cases}
+    kept = {name: list(turns) for name, turns in sorted(cases.items()) if name in there}
+    text = json.dumps({"agent": suite.agent, "cases": kept}, indent=2, ensure_ascii=False)
+    suite.cassette.write_text(text + "\n")
