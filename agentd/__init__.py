@@ -101,9 +101,9 @@ One task
     admission       may this agent run this message?
     deadline        until when a task may be worked on
     budget          what a task may spend: set aside before a call, settled after it
+    parts           images and files in a task, handed to its model
     revision        an agent as one edit left it
     structured      the value that an answer is, or what is wrong with it
-    parts           images and files in a task, handed to its model
     history         what was said before, and how much of it a model is shown
     memory          what is on record of a conversation, summarised where it is long
     means           what a run may use

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agentd import media, parts
-from agentd.errors import ModelError, TaskError
+from agentd.errors import ModelError
 from agentd.history import Past, attached, to_summarize, trimmed
 from agentd.means import Means
 from agentd.message import AgentMessage
@@ -44,9 +44,6 @@ async def begin(
     context["mcp"] = await revision.toolbox.prepare()
     system = {"role": "system", "content": spec.prompt.render(context)}
     shown = await parts.contents(means.bus, message.payload.content)
-    if model.name in revision.blind and any(part["type"] == "image_url" for part in shown):
-        text = f"payload.content.parts has an image, and {model.name} takes none"
-        raise TaskError(text, code="unsupported_part")
     content = _joined(_user_text(spec, message, context), shown)
     past = await _past(revision, model, message, means, ask)
     chat = [system, *past.chat(), {"role": "user", "content": content}]

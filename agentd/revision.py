@@ -10,6 +10,7 @@ from agentd.errors import ModelError, TaskError
 from agentd.message import AgentMessage
 from agentd.model import Model
 from agentd.models.failover import FailoverModel
+from agentd.parts import has_images
 from agentd.spec import AgentSpec
 from agentd.toolbox import Toolbox
 
@@ -41,15 +42,16 @@ class Revision:
         Raises:
             ModelError: the manifest does not list it (`model_not_allowed`): a sender cannot spend
                 what the agent's owner did not allow.
-            TaskError: no model is for such a message (`no_model`).
+            TaskError: no model is for such a message (`no_model`), or it has an image, and they
+                are known to take none (`unsupported_part`).
             PromptError: a `when` cannot be evaluated for it.
         """
         wanted = message.payload.model
         if wanted is None:
-            return FailoverModel(self._fit_for(message))
+            return FailoverModel(self._sighted(self._fit_for(message), message))
         for model in self.models:
             if model.name == wanted:
-                return FailoverModel([model])
+                return FailoverModel(self._sighted([model], message))
         listed = ", ".join(model.name for model in self.models)
         raise ModelError(
             f"payload.model is {wanted!r}, but {self.spec.name} has {listed}",
@@ -71,6 +73,17 @@ class Revision:
             "content": wire["payload"]["content"],
             "context": wire["context"],
         }
+
+    def _sighted(self, models: Sequence[Model], message: AgentMessage) -> Sequence[Model]:
+        """Those of them that take the images of the message, if it has some."""
+        if not has_images(message.payload.content):
+            return models
+        able = [model for model in models if model.name not in self.blind]
+        if not able:
+            names = " and ".join(model.name for model in models)
+            text = f"payload.content.parts has an image, and {names} takes none"
+            raise TaskError(text, code="unsupported_part")
+        return able
 
     def _fit_for(self, message: AgentMessage) -> Sequence[Model]:
         conditions = [choice.when for choice in self.spec.manifest.model]
