@@ -40,8 +40,9 @@ class Timing:
     @property
     def moment(self) -> float | None:
         """When it is due, in seconds since the epoch; None for what is due again and again."""
-        once = self.pattern.startswith("@at ")
-        return datetime.fromisoformat(self.pattern[4:]).timestamp() if once else None
+        if not self.pattern.startswith("@at "):
+            return None
+        return datetime.fromisoformat(self.pattern[4:].upper()).timestamp()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -117,14 +118,14 @@ async def require_absent(bus: Bus, subjects: Subjects, agent: str) -> None:
 
 def next_time(timing: Timing) -> float | None:
     """When it is due next, in seconds since the epoch; None for an interval, whose beginning only
-    the server knows, and for a time zone that this machine does not know."""
+    the server knows, and for what this machine does not understand."""
     if timing.moment is not None or timing.pattern.startswith("@every "):
         return timing.moment
     try:
         now = datetime.now(ZoneInfo(timing.zone))
-    except ZoneInfoNotFoundError:
-        return None
-    found = cron.parse(timing.pattern).next_after(now)
+        found = cron.parse(timing.pattern).next_after(now)
+    except (ZoneInfoNotFoundError, ValueError):
+        return None  # other programs write schedules, too
     return found and found.timestamp()
 
 
@@ -137,8 +138,8 @@ def _timing(schedule: Schedule) -> Timing:
 
 def in_words(timing: Timing) -> str:
     """A timing as a person reads it."""
-    if timing.pattern.startswith("@every "):
-        return f"every {_short(int(timing.pattern[7:-2]) / 1000)}"
+    if ours := re.fullmatch(r"@every (\d+)ms", timing.pattern):
+        return f"every {_short(int(ours[1]) / 1000)}"
     return timing.pattern if timing.zone == "UTC" else f"{timing.pattern} ({timing.zone})"
 
 

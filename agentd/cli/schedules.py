@@ -102,11 +102,18 @@ def _as_json(entry: Entry) -> dict[str, Any]:
     moment = next_time(entry.timing)
     once = entry.timing.moment is not None
     when = moment and datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")
-    body = json.loads(entry.data)
     return {
         "id": f"@{name}" if kind.endswith("agent") else name,
         "when": "once" if once else in_words(entry.timing),
         "next": when,
         "to": entry.target.split(".", 2)[2],
-        "content": body["payload"].get("content"),
+        "content": _content(entry.data),
     }
+
+
+def _content(data: bytes) -> Any:
+    """What a message says; other programs may schedule anything."""
+    try:
+        return json.loads(data)["payload"]["content"]
+    except (ValueError, KeyError, TypeError):
+        return data.decode(errors="replace")

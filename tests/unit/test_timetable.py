@@ -50,6 +50,7 @@ def test_a_mistake_has_its_place(schedule: str, mistake: str) -> None:
         (Timing.every(1.5), "every 1.5s"),
         (Timing.every(2 * 86400), "every 2d"),
         (Timing("0 0 7 * * 1-5"), "0 0 7 * * 1-5"),
+        (Timing("@every 1h30m"), "@every 1h30m"),
         (Timing("0 0 7 * * 1-5", "Asia/Tokyo"), "0 0 7 * * 1-5 (Asia/Tokyo)"),
     ],
 )
@@ -68,6 +69,7 @@ def test_when_it_is_due_next_as_far_as_we_know() -> None:
     assert next_time(Timing.at(5)) == 5
     assert next_time(Timing.every(5)) is None
     assert next_time(Timing("0 0 7 * * *", "No/Where")) is None
+    assert next_time(Timing("*-5 0 7 * * *")) is None
     assert (next_time(Timing("0 0 7 * * *")) or 0) % 86400 == 7 * 3600
 
 
