@@ -14,7 +14,7 @@ from agentd.manifest_file import Draft, read_defaults, read_manifest
 from agentd.problems import Problem
 from agentd.prompts import PromptLibrary
 from agentd.spec import AgentSpec, assemble, files_of
-from agentd.topology import contested, untaken
+from agentd.topology.rivals import contested
 from agentd.yaml_source import Document
 
 __all__ = ["AgentSpec", "Catalog", "Files", "in_order", "load", "read_files"]
@@ -96,10 +96,6 @@ def load(
     drafts = _manifests(read)
     problems = {name: list(draft.problems) for name, draft in drafts.items()}
     specs = _specs(drafts, problems, files, library, memory)
-    if len(specs) == len(drafts):
-        taken = {each for spec in specs.values() for each in spec.manifest.capabilities}
-        for name, draft in drafts.items():
-            problems[name] += untaken(draft, taken)
     by_file = {files.folder / name: tuple(found) for name, found in problems.items()}
     by_file |= {path: (problem,) for path, problem in files.refused.items()}
     broken = {files.folder / name for name in drafts.keys() - specs.keys()}
