@@ -18,7 +18,7 @@ from bench.rig import ENV, ROOT, Rig, manifest, rig, write_project
 
 _IN_FLIGHT = 64
 _WARM_UP = 1.0  # seconds
-_FAILING_TASKS = 100
+_FAILING_TASKS = 8
 _GOOD = "good"
 # What goes wrong beside the good agent, and how its manifest says so.
 _BAD: Mapping[str, str | None] = {

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agentd.testing.torture.oracle import SLACK, Allowed, Evidence, Letter, Outcome, judge
+from agentd.testing.torture.oracle import SLACK, Allowed, Evidence, Letter, Outcome, Spending, judge
 
 ANSWER = Outcome(at=100.0, success=True)
 ERROR = Outcome(at=100.0, success=False, code="malformed")
@@ -92,6 +92,18 @@ def test_a_deleted_log_cannot_hold_what_it_held() -> None:
     seen = replace(FINE, logged={})
     assert judge(seen, Allowed(log_lost=True)).broken == ()
     assert judge(replace(seen, outcomes={}), Allowed(log_lost=True)).broken != ()
+
+
+def test_a_conversation_may_not_cost_more_than_its_limit_or_its_account() -> None:
+    def told(served: float, accounted: float) -> str:
+        money = {"c": Spending(served=served, accounted=accounted)}
+        return " ".join(judge(replace(FINE, spending=money), Allowed(budget=0.5)).broken)
+
+    assert told(0.5, 0.5) == ""
+    assert told(0.3, 0.5) == ""  # a replica died before its call: what it set aside counts
+    assert told(0.6, 0.6) == "1 conversations spent more than they may: c"
+    assert told(0.4, 0.6) == "1 conversations spent more than they may: c"
+    assert told(0.4, 0.3) == "1 conversations were served what is not accounted: c"
 
 
 def test_a_long_list_is_cut_short() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 # A call that began just before another replica's result was stored is no waste; clocks are one.
 SLACK = 0.25  # seconds
+_ROUNDING = 1e-9  # USD
 _SHOWN = 3
 
 
@@ -29,6 +31,15 @@ class Letter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spending:
+    """A conversation's money in USD: what the model served it, and what its account says of that
+    (what is set aside counts as spent)."""
+
+    served: float
+    accounted: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What is known when everything is at rest; all but the last three by the task's id.
 
@@ -38,6 +49,7 @@ class Evidence:
         logged: how many messages of LOG are this task (forwarded copies not counted).
         outcomes, letters: in the order of LOG.
         calls: when the model was called for it, in seconds since the epoch.
+        spending: by conversation, where models cost money.
         waiting: messages left in WORK.
         unacknowledged: deliveries that nobody settled.
         deliveries: what the consumers of WORK handed out, as far as they still know.
@@ -49,6 +61,7 @@ class Evidence:
     outcomes: Mapping[str, Sequence[Outcome]]
     letters: Mapping[str, Sequence[Letter]] = field(default_factory=dict[str, Sequence[Letter]])
     calls: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
+    spending: Mapping[str, Spending] = field(default_factory=dict[str, Spending])
     waiting: int = 0
     unacknowledged: int = 0
     deliveries: int = 0
@@ -64,6 +77,7 @@ class Allowed:
             between looking for the result and calling the model cannot know.
         dead: the tasks that must end in the dead letters, and the reason.
         failing: further tasks whose outcome is an error.
+        budget: USD that a conversation may spend.
         log_lost: the log itself was deleted, and with it what it held.
         sent_twice: tasks may be in the log twice: a server that dies between sending what is due
             and forgetting it sends it again.
@@ -73,6 +87,7 @@ class Allowed:
     late_calls: int = 0
     dead: Mapping[str, str] = field(default_factory=dict[str, str])
     failing: Collection[str] = ()
+    budget: float = math.inf
     log_lost: bool = False
     sent_twice: bool = False
 
@@ -102,6 +117,7 @@ def judge(seen: Evidence, allowed: Allowed) -> Verdict:
         *_letter_findings(seen, allowed),
     ]
     broken = [_sentence(tasks, what) for what, tasks in findings if tasks]
+    broken += _money_findings(seen, allowed)
     if extra > allowed.extra_calls:
         broken.append(f"{extra} model calls too many, {allowed.extra_calls} would be explained")
     if seen.waiting:
@@ -170,6 +186,19 @@ def _letter_findings(seen: Evidence, allowed: Allowed) -> list[tuple[str, list[s
     ]
 
 
-def _sentence(tasks: Sequence[str], what: str) -> str:
+def _money_findings(seen: Evidence, allowed: Allowed) -> list[str]:
+    over = [
+        name
+        for name, money in seen.spending.items()
+        if max(money.served, money.accounted) > allowed.budget + _ROUNDING
+    ]
+    unaccounted = [
+        name for name, money in seen.spending.items() if money.served > money.accounted + _ROUNDING
+    ]
+    found = [("spent more than they may", over), ("were served what is not accounted", unaccounted)]
+    return [_sentence(names, what, "conversations") for what, names in found if names]
+
+
+def _sentence(tasks: Sequence[str], what: str, of: str = "tasks") -> str:
     shown = ", ".join(tasks[:_SHOWN]) + (", …" if len(tasks) > _SHOWN else "")
-    return f"{len(tasks)} tasks {what}: {shown}"
+    return f"{len(tasks)} {of} {what}: {shown}"

@@ -154,6 +154,11 @@ def _hops() -> None:
     _replace("agentd.admission", "_check_path", lambda *_: None)
 
 
+def _purse() -> None:
+    """Nobody looks whether there is enough money left before a call."""
+    _replace("agentd.budget.Purse", "_has_room", lambda *_: True)
+
+
 SAFEGUARDS: dict[str, Callable[[], None]] = {
     "create-only": _create_only,
     "lookup": _lookup,
@@ -163,6 +168,7 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
     "message-id": _message_id,
     "stream-end": _stream_end,
     "hops": _hops,
+    "purse": _purse,
     "batch": _batch,
     "joined-once": _joined_once,
 }

@@ -9,6 +9,7 @@ from agentd.testing.torture.scenarios.drain import drain
 from agentd.testing.torture.scenarios.flow import fanout, join
 from agentd.testing.torture.scenarios.kills import broker, crashpoints, kill9
 from agentd.testing.torture.scenarios.model import llm
+from agentd.testing.torture.scenarios.money import spend
 from agentd.testing.torture.scenarios.network import network
 from agentd.testing.torture.scenarios.order import backlog, priority
 from agentd.testing.torture.scenarios.poison import poison
@@ -38,5 +39,6 @@ SCENARIOS = (
     Scenario("disk", disk, full=Size(2_000, 40), short=Size(200, 3)),
     Scenario("priority", priority, full=Size(1_000), short=Size(300)),
     Scenario("schedule", schedule, full=Size(2_000, 20), short=Size(90, 3)),
+    Scenario("spend", spend, full=Size(5_000, 20), short=Size(400, 2)),
     Scenario("soak", soak, full=Size(200_000), short=Size(3_000)),
 )

@@ -1,0 +1,66 @@
+"""Models that cost money, and conversations that may spend only so much of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+from agentd import jetstream, ledger
+from agentd.account import Account, total
+from agentd.streams import BUDGETS
+from agentd.testing.torture.evidence import collect
+from agentd.testing.torture.harness import ENV, IN_FLIGHT, World
+from agentd.testing.torture.oracle import Allowed, Spending
+from agentd.testing.torture.scenario import Size
+from agentd.testing.torture.sender import Draft
+
+_WORDS = 20  # of the stub's answer, and no more are asked for
+_PRICE = 500  # USD for a million tokens of output; of input, nothing
+_CALL = _WORDS * _PRICE / 1e6
+_LIMIT = 5 * _CALL
+_TASKS = 10  # of a conversation: twice what it can pay for
+
+
+async def spend(world: World, size: Size) -> None:
+    """Replicas die while conversations spend: none pays more than its limit, all is accounted."""
+    model = {**world.model(), "price": {"input": 0, "output": _PRICE}}
+    world.agent(
+        model=model,
+        parameters={"max_tokens": _WORDS},
+        limits={"concurrency": IN_FLIGHT, "conversation_cost": _LIMIT},
+    )
+    replicas = await world.up(2)
+
+    async with world.sending(size.tasks, lambda number: _draft(number // _TASKS)):
+        async for _ in world.shocks(size.shocks, size.tasks // 2):
+            await world.random.choice(replicas).again()
+    await world.at_rest()
+    spending = await _spending(world)
+    letters = (await collect(world.bus, world.subjects, world.sender, world.calls)).letters
+    dead = dict.fromkeys(letters, "budget")
+    seen = await world.judge(
+        Allowed(extra_calls=size.shocks * IN_FLIGHT, dead=dead, budget=_LIMIT),
+        lambda seen: replace(seen, spending=spending),
+    )
+    world.findings.figures["spent"] = total(*(each.served for each in seen.spending.values()))
+    world.findings.require(bool(dead), "nobody reached a limit")
+
+
+def _draft(conversation: int) -> Draft:
+    return Draft(fields={"context": {"conversationId": f"c{conversation}"}})
+
+
+async def _spending(world: World) -> dict[str, Spending]:
+    """What the model served to each conversation, and what its account says."""
+    served: defaultdict[str, int] = defaultdict(int)
+    for task, draft in world.sender.drafts.items():
+        conversation = (draft.fields or {})["context"]["conversationId"]
+        served[conversation] += len(world.calls.times.get(task, ()))
+    found: dict[str, Spending] = {}
+    for conversation, calls in served.items():
+        _, data = await jetstream.newest(world.bus, BUDGETS, ledger.key(ENV, conversation))
+        account = Account.parse(data)
+        found[conversation] = Spending(
+            served=total(calls * _CALL), accounted=total(account.spent, account.reserved)
+        )
+    return found
