@@ -67,11 +67,11 @@ class Account:
         `now`, count as spent."""
         account = self
         for name, hold in self.holds.items():
-            if name == task:
+            if name == task and hold.amount:
                 # Its delivery is a new one: whoever set this aside ended without a word.
                 paid = total(hold.paid, hold.amount)
                 account = account._with(name, replace(hold, amount=0.0, paid=paid), hold.amount)
-            elif hold.until < now:
+            elif name != task and hold.until < now:
                 account = account._with(name, None, hold.amount)
         return account
 

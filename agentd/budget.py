@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from agentd.account import Account, total
 from agentd.bus import Bus
 from agentd.deadline import Deadline
-from agentd.errors import BusError, ModelError, TaskError, Undeliverable
+from agentd.errors import BusError, ModelError, TaskError, Throttled, Undeliverable
 from agentd.estimate import expected
 from agentd.ledger import Ledger, key, ledger_at
 from agentd.manifest import Limits
@@ -25,12 +25,9 @@ from agentd.model import ChatRequest, Completion, Model
 
 log = logging.getLogger(__name__)
 
+_WAIT = 2.0  # seconds that a task waits in its place for money that others have set aside
 _MARGIN = 60.0  # seconds that a hold outlives its call's deadline: clocks differ
 _BETWEEN_CALLS = 3600.0  # seconds that a task's cost is remembered for its next turn or attempt
-
-
-class _Wait(Exception):
-    """What is left is set aside for calls under way; when they are settled there may be enough."""
 
 
 class Budgets:
@@ -85,9 +82,10 @@ class Purse:
         """Makes the `call`, its price set aside before and settled after.
 
         What the task has paid is forgotten with its `last` call, unless that asks for tools. Where
-        only calls under way stand in the way, it waits for them.
+        only calls under way stand in the way, it waits for them a while.
 
         Raises:
+            Throttled: they are still under way.
             Undeliverable: it may cost more than the task or its conversation has left (`budget`).
             BusError: the account cannot be reached; nothing was called.
         """
@@ -131,23 +129,44 @@ class Purse:
         return max(0.0, most - paid)
 
     async def _reserve(self, ledger: Ledger, asked: float, by: str) -> None:
+        """Sets money aside, or writes off what those who are gone had set aside for this task."""
+        reserved, refusal = False, None
+
         def reserve(account: Account) -> Account:
+            nonlocal reserved, refusal
+            reserved, refusal = False, None
             mine = account.holds.get(self._task)
             if mine is not None and mine.by == by:
+                reserved = True
                 return account  # stored by a try whose acknowledgement was lost
             now = self._clock()
             account = account.takes_over(self._task, now)
-            self._check(account, asked)
+            try:
+                reserved = self._has_room(account, asked)
+            except Undeliverable as error:
+                refusal = error
+            if not reserved:
+                return account
             until = now + self._deadline.left + _MARGIN
             return account.reserve(self._task, asked, by=by, until=until)
 
+        waits_until = self._clock() + _WAIT
         while True:
-            try:
-                return await ledger.change(reserve)
-            except _Wait:
-                await ledger.changed()
+            await ledger.change(reserve)
+            if refusal:
+                raise refusal
+            if reserved:
+                return
+            if self._clock() > waits_until:
+                raise self._not_yet()
+            await ledger.changed()
 
-    def _check(self, account: Account, asked: float) -> None:
+    def _has_room(self, account: Account, asked: float) -> bool:
+        """Whether the call can be paid for now, not only when calls under way are settled.
+
+        Raises:
+            Undeliverable: it cannot.
+        """
         limits, paid = self._limits, account.paid(self._task)
         if total(paid, asked) > limits.cost:
             raise self._refusal(f"limits.cost is {usd(limits.cost)}", "the task", paid, asked)
@@ -160,9 +179,21 @@ class Purse:
             raise self._refusal(limit, who, account.spent, asked)
         if total(account.spent, account.reserved, asked) > limits.conversation_cost:
             if self._deadline.left > 0:
-                raise _Wait
+                return False
             who += f" (with {usd(account.reserved)} set aside for calls under way)"
             raise self._refusal(limit, who, account.spent, asked)
+        return True
+
+    def _not_yet(self) -> Throttled:
+        """The task leaves its place to others: among them may be the one that is waited for, which
+        a process that died has set money aside for."""
+        return Throttled(
+            f"what the conversation {self._conversation[:100]!r} has left is set aside for calls "
+            "under way",
+            code="budget",
+            retryable=True,
+            retry_after=1.0,
+        )
 
     @staticmethod
     def _refusal(limit: str, who: str, spent: float, asked: float) -> Undeliverable:

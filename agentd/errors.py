@@ -136,7 +136,8 @@ class NotCalled(ModelError):
 
 
 class Throttled(NotCalled):
-    """A rate of the manifest's own is used up: the task waits its turn, which is no attempt."""
+    """A rate of the manifest's own is used up, or money is set aside for others: the task waits its
+    turn, which is no attempt."""
 
 
 class BusError(AgentdError):
