@@ -6,9 +6,8 @@ import re
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from agentd.json_path import parse_path
 from agentd.manifest_parts import Part
 from agentd.quantities import either, listed
 
@@ -51,12 +50,6 @@ def allow_private() -> Any:
     )
 
 
-def _path(text: str | None) -> str | None:
-    if text is not None:
-        parse_path(text)
-    return text
-
-
 class HttpTool(Part):
     """A request that the model can make; its texts may hold `{{ arguments }}`."""
 
@@ -82,7 +75,7 @@ class HttpTool(Part):
         "as it is.",
         examples=[{"city": "{{ city }}"}],
     )
-    pick: Annotated[str | None, AfterValidator(_path)] = Field(
+    pick: str | None = Field(
         default=None,
         description="The path to the part of the answer that counts.",
         examples=["data.items[0].temp"],

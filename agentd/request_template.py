@@ -21,6 +21,7 @@ from agentd.http_request import (
     spoken,
     with_body,
 )
+from agentd.json_path import parse_path
 from agentd.manifest_tools import Tool
 from agentd.text_template import TextTemplate, compile_text
 
@@ -132,6 +133,7 @@ class _Compilation:
         headers = {name: self._header(name, text) for name, text in declared.headers.items()}
         body = self._all(("http", "body"), declared.body)
         schema = self._schema()
+        self._check_pick()
         if body is not None and declared.method == "GET":
             self._report(("http", "body"), "goes with another method", "write `method: POST`")
         if self.mistakes or where is None:
@@ -147,6 +149,12 @@ class _Compilation:
         except ValueError as error:
             self._report(("http", "url"), *error.args)
         return None
+
+    def _check_pick(self) -> None:
+        try:
+            parse_path(self._declared.pick or "")
+        except ValueError as error:
+            self._report(("http", "pick"), *error.args)
 
     def _header(self, name: str, text: str) -> TextTemplate:
         if mistake := mistake_in_header(name):

@@ -92,10 +92,18 @@ def compile_text(text: str, names: Collection[str] | None = None) -> TextTemplat
         found = _EXPRESSION.match(text, start)
         if found is None:
             raise InvalidExpression("has `{{` without its `}}`")
-        pieces += [_literal(text[end:start]), compile_expression(found[1], names=names)]
+        pieces += [_literal(text[end:start]), _compiled(found[1], names)]
         end = found.end()
     pieces.append(_literal(text[end:]))
     return TextTemplate(tuple(piece for piece in pieces if piece != ""))
+
+
+def _compiled(text: str, names: Collection[str] | None) -> Expression:
+    try:
+        return compile_expression(text, names=names)
+    except InvalidExpression as error:
+        mistake = f"has a mistake in {{{{ {text.strip()[:100]} }}}}: {error}"
+        raise InvalidExpression(mistake, hint=error.hint) from None
 
 
 def _literal(text: str) -> str:

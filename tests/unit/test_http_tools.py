@@ -460,7 +460,7 @@ def read(folder: Path, manifest: str, **environ: str) -> Catalog:
     ("http", "place", "words"),
     [
         ("{url: 'https://{{ host }}/x'}", "4:17", "`url` takes its host from an argument"),
-        ("{url: https://a.test, pick: 'a..b'}", "4:39", "`tools.http.pick` is no path"),
+        ("{url: https://a.test, pick: 'a..b'}", "4:39", "`pick` is no path"),
         ("{url: https://a.test, headers: {Host: b}}", "4:49", "is set by agentd itself"),
         ("{url: https://a.test, allow_private: [10.0.0.1/8]}", "4:33", "hosts and networks"),
         ("{url: https://a.test, heders: {}}", "4:33", "unknown field `heders`; did you mean"),
