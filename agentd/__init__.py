@@ -68,7 +68,8 @@ NATS
     objects         payloads too large for a message, by digest
     journal         what happened to a task before its outcome
     letters         dead letters
-    approvals       calls that wait for a person: asked for, decided, gone on with
+    decisions       what people are asked about the calls of a task, and what they say
+    approvals       tasks that wait for a person: laid by, and gone on with once
     stops           conversations that a person stopped
     account         what a conversation has spent: the arithmetic
     shared          one value on the server, changed by compare-and-set

@@ -1,4 +1,4 @@
-"""Tool calls that a person must agree to first: asked for, decided and gone on with, on record.
+"""Tasks that wait for a person: laid by with their request, decided, and gone on with once.
 
 `event.approval.{taskId}` holds the requests of a task and the decisions on them, in order. While a
 task waits nobody holds it: beside its request lies a schedule, a copy of the task that the server
@@ -9,89 +9,22 @@ first ends the schedule, so that the task goes on once.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from agentd import jetstream, schedules
 from agentd.bus import Bus
+from agentd.decisions import REQUESTED, Decision, Dialogue, Request, read
 from agentd.delivery import LIFE, RESUMES, SENT_AGAIN, Delivery
-from agentd.errors import Conflict, DecodeError, Paused
+from agentd.errors import Conflict, Paused
 from agentd.jetstream import Record
-from agentd.message import AgentIdentity, AgentMessage, Context, decode, encode, new
-from agentd.objects import fit, whole
+from agentd.message import AgentIdentity, AgentMessage, Context, encode, new
+from agentd.objects import fit
 from agentd.schedules import Entry, Timing
 from agentd.streams import LOG
 from agentd.subjects import Subjects
-
-REQUESTED = "approval_requested"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a person is asked.
-
-    Attributes:
-        sequence: its place in LOG.
-        life, turn: the run, and the turn of it that waits.
-        calls: `index`, `name` and `arguments` of each call.
-        expires: in seconds since the epoch.
-    """
-
-    sequence: int
-    task: str
-    agent: str
-    life: int
-    turn: int
-    calls: Sequence[Mapping[str, Any]]
-    expires: float
-
-    @property
-    def indexes(self) -> set[int]:
-        return {call["index"] for call in self.calls}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What a person says. `calls` are the indexes it is about, all if None."""
-
-    sequence: int
-    approve: bool
-    turn: int | None = None
-    calls: frozenset[int] | None = None
-    by: str = ""
-    reason: str = ""
-
-    def is_about(self, request: Request, index: int) -> bool:
-        about_turn = self.turn in (None, request.turn) and self.sequence > request.sequence
-        return about_turn and (self.calls is None or index in self.calls)
-
-    @property
-    def refusal(self) -> str:
-        """What the model is told of a call that was denied."""
-        by = f" by {self.by}" if self.by else ""
-        return f"this call was denied{by}{': ' + self.reason if self.reason else ''}"
-
-
-@dataclass(frozen=True)
-class Dialogue:
-    """All that was asked and decided about a task, in the order of the log."""
-
-    requests: Sequence[Request] = ()
-    decisions: Sequence[Decision] = ()
-
-    def verdicts(self, request: Request, *, before: float = float("inf")) -> dict[int, Decision]:
-        """The first decision on each call, of those that are in the log `before` a sequence."""
-        found: dict[int, Decision] = {}
-        for decision in self.decisions:
-            for index in request.indexes if decision.sequence < before else ():
-                if decision.is_about(request, index):
-                    found.setdefault(index, decision)
-        return found
-
-    def is_decided(self, request: Request) -> bool:
-        return self.verdicts(request).keys() == request.indexes
 
 
 @dataclass(frozen=True)
@@ -101,62 +34,6 @@ class Verdicts:
 
     turn: int = 0
     calls: Mapping[int, Decision | None] = field(default_factory=dict[int, Decision | None])
-
-
-async def read(bus: Bus, subjects: Subjects, task: str) -> Dialogue:
-    """What is on record of a task's approvals.
-
-    Raises:
-        BusError: the log does not answer.
-    """
-    requests: list[Request] = []
-    decisions: list[Decision] = []
-    async for sequence, message in _events(bus, subjects.event("approval", task)):
-        content = message.payload.content
-        if request := request_of(content, sequence):
-            requests.append(request)
-        elif decision := decision_of(content, sequence):
-            decisions.append(decision)
-    return Dialogue(requests, decisions)
-
-
-def request_of(content: Any, sequence: int = 0) -> Request | None:
-    """The request that an event's content is, if it is one."""
-    try:
-        return Request(
-            sequence=sequence,
-            task=str(content["task"]),
-            agent=str(content["agent"]),
-            life=int(content["life"]),
-            turn=int(content["turn"]),
-            calls=[
-                {"index": int(each["index"]), "name": each["name"], "arguments": each["arguments"]}
-                for each in content["calls"]
-            ],
-            expires=datetime.fromisoformat(content["expires"]).timestamp(),
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def decision_of(content: Any, sequence: int = 0) -> Decision | None:
-    """The decision that an event's content is, if it is one."""
-    if not isinstance(content, dict):
-        return None
-    said = cast("dict[str, Any]", content)
-    calls, turn = said.get("calls"), said.get("turn")
-    if said.get("decision") not in ("approve", "deny"):
-        return None
-    if not isinstance(turn, int | None) or not isinstance(calls, list | None):
-        return None
-    return Decision(
-        sequence=sequence,
-        approve=said["decision"] == "approve",
-        turn=turn,
-        calls=None if calls is None else _numbers(cast("list[Any]", calls)),
-        by=str(said.get("by") or ""),
-        reason=str(said.get("reason") or ""),
-    )
 
 
 async def verdicts(bus: Bus, subjects: Subjects, task: str, delivery: Delivery) -> Verdicts:
@@ -325,18 +202,3 @@ def _asked_by(entry: Entry, dialogue: Dialogue) -> Request | None:
     mark = (entry.headers.get(LIFE), entry.headers.get(RESUMES))
     matching = (each for each in dialogue.requests if (str(each.life), str(each.turn)) == mark)
     return next(matching, None)
-
-
-async def _events(bus: Bus, subject: str) -> AsyncIterator[tuple[int, AgentMessage]]:
-    """The events on `subject` whose content is an object; anybody may publish there."""
-    async for msg in jetstream.stored(bus, LOG, subject):
-        try:
-            message = await whole(bus, decode(msg.data, type="event"))
-        except DecodeError:
-            continue
-        if isinstance(message.payload.content, dict):
-            yield int((msg.headers or {})["Nats-Sequence"]), message
-
-
-def _numbers(values: list[Any]) -> frozenset[int]:
-    return frozenset(each for each in values if isinstance(each, int))

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from agentd import jetstream, schedules
-from agentd.approvals import Request, request_of
 from agentd.bus import Bus, Msg
+from agentd.decisions import Request, request_of
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.message import AgentMessage, decode
 from agentd.objects import fit, whole

@@ -12,6 +12,7 @@ import logging
 
 from agentd import approvals, crash, schedules
 from agentd.bus import Bus, Msg
+from agentd.decisions import decision_of
 from agentd.errors import BusError, TaskError
 from agentd.subjects import Subjects
 
@@ -78,4 +79,4 @@ def _is_decision(data: bytes) -> bool:
         content = json.loads(data)["payload"]["content"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
-    return approvals.decision_of(content) is not None
+    return decision_of(content) is not None

@@ -13,8 +13,8 @@ import typer
 from agentd.cli import options
 
 if TYPE_CHECKING:
-    from agentd.approvals import Request
     from agentd.bus import Bus
+    from agentd.decisions import Request
     from agentd.subjects import Subjects
 
 approvals = typer.Typer(
@@ -130,7 +130,8 @@ async def _find(bus: Bus, subjects: Subjects, task: str) -> Request:
     Raises:
         UsageError: there is none, with what became of it; or there are several.
     """
-    from agentd.approvals import read, waiting
+    from agentd.approvals import waiting
+    from agentd.decisions import read
     from agentd.errors import SubjectError, UsageError
 
     found = [each for each in await waiting(bus, subjects) if each.task.startswith(task)]

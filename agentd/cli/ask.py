@@ -17,8 +17,8 @@ from agentd.cli import options
 from agentd.cli.later import later
 
 if TYPE_CHECKING:
-    from agentd.approvals import Request
     from agentd.bus import Bus
+    from agentd.decisions import Request
     from agentd.message import AgentMessage
     from agentd.parts import Attachment
     from agentd.settings import Settings

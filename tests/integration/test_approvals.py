@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import approvals, jetstream, schedules, stops
-from agentd.approvals import Request
+from agentd import approvals, decisions, jetstream, schedules, stops
+from agentd.decisions import Request
 from agentd.message import decode, new_id
 from agentd.resumer import Resumer
 from agentd.streams import LOG
@@ -76,7 +76,7 @@ async def asked(team: Team, task: str, nth: int = 1) -> Request:
     """The nth request of a task, once it is on record."""
     async with asyncio.timeout(20):
         while True:
-            requests = (await approvals.read(team.bus, team.subjects, task)).requests
+            requests = (await decisions.read(team.bus, team.subjects, task)).requests
             if len(requests) >= nth:
                 return requests[nth - 1]
             await asyncio.sleep(0.02)
@@ -248,7 +248,7 @@ async def test_a_delivery_that_laid_its_task_by_only_goes(team: Team, purse: Pur
     headers = {**entry.headers, "Agentd-Resumes": "0"}
     await team.send(entry.target, entry.data, **headers)
     await team.at_rest()
-    dialogue = await approvals.read(team.bus, team.subjects, task)
+    dialogue = await decisions.read(team.bus, team.subjects, task)
     assert (dialogue.requests, purse.paid) == ([request], [])
     await decided(team, request, approve=True)
     assert (await answer(team, task))["success"]
@@ -275,5 +275,5 @@ async def test_a_quick_question_cannot_wait(team: Team, purse: Purse) -> None:
     ],
 )
 def test_what_is_no_decision_and_no_request(content: Any) -> None:
-    assert approvals.decision_of(content) is None
-    assert approvals.request_of(content) is None
+    assert decisions.decision_of(content) is None
+    assert decisions.request_of(content) is None
