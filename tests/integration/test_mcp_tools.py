@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PROGRAMS = Path(__file__).parent / "mcp_servers"
 EVERYTHING = [sys.executable, str(PROGRAMS / "everything.py")]
 FAULTY = [sys.executable, "-I", "-S", str(PROGRAMS / "faulty.py")]
-QUICK = Patience(answer=0.5, first_pause=0.05, longest_pause=0.5, linger=0.05)
+QUICK = Patience(first_pause=0.05, longest_pause=0.5, linger=0.05)
 TEXTS = {
     "resources": {"readme": "file:///readme", "logo": "file:///logo"},
     "prompts": {"review": {"prompt": "review", "arguments": {"language": "Go"}}},
@@ -317,7 +317,9 @@ async def test_a_cancelled_call_is_cancelled_there_and_others_go_on(bench: Bench
     assert len(json.loads(await call(source, "cancellations"))) == 1
 
 
-async def test_a_server_that_falls_mute_is_started_again(bench: Bench) -> None:
+async def test_a_server_that_falls_mute_is_started_again(tmp_path: Path, mark: str) -> None:
+    bench = Bench(tmp_path, mark)
+    bench.servers = McpServers(patience=Patience(answer=0.5, first_pause=0.05))
     source = await bench.there(*FAULTY)
     before = await call(source, "pid")
     with pytest.raises(TimeoutError):
@@ -326,6 +328,7 @@ async def test_a_server_that_falls_mute_is_started_again(bench: Bench) -> None:
     await until(lambda: bool(source.trouble))
     assert source.trouble.startswith("faulty.py: does not answer any more")
     await started_again(source, before)
+    await bench.servers.close()
 
 
 async def test_an_answer_too_large_fails_its_own_call_alone(bench: Bench) -> None:
