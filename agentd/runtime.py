@@ -70,15 +70,7 @@ class Runtime:
         self._share_models()
         self._queue = Queue(bus, subjects)
         self._routes = RouteTable(bus, settings.env, self._listen_again)
-        self._host = Host(
-            bus=bus,
-            queue=self._queue,
-            routes=self._routes,
-            subjects=subjects,
-            budgets=Budgets(bus, settings.env),
-            stops=Stops(bus, settings.env),
-            metrics=metrics,
-        )
+        self._host = self._lent(subjects)
         self.timetable = Timetable(bus, subjects)
         self.resumer = Resumer(bus, subjects)
         self._refused: dict[Path, list[str]] = {}
@@ -101,6 +93,19 @@ class Runtime:
             presence=self.presence,
             timetable=self.timetable,
             resumer=self.resumer,
+        )
+
+    def _lent(self, subjects: Subjects) -> Host:
+        """What this process lends to its agents."""
+        bus, env = self._bus, self._settings.env
+        return Host(
+            bus=bus,
+            queue=self._queue,
+            routes=self._routes,
+            subjects=subjects,
+            budgets=Budgets(bus, env),
+            stops=Stops(bus, env),
+            metrics=self._metrics,
         )
 
     def _share_models(self) -> None:
