@@ -32,8 +32,14 @@ from agentd.telemetry import Metrics
 REPLY = "$JS.ACK.AGENTD_WORK.c.1.1.1.1.0"
 SETTLEMENTS = (b"+ACK", b"-NAK", b"+TERM")
 
+MANIFEST = """
+capabilities: [analysis]
+instructions: Hi.
+subscribe: event.report.ready
+"""
 GOOD = b'{"payload": {"content": "hello"}}'
 ELSEWHERE = b'{"payload": {"content": "hello"}, "target": "somebody-else"}'
+FACT = b'{"type": "event", "payload": {"content": "hello"}}'
 GARBAGE = b"{"
 SOMEBODY = json.dumps(
     asdict(
@@ -191,19 +197,23 @@ def answer(data: bytes, headers: dict[str, str] | None = None) -> Msg:
 def revision(tmp_path_factory: pytest.TempPathFactory) -> Revision:
     project = tmp_path_factory.mktemp("project")
     (project / "manifests").mkdir()
-    (project / "manifests" / "me.yaml").write_text("capabilities: [analysis]\ninstructions: Hi.\n")
+    (project / "manifests" / "me.yaml").write_text(MANIFEST)
     return Revision(load(Path(project / "manifests")).agents["me"], (WordByWord(),))
 
 
 async def handle(
-    revision: Revision, data: bytes, at: int, error: Callable[[], BaseException]
+    revision: Revision,
+    data: bytes,
+    at: int,
+    error: Callable[[], BaseException],
+    subject: str = "agents.dev.task.analysis.x",
 ) -> tuple[MemoryBus, int]:
     bus = MemoryBus()
     real = cast("Bus", bus)
     delivery = Delivery(
         data=data,
         headers={},
-        subject=Subject.parse("agents.dev.task.analysis.x"),
+        subject=Subject.parse(subject),
         attempt=1,
         stored_at=1.0,
         sequence=7,
@@ -236,6 +246,19 @@ async def test_settled_once(
     assert awaits >= 3
     for at in range(1, awaits + 1):
         bus, _ = await handle(revision, data, at, error)
+        assert len(bus.settled) == 1, f"raised at await {at} of {awaits}"
+
+
+@pytest.mark.parametrize("error", INJECTED, ids=lambda error: type(error()).__name__)
+async def test_a_fact_is_settled_once(
+    revision: Revision, error: Callable[[], BaseException]
+) -> None:
+    fact = "agents.dev.event.report.ready"
+    told, awaits = await handle(revision, FACT, 0, error, fact)
+    assert told.settled == [b"+ACK"]
+    assert awaits >= 3
+    for at in range(1, awaits + 1):
+        bus, _ = await handle(revision, FACT, at, error, fact)
         assert len(bus.settled) == 1, f"raised at await {at} of {awaits}"
 
 
