@@ -29,6 +29,7 @@ from agentd.problems import errors
 from agentd.reference import json_schema
 from agentd.settings import Settings
 from agentd.telemetry import Metrics
+from agentd.testing.cases.case import read_suites
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
@@ -272,6 +273,10 @@ def test_every_fence_is_of_a_kind_that_is_checked() -> None:
 def test_yaml_is_valid(fence: Fence, tmp_path: Path) -> None:
     if "kind: Deployment" in fence.text:
         check_deployment(yaml.safe_load(fence.text))
+    elif fence.text.startswith("cases:"):
+        (tmp_path / "shown.test.yaml").write_text(fence.text)
+        suites, problems = read_suites(tmp_path)
+        assert (len(suites), problems) == (1, [])
     elif is_api(fence):
         entry = Tool.model_validate({"openapi": fence.file})
         assert not read_api(yaml.safe_load(fence.text), entry).left_out
