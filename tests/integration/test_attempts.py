@@ -217,3 +217,12 @@ async def test_a_sender_may_shape_the_answer_and_no_more(team: Team) -> None:
     assert fine["success"]
     refused = await team.ask("analysis", "x", payload={"content": "x", "parameters": {"aws": 1}})
     assert refused["error"]["code"] == "parameter_not_allowed"
+
+
+async def test_a_subject_that_no_result_can_have_stops_nobody(team: Team) -> None:
+    await team.run(me=FINE)
+    foreign = f"agents.{team.subjects.env}.task.analysis.a$b"
+    await team.send(foreign, {"payload": {"content": "hello"}})
+    assert (await team.ask("analysis", "hello"))["success"]
+    await team.at_rest()
+    assert team.runtime.agents["me"].restarts == 0
