@@ -19,12 +19,15 @@ _ANYTHING: Mapping[str, Any] = {"type": "object"}
 def replaced(toolbox: Toolbox, stand_ins: Mapping[str, StandIn]) -> Toolbox:
     """The toolbox with some tools answered for, by the names that the model calls them.
 
-    One that changes something outside is never really called from a test.
+    One that changes something outside, or that a person must agree to, is never really called from
+    a test.
     """
     held = toolbox.held
     kept = {name: each for name, each in held.items() if name not in stand_ins}
-    tools: list[Tool] = [_Shown(each) for each in kept.values() if not each.declared.effects]
-    tools += [_Refusing(name) for name, each in kept.items() if each.declared.effects]
+    tools: list[Tool] = [
+        _Refusing(name) if each.declared.effects or each.declared.approval else _Shown(each)
+        for name, each in kept.items()
+    ]
     for name, stand_in in stand_ins.items():
         tools.append(_Scripted(name, held.get(name), iter(_answers(stand_in))))
     # Nobody declares them again: names, schemas and bounds are those of the tools themselves.
@@ -85,7 +88,7 @@ class _Scripted:
 
 
 class _Refusing:
-    """A tool with effects that nothing stands in for."""
+    """A tool with effects, or in need of approval, that nothing stands in for."""
 
     takes_key, description, parameters = True, "", _ANYTHING
 
@@ -95,7 +98,8 @@ class _Refusing:
     async def call(self, call: Call) -> Any:
         """Never made."""
         del call
-        raise ToolError(f"{self.name} has effects, and nothing stands in for it in this test")
+        why = "has effects or needs approval"
+        raise ToolError(f"{self.name} {why}, and nothing stands in for it in this test")
 
 
 class Taped:
