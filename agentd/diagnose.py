@@ -65,12 +65,6 @@ def diagnose(
     return problems
 
 
-def unfinished(root: Map) -> Iterator[Problem]:
-    """A warning at each field that is understood and does nothing yet."""
-    for path, span in _later_keys(root, Manifest):
-        yield _no_effect(span, f"`{path}`")
-
-
 def unconditional(manifest: Manifest, root: Map) -> Iterator[Problem]:
     """A warning where no model is left for a message that no `when` is true of."""
     if manifest.model and all(model.when for model in manifest.model):
@@ -91,23 +85,6 @@ def nearest(name: str, known: Collection[str]) -> str:
     """`did you mean …?` for a misspelt name; "" where nothing known is near."""
     near = get_close_matches(shorten(name), known, n=1, cutoff=0.65)
     return _meant(near[0]) if near else ""
-
-
-def _no_effect(span: Span, what: str) -> Problem:
-    text = f"{what} is understood but does nothing yet"
-    return span.problem(text, hint="a later version acts on it", severity="warning")
-
-
-def _later_keys(node: Map, part: type[Part], above: str = "") -> Iterator[tuple[str, Span]]:
-    for name, field in _fields(part).items():
-        if name not in node.entries:
-            continue
-        key, value = node.entries[name]
-        inner = _part(field.annotation)
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("x-later"):
-            yield above + name, key.span
-        elif inner and isinstance(value, Map):
-            yield from _later_keys(value, inner, f"{name}.")
 
 
 def _problem(details: ErrorDetails, root: Map, of: type[Part], called: str) -> Problem:

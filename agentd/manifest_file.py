@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agentd import yaml_source
-from agentd.diagnose import diagnose, unconditional, unfinished
+from agentd.diagnose import diagnose, unconditional
 from agentd.interpolate import interpolate
 from agentd.manifest import Manifest
 from agentd.problems import Problem, errors
@@ -99,7 +99,6 @@ def read_manifest(
     # A line with a YAML mistake has odd values, too: one mistake, one problem.
     odd = {(p.file, p.line) for p in problems}
     problems += [p for p in mistakes if (p.file, p.line) not in odd]
-    problems += unfinished(root)
     if manifest:
         problems += unconditional(manifest, root)
     valid = None if errors(problems) else manifest

@@ -37,11 +37,6 @@ NOT_PARAMETERS = {
 Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 
 
-def later(default: Any, description: str, **field: Any) -> Any:
-    """A field that is read and checked, and whose behaviour comes with a later version."""
-    return Field(default, description=description, json_schema_extra={"x-later": True}, **field)
-
-
 def for_the_provider(parameters: dict[str, Any]) -> dict[str, Any]:
     """`parameters`, none of which agentd sets itself."""
     for name in parameters.keys() & NOT_PARAMETERS.keys():

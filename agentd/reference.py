@@ -21,7 +21,6 @@ from agentd.yaml_nodes import is_text
 SCHEMA = Path("agent.schema.json")
 PAGE = Path("docs/manifest.md")
 
-_LATER = "Understood, but does nothing yet."
 _FIELDS = re.compile(r"(<!-- fields -->\n).*(<!-- end of fields -->)", re.DOTALL)
 _TYPES = {
     "string": "text",
@@ -50,10 +49,6 @@ class _AsWritten(GenerateJsonSchema):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a manifest, for editors."""
     schema = Manifest.model_json_schema(schema_generator=_AsWritten)
-    for part in (schema, *schema["$defs"].values()):
-        for field in part["properties"].values():
-            if field.pop("x-later", False):
-                field["description"] += f" {_LATER}"
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -80,11 +75,10 @@ def page_text(page: str) -> str:
 
 
 def _fields(schema: Schema) -> Iterator[str]:
-    yield "| field | type | default | works |"
-    yield "|---|---|---|---|"
+    yield "| field | type | default |"
+    yield "|---|---|---|"
     for name, field in schema["properties"].items():
-        works = "not yet" if _LATER in field["description"] else "yes"
-        yield f"| [`{name}`](#{name}) | {_type(field)} | {_default(name, schema)} | {works} |"
+        yield f"| [`{name}`](#{name}) | {_type(field)} | {_default(name, schema)} |"
     shown = set[str]()
     for name, field in schema["properties"].items():
         yield from ("", f"### {name}", "", field["description"], "")

@@ -26,7 +26,6 @@ from agentd.manifest_tools import Tool
 from agentd.nats_binary import find_binary
 from agentd.openapi.document import read_api
 from agentd.problems import errors
-from agentd.reference import json_schema
 from agentd.settings import Settings
 from agentd.telemetry import Metrics
 from agentd.testing.cases.case import read_suites
@@ -419,19 +418,6 @@ def test_the_table_of_metrics_has_all_of_them() -> None:
     exposed = set(re.findall(r"^# TYPE (agentd?_\w+)", body.decode(), re.MULTILINE))
 
     assert set(first_words("docs/operations.md", "metric")) == exposed
-
-
-def test_what_the_readme_says_is_missing_is_what_has_no_effect() -> None:
-    missing = DOCUMENTS["README.md"].partition("## What is not there yet")[2].partition("## ")[0]
-    schema = json_schema()
-    idle = {
-        f"{above}{name}"
-        for above, part in (("", schema), ("limits.", schema["$defs"]["Limits"]))
-        for name, about in part["properties"].items()
-        if "does nothing yet" in about.get("description", "")
-    }
-
-    assert set(re.findall(r"`([a-z_.]+)`", missing)) == idle
 
 
 def test_the_map_has_the_order_that_imports_keep() -> None:

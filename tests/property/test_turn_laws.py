@@ -66,6 +66,9 @@ class World:
         self.steps[kind, turn, index] = details
         self.maybe()
 
+    async def note(self, kind: str, *, mark: str = "", **details: Any) -> None:
+        """What is noted on the way changes nothing."""
+
 
 class Talker(EchoModel):
     """Asks for tools, then gives a bad answer, then a good one; all by what it is shown."""

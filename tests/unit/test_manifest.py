@@ -7,7 +7,7 @@ import time
 import pytest
 
 from agentd.diagnose import MAX_PROBLEMS
-from agentd.manifest import Limits, Manifest
+from agentd.manifest import Manifest
 from agentd.manifest_file import Draft, read_defaults, read_manifest
 from agentd.problems import errors
 from agentd.rate import Allowance
@@ -75,16 +75,6 @@ def test_everything_of_the_design_is_understood() -> None:
     assert full.limits.rate == Allowance(60, 60.0)
     assert full.join
     assert full.join.timeout == 60.0
-
-
-def test_what_does_nothing_yet_is_said_field_by_field() -> None:
-    warnings = {p.text.split(" is ")[0] for p in draft(EVERYTHING).problems}
-
-    fields = list(Manifest.model_fields.items())
-    fields += [(f"limits.{name}", each) for name, each in Limits.model_fields.items()]
-    later = {name for name, each in fields if each.json_schema_extra}
-    assert warnings == {f"`{name}`" for name in later}
-    assert not draft("capabilities: [a]\nlimits: {timeout: 5s}").problems
 
 
 @pytest.mark.parametrize(
