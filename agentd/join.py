@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ from agentd.schedules import Entry, Timing
 from agentd.shared import Shared
 from agentd.spec import AgentSpec
 from agentd.streams import JOINS, LOG, bucket
-from agentd.subjects import Subject, Subjects, digest
+from agentd.subjects import TOKEN, Subject, Subjects, digest
 from agentd.subscription import DUE
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,10 @@ class Joins:
         Raises:
             BusError: as `add`.
         """
-        name = str(due.payload.content["join"])
+        content = due.payload.content
+        name = content.get("join") if isinstance(content, dict) else None
+        if not isinstance(name, str) or not re.fullmatch(TOKEN, name):
+            return  # anybody may publish there
         gathering = await self._change(name, lambda before: before.give_up())
         if gathering.closed and spec.manifest.join:
             await self._start(name, gathering, spec)

@@ -234,5 +234,16 @@ async def test_large_facts_are_joined_by_reference(team: Team) -> None:
     assert result.payload.content["success"]
 
 
+async def test_nobody_else_ends_a_join(team: Team) -> None:
+    await team.run(joiner=ONE_OF_EACH)
+    for content in ("now", {"join": 7}, {"join": "a.b"}, {"join": "unknown"}):
+        await tell(team, "join_due.joiner", content)
+    for topic in ("part.a", "part.b"):
+        await tell(team, topic, "x", correlationId="r1")
+    [content] = await joined(team)
+    assert content["complete"]
+    await at_rest(team)
+
+
 def test_the_bucket_is_one_of_those_that_are_healed() -> None:
     assert streams.JOINS in [each["name"] for each in streams.configurations(Settings())]
