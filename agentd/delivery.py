@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from agentd.bus import Bus, Msg
-from agentd.errors import BusError
+from agentd.errors import BusError, Unheard
 from agentd.streams import WORK
 from agentd.subjects import RESERVED_DOMAINS, TOKEN, Subject
 
@@ -113,7 +113,7 @@ def topic_of(subject: Subject, headers: Mapping[str, str]) -> Subject:
     return subject
 
 
-_PATIENCE = 5.0  # seconds that handing back a task waits for a server
+_PATIENCE = 5.0  # seconds that settling a task waits for a server
 
 
 @dataclass(eq=False, kw_only=True)
@@ -128,30 +128,42 @@ class Delivery(Parcel):
     on_settled: Callable[[str], None] = field(repr=False)
 
     async def ack(self) -> None:
-        """Done: waits until the server has removed it.
+        """Done: waits until the server has removed it, also through a short absence of it.
 
         Raises:
             BusError: the server did not confirm; it may deliver the task again.
         """
         self._settle()
-        await self.bus.request(self.reply, b"+ACK")
+        if not await self._tell(b"+ACK"):
+            raise BusError(f"{self.reply}: not confirmed within {_PATIENCE:g} s")
 
     async def nak(self, delay: float = 0.0) -> None:
         """Hands it back, to be delivered again after `delay` seconds, here or elsewhere."""
         self._settle()
         wait = json.dumps({"delay": int(delay * 1e9)}) if delay else ""
         nak = f"-NAK {wait}".strip().encode()
-        # Confirmed: a server that is ending hears nothing, and the task would wait out its ACK_WAIT
-        # (as it does, too, when there is no server in time).
+        await self._tell(nak)
+
+    async def _tell(self, answer: bytes) -> bool:
+        """Whether the server has confirmed an answer.
+
+        One that is ending hears nothing, and the task would wait out its ACK_WAIT (as it does, too,
+        when there is no server in time).
+        """
         with contextlib.suppress(BusError, TimeoutError):
             async with asyncio.timeout(_PATIENCE):
-                while not await self._told(nak):
+                while not await self._told(answer):
                     await asyncio.sleep(0.1)
                     await self.bus.until_connected()
+                return True
+        return False
 
     async def _told(self, answer: bytes) -> bool:
+        """Raises BusError if nobody will ever confirm: the consumer is gone."""
         try:
             await self.bus.request(self.reply, answer, timeout=1.0)
+        except Unheard:
+            raise
         except BusError:
             return False
         return True

@@ -101,7 +101,10 @@ class Watcher:
         )
 
     async def _settled(self) -> Files | None:
-        """What the files say once they stand still; None while there is no folder."""
+        """What the files say once they stand still, or have not for long; None while there is no
+        folder."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _PATIENCE
         files = None
         while True:
             try:
@@ -109,8 +112,8 @@ class Watcher:
             except UsageError as error:
                 log.error("%s; what runs stays as it is", error)
                 return None
-            if again == files:
-                return files
+            if again == files or clock() >= deadline:
+                return again
             files = again
             await asyncio.sleep(_STILL)
 
