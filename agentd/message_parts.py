@@ -67,6 +67,11 @@ class Part(BaseModel):
         json_schema_extra=_camel_case_only,
     )
 
+    @classmethod
+    def wire_names(cls) -> tuple[str, ...]:
+        """What its fields are called on the wire."""
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
+
     @model_validator(mode="after")
     def _refuse_snake_case(self) -> Self:
         # Kept as an unknown field, a `reply_to` would be a reply that never comes.

@@ -18,11 +18,25 @@ from jinja2 import BaseLoader, Environment, Template, TemplateNotFound
 
 from agentd.bounds import MAX_SIZE, Budget, Refused
 from agentd.errors import PromptError, UsageError
+from agentd.message import AgentMessage
+from agentd.message_parts import Context
 from agentd.problems import Problem
 from agentd.prompt_source import Mistake, Place, PromptSource, Use, compile_source, nearest
 from agentd.sandbox import BUDGET, BoundedEnvironment
 
 CONTEXT_NAMES = ("agent", "content", "context", "message", "now")
+_OF_AGENT = ("name", "description", "capabilities", "model")
+_OF_MAPPINGS = ("get", "items", "keys", "values")
+# The fields of those that have certain ones; what a sender adds of its own goes into the metadata.
+CONTEXT_FIELDS = tuple(
+    f"{name}.{field}"
+    for name, fields in (
+        ("agent", _OF_AGENT),
+        ("context", Context.wire_names()),
+        ("message", AgentMessage.wire_names()),
+    )
+    for field in (*fields, *_OF_MAPPINGS)
+)
 MAX_ERROR = 300  # characters of an error text: it may quote a message
 
 _Members = Mapping[str, PromptSource]
@@ -271,7 +285,8 @@ def _unknown_fields(
     for name, line in member.fields.items():
         owner, _, last = name.partition(".")
         if owner in owners and name not in listed:
-            hint = nearest(name, listed) or f"there is {', '.join(sorted(listed))}"
+            there = sorted(field for field in listed if field.startswith(f"{owner}."))
+            hint = nearest(name, there) or f"there is {', '.join(there)}"
             yield Mistake(f"there is no {name!r} here", line, last, hint)
 
 

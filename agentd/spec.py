@@ -20,7 +20,7 @@ from agentd.manifest_file import Draft
 from agentd.manifest_flow import EmitRule
 from agentd.openapi import document as openapi
 from agentd.problems import Problem, errors
-from agentd.prompts import CONTEXT_NAMES, InvalidPrompt, Prompt, PromptLibrary
+from agentd.prompts import CONTEXT_FIELDS, CONTEXT_NAMES, InvalidPrompt, Prompt, PromptLibrary
 from agentd.yaml_nodes import Map, Scalar, plain
 
 Loc = tuple[str | int, ...]  # a field of a manifest, as pydantic names it
@@ -118,9 +118,7 @@ def expressions_of(manifest: Manifest) -> Iterator[tuple[Loc, str, tuple[str, ..
         yield from _expressions_of_rule(("emit", "rules", index), rule)
 
 
-def _expressions_of_rule(
-    loc: Loc, rule: EmitRule
-) -> Iterator[tuple[Loc, str, tuple[str, ...]]]:
+def _expressions_of_rule(loc: Loc, rule: EmitRule) -> Iterator[tuple[Loc, str, tuple[str, ...]]]:
     item = ("item",) if rule.for_each else ()
     if rule.for_each:
         yield (*loc, "for_each"), rule.for_each, ("output", *CONTEXT_NAMES)
@@ -324,9 +322,10 @@ class _Assembly:
 def _prompt_names(manifest: Manifest | None) -> tuple[str, ...]:
     """What a prompt can name: also what its MCP servers give, where that is known."""
     if manifest is None:
-        return (*CONTEXT_NAMES, "mcp")
+        return (*CONTEXT_NAMES, *CONTEXT_FIELDS, "mcp")
     servers = [tool.mcp for tool in manifest.tools if tool.mcp]
-    return (*CONTEXT_NAMES, *(f"mcp.{name}" for server in servers for name in server.texts))
+    texts = (f"mcp.{name}" for server in servers for name in server.texts)
+    return (*CONTEXT_NAMES, *CONTEXT_FIELDS, *texts)
 
 
 def _indent(line: str) -> int:

@@ -277,3 +277,24 @@ def test_a_manifest_that_is_not_read_is_broken_and_not_gone(project: Project) ->
 
     assert said(catalog) == ["manifests/analyst.yaml: is a link to outside of its folder"]
     assert catalog.broken == {project.manifests / "analyst.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("used", "told"),
+    [
+        ("agent.nam", "did you mean 'agent.name'?"),
+        ("context.conversation_id", "did you mean 'context.conversationId'?"),
+        ("message['repyTo']", "did you mean 'message.replyTo'?"),
+    ],
+)
+def test_a_field_that_is_not_there_is_told(project: Project, used: str, told: str) -> None:
+    project.write(manifests__a_yaml=VALID, prompts__a_md=f"Hi.\n{{{{ {used} }}}}\n")
+    [problem] = errors(project.load().problems)
+    assert problem.line == 2
+    assert problem.hint == told
+
+
+def test_fields_of_content_and_metadata_are_free(project: Project) -> None:
+    text = "{{ content.any.thing }} {{ context.metadata.tenant }} {{ message.get('x') }}"
+    project.write(manifests__a_yaml=VALID, prompts__a_md=text)
+    assert not project.load().problems
