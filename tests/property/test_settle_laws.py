@@ -1,5 +1,7 @@
-"""Whatever is raised at whatever await of a task, its delivery is settled exactly once: it may be
-told the server again, but never differently."""
+"""Whatever is raised at whatever await of a task, its delivery is settled exactly once.
+
+It may be told the server again, but never differently.
+"""
 
 from __future__ import annotations
 
