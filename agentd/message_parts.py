@@ -104,7 +104,6 @@ History = Annotated[
 ]
 
 
-
 class Sibling(Part):
     """The place of a message among those that one rule of one answer emitted."""
 
@@ -119,9 +118,7 @@ class Sibling(Part):
 
 
 MOST_HOPS, LONGEST_PATH, DEEPEST = 1_000_000, 1_000, 100
-Siblings = Annotated[
-    tuple[Sibling, ...], Field(strict=False, max_length=DEEPEST, fail_fast=True)
-]
+Siblings = Annotated[tuple[Sibling, ...], Field(strict=False, max_length=DEEPEST, fail_fast=True)]
 Path = Annotated[tuple[str, ...], Field(strict=False, max_length=LONGEST_PATH, fail_fast=True)]
 
 
