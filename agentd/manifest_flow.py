@@ -136,7 +136,8 @@ class EmitRule(Part):
         if self.event is not None:
             for name in ("target", "capabilities", "exclusions"):
                 if getattr(self, name):
-                    raise ValueError(f"has `{name}`, but an event is for whoever listens", "", name)
+                    mend = "an event is for whoever listens"
+                    raise ValueError("does not go with `event`", mend, name)
         return self
 
 
