@@ -29,6 +29,7 @@ _VARIABLES = {
 }
 _CREDENTIALS = ("creds", "nkey", "user_jwt", "user_seed", "user", "password", "token")
 _TLS = ("cert", "key", "ca")
+_API = "$JS.API"  # what the subjects of the JetStream API begin with
 _FILES = ("creds", "nkey", *_TLS)
 
 # Our names are those of the nats CLI's context files; these are nats-py's.
@@ -54,7 +55,6 @@ class Target:
         tls: the files `cert`, `key` and `ca`.
         tls_first: whether TLS begins before the server has said a word.
         inbox_prefix: "" is the default one.
-        jetstream: what the subjects of the JetStream API begin with.
     """
 
     label: str
@@ -64,7 +64,6 @@ class Target:
     tls: Mapping[str, str] = field(default_factory=dict[str, str])
     tls_first: bool = False
     inbox_prefix: str = ""
-    jetstream: str = "$JS.API"
 
     def at(self, url: str, token: str) -> Target:
         """The embedded server, now that it runs at `url`."""
@@ -144,7 +143,12 @@ def _at_context(
     names = {name: f'{context.file}: "{name}"' for name in context.values}
     values = _checked(context.values, names, environ)
     servers, user = _servers(context.url, f'{context.file}: "url"')
-    domain = values.get("jetstream_domain")
+    for name in ("jetstream_domain", "jetstream_api_prefix"):
+        if values.get(name, _API) != _API:
+            raise UsageError(
+                f"{names[name]} leads to JetStream elsewhere, and agentd keeps its streams at the "
+                "server it connects to; name a server of that domain, in a context without it"
+            )
     return Target(
         label=f'nats context "{context.name}" ({_shown(servers)})',
         servers=servers,
@@ -152,8 +156,6 @@ def _at_context(
         tls=_only(_TLS, variables) or _only(_TLS, values),
         tls_first=context.tls_first,
         inbox_prefix=values.get("inbox_prefix", ""),
-        jetstream=values.get("jetstream_api_prefix")
-        or (f"$JS.{domain}.API" if domain else Target.jetstream),
     )
 
 

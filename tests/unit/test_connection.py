@@ -89,7 +89,7 @@ def test_every_field_of_a_context(config: Path, tmp_path: Path) -> None:
         user_seed="seed",
         token="token",
         inbox_prefix="_INBOX_me",
-        jetstream_domain="hub",
+        jetstream_api_prefix="$JS.API",
         color_scheme="dark",
     )
     target = resolve(Settings(), environ | {"HOME": str(tmp_path)})
@@ -102,12 +102,13 @@ def test_every_field_of_a_context(config: Path, tmp_path: Path) -> None:
         "token": "token",
         "inbox_prefix": "_INBOX_me",
     }
-    assert target.jetstream == "$JS.hub.API"
 
 
-def test_an_api_prefix_wins_over_a_domain(config: Path) -> None:
-    environ = write_context(config, "x", jetstream_api_prefix="JS.acme", jetstream_domain="hub")
-    assert resolve(Settings(), environ).jetstream == "JS.acme"
+@pytest.mark.parametrize("field", ["jetstream_api_prefix", "jetstream_domain"])
+def test_jetstream_elsewhere_is_refused(config: Path, field: str) -> None:
+    environ = write_context(config, "x", **{field: "hub"})
+    with pytest.raises(UsageError, match=f'"{field}" leads to JetStream elsewhere'):
+        resolve(Settings(), environ)
 
 
 def test_a_user_without_password_is_a_token_in_a_variable_only(config: Path) -> None:

@@ -1,0 +1,119 @@
+"""Contexts of the nats command line with nkeys and creds files, at a server that asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import nkeys
+import pytest
+
+from agentd.bus import Bus
+from agentd.connection import resolve
+from agentd.errors import StartError
+from agentd.nats_binary import find_binary
+from agentd.settings import Settings
+
+
+def seed(kind: int) -> bytes:
+    return nkeys.encode_seed(os.urandom(32), kind)
+
+
+def public(key: bytes) -> str:
+    return bytes(nkeys.from_seed(key).public_key).decode()  # pyright: ignore[reportArgumentType]
+
+
+def jwt(claims: dict[str, object], signer: bytes) -> str:
+    """A token as NATS has it: `ed25519-nkey`."""
+
+    def part(value: bytes) -> str:
+        return base64.urlsafe_b64encode(value).decode().rstrip("=")
+
+    head = part(json.dumps({"typ": "JWT", "alg": "ed25519-nkey"}).encode())
+    body = f"{head}.{part(json.dumps(claims).encode())}"
+    return f"{body}.{part(nkeys.from_seed(signer).sign(body.encode()))}"
+
+
+@contextlib.asynccontextmanager
+async def server(folder: Path, config: str) -> AsyncGenerator[str]:
+    file = folder / "nats.conf"
+    file.write_text(f'listen: "127.0.0.1:-1"\nports_file_dir: {folder}\n{config}')
+    process = await asyncio.create_subprocess_exec(
+        find_binary(), "-c", file, stderr=asyncio.subprocess.DEVNULL
+    )
+    ports = folder / f"nats-server_{process.pid}.ports"
+    try:
+        async with asyncio.timeout(10):
+            while not (os.path.exists(ports) and os.path.getsize(ports)):  # noqa: ASYNC110, ASYNC240
+                await asyncio.sleep(0.02)
+        yield json.loads(ports.read_text())["nats"][0]
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def context(folder: Path, url: str, **fields: str) -> dict[str, str]:
+    """The environment in which this context of the nats command line is selected."""
+    contexts = folder / "nats" / "context"
+    contexts.mkdir(parents=True)
+    (contexts / "guarded.json").write_text(json.dumps({"url": url, **fields}))
+    return {"XDG_CONFIG_HOME": str(folder), "HOME": str(folder), "NATS_CONTEXT": "guarded"}
+
+
+async def answers(environ: dict[str, str]) -> bool:
+    bus = await Bus.connect(resolve(Settings(), environ).options(), timeout=5)
+    try:
+        await bus.fence()
+        return bus.connected
+    finally:
+        await bus.close()
+
+
+async def test_an_nkey_of_a_context_is_let_in(tmp_path: Path) -> None:
+    key = seed(nkeys.PREFIX_BYTE_USER)
+    (tmp_path / "user.nk").write_bytes(key)
+    config = f"authorization {{ users: [{{nkey: {public(key)}}}] }}"
+    async with server(tmp_path, config) as url:
+        assert await answers(context(tmp_path, url, nkey=str(tmp_path / "user.nk")))
+
+
+async def test_another_nkey_is_not(tmp_path: Path) -> None:
+    (tmp_path / "user.nk").write_bytes(seed(nkeys.PREFIX_BYTE_USER))
+    allowed = public(seed(nkeys.PREFIX_BYTE_USER))
+    async with server(tmp_path, f"authorization {{ users: [{{nkey: {allowed}}}] }}") as url:
+        environ = context(tmp_path, url, nkey=str(tmp_path / "user.nk"))
+        with pytest.raises(StartError):
+            await Bus.connect(resolve(Settings(), environ).options(), timeout=0.5)
+
+
+async def test_a_creds_file_of_a_context_is_let_in(tmp_path: Path) -> None:
+    operator, account, user = (
+        seed(kind)
+        for kind in (nkeys.PREFIX_BYTE_OPERATOR, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_USER)
+    )
+
+    def claims(subject: bytes, issuer: bytes, kind: str) -> str:
+        unlimited = {"subs": -1, "data": -1, "payload": -1}
+        limits = {**unlimited, "conn": -1, "leaf": -1, "wildcards": True}
+        of = {"type": kind, "version": 2, **unlimited, "limits": limits}
+        names = {"jti": kind, "iat": 1, "name": kind}
+        about = {"iss": public(issuer), "sub": public(subject), "nats": of}
+        return jwt({**names, **about}, issuer)
+
+    config = (
+        f"operator: {claims(operator, operator, 'operator')}\nresolver: MEMORY\n"
+        f"resolver_preload {{ {public(account)}: {claims(account, operator, 'account')} }}\n"
+    )
+    creds = (
+        f"-----BEGIN NATS USER JWT-----\n{claims(user, account, 'user')}\n"
+        "------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n"
+        f"{user.decode()}\n------END USER NKEY SEED------\n"
+    )
+    (tmp_path / "user.creds").write_text(creds)
+    async with server(tmp_path, config) as url:
+        assert await answers(context(tmp_path, url, creds=str(tmp_path / "user.creds")))
