@@ -92,7 +92,8 @@ class ModelRef(Part):
     script: Annotated[Any, either("a file name or a list of turns", str, list, type(None))] = Field(
         default=None,
         description="For `mock/script`: its turns, or the YAML file that holds them, relative to "
-        "the manifest.",
+        "the manifest. Other models leave it alone, so that `name: ${AGENTD_MODEL:-mock/script}` "
+        "is one or the other.",
         examples=[["Hello.", "Hello again."]],
         json_schema_extra={"type": ["string", "array"]},
     )
@@ -153,8 +154,8 @@ class ModelRef(Part):
 
     @model_validator(mode="after")
     def _scripted(self) -> Self:
-        if (self.name == "mock/script") != (self.script is not None):
-            raise ValueError("needs a `script` for `mock/script`, and only for it", "")
+        if self.name == "mock/script" and self.script is None:
+            raise ValueError("needs a `script` for `mock/script`", "")
         return self
 
 

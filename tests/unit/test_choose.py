@@ -147,6 +147,14 @@ def test_a_key_that_cannot_stand_in_a_header() -> None:
     assert check("openai/x", {"OPENAI_API_KEY": "sk-fine\n"}) == []
 
 
+def test_a_script_is_only_for_the_mock() -> None:
+    models = Models(KEY)
+
+    assert models.open(ModelRef(name="openai/x", script=["Hello."])) is models.open(
+        ModelRef(name="openai/x")
+    )
+
+
 def test_open_raises_what_check_says() -> None:
     with pytest.raises(ModelError, match="OPENAI_API_KEY is not set") as caught:
         Models({}).open(ModelRef(name="openai/gpt-4o"))

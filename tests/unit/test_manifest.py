@@ -101,7 +101,7 @@ def test_everything_of_the_design_is_understood() -> None:
         ("model: mock/ecko", "2:8 `model` is not a mock model; write mock/echo or mock/script"),
         ("model: {nam: x}", "2:9 unknown field `nam`; did you mean `name`?"),
         ("model: {name: x, api_base: local}", "2:28 `model.api_base` must be a URL; for"),
-        ("model: mock/script", "2:8 `model` needs a `script` for `mock/script`, and only for"),
+        ("model: mock/script", "2:8 `model` needs a `script` for `mock/script`; "),
         ("parameters: {stream: true}", "2:22 `parameters.stream` is not a parameter; agentd"),
         ("prompt: prompts/x.md", "2:9 `prompt` must not begin with prompts/; names are"),
         ("prompt: ../x.md", "2:9 `prompt` must be a file in prompts/; for example analyst.md"),
