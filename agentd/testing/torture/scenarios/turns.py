@@ -1,0 +1,70 @@
+"""Runs of several turns that die between their steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from agentd import crash
+from agentd.testing.stub_reply import Behaviour
+from agentd.testing.torture.harness import World
+from agentd.testing.torture.oracle import Allowed
+from agentd.testing.torture.scenario import Size
+from agentd.testing.torture.scenarios.kills import die_at
+from agentd.testing.torture.sender import Draft
+
+_TOOL = '''
+    """Something that must not happen twice."""
+
+    import os
+
+
+    def note(word: str) -> str:
+        """Notes a word, for good."""
+        file = os.open({file!r}, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+        os.write(file, f"{{word}}\\n".encode())
+        os.close(file)
+        return "noted"
+'''
+
+
+async def turns(world: World, size: Size) -> None:
+    """Dies between model and tool: no turn on record is paid again, no effect happens twice."""
+    noted = world.folder / "noted.txt"
+    (world.folder / "tools").mkdir()
+    (world.folder / "tools" / "note.py").write_text(dedent(_TOOL.format(file=str(noted))))
+    tools = [{"python": "note.py:note", "effects": True}]
+    world.agent(tools=tools, limits={"concurrency": 1})
+    world.behave = _call_then_answer
+    explained = tasks = lost = 0
+    for point in crash.OF_TOOLS:
+        before = world.calls.extra
+        names, deaths = await die_at(world, point, size, draft=lambda _: Draft())
+        # The second turn of each task; and the first one of those that died before it was recorded.
+        extra = world.calls.extra - before - len(names)
+        allowed = deaths if point == "after-turn" else 0
+        world.findings.figures[point] = deaths
+        world.findings.require(extra <= allowed, f"{point}: {extra} extra calls in {deaths} deaths")
+        world.findings.require(deaths >= size.shocks, f"{point}: died only {deaths} times")
+        tasks, explained = tasks + len(names), explained + allowed
+        lost += deaths if point == "before-tool" else 0
+    words = _words(noted)
+    twice = [word for word, times in words.items() if times > 1]
+    world.findings.require(not twice, f"{len(twice)} effects happened twice: {twice[:3]}")
+    missing = tasks - len(words)
+    world.findings.require(missing <= lost, f"{missing} effects never happened, {lost} may not")
+    await world.judge(Allowed(extra_calls=tasks + explained))
+
+
+def _call_then_answer(task: str, body: Mapping[str, Any]) -> Behaviour:
+    if any(message["role"] == "tool" for message in body["messages"]):
+        return Behaviour(text="done", latency=0.01)
+    call = {"name": "note", "arguments": {"word": task}}
+    return Behaviour(text="", latency=0.01, tool_calls=[call])
+
+
+def _words(file: Path) -> Counter[str]:
+    return Counter(file.read_text().split() if file.exists() else ())
