@@ -143,8 +143,8 @@ class Subjects:
         return self._public("dlq", domain, specificity)
 
     def schedule(self, kind: Literal["agent", "message", "approval", "join"], name: str) -> str:
-        """The schedule of an agent, of a message that waits for its time, of a task that waits for a
-        person, or of a join that waits for facts; `*` for all of the kind."""
+        """The schedule of an agent, of a message that waits for its time, of a task that waits for
+        a person, or of a join that waits for facts; `*` for all of the kind."""
         return f"agents.{self.env}.sched.{kind}.{name if name == '*' else token(name, kind)}"
 
     def pattern(self, rest: str) -> str:
