@@ -14,6 +14,8 @@ from agentd.manifest_file import Draft, read_defaults, read_manifest
 from agentd.problems import Problem
 from agentd.prompts import PromptLibrary
 from agentd.spec import AgentSpec, assemble, files_of
+from agentd.topology.check import check
+from agentd.topology.flow import Member, Topology
 from agentd.topology.rivals import contested
 from agentd.yaml_source import Document
 
@@ -33,6 +35,7 @@ class Catalog:
         agents: those that can run, by name.
         problems: errors and warnings of all files, in the order of the files.
         broken: the manifests that gave no agent.
+        topology: its agents together.
         by_file: the problems of each manifest, with those of its defaults, prompts and scripts.
         memory: for the next `load`.
     """
@@ -40,6 +43,7 @@ class Catalog:
     agents: Mapping[str, AgentSpec]
     problems: tuple[Problem, ...] = ()
     broken: frozenset[Path] = frozenset()
+    topology: Topology = field(default=Topology({}), repr=False, compare=False)
     by_file: Mapping[Path, tuple[Problem, ...]] = field(
         default_factory=dict[Path, tuple[Problem, ...]], repr=False, compare=False
     )
@@ -96,6 +100,7 @@ def load(
     drafts = _manifests(read)
     problems = {name: list(draft.problems) for name, draft in drafts.items()}
     specs = _specs(drafts, problems, files, library, memory)
+    topology = _together(drafts, specs, problems)
     by_file = {files.folder / name: tuple(found) for name, found in problems.items()}
     by_file |= {path: (problem,) for path, problem in files.refused.items()}
     broken = {files.folder / name for name in drafts.keys() - specs.keys()}
@@ -104,6 +109,7 @@ def load(
         agents=MappingProxyType({spec.name: spec for spec in specs.values()}),
         problems=in_order(others, *by_file.values()),
         broken=frozenset(broken),
+        topology=topology,
         by_file=by_file,
         memory=_Memory(files.folder, environ, library, read, specs),
     )
@@ -186,6 +192,29 @@ def _specs(
         problems[name].append(rival)
         specs.pop(name, None)
     return specs
+
+
+def _together(
+    drafts: Mapping[str, Draft],
+    specs: Mapping[str, AgentSpec],
+    problems: Mapping[str, list[Problem]],
+) -> Topology:
+    """The agents that can run, as a whole; what is odd about it goes to `problems`, once every file
+    loads: until then much is only missing."""
+    # Drafts, not specs, know where their fields stand: a spec may be that of an older file which
+    # differs in comments.
+    found = {spec.name: (name, drafts[name].manifest) for name, spec in specs.items()}
+    topology = Topology(
+        {
+            agent: Member(manifest, drafts[name].root)
+            for agent, (name, manifest) in found.items()
+            if manifest
+        }
+    )
+    if len(specs) == len(drafts):
+        for agent, problem in check(topology):
+            problems[found[agent][0]].append(problem)
+    return topology
 
 
 def in_order(*groups: Iterable[Problem]) -> tuple[Problem, ...]:

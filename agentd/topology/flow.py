@@ -1,0 +1,333 @@
+"""How work flows between the agents of a folder: who emits, who takes, who hears."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from agentd.diagnose import place
+from agentd.manifest import Manifest
+from agentd.manifest_flow import EmitRule
+from agentd.problems import Problem
+from agentd.subjects import AGENT_DOMAIN, RUNTIME_EVENTS
+from agentd.yaml_nodes import Map
+
+Loc = tuple[str | int, ...]
+
+ANY = "*"
+GENERAL = "general"  # the specificity of work for a capability as such
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class Member:
+    """An agent of the folder: its manifest, and where in the file its fields stand."""
+
+    manifest: Manifest
+    root: Map
+
+    def warning(self, *loc: str | int, text: str, hint: str = "") -> Problem:
+        """What is odd about the field at `loc`."""
+        return place(self.root, loc).problem(text, hint=hint, severity="warning")
+
+
+@dataclass(frozen=True)
+class Emission:
+    """What an agent may send after an answer: by a rule, or without one as its model likes.
+
+    `subject` is `task.…` or `event.…`, domain and specificity, `*` being any; `loc` the field.
+    """
+
+    agent: str
+    subject: str
+    loc: Loc
+    rule: EmitRule | None = None
+
+    @property
+    def is_task(self) -> bool:
+        return self.subject.startswith("task.")
+
+    @property
+    def topic(self) -> tuple[str, str]:
+        """Domain and specificity."""
+        _, domain, specificity = self.subject.split(".")
+        return domain, specificity
+
+    @property
+    def always(self) -> bool:
+        """Whether it follows every answer: nothing that an answer says keeps it back."""
+        return self.rule is not None and not (self.rule.when or self.rule.for_each)
+
+    @property
+    def several(self) -> bool:
+        """Whether it makes siblings, any number of them."""
+        return self.rule is None or bool(self.rule.for_each)
+
+
+@dataclass(frozen=True)
+class Ear:
+    """A pattern of facts that an agent hears of, to run for each or to join them."""
+
+    agent: str
+    pattern: str
+    loc: Loc
+    joins: bool = False
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """An agent at work; its result stands on `result.{domain}.{specificity}`, `*` being any."""
+
+    agent: str
+    domain: str
+    specificity: str
+
+    @property
+    def fact(self) -> str:
+        return f"result.{self.domain}.{self.specificity}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A run that follows another one by way of `subject`, for what was emitted or is heard.
+
+    `always` says that it follows each time, `several` that any number may follow at once.
+    """
+
+    run: Run
+    subject: str
+    always: bool
+    several: bool
+    emission: Emission | None = None
+    ear: Ear | None = None
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The agents of a folder, by name, and what can follow what."""
+
+    agents: Mapping[str, Member]
+
+    @cached_property
+    def emissions(self) -> Mapping[str, tuple[Emission, ...]]:
+        """What each agent may emit."""
+        return {name: tuple(_emissions(name, each)) for name, each in self.agents.items()}
+
+    @cached_property
+    def ears(self) -> Mapping[str, tuple[Ear, ...]]:
+        """What each agent hears of."""
+        return {name: tuple(_ears(name, each)) for name, each in self.agents.items()}
+
+    @cached_property
+    def capable(self) -> Mapping[str, frozenset[str]]:
+        """The agents that have each capability."""
+        return _grouped(
+            (capability, name)
+            for name, member in self.agents.items()
+            for capability in member.manifest.capabilities
+        )
+
+    @cached_property
+    def said(self) -> Mapping[str, frozenset[str]]:
+        """Every fact that can come to be, `result.research.*` for example, and who says it."""
+        results = ((run.fact, run.agent) for run in self.steps)
+        events = (
+            (each.subject, name)
+            for name, emissions in self.emissions.items()
+            for each in emissions
+            if not each.is_task
+        )
+        return _grouped((*results, *events))
+
+    @cached_property
+    def called(self) -> frozenset[str]:
+        """What is named as a target, or as a tool: agents and capabilities."""
+        targets = (e.rule.target for each in self.emissions.values() for e in each if e.rule)
+        tools = (name for agent in self.agents for name in self.asked_by(agent))
+        return frozenset(name for name in (*targets, *tools) if name)
+
+    @cached_property
+    def numbered(self) -> Mapping[str, frozenset[str]]:
+        """Of the facts, those that may be one of several siblings, and who says them."""
+        facts = [
+            (each.subject, agent)
+            for agent, emissions in self.emissions.items()
+            for each in emissions
+            if each.several and not each.is_task
+        ]
+        runs: set[Run] = set()
+        emitted = (step for steps in self.steps.values() for step in steps if step.emission)
+        waiting = [step.run for step in emitted if step.several]
+        while waiting:
+            run = waiting.pop()
+            if run not in runs:
+                runs.add(run)
+                waiting += [step.run for step in self.steps[run]]
+        return _grouped([*facts, *((fact, run.agent) for run in runs for fact in self.facts(run))])
+
+    def facts(self, run: Run) -> list[str]:
+        """What a run can say: its result, and its agent's events."""
+        return [run.fact, *(e.subject for e in self.emissions[run.agent] if not e.is_task)]
+
+    def speakers(self, pattern: str) -> frozenset[str]:
+        """The agents that say facts of this pattern."""
+        kind, domain, _ = pattern.split(".")
+        near = self._said_by_domain.get(kind, {})
+        domains = (domain, ANY) if domain != ANY else near.keys()
+        facts = (fact for each in domains for fact in near.get(each, ()))
+        return frozenset(
+            name for fact in facts if meeting(pattern, fact) for name in self.said[fact]
+        )
+
+    @cached_property
+    def steps(self) -> Mapping[Run, tuple[Step, ...]]:
+        """Every run that can come to be, and what can follow it."""
+        found: dict[Run, tuple[Step, ...]] = {}
+        waiting = list(self.entries)
+        while waiting:
+            run = waiting.pop()
+            if run not in found:
+                found[run] = tuple(self._after(run))
+                waiting += [step.run for step in found[run]]
+        return found
+
+    @cached_property
+    def entries(self) -> tuple[Run, ...]:
+        """The runs that anybody may begin: for each capability, and by name."""
+        return tuple(
+            run
+            for name, member in self.agents.items()
+            for run in (
+                Run(name, AGENT_DOMAIN, name),
+                *(Run(name, domain, ANY) for domain in member.manifest.capabilities),
+            )
+        )
+
+    def holding(self, capabilities: Iterable[str]) -> frozenset[str]:
+        """The agents that have all of these capabilities; `*` is no matter which."""
+        wanted = set(capabilities) - {ANY}
+        if not wanted:
+            return frozenset(name for held in self.capable.values() for name in held)
+        return frozenset.intersection(*(self.capable.get(each, frozenset()) for each in wanted))
+
+    def takers(self, emission: Emission) -> frozenset[str]:
+        """The agents that may take this task. Nobody takes what it has just handed on itself."""
+        rule = emission.rule
+        if rule and rule.target:
+            return frozenset({rule.target} & self.agents.keys())
+        needed = {emission.topic[0], *(rule.capabilities if rule else ())}
+        return self.holding(needed) - {emission.agent, *(rule.exclusions if rule else ())}
+
+    def hearers(self, fact: str, speaker: str) -> Iterator[Ear]:
+        """Who hears of a fact, except the agent that said it."""
+        kind, domain, _ = fact.split(".")
+        near = self._ears_by_domain.get(kind, {})
+        for each in (domain, ANY) if domain != ANY else near.keys():
+            for ear in near.get(each, ()):
+                if ear.agent != speaker and meeting(ear.pattern, fact):
+                    yield ear
+
+    @cached_property
+    def _ears_by_domain(self) -> Mapping[str, Mapping[str, list[Ear]]]:
+        ears = (ear for ears in self.ears.values() for ear in ears)
+        return _by_domain((ear.pattern, ear) for ear in ears)
+
+    @cached_property
+    def _said_by_domain(self) -> Mapping[str, Mapping[str, list[str]]]:
+        return _by_domain((fact, fact) for fact in self.said)
+
+    def _after(self, run: Run) -> Iterator[Step]:
+        """What can follow a run: who hears of its result, what it emits, whom its model asks."""
+        yield from self._heard(run.fact, run.agent)
+        for emission in self.emissions[run.agent]:
+            always, several = emission.always, emission.several
+            if emission.is_task:
+                for taker in sorted(self.takers(emission)):
+                    taken = Run(taker, *emission.topic)
+                    yield Step(taken, emission.subject, always, several, emission)
+            else:
+                yield from self._heard(emission.subject, run.agent, emission)
+        for name in self.asked_by(run.agent):
+            for helper in sorted(self.helpers(name) - {run.agent}):
+                asked = (AGENT_DOMAIN, name) if name in self.agents else (name, GENERAL)
+                yield Step(Run(helper, *asked), f"@{helper}", always=False, several=True)
+
+    def _heard(self, fact: str, speaker: str, said: Emission | None = None) -> Iterator[Step]:
+        for ear in self.hearers(fact, speaker):
+            manifest = self.agents[ear.agent].manifest
+            specificity = "joined" if ear.joins else meeting(ear.pattern, fact).rpartition(".")[2]
+            # Joined by parent, every round of a circle has a key of its own; else all have one.
+            once = ear.joins and manifest.join is not None and manifest.join.by != "parent"
+            yield Step(
+                run=_run_for_facts(manifest, specificity),
+                subject=fact,
+                always=not once and (said is None or said.always),
+                several=said is not None and said.several,
+                emission=said,
+                ear=ear,
+            )
+
+    def asked_by(self, agent: str) -> list[str]:
+        """The agents, or capabilities, that an agent has as tools."""
+        return [tool.agent for tool in self.agents[agent].manifest.tools if tool.agent]
+
+    def helpers(self, name: str) -> frozenset[str]:
+        """Who answers for an agent, or capability, that is a tool."""
+        return frozenset({name}) if name in self.agents else self.holding([name])
+
+
+def meeting(one: str, other: str) -> str:
+    """The pattern of what two patterns of three parts both match; "" if there is nothing."""
+    pairs = list(zip(one.split("."), other.split("."), strict=True))
+    if any(a != b and ANY not in (a, b) for a, b in pairs):
+        return ""
+    # What agentd tells of itself is heard only by those who name the domain.
+    for pattern, fact in ((one, other), (other, one)):
+        if pattern.startswith("event.*") and fact.split(".")[1] in RUNTIME_EVENTS:
+            return ""
+    return ".".join(b if a == ANY else a for a, b in pairs)
+
+
+def _emissions(name: str, member: Member) -> Iterator[Emission]:
+    emit = member.manifest.emit
+    for index, rule in enumerate(emit.rules):
+        kind = "task" if rule.task else "event"
+        loc = ("emit", "rules", index, kind)
+        yield Emission(name, f"{kind}.{rule.task or rule.event}", loc, rule)
+    for index, pattern in enumerate(emit.allow):
+        yield Emission(name, pattern, ("emit", "allow", index))
+
+
+def _ears(name: str, member: Member) -> Iterator[Ear]:
+    subscribe, join = member.manifest.subscribe, member.manifest.join
+    for index, pattern in enumerate(subscribe.to if subscribe else ()):
+        yield Ear(name, pattern, ("subscribe", "to", index))
+    for index, pattern in enumerate(join.wait_for if join else ()):
+        yield Ear(name, pattern, ("join", "wait_for", index), joins=True)
+
+
+def _run_for_facts(manifest: Manifest, specificity: str) -> Run:
+    """As `agentd.join.topic_of` has it."""
+    if manifest.capabilities:
+        return Run(manifest.name, manifest.capabilities[0], specificity)
+    return Run(manifest.name, AGENT_DOMAIN, manifest.name)
+
+
+def _grouped(pairs: Iterable[tuple[str, _Value]]) -> dict[str, frozenset[_Value]]:
+    found: defaultdict[str, set[_Value]] = defaultdict(set)
+    for key, value in pairs:
+        found[key].add(value)
+    return {key: frozenset(values) for key, values in found.items()}
+
+
+def _by_domain(pairs: Iterable[tuple[str, _Value]]) -> dict[str, dict[str, list[_Value]]]:
+    """Values by the kind and the domain of their patterns: most never meet."""
+    found: dict[str, dict[str, list[_Value]]] = {}
+    for pattern, value in pairs:
+        kind, domain, _ = pattern.split(".")
+        found.setdefault(kind, {}).setdefault(domain, []).append(value)
+    return found
