@@ -103,6 +103,7 @@ MANIFESTS = [
     b"capabilities: [a]\nname: same\nprompt: shared.md\n",
     b"capabilities: [a]\nprompt: shared.md\nemit: [{task: b.c}]\n",
     b"capabilities: [a]\nprompt: shared.md\nmodel: {name: mock/script, script: b.yaml}\n",
+    b"capabilities: [a]\nprompt: shared.md\ntools: [{python: t.py:do}]\n",
     b"capabilties: [a]\n",
     b"capabilities: [",
     b"- a turn\n",
@@ -119,12 +120,16 @@ MANIFEST_FOLDERS = st.fixed_dictionaries(
 PROMPT_FOLDERS = st.fixed_dictionaries(
     {}, optional={f"{name}.md": st.sampled_from(PROMPTS) for name in ("a", "b", "shared")}
 )
+TOOLS = [b"def do() -> str:\n    return 'done'\n", b"def do(:\n", b""]
+TOOL_FOLDERS = st.fixed_dictionaries({}, optional={"t.py": st.sampled_from(TOOLS)})
 SNAPSHOTS = st.builds(
     Files,
     folder=st.just(Path("manifests")),
     prompt_folder=st.just(Path("prompts")),
+    tool_folder=st.just(Path("tools")),
     manifests=MANIFEST_FOLDERS,
     prompts=PROMPT_FOLDERS,
+    tools=TOOL_FOLDERS,
     refused=st.just({}),
 )
 
