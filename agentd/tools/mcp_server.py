@@ -21,6 +21,7 @@ from agentd.json_schema import mistake_of
 from agentd.manifest_mcp import McpPrompt, McpResource, McpServer
 from agentd.tool import ToolError
 from agentd.tools.child import Child, ChildError
+from agentd.tools.processes import Processes
 
 if TYPE_CHECKING:
     from agentd.tools.mcp_client import Connection, Described
@@ -68,13 +69,20 @@ class Server:
         settled: set once the first attempt to reach it has succeeded or failed.
     """
 
-    def __init__(self, declared: McpServer, environ: Mapping[str, str], patience: Patience) -> None:
+    def __init__(
+        self,
+        declared: McpServer,
+        environ: Mapping[str, str],
+        patience: Patience,
+        processes: Processes,
+    ) -> None:
         self.name = _name(declared)
         self.tools: tuple[Described, ...] = ()
         self.settled = asyncio.Event()
         self._declared = declared
         self._environ = environ
         self._patience = patience
+        self._processes = processes
         self._why = "is not connected yet"
         self._connection: Connection | None = None
         self._news = asyncio.Event()
@@ -184,7 +192,9 @@ class Server:
         else:
             assert declared.command
             env = _environment(self._environ) | declared.env
-            self._child = await Child.start(self.name, declared.command, env=env, cwd=declared.cwd)
+            self._child = await Child.start(
+                self._processes, self.name, declared.command, env=env, cwd=declared.cwd
+            )
             opened = library.over_stdio(self._child, self._news.set)
         async with opened as connection:
             yield connection

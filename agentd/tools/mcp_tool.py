@@ -19,6 +19,7 @@ from agentd.prompt_source import nearest
 from agentd.spec import AgentSpec
 from agentd.tool import Call, Tool, ToolError
 from agentd.tools.mcp_server import Patience, Server
+from agentd.tools.processes import Processes
 
 if TYPE_CHECKING:
     from agentd.tools.mcp_client import Described
@@ -38,6 +39,7 @@ class McpServers:
     ) -> None:
         self._environ = environ
         self._patience = patience or Patience()
+        self._processes = Processes()
         self._servers: dict[str, Server] = {}
         self._users: dict[str, int] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -48,7 +50,7 @@ class McpServers:
         declared = entry.mcp
         key = json.dumps(declared.model_dump(mode="json", exclude={"resources", "prompts"}))
         if key not in self._servers:
-            self._servers[key] = Server(declared, self._environ, self._patience)
+            self._servers[key] = Server(declared, self._environ, self._patience, self._processes)
         self._users[key] = self._users.get(key, 0) + 1
         source = McpSource(self._servers[key], entry, spec.name)
         # An edit does not end what runs on the revision before: the server is needed until nobody
@@ -62,6 +64,7 @@ class McpServers:
         await asyncio.gather(*(server.stop() for server in self._servers.values()))
         self._servers.clear()
         await asyncio.gather(*self._leaving)
+        await self._processes.close()
 
     def _release(self, key: str) -> None:
         self._users[key] -= 1

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from agentd.tools import reaper
 
-Output = Callable[[int, bytes], None]  # the number of the pipe, 1 or 2, and what came through it
+# The number of the pipe, 1 or 2, and what came through it: nothing when it has ended.
+Output = Callable[[int, bytes], None]
 
 _PATIENCE = 1.0  # seconds for the pipes to close once the group is dead
 
@@ -25,6 +26,8 @@ class Process(asyncio.SubprocessProtocol):
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[int] = loop.create_future()
         self._closed: asyncio.Future[None] = loop.create_future()
+        self._reads = asyncio.Event()  # set while it reads what it is given
+        self._reads.set()
         self._on_output = on_output
         self._forget = forget
         self._transport: asyncio.SubprocessTransport | None = None
@@ -36,13 +39,29 @@ class Process(asyncio.SubprocessProtocol):
 
     def write(self, data: bytes, *, end: bool = False) -> None:
         """Gives it something to read, and with `end` nothing more; that it is gone is no error."""
-        assert self._transport is not None
-        pipe = self._transport.get_pipe_transport(0)
+        pipe = self.pipe(0)
         if isinstance(pipe, asyncio.WriteTransport):
             if data:
                 pipe.write(data)
             if end:
                 pipe.close()
+
+    async def drain(self) -> bool:
+        """Waits until it can be given more; False if it reads no more."""
+        await self._reads.wait()
+        pipe = self.pipe(0)
+        return pipe is not None and not pipe.is_closing()
+
+    def pipe(self, number: int) -> asyncio.BaseTransport | None:
+        """Its input, 0, or one of its outputs, 1 and 2."""
+        assert self._transport is not None
+        return self._transport.get_pipe_transport(number)
+
+    def terminate(self) -> None:
+        """Asks it to end."""
+        assert self._transport is not None
+        with suppress(ProcessLookupError):
+            self._transport.terminate()
 
     def kill(self) -> None:
         """Ends the group."""
@@ -62,6 +81,18 @@ class Process(asyncio.SubprocessProtocol):
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         self._on_output(fd, data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == 0:
+            self._reads.set()
+        else:
+            self._on_output(fd, b"")
+
+    def pause_writing(self) -> None:
+        self._reads.clear()
+
+    def resume_writing(self) -> None:
+        self._reads.set()
 
     def process_exited(self) -> None:
         assert self._transport is not None

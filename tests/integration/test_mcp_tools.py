@@ -302,7 +302,7 @@ async def test_a_mute_server_is_given_up(tmp_path: Path, mark: str) -> None:
 async def test_a_server_that_dies_in_a_call_comes_back(bench: Bench) -> None:
     source = await bench.there(*FAULTY)
     before = await call(source, "pid")
-    with pytest.raises(ToolError, match=r"faulty\.py went away .*: was killed by SIGKILL"):
+    with pytest.raises(ToolError, match=r"faulty\.py went away .*: was ended by SIGKILL"):
         await call(source, "die")
     await started_again(source, before)
 
@@ -377,10 +377,11 @@ HOLDS_A_SERVER = """
 import asyncio, sys
 from pathlib import Path
 from agentd.tools.child import Child
+from agentd.tools.processes import Processes
 
 async def main():
     env = {"MARK": sys.argv[1], "PATH": "/usr/bin:/bin"}
-    child = await Child.start("it", sys.argv[2:], env=env, cwd=None)
+    child = await Child.start(Processes(), "it", sys.argv[2:], env=env, cwd=None)
     print("started", flush=True)
     await child.ended(300)
 
