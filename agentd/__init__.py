@@ -81,6 +81,7 @@ NATS
     routes          work for a set of capabilities, or not for some agents
     takers          who could take a task now
     asking          the other side: sends a task and follows its answer
+    following       follows a question beyond its own answer, until a fact ends it
     gather          asks all who are capable, and gathers their answers
 
 What can be seen

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from agentd.cli import options
+from agentd.cli.answer import AnswerPrinter
 from agentd.cli.later import later
 
 if TYPE_CHECKING:
     from agentd.bus import Bus
-    from agentd.decisions import Request
     from agentd.message import AgentMessage
     from agentd.parts import Attachment
     from agentd.settings import Settings
@@ -35,6 +33,10 @@ Priority = Annotated[
 Timeout = Annotated[float, typer.Option("--timeout", "-t", help="Seconds to wait.")]
 Everyone = Annotated[bool, typer.Option("--all", help="Ask every capable agent: --gather all.")]
 Gather = Annotated[Mode | None, typer.Option(help="Ask every capable agent, for these answers.")]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", help="Follow what comes of it, up to this: event.answer.ready."),
+]
 Up = Annotated[
     Path | None, typer.Option("--up", help="Run the agents of this folder just for this.")
 ]
@@ -52,6 +54,7 @@ def ask(
     timeout: Timeout = 120.0,
     everyone: Everyone = False,
     gather: Gather = None,
+    until: Until = None,
     up: Up = None,
     at: options.At = None,
     within: options.Within = None,
@@ -63,6 +66,8 @@ def ask(
         raise typer.BadParameter("--timeout is a number of seconds above 0")
     attached = options.attachments(files)
     content = _content(text, attached)
+    if until and (everyone or gather):
+        raise typer.BadParameter("--until follows one answer; leave out --all and --gather")
     due = options.due(at, within)
     if due is None:
         question = _Question(
@@ -70,14 +75,16 @@ def ask(
             message=_message(content, conversation, priority, timeout),
             files=attached,
             gather=gather or ("all" if everyone else None),
+            until=_fact(until),
             as_json=as_json,
             timeout=timeout,
         )
         options.run(_ask(question, up, env, nats))
     if up:
         raise typer.BadParameter("with --up the agents are gone when it is due")
-    if everyone or gather:
-        raise typer.BadParameter("--all and --gather wait for answers; leave out --at and --in")
+    if everyone or gather or until:
+        what = "--all, --gather and --until wait for answers; leave out --at and --in"
+        raise typer.BadParameter(what)
     message = _message(content, conversation, priority)
     work = later(target, message, due, files=attached, as_json=as_json, env=env, nats=nats)
     options.run(work)
@@ -97,6 +104,15 @@ def _text(text: list[str] | None) -> str:
     return sys.stdin.read()
 
 
+def _fact(until: str | None) -> str | None:
+    from agentd.quantities import fact
+
+    try:
+        return until and fact(until)
+    except ValueError as error:
+        raise typer.BadParameter(f"--until {until}: {' – '.join(error.args)}") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Question:
     """What is asked, and how the answer is wanted."""
@@ -105,6 +121,7 @@ class _Question:
     message: AgentMessage
     files: Sequence[Attachment]
     gather: Mode | None
+    until: str | None
     as_json: bool
     timeout: float
 
@@ -112,6 +129,7 @@ class _Question:
 async def _ask(question: _Question, up: Path | None, env: str | None, nats: str | None) -> int:
     from agentd.asking import ask
     from agentd.cli.ask_all import ask_all
+    from agentd.following import follow
     from agentd.parts import upload
     from agentd.routes import Destination
     from agentd.settings import from_environment
@@ -122,14 +140,18 @@ async def _ask(question: _Question, up: Path | None, env: str | None, nats: str 
     message, timeout, as_json = question.message, question.timeout, question.as_json
     subjects = Subjects(settings.env)
     subjects.task(to.domain, to.specificity)
-    printer = _Printer(as_json)
+    printer = AnswerPrinter(as_json=as_json, steps=question.until is not None)
     async with _bus(settings, up) as bus:
         await upload(bus, question.files)
         if mode := question.gather:
             return await ask_all(
                 bus, subjects, to, message, mode=mode, timeout=timeout, as_json=as_json
             )
-        async for part in ask(bus, subjects, to, message, timeout=timeout):
+        if until := question.until:
+            parts = follow(bus, subjects, to, message, until=until, timeout=timeout)
+        else:
+            parts = ask(bus, subjects, to, message, timeout=timeout)
+        async for part in parts:
             printer.take(part)
     return 0 if printer.success else 1
 
@@ -165,77 +187,3 @@ async def _bus(settings: Settings, up: Path | None) -> AsyncGenerator[Bus]:
 
     async with hosting(replace(settings, http="off"), up, None) as hosted:
         yield hosted.bus
-
-
-class _Printer:
-    """Prints deltas as they come, and from the result only what they did not say."""
-
-    def __init__(self, as_json: bool) -> None:
-        self.success = False
-        self._json = as_json
-        self._shown = ""
-
-    def take(self, part: Any) -> None:
-        from agentd.asking import Delta, Waiting
-
-        if isinstance(part, Waiting):
-            self._waiting(part.request)
-        elif not isinstance(part, Delta):
-            self._result(part)
-        elif not self._json:
-            if part.restarted:
-                self._break("the answer starts again")
-            self._write(part.text)
-
-    def _waiting(self, request: Request) -> None:
-        """Tells on standard error, where it is in nobody's way."""
-        self._end_line()
-        for call in request.calls:
-            arguments = json.dumps(call["arguments"], ensure_ascii=False)
-            print(f"[waiting for approval: {call['name']} {arguments}]", file=sys.stderr)
-        until = datetime.fromtimestamp(request.expires).astimezone().strftime("%H:%M:%S %Z")
-        command = f"agentd approvals approve {request.task}"
-        print(f"[decide until {until}: {command}, or deny]", file=sys.stderr)
-
-    def _result(self, result: AgentMessage) -> None:
-        content: dict[str, Any] = result.payload.content
-        self.success = bool(content["success"])
-        if self._json:
-            print(result.model_dump_json(exclude_unset=True))
-            return
-        if not self.success:
-            self._end_line()
-            error = content["error"]
-            print(f"agentd: {error['code']}: {error['message']}", file=sys.stderr)
-            return
-        data = content["data"]
-        answer = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
-        if not answer.startswith(self._shown):
-            self._break("the whole answer")
-        self._write(answer[len(self._shown) :])
-        self._end_line()
-        if sys.stderr.isatty():
-            print(f"\033[2m{_footer(result)}\033[0m", file=sys.stderr)
-
-    def _write(self, text: str) -> None:
-        self._shown += text
-        print(text, end="", flush=True)
-
-    def _break(self, why: str) -> None:
-        self._end_line()
-        self._shown = ""
-        print(f"[{why}]", file=sys.stderr)
-
-    def _end_line(self) -> None:
-        if self._shown and not self._shown.endswith("\n"):
-            print()
-
-
-def _footer(result: AgentMessage) -> str:
-    content: dict[str, Any] = result.payload.content
-    parts = [result.source.id, content["model"], f"{content['latency']:,.0f} ms"]
-    if content["tokens"] is not None:
-        parts.append(f"{content['tokens']:,} tokens")
-    if content["cost"]:
-        parts.append(f"${content['cost']:.4f}")
-    return " · ".join([*parts, f"revision {content['revision']}"])

@@ -92,10 +92,10 @@ def _line(msg: Msg) -> str:
         message = decode(msg.data)
     except DecodeError as error:
         return f"{clock}  {subject:<44} {len(msg.data)} bytes, no message: {error}"
-    return f"{clock}  {subject:<44} {message.source.id:<12} {_summary(message)}"
+    return f"{clock}  {subject:<44} {message.source.id:<12} {gist(message)}"
 
 
-def _summary(message: AgentMessage, width: int = 100) -> str:
+def gist(message: AgentMessage, width: int = 100) -> str:
     """The gist of a message in one line without control characters."""
     payload = message.payload
     gist: Any = payload.chunk if message.type == "stream" else payload.content

@@ -1,0 +1,105 @@
+"""Prints an answer as it is made."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentd.decisions import Request
+    from agentd.following import Step
+    from agentd.message import AgentMessage
+
+
+class AnswerPrinter:
+    """Prints deltas as they come, and of the answer only what they did not say.
+
+    With `steps` the answer comes of many: what others say on the way is told on standard error,
+    and drafts are shown only to a person, so that standard output gets the answer alone.
+    """
+
+    def __init__(self, *, as_json: bool, steps: bool = False) -> None:
+        self.success = False
+        self._json = as_json
+        self._streams = not as_json and (not steps or sys.stdout.isatty())
+        self._shown = ""
+
+    def take(self, part: Any) -> None:
+        """Prints a part of what `ask` or `follow` yields."""
+        from agentd.asking import Delta, Waiting
+        from agentd.following import Step
+
+        if isinstance(part, Waiting):
+            self._waiting(part.request)
+        elif isinstance(part, Step):
+            self._step(part)
+        elif not isinstance(part, Delta):
+            self._end(part)
+        elif self._streams:
+            if part.restarted:
+                self._break("the answer starts again")
+            self._write(part.text)
+
+    def _waiting(self, request: Request) -> None:
+        """Tells on standard error, where it is in nobody's way."""
+        self._end_line()
+        for call in request.calls:
+            arguments = json.dumps(call["arguments"], ensure_ascii=False)
+            print(f"[waiting for approval: {call['name']} {arguments}]", file=sys.stderr)
+        until = datetime.fromtimestamp(request.expires).astimezone().strftime("%H:%M:%S %Z")
+        command = f"agentd approvals approve {request.task}"
+        print(f"[decide until {until}: {command}, or deny]", file=sys.stderr)
+
+    def _step(self, step: Step) -> None:
+        from agentd.cli.tap import gist
+
+        if self._shown and not self._shown.endswith("\n"):
+            print(file=sys.stderr)
+        line = f"{step.message.source.id:<12} {gist(step.message)}"
+        print(f"\033[2m{line}\033[0m" if sys.stderr.isatty() else line, file=sys.stderr)
+
+    def _end(self, message: AgentMessage) -> None:
+        """The result, or the event that says the answer."""
+        content: Any = message.payload.content
+        self.success = message.type == "event" or bool(content["success"])
+        if self._json:
+            print(message.model_dump_json(exclude_unset=True))
+            return
+        if not self.success:
+            self._end_line()
+            error = content["error"]
+            print(f"agentd: {error['code']}: {error['message']}", file=sys.stderr)
+            return
+        data = content if message.type == "event" else content["data"]
+        answer = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+        if not answer.startswith(self._shown):
+            self._break("the whole answer")
+        self._write(answer[len(self._shown) :])
+        self._end_line()
+        if message.type == "result" and sys.stderr.isatty():
+            print(f"\033[2m{_footer(message)}\033[0m", file=sys.stderr)
+
+    def _write(self, text: str) -> None:
+        self._shown += text
+        print(text, end="", flush=True)
+
+    def _break(self, why: str) -> None:
+        self._end_line()
+        self._shown = ""
+        print(f"[{why}]", file=sys.stderr)
+
+    def _end_line(self) -> None:
+        if self._shown and not self._shown.endswith("\n"):
+            print()
+
+
+def _footer(result: AgentMessage) -> str:
+    content: dict[str, Any] = result.payload.content
+    parts = [result.source.id, content["model"], f"{content['latency']:,.0f} ms"]
+    if content["tokens"] is not None:
+        parts.append(f"{content['tokens']:,} tokens")
+    if content["cost"]:
+        parts.append(f"${content['cost']:.4f}")
+    return " · ".join([*parts, f"revision {content['revision']}"])
