@@ -63,6 +63,17 @@ class NatsFolder:
     def lock(self) -> Path:
         return self.path / "nats.lock"
 
+    def sync(self) -> None:
+        """Has the store's files and folders written to the disk, as they are now."""
+        for folder, _, files in os.walk(self.store):
+            for path in (folder, *(os.path.join(folder, name) for name in files)):
+                with suppress(FileNotFoundError):  # the server is at work there
+                    descriptor = os.open(path, os.O_RDONLY)
+                    try:
+                        os.fsync(descriptor)
+                    finally:
+                        os.close(descriptor)
+
     def make(self) -> None:
         """Make it, if need be, and make it private."""
         self.path.mkdir(parents=True, exist_ok=True)

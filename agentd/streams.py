@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentd import jetstream
 from agentd.bus import Bus
 from agentd.errors import StartError
 from agentd.jetstream import ApiError
+from agentd.nats_folder import NatsFolder
 from agentd.settings import Settings
 
 LOG = "AGENTD_LOG"
@@ -58,8 +59,8 @@ async def ensure(bus: Bus, settings: Settings) -> None:
         StartError: the server is too old, has no JetStream or no room, with the mend in the text.
     """
     _check_version(bus)
-    for config in configurations(settings):
-        await _ensure_one(bus, config)
+    made = [config["name"] for config in configurations(settings) if await _ensure_one(bus, config)]
+    await _keep_for_good(made, settings)
 
 
 async def heal(bus: Bus, settings: Settings) -> list[str]:
@@ -68,6 +69,7 @@ async def heal(bus: Bus, settings: Settings) -> list[str]:
     gone = [config for config in configurations(settings) if config["name"] not in there]
     for config in gone:
         await _ensure_one(bus, config)
+    await _keep_for_good(gone, settings)
     return [config["name"] for config in gone]
 
 
@@ -179,23 +181,32 @@ def _objects(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     }
 
 
-async def _ensure_one(bus: Bus, config: dict[str, Any]) -> None:
+async def _keep_for_good(made: Sequence[object], settings: Settings) -> None:
+    """An embedded server that syncs now and then loses a new stream whole with the power, unless
+    its store was synced once since."""
+    if made and settings.durability == "relaxed":
+        await asyncio.to_thread(NatsFolder(settings.state).sync)
+
+
+async def _ensure_one(bus: Bus, config: dict[str, Any]) -> bool:
+    """Whether the stream was made."""
     name = config["name"]
     try:
         existing = await _existing(bus, name)
         if existing is not None:
             kept = {key: existing[key] for key in ("first_seq", "sources") if key in existing}
             await jetstream.api(bus, f"STREAM.UPDATE.{name}", {**config, **kept})
-            return
+            return False
         if name == LOG:
             # A log made anew must count on: WORK goes on sourcing after the last sequence it saw.
             config = {**config, "first_seq": int(time.time() * 1000)}
         await jetstream.api(bus, f"STREAM.CREATE.{name}", config)
         if name == LOG:
             await _tie(bus, config["first_seq"])
+        return True
     except ApiError as error:
         if error.code == _NAME_IN_USE:
-            return  # another process was faster
+            return False  # another process was faster
         raise StartError(f"cannot make the stream {name}: {error}{_mend(error.code)}") from error
 
 

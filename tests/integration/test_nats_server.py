@@ -20,9 +20,13 @@ import nats
 import pytest
 from nats.aio.client import Client
 
+from agentd.bus import Bus
 from agentd.errors import StartError
 from agentd.nats_binary import find_binary
+from agentd.nats_folder import NatsFolder
 from agentd.nats_server import EmbeddedServer, Server, find
+from agentd.settings import Settings
+from agentd.streams import ensure
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -163,6 +167,21 @@ async def test_durability(state: Path, durability: Any, sync: str) -> None:
     await embedded.ensure()
     await embedded.stop()
     assert f"sync_interval: {sync}\n" in (state / "nats.conf").read_text()
+
+
+async def test_the_store_of_a_running_server_can_be_synced(state: Path) -> None:
+    """With `relaxed` a new stream is written to the disk once: it must not fail while files move."""
+    embedded = EmbeddedServer(state, "relaxed")
+    server = await embedded.ensure()
+    bus = await Bus.connect({"servers": server.url, "token": server.token}, timeout=5)
+    try:
+        settings = Settings(state=state, durability="relaxed")
+        await asyncio.gather(ensure(bus, settings), ensure(bus, settings))
+        NatsFolder(state).sync()
+        assert list(NatsFolder(state).store.rglob("meta.inf"))
+    finally:
+        await bus.close()
+        await embedded.stop()
 
 
 async def test_ensure_again_changes_nothing(embedded: EmbeddedServer) -> None:
