@@ -170,7 +170,7 @@ async def test_durability(state: Path, durability: Any, sync: str) -> None:
 
 
 async def test_the_store_of_a_running_server_can_be_synced(state: Path) -> None:
-    """With `relaxed` a new stream is written to the disk once: it must not fail while files move."""
+    """With `relaxed` a new stream is written to the disk once, while the server moves files."""
     embedded = EmbeddedServer(state, "relaxed")
     server = await embedded.ensure()
     bus = await Bus.connect({"servers": server.url, "token": server.token}, timeout=5)
