@@ -21,7 +21,19 @@ RESERVED_DOMAINS: Final = frozenset({AGENT_DOMAIN, ROUTE_DOMAIN})
 
 # What agentd itself tells: of runs, agents, dead letters, conversations and joins.
 RUNTIME_EVENTS: Final = frozenset(
-    {"run", "status", "dlq", "conversation", "summary", "join", "join_due", "join_late"}
+    {
+        "approval",
+        "cancel",
+        "conversation",
+        "dlq",
+        "join",
+        "join_due",
+        "join_late",
+        "run",
+        "status",
+        "summary",
+        "task",
+    }
 )
 
 # The Synadia agent protocol uses the same root and has its verbs where our environment stands.

@@ -11,8 +11,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from agentd.message import decode, json_schema
+from agentd.subjects import RUNTIME_EVENTS
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 PROTOCOL = (DOCS / "protocol.md").read_text()
 FENCES = re.findall(r"^```json\n(.*?)^```", PROTOCOL, flags=re.M | re.S)
 
@@ -52,6 +54,27 @@ def test_the_shell_lines_of_the_document_send_messages() -> None:
 def test_the_documents_table_has_exactly_the_fields_of_the_message() -> None:
     table = PROTOCOL.split("## The message, field by field")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `([A-Za-z.\[\]]+)` \|", table, flags=re.M)) == fields(json_schema())
+
+
+def test_every_error_code_is_in_the_document() -> None:
+    section = PROTOCOL.split("An error is an outcome too")[1].split("\n## ")[0]
+    documented = set(re.findall(r"`([a-z_]+)`", section))
+    package = [each for each in (ROOT / "agentd").rglob("*.py") if "testing" not in each.parts]
+    raised = {
+        code for each in package for code in re.findall(r'\bcode="([a-z_]+)"', each.read_text())
+    }
+    # A sender has no answer yet; a fact that is left to other replicas has no outcome.
+    assert {code.removeprefix("model_") for code in raised} - documented == {
+        "no_answer",
+        "unsubscribed",
+    }
+
+
+def test_the_documents_events_are_those_of_the_runtime() -> None:
+    section = PROTOCOL.split("## Event\n")[1].split("\n## ")[0]
+    subjects = re.findall(r"^\| (.*?) \|", section, flags=re.M)
+    domains = {domain for row in subjects for domain in re.findall(r"`([a-z_]+)\.", row)}
+    assert domains == RUNTIME_EVENTS
 
 
 def fields(schema: dict[str, Any]) -> set[str]:
