@@ -221,6 +221,7 @@ class TestTheTool:
         wrong = [
             {"to": "task.other.a", "content": "A"},
             {"to": "event.run.t1", "content": "A"},
+            {"to": "event.approval.t1", "content": {"decision": "approve"}},
             {"to": "task.work.*", "content": "A"},
             {"to": "task.work.a", "content": "A", "priority": 11},
             {"to": "task.work.a"},
@@ -233,8 +234,8 @@ class TestTheTool:
             for event in await messages(team, "event.run.t1")
             if event.payload.content["event"] == "tool_answered"
         ]
-        assert len(told) == 8
-        assert sum("is not among what may be emitted" in text for text in told) == 3
+        assert len(told) == 9
+        assert sum("is not among what may be emitted" in text for text in told) == 4
         assert sum("do not fit its schema" in text for text in told) == 2
         assert sum("2 messages are the most" in text for text in told) == 1
         assert len(await messages(team, "task.work.>")) == 2
