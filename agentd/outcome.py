@@ -48,7 +48,8 @@ class Outcome:
         parts = [f"answered in {self.latency:,.0f} ms"]
         completion = self.result.completion
         if self.result.calls:
-            parts.append(f"{self.result.calls} tool calls")
+            several = "" if self.result.calls == 1 else "s"
+            parts.append(f"{self.result.calls} tool call{several}")
         if completion.usage:
             parts.append(f"{completion.usage.total:,} tokens")
         if completion.cost:
