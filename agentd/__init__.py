@@ -18,7 +18,7 @@ What everything else is made of
     settings        what may not change while the process runs
 
 From files to agents
-    files           all that the two folders hold, read at once
+    files           all that the folders hold, read at once
     yaml_nodes      YAML values that know their place
     yaml_syntax     libyaml's complaints in plain words
     yaml_source     hostile YAML in, nodes or problems out
