@@ -32,7 +32,9 @@ check: .venv/.dev ## format, lint, types, reading order, example, tests: what CI
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/agentd validate manifests/
+	$(BIN)/agentd validate examples/research-team/manifests/
 	$(BIN)/agentd test manifests/
+	$(BIN)/agentd test examples/research-team/manifests/
 	$(BIN)/pytest
 
 bench: .venv/.dev ## measure agentd against a bare NATS handler

@@ -47,6 +47,7 @@ NOT_RUN = {
 STANDS_FOR = {"make up": "agentd up manifests/", "make ": f"make -C {ROOT} -n ", ".venv/bin/": ""}
 
 SHELL = ("console", "bash", "sh")
+FOLDER = r"(?:examples/[\w-]+/)?(?:manifests|prompts|tools)"
 PATIENCE = 20.0  # seconds: an edit or a new replica takes a moment, more on a busy machine
 
 CURL = f"""#!{sys.executable}
@@ -73,7 +74,7 @@ def fences_of(document: str) -> Iterator[Fence]:
     text = DOCUMENTS[document]
     for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         before = text[: match.start()].rstrip().rpartition("\n")[2]
-        named = re.match(r"`((?:manifests|prompts|tools)/[\w./-]+)`", before)
+        named = re.match(rf"`({FOLDER}/[\w./-]+)`", before)
         line = text.count("\n", 0, match.start()) + 1
         yield Fence(document, line, match[1], match[2], named[1] if named else None)
 
@@ -227,7 +228,7 @@ class Reader:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
-    for name in ("manifests", "prompts", "tools"):
+    for name in ("manifests", "prompts", "tools", "examples"):
         shutil.copytree(ROOT / name, tmp_path / name)
     tools = tmp_path / "bin"
     tools.mkdir()
