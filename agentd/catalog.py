@@ -63,6 +63,8 @@ class _Memory:
     library: PromptLibrary
     drafts: Mapping[str, tuple[Inputs, Draft]]
     specs: Mapping[str, AgentSpec]
+    topology: Topology
+    odd: tuple[tuple[str, Problem], ...]
 
 
 def load(
@@ -100,7 +102,9 @@ def load(
     drafts = _manifests(read)
     problems = {name: list(draft.problems) for name, draft in drafts.items()}
     specs = _specs(drafts, problems, files, library, memory)
-    topology = _together(drafts, specs, problems)
+    topology, odd = _together(drafts, specs, memory)
+    for name, problem in odd:
+        problems[name].append(problem)
     by_file = {files.folder / name: tuple(found) for name, found in problems.items()}
     by_file |= {path: (problem,) for path, problem in files.refused.items()}
     broken = {files.folder / name for name in drafts.keys() - specs.keys()}
@@ -111,7 +115,7 @@ def load(
         broken=frozenset(broken),
         topology=topology,
         by_file=by_file,
-        memory=_Memory(files.folder, environ, library, read, specs),
+        memory=_Memory(files.folder, environ, library, read, specs, topology, odd),
     )
 
 
@@ -195,26 +199,23 @@ def _specs(
 
 
 def _together(
-    drafts: Mapping[str, Draft],
-    specs: Mapping[str, AgentSpec],
-    problems: Mapping[str, list[Problem]],
-) -> Topology:
-    """The agents that can run, as a whole; what is odd about it goes to `problems`, once every file
-    loads: until then much is only missing."""
+    drafts: Mapping[str, Draft], specs: Mapping[str, AgentSpec], memory: _Memory | None
+) -> tuple[Topology, tuple[tuple[str, Problem], ...]]:
+    """The agents that can run, as a whole; and what is odd about it, each with its file, once every
+    file loads: until then much is only missing."""
     # Drafts, not specs, know where their fields stand: a spec may be that of an older file which
     # differs in comments.
     found = {spec.name: (name, drafts[name].manifest) for name, spec in specs.items()}
-    topology = Topology(
-        {
-            agent: Member(manifest, drafts[name].root)
-            for agent, (name, manifest) in found.items()
-            if manifest
-        }
-    )
-    if len(specs) == len(drafts):
-        for agent, problem in check(topology):
-            problems[found[agent][0]].append(problem)
-    return topology
+    members = {
+        agent: Member(manifest, drafts[name].root)
+        for agent, (name, manifest) in found.items()
+        if manifest
+    }
+    topology = Topology(members, whole=len(specs) == len(drafts))
+    if memory and memory.topology == topology:
+        return memory.topology, memory.odd
+    odd = check(topology) if topology.whole else ()
+    return topology, tuple((found[agent][0], problem) for agent, problem in odd)
 
 
 def in_order(*groups: Iterable[Problem]) -> tuple[Problem, ...]:

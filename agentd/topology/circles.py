@@ -54,10 +54,11 @@ def circles(topology: Topology) -> Iterator[Circle]:
     }
     while found := _first(after):
         yield found
+        told = found.agents
         after = {
-            run: {next_: step for next_, step in steps.items() if next_.agent not in found.agents}
+            run: {next_: step for next_, step in steps.items() if next_.agent not in told}
             for run, steps in after.items()
-            if run.agent not in found.agents
+            if run.agent not in told
         }
 
 

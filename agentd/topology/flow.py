@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TypeVar
 
 from agentd.diagnose import place
@@ -18,6 +19,7 @@ from agentd.yaml_nodes import Map
 Loc = tuple[str | int, ...]
 
 ANY = "*"
+MOST_STEPS = 50_000  # that are followed: an edit must not wait for more
 GENERAL = "general"  # the specificity of work for a capability as such
 
 _Value = TypeVar("_Value")
@@ -108,9 +110,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Topology:
-    """The agents of a folder, by name, and what can follow what."""
+    """The agents of a folder, by name, and what can follow what; `whole` if all its files load."""
 
     agents: Mapping[str, Member]
+    whole: bool = True
 
     @cached_property
     def emissions(self) -> Mapping[str, tuple[Emission, ...]]:
@@ -134,14 +137,16 @@ class Topology:
     @cached_property
     def said(self) -> Mapping[str, frozenset[str]]:
         """Every fact that can come to be, `result.research.*` for example, and who says it."""
-        results = ((run.fact, run.agent) for run in self.steps)
-        events = (
-            (each.subject, name)
-            for name, emissions in self.emissions.items()
+        results = ((run.fact, run.agent) for run in self.entries)
+        emissions = [each for several in self.emissions.values() for each in several]
+        events = ((each.subject, each.agent) for each in emissions if not each.is_task)
+        routed = (
+            (Run(taker, *each.topic).fact, taker)
             for each in emissions
-            if not each.is_task
+            if each.is_task
+            for taker in self.takers(each)
         )
-        return _grouped((*results, *events))
+        return _grouped((*results, *events, *routed))
 
     @cached_property
     def called(self) -> frozenset[str]:
@@ -185,14 +190,19 @@ class Topology:
 
     @cached_property
     def steps(self) -> Mapping[Run, tuple[Step, ...]]:
-        """Every run that can come to be, and what can follow it."""
+        """Every run that can come to be and what can follow it; nothing where that is too much to
+        follow, because each of very many agents hears of all the others."""
         found: dict[Run, tuple[Step, ...]] = {}
-        waiting = list(self.entries)
+        waiting, count = list(self.entries), 0
         while waiting:
             run = waiting.pop()
-            if run not in found:
-                found[run] = tuple(self._after(run))
-                waiting += [step.run for step in found[run]]
+            if run in found:
+                continue
+            found[run] = tuple(islice(self._after(run), MOST_STEPS))
+            count += len(found[run])
+            if count >= MOST_STEPS:
+                return {}
+            waiting += [step.run for step in found[run] if step.run not in found]
         return found
 
     @cached_property

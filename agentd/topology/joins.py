@@ -10,20 +10,24 @@ from agentd.manifest_flow import Join
 from agentd.problems import Problem
 from agentd.topology.flow import Run, Step, Topology, meeting
 
+_MOST_RUNS = 2_000
+
 
 def check_joins(topology: Topology, name: str) -> Iterator[Problem]:
     """A warning where this agent's join asks for a number of facts that no request brings."""
     member = topology.agents[name]
     join = member.manifest.join
-    if join is None or not any(topology.speakers(each) - {name} for each in join.wait_for):
+    if join is None or not topology.steps:
         return
+    if not any(topology.speakers(each) - {name} for each in join.wait_for):
+        return  # told already
     if join.count == "all" and not _has_siblings(topology, name, join):
         yield member.warning(
             *("join", "count"),
             text="waits for siblings, but nothing here makes any: the first facts complete it",
             hint="fan out with `for_each`, or give a number",
         )
-    elif isinstance(join.count, int) and join.by != "conversation":
+    elif _is_counted(topology, join) and isinstance(join.count, int):
         most = _Most(topology, name, join).of_a_request()
         if most < join.count:
             yield member.warning(
@@ -31,6 +35,11 @@ def check_joins(topology: Topology, name: str) -> Iterator[Problem]:
                 text=f"waits for {join.count} facts, but of these a request brings {most:g} here",
                 hint="lower it, or fan out with `for_each`",
             )
+
+
+def _is_counted(topology: Topology, join: Join) -> bool:
+    """Whether what comes is one request's alone, and counted before somebody grows impatient."""
+    return join.by != "conversation" and len(topology.steps) <= _MOST_RUNS
 
 
 def _has_siblings(topology: Topology, name: str, join: Join) -> bool:
@@ -69,8 +78,10 @@ class _Most:
         """Those of what follows. A task has one taker, a fact all who hear of it; and who is not
         known yet is in a circle, which has no end."""
         total = 0.0
-        for emission, group in groupby(steps, key=lambda step: step.emission):
-            counts = [self._of(step) for step in group]
+        for _, group in groupby(steps, key=lambda step: id(step.emission)):
+            following = list(group)
+            counts = map(self._of, following)
+            emission = following[0].emission
             total += max(counts) if emission and emission.is_task else sum(counts)
         return total
 
