@@ -35,7 +35,6 @@ OF_APPROVALS = (
     "after-request",  # a person is asked, the task laid by, its delivery not acknowledged
     "before-resume",  # all is decided, the task not delivered again
 )
-POINTS = (*OF_A_TASK, *OF_TOOLS, *OF_JOINS, *OF_APPROVALS)
 
 _point, _, _chance = os.environ.get("AGENTD_CRASH", "").partition(":")
 

@@ -171,10 +171,6 @@ class Subjects:
         """The pattern of stored work of one capability and priority."""
         return f"work.{self.env}.{token(domain, 'domain')}.*.{_priority(priority)}"
 
-    def work_for(self, agent: str, priority: int) -> str:
-        """Stored work of one priority for the agent of this name."""
-        return f"work.{self.env}.{AGENT_DOMAIN}.{token(agent, 'agent')}.{_priority(priority)}"
-
     def _public(self, kind: SubjectType, domain: str, specificity: str) -> str:
         token(domain, "domain")
         token(specificity, "specificity")

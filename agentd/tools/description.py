@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
-from types import ModuleType
 from typing import Any
 
 from agentd.tools.function_schema import BadFunction, Function, function_of
@@ -41,7 +40,7 @@ def describe(modules: Modules, name: str) -> dict[str, Any]:
     try:
         tool = function_of(function)
     except BadFunction as error:
-        return {"problems": list(_of_signature(modules, module, function, error))}
+        return {"problems": list(_of_signature(modules, function, error))}
     return {
         "description": tool.description,
         "parameters": tool.parameters,
@@ -66,7 +65,7 @@ def _of_import(modules: Modules, file: str, error: BaseException) -> dict[str, A
 
 
 def _of_signature(
-    modules: Modules, module: ModuleType, function: Callable[..., Any], error: BadFunction
+    modules: Modules, function: Callable[..., Any], error: BadFunction
 ) -> Iterator[dict[str, Any]]:
     name = function.__name__
     for parameter, text, hint in error.mistakes:

@@ -46,7 +46,6 @@ def test_patterns() -> None:
     assert DEV.ring == "ring.dev.>"
     assert DEV.cooldown == "agentd.dev.cooldown"
     assert DEV.work("analysis", 7) == "work.dev.analysis.*.7"
-    assert DEV.work_for("analyst", 7) == "work.dev._agent.analyst.7"
     assert DEV.pattern("event.status.*") == "agents.dev.event.status.*"
     assert DEV.pattern("result.>") == "agents.dev.result.>"
     assert DEV.pattern(">") == DEV.everything
@@ -68,7 +67,6 @@ def test_a_text_that_is_no_token_is_refused_wherever_it_stands(text: str) -> Non
         lambda: DEV.result("x", "y", text),
         lambda: DEV.stream(text),
         lambda: DEV.work(text, 5),
-        lambda: DEV.work_for(text, 5),
     ]
     for attempt in attempts:
         with pytest.raises(SubjectError, match="must be 1 to 64 of A-Z a-z 0-9 _ -"):
