@@ -1,0 +1,78 @@
+"""`agentd ask --until`: a question is followed to the fact that ends it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from outside import Project, projects
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    for project in projects(tmp_path_factory.mktemp("until") / "project"):
+        project.slow_agent(
+            "splitter", "1ms", "emit: [{task: part.one, for_each: output}]", text="'[1, 2]'"
+        )
+        refuses = "{name: mock/script, script: [{error: {status: 400, message: never}}]}"
+        project.agent("mute", f"model: {refuses}", "emit: [{event: whole.ready}]")
+        project.slow_agent("part", "1ms", text="a part")
+        project.slow_agent(
+            "whole",
+            "1ms",
+            "join: {wait_for: result.part.*, count: all}",
+            "emit: [{event: whole.ready, content: \"{'all': content.facts | length}\"}]",
+            text="the whole",
+        )
+        project.up().ready()
+        yield project
+
+
+async def test_the_answer_is_what_the_event_says(here: Project) -> None:
+    done = await here.run("ask", "splitter", "split", "--until", "event.whole.ready")
+
+    assert (done.code, done.out) == (0, '{"all": 2}\n')
+    steps = sorted(line.split(maxsplit=1) for line in done.err.splitlines())
+    assert steps == [
+        ["part", "a part"],
+        ["part", "a part"],
+        ["splitter", "[1, 2]"],
+        ["whole", "the whole"],
+    ]
+
+
+async def test_a_result_may_end_it_too(here: Project) -> None:
+    done = await here.run("ask", "splitter", "split", "--until", "result.whole.*", "--json")
+
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["payload"]["content"]["data"] == "the whole"
+
+
+async def test_nothing_follows_a_question_that_failed(here: Project) -> None:
+    done = await here.run("ask", "mute", "hello", "--until", "event.whole.ready")
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "agentd: model_rejected: mock/script: never\n"
+
+
+async def test_what_never_comes_is_waited_for_no_longer_than_said(here: Project) -> None:
+    done = await here.run("ask", "splitter", "split", "--until", "event.never.said", "-t", "2")
+
+    assert done.code == 1
+    assert "no event.never.said within 2 s of task " in done.err
+
+
+@pytest.mark.parametrize(
+    ("more", "mistake"),
+    [
+        (["--until", "whole.ready"], "must be `result.…` or `event.…`"),
+        (["--until", "event.a.b", "--all"], "leave out --all and --gather"),
+        (["--until", "event.a.b", "--in", "5s"], "leave out --at and --in"),
+    ],
+)
+async def test_a_mistake_is_told(here: Project, more: list[str], mistake: str) -> None:
+    done = await here.run("ask", "splitter", "split", *more)
+
+    assert done.code == 2
+    assert mistake in " ".join(done.err.replace("│", " ").split())
