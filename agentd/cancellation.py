@@ -30,7 +30,7 @@ async def cancel(bus: Bus, subjects: Subjects, scope: Scope) -> int:
     """
     await stop(bus, subjects, scope)
     buried = 0
-    async for msg in jetstream.stored(bus, WORK, f"work.{subjects.env}.>"):
+    async for msg in jetstream.stored(bus, WORK, subjects.all_work):
         headers = dict(msg.headers or {})
         stored_at = datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp()
         waiting = parcel(msg.data, headers, attempt=0, stored_at=stored_at)

@@ -126,7 +126,7 @@ class Queue:
         for route in self._routes.values():
             if route.source.stream != WORK and route.feeds:
                 route.ring(DEFAULT_PRIORITY)
-        pattern = f"work.{self.subjects.env}.>"
+        pattern = self.subjects.all_work
         offset = 0
         while True:
             request = {"subjects_filter": pattern, "offset": offset}
@@ -172,7 +172,7 @@ class Queue:
         self._feeds.discard(feed)
 
     def _route(self, name: str) -> Route:
-        return Route(name, _Work(self.bus, self.subjects.env, name))
+        return Route(name, _Work(self.bus, self.subjects, name))
 
     async def _on_ring(self, msg: Msg) -> None:
         self._ring(msg.subject)
@@ -213,18 +213,18 @@ class _Work:
     """A route's consumers on WORK."""
 
     bus: Bus
-    env: str
+    subjects: Subjects
     route: str
     stream: str = WORK
 
     def consumer(self, priority: int) -> str:
         """`+` stands in no token, so no two routes share one."""
-        return f"{self.env}+{self.route.replace('.', '+')}+{priority}"
+        return f"{self.subjects.env}+{self.route.replace('.', '+')}+{priority}"
 
     async def make(self, priority: int) -> None:
         name = self.consumer(priority)
         domain, _, one = self.route.partition(".")
-        pattern = f"work.{self.env}.{domain}.{one or '*'}.{priority}"
+        pattern = self.subjects.work(domain, one or None, priority=priority)
         config = {**consumer_config(name, idle=_IDLE_CONSUMER), "filter_subject": pattern}
         request = {"stream_name": WORK, "config": config}
         await jetstream.api(self.bus, f"CONSUMER.DURABLE.CREATE.{WORK}.{name}", request)

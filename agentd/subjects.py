@@ -115,6 +115,11 @@ class Subjects:
         """The pattern of the doorbell: a headers-only note that work has been stored."""
         return f"ring.{self.env}.>"
 
+    @property
+    def all_work(self) -> str:
+        """The pattern of all stored work."""
+        return f"work.{self.env}.>"
+
     def stored(self, rest: str) -> str:
         """Where the server notes, without contents, what LOG has stored on this pattern (`rest` as
         for `pattern`)."""
@@ -167,9 +172,13 @@ class Subjects:
                 token(part, f"in {_shown(rest)} the part")
         return f"agents.{self.env}.{rest}"
 
-    def work(self, domain: str, priority: int) -> str:
-        """The pattern of stored work of one capability and priority."""
-        return f"work.{self.env}.{token(domain, 'domain')}.*.{_priority(priority)}"
+    def work(
+        self, domain: str, specificity: str | None = None, *, priority: int | None = None
+    ) -> str:
+        """The pattern of the stored work of one capability; where the others are None, of any."""
+        one = "*" if specificity is None else token(specificity, "specificity")
+        band = "*" if priority is None else _priority(priority)
+        return f"work.{self.env}.{token(domain, 'domain')}.{one}.{band}"
 
     def _public(self, kind: SubjectType, domain: str, specificity: str) -> str:
         token(domain, "domain")

@@ -65,9 +65,9 @@ def _nobody(
 
 
 async def _check_room(bus: Bus, subjects: Subjects, to: Destination) -> None:
-    one = to.specificity if to.domain.startswith("_") else "*"
-    pattern = f"work.{subjects.env}.{to.domain}.{one}.*"
-    info = await jetstream.api(bus, f"STREAM.INFO.{WORK}", {"subjects_filter": pattern})
+    one = to.specificity if to.domain.startswith("_") else None
+    request = {"subjects_filter": subjects.work(to.domain, one)}
+    info = await jetstream.api(bus, f"STREAM.INFO.{WORK}", request)
     waiting = sum((info["state"].get("subjects") or {}).values())
     if waiting >= QUEUE_LIMIT:
         raise TaskError(

@@ -65,7 +65,7 @@ async def test_a_task_that_the_server_gave_up_is_buried(team: Team) -> None:
     config = {
         "durable_name": consumer,
         "name": consumer,
-        "filter_subject": team.subjects.work("analysis", 5),
+        "filter_subject": team.subjects.work("analysis", priority=5),
         "ack_policy": "explicit",
         "ack_wait": 50_000_000,
         "max_deliver": 2,

@@ -45,7 +45,9 @@ def test_patterns() -> None:
     assert DEV.everything == "agents.dev.>"
     assert DEV.ring == "ring.dev.>"
     assert DEV.cooldown == "agentd.dev.cooldown"
-    assert DEV.work("analysis", 7) == "work.dev.analysis.*.7"
+    assert DEV.all_work == "work.dev.>"
+    assert DEV.work("analysis", priority=7) == "work.dev.analysis.*.7"
+    assert DEV.work("_agent", "analyst") == "work.dev._agent.analyst.*"
     assert DEV.pattern("event.status.*") == "agents.dev.event.status.*"
     assert DEV.pattern("result.>") == "agents.dev.result.>"
     assert DEV.pattern(">") == DEV.everything
@@ -66,7 +68,8 @@ def test_a_text_that_is_no_token_is_refused_wherever_it_stands(text: str) -> Non
         lambda: DEV.task_for(text),
         lambda: DEV.result("x", "y", text),
         lambda: DEV.stream(text),
-        lambda: DEV.work(text, 5),
+        lambda: DEV.work(text),
+        lambda: DEV.work("_agent", text),
     ]
     for attempt in attempts:
         with pytest.raises(SubjectError, match="must be 1 to 64 of A-Z a-z 0-9 _ -"):
@@ -84,7 +87,7 @@ def test_a_priority_is_one_digit(priority: int) -> None:
     with pytest.raises(SubjectError, match="0 to 9"):
         DEV.task("analysis", "sentiment", priority)
     with pytest.raises(SubjectError, match="0 to 9"):
-        DEV.work("analysis", priority)
+        DEV.work("analysis", priority=priority)
 
 
 @pytest.mark.parametrize("name", [*sorted(RESERVED_ENVIRONMENTS), "", "a.b", "*"])
@@ -155,7 +158,7 @@ def test_stored_work_and_its_doorbell_name_the_task(root: str) -> None:
     task = parse_work(f"{root}.dev.analysis.sentiment.3")
     assert str(task) == "agents.dev.task.analysis.sentiment.3"
     assert task.priority == 3
-    assert matches(DEV.work("analysis", 3), "work.dev.analysis.sentiment.3")
+    assert matches(DEV.work("analysis", priority=3), "work.dev.analysis.sentiment.3")
 
 
 @pytest.mark.parametrize(
