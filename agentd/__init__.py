@@ -45,7 +45,8 @@ From files to agents
     openapi         the operations of an OpenAPI document
     python_source   does a file of tools compile?
     spec            one agent, ready to run
-    topology        the agents of a folder against each other
+    assembly        from a manifest, with all that it names, to an agent
+    topology        the agents of a folder as a whole: checked, explained, drawn
     reference       the manifest's JSON Schema and its reference
     catalog         every agent of a folder, and all that is wrong with it
 
@@ -80,6 +81,7 @@ NATS
     registry        who is online
     routes          work for a set of capabilities, or not for some agents
     takers          who could take a task now
+    explain         who would take a message, and why the others would not
     asking          the other side: sends a task and follows its answer
     following       follows a question beyond its own answer, until a fact ends it
     gather          asks all who are capable, and gathers their answers

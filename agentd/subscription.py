@@ -58,6 +58,26 @@ def filters(facts: Iterable[str]) -> list[str]:
     )
 
 
+async def heard_by(bus: Bus, env: str, agent: str) -> tuple[str, ...]:
+    """The facts that an agent hears of, as the server has it; empty if it hears of none.
+
+    Raises:
+        BusError: the server does not say.
+    """
+    try:
+        info = await jetstream.api(bus, f"CONSUMER.INFO.{LOG}.{_name(env, agent)}")
+    except ApiError as error:
+        if error.code in _NO_CONSUMER:
+            return ()
+        raise
+    found = (each.split(".")[2:5] for each in info["config"].get("filter_subjects", ()))
+    return tuple(".".join(parts) for parts in found if parts[1] != DUE)
+
+
+def _name(env: str, agent: str) -> str:
+    return f"{env}+_facts+{agent}"
+
+
 class Ear:
     """One agent's ear for facts in this process; all replicas share its place in the log."""
 
@@ -119,7 +139,7 @@ class _Facts:
         self, bus: Bus, env: str, agent: str, facts: Iterable[str], since: float | None
     ) -> None:
         self._bus = bus
-        self._name = f"{env}+_facts+{agent}"
+        self._name = _name(env, agent)
         self._filters = [f"agents.{env}.{each}" for each in filters(facts)]
         self._since = since
         self._made = False

@@ -12,8 +12,10 @@ from agentd.cli import (
     approvals,
     ask,
     dlq,
+    graph,
     new,
     ps,
+    route,
     schedules,
     schema,
     send,
@@ -48,6 +50,8 @@ COMMANDS = (
     ps.ps,
     tap.tap,
     stop.stop,
+    graph.graph,
+    route.route,
     torture.torture,
 )
 for command in COMMANDS:

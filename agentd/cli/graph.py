@@ -1,0 +1,181 @@
+"""`agentd graph`: the agents of a folder, and how work flows between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from agentd.cli import options
+
+if TYPE_CHECKING:
+    from agentd.registry import Replica
+    from agentd.settings import Settings
+    from agentd.topology.flow import Topology
+
+Form = Literal["text", "mermaid", "dot", "json"]
+
+_BETWEEN = 1.2  # seconds between two looks: a busy agent tells its numbers every second
+
+
+def graph(
+    manifests: options.Manifests = Path("manifests"),
+    prompts: options.Prompts = None,
+    form: Annotated[Form, typer.Option("--format", help="For people, or for programs.")] = "text",
+    as_json: options.Json = False,
+    live: Annotated[bool, typer.Option("--live", help="Show what runs beside it.")] = False,
+    env: options.Env = None,
+    nats: options.Nats = None,
+) -> None:
+    """Draw the agents, and what they take, emit, hear of and call."""
+    from agentd.settings import from_environment
+
+    settings = from_environment(env=env, nats=nats)
+    options.run(_graph(settings, manifests, prompts, "json" if as_json else form, live))
+
+
+async def _graph(
+    settings: Settings, manifests: Path, prompts: Path | None, form: Form, live: bool
+) -> int:
+    from agentd.catalog import load
+    from agentd.problems import errors
+    from agentd.topology.graph import Graph
+
+    catalog = load(manifests, prompts=prompts)
+    seen = await _look(settings) if live else {}
+    notes = _notes(catalog.topology, seen) if live else {}
+    drawn = Graph.of(catalog.topology, settings.model).noted(notes)
+    if form == "json":
+        print(json.dumps(drawn.as_json() | ({"live": seen} if live else {}), indent=2))
+    elif form == "mermaid":
+        print(drawn.as_mermaid())
+    elif form == "dot":
+        print(drawn.as_dot())
+    else:
+        _show(catalog.topology, settings.model, notes)
+    for problem in errors(catalog.problems):
+        typer.echo(problem.render(), err=True)
+    return 2 if catalog.broken else 0
+
+
+async def _look(settings: Settings) -> dict[str, dict[str, Any]]:
+    """What each agent online says of itself, with the tasks that it finishes in a second."""
+    import asyncio
+
+    from agentd import registry
+    from agentd.session import visit
+
+    async with visit(settings) as bus:
+        before = await registry.online(bus, settings.env)
+        await asyncio.sleep(_BETWEEN)
+        now = await registry.online(bus, settings.env)
+    rates = _rates(before, now)
+    return {
+        each["agent"]: each | {"rate": round(rates.get(each["agent"], 0.0), 2)}
+        for each in registry.by_agent(now)
+    }
+
+
+def _rates(before: list[Replica], now: list[Replica]) -> dict[str, float]:
+    """Tasks a second, by what each replica had done when it said so."""
+    earlier = {(each.agent, each.instance): each for each in before}
+    rates: dict[str, float] = {}
+    for each in now:
+        old = earlier.get((each.agent, each.instance))
+        if old and each.seen > old.seen:
+            done = each.done + each.failed - old.done - old.failed
+            rates[each.agent] = rates.get(each.agent, 0.0) + done / (each.seen - old.seen)
+    return rates
+
+
+def _notes(topology: Topology, seen: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """A line on each agent that runs, and on each that does not though the files have it."""
+    notes = dict.fromkeys(topology.agents, "not running")
+    for name, agent in seen.items():
+        replicas = f"{agent['replicas']} replica{'' if agent['replicas'] == 1 else 's'}"
+        parts = [
+            replicas,
+            f"{agent['in_flight']} of {agent['concurrency']} running",
+            f"{agent['done']:,} done",
+        ]
+        parts += [f"{agent['failed']:,} failed"] if agent["failed"] else []
+        parts += [f"{agent['rate']:.1f} tasks/s"] if agent["rate"] else []
+        parts += [agent["state"]] if agent["state"] != "ready" else []
+        parts += [] if name in topology.agents else ["not in these files"]
+        notes[name] = " · ".join(parts)
+    return notes
+
+
+def _show(topology: Topology, model: str, notes: Mapping[str, str]) -> None:
+    """Each agent with what goes in and out, those first that others wait for."""
+    agents = topology.agents
+    for name in in_flow(topology):
+        description = agents[name].manifest.description
+        typer.echo(typer.style(name, bold=True) + (f"  {description}" if description else ""))
+        if name in notes:
+            typer.echo(typer.style(f"  {notes[name]}", fg=_colour(notes[name])))
+        for what, line in _lines(topology, name, model):
+            typer.echo(f"  {typer.style(f'{what:<8}', dim=True)}{line}")
+        print()
+    for name in sorted(notes.keys() - agents.keys()):
+        typer.echo(f"{typer.style(name, bold=True)}\n  {notes[name]}\n")
+    print(f"{len(agents)} agent{'' if len(agents) == 1 else 's'}")
+
+
+def _colour(note: str) -> str:
+    return typer.colors.YELLOW if note.startswith("not ") else typer.colors.GREEN
+
+
+def _lines(topology: Topology, name: str, model: str) -> Iterator[tuple[str, str]]:
+    """The lines of one agent: what kind of thing, and what."""
+    from agentd.topology.graph import condition, tool_name
+
+    manifest = topology.agents[name].manifest
+    if manifest.capabilities:
+        yield "takes", ", ".join(f"task.{each}.*" for each in manifest.capabilities)
+    for ear in topology.ears[name]:
+        speakers = ", ".join(sorted(topology.speakers(ear.pattern) - {name})) or "nobody here"
+        count = manifest.join.count if ear.joins and manifest.join else None
+        heard = f"{ear.pattern} ← {speakers}" + (f"  ({count})" if count else "")
+        yield "joins" if ear.joins else "hears", heard
+    if manifest.schedule:
+        yield (
+            "wakes",
+            f"every {manifest.schedule.every:g} s"
+            if manifest.schedule.every
+            else (manifest.schedule.cron or ""),
+        )
+    for emission in topology.emissions[name]:
+        when = condition(emission)
+        yield "emits", emission.subject + _goes_to(topology, emission) + (when and f"  ({when})")
+    for tool in manifest.tools:
+        yield ("asks", f"@{tool.agent}") if tool.agent else ("calls", tool_name(tool))
+    yield "model", ", ".join(each.name for each in manifest.model) or model
+
+
+def _goes_to(topology: Topology, emission: Any) -> str:
+    if emission.is_task:
+        found = topology.takers(emission)
+        return f" → {', '.join(sorted(found)) or 'nobody here'}"
+    hearers = {ear.agent for ear in topology.hearers(emission.subject, emission.agent)}
+    return f" → {', '.join(sorted(hearers))}" if hearers else ""
+
+
+def in_flow(topology: Topology) -> list[str]:
+    """The agents, each after one that hands it work, where there is one."""
+    after: dict[str, set[str]] = {name: set() for name in topology.agents}
+    for run, steps in topology.steps.items():
+        after[run.agent] |= {step.run.agent for step in steps}
+    fed = {name for names in after.values() for name in names}
+    order: dict[str, None] = {}
+    for first in (*sorted(after.keys() - fed), *sorted(after)):
+        waiting = [first]
+        while waiting:
+            name = waiting.pop(0)
+            if name not in order:
+                order[name] = None
+                waiting += sorted(after[name])
+    return list(order)

@@ -1,0 +1,187 @@
+"""`agentd route`: who would take a message, and why the others would not; nothing is sent."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agentd.cli import options
+
+if TYPE_CHECKING:
+    from agentd.bus import Bus
+    from agentd.explain import Candidate, Explanation
+    from agentd.message import AgentMessage
+    from agentd.settings import Settings
+
+_FACTS = ("result", "event")
+
+
+def route(
+    to: Annotated[
+        str,
+        typer.Argument(help="A target as for `ask`, a subject, or a message: JSON, a file or -."),
+    ],
+    message: Annotated[
+        str | None, typer.Argument(help="The message: JSON, a file, or - for standard input.")
+    ] = None,
+    manifests: Annotated[
+        Path | None,
+        typer.Option("--manifests", help="Ask these files [who is online; else manifests/]."),
+    ] = None,
+    as_json: options.Json = False,
+    env: options.Env = None,
+    nats: options.Nats = None,
+) -> None:
+    """Explain who would take a message, without delivering it; exits with 1 if nobody would."""
+    from agentd.settings import from_environment
+
+    settings = from_environment(env=env, nats=nats)
+    where, sent = _asked(to, message, settings.env)
+    options.run(_route(settings, where, sent, manifests, as_json))
+
+
+def _asked(to: str, given: str | None, env: str) -> tuple[str, AgentMessage]:
+    """Where it goes, as `kind.domain.specificity` or a target of `ask`; and the message."""
+    from agentd.errors import UsageError
+
+    is_message = to == "-" or to.lstrip().startswith("{") or Path(to).is_file()
+    raw = _read(to if is_message else given)
+    where = "" if is_message else to
+    if "message" in raw and "subject" in raw:  # as `agentd tap --json` prints it
+        where, raw = where or str(raw["subject"]), raw["message"]
+    message = _decoded(raw, where)
+    if not where and message.target:
+        where = f"@{message.target}"
+    if not where and message.routing.capabilities:
+        where = message.routing.capabilities[0]
+    if not where:
+        raise UsageError("the message does not say where it goes: agentd route TARGET MESSAGE")
+    own = f"agents.{env}."
+    if where.startswith("agents.") and not where.startswith(own):
+        raise UsageError(f"{where} is of another environment; say --env {where.split('.')[1]}")
+    return where.removeprefix(own), message
+
+
+def _read(given: str | None) -> dict[str, Any]:
+    from agentd.errors import UsageError
+
+    if given is None:
+        return {}
+    try:
+        text = sys.stdin.read() if given == "-" else given
+        if not text.lstrip().startswith("{"):
+            text = Path(text).read_text()
+        raw = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{given[:80]} is neither a file nor a message: {error}") from None
+    if not isinstance(raw, dict):
+        raise UsageError("a message is a JSON object")
+    return raw
+
+
+def _decoded(raw: dict[str, Any], where: str) -> AgentMessage:
+    """The message; who asks only for a route may leave out what it says."""
+    from agentd.errors import DecodeError, UsageError
+    from agentd.message import decode
+
+    kind = next((each for each in _FACTS if where.split(".")[-3:-2] == [each]), None)
+    kind = kind or next((each for each in _FACTS if f".{each}." in where), None)
+    whole = {"payload": {"content": ""}, **({"type": kind} if kind else {}), **raw}
+    try:
+        return decode(json.dumps(whole).encode())
+    except DecodeError as error:
+        raise UsageError(f"not a message: {error}") from None
+
+
+async def _route(
+    settings: Settings, where: str, message: AgentMessage, manifests: Path | None, as_json: bool
+) -> int:
+    from agentd.connection import resolve
+    from agentd.nats_server import find
+    from agentd.session import visit
+
+    nobody_runs = resolve(settings).embedded and find(settings.state) is None
+    if manifests or nobody_runs:
+        folder = manifests or Path("manifests")
+        candidates, source = _of_files(folder), f"as {folder} has it"
+    else:
+        async with visit(settings) as bus:
+            candidates, source = await _online(bus, settings.env), "as it runs now"
+    explanation = _explain(where, message, candidates, settings.env)
+    if as_json:
+        print(json.dumps(_as_json(explanation, source), indent=2))
+    else:
+        _show(explanation, source)
+    return 0 if explanation.takers and not explanation.objection else 1
+
+
+def _of_files(folder: Path) -> list[Candidate]:
+    from agentd.catalog import load
+    from agentd.explain import of_files
+
+    return of_files(load(folder).topology)
+
+
+async def _online(bus: Bus, env: str) -> list[Candidate]:
+    """Those online, each with the facts that the server keeps for it."""
+    import asyncio
+    from dataclasses import replace
+
+    from agentd import registry
+    from agentd.explain import of_replicas
+    from agentd.subscription import heard_by
+
+    found = of_replicas(await registry.online(bus, env))
+    heard = await asyncio.gather(*(heard_by(bus, env, each.name) for each in found))
+    return [replace(each, hears=hears) for each, hears in zip(found, heard, strict=True)]
+
+
+def _explain(
+    where: str, message: AgentMessage, candidates: list[Candidate], env: str
+) -> Explanation:
+    from agentd.explain import explain_fact, explain_task
+    from agentd.routes import Destination
+
+    kind, *rest = where.split(".")
+    if kind in _FACTS and len(rest) >= 2:
+        return explain_fact(".".join([kind, *rest[:2]]), message.source.id, candidates, env)
+    if kind == "task" and len(rest) >= 2:
+        where = f"@{rest[1]}" if rest[0] == "_agent" else ".".join(rest[:2])
+    return explain_task(Destination.parse(where), message, candidates, env)
+
+
+def _as_json(explanation: Explanation, source: str) -> dict[str, Any]:
+    return {
+        "subject": explanation.subject,
+        "from": source,
+        "each": explanation.each,
+        "takers": explanation.takers,
+        "objection": explanation.objection,
+        "agents": [
+            {"agent": each.agent, "takes": each.takes, "why": each.why}
+            for each in explanation.verdicts
+        ],
+    }
+
+
+def _show(explanation: Explanation, source: str) -> None:
+    print(f"{explanation.subject}, {source}")
+    takers = [each for each in explanation.verdicts if each.takes]
+    others = [each for each in explanation.verdicts if not each.takes]
+    width = max((len(each.agent) for each in explanation.verdicts), default=0)
+    if takers:
+        print("each of these hears of it:" if explanation.each else "one of these takes it:")
+    else:
+        print("nobody hears of it" if explanation.each else "nobody takes it")
+    for each in takers:
+        typer.echo(typer.style(f"  + {each.agent:<{width}}  ", fg=typer.colors.GREEN) + each.why)
+    if others:
+        print("not these:")
+    for each in others:
+        typer.echo(typer.style(f"  - {each.agent:<{width}}  ", fg=typer.colors.YELLOW) + each.why)
+    if explanation.objection:
+        print(f"but nobody runs it: {explanation.objection}")
