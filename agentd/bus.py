@@ -184,6 +184,8 @@ class Bus:
         self._connected.set()
 
     async def _on_error(self, error: Exception) -> None:
+        if isinstance(error, nats.errors.UnexpectedEOF):
+            return  # the connection is lost, which `_on_lost` says
         if self.connected:
             log.warning("NATS: %s", error)
         elif not self._closing:

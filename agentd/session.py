@@ -64,7 +64,13 @@ async def visit(settings: Settings) -> AsyncGenerator[Bus]:
                 "or name a server with --nats or NATS_URL"
             )
         target = target.at(server.url, server.token)
-    bus = await Bus.connect(target.options(), timeout=_VISIT, on_state=log.debug)
+    level = logging.DEBUG  # that nobody is there says the error
+
+    def say(text: str) -> None:
+        log.log(level, text)
+
+    bus = await Bus.connect(target.options(), timeout=_VISIT, on_state=say)
+    level = logging.WARNING
     try:
         yield bus
     finally:
