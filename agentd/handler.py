@@ -104,7 +104,8 @@ class Handler:
         self._tally.count(outcome)
         status = "success" if outcome.success else "error"
         self._host.metrics.task(self._source.id, status, outcome.latency / 1000)
-        log.info(
+        log.log(
+            logging.INFO if outcome.success else logging.WARNING,
             "%s %s",
             task.id[:8],
             outcome.in_words(),

@@ -74,6 +74,7 @@ class Runtime:
         self.timetable = Timetable(bus, subjects)
         self.resumer = Resumer(bus, subjects)
         self._refused: dict[Path, list[str]] = {}
+        self._applied = False  # once; whoever comes later is told in the log
         self._turn = asyncio.Lock()
         self._watchdog = Watchdog()
         self._leaving: set[Agent] = set()
@@ -164,6 +165,7 @@ class Runtime:
             self._do_meanwhile(self.timetable.settle())
             await self._tell_refused(refused)
             self._tell_warnings(catalog)
+            self._applied = True
 
     async def drain(self, grace: float) -> None:
         """Takes nothing more, gives running tasks `grace` seconds to end, hands back the rest."""
@@ -215,6 +217,8 @@ class Runtime:
         agent = self.agents.get(spec.name)
         if agent is not None and agent.live.spec.revision == spec.revision:
             agent.live = replace(agent.live, spec=spec)  # the same, though perhaps of another file
+            if spec.file in self._refused:
+                log.info("mended; still on revision %s", spec.revision, extra={"agent": spec.name})
             return
         models = self._models.open_all(self._models_of(spec), self._rated(spec))
         live = Revision(
@@ -230,6 +234,9 @@ class Runtime:
             agent = self.agents[spec.name] = Agent(live, self._host)
             await agent.start()
             await self.presence.online(agent)
+            if self._applied:
+                takes = " ".join(spec.manifest.capabilities)
+                log.info("takes %s from now on", takes, extra={"agent": agent.name})
             return
         before = agent.live.spec.revision
         await agent.adopt(live)

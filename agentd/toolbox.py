@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 30.0  # seconds for a call, where the manifest does not say
 MOST_SHOWN = 32_000  # characters of an answer that a model is shown
+_LOGGED = 300  # characters of an error
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,14 @@ class Toolbox:
         Raises:
             BusError: NATS is out of reach; the task is to be delivered again.
         """
-        held = self.held
-        wanted = held.get(call.name)
+        answer = await self._answer(call, request)
+        if answer.error:
+            said = (request.task.id[:8], call.name[:100], answer.text[:_LOGGED])
+            log.info("%s %s: %s", *said, extra={"agent": request.agent})
+        return answer
+
+    async def _answer(self, call: ToolCall, request: Call) -> Answer:
+        wanted = self.held.get(call.name)
         if wanted is None:
             return Answer(self._there_is_no(call.name), error=True)
         timeout = min(request.timeout, wanted.timeout)
