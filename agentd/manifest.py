@@ -19,7 +19,7 @@ from agentd.manifest_parts import (
     Retry,
 )
 from agentd.manifest_tools import Tool
-from agentd.quantities import Flag, Names, filled, subject_name
+from agentd.quantities import Flag, Names, filled, seconds, subject_name
 
 __all__ = ["Limits", "Manifest", "ModelRef"]
 
@@ -36,6 +36,10 @@ def _several(value: Any) -> Any:
         raise ValueError("stands beside `routes`", "it belongs to one of them", name)
     if not isinstance(routes, list):
         raise ValueError("must be a list of models", "", "routes")
+    try:
+        shared |= {"cache": seconds(shared["cache"])} if "cache" in shared else {}
+    except ValueError as error:
+        raise ValueError(*error.args, "cache") from None  # here, not at each of the routes
     return [_shared(route, shared) for route in cast("list[Any]", routes)]
 
 

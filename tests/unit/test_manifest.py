@@ -210,6 +210,7 @@ def test_routes_are_a_list_of_models_with_what_they_share() -> None:
     [
         ("{routes: [{nme: a/b}]}", "2:19 unknown field `nme`; did you mean `name`?"),
         ("{routes: [a/b], rate: 5/s}", "2:30 `model.rate` stands beside `routes`; it belongs to"),
+        ("{routes: [a/b, c/d], cache: 10 mins}", "2:36 `model.cache` must be a duration; write"),
         ("{routes: a/b}", "2:17 `model.routes` must be a list of models; "),
         ("{routes: []}", "2:1 `model` is empty; "),
         ("[a/b, {name: c/d, rate: 5}]", "2:32 `model.rate` must be a rate; write 60/min, 5/s or"),
