@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from agentd.assembly import assemble
 from agentd.files import Files, read_files
 from agentd.manifest_file import Draft, read_defaults, read_manifest
 from agentd.problems import Problem
 from agentd.prompts import PromptLibrary
-from agentd.spec import AgentSpec, assemble, files_of
+from agentd.spec import AgentSpec, files_of
 from agentd.topology.check import check
 from agentd.topology.flow import Member, Topology
 from agentd.topology.rivals import contested
