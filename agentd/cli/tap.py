@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,6 +15,9 @@ from agentd.cli import options
 if TYPE_CHECKING:
     from agentd.bus import Msg
     from agentd.message import AgentMessage
+
+# What an event's subject says already, or what tells people nothing.
+_BOOKKEEPING = {"event", "task", "life", "taskSequence", "delivery"}
 
 
 def tap(
@@ -101,6 +104,14 @@ def gist(message: AgentMessage, width: int = 100) -> str:
     gist: Any = payload.chunk if message.type == "stream" else payload.content
     if message.type == "result" and isinstance(gist, dict):
         gist = gist.get("data") if gist.get("success") else gist.get("error")
+    if message.type == "event" and isinstance(gist, dict) and "event" in gist:
+        gist = _event(cast("dict[str, Any]", gist))
     text = gist if isinstance(gist, str) else json.dumps(gist, ensure_ascii=False)
     text = "".join(c if c.isprintable() else " " for c in text)
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _event(content: dict[str, Any]) -> str:
+    """Its name, and what it says."""
+    said = {key: value for key, value in content.items() if key not in _BOOKKEEPING}
+    return f"{content['event']} {json.dumps(said, ensure_ascii=False)}"

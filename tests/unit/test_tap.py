@@ -1,0 +1,31 @@
+"""What `agentd tap` shows of a message."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentd import message
+from agentd.cli.tap import gist
+from agentd.message import AgentIdentity
+
+ANN = AgentIdentity(id="ann", type="user")
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "shown"),
+    [
+        ("task", "Is this\nso?\x1b[2J", "Is this so? [2J"),
+        ("task", {"event": "a", "task": "b"}, '{"event": "a", "task": "b"}'),
+        ("event", {"order": 7, "task": "b"}, '{"order": 7, "task": "b"}'),
+        (
+            "event",
+            {"event": "tool_answered", "task": "8f2c", "life": 4711, "delivery": 1, "text": "no"},
+            'tool_answered {"text": "no"}',
+        ),
+        ("result", {"success": True, "data": "Yes."}, "Yes."),
+        ("result", {"success": False, "error": {"code": "x"}}, '{"code": "x"}'),
+        ("task", "x" * 101, "x" * 99 + "…"),
+    ],
+)
+def test_the_gist_of_a_message(kind: message.MessageType, content: object, shown: str) -> None:
+    assert gist(message.new(kind, content, source=ANN)) == shown
