@@ -121,6 +121,7 @@ One task
     tally           what an agent has done so far
     retry           whether another attempt is worth it, and when
     emit            what follows an answer: tasks and events
+    services        what a process lends to its agents
     attempt         one attempt: admitted, run, its outcome committed
     join            gathers an agent's facts, and runs once for what is complete
     facts           a fact that an agent hears of: joined, or run for

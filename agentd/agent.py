@@ -9,12 +9,12 @@ import random
 import time
 from pathlib import Path
 
-from agentd.attempt import Host
 from agentd.delivery import Delivery
 from agentd.handler import Handler
 from agentd.queries import Queries
 from agentd.queue import Feed
 from agentd.revision import Revision
+from agentd.services import Services
 from agentd.subjects import AGENT_DOMAIN
 from agentd.subscription import Ear, patterns
 from agentd.tally import Tally
@@ -31,16 +31,16 @@ _TOOLS = 0.5  # seconds between two looks for tools without which it takes nothi
 class Agent:
     """A running agent. An edit replaces `live`; what runs already finishes on its old revision."""
 
-    def __init__(self, live: Revision, host: Host) -> None:
+    def __init__(self, live: Revision, services: Services) -> None:
         self.live = live
         self.tally = Tally()
         self.restarts = 0
         self.trouble = ""
-        self._host = host
-        self._handler = Handler(live.spec.name, self.tally, host)
-        self._queries = Queries(host, lambda: self.live, self._handler.count)
-        self._feed: Feed = host.queue.feed()
-        self._ear = Ear(host.queue, live.spec.name)
+        self._services = services
+        self._handler = Handler(live.spec.name, self.tally, services)
+        self._queries = Queries(services, lambda: self.live, self._handler.count)
+        self._feed: Feed = services.queue.feed()
+        self._ear = Ear(services.queue, live.spec.name)
         self._running: set[asyncio.Task[None]] = set()
         self._listening = asyncio.Lock()
         self._room = asyncio.Event()
@@ -101,7 +101,7 @@ class Agent:
             _, late = await asyncio.wait(self._running, timeout=grace)
             self.hand_back()
             await asyncio.gather(*late, return_exceptions=True)
-        self._host.metrics.forget(self.name)
+        self._services.metrics.forget(self.name)
 
     def hand_back(self) -> None:
         """Gives running tasks back to the server now."""
@@ -113,7 +113,7 @@ class Agent:
         the facts that it subscribes to or joins."""
         capabilities = self.live.spec.manifest.capabilities
         own = f"{AGENT_DOMAIN}.{self.name}"
-        routes = self._host.routes.routes_for(self.name, capabilities)
+        routes = self._services.routes.routes_for(self.name, capabilities)
         async with self._listening:
             facts = await self._ear.listen(self.live.spec.manifest)
             await self._feed.listen([*capabilities, own, *routes], *facts)
@@ -164,12 +164,12 @@ class Agent:
     def _begin(self, delivery: Delivery) -> None:
         task = asyncio.create_task(self._handler.handle(delivery, self.live))
         self._running.add(task)
-        self._host.metrics.in_flight(self.name, self.in_flight)
+        self._services.metrics.in_flight(self.name, self.in_flight)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._host.metrics.in_flight(self.name, self.in_flight)
+        self._services.metrics.in_flight(self.name, self.in_flight)
         self._room.set()
         if not task.cancelled() and (error := task.exception()):
             log.error("a task went back: %s", error, exc_info=error, extra={"agent": self.name})

@@ -7,21 +7,17 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from functools import cached_property
 
 from agentd import approvals, crash, jetstream, letters
 from agentd import outcome as outcomes
 from agentd.admission import Misdirected, admit
 from agentd.approvals import Verdicts
-from agentd.budget import Budgets
-from agentd.bus import Bus
 from agentd.deadline import Deadline
 from agentd.delivery import Delivery
 from agentd.deltas import Deltas
-from agentd.emit import Emitter, FollowUp, plan
+from agentd.emit import FollowUp, plan
 from agentd.errors import (
     Again,
     AgentdError,
@@ -39,39 +35,15 @@ from agentd.memory import Memory
 from agentd.message import AgentIdentity, AgentMessage
 from agentd.objects import whole
 from agentd.outcome import Outcome
-from agentd.queue import Queue
 from agentd.retry import pause
 from agentd.revision import Revision
-from agentd.routes import Destination, RouteTable
+from agentd.routes import Destination
 from agentd.run import RunResult, run
-from agentd.stops import Stops
-from agentd.subjects import Subjects
+from agentd.services import Services
 from agentd.takers import address
-from agentd.telemetry import Metrics
 from agentd.trace import TraceContext
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Host:
-    """What a process lends to its agents. `clock` gives seconds since the epoch; a task that may
-    kill the process runs under `suspects`."""
-
-    bus: Bus
-    queue: Queue
-    routes: RouteTable
-    subjects: Subjects
-    budgets: Budgets
-    stops: Stops
-    metrics: Metrics
-    clock: Callable[[], float] = time.time
-    suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @cached_property
-    def emitter(self) -> Emitter:
-        """Makes records of what follows answers."""
-        return Emitter(self.bus, self.subjects)
 
 
 class Attempt:
@@ -84,23 +56,23 @@ class Attempt:
         *,
         revision: Revision,
         source: AgentIdentity,
-        host: Host,
+        services: Services,
     ) -> None:
         self._message = message
         self._delivery = delivery
         self._revision = revision
         self._source = source
-        self._host = host
+        self._services = services
         self._trace = TraceContext.accept(delivery.headers).child()
         self._started = time.monotonic()
         self._number = 1
         self._verdicts = Verdicts()
         self._follow_ups: tuple[FollowUp, ...] = ()
         limits = revision.spec.manifest.limits
-        self._deadline = Deadline.of(message, limit=limits.timeout, now=host.clock())
-        self._journal = Journal(host.bus, host.subjects, message, delivery, source=source)
-        self._memory = Memory(host.bus, host.subjects, message, agent=source)
-        self._result = outcomes.result_subject(host.subjects, delivery.topic, message.id)
+        self._deadline = Deadline.of(message, limit=limits.timeout, now=services.clock())
+        self._journal = Journal(services.bus, services.subjects, message, delivery, source=source)
+        self._memory = Memory(services.bus, services.subjects, message, agent=source)
+        self._result = outcomes.result_subject(services.subjects, delivery.topic, message.id)
 
     async def make(self) -> Outcome | None:
         """Returns when the task needs no more work: its outcome is on record.
@@ -112,7 +84,7 @@ class Attempt:
             Conflict: another replica's outcome came first.
             BusError: something could not be recorded; the task is to be delivered again.
         """
-        if await outcomes.on_record(self._host.bus, self._result):
+        if await outcomes.on_record(self._services.bus, self._result):
             return None
         try:
             outcome = await self._answer()
@@ -163,9 +135,9 @@ class Attempt:
             agent=self._source.id,
             capabilities=manifest.capabilities,
             hops=manifest.limits.hops,
-            now=self._host.clock(),
+            now=self._services.clock(),
         )
-        with self._host.stops.obeyed(message):
+        with self._services.stops.obeyed(message):
             async with await self._turn():
                 crash.here("before-model")
                 result = await self._complete(reader)
@@ -179,26 +151,26 @@ class Attempt:
             TaskError: the next one is due already, and this one was never begun (`missed`).
         """
         overtaken_at = self._delivery.overtaken_at
-        if overtaken_at and self._delivery.attempt == 1 and self._host.clock() >= overtaken_at:
+        if overtaken_at and self._delivery.attempt == 1 and self._services.clock() >= overtaken_at:
             raise TaskError("the next task of its schedule was due first", code="missed")
 
     async def _complete(self, reader: Reader | None) -> RunResult:
         """The answer. A bug is an error of this task, and is not tried again."""
-        host, message = self._host, self._message
+        services, message = self._services, self._message
         limits = self._revision.spec.manifest.limits
         try:
             means = Means(
                 deadline=self._deadline,
-                purse=host.budgets.purse(message, limits, self._deadline),
-                metrics=host.metrics,
-                now=host.clock(),
+                purse=services.budgets.purse(message, limits, self._deadline),
+                metrics=services.metrics,
+                now=services.clock(),
                 record=self._journal,
                 memory=self._memory,
-                bus=host.bus,
+                bus=services.bus,
                 reader=reader,
                 verdicts=self._verdicts,
             )
-            message = await whole(host.bus, message)
+            message = await whole(services.bus, message)
             result = await run(self._revision, message, means)
             self._follow_ups = plan(
                 self._revision,
@@ -232,13 +204,13 @@ class Attempt:
                 code="poisonous",
             )
         self._verdicts = await approvals.verdicts(
-            self._host.bus, self._host.subjects, self._message.id, self._delivery
+            self._services.bus, self._services.subjects, self._message.id, self._delivery
         )
         return self._alone() if standing.suspect else contextlib.nullcontext()
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncGenerator[None]:
-        async with self._host.suspects:
+        async with self._services.suspects:
             await self._journal.note(STARTED)
             yield
 
@@ -272,7 +244,7 @@ class Attempt:
 
     async def _record(self, outcome: Outcome) -> None:
         await outcomes.commit(
-            self._host.bus,
+            self._services.bus,
             self._result,
             outcome,
             task=self._message,
@@ -289,7 +261,7 @@ class Attempt:
         """What follows an answer; of an error, nothing does."""
         if not outcome.success or not self._follow_ups:
             return []
-        return await self._host.emitter.records(self._follow_ups, self._trace.headers())
+        return await self._services.emitter.records(self._follow_ups, self._trace.headers())
 
     async def _remembered(self, outcome: Outcome) -> list[Record]:
         """What the conversation keeps of this task. One that is a conversation of its own is kept
@@ -310,7 +282,7 @@ class Attempt:
         if not isinstance(error, Undeliverable):
             return []
         letter = letters.letter(
-            self._host.subjects,
+            self._services.subjects,
             self._delivery,
             reason=error.code,
             error=error,
@@ -322,15 +294,15 @@ class Attempt:
     async def _forward(self) -> Outcome | None:
         """Sends a task to whom its body says it is for. A sender who knows the routes would have
         sent it there, or been told that nobody is there; so this one is told by a result."""
-        host, message, subject = self._host, self._message, self._delivery.subject
+        services, message, subject = self._services, self._message, self._delivery.subject
         here = Destination(subject.domain, subject.specificity)
         try:
-            to = await address(host.bus, host.subjects, here, message)
+            to = await address(services.bus, services.subjects, here, message)
         except TaskError as error:
             return await self.refuse(Undeliverable(str(error), code=error.code))
         await jetstream.store(
-            host.bus,
-            host.subjects.task(to.domain, to.specificity, message.routing.priority),
+            services.bus,
+            services.subjects.task(to.domain, to.specificity, message.routing.priority),
             self._delivery.data,
             message_id=f"{message.id}@{to.specificity}",
             headers=self._delivery.headers_for(message.id),
@@ -341,9 +313,14 @@ class Attempt:
     async def _lay_by(self, paused: Paused) -> None:
         """Has the task delivered again when a person has decided."""
         if paused.calls:
-            host = self._host
+            services = self._services
             await approvals.lay_by(
-                host.bus, host.subjects, self._message, self._delivery, paused, source=self._source
+                services.bus,
+                services.subjects,
+                self._message,
+                self._delivery,
+                paused,
+                source=self._source,
             )
             crash.here("after-request")
             log.info("%s %s", self._message.id[:8], paused, extra={"agent": self._source.id})
@@ -368,8 +345,8 @@ class Attempt:
 
     def _deltas(self) -> Deltas:
         return Deltas(
-            self._host.bus,
-            self._host.subjects.stream(self._message.id),
+            self._services.bus,
+            self._services.subjects.stream(self._message.id),
             task=self._message,
             source=self._source,
             headers=self._trace.headers(),

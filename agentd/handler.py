@@ -6,13 +6,14 @@ import asyncio
 import logging
 
 from agentd import crash
-from agentd.attempt import Attempt, Host
+from agentd.attempt import Attempt
 from agentd.delivery import Delivery
 from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
 from agentd.facts import Facts
 from agentd.message import AgentIdentity, AgentMessage, decode, new
 from agentd.outcome import Outcome
 from agentd.revision import Revision
+from agentd.services import Services
 from agentd.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -24,11 +25,11 @@ _OUTAGE = 300.0  # seconds without a server that a task is excused for
 class Handler:
     """Handles the deliveries of one agent; any number at once."""
 
-    def __init__(self, agent: str, tally: Tally, host: Host) -> None:
+    def __init__(self, agent: str, tally: Tally, services: Services) -> None:
         self._source = AgentIdentity(id=agent, type="agent")
         self._tally = tally
-        self._host = host
-        self._facts = Facts(host.bus, host.subjects, agent)
+        self._services = services
+        self._facts = Facts(services.bus, services.subjects, agent)
         self._excuses: set[asyncio.Task[None]] = set()
 
     async def handle(self, delivery: Delivery, live: Revision) -> None:
@@ -94,16 +95,18 @@ class Handler:
 
     async def _hand_back(self, delivery: Delivery, delay: float) -> None:
         await delivery.nak(delay)
-        self._host.queue.expect(delivery, delay)
+        self._services.queue.expect(delivery, delay)
 
     def _attempt(self, message: AgentMessage, delivery: Delivery, live: Revision) -> Attempt:
-        return Attempt(message, delivery, revision=live, source=self._source, host=self._host)
+        return Attempt(
+            message, delivery, revision=live, source=self._source, services=self._services
+        )
 
     def count(self, task: AgentMessage, outcome: Outcome) -> None:
         """Adds an outcome to the tally and the metrics, and says it."""
         self._tally.count(outcome)
         status = "success" if outcome.success else "error"
-        self._host.metrics.task(self._source.id, status, outcome.latency / 1000)
+        self._services.metrics.task(self._source.id, status, outcome.latency / 1000)
         log.log(
             logging.INFO if outcome.success else logging.WARNING,
             "%s %s",

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable
 
 from agentd.admission import Misdirected, admit
-from agentd.attempt import Host
 from agentd.bus import Msg, Subscription
 from agentd.deadline import Deadline
 from agentd.errors import BusError, DecodeError, TaskError
@@ -18,6 +17,7 @@ from agentd.message import AgentIdentity, AgentMessage, decode, encode, new
 from agentd.outcome import Outcome
 from agentd.revision import Revision
 from agentd.run import RunResult, run
+from agentd.services import Services
 from agentd.subjects import Subject
 from agentd.trace import TraceContext
 
@@ -32,11 +32,11 @@ class Queries:
 
     def __init__(
         self,
-        host: Host,
+        services: Services,
         live: Callable[[], Revision],
         on_outcome: Callable[[AgentMessage, Outcome], None],
     ) -> None:
-        self._host = host
+        self._services = services
         self._live = live
         self._on_outcome = on_outcome
         self._capabilities: tuple[str, ...] = ()
@@ -51,9 +51,9 @@ class Queries:
         await self.close()
         self._capabilities = wanted
         for capability in wanted:
-            subject = self._host.subjects.pattern(f"query.{capability}.*")
+            subject = self._services.subjects.pattern(f"query.{capability}.*")
             self._subscriptions.append(
-                await self._host.bus.subscribe(subject, self._on_query, _GROUP)
+                await self._services.bus.subscribe(subject, self._on_query, _GROUP)
             )
 
     async def close(self) -> None:
@@ -96,8 +96,8 @@ class Queries:
         await self._reply(msg, question.reply("result", outcome.content(), source=source), trace)
 
     async def _run(self, question: AgentMessage, msg: Msg, live: Revision) -> RunResult:
-        host, manifest = self._host, live.spec.manifest
-        limits, now = manifest.limits, host.clock()
+        services, manifest = self._services, live.spec.manifest
+        limits, now = manifest.limits, services.clock()
         admit(
             question,
             domain=Subject.parse(msg.subject).domain,
@@ -107,20 +107,20 @@ class Queries:
             now=now,
         )
         deadline = Deadline.of(question, limit=limits.timeout, now=now)
-        with host.stops.obeyed(question):
+        with services.stops.obeyed(question):
             means = Means(
                 deadline=deadline,
-                purse=host.budgets.purse(question, limits, deadline),
-                metrics=host.metrics,
+                purse=services.budgets.purse(question, limits, deadline),
+                metrics=services.metrics,
                 now=now,
                 record=Unrecorded(),
                 memory=Memory(
-                    host.bus,
-                    host.subjects,
+                    services.bus,
+                    services.subjects,
                     question,
                     agent=AgentIdentity(id=live.spec.name, type="agent"),
                 ),
-                bus=host.bus,
+                bus=services.bus,
             )
             return await run(live, question, means)
 
@@ -128,6 +128,6 @@ class Queries:
         if not msg.reply:
             return
         try:
-            await self._host.bus.publish(msg.reply, encode(answer), headers=trace.headers())
+            await self._services.bus.publish(msg.reply, encode(answer), headers=trace.headers())
         except BusError as error:
             log.warning("a question was not answered: %s", error)

@@ -15,7 +15,6 @@ from agentd import streams, windows
 from agentd.advisories import Advisories
 from agentd.agent import Agent
 from agentd.answers import Answers
-from agentd.attempt import Host
 from agentd.budget import Budgets
 from agentd.bus import Bus
 from agentd.cancellation import CancelRequests
@@ -33,6 +32,7 @@ from agentd.queue import Queue
 from agentd.resumer import Resumer
 from agentd.revision import Revision
 from agentd.routes import RouteTable
+from agentd.services import Services
 from agentd.settings import Settings
 from agentd.spec import AgentSpec
 from agentd.stops import Stops
@@ -70,7 +70,7 @@ class Runtime:
         self._share_models()
         self._queue = Queue(bus, subjects)
         self._routes = RouteTable(bus, settings.env, self._listen_again)
-        self._host = self._lent(subjects)
+        self._services = self._lent(subjects)
         self.timetable = Timetable(bus, subjects)
         self.resumer = Resumer(bus, subjects)
         self._refused: dict[Path, list[str]] = {}
@@ -96,10 +96,10 @@ class Runtime:
             resumer=self.resumer,
         )
 
-    def _lent(self, subjects: Subjects) -> Host:
+    def _lent(self, subjects: Subjects) -> Services:
         """What this process lends to its agents."""
         bus, env = self._bus, self._settings.env
-        return Host(
+        return Services(
             bus=bus,
             queue=self._queue,
             routes=self._routes,
@@ -127,9 +127,9 @@ class Runtime:
         await self._queue.open()
         await self._routes.open()
         await self._cooldowns.open()
-        await self._host.stops.open()
-        await CancelRequests(self._bus, self._host.subjects).open()
-        await Advisories(self._bus, self._host.subjects).open()
+        await self._services.stops.open()
+        await CancelRequests(self._bus, self._services.subjects).open()
+        await Advisories(self._bus, self._services.subjects).open()
         await self.resumer.open()
         await self.presence.open()
         await self._housekeeper.open()
@@ -231,12 +231,11 @@ class Runtime:
         self._do_meanwhile(self._models.warm())
         self.timetable.keep(spec)
         if agent is None:
-            agent = self.agents[spec.name] = Agent(live, self._host)
+            agent = self.agents[spec.name] = Agent(live, self._services)
             await agent.start()
             await self.presence.online(agent)
             if self._applied:
-                takes = " ".join(spec.manifest.capabilities)
-                log.info("takes %s from now on", takes, extra={"agent": agent.name})
+                log.info("new, on revision %s", spec.revision, extra={"agent": agent.name})
             return
         before = agent.live.spec.revision
         await agent.adopt(live)

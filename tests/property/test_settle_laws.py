@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import pytest
 
-from agentd.attempt import Host
 from agentd.budget import Budgets
 from agentd.bus import Bus, Msg
 from agentd.catalog import load
@@ -27,6 +26,7 @@ from agentd.queue import Queue
 from agentd.registry import Replica
 from agentd.revision import Revision
 from agentd.routes import RouteTable
+from agentd.services import Services
 from agentd.stops import Stops
 from agentd.subjects import Subject, Subjects
 from agentd.tally import Tally
@@ -224,7 +224,7 @@ async def handle(
         reply=REPLY,
         on_settled=lambda _: None,
     )
-    host = Host(
+    services = Services(
         bus=real,
         queue=cast("Queue", Silent()),
         routes=cast("RouteTable", None),
@@ -233,7 +233,7 @@ async def handle(
         stops=Stops(real, "dev"),
         metrics=Metrics(),
     )
-    work = Interrupted(Handler("me", Tally(), host).handle(delivery, revision), at, error)
+    work = Interrupted(Handler("me", Tally(), services).handle(delivery, revision), at, error)
     # The law is about the delivery; where nothing is injected, nothing may be raised.
     with contextlib.suppress(BaseException) if at else contextlib.nullcontext():
         await work

@@ -1,0 +1,39 @@
+"""What a process lends to its agents."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from agentd.budget import Budgets
+from agentd.bus import Bus
+from agentd.emit import Emitter
+from agentd.queue import Queue
+from agentd.routes import RouteTable
+from agentd.stops import Stops
+from agentd.subjects import Subjects
+from agentd.telemetry import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What a process lends to its agents. `clock` gives seconds since the epoch; a task that may
+    kill the process runs under `suspects`."""
+
+    bus: Bus
+    queue: Queue
+    routes: RouteTable
+    subjects: Subjects
+    budgets: Budgets
+    stops: Stops
+    metrics: Metrics
+    clock: Callable[[], float] = time.time
+    suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @cached_property
+    def emitter(self) -> Emitter:
+        """Makes records of what follows answers."""
+        return Emitter(self.bus, self.subjects)
