@@ -10,7 +10,19 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from agentd.errors import AgentdError
-from bench import first_chunk, memory, neighbours, reload, report, startup, throughput
+from bench import (
+    first_chunk,
+    memory,
+    neighbours,
+    parallel,
+    relay,
+    reload,
+    report,
+    sharing,
+    startup,
+    throughput,
+    tool_calls,
+)
 from bench.figures import Section
 
 Measurement = Callable[[], Awaitable[list[Section]]]
@@ -22,6 +34,10 @@ FULL: Mapping[str, Measurement] = {
     "first-chunk": lambda: first_chunk.measure(repeats=3, asks=100),
     "throughput": lambda: throughput.measure(repeats=3, seconds=2.0, patience=10.0),
     "neighbours": lambda: neighbours.measure(repeats=7, seconds=3.0),
+    "parallel": lambda: parallel.measure(repeats=3),
+    "sharing": lambda: sharing.measure(repeats=5),
+    "tool-calls": lambda: tool_calls.measure(repeats=3, asks=100),
+    "relay": lambda: relay.measure(repeats=5, seconds=5.0),
 }
 QUICK: Mapping[str, Measurement] = {
     "startup": lambda: startup.measure(repeats=3),
@@ -30,6 +46,10 @@ QUICK: Mapping[str, Measurement] = {
     "first-chunk": lambda: first_chunk.measure(repeats=1, asks=20),
     "throughput": lambda: throughput.measure(repeats=1, seconds=0.7, patience=0.0),
     "neighbours": lambda: neighbours.measure(repeats=1, seconds=1.0),
+    "parallel": lambda: parallel.measure(repeats=1),
+    "sharing": lambda: sharing.measure(repeats=1),
+    "tool-calls": lambda: tool_calls.measure(repeats=1, asks=20),
+    "relay": lambda: relay.measure(repeats=1, seconds=2.0),
 }
 
 
