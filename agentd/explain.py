@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from agentd.diagnose import nearest
 from agentd.message import AgentMessage
 from agentd.registry import Replica
 from agentd.routes import Destination, Requirement
@@ -37,12 +38,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where a message goes: the subject, one of those who take it (or each), and all verdicts."""
+    """Where a message goes: the subject, one of those who take it (or each), and all verdicts.
+
+    `objection` says why it is not run whoever takes it; `hint` what may have been meant.
+    """
 
     subject: str
     each: bool
     verdicts: tuple[Verdict, ...]
     objection: str = ""
+    hint: str = ""
 
     @property
     def takers(self) -> list[str]:
@@ -85,7 +90,7 @@ def of_replicas(online: Sequence[Replica]) -> list[Candidate]:
 
 
 def explain_task(
-    to: Destination, message: AgentMessage, candidates: Iterable[Candidate], env: str
+    to: Destination, message: AgentMessage, candidates: Sequence[Candidate], env: str
 ) -> Explanation:
     """Who takes a task that is sent there."""
     requirement = Requirement.of(message, to.domain)
@@ -95,7 +100,16 @@ def explain_task(
     at = requirement.destination if requirement is not None and to.agent is None else to
     subject = Subjects(env).task(at.domain, at.specificity, message.routing.priority)
     late = message.expires_at is not None and time.time() >= message.expires_at
-    return Explanation(subject, False, verdicts, "it has expired" if late else "")
+    known = [each.name for each in candidates]
+    if to.agent is None:
+        known = [capability for each in candidates for capability in each.capabilities]
+    return Explanation(
+        subject=subject,
+        each=False,
+        verdicts=verdicts,
+        objection="it has expired" if late else "",
+        hint="" if (to.agent or to.domain) in known else nearest(to.agent or to.domain, known),
+    )
 
 
 def explain_fact(fact: str, speaker: str, candidates: Iterable[Candidate], env: str) -> Explanation:
@@ -108,7 +122,7 @@ def explain_fact(fact: str, speaker: str, candidates: Iterable[Candidate], env: 
         elif heard:
             verdicts.append(Verdict(each.name, True, f"hears of `{heard}`"))
         else:
-            what = ", ".join(each.hears) or "no facts"
+            what = ", ".join(each.hears) or "nothing"
             verdicts.append(Verdict(each.name, False, f"hears of {what}"))
     return Explanation(f"agents.{env}.{fact}", True, tuple(verdicts))
 
@@ -136,7 +150,7 @@ def _reasons(
     lacking = [f"`{capability}`" for capability in needed if capability not in each.capabilities]
     if lacking:
         held = " ".join(each.capabilities) or "none"
-        reasons.append(f"has not the capability {' and '.join(lacking)} (has {held})")
+        reasons.append(f"lacks the capability {' and '.join(lacking)} (has {held})")
     if each.name in message.routing.exclusions:
         reasons.append("the message excludes it")
     if message.context.path and message.context.path[-1] == each.name:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Self, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from agentd.manifest_flow import Emit, EmitRule, Facts, Join, Schedule, Subscribe
 from agentd.manifest_parts import (
@@ -197,6 +204,17 @@ class Manifest(Part):
             if names.count(name) > 1:
                 raise ValueError(f"has two servers that give `mcp.{name}`", "rename one of them")
         return tools
+
+    @model_validator(mode="after")
+    def _not_to_itself(self) -> Self:
+        itself = "is this agent itself, which takes nothing that it has just handed on"
+        for index, rule in enumerate(self.emit.rules):
+            if rule.target == self.name:
+                raise ValueError(itself, "name another", "emit", "rules", index, "target")
+        for index, tool in enumerate(self.tools):
+            if tool.agent == self.name and not tool.gather:
+                raise ValueError(itself, "name another", "tools", index, "agent")
+        return self
 
     @field_validator("prompt")
     @classmethod

@@ -138,6 +138,8 @@ class EmitRule(Part):
                 if getattr(self, name):
                     mend = "an event is for whoever listens"
                     raise ValueError("does not go with `event`", mend, name)
+        if self.target in self.exclusions:
+            raise ValueError("is excluded as well: nobody may do this", "", "target")
         return self
 
 
@@ -155,6 +157,15 @@ class Emit(Part):
     limit: Count = Field(
         default=20, description="How often it may do so in one task.", examples=[5]
     )
+
+    @field_validator("allow")
+    @classmethod
+    def _not_ours(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        for index, pattern in enumerate(allow):
+            kind, domain, _ = pattern.split(".")
+            if domain.startswith("_") or (kind == "event" and domain in RUNTIME_EVENTS):
+                raise ValueError(f"has `{pattern}`: {domain}. is agentd's own", "", index)
+        return allow
 
 
 class Join(Part):

@@ -161,6 +161,7 @@ def _as_json(explanation: Explanation, source: str) -> dict[str, Any]:
         "each": explanation.each,
         "takers": explanation.takers,
         "objection": explanation.objection,
+        "hint": explanation.hint,
         "agents": [
             {"agent": each.agent, "takes": each.takes, "why": each.why}
             for each in explanation.verdicts
@@ -176,7 +177,8 @@ def _show(explanation: Explanation, source: str) -> None:
     if takers:
         print("each of these hears of it:" if explanation.each else "one of these takes it:")
     else:
-        print("nobody hears of it" if explanation.each else "nobody takes it")
+        nobody = "nobody hears of it" if explanation.each else "nobody takes it"
+        print(f"{nobody}; {explanation.hint}" if explanation.hint else nobody)
     for each in takers:
         typer.echo(typer.style(f"  + {each.agent:<{width}}  ", fg=typer.colors.GREEN) + each.why)
     if others:

@@ -42,7 +42,7 @@ def _unknown_agents(
             if capability not in held:
                 yield member.warning(
                     *(*place, "capabilities", index),
-                    text=f"`{rule.target}` has not the capability `{capability}`",
+                    text=f"`{rule.target}` lacks the capability `{capability}`",
                     hint="a task that its target cannot do is done by nobody",
                 )
     for index, excluded in enumerate(rule.exclusions):

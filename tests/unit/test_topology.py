@@ -89,7 +89,7 @@ def test_nobody_takes_what_it_has_just_handed_on(folder: Folder) -> None:
         ("{task: zzz.x, target: c}", []),
         (
             "{task: b.x, target: c, capabilities: [deep]}",
-            ["a:1:46 `c` has not the capability `deep`"],
+            ["a:1:46 `c` lacks the capability `deep`"],
         ),
         ("{event: nobody.listens}", []),
     ],
@@ -167,6 +167,36 @@ def test_an_agent_out_of_reach_is_told(folder: Folder) -> None:
 )
 def test_there_are_many_ways_to_reach_one(folder: Folder, reached: dict[str, str]) -> None:
     assert texts(folder(**reached)) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        (
+            "emit: [{task: b.x, target: a}]",
+            "a:1:28 `emit.target` is this agent itself, which takes nothing that it has just "
+            "handed on; name another",
+        ),
+        (
+            "tools: [{agent: a}]",
+            "a:1:17 `tools.agent` is this agent itself, which takes nothing that it has just "
+            "handed on; name another",
+        ),
+        (
+            "emit: [{task: b.x, target: b, exclusions: [b]}]",
+            "a:1:28 `emit.target` is excluded as well: nobody may do this; ",
+        ),
+        (
+            "emit: {allow: [task.b.*, event.run.x]}",
+            "a:1:26 `emit.allow` has `event.run.x`: run. is agentd's own; ",
+        ),
+    ],
+)
+def test_what_can_never_work_is_an_error(folder: Folder, fields: str, error: str) -> None:
+    catalog = folder(a=fields, b="")
+
+    assert said(catalog) == [error]
+    assert {each.severity for each in catalog.problems} == {"error"}
 
 
 # Facts
