@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,13 +57,15 @@ class Zygote:
         self._requests.close()
 
     def orphans(self) -> list[str]:
-        """Command lines of processes that replicas started and left behind."""
-        known = self._known | self._processes.keys()
+        """Command lines of processes that replicas started and left behind; those that belong to a
+        replica of a scenario that is played beside this one are none."""
         found: list[str] = []
         for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) in known:
+            if not entry.name.isdigit() or int(entry.name) in self._known:
                 continue
             with contextlib.suppress(OSError):  # it ended, or is another user's
+                if self._processes.keys() & set(_lineage(int(entry.name))):
+                    continue
                 environ = (entry / "environ").read_bytes()
                 if self._mark.encode() in environ.split(b"\0"):
                     command = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
@@ -83,6 +85,14 @@ class Zygote:
                 self._asked.popleft().set_result(self._processes[pid])
         for process in self._processes.values():
             process.ended.set_result(-signal.SIGKILL)
+
+
+def _lineage(pid: int) -> Iterator[int]:
+    """The process, its parent, and so on. Raises OSError when one of them ends meanwhile."""
+    while pid > 1:
+        yield pid
+        # The name before the parent's number may hold anything, brackets too.
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @contextlib.asynccontextmanager
