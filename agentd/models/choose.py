@@ -13,8 +13,8 @@ from agentd.errors import ModelError
 from agentd.model import Model, ModelRef
 from agentd.models.absent import AbsentModel
 from agentd.models.cache import Cache
-from agentd.models.entry import Entry, Terms
 from agentd.models.limited import LimitedModel, Limiters, digest_of
+from agentd.models.listed import ListedModel, Terms
 from agentd.models.prices import Price, PriceList
 from agentd.models.providers import (
     COMPATIBLE,
@@ -33,8 +33,8 @@ from agentd.models.script import ScriptError, parse
 from agentd.rate import Allowance
 
 if TYPE_CHECKING:
+    from agentd.models.endpoint import Endpoint, Http
     from agentd.models.litellm_bridge import Litellm
-    from agentd.models.openai_http import Endpoint, Http
 
 MOCKS = ("mock/echo", "mock/script")
 
@@ -113,7 +113,8 @@ class Models:
                 raise ModelError("; ".join(text for _, text in problems), code=problems[0][0])
             self._models[identity] = self._make(ref, script)
         terms = self._terms(ref, script, agent)
-        return Entry(self._models[identity], terms) if terms else self._models[identity]
+        model = self._models[identity]
+        return ListedModel(model, terms) if terms else model
 
     def takes_images(self, name: str) -> bool | None:
         """Whether the model of this name looks at pictures; None where nobody knows."""
@@ -218,7 +219,7 @@ class Models:
         return f"{digest}\n{model}"
 
     def _endpoint(self, base: str, key: str | None) -> Endpoint:
-        from agentd.models.openai_http import Endpoint, Http
+        from agentd.models.endpoint import Endpoint, Http
 
         self._http = self._http or Http()
         if (base, key) not in self._endpoints:

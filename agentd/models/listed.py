@@ -34,7 +34,7 @@ class Terms:
     cached_for: float = 0.0
 
 
-class Entry:
+class ListedModel:
     """Calls `model` on its terms; a port like any other model."""
 
     def __init__(self, model: Model, terms: Terms) -> None:
