@@ -12,9 +12,15 @@ from agentd.testing.torture.scenario import Size
 from agentd.testing.torture.sender import Draft
 
 _TIMEOUT, _BACKOFF, _ATTEMPTS = 2.0, 0.2, 2
-_FINE = {"no-done", "no-stream-options"}
+# Nobody here asks for a schema.
+_FINE = {"no-done", "no-stream-options", "no-schemas"}
 # Trying again would bring the same.
-_FINAL = {"401": "model_auth", "404": "model_not_found", "huge": "model_too_large"}
+_FINAL = {
+    "401": "model_auth",
+    "404": "model_not_found",
+    "huge": "model_too_large",
+    "policy": "model_refused",
+}
 
 
 async def llm(world: World, size: Size) -> None:
@@ -46,7 +52,7 @@ async def llm(world: World, size: Size) -> None:
         task: "exhausted" for task, (_, fault) in tasks.items() if fault not in _FINE | {*_FINAL}
     }
     failing = [task for task, (_, fault) in tasks.items() if fault in _FINAL]
-    seen = await world.judge(Allowed(extra_calls=len(tasks), dead=dead, failing=failing))
+    seen = await world.judge(Allowed(extra_calls=2 * len(tasks), dead=dead, failing=failing))
     for task, (domain, fault) in tasks.items():
         calls, policy = len(seen.calls.get(task, ())), _calls_allowed(domain, fault)
         if fault == "no-stream-options" and task not in first:
@@ -69,6 +75,8 @@ def _fail_as_told(_task: str, body: Mapping[str, Any]) -> Behaviour:
 def _calls_allowed(domain: str, fault: str) -> int:
     if fault == "no-stream-options" and domain == "streaming":
         return 2  # once with the option, once without
+    if fault == "reset":
+        return 2 * _ATTEMPTS  # a connection that was kept may have ended just then
     return 1 if fault in _FINE or fault in _FINAL else _ATTEMPTS
 
 
