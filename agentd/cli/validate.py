@@ -63,10 +63,11 @@ def _named(manifest: Manifest) -> Iterator[tuple[tuple[str | int, ...], ModelRef
 async def _of_tools(catalog: Catalog) -> list[Problem]:
     """What is wrong with functions and programs; the files of `tools/` are imported for it."""
     from agentd.tools.command_tool import CommandTools
+    from agentd.tools.mcp_tool import McpServers
     from agentd.tools.open import Tools
     from agentd.tools.python_tool import PythonTools
 
-    tools = Tools({"python": PythonTools(), "command": CommandTools()})
+    tools = Tools({"python": PythonTools(), "command": CommandTools(), "mcp": McpServers()})
     try:
         return [each for spec in catalog.agents.values() for each in await tools.check(spec)]
     finally:

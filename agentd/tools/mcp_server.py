@@ -191,7 +191,7 @@ class Server:
             opened = library.over_http(declared.url, declared.headers, self._news.set)
         else:
             assert declared.command
-            env = _environment(self._environ) | declared.env
+            env = environment(self._environ) | declared.env
             self._child = await Child.start(
                 self._processes, self.name, declared.command, env=env, cwd=declared.cwd
             )
@@ -258,7 +258,7 @@ def _library() -> ModuleType:
     return mcp_client
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What a program gets to know of ours. It finds those that are installed beside agentd, too."""
     beside = str(PurePath(sys.executable).parent)
     path = ":".join(filter(None, (environ.get("PATH"), beside)))

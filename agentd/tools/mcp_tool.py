@@ -7,18 +7,21 @@ import json
 import logging
 import os
 import re
+import shutil
 import weakref
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentd import manifest_tools
 from agentd.errors import TaskError
 from agentd.json_schema import mistake_of
 from agentd.manifest_mcp import McpPrompt, McpResource, McpServer
+from agentd.problems import Problem
 from agentd.prompt_source import nearest
 from agentd.spec import AgentSpec
 from agentd.tool import Call, Tool, ToolError
-from agentd.tools.mcp_server import Patience, Server
+from agentd.tools.mcp_server import Patience, Server, environment
 from agentd.tools.processes import Processes
 
 if TYPE_CHECKING:
@@ -43,6 +46,22 @@ class McpServers:
         self._servers: dict[str, Server] = {}
         self._users: dict[str, int] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+
+    async def check(self, spec: AgentSpec) -> list[Problem]:
+        """Warns of programs that are not here: the agents may be meant for another machine."""
+        return [
+            spec.problem("tools", index, "mcp", "command", text=text, severity="warning")
+            for index, declared in enumerate(spec.manifest.tools)
+            if declared.mcp and (text := self._lacks(declared.mcp))
+        ]
+
+    def _lacks(self, declared: McpServer) -> str:
+        if not declared.command:
+            return ""
+        program = declared.command[0]
+        path = (environment(self._environ) | declared.env)["PATH"]
+        place = (declared.cwd or Path()) / program if "/" in program else program
+        return "" if shutil.which(place, path=path) else f"there is no program `{program}` here"
 
     def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> McpSource:
         """What the entry gives; its server is started now, in the background."""

@@ -143,3 +143,17 @@ def test_the_schemas_are_printed() -> None:
     assert agentd("schema", cwd=ROOT) == (ROOT / "agent.schema.json").read_text()
     message = json.loads(agentd("schema", "--message", cwd=ROOT))
     assert message == json.loads((ROOT / "docs/message.schema.json").read_text())
+
+
+def test_a_server_that_is_not_installed_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests/clock.yaml").write_text(
+        "capabilities: [time]\ninstructions: x\ntools: [{mcp: {command: [no-such-server]}}]\n"
+    )
+
+    assert agentd("validate", cwd=tmp_path) == (
+        "manifests/clock.yaml:3:16: warning: there is no program `no-such-server` here\n"
+        "     3 | tools: [{mcp: {command: [no-such-server]}}]\n"
+        "       |                ^^^^^^^\n"
+        "1 agent, 0 errors, 1 warning\n"
+    )
