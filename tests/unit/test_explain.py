@@ -1,0 +1,130 @@
+"""Why an agent takes a message, and why not."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from agentd.explain import Candidate, Explanation, explain_fact, explain_task, of_replicas
+from agentd.message import decode
+from agentd.registry import Replica
+from agentd.routes import Destination
+
+TEAM = [
+    Candidate("analyst", ("analysis", "german"), hops=2),
+    Candidate("other", ("analysis",), hops=16),
+    Candidate("coder", ("coding",), hears=("result.analysis.*", "event.*.done"), hops=16),
+]
+
+
+def explained(to: str, team: list[Candidate] = TEAM, /, **message: Any) -> Explanation:
+    raw = json.dumps({"payload": {"content": "x"}, **message}).encode()
+    return explain_task(Destination.parse(to), decode(raw), team, "dev")
+
+
+def why_not(explanation: Explanation) -> dict[str, str]:
+    return {each.agent: each.why for each in explanation.verdicts if not each.takes}
+
+
+@pytest.mark.parametrize(
+    ("target", "message", "takers", "reasons"),
+    [
+        (
+            "analysis",
+            {},
+            ["analyst", "other"],
+            {"coder": "lacks the capability `analysis` (has coding)"},
+        ),
+        (
+            "@other",
+            {},
+            ["other"],
+            {"analyst": "it is for @other alone", "coder": "it is for @other alone"},
+        ),
+        (
+            "analysis.mood",
+            {"routing": {"capabilities": ["german"], "exclusions": ["coder"]}},
+            ["analyst"],
+            {
+                "other": "lacks the capability `german` (has analysis)",
+                "coder": "lacks the capability `analysis` and `german` (has coding); "
+                "the message excludes it",
+            },
+        ),
+        (
+            "coding",
+            {"target": "other"},
+            ["other"],
+            {"analyst": "it is for @other alone", "coder": "it is for @other alone"},
+        ),
+        (
+            "analysis",
+            {"context": {"hops": 3, "path": ["coder", "other"]}},
+            [],
+            {
+                "analyst": "handed on 3 times, its limits.hops is 2",
+                "other": "has just handed it on itself",
+                "coder": "lacks the capability `analysis` (has coding)",
+            },
+        ),
+    ],
+)
+def test_each_agent_has_its_reason(
+    target: str, message: dict[str, Any], takers: list[str], reasons: dict[str, str]
+) -> None:
+    explanation = explained(target, **message)
+
+    assert explanation.takers == takers
+    assert why_not(explanation) == reasons
+
+
+def test_the_subject_is_the_one_that_it_would_be_sent_to() -> None:
+    plain = explained("analysis.mood", routing={"priority": 7})
+    assert plain.subject == "agents.dev.task.analysis.mood.7"
+    assert explained("@coder").subject == "agents.dev.task._agent.coder.5"
+    routed = explained("analysis", routing={"capabilities": ["german"]}).subject
+    assert routed.startswith("agents.dev.task._route.")
+
+
+def test_a_misspelt_target_has_a_mend() -> None:
+    assert explained("analysys").hint == "did you mean `analysis`?"
+    assert explained("@codr").hint == "did you mean `coder`?"
+    assert explained("analysis").hint == ""
+
+
+def test_what_has_expired_is_run_by_nobody() -> None:
+    an_hour_ago = (time.time() - 3600) * 1000
+    late = explained("analysis", timestamp=an_hour_ago, routing={"timeout": 1000})
+
+    assert late.objection == "it has expired"
+
+
+def test_facts_are_for_all_who_hear_of_them() -> None:
+    explanation = explain_fact("event.brief.done", "analyst", TEAM, "dev")
+    assert (explanation.takers, explanation.each) == (["coder"], True)
+    assert why_not(explanation)["other"] == "hears of nothing"
+
+    own = explain_fact("event.brief.done", "coder", TEAM, "dev")
+    assert why_not(own)["coder"] == "said it itself"
+
+
+def replica(agent: str, **fields: Any) -> Replica:
+    given: dict[str, Any] = {
+        "instance": "i", "host": "h", "pid": 1, "model": "m", "mock": True, "revision": "r",
+        "refused": [], "done": 0, "failed": 0, "in_flight": 1, "concurrency": 8, "p50": None,
+        "tokens": 0, "cost": None, "started": 0.0, "seen": 0.0, "capabilities": [agent],
+    }  # fmt: skip
+    return Replica(agent=agent, **(given | fields))
+
+
+def test_an_agent_drains_if_all_its_replicas_do() -> None:
+    online = [replica("a", state="draining"), replica("a"), replica("b", state="draining")]
+
+    first, second = of_replicas(online)
+
+    assert (first.trouble, first.note) == ("", "2 replicas, 2 of 16 busy")
+    assert second.trouble == "it is draining: it takes nothing new"
+    assert explained("b", [first, second]).takers == []
