@@ -138,6 +138,7 @@ One process
     watchdog        notices that the event loop stands still
     timetable       the schedules of agents, on the server as in their manifests
     housekeeping    streams, schedules and hints of work are as they should be
+    revisions       makes revisions: models and tools, opened
     runtime         apply(catalog): makes what runs equal to what the files say
     watch           sees edits and hands on the catalog they make
     health          /healthz, /readyz, /metrics

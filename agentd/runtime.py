@@ -20,17 +20,14 @@ from agentd.bus import Bus
 from agentd.cancellation import CancelRequests
 from agentd.catalog import Catalog
 from agentd.cooldowns import Cooldowns
-from agentd.errors import BusError, ModelError
+from agentd.errors import BusError
 from agentd.housekeeping import Housekeeper
-from agentd.manifest import ModelRef
-from agentd.model import Model
-from agentd.models.choose import Models, Rated
-from agentd.models.failover import FailoverModel
+from agentd.models.choose import Models
 from agentd.presence import Presence
 from agentd.problems import Problem, errors
 from agentd.queue import Queue
 from agentd.resumer import Resumer
-from agentd.revision import Revision
+from agentd.revisions import CannotRun, Revisions
 from agentd.routes import RouteTable
 from agentd.services import Services
 from agentd.settings import Settings
@@ -64,7 +61,7 @@ class Runtime:
         self._settings = settings
         self._bus = bus
         self._models = models
-        self._tools = tools
+        self._revisions = Revisions(models, tools, settings)
         self._metrics = metrics
         self._cooldowns = Cooldowns(bus, subjects)
         self._share_models()
@@ -146,14 +143,10 @@ class Runtime:
                 return
             refused = self._problems_by_file(catalog)
             for spec in catalog.agents.values():
-                mistakes = await self._mistakes(spec)
-                if mistakes:
-                    refused[spec.file] = mistakes
-                    continue
                 try:
                     await self._put(spec)
-                except ModelError as error:
-                    refused[spec.file] = [self._problem(spec, error)]
+                except CannotRun as error:
+                    refused[spec.file] = error.problems
             stays = {spec.name for spec in catalog.agents.values()}
             gone = [
                 agent
@@ -205,29 +198,19 @@ class Runtime:
             waiting.append("the end: it is draining")
         return waiting
 
-    async def _mistakes(self, spec: AgentSpec) -> list[Problem]:
-        """What keeps a new revision from running that only its tools know."""
-        agent = self.agents.get(spec.name)
-        if agent is not None and agent.live.spec.revision == spec.revision:
-            return []
-        return errors(await self._tools.check(spec))
-
     async def _put(self, spec: AgentSpec) -> None:
-        """Starts an agent, or hands a running one its new revision."""
+        """Starts an agent, or hands a running one its new revision.
+
+        Raises:
+            CannotRun: it stays as it is.
+        """
         agent = self.agents.get(spec.name)
         if agent is not None and agent.live.spec.revision == spec.revision:
             agent.live = replace(agent.live, spec=spec)  # the same, though perhaps of another file
             if spec.file in self._refused:
                 log.info("mended; still on revision %s", spec.revision, extra={"agent": spec.name})
             return
-        models = self._models.open_all(self._models_of(spec), self._rated(spec))
-        live = Revision(
-            spec,
-            models,
-            self._tools.open(spec),
-            summarizer=self._summarizer(spec),
-            blind=frozenset(m.name for m in models if self._models.takes_images(m.name) is False),
-        )
+        live = await self._revisions.make(spec)
         self._do_meanwhile(self._models.warm())
         self.timetable.keep(spec)
         if agent is None:
@@ -308,27 +291,6 @@ class Runtime:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-    def _summarizer(self, spec: AgentSpec) -> Model | None:
-        history = spec.manifest.history
-        if history is None or history.model is None:
-            return None
-        return FailoverModel([self._models.open(history.model)])
-
-    def _problem(self, spec: AgentSpec, error: ModelError) -> Problem:
-        """Which of an agent's models cannot be opened."""
-        history = spec.manifest.history
-        summarizer = history.model if history else None
-        if summarizer and self._models.check(summarizer):
-            return spec.problem("history", "model", text=str(error))
-        return spec.problem("model", 0, text=str(error))
-
-    def _rated(self, spec: AgentSpec) -> Rated | None:
-        rate = spec.manifest.limits.rate
-        return Rated(f"{self._settings.env}.{spec.name}", rate) if rate else None
-
-    def _models_of(self, spec: AgentSpec) -> tuple[ModelRef, ...]:
-        return spec.manifest.model or (ModelRef(name=self._settings.model),)
 
 
 def _said(problems: Iterable[Problem]) -> list[str]:
