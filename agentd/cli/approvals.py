@@ -68,7 +68,10 @@ def approve(
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Let a task make the calls that it waits for, exactly as they are listed."""
+    """Let a task make the calls that it waits for.
+
+    They are made exactly as they are listed.
+    """
     options.run(_visit(_decide(task, True, calls, by, reason), env, nats))
 
 

@@ -35,7 +35,7 @@ def new(
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="Write a test, too.")] = False,
 ) -> None:
-    """Write a manifest and a prompt to begin with, and a test if asked."""
+    """Write a manifest and a prompt to begin with."""
     from agentd.errors import UsageError
     from agentd.files import shown
     from agentd.quantities import subject_name

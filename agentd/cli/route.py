@@ -36,7 +36,10 @@ def route(
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Explain who would take a message, without delivering it; exits with 1 if nobody would."""
+    """Explain who would take a message, without sending it.
+
+    Exits with 1 if nobody would.
+    """
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)

@@ -27,7 +27,7 @@ Work = Callable[["Bus", "Subjects"], Awaitable[int]]
 
 @schedules.command()
 def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nats = None) -> None:
-    """List the schedules of agents, and the messages that wait for their time."""
+    """List the schedules of agents, and messages for later."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.cli.console import table

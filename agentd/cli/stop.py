@@ -25,7 +25,10 @@ def stop(
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Stop a conversation or task: what runs is cancelled, what waits or comes later refused."""
+    """Stop a conversation or a task everywhere.
+
+    What runs is cancelled; what waits, or comes later, is refused.
+    """
     from agentd.stops import Scope
 
     if (conversation is None) == (task is None):

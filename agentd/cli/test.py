@@ -33,7 +33,10 @@ def play(
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Play the agents' tests, offline unless told otherwise; exits with 1 if one fails."""
+    """Play the agents' tests; exits with 1 if one fails.
+
+    No real model is asked without --live or --record.
+    """
     from agentd.settings import from_environment
     from agentd.testing.cases.junit import write
     from agentd.testing.cases.session import Wish, play_all

@@ -37,7 +37,10 @@ def torture(
     listing: Annotated[bool, typer.Option("--list", help="Name the scenarios and stop.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Break everything around agents of your own making, and see that nothing is lost."""
+    """Break everything around agents, and count what was lost.
+
+    The agents and the servers are its own: nothing of yours is touched.
+    """
     from agentd.testing.torture.runner import Order
     from agentd.testing.torture.scenarios import SCENARIOS
     from agentd.testing.torture.unsafe import SAFEGUARDS
