@@ -23,7 +23,8 @@ approvals = typer.Typer(
 
 Task = Annotated[str, typer.Argument(help="The task's id, or how it begins.")]
 Numbers = Annotated[
-    list[int] | None, typer.Option("--call", help="Only this call, by its number; again for more.")
+    list[int] | None,
+    typer.Option("--call", metavar="<int>", help="Only this call, by its number; again for more."),
 ]
 By = Annotated[
     str | None, typer.Option("--by", help="Who decides [the name you are logged in as].")

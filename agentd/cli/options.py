@@ -36,7 +36,12 @@ Within = Annotated[str | None, typer.Option("--in", help="Not before so long: 90
 
 Files = Annotated[
     list[Path] | None,
-    typer.Option("--file", "-f", help="Send this image, PDF or text along; may be repeated."),
+    typer.Option(
+        "--file",
+        "-f",
+        metavar="<path>",
+        help="Send this image, PDF or text along; may be repeated.",
+    ),
 ]
 
 

@@ -32,7 +32,9 @@ def torture(
     ] = 1,
     without: Annotated[
         list[str] | None,
-        typer.Option("--without", help="Take a safeguard out: does a scenario notice?"),
+        typer.Option(
+            "--without", metavar="<str>", help="Take a safeguard out: does a scenario notice?"
+        ),
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Name the scenarios and stop.")] = False,
     as_json: options.Json = False,
