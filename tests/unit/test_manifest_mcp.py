@@ -24,7 +24,7 @@ from agentd.tools.mcp_text import text_of
 def problems(folder: Path, *servers: dict[str, Any], prompt: str = "Hi.") -> list[str]:
     """What is wrong with an agent that has these servers."""
     tools = [{"mcp": server} for server in servers]
-    manifest = {"capabilities": [], "instructions": prompt, "tools": tools}
+    manifest = {"capabilities": ["a"], "instructions": prompt, "tools": tools}
     (folder / "me.yaml").write_text(json.dumps(manifest))
     return [f"{p.text}; {p.hint}" if p.hint else p.text for p in load(folder).problems]
 
