@@ -123,6 +123,7 @@ One task
     emit            what follows an answer: tasks and events
     services        what a process lends to its agents
     attempt         one attempt: admitted, run, its outcome committed
+    joined          the facts that a join has gathered, and the task they make
     join            gathers an agent's facts, and runs once for what is complete
     facts           a fact that an agent hears of: joined, or run for
     handler         one delivery, from here to its settlement

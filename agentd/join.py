@@ -7,31 +7,28 @@ same task on record; an event that can be stored only once goes with the task in
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
-from agentd import crash, jetstream, schedules
+from agentd import crash, jetstream, joined, schedules
 from agentd.bus import Bus
 from agentd.delivery import TOPIC, Delivery
-from agentd.errors import Conflict, DecodeError, TaskError
-from agentd.gathering import Fact, Gathering, branch_of, common, key_of, places_of
-from agentd.jetstream import ApiError, Record
+from agentd.errors import Conflict, TaskError
+from agentd.gathering import Fact, Gathering, branch_of, key_of
+from agentd.jetstream import Record
 from agentd.manifest_flow import Join
-from agentd.message import AgentIdentity, AgentMessage, Context, Routing, decode, encode, new
-from agentd.objects import fit, whole
+from agentd.message import AgentIdentity, AgentMessage, Context, encode, new
+from agentd.objects import fit
 from agentd.outcome import Outcome
 from agentd.schedules import Entry, Timing
 from agentd.shared import Shared
 from agentd.spec import AgentSpec
-from agentd.streams import JOINS, LOG, bucket
-from agentd.subjects import TOKEN, Subject, Subjects, digest
+from agentd.streams import JOINS, bucket
+from agentd.subjects import TOKEN, Subjects, digest
 from agentd.subscription import DUE
 
 log = logging.getLogger(__name__)
@@ -39,23 +36,6 @@ log = logging.getLogger(__name__)
 SPECIFICITY = "joined"  # of a join's task and its result
 
 _KEPT = 37 * 86400  # seconds that a join is remembered: longer than any timeout, to know late facts
-_LARGEST = 32 * 1024**2  # bytes of all its facts together
-_AT_ONCE = 16  # facts that are read at the same time
-
-_WHY: Mapping[str, str] = {
-    "timeout": "not all facts came within {timeout:g} s (join.timeout); missing: {missing}",
-    "too_many": "{count:,} facts came, and it is not complete; missing: {missing}",
-    "too_large": "its facts are more than {limit:,} bytes together",
-}
-
-
-@dataclass(frozen=True)
-class _Known:
-    """A fact with its message, as LOG has it."""
-
-    subject: Subject
-    message: AgentMessage
-    size: int
 
 
 class Joins:
@@ -143,10 +123,9 @@ class Joins:
             return
         crash.here("before-join")
         join = _join_of(spec)
-        ordered = gathering.in_order(join)
-        facts = await self._read(ordered)
-        task = self._task(name, gathering, ordered, facts, spec)
-        failure = _failure(gathering, facts, join)
+        facts = await joined.read(self._bus, gathering.in_order(join))
+        task = joined.task_of(name, gathering, facts, join, agent=self._agent, source=self._source)
+        failure = joined.failure_of(gathering, facts, join)
         told = await self._told(name, task, gathering, join)
         try:
             if failure is None:
@@ -164,74 +143,6 @@ class Joins:
         crash.here("after-join")
         await self._change(name, lambda before: replace(before, done=True))
         await schedules.remove(self._bus, self._subjects.schedule("join", name))
-
-    async def _read(self, facts: Sequence[Fact]) -> list[_Known]:
-        """The facts from the log; what it has forgotten is left out."""
-        room = asyncio.Semaphore(_AT_ONCE)
-
-        async def one(fact: Fact) -> _Known | None:
-            async with room:
-                return await self._fact(fact.sequence)
-
-        found = await asyncio.gather(*map(one, facts))
-        return [each for each in found if each is not None]
-
-    async def _fact(self, sequence: int) -> _Known | None:
-        try:
-            answer = await jetstream.api(self._bus, f"STREAM.MSG.GET.{LOG}", {"seq": sequence})
-        except ApiError as error:
-            log.warning("fact %d is gone: %s", sequence, error, extra={"agent": self._agent})
-            return None
-        stored = answer["message"]
-        subject, data = Subject.parse(stored["subject"]), base64.b64decode(stored.get("data", ""))
-        try:
-            kind = "result" if subject.type == "result" else "event"
-            message = await whole(self._bus, decode(data, type=kind, id=str(sequence)))
-        except (DecodeError, TaskError) as error:
-            log.warning("fact %d is left out: %s", sequence, error, extra={"agent": self._agent})
-            return None
-        return _Known(subject, message, len(encode(message)))
-
-    def _task(
-        self,
-        name: str,
-        gathering: Gathering,
-        ordered: Sequence[Fact],
-        facts: Sequence[_Known],
-        spec: AgentSpec,
-    ) -> AgentMessage:
-        """The task of a join. Of what its facts do not share it has what is strictest."""
-        join = _join_of(spec)
-        content = {
-            "complete": gathering.closed == "complete",
-            "missing": list(gathering.missing(join)),
-            "facts": [_shown(each) for each in facts],
-        }
-        if not facts:
-            return new("task", content, source=self._source, id=name)
-        last = max(facts, key=lambda each: each.message.context.hops).message
-        inner = len(ordered[0].branch) if join.count == "all" else 0
-        shared = common([places_of(each.message) for each in facts])
-        outer = min(shared, len(facts[0].message.context.siblings) - inner)
-        context = Context(
-            conversation_id=last.context.conversation_id,
-            parent_message_id=last.id,
-            metadata=last.context.metadata,
-            hops=last.context.hops,
-            path=last.context.path,
-            siblings=facts[0].message.context.siblings[: max(0, outer)],
-        )
-        most_urgent = max(each.message.routing.priority for each in facts)
-        return new(
-            "task",
-            content,
-            source=self._source,
-            id=name,
-            target=self._agent,
-            correlation_id=last.correlation_id or last.id,
-            context=context,
-            routing=Routing(priority=most_urgent),
-        )
 
     async def _run(self, task: AgentMessage, spec: AgentSpec) -> Record:
         priority = task.routing.priority
@@ -303,35 +214,3 @@ def topic_of(spec: AgentSpec, specificity: str = SPECIFICITY) -> tuple[str, str]
 def _join_of(spec: AgentSpec) -> Join:
     assert spec.manifest.join is not None
     return spec.manifest.join
-
-
-def _failure(gathering: Gathering, facts: Sequence[_Known], join: Join) -> TaskError | None:
-    """Why it is not run, if it is not."""
-    why = "" if gathering.closed == "complete" else gathering.closed
-    if why == "timeout" and join.on_timeout == "run":
-        why = ""
-    if sum(each.size for each in facts) > _LARGEST:
-        why = "too_large"
-    if not why:
-        return None
-    text = _WHY[why].format(
-        timeout=join.timeout,
-        missing=", ".join(gathering.missing(join)),
-        count=len(gathering.facts),
-        limit=_LARGEST,
-    )
-    return TaskError(text, code=f"join_{why}")
-
-
-def _shown(fact: _Known) -> dict[str, Any]:
-    """A fact as the prompt of a join sees it."""
-    subject, message = fact.subject, fact.message
-    shown: dict[str, Any] = {
-        "subject": f"{subject.type}.{subject.domain}.{subject.specificity}",
-        "agent": message.source.id,
-    }
-    content = message.payload.content
-    if subject.type == "result" and isinstance(content, dict) and "success" in content:
-        shown |= {"success": content["success"], "data": content.get("data")}
-        return shown if content["success"] else {**shown, "error": content.get("error")}
-    return {**shown, "success": True, "data": content}

@@ -1,0 +1,148 @@
+"""What a join has gathered: its facts, read from the log, and the task or the failure they make."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentd import jetstream
+from agentd.bus import Bus
+from agentd.errors import DecodeError, TaskError
+from agentd.gathering import Fact, Gathering, common, places_of
+from agentd.jetstream import ApiError
+from agentd.manifest_flow import Join
+from agentd.message import AgentIdentity, AgentMessage, Context, Routing, decode, encode, new
+from agentd.objects import whole
+from agentd.streams import LOG
+from agentd.subjects import Subject
+
+log = logging.getLogger(__name__)
+
+_LARGEST = 32 * 1024**2  # bytes of all its facts together
+_AT_ONCE = 16  # facts that are read at the same time
+
+_WHY: Mapping[str, str] = {
+    "timeout": "not all facts came within {timeout:g} s (join.timeout); missing: {missing}",
+    "too_many": "{count:,} facts came, and it is not complete; missing: {missing}",
+    "too_large": "its facts are more than {limit:,} bytes together",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A fact with its message, as LOG has it."""
+
+    subject: Subject
+    message: AgentMessage
+    size: int
+
+
+async def read(bus: Bus, facts: Sequence[Fact]) -> list[Found]:
+    """The facts from the log; what it has forgotten is left out.
+
+    Raises:
+        BusError: the log does not answer.
+    """
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(fact: Fact) -> Found | None:
+        async with room:
+            return await _find(bus, fact.sequence)
+
+    found = await asyncio.gather(*map(one, facts))
+    return [each for each in found if each is not None]
+
+
+async def _find(bus: Bus, sequence: int) -> Found | None:
+    try:
+        answer = await jetstream.api(bus, f"STREAM.MSG.GET.{LOG}", {"seq": sequence})
+    except ApiError as error:
+        log.warning("fact %d is gone: %s", sequence, error)
+        return None
+    stored = answer["message"]
+    subject, data = Subject.parse(stored["subject"]), base64.b64decode(stored.get("data", ""))
+    try:
+        kind = "result" if subject.type == "result" else "event"
+        message = await whole(bus, decode(data, type=kind, id=str(sequence)))
+    except (DecodeError, TaskError) as error:
+        log.warning("fact %d is left out: %s", sequence, error)
+        return None
+    return Found(subject, message, len(encode(message)))
+
+
+def task_of(
+    name: str,
+    gathering: Gathering,
+    facts: Sequence[Found],
+    join: Join,
+    *,
+    agent: str,
+    source: AgentIdentity,
+) -> AgentMessage:
+    """The task of a join. Of what its facts do not share it has what is strictest."""
+    content = {
+        "complete": gathering.closed == "complete",
+        "missing": list(gathering.missing(join)),
+        "facts": [_shown(each) for each in facts],
+    }
+    if not facts:
+        return new("task", content, source=source, id=name)
+    last = max(facts, key=lambda each: each.message.context.hops).message
+    inner = len(gathering.in_order(join)[0].branch) if join.count == "all" else 0
+    shared = common([places_of(each.message) for each in facts])
+    outer = min(shared, len(facts[0].message.context.siblings) - inner)
+    context = Context(
+        conversation_id=last.context.conversation_id,
+        parent_message_id=last.id,
+        metadata=last.context.metadata,
+        hops=last.context.hops,
+        path=last.context.path,
+        siblings=facts[0].message.context.siblings[: max(0, outer)],
+    )
+    most_urgent = max(each.message.routing.priority for each in facts)
+    return new(
+        "task",
+        content,
+        source=source,
+        id=name,
+        target=agent,
+        correlation_id=last.correlation_id or last.id,
+        context=context,
+        routing=Routing(priority=most_urgent),
+    )
+
+
+def failure_of(gathering: Gathering, facts: Sequence[Found], join: Join) -> TaskError | None:
+    """Why it is not run, if it is not."""
+    why = "" if gathering.closed == "complete" else gathering.closed
+    if why == "timeout" and join.on_timeout == "run":
+        why = ""
+    if sum(each.size for each in facts) > _LARGEST:
+        why = "too_large"
+    if not why:
+        return None
+    text = _WHY[why].format(
+        timeout=join.timeout,
+        missing=", ".join(gathering.missing(join)),
+        count=len(gathering.facts),
+        limit=_LARGEST,
+    )
+    return TaskError(text, code=f"join_{why}")
+
+
+def _shown(fact: Found) -> dict[str, Any]:
+    """A fact as the prompt of a join sees it."""
+    subject, message = fact.subject, fact.message
+    shown: dict[str, Any] = {
+        "subject": f"{subject.type}.{subject.domain}.{subject.specificity}",
+        "agent": message.source.id,
+    }
+    content = message.payload.content
+    if subject.type == "result" and isinstance(content, dict) and "success" in content:
+        shown |= {"success": content["success"], "data": content.get("data")}
+        return shown if content["success"] else {**shown, "error": content.get("error")}
+    return {**shown, "success": True, "data": content}
