@@ -154,7 +154,10 @@ def _explain(
         return explain_fact(".".join([kind, *rest[:2]]), message.source.id, candidates, env)
     if kind == "task" and len(rest) >= 2:
         where = f"@{rest[1]}" if rest[0] == "_agent" else ".".join(rest[:2])
-    return explain_task(Destination.parse(where), message, candidates, env)
+    to = Destination.parse(where)
+    if message.type == "event":
+        return explain_fact(f"event.{to}", message.source.id, candidates, env)
+    return explain_task(to, message, candidates, env)
 
 
 def _as_json(explanation: Explanation, source: str) -> dict[str, Any]:

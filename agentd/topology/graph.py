@@ -209,7 +209,7 @@ def _mermaid_label(node: Node) -> str:
 
 def _in_mermaid(text: str) -> str:
     """Text inside quotes; by entities, as mermaid has no escapes."""
-    return "".join(c if c.isalnum() or c in " .,:_-*@/" else f"#{ord(c)};" for c in text)
+    return "".join(c if c.isalnum() or c in " .,:_-*@/·" else f"#{ord(c)};" for c in text)
 
 
 def _in_dot(text: str) -> str:

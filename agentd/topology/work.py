@@ -83,6 +83,8 @@ def _barred(topology: Topology, emission: Emission) -> dict[str, str]:
     rule = emission.rule
     needed = {emission.topic[0], *(rule.capabilities if rule else ())} - {ANY}
     able = topology.holding(needed)
+    if not able and not needed:
+        return {"text": "nobody here takes tasks", "hint": "give an agent a capability"}
     if not able:
         every = " and ".join(f"`{each}`" for each in sorted(needed))
         return {"text": f"nobody here has all of {every}", "hint": "give one agent all of them"}

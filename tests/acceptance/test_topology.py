@@ -88,6 +88,10 @@ async def test_a_route_is_explained_by_files(project: Project) -> None:
     from_text = await project.run("route", "digger", json.dumps(message), *given)
     from_tap = await project.run("route", "-", *given, "--env", "dev", stdin=json.dumps(tapped))
 
+    event = {"type": "event", "payload": {"content": 1}}
+    as_sent = await project.run("route", "part.dug", json.dumps(event), *given)
+
+    assert "each of these hears of it:\n  + listener " in as_sent.out
     assert from_file.out == from_text.out
     assert "one of these takes it:\n  + digger    it is named\n" in from_file.out
     assert "+ digger    has the capability `digger`" in from_tap.out

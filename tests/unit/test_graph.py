@@ -39,7 +39,7 @@ STATEMENT = rf"(?:\w+=\w+|node {ATTRIBUTES}|{QUOTED}(?: -> {QUOTED})? {ATTRIBUTE
 DOT = re.compile(rf"digraph \w+ \{{\n(?:  {STATEMENT}\n)*\}}")
 # A flowchart as mermaid defines it, as far as it is used here.
 SHAPES = r'(?:\["_"\]|\("_"\)|\(\["_"\]\)|\[/"_"/\]|\{\{"_"\}\})'
-TEXT = r"(?:[\w .,:_*@/-]|#\d+;|<br>)*"
+TEXT = r"(?:[\w .,:_*@/·-]|#\d+;|<br>)*"
 MERMAID = re.compile(
     rf"    (?:n\d+{SHAPES.replace('_', TEXT)}|n\d+ -\.?->\|\"{TEXT}\"\| n\d+|"
     rf"classDef \w+ [\w: -]+|class n\d+(?:,n\d+)* \w+)"

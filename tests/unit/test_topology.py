@@ -126,6 +126,15 @@ def test_what_a_model_may_emit_has_takers(
     assert [each.partition(";")[0] for each in said(catalog)] == problems
 
 
+def test_a_model_cannot_hand_work_to_agents_that_take_none(folder: Folder) -> None:
+    catalog = folder(
+        a="capabilities: []\nsubscribe: event.x.y\nemit: {allow: ['task.*.*']}",
+        b="capabilities: []\nsubscribe: event.x.y",
+    )
+
+    assert texts(catalog) == ["nobody here takes tasks"]
+
+
 def test_agents_that_are_tools_are_there(folder: Folder) -> None:
     catalog = folder(
         a="""
