@@ -53,7 +53,7 @@ class Outcome:
         if completion.usage:
             parts.append(f"{completion.usage.total:,} tokens")
         if completion.cost:
-            parts.append(f"${completion.cost:.4f}")
+            parts.append(f"${completion.cost:.{4 if completion.cost >= 0.01 else 6}f}")
         return " · ".join(parts)
 
     def content(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _answer(result: RunResult) -> dict[str, Any]:
     content: dict[str, Any] = {
         "data": data,
         "model": completion.model,
-        "cost": completion.cost,
+        "cost": completion.cost and round(completion.cost, 12),
         "finishReason": completion.finish_reason,
         "turns": result.turns,
         "toolCalls": result.calls,
