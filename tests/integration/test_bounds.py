@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from agentd.stops import Stops
 from agentd.streams import BUDGETS, LOG
 from agentd.telemetry import Metrics
 from agentd.tools.open import Tools
+from tests.integration.waiting import until
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team
@@ -66,12 +67,6 @@ async def conversation_of(team: Team, name: str, count: int) -> list[dict[str, A
     context = {"conversationId": name}
     asked = [team.ask("analysis", f"number {n}", context=context) for n in range(count)]
     return await asyncio.gather(*asked)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 (nobody tells when it becomes true)
-            await asyncio.sleep(0.001)
 
 
 async def running(runtime: Runtime, count: int = 1) -> None:

@@ -26,6 +26,7 @@ from agentd.tool import Call, ToolError
 from agentd.tools.mcp_server import Patience
 from agentd.tools.mcp_tool import McpServers, McpSource
 from tests.integration.test_turns import journal
+from tests.integration.waiting import until
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team
@@ -38,14 +39,6 @@ TEXTS = {
     "resources": {"readme": "file:///readme", "logo": "file:///logo"},
     "prompts": {"review": {"prompt": "review", "arguments": {"language": "Go"}}},
 }
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        for delay in itertools.repeat(0.02):
-            if condition():
-                return
-            await asyncio.sleep(delay)
 
 
 def processes(mark: str) -> list[str]:

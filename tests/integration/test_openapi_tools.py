@@ -14,7 +14,8 @@ from aiohttp import web
 
 from agentd.toolbox import Toolbox
 from tests.integration.http_site import Site, running
-from tests.integration.workshop import call, until
+from tests.integration.waiting import until
+from tests.integration.workshop import call
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -22,6 +21,7 @@ from agentd.tool import Call
 from agentd.toolbox import Answer, Entry, Toolbox
 from agentd.tools.command_tool import CommandTools
 from agentd.tools.python_tool import PythonTools
+from tests.integration.waiting import until
 
 TASK = new("task", "Work.", source=AgentIdentity(id="tester"))
 
@@ -109,15 +109,6 @@ async def quick_loop() -> AsyncGenerator[None]:
     ticking.cancel()
     assert worked < 0.25
     assert waited < 5
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for it to become true."""
-    async with asyncio.timeout(20):
-        for delay in itertools.repeat(0.02):
-            if condition():
-                return
-            await asyncio.sleep(delay)
 
 
 def pids_in(file: Path) -> list[int]:
