@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 ACK_WAIT = 15.0  # seconds without a beat until the server delivers a task again
 _BEAT = ACK_WAIT / 4
 _PULL_TIMEOUT = 2.0
+_LOOKS = (0.02, 0.1, 0.5)  # seconds until a band that rang for nothing is looked at again
 _IDLE_CONSUMER = 24 * 3600.0
 # One pull in so many starts at the least urgent band, so that priority 0 is never starved.
 _AGEING = 128
@@ -57,14 +58,22 @@ class Source(Protocol):
 
 @dataclass(eq=False)
 class Band:
-    """One priority of a route: may it hold something, and does its consumer exist?"""
+    """One priority of a route: may it hold something, and does its consumer exist?
+
+    `due` counts rings that no task has come of, `looks` how often it was looked at again since.
+    """
 
     hint: bool = False
     rung: int = 0
     made: bool = False
+    due: int = 0
+    looks: int = 0
+    doubted: bool = False
 
     def ring(self) -> None:
         self.rung += 1
+        self.due += 1
+        self.looks = 0
         self.hint = True
 
 
@@ -79,6 +88,26 @@ class Route:
 
     def ring(self, priority: int) -> None:
         self.bands[priority].ring()
+        self._wake()
+
+    def look_again(self, priority: int) -> None:
+        """To be called when a band is found empty: it rang, so something may be on its way. The
+        server rings before its consumers know of the task, by a moment that is long when it is
+        busy."""
+        band = self.bands[priority]
+        if band.due and not band.doubted and band.looks < len(_LOOKS):
+            band.doubted = True
+            asyncio.get_running_loop().call_later(_LOOKS[band.looks], self._look, band)
+            band.looks += 1
+        elif not band.doubted:
+            band.due = 0  # a replica has it
+
+    def _look(self, band: Band) -> None:
+        band.doubted = False
+        band.hint = True
+        self._wake()
+
+    def _wake(self) -> None:
         for feed in self.feeds:
             feed.wake()
 
@@ -340,11 +369,13 @@ class Feed:
             await asyncio.sleep(0.1)
             self.wake()
             return []
+        band.due = max(0, band.due - len(pull.messages))
         status = pull.done.result()
         if status == "503":
             band.made = False  # the consumer is gone; the next pull makes it again
         elif self._is_empty(pull) and band.rung == rung:
             band.hint = False
+            route.look_again(priority)
         self.wake()
         return pull.messages
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from agentd import jetstream
-from agentd.bus import Bus
+from agentd.bus import Bus, Msg
 from agentd.delivery import Delivery
 from agentd.queue import Feed, Queue
 from agentd.streams import WORK
@@ -165,3 +165,28 @@ async def test_a_default_id_is_a_valid_token_and_stays(
     [delivery] = await take(await listening(queue, "analysis"))
     assert len(delivery.default_id) == 32
     await delivery.ack()
+
+
+async def test_a_band_that_rang_for_nothing_is_looked_at_a_few_times_more(
+    bus: Bus, queue: Queue, subjects: Subjects
+) -> None:
+    """The server may ring before its consumer knows of the task."""
+    looks: list[Msg] = []
+    asked_for = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}.{subjects.env}+analysis+5"
+
+    async def count(msg: Msg) -> None:
+        looks.append(msg)
+
+    await bus.subscribe(asked_for, count)
+    feed = await listening(queue, "analysis")
+    waiting = asyncio.create_task(feed.pull(1))
+
+    await bus.publish(f"ring.{subjects.env}.analysis.x.5", b"")
+
+    async with asyncio.timeout(10):
+        while len(looks) < 4:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.7)
+    assert len(looks) == 4
+    await feed.close()
+    assert await waiting == []
