@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 import time
+from collections.abc import AsyncGenerator
 
 import aiohttp
 from nats.aio.client import Client
 
 from agentd.settings import Durability
-from bench.batch import at_once
+from bench import baseline
+from bench.batch import at_once, lane
+from bench.child import running
 from bench.figures import Figure, Section
-from bench.rig import Rig, manifest, rig, write_project
+from bench.rig import ENV, ROOT, Rig, manifest, rig, write_project
 
 LATENCY = 1.0  # seconds that the stub takes for an answer
 _AGENTS, _CONVERSATIONS, _TASKS = 10, 100, 1_000
+_LAST_STEP = f"step{_AGENTS - 1}"
 _DURABILITIES: tuple[Durability, ...] = ("always", "relaxed")
 _STUB = {"latency": LATENCY, "tokens": 20}
 
@@ -41,10 +47,10 @@ async def measure(*, repeats: int) -> list[Section]:
 
 async def _figures(ground: Rig, durability: Durability, repeats: int) -> list[Figure]:
     project = write_project(ground.folder / "project", _manifests(ground))
-    async with ground.agents(project), ground.connect() as client:
+    async with ground.agents(project), _bare(ground), ground.connect() as client:
         await _side_by_side(client)
         rounds = [await _round(ground, client) for _ in range(repeats)]
-    one_by_one, beside, chain, burst = (tuple(each) for each in zip(*rounds, strict=True))
+    one_by_one, beside, chain, burst, bare = (tuple(each) for each in zip(*rounds, strict=True))
     ideal = _AGENTS * LATENCY
     return [
         Figure(
@@ -66,7 +72,23 @@ async def _figures(ground: Rig, durability: Durability, repeats: int) -> list[Fi
             samples=tuple(seconds / LATENCY for seconds in burst),
             at_most=1.15,
         ),
+        Figure(
+            name=f"the same with a bare core handler, {durability}",
+            unit="times as long",
+            samples=tuple(seconds / LATENCY for seconds in bare),
+        ),
     ]
+
+
+@contextlib.asynccontextmanager
+async def _bare(ground: Rig) -> AsyncGenerator[None]:
+    """A bare handler, before a stub of its own: it cannot ask for the latency."""
+    stub = [sys.executable, "-m", "agentd.testing.stub_model", "--latency", str(LATENCY)]
+    environ = ground.environ() | {"PYTHONPATH": str(ROOT)}
+    async with running(stub, ready="http://", folder=ground.folder, environ=environ) as slow:
+        handler = [sys.executable, "-m", "bench.baseline", "core", slow.line]
+        async with running(handler, ready="ready", folder=ground.folder, environ=environ):
+            yield
 
 
 def _manifests(ground: Rig) -> dict[str, str]:
@@ -80,18 +102,18 @@ def _manifests(ground: Rig) -> dict[str, str]:
         f"step{number}": agent(f"step{number}", emit=f"[{{task: step{number + 1}.general}}]")
         for number in range(_AGENTS - 1)
     }
-    last = f"step{_AGENTS - 1}"
     beside = {f"beside{number}": agent(f"beside{number}") for number in range(_AGENTS)}
-    return {**beside, **steps, last: agent(last), "burst": agent("burst")}
+    return {**beside, **steps, _LAST_STEP: agent(_LAST_STEP), "burst": agent("burst")}
 
 
-async def _round(ground: Rig, client: Client) -> tuple[float, float, float, float]:
-    """Seconds: one after the other, side by side, the chain, the burst."""
+async def _round(ground: Rig, client: Client) -> tuple[float, ...]:
+    """Seconds: one after the other, side by side, the chain, the burst, and a bare one."""
     return (
         await _one_by_one(ground),
         await _side_by_side(client),
-        max(await at_once(client, ["step0"] * _CONVERSATIONS, f"step{_AGENTS - 1}.general.*")),
-        max(await at_once(client, ["burst"] * _TASKS, "burst.general.*")),
+        await _last(client, [lane("step0").tasks] * _CONVERSATIONS, lane(_LAST_STEP).results),
+        await _last(client, [lane("burst").tasks] * _TASKS, lane("burst").results),
+        await _last(client, [baseline.CORE.tasks] * _TASKS, f"{baseline.CORE.results}.*"),
     )
 
 
@@ -106,4 +128,10 @@ async def _one_by_one(ground: Rig) -> float:
 
 
 async def _side_by_side(client: Client) -> float:
-    return max(await at_once(client, [f"beside{n}" for n in range(_AGENTS)], "*.general.*"))
+    tasks = [lane(f"beside{number}").tasks for number in range(_AGENTS)]
+    return await _last(client, tasks, f"agents.{ENV}.result.*.general.*")
+
+
+async def _last(client: Client, subjects: list[str], results: str) -> float:
+    """Seconds until the last result."""
+    return max(await at_once(client, subjects, results))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from bench.batch import at_once
+from bench.batch import at_once, lane
 from bench.child import Child
 from bench.figures import Figure, Section
 from bench.rig import ENV, manifest, rig, write_project
@@ -78,7 +78,8 @@ async def _run(client: Client, child: Child, seconds: float) -> Sample:
         deltas += 1
 
     subscription = await client.subscribe(f"agents.{ENV}.stream.response.*", cb=on_delta)
-    streams = asyncio.create_task(at_once(client, ["relay"] * _STREAMS, "relay.general.*"))
+    where = lane("relay")
+    streams = asyncio.create_task(at_once(client, [where.tasks] * _STREAMS, where.results))
     await asyncio.sleep(_WARM_UP)
     words_before, deltas_before, cpu_before = words, deltas, child.cpu()
     started = time.perf_counter()

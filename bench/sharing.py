@@ -7,9 +7,11 @@ import contextlib
 import json
 from pathlib import Path
 
+from nats.aio.client import Client
+
 from agentd import registry
 from agentd.bus import Bus
-from bench.batch import at_once
+from bench.batch import at_once, lane
 from bench.figures import Figure, Section
 from bench.rig import ENV, Rig, manifest, rig, write_project
 
@@ -87,14 +89,20 @@ async def _run(ground: Rig, project: Path, *, processes: int) -> tuple[float, fl
         for _ in range(processes):
             await stack.enter_async_context(ground.agents(project))
         client = await stack.enter_async_context(ground.connect())
-        await at_once(client, ["heavy"] * 4 * processes, "heavy.general.*")
-        seconds = max(await at_once(client, ["heavy"] * _HEAVY * processes, "heavy.general.*"))
-        await at_once(client, ["shared"] * _TASKS, "shared.general.*")
+        await _at_once(client, "heavy", 4 * processes)
+        seconds = await _at_once(client, "heavy", _HEAVY * processes)
+        await _at_once(client, "shared", _TASKS)
         await asyncio.sleep(_COUNTED)
         counts = await _counts(ground)
     if sum(counts) != _TASKS:
         raise RuntimeError(f"the registry counts {counts} of {_TASKS} tasks")
     return _HEAVY * processes / seconds, max(counts) * processes / _TASKS
+
+
+async def _at_once(client: Client, capability: str, count: int) -> float:
+    """Seconds until the last of so many tasks is done."""
+    where = lane(capability)
+    return max(await at_once(client, [where.tasks] * count, where.results))
 
 
 async def _counts(ground: Rig) -> list[int]:

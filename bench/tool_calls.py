@@ -12,7 +12,7 @@ from statistics import median
 import aiohttp
 from nats.aio.client import Client
 
-from bench.batch import at_once
+from bench.batch import at_once, lane
 from bench.child import Child, running
 from bench.figures import Figure, Section
 from bench.rig import ROOT, STUB_KEY, Rig, manifest, rig, write_project
@@ -82,7 +82,8 @@ async def _round(
     call = median([await _bare_call(http, url) for _ in range(asks)])
     for kind in _TOOLS:
         before = child.cpu()
-        took = [max(await at_once(client, [kind], f"{kind}.general.*")) for _ in range(asks)]
+        where = lane(kind)
+        took = [max(await at_once(client, [where.tasks], where.results)) for _ in range(asks)]
         tasks[kind] = median(took) * 1000
         used[kind] = (child.cpu() - before) * 1000 / asks
     return Sample(call, tasks, used)
