@@ -16,7 +16,8 @@ from agentd.problems import Problem
 from agentd.prompts import PromptLibrary
 from agentd.spec import AgentSpec, files_of
 from agentd.topology.check import check
-from agentd.topology.flow import Member, Topology
+from agentd.topology.flow import Topology
+from agentd.topology.parts import Member
 from agentd.topology.rivals import contested
 from agentd.yaml_source import Document
 

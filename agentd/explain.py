@@ -11,7 +11,8 @@ from agentd.message import AgentMessage
 from agentd.registry import Replica
 from agentd.routes import Destination, Requirement
 from agentd.subjects import AGENT_DOMAIN, Subjects
-from agentd.topology.flow import Topology, meeting
+from agentd.topology.flow import Topology
+from agentd.topology.parts import meeting
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
 from agentd.problems import Problem
-from agentd.topology.flow import Ear, Emission, Run, Step, Topology
+from agentd.topology.flow import Topology
+from agentd.topology.parts import Ear, Emission, Run, Step
 
 
 @dataclass(frozen=True)

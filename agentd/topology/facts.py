@@ -9,7 +9,8 @@ from itertools import combinations
 from agentd.diagnose import nearest
 from agentd.problems import Problem
 from agentd.subjects import RUNTIME_EVENTS
-from agentd.topology.flow import ANY, Ear, Topology, meeting
+from agentd.topology.flow import Topology
+from agentd.topology.parts import ANY, Ear, meeting
 
 _ALIKE = 0.75  # from here on two topics look like one that is misspelt
 

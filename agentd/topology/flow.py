@@ -9,103 +9,24 @@ from functools import cached_property
 from itertools import islice
 from typing import TypeVar
 
-from agentd.diagnose import place
 from agentd.manifest import Manifest
-from agentd.manifest_flow import EmitRule
-from agentd.problems import Problem
-from agentd.subjects import AGENT_DOMAIN, RUNTIME_EVENTS
-from agentd.yaml_nodes import Map
+from agentd.subjects import AGENT_DOMAIN
+from agentd.topology.parts import (
+    ANY,
+    Ear,
+    Emission,
+    Member,
+    Run,
+    Step,
+    ears_of,
+    emissions_of,
+    meeting,
+)
 
-Loc = tuple[str | int, ...]
-
-ANY = "*"
-MOST_STEPS = 50_000  # that are followed: an edit must not wait for more
 GENERAL = "general"  # the specificity of work for a capability as such
+MOST_STEPS = 50_000  # that are followed: an edit must not wait for more
 
 _Value = TypeVar("_Value")
-
-
-@dataclass(frozen=True)
-class Member:
-    """An agent of the folder: its manifest, and where in the file its fields stand."""
-
-    manifest: Manifest
-    root: Map
-
-    def warning(self, *loc: str | int, text: str, hint: str = "") -> Problem:
-        """What is odd about the field at `loc`."""
-        return place(self.root, loc).problem(text, hint=hint, severity="warning")
-
-
-@dataclass(frozen=True)
-class Emission:
-    """What an agent may send after an answer: by a rule, or without one as its model likes.
-
-    `subject` is `task.…` or `event.…`, domain and specificity, `*` being any; `loc` the field.
-    """
-
-    agent: str
-    subject: str
-    loc: Loc
-    rule: EmitRule | None = None
-
-    @property
-    def is_task(self) -> bool:
-        return self.subject.startswith("task.")
-
-    @property
-    def topic(self) -> tuple[str, str]:
-        """Domain and specificity."""
-        _, domain, specificity = self.subject.split(".")
-        return domain, specificity
-
-    @property
-    def always(self) -> bool:
-        """Whether it follows every answer: nothing that an answer says keeps it back."""
-        return self.rule is not None and not (self.rule.when or self.rule.for_each)
-
-    @property
-    def several(self) -> bool:
-        """Whether it makes siblings, any number of them."""
-        return self.rule is None or bool(self.rule.for_each)
-
-
-@dataclass(frozen=True)
-class Ear:
-    """A pattern of facts that an agent hears of, to run for each or to join them."""
-
-    agent: str
-    pattern: str
-    loc: Loc
-    joins: bool = False
-
-
-@dataclass(frozen=True, order=True)
-class Run:
-    """An agent at work; its result stands on `result.{domain}.{specificity}`, `*` being any."""
-
-    agent: str
-    domain: str
-    specificity: str
-
-    @property
-    def fact(self) -> str:
-        return f"result.{self.domain}.{self.specificity}"
-
-
-@dataclass(frozen=True)
-class Step:
-    """A run that follows another one by way of `subject`, for what was emitted or is heard.
-
-    `always` says that it follows each time, `several` that any number may follow at once.
-    """
-
-    run: Run
-    subject: str
-    always: bool
-    several: bool
-    emission: Emission | None = None
-    ear: Ear | None = None
 
 
 @dataclass(frozen=True)
@@ -118,12 +39,12 @@ class Topology:
     @cached_property
     def emissions(self) -> Mapping[str, tuple[Emission, ...]]:
         """What each agent may emit."""
-        return {name: tuple(_emissions(name, each)) for name, each in self.agents.items()}
+        return {name: tuple(emissions_of(name, each)) for name, each in self.agents.items()}
 
     @cached_property
     def ears(self) -> Mapping[str, tuple[Ear, ...]]:
         """What each agent hears of."""
-        return {name: tuple(_ears(name, each)) for name, each in self.agents.items()}
+        return {name: tuple(ears_of(name, each)) for name, each in self.agents.items()}
 
     @cached_property
     def capable(self) -> Mapping[str, frozenset[str]]:
@@ -288,36 +209,6 @@ class Topology:
     def helpers(self, name: str) -> frozenset[str]:
         """Who answers for an agent, or capability, that is a tool."""
         return frozenset({name}) if name in self.agents else self.holding([name])
-
-
-def meeting(one: str, other: str) -> str:
-    """The pattern of what two patterns of three parts both match; "" if there is nothing."""
-    pairs = list(zip(one.split("."), other.split("."), strict=True))
-    if any(a != b and ANY not in (a, b) for a, b in pairs):
-        return ""
-    # What agentd tells of itself is heard only by those who name the domain.
-    for pattern, fact in ((one, other), (other, one)):
-        if pattern.startswith("event.*") and fact.split(".")[1] in RUNTIME_EVENTS:
-            return ""
-    return ".".join(b if a == ANY else a for a, b in pairs)
-
-
-def _emissions(name: str, member: Member) -> Iterator[Emission]:
-    emit = member.manifest.emit
-    for index, rule in enumerate(emit.rules):
-        kind = "task" if rule.task else "event"
-        loc = ("emit", "rules", index, kind)
-        yield Emission(name, f"{kind}.{rule.task or rule.event}", loc, rule)
-    for index, pattern in enumerate(emit.allow):
-        yield Emission(name, pattern, ("emit", "allow", index))
-
-
-def _ears(name: str, member: Member) -> Iterator[Ear]:
-    subscribe, join = member.manifest.subscribe, member.manifest.join
-    for index, pattern in enumerate(subscribe.to if subscribe else ()):
-        yield Ear(name, pattern, ("subscribe", "to", index))
-    for index, pattern in enumerate(join.wait_for if join else ()):
-        yield Ear(name, pattern, ("join", "wait_for", index), joins=True)
 
 
 def _run_for_facts(manifest: Manifest, specificity: str) -> Run:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from agentd.manifest_tools import TOOL_KINDS, Tool
-from agentd.topology.flow import Ear, Emission, Topology
+from agentd.topology.flow import Topology
+from agentd.topology.parts import Ear, Emission
 
 NodeKind = Literal["agent", "task", "result", "event", "tool", "model"]
 EdgeKind = Literal["takes", "emits", "answers", "hears", "joins", "calls", "asks"]

@@ -8,7 +8,8 @@ from math import inf
 
 from agentd.manifest_flow import Join
 from agentd.problems import Problem
-from agentd.topology.flow import Run, Step, Topology, meeting
+from agentd.topology.flow import Topology
+from agentd.topology.parts import Run, Step, meeting
 
 _MOST_RUNS = 2_000
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from agentd.diagnose import nearest
 from agentd.manifest_flow import EmitRule
 from agentd.problems import Problem
-from agentd.topology.flow import ANY, Emission, Member, Topology
+from agentd.topology.flow import Topology
+from agentd.topology.parts import ANY, Emission, Member
 
 
 def check_work(topology: Topology, name: str) -> Iterator[Problem]:
