@@ -171,22 +171,17 @@ async def test_a_band_that_rang_for_nothing_is_looked_at_a_few_times_more(
     bus: Bus, queue: Queue, subjects: Subjects
 ) -> None:
     """The server may ring before its consumer knows of the task."""
-    looks: list[Msg] = []
+    looks: asyncio.Queue[Msg] = asyncio.Queue()
     asked_for = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}.{subjects.env}+analysis+5"
-
-    async def count(msg: Msg) -> None:
-        looks.append(msg)
-
-    await bus.subscribe(asked_for, count)
+    await bus.subscribe(asked_for, looks.put)
     feed = await listening(queue, "analysis")
     waiting = asyncio.create_task(feed.pull(1))
 
     await bus.publish(f"ring.{subjects.env}.analysis.x.5", b"")
 
-    async with asyncio.timeout(10):
-        while len(looks) < 4:
-            await asyncio.sleep(0.01)
+    for _ in range(4):
+        await asyncio.wait_for(looks.get(), 10)
     await asyncio.sleep(0.7)
-    assert len(looks) == 4
+    assert looks.empty()
     await feed.close()
     assert await waiting == []
