@@ -295,7 +295,7 @@ def check_deployment(deployment: dict[str, Any]) -> None:
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
 
     assert pod["terminationGracePeriodSeconds"] > Settings().grace + 10
-    assert mounts == {name: f"/app/{name}" for name in ("manifests", "prompts")}
+    assert mounts == {name: f"/app/{name}" for name in ("manifests", "prompts", "tools")}
     assert {volume["name"] for volume in pod["volumes"]} == mounts.keys()
     assert {each["name"] for each in container["env"]} <= {"NATS_URL", *variables()}
 
