@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from agentd.errors import AgentdError
 from bench import (
     first_chunk,
+    joining,
     memory,
     neighbours,
     parallel,
@@ -31,6 +32,7 @@ FULL: Mapping[str, Measurement] = {
     "startup": lambda: startup.measure(repeats=7),
     "memory": lambda: memory.measure(repeats=3),
     "reload": lambda: reload.measure(repeats=3, edits=50),
+    "joining": lambda: joining.measure(repeats=3, agents=30),
     "first-chunk": lambda: first_chunk.measure(repeats=3, asks=100),
     "throughput": lambda: throughput.measure(repeats=3, seconds=2.0, patience=10.0),
     "neighbours": lambda: neighbours.measure(repeats=7, seconds=3.0),
@@ -43,6 +45,7 @@ QUICK: Mapping[str, Measurement] = {
     "startup": lambda: startup.measure(repeats=3),
     "memory": lambda: memory.measure(repeats=1),
     "reload": lambda: reload.measure(repeats=1, edits=20),
+    "joining": lambda: joining.measure(repeats=1, agents=10),
     "first-chunk": lambda: first_chunk.measure(repeats=1, asks=20),
     "throughput": lambda: throughput.measure(repeats=1, seconds=0.7, patience=0.0),
     "neighbours": lambda: neighbours.measure(repeats=1, seconds=1.0),
@@ -92,7 +95,7 @@ def _cancel(task: asyncio.Task[None] | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures agentd.")
-    parser.add_argument("--quick", action="store_true", help="about a minute, rough figures")
+    parser.add_argument("--quick", action="store_true", help="a few minutes, rough figures")
     parser.add_argument(
         "--only", action="append", choices=list(FULL), metavar="NAME", help=", ".join(FULL)
     )
