@@ -252,11 +252,12 @@ async def stored(bus: Bus, stream: str, subject: str, *, start: int = 1) -> Asyn
     Each message carries `Nats-Subject`, `Nats-Sequence` and `Nats-Time-Stamp` in its headers.
     """
     while True:
-        seen = 0
+        left = 0
         async for msg in _batch(bus, stream, subject, start):
-            start, seen = int((msg.headers or {})["Nats-Sequence"]) + 1, seen + 1
+            headers = msg.headers or {}
+            start, left = int(headers["Nats-Sequence"]) + 1, int(headers["Nats-Num-Pending"])
             yield msg
-        if not seen:
+        if not left:
             return
 
 
