@@ -62,6 +62,7 @@ NATS
     session         a connection for a server of agents, or for a visitor
     beats           tells the server, from a thread, what is still worked on
     delivery        one task in our hands, settled exactly once
+    bands           the tasks of one kind, and which priorities may hold some
     queue           pulls what can be run, the most urgent first
     subscription    what an agent hears of: its consumer for facts, and their doorbell
     gathering       what a join has gathered so far: the arithmetic

@@ -14,109 +14,25 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from agentd import jetstream
+from agentd.bands import Route, Source, route_of
 from agentd.beats import Beats
 from agentd.bus import Bus, Msg, Subscription
 from agentd.delivery import Delivery, delivery, still_pending
 from agentd.errors import BusError, SubjectError
 from agentd.streams import SECOND, WORK
-from agentd.subjects import DEFAULT_PRIORITY, RESERVED_DOMAINS, Subject, Subjects, parse_work
+from agentd.subjects import DEFAULT_PRIORITY, Subjects, parse_work
 
 log = logging.getLogger(__name__)
 
 ACK_WAIT = 15.0  # seconds without a beat until the server delivers a task again
 _BEAT = ACK_WAIT / 4
 _PULL_TIMEOUT = 2.0
-_LOOKS = (0.02, 0.1, 0.5)  # seconds until a band that rang for nothing is looked at again
 _IDLE_CONSUMER = 24 * 3600.0
 # One pull in so many starts at the least urgent band, so that priority 0 is never starved.
 _AGEING = 128
-
-
-class Source(Protocol):
-    """The consumers behind a route."""
-
-    @property
-    def stream(self) -> str:
-        """The stream that they are on."""
-        ...
-
-    def consumer(self, priority: int) -> str:
-        """The name of a band's consumer."""
-        ...
-
-    async def make(self, priority: int) -> None:
-        """Makes the consumer of a band, or finds it made.
-
-        Raises:
-            BusError: the server does not answer, or does not make it.
-        """
-        ...
-
-
-@dataclass(eq=False)
-class Band:
-    """One priority of a route: may it hold something, and does its consumer exist?
-
-    `due` counts rings that no task has come of, `looks` how often it was looked at again since.
-    """
-
-    hint: bool = False
-    rung: int = 0
-    made: bool = False
-    due: int = 0
-    looks: int = 0
-    doubted: bool = False
-
-    def ring(self) -> None:
-        self.rung += 1
-        self.due += 1
-        self.looks = 0
-        self.hint = True
-
-
-@dataclass(eq=False)
-class Route:
-    """Where tasks of one kind wait: a domain, `_agent.{name}`, or the facts of an agent."""
-
-    name: str
-    source: Source
-    bands: tuple[Band, ...] = field(default_factory=lambda: tuple(Band() for _ in range(10)))
-    feeds: set[Feed] = field(default_factory=lambda: set[Feed]())
-
-    def ring(self, priority: int) -> None:
-        self.bands[priority].ring()
-        self._wake()
-
-    def look_again(self, priority: int) -> None:
-        """To be called when a band is found empty: it rang, so something may be on its way. The
-        server rings before its consumers know of the task, by a moment that is long when it is
-        busy."""
-        band = self.bands[priority]
-        if band.due and not band.doubted and band.looks < len(_LOOKS):
-            band.doubted = True
-            asyncio.get_running_loop().call_later(_LOOKS[band.looks], self._look, band)
-            band.looks += 1
-        elif not band.doubted:
-            band.due = 0  # a replica has it
-
-    def _look(self, band: Band) -> None:
-        band.doubted = False
-        band.hint = True
-        self._wake()
-
-    def _wake(self) -> None:
-        for feed in self.feeds:
-            feed.wake()
-
-
-def route_of(task: Subject) -> str:
-    """The name of the route on which a task waits."""
-    if task.domain in RESERVED_DOMAINS:
-        return f"{task.domain}.{task.specificity}"
-    return task.domain
 
 
 class Queue:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from agentd import jetstream
+from agentd.bands import Route
 from agentd.bus import Bus, Msg, Subscription
 from agentd.errors import BusError
 from agentd.jetstream import ApiError
 from agentd.manifest import Manifest
-from agentd.queue import Queue, Route, consumer_config
+from agentd.queue import Queue, consumer_config
 from agentd.streams import LOG
 from agentd.subjects import DEFAULT_PRIORITY, RUNTIME_EVENTS, Subject, matches
 
@@ -131,7 +132,7 @@ class Ear:
 
 
 class _Facts:
-    """The consumer behind an agent's facts: a `queue.Source`."""
+    """The consumer behind an agent's facts: a `bands.Source`."""
 
     stream = LOG
 
