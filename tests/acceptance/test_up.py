@@ -63,7 +63,9 @@ async def test_one_broken_manifest_does_not_keep_the_others_from_running(
     assert "did you mean `capabilities`?" in up.err
     assert "^^^^" in up.err
     assert "2 agents ready" in up.out
-    assert re.search(r"manifests/early\.yaml:2:\d+: warning: every model has a `when`", up.err + up.out)
+    assert re.search(
+        r"manifests/early\.yaml:2:\d+: warning: every model has a `when`", up.err + up.out
+    )
 
 
 async def test_everything_that_is_wrong_with_the_files_is_told_at_once(project: Project) -> None:
