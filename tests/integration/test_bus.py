@@ -115,6 +115,12 @@ async def test_stored_reads_a_pattern_in_order(bus: Bus, subjects: Subjects) -> 
     assert read == list(range(600))
 
 
+async def test_what_is_gone_may_be_deleted_again(bus: Bus, subjects: Subjects) -> None:
+    sequence = await jetstream.store(bus, subjects.event("gone", "x"), b"", message_id="1")
+    for _ in range(2):
+        await jetstream.delete(bus, LOG, sequence)
+
+
 async def test_nobody_there_is_a_start_error() -> None:
     with pytest.raises(StartError, match=r"no NATS server answers at nats://127\.0\.0\.1:1$"):
         await Bus.connect({"servers": "nats://secret@127.0.0.1:1"}, timeout=0.3)
