@@ -69,7 +69,11 @@ SOMEBODY = json.dumps(
     )
 ).encode()
 
-ENTRY = {"Nats-Sequence": "1", "Nats-Subject": "$KV.agentd_agents.dev.somebody-else.1"}
+ENTRY = {
+    "Nats-Sequence": "1",
+    "Nats-Subject": "$KV.agentd_agents.dev.somebody-else.1",
+    "Nats-Num-Pending": "0",
+}
 
 INJECTED: list[Callable[[], BaseException]] = [
     lambda: BusError("the connection was lost"),
