@@ -15,6 +15,9 @@ INDEX = $(or $(UV_DEFAULT_INDEX),$(shell $(BIN)/pip config list | \
 UV = VIRTUAL_ENV="$(CURDIR)/.venv" UV_DEFAULT_INDEX="$(INDEX)" $(BIN)/uv pip
 INSTALL = $(UV) install --quiet --constraints constraints.txt --build-constraints constraints.txt
 
+# Tests mostly wait: for processes, servers and clocks. Those of a file share what they set up.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
+
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -24,7 +27,7 @@ up: install ## run the agents of manifests/ (ARGS="--http off")
 	@exec $(BIN)/agentd up manifests/ $(ARGS) # exec: without a shell between, Ctrl-C ends quietly
 
 test: .venv/.dev ## run the tests (ARGS="tests/unit -x")
-	@$(BIN)/pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 check: .venv/.dev ## format, lint, types, reading order, example, tests: what CI runs
 	$(BIN)/ruff format --check
@@ -35,7 +38,7 @@ check: .venv/.dev ## format, lint, types, reading order, example, tests: what CI
 	$(BIN)/agentd validate examples/research-team/manifests/
 	$(BIN)/agentd test manifests/
 	$(BIN)/agentd test examples/research-team/manifests/
-	$(BIN)/pytest
+	$(PYTEST)
 
 bench: .venv/.dev ## measure agentd against a bare NATS handler
 	@$(BIN)/python -m bench $(ARGS)
