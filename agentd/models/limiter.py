@@ -24,6 +24,7 @@ MISSES = 3  # connections that fail in a row until it is left alone
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds, doubling, each with jitter
 _CALM = 60.0  # seconds without a refusal until an endpoint counts as well again
 
+STALLED = 15.0  # seconds; whether there is a connection is known after 10
 Cause = Literal["retry_after", "announced", "unreachable"]
 State = Literal["well", "slowed", "resting", "unreachable"]
 
@@ -175,8 +176,9 @@ class Limiter:
         self._admit()
 
     def _missed(self, began: float, now: float) -> None:
-        """No connection. Calls from before the last pause knew no better, and count for nothing."""
-        if began <= self._paused:
+        """No connection. Calls from before the last pause knew no better, and count for nothing; as
+        do those that learnt it so late that our own event loop must have stood still."""
+        if began <= self._paused or now - began > STALLED:
             return
         self._misses += 1
         if self._misses < MISSES:

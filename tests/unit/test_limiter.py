@@ -270,6 +270,19 @@ async def test_once_reached_it_is_called_as_before() -> None:
 
 
 @in_virtual_time
+async def test_a_connection_that_failed_too_late_was_our_own_fault() -> None:
+    """The timer of a connection rings after 10 s; after 22 s the event loop had stood still."""
+    slots = limiter()
+    for _ in range(5 * MISSES):
+        await slots.enter("me", 60, "model")
+        began = now()
+        await asyncio.sleep(22)
+        slots.failed(NO_CONNECTION, began)
+        slots.leave()
+    assert slots.limit == 10_000
+
+
+@in_virtual_time
 async def test_an_answer_of_any_kind_is_a_connection() -> None:
     slots = limiter()
     for _ in range(5 * MISSES):
