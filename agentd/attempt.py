@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 
-from agentd import approvals, crash, jetstream, letters
+from agentd import approvals, crash_points, jetstream, letters
 from agentd import outcome as outcomes
 from agentd.admission import Misdirected, admit
 from agentd.approvals import Verdicts
@@ -96,7 +96,7 @@ class Attempt:
         except asyncio.CancelledError:
             await self.excuse(patience=0.5)
             raise
-        crash.here("after-commit")
+        crash_points.here("after-commit")
         return outcome
 
     async def refuse(self, error: TaskError) -> Outcome:
@@ -107,7 +107,7 @@ class Attempt:
         """
         outcome = self._outcome(error=error)
         await self._commit(outcome)
-        crash.here("after-letter")
+        crash_points.here("after-letter")
         return outcome
 
     async def _answer(self) -> Outcome:
@@ -139,9 +139,9 @@ class Attempt:
         )
         with self._services.stops.obeyed(message):
             async with await self._turn():
-                crash.here("before-model")
+                crash_points.here("before-model")
                 result = await self._complete(reader)
-                crash.here("after-model")
+                crash_points.here("after-model")
         return result
 
     def _require_in_time(self) -> None:
@@ -307,7 +307,7 @@ class Attempt:
             message_id=f"{message.id}@{to.specificity}",
             headers=self._delivery.headers_for(message.id),
         )
-        crash.here("after-forward")
+        crash_points.here("after-forward")
         return None
 
     async def _lay_by(self, paused: Paused) -> None:
@@ -322,7 +322,7 @@ class Attempt:
                 paused,
                 source=self._source,
             )
-            crash.here("after-request")
+            crash_points.here("after-request")
             log.info("%s %s", self._message.id[:8], paused, extra={"agent": self._source.id})
 
     async def excuse(self, *, patience: float) -> None:

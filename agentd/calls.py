@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agentd import crash
+from agentd import crash_points
 from agentd.consent import Consent
 from agentd.journal import ANSWERED, CALLED
 from agentd.means import Means
@@ -60,7 +60,7 @@ class Calls:
         refusal = self._consent.refusal(turn, index, call)
         denied = refusal and Answer(refusal, error=True)
         answer = denied or await self._call(turn, index, call)
-        crash.here("after-tool")
+        crash_points.here("after-tool")
         await record.step(
             ANSWERED, turn, index, name=call.name, text=answer.text, error=answer.error
         )
@@ -77,7 +77,7 @@ class Calls:
                 await record.step(CALLED, turn, index, name=call.name, key=key)
             elif not held.tool.takes_key:
                 return Answer(_INTERRUPTED, error=True)
-        crash.here("before-tool")
+        crash_points.here("before-tool")
         started = time.monotonic()
         request = Call(
             arguments={},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from agentd import crash
+from agentd import crash_points
 from agentd.attempt import Attempt
 from agentd.delivery import Delivery
 from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
@@ -34,11 +34,11 @@ class Handler:
 
     async def handle(self, delivery: Delivery, live: Revision) -> None:
         """Runs a task on the revision `live`, records its outcome and settles it."""
-        crash.here("pulled")
+        crash_points.here("pulled")
         try:
             await self._perform(delivery, live)
             await delivery.ack()
-            crash.here("after-ack")
+            crash_points.here("after-ack")
         except Again as again:
             self._say(logging.WARNING, f"tries again in {again.delay:.1f} s: {again}", delivery)
             await self._hand_back(delivery, again.delay)

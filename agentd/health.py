@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from agentd.errors import StartError, UsageError
-from agentd.telemetry import Metrics
+from agentd.metrics import Metrics
 
 _BIND = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]*):(?P<port>\d{1,5})")
 _LAST_ANSWERS_SECONDS = 1.0

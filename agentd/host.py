@@ -15,13 +15,13 @@ from agentd.catalog import Catalog
 from agentd.errors import UsageError
 from agentd.health import HealthServer
 from agentd.manifest import ModelRef
+from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.problems import errors
 from agentd.runtime import Runtime
 from agentd.session import serve
 from agentd.settings import Settings
 from agentd.subjects import Subjects
-from agentd.telemetry import Metrics
 from agentd.tools.kinds import every_kind
 from agentd.watch import Watcher
 

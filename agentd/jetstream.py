@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentd import crash
+from agentd import crash_points
 from agentd.bus import Bus, Msg
 from agentd.errors import BusError, Conflict, NotStored, TooLarge, Unheard
 
@@ -142,7 +142,7 @@ async def _send_batch(bus: Bus, records: Sequence[Record]) -> int:
     ]
     for record, headers in body:
         await bus.publish(record.subject, record.data, headers=headers)
-    crash.here("mid-batch")
+    crash_points.here("mid-batch")
     record, headers = last_one
     headers["Nats-Batch-Commit"] = "1"
     answer = await bus.request(record.subject, record.data, headers=headers, timeout=_ONE_TRY)

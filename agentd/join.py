@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
-from agentd import crash, jetstream, joined, schedules
+from agentd import crash_points, jetstream, joined, schedules
 from agentd.bus import Bus
 from agentd.delivery import TOPIC, Delivery
 from agentd.errors import Conflict, TaskError
@@ -61,7 +61,7 @@ class Joins:
         topic = f"{subject.type}.{subject.domain}.{subject.specificity}"
         fact = Fact(delivery.sequence, topic, branch_of(message, join, key))
         gathering = await self._change(name, lambda before: before.add(fact, join, time.time()))
-        crash.here("after-joined")
+        crash_points.here("after-joined")
         if fact not in gathering.facts:
             await self._tell_late(name, delivery, message)
         elif gathering.closed:
@@ -121,7 +121,7 @@ class Joins:
         """Puts the run of a closed gathering on record, or its failure; once, whoever does it."""
         if gathering.done:
             return
-        crash.here("before-join")
+        crash_points.here("before-join")
         join = _join_of(spec)
         facts = await joined.read(self._bus, gathering.in_order(join))
         task = joined.task_of(name, gathering, facts, join, agent=self._agent, source=self._source)
@@ -140,7 +140,7 @@ class Joins:
                 )
         except Conflict:
             log.debug("%s was joined before", name)
-        crash.here("after-join")
+        crash_points.here("after-join")
         await self._change(name, lambda before: replace(before, done=True))
         await schedules.remove(self._bus, self._subjects.schedule("join", name))
 

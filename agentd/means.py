@@ -12,7 +12,7 @@ from agentd.bus import Bus
 from agentd.deadline import Deadline
 from agentd.journal import Step
 from agentd.memory import Memory
-from agentd.telemetry import Metrics
+from agentd.metrics import Metrics
 
 
 class Record(Protocol):

@@ -10,8 +10,8 @@ from dataclasses import replace
 from agentd.errors import BusError, ModelError
 from agentd.journal import MODEL_FAILED
 from agentd.means import Means
+from agentd.metrics import Metrics
 from agentd.model import Attempt, ChatRequest, Completion, Model, Usage
-from agentd.telemetry import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 
-from agentd import approvals, crash, schedules
+from agentd import approvals, crash_points, schedules
 from agentd.bus import Bus, Msg
 from agentd.decisions import decision_of
 from agentd.errors import BusError, TaskError
@@ -63,7 +63,7 @@ class Resumer:
                 return
 
     async def _go_on(self, task: str) -> bool:
-        crash.here("before-resume")
+        crash_points.here("before-resume")
         try:
             if not await approvals.go_on(self._bus, self._subjects, task):
                 return False

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from agentd import crash, model_call
+from agentd import crash_points, model_call
 from agentd.calls import Calls, told_apart
 from agentd.conversation import begin
 from agentd.errors import ModelError, TaskError, Undeliverable
@@ -122,7 +122,7 @@ class _Run:
             completion = _completion(recorded["completion"])
         else:
             completion = await self._ask()
-            crash.here("after-turn")
+            crash_points.here("after-turn")
             if completion.tool_calls:
                 completion = replace(completion, tool_calls=told_apart(completion.tool_calls))
                 await self._keep(turn, completion)

@@ -22,6 +22,7 @@ from agentd.catalog import Catalog
 from agentd.cooldowns import Cooldowns
 from agentd.errors import BusError
 from agentd.housekeeping import Housekeeper
+from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.presence import Presence
 from agentd.problems import Problem, errors
@@ -34,7 +35,6 @@ from agentd.settings import Settings
 from agentd.spec import AgentSpec
 from agentd.stops import Stops
 from agentd.subjects import Subjects
-from agentd.telemetry import Metrics
 from agentd.timetable import Timetable
 from agentd.toolbox import Toolbox
 from agentd.tools.open import Tools

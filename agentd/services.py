@@ -11,11 +11,11 @@ from functools import cached_property
 from agentd.budget import Budgets
 from agentd.bus import Bus
 from agentd.emit import Emitter
+from agentd.metrics import Metrics
 from agentd.queue import Queue
 from agentd.routes import RouteTable
 from agentd.stops import Stops
 from agentd.subjects import Subjects
-from agentd.telemetry import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from agentd.model import ChatRequest, Completion, Model, Usage
 from agentd.models.limiter import Cause, Limiter
 
 if TYPE_CHECKING:
-    from agentd.telemetry import Metrics
+    from agentd.metrics import Metrics
 
 # Whoever hears a digest could try keys on it. This makes each guess some milliseconds long, which
 # no key of a provider comes near to.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from outside import Done, Project, Wire, eventually, until
 
-from agentd import crash
+from agentd import crash_points
 
 PAYER = """\
 capabilities: [payer]
@@ -43,7 +43,7 @@ async def asked(wire: Wire, task: str) -> None:
     await eventually(lambda: wire.held(f"event.approval.{task}"), f"a request of {task}")
 
 
-@pytest.mark.parametrize("point", crash.OF_APPROVALS)
+@pytest.mark.parametrize("point", crash_points.OF_APPROVALS)
 async def test_whenever_a_process_dies_the_call_is_made_once(bank: Project, point: str) -> None:
     doomed = bank.up(AGENTD_CRASH=point).ready()
     async with bank.wire() as wire:

@@ -23,11 +23,11 @@ import yaml
 from agentd.catalog import load
 from agentd.cli import app
 from agentd.manifest_tools import Tool
+from agentd.metrics import Metrics
 from agentd.nats_binary import find_binary
 from agentd.openapi.document import read_api
 from agentd.problems import errors
 from agentd.settings import Settings
-from agentd.telemetry import Metrics
 from agentd.testing.cases.case import read_suites
 
 ROOT = Path(__file__).parents[2]

@@ -16,12 +16,12 @@ from agentd import jetstream, streams
 from agentd.bus import Bus, Msg
 from agentd.catalog import load
 from agentd.message import AgentMessage, decode, new_id
+from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.problems import errors
 from agentd.runtime import Runtime
 from agentd.settings import Settings
 from agentd.subjects import Subjects
-from agentd.telemetry import Metrics
 from agentd.tools.open import Opener, Tools
 
 

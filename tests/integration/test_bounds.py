@@ -21,12 +21,12 @@ from agentd.catalog import load
 from agentd.errors import BusError, Undeliverable
 from agentd.ledger import key, ledger_at
 from agentd.message import AgentIdentity, AgentMessage, Context, Routing, decode, new
+from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.runtime import Runtime
 from agentd.settings import Settings
 from agentd.stops import Stops
 from agentd.streams import BUDGETS, LOG
-from agentd.telemetry import Metrics
 from agentd.tools.open import Tools
 from tests.integration.waiting import until
 

@@ -13,7 +13,7 @@ import pytest
 
 from agentd.errors import StartError, UsageError
 from agentd.health import HealthServer
-from agentd.telemetry import Metrics
+from agentd.metrics import Metrics
 
 
 def loopbacks() -> list[str]:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from agentd.bus import Bus
 from agentd.catalog import Catalog, load
+from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.runtime import Runtime
 from agentd.settings import Settings
-from agentd.telemetry import Metrics
 from agentd.tools.open import Tools
 
 NAMES = ("ada", "bob", "eve")

@@ -21,6 +21,7 @@ from agentd.catalog import load
 from agentd.delivery import Delivery
 from agentd.errors import BusError, Conflict, ModelError, TaskError
 from agentd.handler import Handler
+from agentd.metrics import Metrics
 from agentd.model import ChatRequest, Completion, Usage
 from agentd.queue import Queue
 from agentd.registry import Replica
@@ -30,7 +31,6 @@ from agentd.services import Services
 from agentd.stops import Stops
 from agentd.subjects import Subject, Subjects
 from agentd.tally import Tally
-from agentd.telemetry import Metrics
 
 REPLY = "$JS.ACK.AGENTD_WORK.c.1.1.1.1.0"
 SETTLEMENTS = (b"+ACK", b"-NAK", b"+TERM")

@@ -22,13 +22,13 @@ from agentd.journal import ANSWERED, CALLED, TURN, Step
 from agentd.means import Means
 from agentd.memory import Memory
 from agentd.message import AgentIdentity, new
+from agentd.metrics import Metrics
 from agentd.model import ChatRequest, Completion, ToolCall
 from agentd.models.mock import EchoModel
 from agentd.revision import Revision
 from agentd.run import RunResult, run
 from agentd.spec import AgentSpec
 from agentd.subjects import Subjects
-from agentd.telemetry import Metrics
 from agentd.tool import Call
 from agentd.toolbox import Entry, Toolbox
 

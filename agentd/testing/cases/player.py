@@ -17,13 +17,13 @@ from agentd.manifest_parts import ModelRef
 from agentd.means import Means
 from agentd.memory import Memory
 from agentd.message import AgentIdentity, AgentMessage, decode, new_id
+from agentd.metrics import Metrics
 from agentd.model import Completion, Model, ToolCall
 from agentd.models.choose import Models
 from agentd.revision import Revision
 from agentd.run import RunResult, run
 from agentd.spec import AgentSpec
 from agentd.subjects import Subjects
-from agentd.telemetry import Metrics
 from agentd.testing.cases.case import Case, Suite
 from agentd.testing.cases.judgement import Played, judged, mistakes
 from agentd.testing.cases.stand_in import Taped, as_turn, replaced

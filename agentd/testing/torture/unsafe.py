@@ -98,7 +98,7 @@ def _message_id() -> None:
 def _batch() -> None:
     """What goes on record together is stored message by message."""
     send_one = _find("agentd.jetstream", "_send_one")
-    crash = importlib.import_module("agentd.crash")
+    crash = importlib.import_module("agentd.crash_points")
 
     async def one_by_one(bus: Any, records: Any) -> int:
         sequence: int = await send_one(bus, records[0])

@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 _PRELOADED = (
     "agentd.cli",
     "agentd.cli.console",
-    "agentd.crash",
+    "agentd.crash_points",
     "agentd.host",
     "agentd.log",
     "agentd.models.mock",
@@ -124,7 +124,9 @@ def _leave_zygote(request: Mapping[str, Any]) -> None:
     os.closerange(3, 256)
     os.environ.update(request["environ"])
     random.seed(request["seed"])  # else every replica would draw the zygote's numbers
-    importlib.reload(importlib.import_module("agentd.crash"))  # reads AGENTD_CRASH at its import
+    importlib.reload(
+        importlib.import_module("agentd.crash_points")
+    )  # reads AGENTD_CRASH at its import
     unsafe = importlib.import_module("agentd.testing.torture.unsafe")
     unsafe.obey_content()
     unsafe.remove(request["without"])

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from agentd import crash, jetstream
+from agentd import crash_points, jetstream
 from agentd.emit import follow_up_id
 from agentd.facts import run_id
 from agentd.join import join_id
@@ -50,7 +50,7 @@ async def join(world: World, size: Size) -> None:
         subscribe=["result.sum.*"],
         limits=_ONE_AT_A_TIME,
     )
-    deaths = await _die(world, size, (*_OF_EMITTING, *crash.OF_JOINS))
+    deaths = await _die(world, size, (*_OF_EMITTING, *crash_points.OF_JOINS))
     await world.at_rest()
     sums = await _messages(world, "result.sum.*.*")
     heard = [run_id(subject, message.id, "listener") for subject, message in sums]

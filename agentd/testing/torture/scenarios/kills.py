@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 
-from agentd import crash
+from agentd import crash_points
 from agentd.testing.torture.harness import IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed
 from agentd.testing.torture.processes import Replica
@@ -50,7 +50,7 @@ async def crashpoints(world: World, size: Size) -> None:
     world.agent(limits={"concurrency": 1})
     world.agent("target", capabilities=["other"], limits={"concurrency": 1})
     explained, dead = 0, dict[str, str]()
-    for point in crash.OF_A_TASK:
+    for point in crash_points.OF_A_TASK:
         before = world.calls.extra
         rarity = _EVERY if point in ("after-forward", "after-letter", "mid-batch") else 1
         names, deaths = await die_at(world, point, size, draft=_mixed, rarity=rarity)

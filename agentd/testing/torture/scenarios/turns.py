@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from agentd import crash
+from agentd import crash_points
 from agentd.testing.stub_reply import Behaviour
 from agentd.testing.torture.harness import World
 from agentd.testing.torture.oracle import Allowed
@@ -40,7 +40,7 @@ async def turns(world: World, size: Size) -> None:
     world.agent(tools=tools, limits={"concurrency": 1})
     world.behave = _call_then_answer
     explained = tasks = lost = 0
-    for point in crash.OF_TOOLS:
+    for point in crash_points.OF_TOOLS:
         before = world.calls.extra
         names, deaths = await die_at(world, point, size, draft=lambda _: Draft())
         # The second turn of each task; and the first one of those that died before it was recorded.
