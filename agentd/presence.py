@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd import jetstream, registry
-from agentd.agent import Agent
+from agentd.agent.agent import Agent
 from agentd.bus import Bus
 from agentd.errors import BusError
 from agentd.message import AgentIdentity, Context, Routing, encode, new

@@ -13,7 +13,8 @@ from typing import Any
 
 from agentd import streams, windows
 from agentd.advisories import Advisories
-from agentd.agent import Agent
+from agentd.agent.agent import Agent
+from agentd.agent.services import Services
 from agentd.answers import Answers
 from agentd.budget import Budgets
 from agentd.bus import Bus
@@ -30,7 +31,6 @@ from agentd.queue import Queue
 from agentd.resumer import Resumer
 from agentd.revisions import CannotRun, Revisions
 from agentd.routes import RouteTable
-from agentd.services import Services
 from agentd.settings import Settings
 from agentd.spec import AgentSpec
 from agentd.stops import Stops

@@ -6,7 +6,7 @@ python -m bench.crashing up manifests
 from __future__ import annotations
 
 from agentd import cli
-from agentd.agent import Agent
+from agentd.agent.agent import Agent
 
 NAME = "crashing"
 

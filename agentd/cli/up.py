@@ -16,7 +16,7 @@ from agentd.cli import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentd.agent import Agent
+    from agentd.agent.agent import Agent
     from agentd.host import Hosted
     from agentd.settings import Settings
 

@@ -212,7 +212,7 @@ class Topology:
 
 
 def _run_for_facts(manifest: Manifest, specificity: str) -> Run:
-    """As `agentd.join.topic_of` has it."""
+    """As `agentd.agent.joins.topic_of` has it."""
     if manifest.capabilities:
         return Run(manifest.name, manifest.capabilities[0], specificity)
     return Run(manifest.name, AGENT_DOMAIN, manifest.name)

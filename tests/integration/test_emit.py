@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentd import jetstream
-from agentd.emit import follow_up_id
+from agentd.agent.emit import follow_up_id
 from agentd.message import AgentMessage, decode
 from agentd.streams import LOG
 from agentd.subjects import Subject

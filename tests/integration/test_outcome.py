@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from agentd import jetstream, streams
+from agentd.agent.outcome import Outcome, commit
 from agentd.bus import Bus
 from agentd.errors import BusError, Conflict
 from agentd.message import AgentIdentity, new
 from agentd.model import Completion
 from agentd.nats_binary import VARIABLE, find_binary
 from agentd.nats_server import EmbeddedServer
-from agentd.outcome import Outcome, commit
 from agentd.run import RunResult
 from agentd.settings import Settings
 from agentd.streams import LOG

@@ -15,22 +15,22 @@ from typing import Any, cast
 
 import pytest
 
+from agentd.agent.handler import Handler
+from agentd.agent.services import Services
+from agentd.agent.stats import Tally
 from agentd.budget import Budgets
 from agentd.bus import Bus, Msg
 from agentd.catalog import load
 from agentd.delivery import Delivery
 from agentd.errors import BusError, Conflict, ModelError, TaskError
-from agentd.handler import Handler
 from agentd.metrics import Metrics
 from agentd.model import ChatRequest, Completion, Usage
 from agentd.queue import Queue
 from agentd.registry import Replica
 from agentd.revision import Revision
 from agentd.routes import RouteTable
-from agentd.services import Services
 from agentd.stops import Stops
 from agentd.subjects import Subject, Subjects
-from agentd.tally import Tally
 
 REPLY = "$JS.ACK.AGENTD_WORK.c.1.1.1.1.0"
 SETTLEMENTS = (b"+ACK", b"-NAK", b"+TERM")

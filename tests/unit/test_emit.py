@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.emit import follow_up_id, readable
+from agentd.agent.emit import follow_up_id, readable
 from agentd.manifest_file import read_manifest
 
 MISTAKES = [

@@ -34,7 +34,7 @@ def quicken(ack_wait: float) -> None:
 
 def obey_content() -> None:
     """Lets a task's content kill the process, or keep its event loop busy for so many seconds."""
-    run = _find("agentd.attempt", "run")
+    run = _find("agentd.agent.attempt", "run")
 
     async def wounded(revision: Any, message: Any, means: Any) -> Any:
         content = str(message.payload.content)
@@ -44,7 +44,7 @@ def obey_content() -> None:
             time.sleep(float(content.rpartition(" ")[2]))  # noqa: ASYNC251 (this is the injury)
         return await run(revision, message, means)
 
-    _replace("agentd.attempt", "run", wounded)
+    _replace("agentd.agent.attempt", "run", wounded)
 
 
 def _create_only() -> None:
@@ -58,7 +58,7 @@ def _lookup() -> None:
     async def never(*_: Any) -> bool:
         return False
 
-    _replace("agentd.outcome", "on_record", never)
+    _replace("agentd.agent.outcome", "on_record", never)
 
 
 def _heartbeat() -> None:
@@ -77,7 +77,7 @@ def _beat_thread() -> None:
 
 def _ack_last() -> None:
     """A task is acknowledged before its outcome is on record."""
-    perform = _find("agentd.handler.Handler", "_perform")
+    perform = _find("agentd.agent.handler.Handler", "_perform")
 
     async def done_already() -> None:
         return
@@ -87,7 +87,7 @@ def _ack_last() -> None:
         delivery.ack = done_already
         await perform(handler, delivery, live)
 
-    _replace("agentd.handler.Handler", "_perform", careless)
+    _replace("agentd.agent.handler.Handler", "_perform", careless)
 
 
 def _message_id() -> None:
@@ -112,19 +112,19 @@ def _batch() -> None:
 
 def _joined_once() -> None:
     """The record that a join has been started can be made twice, and its task gets another id."""
-    told = _find("agentd.join.Joins", "_told")
+    told = _find("agentd.agent.joins.Joins", "_told")
 
     async def forgetful(joins: Any, *arguments: Any) -> Any:
         record = await told(joins, *arguments)
         return replace(record, create=False, message_id=secrets.token_hex(8))
 
-    _replace("agentd.join.Joins", "_told", forgetful)
-    run = _find("agentd.join.Joins", "_run")
+    _replace("agentd.agent.joins.Joins", "_told", forgetful)
+    run = _find("agentd.agent.joins.Joins", "_run")
 
     async def anew(joins: Any, *arguments: Any) -> Any:
         return replace(await run(joins, *arguments), message_id=secrets.token_hex(8))
 
-    _replace("agentd.join.Joins", "_run", anew)
+    _replace("agentd.agent.joins.Joins", "_run", anew)
 
 
 def _change_headers(change: Callable[[dict[str, str]], object]) -> None:
@@ -151,7 +151,7 @@ def _stream_end() -> None:
 
 def _hops() -> None:
     """Nobody looks how often, and by whom, a task was handed on."""
-    _replace("agentd.admission", "_check_path", lambda *_: None)
+    _replace("agentd.agent.admission", "_check_path", lambda *_: None)
 
 
 def _purse() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from agentd import crash_points, jetstream
-from agentd.emit import follow_up_id
-from agentd.facts import run_id
-from agentd.join import join_id
+from agentd.agent.emit import follow_up_id
+from agentd.agent.facts import run_id
+from agentd.agent.joins import join_id
 from agentd.manifest_flow import Join
 from agentd.message import AgentMessage, decode
 from agentd.streams import LOG

@@ -9,15 +9,15 @@ import random
 import time
 from pathlib import Path
 
+from agentd.agent.handler import Handler
+from agentd.agent.queries import Queries
+from agentd.agent.services import Services
+from agentd.agent.stats import Tally
 from agentd.delivery import Delivery
-from agentd.handler import Handler
-from agentd.queries import Queries
 from agentd.queue import Feed
 from agentd.revision import Revision
-from agentd.services import Services
 from agentd.subjects import AGENT_DOMAIN
 from agentd.subscription import Ear, patterns
-from agentd.tally import Tally
 
 log = logging.getLogger(__name__)
 

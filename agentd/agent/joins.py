@@ -14,16 +14,17 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
-from agentd import crash_points, jetstream, joined, schedules
+from agentd import crash_points, jetstream, schedules
+from agentd.agent import join_task
+from agentd.agent.join_state import Fact, Gathering, branch_of, key_of
+from agentd.agent.outcome import Outcome
 from agentd.bus import Bus
 from agentd.delivery import TOPIC, Delivery
 from agentd.errors import Conflict, TaskError
-from agentd.gathering import Fact, Gathering, branch_of, key_of
 from agentd.jetstream import Record
 from agentd.manifest_flow import Join
 from agentd.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.objects import fit
-from agentd.outcome import Outcome
 from agentd.schedules import Entry, Timing
 from agentd.shared import Shared
 from agentd.spec import AgentSpec
@@ -123,9 +124,11 @@ class Joins:
             return
         crash_points.here("before-join")
         join = _join_of(spec)
-        facts = await joined.read(self._bus, gathering.in_order(join))
-        task = joined.task_of(name, gathering, facts, join, agent=self._agent, source=self._source)
-        failure = joined.failure_of(gathering, facts, join)
+        facts = await join_task.read(self._bus, gathering.in_order(join))
+        task = join_task.task_of(
+            name, gathering, facts, join, agent=self._agent, source=self._source
+        )
+        failure = join_task.failure_of(gathering, facts, join)
         told = await self._told(name, task, gathering, join)
         try:
             if failure is None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd import jetstream
+from agentd.agent.join_state import Fact, Gathering, common, places_of
 from agentd.bus import Bus
 from agentd.errors import DecodeError, TaskError
-from agentd.gathering import Fact, Gathering, common, places_of
 from agentd.jetstream import ApiError
 from agentd.manifest_flow import Join
 from agentd.message import AgentIdentity, AgentMessage, Context, Routing, decode, encode, new

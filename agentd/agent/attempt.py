@@ -11,13 +11,16 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 
 from agentd import approvals, crash_points, jetstream, letters
-from agentd import outcome as outcomes
-from agentd.admission import Misdirected, admit
+from agentd.agent import outcome as outcomes
+from agentd.agent.admission import Misdirected, admit
+from agentd.agent.emit import FollowUp, plan
+from agentd.agent.outcome import Outcome
+from agentd.agent.retry import pause
+from agentd.agent.services import Services
+from agentd.agent.stream import Deltas
 from agentd.approvals import Verdicts
 from agentd.deadline import Deadline
 from agentd.delivery import Delivery
-from agentd.deltas import Deltas
-from agentd.emit import FollowUp, plan
 from agentd.errors import (
     Again,
     AgentdError,
@@ -34,12 +37,9 @@ from agentd.means import Means, Reader
 from agentd.memory import Memory
 from agentd.message import AgentIdentity, AgentMessage
 from agentd.objects import whole
-from agentd.outcome import Outcome
-from agentd.retry import pause
 from agentd.revision import Revision
 from agentd.routes import Destination
 from agentd.run import RunResult, run
-from agentd.services import Services
 from agentd.takers import address
 from agentd.trace import TraceContext
 

@@ -6,10 +6,10 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from agentd.agent.joins import Joins, topic_of
 from agentd.bus import Bus
 from agentd.delivery import TOPIC, Delivery
 from agentd.errors import Again, DecodeError, TaskError
-from agentd.join import Joins, topic_of
 from agentd.message import AgentMessage, decode, encode, new
 from agentd.message_parts import Routing
 from agentd.spec import AgentSpec

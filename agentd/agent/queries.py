@@ -7,17 +7,17 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-from agentd.admission import Misdirected, admit
+from agentd.agent.admission import Misdirected, admit
+from agentd.agent.outcome import Outcome
+from agentd.agent.services import Services
 from agentd.bus import Msg, Subscription
 from agentd.deadline import Deadline
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.means import Means, Unrecorded
 from agentd.memory import Memory
 from agentd.message import AgentIdentity, AgentMessage, decode, encode, new
-from agentd.outcome import Outcome
 from agentd.revision import Revision
 from agentd.run import RunResult, run
-from agentd.services import Services
 from agentd.subjects import Subject
 from agentd.trace import TraceContext
 

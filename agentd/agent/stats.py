@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 
-from agentd.outcome import Outcome
+from agentd.agent.outcome import Outcome
 
 _REMEMBERED = 256
 

@@ -6,15 +6,15 @@ import asyncio
 import logging
 
 from agentd import crash_points
-from agentd.attempt import Attempt
+from agentd.agent.attempt import Attempt
+from agentd.agent.facts import Facts
+from agentd.agent.outcome import Outcome
+from agentd.agent.services import Services
+from agentd.agent.stats import Tally
 from agentd.delivery import Delivery
 from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
-from agentd.facts import Facts
 from agentd.message import AgentIdentity, AgentMessage, decode, new
-from agentd.outcome import Outcome
 from agentd.revision import Revision
-from agentd.services import Services
-from agentd.tally import Tally
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from agentd.agent.emit import Emitter
 from agentd.budget import Budgets
 from agentd.bus import Bus
-from agentd.emit import Emitter
 from agentd.metrics import Metrics
 from agentd.queue import Queue
 from agentd.routes import RouteTable
