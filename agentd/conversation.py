@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agentd import media, parts
+from agentd.catalog.spec import AgentSpec
 from agentd.errors import ModelError
 from agentd.history import Past, attached, to_summarize, trimmed
 from agentd.means import Means
 from agentd.message import AgentMessage
 from agentd.model import ChatRequest, Completion, Model
 from agentd.revision import Revision
-from agentd.spec import AgentSpec
 
 # Asks a model for something that is no turn of the answer.
 Ask = Callable[[Model, ChatRequest], Awaitable[Completion]]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agentd.bus import Bus
-from agentd.catalog import Catalog
+from agentd.catalog.catalog import Catalog
 from agentd.errors import UsageError
 from agentd.health import HealthServer
 from agentd.manifest import ModelRef

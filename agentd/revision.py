@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agentd.catalog.spec import AgentSpec
 from agentd.errors import ModelError, TaskError
 from agentd.message import AgentMessage
 from agentd.model import Model
 from agentd.models.failover import FailoverModel
 from agentd.parts import has_images
-from agentd.spec import AgentSpec
 from agentd.toolbox import Toolbox
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agentd.catalog.spec import AgentSpec
 from agentd.errors import ModelError
 from agentd.manifest import ModelRef
 from agentd.model import Model
@@ -12,7 +13,6 @@ from agentd.models.failover import FailoverModel
 from agentd.problems import Problem, errors
 from agentd.revision import Revision
 from agentd.settings import Settings
-from agentd.spec import AgentSpec
 from agentd.tools.open import Tools
 
 

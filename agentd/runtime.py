@@ -19,7 +19,8 @@ from agentd.answers import Answers
 from agentd.budget import Budgets
 from agentd.bus import Bus
 from agentd.cancellation import CancelRequests
-from agentd.catalog import Catalog
+from agentd.catalog.catalog import Catalog
+from agentd.catalog.spec import AgentSpec
 from agentd.cooldowns import Cooldowns
 from agentd.errors import BusError
 from agentd.housekeeping import Housekeeper
@@ -32,7 +33,6 @@ from agentd.resumer import Resumer
 from agentd.revisions import CannotRun, Revisions
 from agentd.routes import RouteTable
 from agentd.settings import Settings
-from agentd.spec import AgentSpec
 from agentd.stops import Stops
 from agentd.subjects import Subjects
 from agentd.timetable import Timetable

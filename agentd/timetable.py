@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agentd import cron, registry, schedules
 from agentd.bus import Bus
+from agentd.catalog.spec import AgentSpec
 from agentd.errors import BusError, NotStored, Unheard, UsageError
 from agentd.manifest_flow import Schedule
 from agentd.schedules import Entry, Timing
-from agentd.spec import AgentSpec
 from agentd.subjects import Subjects
 
 log = logging.getLogger(__name__)

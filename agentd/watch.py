@@ -16,7 +16,7 @@ from typing import Any
 
 import watchfiles
 
-from agentd.catalog import Catalog, Files, load, read_files
+from agentd.catalog.catalog import Catalog, Files, load, read_files
 from agentd.errors import UsageError
 
 log = logging.getLogger(__name__)

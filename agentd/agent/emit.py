@@ -15,6 +15,7 @@ from typing import Any
 
 from agentd import registry, routes
 from agentd.bus import Bus
+from agentd.catalog.spec import AgentSpec
 from agentd.conversation import template_context
 from agentd.delivery import TOPIC
 from agentd.errors import PromptError, TaskError
@@ -26,7 +27,6 @@ from agentd.objects import fit
 from agentd.revision import Revision
 from agentd.routes import Destination, Requirement
 from agentd.run import RunResult
-from agentd.spec import AgentSpec
 from agentd.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.takers import may_take
 

@@ -19,6 +19,7 @@ from agentd.agent import join_task
 from agentd.agent.join_state import Fact, Gathering, branch_of, key_of
 from agentd.agent.outcome import Outcome
 from agentd.bus import Bus
+from agentd.catalog.spec import AgentSpec
 from agentd.delivery import TOPIC, Delivery
 from agentd.errors import Conflict, TaskError
 from agentd.jetstream import Record
@@ -27,7 +28,6 @@ from agentd.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.objects import fit
 from agentd.schedules import Entry, Timing
 from agentd.shared import Shared
-from agentd.spec import AgentSpec
 from agentd.streams import JOINS, bucket
 from agentd.subjects import TOKEN, Subjects, digest
 from agentd.subscription import DUE

@@ -40,7 +40,7 @@ def graph(
 async def _graph(
     settings: Settings, manifests: Path, prompts: Path | None, form: Form, live: bool
 ) -> int:
-    from agentd.catalog import load
+    from agentd.catalog.catalog import load
     from agentd.problems import errors
     from agentd.topology.graph import Graph
 

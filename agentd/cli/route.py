@@ -123,7 +123,7 @@ async def _route(
 
 
 def _of_files(folder: Path) -> list[Candidate]:
-    from agentd.catalog import load
+    from agentd.catalog.catalog import load
     from agentd.explain import of_files
 
     return of_files(load(folder).topology)

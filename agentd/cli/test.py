@@ -13,7 +13,7 @@ import typer
 from agentd.cli import options
 
 if TYPE_CHECKING:
-    from agentd.catalog import Catalog
+    from agentd.catalog.catalog import Catalog
     from agentd.testing.cases.case import Suite
     from agentd.testing.cases.junit import Report
 
@@ -56,7 +56,7 @@ def _read(manifests: Path, prompts: Path | None) -> tuple[Catalog, list[Suite]]:
     Raises:
         UsageError: with every mistake in the files that they need.
     """
-    from agentd.catalog import load
+    from agentd.catalog.catalog import load
     from agentd.diagnose import nearest
     from agentd.errors import UsageError
     from agentd.problems import errors

@@ -12,7 +12,7 @@ import typer
 from agentd.cli import options
 
 if TYPE_CHECKING:
-    from agentd.catalog import Catalog
+    from agentd.catalog.catalog import Catalog
     from agentd.manifest import Manifest, ModelRef
     from agentd.problems import Problem
 
@@ -25,7 +25,7 @@ def validate(
     """Check manifests and prompts; exits with 2 on errors."""
     from asyncio import run
 
-    from agentd.catalog import in_order, load
+    from agentd.catalog.catalog import in_order, load
     from agentd.errors import UsageError
     from agentd.problems import errors
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from agentd import manifest_tools
+from agentd.catalog.spec import AgentSpec
 from agentd.errors import PromptError
 from agentd.problems import Problem
-from agentd.spec import AgentSpec
 from agentd.tool import Call, Tool, ToolError
 from agentd.tools.processes import Process, Processes, how_it_ended
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentd import manifest_tools
+from agentd.catalog.spec import AgentSpec
 from agentd.errors import TaskError
 from agentd.json_schema import mistake_of
 from agentd.manifest_mcp import McpPrompt, McpResource, McpServer
 from agentd.problems import Problem
 from agentd.prompt_source import nearest
-from agentd.spec import AgentSpec
 from agentd.tool import Call, Tool, ToolError
 from agentd.tools.mcp_server import Patience, Server, environment
 from agentd.tools.processes import Processes

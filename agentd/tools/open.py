@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from agentd import manifest_tools
+from agentd.catalog.spec import AgentSpec
 from agentd.manifest_tools import TOOL_KINDS
 from agentd.problems import Problem
-from agentd.spec import AgentSpec
 from agentd.tool import ToolSource
 from agentd.toolbox import Entry, Toolbox
 from agentd.tools.emit import EmitSource

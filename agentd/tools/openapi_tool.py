@@ -10,11 +10,11 @@ from typing import Any
 from weakref import WeakSet, WeakValueDictionary, ref
 
 from agentd import manifest_tools, yaml_source
+from agentd.catalog.spec import AgentSpec
 from agentd.errors import DecodeError
 from agentd.http_request import Request, plain_url
 from agentd.openapi.document import Api, read_api
 from agentd.openapi.schema import InvalidApi
-from agentd.spec import AgentSpec
 from agentd.strict_json import MAX_BYTES, parse
 from agentd.tool import Tool, ToolSource
 from agentd.tools.addresses import Reach

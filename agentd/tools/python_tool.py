@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from agentd import manifest_tools
+from agentd.catalog.spec import AgentSpec
 from agentd.files import shown
 from agentd.problems import Problem
-from agentd.spec import AgentSpec
 from agentd.tool import Call, Tool, ToolError
 from agentd.tools.processes import Processes
 from agentd.tools.workers import BREATH, Source, Workers

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from agentd.spec import AgentSpec
+from agentd.catalog.spec import AgentSpec
 from agentd.yaml_nodes import Seq, taken_in
 
 SHORTEST = 6  # characters; anything shorter would be found in innocent words

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agentd.catalog import load
+from agentd.catalog.catalog import load
 from agentd.cli import app
 from agentd.manifest_tools import Tool
 from agentd.metrics import Metrics

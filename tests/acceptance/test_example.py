@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agentd.catalog import load
-from agentd.spec import AgentSpec
+from agentd.catalog.catalog import load
+from agentd.catalog.spec import AgentSpec
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from outside import Daemon, Project, Wire, eventually, projects
 
-from agentd.catalog import load
+from agentd.catalog.catalog import load
 
 _ids = itertools.count()
 

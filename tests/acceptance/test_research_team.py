@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from outside import Daemon, Done, Project, Seen, Wire, eventually, until
 
-from agentd.catalog import load
+from agentd.catalog.catalog import load
 
 TEAM = Path(__file__).parents[2] / "examples" / "research-team"
 AGENTS = ("planner", "researcher", "factchecker", "analyst", "coder", "synthesizer", "reviewer")

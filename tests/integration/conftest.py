@@ -14,7 +14,7 @@ import pytest
 
 from agentd import jetstream, streams
 from agentd.bus import Bus, Msg
-from agentd.catalog import load
+from agentd.catalog.catalog import load
 from agentd.message import AgentMessage, decode, new_id
 from agentd.metrics import Metrics
 from agentd.models.choose import Models

@@ -12,9 +12,9 @@ from typing import Any
 
 from aiohttp import web
 
-from agentd.catalog import load
+from agentd.catalog.catalog import load
+from agentd.catalog.spec import AgentSpec
 from agentd.problems import errors
-from agentd.spec import AgentSpec
 from agentd.toolbox import Answer, Entry, Toolbox
 from agentd.tools.fetch import Web
 from agentd.tools.http_tool import HttpTools

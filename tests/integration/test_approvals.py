@@ -17,8 +17,8 @@ from agentd.streams import LOG
 from agentd.tool import Call
 
 if TYPE_CHECKING:
+    from agentd.catalog.spec import AgentSpec
     from agentd.manifest_tools import Tool as Declared
-    from agentd.spec import AgentSpec
     from tests.integration.conftest import Team
 
 

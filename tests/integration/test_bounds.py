@@ -17,7 +17,7 @@ import pytest
 from agentd import jetstream, letters, stops, streams
 from agentd.account import Account, total
 from agentd.bus import Bus
-from agentd.catalog import load
+from agentd.catalog.catalog import load
 from agentd.errors import BusError, Undeliverable
 from agentd.ledger import key, ledger_at
 from agentd.message import AgentIdentity, AgentMessage, Context, Routing, decode, new

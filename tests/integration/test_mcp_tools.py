@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from agentd.catalog import load
+from agentd.catalog.catalog import load
 from agentd.errors import TaskError
 from agentd.message import AgentIdentity, new
 from agentd.problems import errors

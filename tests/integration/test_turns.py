@@ -15,8 +15,8 @@ from agentd.tool import Call, ToolError
 from agentd.toolbox import MOST_SHOWN
 
 if TYPE_CHECKING:
+    from agentd.catalog.spec import AgentSpec
     from agentd.manifest_tools import Tool as Declared
-    from agentd.spec import AgentSpec
     from tests.integration.conftest import Team
 
 AGENT = """

@@ -12,11 +12,11 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from agentd.catalog import load
+from agentd.catalog.catalog import load
+from agentd.catalog.spec import AgentSpec
 from agentd.message import AgentIdentity, new
 from agentd.model import ToolCall
 from agentd.problems import Problem, errors
-from agentd.spec import AgentSpec
 from agentd.tool import Call
 from agentd.toolbox import Answer, Entry, Toolbox
 from agentd.tools.command_tool import CommandTools

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentd.bus import Bus
-from agentd.catalog import Catalog, load
+from agentd.catalog.catalog import Catalog, load
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.runtime import Runtime

@@ -20,7 +20,7 @@ from agentd.agent.services import Services
 from agentd.agent.stats import Tally
 from agentd.budget import Budgets
 from agentd.bus import Bus, Msg
-from agentd.catalog import load
+from agentd.catalog.catalog import load
 from agentd.delivery import Delivery
 from agentd.errors import BusError, Conflict, ModelError, TaskError
 from agentd.metrics import Metrics

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from agentd.budget import Purse
 from agentd.bus import Bus
-from agentd.catalog import load
+from agentd.catalog.catalog import load
+from agentd.catalog.spec import AgentSpec
 from agentd.deadline import Deadline
 from agentd.journal import ANSWERED, CALLED, TURN, Step
 from agentd.means import Means
@@ -27,7 +28,6 @@ from agentd.model import ChatRequest, Completion, ToolCall
 from agentd.models.mock import EchoModel
 from agentd.revision import Revision
 from agentd.run import RunResult, run
-from agentd.spec import AgentSpec
 from agentd.subjects import Subjects
 from agentd.tool import Call
 from agentd.toolbox import Entry, Toolbox

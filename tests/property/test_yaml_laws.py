@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.catalog import Catalog, load
+from agentd.catalog.catalog import Catalog, load
 from agentd.files import Files
 from agentd.manifest import Manifest
 from agentd.manifest_file import read_manifest

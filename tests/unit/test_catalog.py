@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.catalog import Catalog, load
+from agentd.catalog.catalog import Catalog, load
 from agentd.errors import UsageError
 from agentd.problems import errors
 

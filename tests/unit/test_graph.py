@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.catalog import load
+from agentd.catalog.catalog import load
 from agentd.cli.graph import in_flow
 from agentd.topology.flow import Topology
 from agentd.topology.graph import Edge, Graph

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.catalog import Catalog, load
+from agentd.catalog.catalog import Catalog, load
 from agentd.http_request import BadRequest, Request
 from agentd.json_path import NoMatch, parse_path
 from agentd.manifest_tools import Tool

@@ -16,7 +16,7 @@ from mcp_types import (
     TextContent,
 )
 
-from agentd.catalog import load
+from agentd.catalog.catalog import load
 from agentd.manifest_mcp import McpPrompt, McpResource, McpServer
 from agentd.tools.mcp_text import text_of
 

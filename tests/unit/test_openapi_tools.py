@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.catalog import Catalog, load
+from agentd.catalog.catalog import Catalog, load
 from agentd.http_request import BadRequest
 from agentd.json_schema import mistake_in, mistake_of
 from agentd.manifest_tools import Tool

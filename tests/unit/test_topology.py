@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from agentd.catalog import Catalog, load
+from agentd.catalog.catalog import Catalog, load
 
 Folder = Callable[..., Catalog]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from agentd.budget import Budgets
 from agentd.bus import Bus
+from agentd.catalog.spec import AgentSpec
 from agentd.deadline import Deadline
 from agentd.errors import DecodeError, ModelError, TaskError, UsageError
 from agentd.journal import TURN, Step
@@ -22,7 +23,6 @@ from agentd.model import Completion, Model, ToolCall
 from agentd.models.choose import Models
 from agentd.revision import Revision
 from agentd.run import RunResult, run
-from agentd.spec import AgentSpec
 from agentd.subjects import Subjects
 from agentd.testing.cases.case import Case, Suite
 from agentd.testing.cases.judgement import Played, judged, mistakes

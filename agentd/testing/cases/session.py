@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agentd.catalog import Catalog
+from agentd.catalog.catalog import Catalog
 from agentd.errors import UsageError
 from agentd.manifest_parts import ModelRef
 from agentd.models.choose import Models

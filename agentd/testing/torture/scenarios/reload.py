@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from agentd.catalog import load, read_files
+from agentd.catalog.catalog import load, read_files
 from agentd.testing.torture.harness import World
 from agentd.testing.torture.scenario import Size
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from agentd.assembly import assemble
+from agentd.catalog.assembly import assemble
+from agentd.catalog.spec import AgentSpec, files_of
 from agentd.files import Files, read_files
 from agentd.manifest_file import Draft, read_defaults, read_manifest
 from agentd.problems import Problem
 from agentd.prompts import PromptLibrary
-from agentd.spec import AgentSpec, files_of
 from agentd.topology.check import check
 from agentd.topology.flow import Topology
 from agentd.topology.parts import Member

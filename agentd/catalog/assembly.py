@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from agentd import python_source, request_template, yaml_source
+from agentd import request_template, yaml_source
+from agentd.catalog import python_source
+from agentd.catalog.spec import AgentSpec, Loc, expressions_of, files_of, templates_of
 from agentd.diagnose import nearest, place
 from agentd.expression import Expression, InvalidExpression, compile_expression
 from agentd.files import Files
@@ -19,7 +21,6 @@ from agentd.manifest_file import Draft
 from agentd.openapi import document as openapi
 from agentd.problems import Problem, errors
 from agentd.prompts import CONTEXT_FIELDS, CONTEXT_NAMES, InvalidPrompt, Prompt, PromptLibrary
-from agentd.spec import AgentSpec, Loc, expressions_of, files_of, templates_of
 from agentd.yaml_nodes import Scalar, plain
 
 
