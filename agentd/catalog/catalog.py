@@ -11,14 +11,14 @@ from types import MappingProxyType
 
 from agentd.catalog.assembly import assemble
 from agentd.catalog.spec import AgentSpec, files_of
+from agentd.catalog.topology.check import check
+from agentd.catalog.topology.flow import Topology
+from agentd.catalog.topology.members import Member
+from agentd.catalog.topology.name_conflicts import contested
 from agentd.files import Files, read_files
 from agentd.manifest_file import Draft, read_defaults, read_manifest
 from agentd.problems import Problem
 from agentd.prompts import PromptLibrary
-from agentd.topology.check import check
-from agentd.topology.flow import Topology
-from agentd.topology.parts import Member
-from agentd.topology.rivals import contested
 from agentd.yaml_source import Document
 
 __all__ = ["AgentSpec", "Catalog", "Files", "in_order", "load", "read_files"]

@@ -12,9 +12,9 @@ import typer
 from agentd.cli import options
 
 if TYPE_CHECKING:
+    from agentd.catalog.topology.flow import Topology
     from agentd.registry import Replica
     from agentd.settings import Settings
-    from agentd.topology.flow import Topology
 
 Form = Literal["text", "mermaid", "dot", "json"]
 
@@ -41,8 +41,8 @@ async def _graph(
     settings: Settings, manifests: Path, prompts: Path | None, form: Form, live: bool
 ) -> int:
     from agentd.catalog.catalog import load
+    from agentd.catalog.topology.graph import Graph
     from agentd.problems import errors
-    from agentd.topology.graph import Graph
 
     catalog = load(manifests, prompts=prompts)
     seen = await _look(settings) if live else {}
@@ -131,7 +131,7 @@ def _colour(note: str) -> str:
 
 def _lines(topology: Topology, name: str, model: str) -> Iterator[tuple[str, str]]:
     """The lines of one agent: what kind of thing, and what."""
-    from agentd.topology.graph import condition, tool_name
+    from agentd.catalog.topology.graph import condition, tool_name
 
     manifest = topology.agents[name].manifest
     if manifest.capabilities:

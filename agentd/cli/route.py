@@ -13,7 +13,7 @@ from agentd.cli import options
 
 if TYPE_CHECKING:
     from agentd.bus import Bus
-    from agentd.explain import Candidate, Explanation
+    from agentd.catalog.topology.explain import Candidate, Explanation
     from agentd.message import AgentMessage
     from agentd.settings import Settings
 
@@ -124,7 +124,7 @@ async def _route(
 
 def _of_files(folder: Path) -> list[Candidate]:
     from agentd.catalog.catalog import load
-    from agentd.explain import of_files
+    from agentd.catalog.topology.explain import of_files
 
     return of_files(load(folder).topology)
 
@@ -135,7 +135,7 @@ async def _online(bus: Bus, env: str) -> list[Candidate]:
     from dataclasses import replace
 
     from agentd import registry
-    from agentd.explain import of_replicas
+    from agentd.catalog.topology.explain import of_replicas
     from agentd.subscription import heard_by
 
     found = of_replicas(await registry.online(bus, env))
@@ -146,7 +146,7 @@ async def _online(bus: Bus, env: str) -> list[Candidate]:
 def _explain(
     where: str, message: AgentMessage, candidates: list[Candidate], env: str
 ) -> Explanation:
-    from agentd.explain import explain_fact, explain_task
+    from agentd.catalog.topology.explain import explain_fact, explain_task
     from agentd.routes import Destination
 
     kind, *rest = where.split(".")

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from agentd.explain import Candidate, Explanation, explain_fact, explain_task, of_replicas
+from agentd.catalog.topology.explain import (
+    Candidate,
+    Explanation,
+    explain_fact,
+    explain_task,
+    of_replicas,
+)
 from agentd.message import decode
 from agentd.registry import Replica
 from agentd.routes import Destination

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from agentd.catalog.catalog import load
+from agentd.catalog.topology.flow import Topology
+from agentd.catalog.topology.graph import Edge, Graph
 from agentd.cli.graph import in_flow
-from agentd.topology.flow import Topology
-from agentd.topology.graph import Edge, Graph
 
 MANIFESTS = {
     "splitter": """

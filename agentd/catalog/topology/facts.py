@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from itertools import combinations
 
+from agentd.catalog.topology.flow import Topology
+from agentd.catalog.topology.members import ANY, Ear, meeting
 from agentd.diagnose import nearest
 from agentd.problems import Problem
 from agentd.subjects import RUNTIME_EVENTS
-from agentd.topology.flow import Topology
-from agentd.topology.parts import ANY, Ear, meeting
 
 _ALIKE = 0.75  # from here on two topics look like one that is misspelt
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agentd.catalog.topology.flow import Topology
+from agentd.catalog.topology.members import ANY, Emission, Member
 from agentd.diagnose import nearest
 from agentd.manifest_flow import EmitRule
 from agentd.problems import Problem
-from agentd.topology.flow import Topology
-from agentd.topology.parts import ANY, Emission, Member
 
 
 def check_work(topology: Topology, name: str) -> Iterator[Problem]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agentd.catalog.topology.cycles import check_circles
+from agentd.catalog.topology.facts import check_facts
+from agentd.catalog.topology.flow import Topology
+from agentd.catalog.topology.joins import check_joins
+from agentd.catalog.topology.tasks import check_work
 from agentd.problems import Problem
-from agentd.topology.circles import check_circles
-from agentd.topology.facts import check_facts
-from agentd.topology.flow import Topology
-from agentd.topology.joins import check_joins
-from agentd.topology.work import check_work
 
 
 def check(topology: Topology) -> Iterator[tuple[str, Problem]]:

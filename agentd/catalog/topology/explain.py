@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from agentd.catalog.topology.flow import Topology
+from agentd.catalog.topology.members import meeting
 from agentd.diagnose import nearest
 from agentd.message import AgentMessage
 from agentd.registry import Replica
 from agentd.routes import Destination, Requirement
 from agentd.subjects import AGENT_DOMAIN, Subjects
-from agentd.topology.flow import Topology
-from agentd.topology.parts import meeting
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from math import inf
 
+from agentd.catalog.topology.flow import Topology
+from agentd.catalog.topology.members import Run, Step, meeting
 from agentd.manifest_flow import Join
 from agentd.problems import Problem
-from agentd.topology.flow import Topology
-from agentd.topology.parts import Run, Step, meeting
 
 _MOST_RUNS = 2_000
 

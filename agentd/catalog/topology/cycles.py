@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
+from agentd.catalog.topology.flow import Topology
+from agentd.catalog.topology.members import Ear, Emission, Run, Step
 from agentd.problems import Problem
-from agentd.topology.flow import Topology
-from agentd.topology.parts import Ear, Emission, Run, Step
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TypeVar
 
-from agentd.manifest import Manifest
-from agentd.subjects import AGENT_DOMAIN
-from agentd.topology.parts import (
+from agentd.catalog.topology.members import (
     ANY,
     Ear,
     Emission,
@@ -22,6 +20,8 @@ from agentd.topology.parts import (
     emissions_of,
     meeting,
 )
+from agentd.manifest import Manifest
+from agentd.subjects import AGENT_DOMAIN
 
 GENERAL = "general"  # the specificity of work for a capability as such
 MOST_STEPS = 50_000  # that are followed: an edit must not wait for more

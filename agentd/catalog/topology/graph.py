@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from agentd.catalog.topology.flow import Topology
+from agentd.catalog.topology.members import Ear, Emission
 from agentd.manifest_tools import TOOL_KINDS, Tool
-from agentd.topology.flow import Topology
-from agentd.topology.parts import Ear, Emission
 
 NodeKind = Literal["agent", "task", "result", "event", "tool", "model"]
 EdgeKind = Literal["takes", "emits", "answers", "hears", "joins", "calls", "asks"]
