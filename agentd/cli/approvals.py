@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentd.cli import options
+from agentd.cli.shared import options
 
 if TYPE_CHECKING:
     from agentd.bus import Bus
@@ -38,7 +38,7 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
 
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.approvals import waiting
-        from agentd.cli.console import table
+        from agentd.cli.shared.console import table
 
         requests = await waiting(bus, subjects)
         if as_json:

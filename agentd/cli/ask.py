@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from agentd.cli import options
-from agentd.cli.answer import AnswerPrinter
-from agentd.cli.later import later
+from agentd.cli.shared import options
+from agentd.cli.shared.answer import AnswerPrinter
+from agentd.cli.shared.later import later
 
 if TYPE_CHECKING:
     from agentd.bus import Bus

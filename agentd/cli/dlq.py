@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentd.cli import options
+from agentd.cli.shared import options
 
 if TYPE_CHECKING:
     from agentd.bus import Bus
@@ -128,7 +128,7 @@ async def _visit(work: Work, env: str | None, nats: str | None) -> int:
 
 
 def _table(letters: list[Letter]) -> None:
-    from agentd.cli.console import table
+    from agentd.cli.shared.console import table
 
     rows = table("LETTER", "BURIED", "REASON", "ATTEMPTS", "SENT TO", "TASK", "LAST ERROR")
     for each in letters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from agentd.cli import options
+from agentd.cli.shared import options
 
 
 def ps(as_json: options.Json = False, env: options.Env = None, nats: options.Nats = None) -> None:
@@ -31,7 +31,7 @@ async def _ps(as_json: bool, env: str | None, nats: str | None) -> int:
 
 
 def _table(agents: list[dict[str, Any]]) -> None:
-    from agentd.cli.console import table
+    from agentd.cli.shared.console import table
 
     rows = table(
         "AGENT", "TAKES", "REPLICAS", "MODEL", "REVISION", "DONE", "FAILED", "RUNNING", "P50",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentd.cli import options
+from agentd.cli.shared import options
 
 if TYPE_CHECKING:
     from agentd.bus import Bus
@@ -30,7 +30,7 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     """List the schedules of agents, and messages for later."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.cli.console import table
+        from agentd.cli.shared.console import table
 
         found = [_as_json(entry) for entry in await _all(bus, subjects)]
         if as_json:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentd.cli import options
-from agentd.cli.later import later
+from agentd.cli.shared import options
+from agentd.cli.shared.later import later
 
 if TYPE_CHECKING:
     from agentd.message import AgentMessage

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from agentd.cli import options
+from agentd.cli.shared import options
 
 if TYPE_CHECKING:
     from agentd.bus import Msg

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentd.cli import options
+from agentd.cli.shared import options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +117,7 @@ def _say_ready(hosted: Hosted, settings: Settings, seconds: float) -> None:
 
 
 def _table(agents: Sequence[Agent]) -> None:
-    from agentd.cli.console import table
+    from agentd.cli.shared.console import table
 
     rows = table("AGENT", "TAKES", "MODEL", "REVISION")
     for agent in agents:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from agentd.cli import options
+from agentd.cli.shared import options
 
 if TYPE_CHECKING:
     from agentd.catalog.catalog import Catalog

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 import typer
 
-from agentd.cli import options
+from agentd.cli.shared import options
 from agentd.delivery import Parcel, parcel
 from agentd.manifest_file import read_manifest
 from agentd.problems import errors

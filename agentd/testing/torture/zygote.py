@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 
 _PRELOADED = (
     "agentd.cli",
-    "agentd.cli.console",
+    "agentd.cli.shared.console",
     "agentd.crash_points",
     "agentd.host",
     "agentd.log",
