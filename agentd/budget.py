@@ -19,7 +19,7 @@ from agentd.deadline import Deadline
 from agentd.errors import BusError, ModelError, TaskError, Throttled, Undeliverable
 from agentd.estimate import expected
 from agentd.ledger import Ledger, key, ledger_at
-from agentd.manifest import Limits
+from agentd.manifest.agent import Limits
 from agentd.message import AgentMessage
 from agentd.model import ChatRequest, Completion, Model
 

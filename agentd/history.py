@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from agentd.estimate import BYTES_A_TOKEN, message_tokens
-from agentd.manifest_parts import History
+from agentd.manifest.limits import History
 from agentd.media import in_words
 from agentd.message import AgentMessage
 from agentd.parts import checked

@@ -14,7 +14,7 @@ from agentd.bus import Bus
 from agentd.catalog.catalog import Catalog
 from agentd.errors import UsageError
 from agentd.health import HealthServer
-from agentd.manifest import ModelRef
+from agentd.manifest.agent import ModelRef
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.problems import errors

@@ -18,7 +18,7 @@ from agentd.bus import Bus, Msg
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.history import Exchange, Past, divided, shortened, trimmed
 from agentd.jetstream import Record
-from agentd.manifest_parts import History
+from agentd.manifest.limits import History
 from agentd.message import AgentIdentity, AgentMessage, decode
 from agentd.objects import fit, whole
 from agentd.streams import LOG

@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
 from agentd.errors import ModelError
-from agentd.rate import Allowance
+from agentd.manifest.rate import Allowance
 
 # How a correction begins that a model is told as a user turn: it is no new question.
 CORRECTION = "Your answer cannot be used: "

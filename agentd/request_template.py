@@ -22,7 +22,7 @@ from agentd.http_request import (
     with_body,
 )
 from agentd.json_path import parse_path
-from agentd.manifest_tools import Tool
+from agentd.manifest.tools import Tool
 from agentd.text_template import TextTemplate, compile_text
 
 KEY = "idempotency_key"  # a name of ours beside those of the arguments

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import ModelError
-from agentd.manifest import ModelRef
+from agentd.manifest.agent import ModelRef
 from agentd.model import Model
 from agentd.models.choose import Models, Rated
 from agentd.models.failover import FailoverModel

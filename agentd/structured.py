@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentd.errors import AgentdError
-from agentd.json_schema import mistake_in
+from agentd.manifest.json_schema import mistake_in
 from agentd.model import CORRECTION
 
 _FENCED = re.compile(r"\A\s*```[\w-]*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)

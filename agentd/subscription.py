@@ -12,7 +12,7 @@ from agentd.bands import Route
 from agentd.bus import Bus, Msg, Subscription
 from agentd.errors import BusError
 from agentd.jetstream import ApiError
-from agentd.manifest import Manifest
+from agentd.manifest.agent import Manifest
 from agentd.queue import Queue, consumer_config
 from agentd.streams import LOG
 from agentd.subjects import DEFAULT_PRIORITY, RUNTIME_EVENTS, Subject, matches

@@ -13,11 +13,12 @@ import re
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from agentd import cron, registry, schedules
+from agentd import registry, schedules
 from agentd.bus import Bus
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import BusError, NotStored, Unheard, UsageError
-from agentd.manifest_flow import Schedule
+from agentd.manifest import cron
+from agentd.manifest.flow import Schedule
 from agentd.schedules import Entry, Timing
 from agentd.subjects import Subjects
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentd import manifest_tools
 from agentd.errors import BusError
-from agentd.json_schema import mistake_in
+from agentd.manifest import tools
+from agentd.manifest.json_schema import mistake_in
 from agentd.model import ToolCall
 from agentd.tool import Call, Preparing, Tool, ToolError, ToolSource
 
@@ -35,7 +35,7 @@ class Answer:
 class Entry:
     """An entry under `tools:` with what it gives."""
 
-    declared: manifest_tools.Tool
+    declared: tools.Tool
     source: ToolSource
 
 
@@ -45,7 +45,7 @@ class Held:
 
     name: str
     tool: Tool
-    declared: manifest_tools.Tool
+    declared: tools.Tool
 
     @property
     def timeout(self) -> float:
@@ -166,7 +166,7 @@ def shown(answer: Any) -> str:
     return f"{text[:MOST_SHOWN]}\n[cut: {len(text):,} characters in all]"
 
 
-def _held(tool: Tool, declared: manifest_tools.Tool) -> Held | None:
+def _held(tool: Tool, declared: tools.Tool) -> Held | None:
     """The tool under the name that the manifest gives it, if it allows it at all."""
     if declared.allow is not None and tool.name not in declared.allow:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from agentd.bus import Bus
-from agentd.rate import Allowance, Window
+from agentd.manifest.rate import Allowance, Window
 from agentd.shared import Shared
 from agentd.streams import RATES, bucket
 from agentd.subjects import digest

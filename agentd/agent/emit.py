@@ -20,7 +20,7 @@ from agentd.conversation import template_context
 from agentd.delivery import TOPIC
 from agentd.errors import PromptError, TaskError
 from agentd.jetstream import Record
-from agentd.manifest_flow import EmitRule
+from agentd.manifest.flow import EmitRule
 from agentd.message import AgentIdentity, AgentMessage, encode
 from agentd.message_parts import DEEPEST, Constraints, Payload, Routing, Sibling
 from agentd.objects import fit

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from agentd.manifest_flow import MOST_JOINED, Join
+from agentd.manifest.flow import MOST_JOINED, Join
 from agentd.message import AgentMessage
 from agentd.subjects import matches
 

@@ -14,7 +14,7 @@ from agentd.agent.join_state import Fact, Gathering, common, places_of
 from agentd.bus import Bus
 from agentd.errors import DecodeError, TaskError
 from agentd.jetstream import ApiError
-from agentd.manifest_flow import Join
+from agentd.manifest.flow import Join
 from agentd.message import AgentIdentity, AgentMessage, Context, Routing, decode, encode, new
 from agentd.objects import whole
 from agentd.streams import LOG

@@ -23,7 +23,7 @@ from agentd.catalog.spec import AgentSpec
 from agentd.delivery import TOPIC, Delivery
 from agentd.errors import Conflict, TaskError
 from agentd.jetstream import Record
-from agentd.manifest_flow import Join
+from agentd.manifest.flow import Join
 from agentd.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.objects import fit
 from agentd.schedules import Entry, Timing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from agentd.errors import ModelError, TaskError
-from agentd.manifest_parts import Retry
+from agentd.manifest.limits import Retry
 
 
 def pause(policy: Retry, attempt: int, error: TaskError) -> float:

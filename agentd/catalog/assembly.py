@@ -12,12 +12,12 @@ from typing import Any
 from agentd import request_template, yaml_source
 from agentd.catalog import python_source
 from agentd.catalog.spec import AgentSpec, Loc, expressions_of, files_of, templates_of
-from agentd.diagnose import nearest, place
 from agentd.expression import Expression, InvalidExpression, compile_expression
-from agentd.files import Files
-from agentd.json_schema import mistake_of
-from agentd.manifest import Manifest
-from agentd.manifest_file import Draft
+from agentd.manifest.agent import Manifest
+from agentd.manifest.diagnose import nearest, place
+from agentd.manifest.file import Draft
+from agentd.manifest.files import Files
+from agentd.manifest.json_schema import mistake_of
 from agentd.openapi import document as openapi
 from agentd.problems import Problem, errors
 from agentd.prompts import CONTEXT_FIELDS, CONTEXT_NAMES, InvalidPrompt, Prompt, PromptLibrary

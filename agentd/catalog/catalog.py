@@ -15,8 +15,8 @@ from agentd.catalog.topology.check import check
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import Member
 from agentd.catalog.topology.name_conflicts import contested
-from agentd.files import Files, read_files
-from agentd.manifest_file import Draft, read_defaults, read_manifest
+from agentd.manifest.file import Draft, read_defaults, read_manifest
+from agentd.manifest.files import Files, read_files
 from agentd.problems import Problem
 from agentd.prompts import PromptLibrary
 from agentd.yaml_source import Document

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from agentd.diagnose import place
 from agentd.expression import Expression
-from agentd.manifest import Manifest
-from agentd.manifest_file import Draft
-from agentd.manifest_flow import EmitRule
+from agentd.manifest.agent import Manifest
+from agentd.manifest.diagnose import place
+from agentd.manifest.file import Draft
+from agentd.manifest.flow import EmitRule
 from agentd.problems import Problem
 from agentd.prompts import CONTEXT_NAMES, Prompt
 from agentd.yaml_nodes import Map

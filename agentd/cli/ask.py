@@ -105,7 +105,7 @@ def _text(text: list[str] | None) -> str:
 
 
 def _fact(until: str | None) -> str | None:
-    from agentd.quantities import fact
+    from agentd.manifest.quantities import fact
 
     try:
         return until and fact(until)

@@ -37,8 +37,8 @@ def new(
 ) -> None:
     """Write a manifest and a prompt to begin with."""
     from agentd.errors import UsageError
-    from agentd.files import shown
-    from agentd.quantities import subject_name
+    from agentd.manifest.files import shown
+    from agentd.manifest.quantities import subject_name
 
     try:
         subject_name(name)
@@ -62,7 +62,7 @@ def new(
 
 
 def _manifest(name: str, manifests: Path, model: str | None) -> str:
-    from agentd.reference import flow
+    from agentd.manifest.reference import flow
 
     lines: list[str] = []
     if (manifests.absolute().parent / "agent.schema.json").exists():

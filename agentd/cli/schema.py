@@ -17,6 +17,6 @@ def schema(
     if message:
         from agentd.message import json_schema
     else:
-        from agentd.reference import json_schema
+        from agentd.manifest.reference import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

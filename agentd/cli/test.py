@@ -57,8 +57,8 @@ def _read(manifests: Path, prompts: Path | None) -> tuple[Catalog, list[Suite]]:
         UsageError: with every mistake in the files that they need.
     """
     from agentd.catalog.catalog import load
-    from agentd.diagnose import nearest
     from agentd.errors import UsageError
+    from agentd.manifest.diagnose import nearest
     from agentd.problems import errors
     from agentd.testing.cases.case import read_suites
 

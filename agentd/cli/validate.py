@@ -13,7 +13,7 @@ from agentd.cli.shared import options
 
 if TYPE_CHECKING:
     from agentd.catalog.catalog import Catalog
-    from agentd.manifest import Manifest, ModelRef
+    from agentd.manifest.agent import Manifest, ModelRef
     from agentd.problems import Problem
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agentd.errors import ModelError
+from agentd.manifest.rate import Allowance
 from agentd.model import Model, ModelRef
 from agentd.models.absent import AbsentModel
 from agentd.models.cache import Cache
@@ -30,7 +31,6 @@ from agentd.models.providers import (
 )
 from agentd.models.rates import Rates
 from agentd.models.script import ScriptError, parse
-from agentd.rate import Allowance
 
 if TYPE_CHECKING:
     from agentd.models.endpoint import Endpoint, Http

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from agentd.errors import Throttled
-from agentd.rate import Allowance, Window
+from agentd.manifest.rate import Allowance, Window
 
 _JITTER = 1.0  # seconds, at most
 

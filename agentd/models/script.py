@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from agentd.errors import AgentdError
+from agentd.manifest.quantities import seconds
 from agentd.model import ToolCall, Usage
 from agentd.models.failures import code_of
 from agentd.models.providers import nearest
-from agentd.quantities import seconds
 
 CODES = (
     "model_auth",

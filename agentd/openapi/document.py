@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urljoin
 
 from agentd.http_request import ORIGIN, address, mistake_in_header, plain_url
-from agentd.manifest_http import OpenApi
-from agentd.manifest_tools import Tool
+from agentd.manifest.http import OpenApi
+from agentd.manifest.tools import Tool
 from agentd.openapi.operation import METHODS, Fixed, Operation, Source, read_operation
 from agentd.openapi.schema import InvalidApi, References
 from agentd.prompt_source import nearest

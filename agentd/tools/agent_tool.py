@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentd import manifest_tools, registry
+from agentd import registry
 from agentd.asking import ask
 from agentd.bus import Bus
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import TaskError
 from agentd.gather import Gathered, gather
+from agentd.manifest import tools as manifest_tools
 from agentd.message import AgentIdentity, AgentMessage, Payload, Routing
 from agentd.message_parts import Constraints
 from agentd.routes import ANY, Destination

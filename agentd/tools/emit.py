@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentd.manifest_flow import Emit
+from agentd.manifest.flow import Emit
 from agentd.subjects import RUNTIME_EVENTS, TOKEN, matches
 from agentd.tool import Call, Tool, ToolError
 

@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from agentd.json_schema import mistake_of
-from agentd.manifest_mcp import McpPrompt, McpResource, McpServer
+from agentd.manifest.json_schema import mistake_of
+from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.tool import ToolError
 from agentd.tools.child import Child, ChildError
 from agentd.tools.processes import Processes

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentd import manifest_tools
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import TaskError
-from agentd.json_schema import mistake_of
-from agentd.manifest_mcp import McpPrompt, McpResource, McpServer
+from agentd.manifest import tools as manifest_tools
+from agentd.manifest.json_schema import mistake_of
+from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.problems import Problem
 from agentd.prompt_source import nearest
 from agentd.tool import Call, Tool, ToolError

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from agentd import manifest_tools
 from agentd.catalog.spec import AgentSpec
-from agentd.manifest_tools import TOOL_KINDS
+from agentd.manifest import tools
+from agentd.manifest.tools import TOOL_KINDS
 from agentd.problems import Problem
 from agentd.tool import ToolSource
 from agentd.toolbox import Entry, Toolbox
@@ -17,7 +17,7 @@ from agentd.tools.emit import EmitSource
 class Opener(Protocol):
     """All tools of one kind in this process."""
 
-    def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> ToolSource:
+    def open(self, entry: tools.Tool, spec: AgentSpec) -> ToolSource:
         """What the entry gives; connects to nothing yet."""
         ...
 
@@ -49,7 +49,7 @@ class Tools:
         entries: list[Entry] = []
         if spec.manifest.emit.allow:
             # Nobody declares it as a tool: it has no bounds but its own.
-            plain = manifest_tools.Tool.model_construct()
+            plain = tools.Tool.model_construct()
             entries.append(Entry(plain, EmitSource(spec.manifest.emit)))
         for declared in spec.manifest.tools:
             kind = next(kind for kind in TOOL_KINDS if getattr(declared, kind) is not None)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary, ref
 
-from agentd import manifest_tools, yaml_source
+from agentd import yaml_source
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import DecodeError
 from agentd.http_request import Request, plain_url
+from agentd.manifest import tools
 from agentd.openapi.document import Api, read_api
 from agentd.openapi.schema import InvalidApi
 from agentd.strict_json import MAX_BYTES, parse
@@ -42,7 +43,7 @@ class OpenApiTools:
         self._documents: WeakValueDictionary[tuple[str, Reach], _Document] = WeakValueDictionary()
         self._fetching: set[asyncio.Task[None]] = set()
 
-    def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> ToolSource:
+    def open(self, entry: tools.Tool, spec: AgentSpec) -> ToolSource:
         """The tools of an entry; those of a document at a URL come when it is there."""
         declared = entry.openapi
         assert declared is not None

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentd import manifest_tools
 from agentd.catalog.spec import AgentSpec
-from agentd.files import shown
+from agentd.manifest import tools as manifest_tools
+from agentd.manifest.files import shown
 from agentd.problems import Problem
 from agentd.tool import Call, Tool, ToolError
 from agentd.tools.processes import Processes

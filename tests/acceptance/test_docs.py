@@ -22,7 +22,7 @@ import yaml
 
 from agentd.catalog.catalog import load
 from agentd.cli import app
-from agentd.manifest_tools import Tool
+from agentd.manifest.tools import Tool
 from agentd.metrics import Metrics
 from agentd.nats_binary import find_binary
 from agentd.openapi.document import read_api

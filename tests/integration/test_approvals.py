@@ -18,7 +18,7 @@ from agentd.tool import Call
 
 if TYPE_CHECKING:
     from agentd.catalog.spec import AgentSpec
-    from agentd.manifest_tools import Tool as Declared
+    from agentd.manifest.tools import Tool as Declared
     from tests.integration.conftest import Team
 
 

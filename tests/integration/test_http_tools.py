@@ -15,7 +15,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.json_schema import mistake_in
+from agentd.manifest.json_schema import mistake_in
 from tests.integration.http_site import Site, running, speaking
 from tests.integration.workshop import call
 

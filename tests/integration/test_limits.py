@@ -14,7 +14,7 @@ import pytest
 from agentd.bus import Bus, Msg
 from agentd.cooldowns import Cooldowns
 from agentd.errors import ModelError
-from agentd.manifest import ModelRef
+from agentd.manifest.agent import ModelRef
 from agentd.model import ChatRequest, Model
 from agentd.models.choose import Models
 from agentd.models.limited import LimitedModel

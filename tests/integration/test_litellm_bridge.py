@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agentd.errors import ModelError
-from agentd.manifest import ModelRef
+from agentd.manifest.agent import ModelRef
 from agentd.model import ChatRequest, Completion, Model, ToolCall
 from agentd.models.choose import Models
 from agentd.testing.stub_model import Behaviour, Fault, StubModel

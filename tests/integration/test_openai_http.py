@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from agentd.errors import ModelError
-from agentd.manifest import ModelRef
+from agentd.manifest.agent import ModelRef
 from agentd.model import ChatRequest, Completion, Model, ToolCall
 from agentd.models.choose import Models
 from agentd.testing.stub_model import HUGE, Behaviour, Fault, StubModel
@@ -416,7 +416,7 @@ async def test_faults_can_be_chosen_by_name_and_by_plan(endpoint: Endpoint) -> N
 def test_the_direct_path_never_imports_litellm() -> None:
     code = (
         "import asyncio, sys\n"
-        "from agentd.manifest import ModelRef\n"
+        "from agentd.manifest.agent import ModelRef\n"
         "from agentd.model import ChatRequest\n"
         "from agentd.models.choose import Models\n"
         "from agentd.testing.stub_model import StubModel\n"

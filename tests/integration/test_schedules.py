@@ -13,9 +13,9 @@ import pytest
 from agentd import jetstream, schedules
 from agentd.asking import send_later
 from agentd.bus import Bus
-from agentd.cron import parse
 from agentd.errors import Conflict, NotStored, TaskError
 from agentd.jetstream import Record
+from agentd.manifest.cron import parse
 from agentd.message import AgentIdentity, decode, new
 from agentd.routes import Destination
 from agentd.schedules import Entry, Timing

@@ -12,7 +12,7 @@ from agentd.budget import Budgets
 from agentd.deadline import Deadline
 from agentd.errors import Throttled, Undeliverable
 from agentd.ledger import key, ledger_at
-from agentd.manifest import Limits
+from agentd.manifest.agent import Limits
 from agentd.message import AgentIdentity, Context, new
 from agentd.model import ChatRequest, Completion, Usage
 

@@ -13,11 +13,11 @@ from agentd import jetstream, streams
 from agentd.answers import Answers
 from agentd.bus import Bus
 from agentd.errors import ModelError
-from agentd.manifest import ModelRef
+from agentd.manifest.agent import ModelRef
+from agentd.manifest.rate import Allowance
 from agentd.message import AgentMessage, decode
 from agentd.model import ChatRequest
 from agentd.models.choose import Models, Rated
-from agentd.rate import Allowance
 from agentd.subjects import Subjects
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
 from agentd.windows import book

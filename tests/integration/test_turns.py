@@ -16,7 +16,7 @@ from agentd.toolbox import MOST_SHOWN
 
 if TYPE_CHECKING:
     from agentd.catalog.spec import AgentSpec
-    from agentd.manifest_tools import Tool as Declared
+    from agentd.manifest.tools import Tool as Declared
     from tests.integration.conftest import Team
 
 AGENT = """

@@ -20,7 +20,7 @@ from agentd.history import (
     to_summarize,
     trimmed,
 )
-from agentd.manifest_parts import History
+from agentd.manifest.limits import History
 from agentd.message import AgentIdentity, AgentMessage, Context, new
 from agentd.message_parts import HistoryMessage
 

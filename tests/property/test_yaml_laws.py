@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentd.catalog.catalog import Catalog, load
-from agentd.files import Files
-from agentd.manifest import Manifest
-from agentd.manifest_file import read_manifest
+from agentd.manifest.agent import Manifest
+from agentd.manifest.file import read_manifest
+from agentd.manifest.files import Files
 from agentd.problems import errors
 from agentd.yaml_nodes import Map, Node, Scalar, Seq, plain
 from agentd.yaml_source import read

@@ -9,7 +9,7 @@ import pytest
 from agentd.budget import Purse, usd
 from agentd.deadline import Deadline
 from agentd.ledger import Ledger
-from agentd.manifest import Limits
+from agentd.manifest.agent import Limits
 from agentd.message import AgentIdentity, new
 from agentd.model import ChatRequest, Completion, Usage
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from agentd.errors import ModelError
-from agentd.manifest import ModelRef
+from agentd.manifest.agent import ModelRef
 from agentd.models.choose import Models
 from agentd.models.limited import LimitedModel
 from agentd.models.limiter import Limiter

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agentd.cron import parse
+from agentd.manifest.cron import parse
 
 REFUSED = [
     ("* * *", "has 3 fields, not 5 or 6"),

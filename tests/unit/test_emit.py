@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentd.agent.emit import follow_up_id, readable
-from agentd.manifest_file import read_manifest
+from agentd.manifest.file import read_manifest
 
 MISTAKES = [
     (

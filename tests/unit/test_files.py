@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from agentd.errors import UsageError
-from agentd.files import MAX_BYTES, read_files, shown
+from agentd.manifest.files import MAX_BYTES, read_files, shown
 
 
 @pytest.fixture

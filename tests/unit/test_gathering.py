@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.agent.join_state import Fact, Gathering, Place, branch_of, common, key_of, whole
-from agentd.manifest_flow import Join
+from agentd.manifest.flow import Join
 from agentd.message import AgentMessage, new
 from agentd.message_parts import AgentIdentity, Context, Sibling
 

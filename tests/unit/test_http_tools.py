@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from agentd.catalog.catalog import Catalog, load
 from agentd.http_request import BadRequest, Request
 from agentd.json_path import NoMatch, parse_path
-from agentd.manifest_tools import Tool
+from agentd.manifest.tools import Tool
 from agentd.request_template import InvalidRequest, RequestTemplate, compile_request
 from agentd.tools.addresses import Reach, is_public, literal
 from agentd.tools.encodings import Decoder, Undecodable

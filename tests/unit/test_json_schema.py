@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentd.json_schema import mistake_in, mistake_of
+from agentd.manifest.json_schema import mistake_in, mistake_of
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 

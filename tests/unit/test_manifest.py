@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from agentd.diagnose import MAX_PROBLEMS
-from agentd.manifest import Manifest
-from agentd.manifest_file import Draft, read_defaults, read_manifest
+from agentd.manifest.agent import Manifest
+from agentd.manifest.diagnose import MAX_PROBLEMS
+from agentd.manifest.file import Draft, read_defaults, read_manifest
+from agentd.manifest.rate import Allowance
 from agentd.problems import errors
-from agentd.rate import Allowance
 
 EVERYTHING = """\
 description: Finds the sentiment and the themes of a text.

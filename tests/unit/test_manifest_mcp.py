@@ -17,7 +17,7 @@ from mcp_types import (
 )
 
 from agentd.catalog.catalog import load
-from agentd.manifest_mcp import McpPrompt, McpResource, McpServer
+from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.tools.mcp_text import text_of
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.errors import ModelError
-from agentd.manifest import ModelRef
+from agentd.manifest.agent import ModelRef
 from agentd.model import ChatRequest, Completion, Model
 from agentd.models.choose import Models
 from agentd.models.mock import EchoModel, ScriptModel
@@ -297,7 +297,7 @@ def test_parameters_cannot_undo_the_call(name: str) -> None:
 def test_a_mock_needs_neither_aiohttp_nor_litellm() -> None:
     code = (
         "import asyncio, sys\n"
-        "from agentd.manifest import ModelRef\n"
+        "from agentd.manifest.agent import ModelRef\n"
         "from agentd.model import ChatRequest\n"
         "from agentd.models.choose import Models\n"
         "model = Models().open(ModelRef(name='mock/echo'))\n"

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from agentd.catalog.catalog import Catalog, load
 from agentd.http_request import BadRequest
-from agentd.json_schema import mistake_in, mistake_of
-from agentd.manifest_tools import Tool
+from agentd.manifest.json_schema import mistake_in, mistake_of
+from agentd.manifest.tools import Tool
 from agentd.openapi.document import MAX_TOOLS, Api, read_api
 from agentd.openapi.operation import Operation
 from agentd.openapi.schema import InvalidApi

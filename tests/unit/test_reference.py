@@ -10,10 +10,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from agentd.manifest import Manifest
-from agentd.manifest_file import read_defaults, read_manifest
+from agentd.manifest.agent import Manifest
+from agentd.manifest.file import read_defaults, read_manifest
+from agentd.manifest.reference import flow, json_schema, page_text, schema_text
 from agentd.problems import errors
-from agentd.reference import flow, json_schema, page_text, schema_text
 from agentd.yaml_nodes import plain
 from agentd.yaml_source import read
 
@@ -24,11 +24,13 @@ ENVIRON = {"LLM_URL": "http://127.0.0.1:1/v1"}
 
 
 def test_the_committed_schema_is_current() -> None:
-    assert (ROOT / "agent.schema.json").read_text() == schema_text(), "python -m agentd.reference"
+    assert (ROOT / "agent.schema.json").read_text() == schema_text(), (
+        "python -m agentd.manifest.reference"
+    )
 
 
 def test_the_committed_reference_is_current() -> None:
-    assert page_text(PAGE) == PAGE, "python -m agentd.reference"
+    assert page_text(PAGE) == PAGE, "python -m agentd.manifest.reference"
     with pytest.raises(ValueError, match="fields"):
         page_text("no marks")
 

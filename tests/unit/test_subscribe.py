@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.manifest import Manifest
+from agentd.manifest.agent import Manifest
 from agentd.subjects import Subject, matches
 from agentd.subscription import filters, patterns, wanted
 

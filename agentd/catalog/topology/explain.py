@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import meeting
-from agentd.diagnose import nearest
+from agentd.manifest.diagnose import nearest
 from agentd.message import AgentMessage
 from agentd.registry import Replica
 from agentd.routes import Destination, Requirement

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import ANY, Ear, meeting
-from agentd.diagnose import nearest
+from agentd.manifest.diagnose import nearest
 from agentd.problems import Problem
 from agentd.subjects import RUNTIME_EVENTS
 

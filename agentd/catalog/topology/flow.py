@@ -20,7 +20,7 @@ from agentd.catalog.topology.members import (
     emissions_of,
     meeting,
 )
-from agentd.manifest import Manifest
+from agentd.manifest.agent import Manifest
 from agentd.subjects import AGENT_DOMAIN
 
 GENERAL = "general"  # the specificity of work for a capability as such

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import Ear, Emission
-from agentd.manifest_tools import TOOL_KINDS, Tool
+from agentd.manifest.tools import TOOL_KINDS, Tool
 
 NodeKind = Literal["agent", "task", "result", "event", "tool", "model"]
 EdgeKind = Literal["takes", "emits", "answers", "hears", "joins", "calls", "asks"]

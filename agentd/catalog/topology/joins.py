@@ -8,7 +8,7 @@ from math import inf
 
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import Run, Step, meeting
-from agentd.manifest_flow import Join
+from agentd.manifest.flow import Join
 from agentd.problems import Problem
 
 _MOST_RUNS = 2_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agentd.diagnose import place
-from agentd.manifest import Manifest
-from agentd.manifest_flow import EmitRule
+from agentd.manifest.agent import Manifest
+from agentd.manifest.diagnose import place
+from agentd.manifest.flow import EmitRule
 from agentd.problems import Problem
 from agentd.subjects import RUNTIME_EVENTS
 from agentd.yaml_nodes import Map

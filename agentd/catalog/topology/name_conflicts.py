@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agentd.diagnose import place
-from agentd.manifest_file import Draft
+from agentd.manifest.diagnose import place
+from agentd.manifest.file import Draft
 from agentd.problems import Problem
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import ANY, Emission, Member
-from agentd.diagnose import nearest
-from agentd.manifest_flow import EmitRule
+from agentd.manifest.diagnose import nearest
+from agentd.manifest.flow import EmitRule
 from agentd.problems import Problem
 
 

@@ -58,7 +58,7 @@ def attachments(files: list[Path] | None) -> list[Attachment]:
 
 def due(at: str | None, within: str | None) -> datetime | None:
     """The time that `--at` or `--in` gives; None without them."""
-    from agentd.quantities import seconds
+    from agentd.manifest.quantities import seconds
 
     now = datetime.now().astimezone()
     if at and within:

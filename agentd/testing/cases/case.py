@@ -11,13 +11,13 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from agentd import yaml_source
-from agentd.diagnose import diagnose
 from agentd.expression import InvalidExpression, compile_expression
-from agentd.files import shown
-from agentd.manifest_parts import ModelRef, Part
+from agentd.manifest.diagnose import diagnose
+from agentd.manifest.files import shown
+from agentd.manifest.limits import ModelRef, Part
+from agentd.manifest.quantities import Expression, Money, Name, Whole, either, filled, listed
 from agentd.models.script import ScriptError, parse
 from agentd.problems import Problem, errors
-from agentd.quantities import Expression, Money, Name, Whole, either, filled, listed
 from agentd.yaml_nodes import Map, plain
 
 ENDINGS = (".test.yaml", ".test.yml")

@@ -14,7 +14,7 @@ from agentd.catalog.spec import AgentSpec
 from agentd.deadline import Deadline
 from agentd.errors import DecodeError, ModelError, TaskError, UsageError
 from agentd.journal import TURN, Step
-from agentd.manifest_parts import ModelRef
+from agentd.manifest.limits import ModelRef
 from agentd.means import Means
 from agentd.memory import Memory
 from agentd.message import AgentIdentity, AgentMessage, decode, new_id

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agentd.catalog.catalog import Catalog
 from agentd.errors import UsageError
-from agentd.manifest_parts import ModelRef
+from agentd.manifest.limits import ModelRef
 from agentd.models.choose import Models
 from agentd.session import serve
 from agentd.settings import Settings

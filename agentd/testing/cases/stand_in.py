@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentd import manifest_tools
+from agentd.manifest import tools as manifest_tools
 from agentd.model import ChatRequest, Completion, Model, Usage
 from agentd.testing.cases.case import StandIn
 from agentd.tool import Call, Tool, ToolError

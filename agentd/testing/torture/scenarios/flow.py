@@ -10,7 +10,7 @@ from agentd import crash_points, jetstream
 from agentd.agent.emit import follow_up_id
 from agentd.agent.facts import run_id
 from agentd.agent.joins import join_id
-from agentd.manifest_flow import Join
+from agentd.manifest.flow import Join
 from agentd.message import AgentMessage, decode
 from agentd.streams import LOG
 from agentd.subjects import Subject

@@ -1,6 +1,6 @@
 """Writes down the manifest for editors and for people: its JSON Schema and its reference.
 
-`python -m agentd.reference` renews `agent.schema.json` and the generated part of
+`python -m agentd.manifest.reference` renews `agent.schema.json` and the generated part of
 `docs/manifest.md`; a test fails when they are not current.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from agentd.manifest import Manifest
-from agentd.quantities import listed
+from agentd.manifest.agent import Manifest
+from agentd.manifest.quantities import listed
 from agentd.yaml_nodes import is_text
 
 SCHEMA = Path("agent.schema.json")

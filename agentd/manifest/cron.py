@@ -96,7 +96,7 @@ def parse(text: str) -> Cron:
     """Reads an expression.
 
     Raises:
-        ValueError: mistake and mend, as in `agentd.quantities`.
+        ValueError: mistake and mend, as in `agentd.manifest.quantities`.
     """
     parts = NAMED.get(text, text).split()
     if text.startswith("@") and text not in NAMED:

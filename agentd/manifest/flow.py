@@ -15,9 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from agentd.cron import parse
-from agentd.manifest_parts import Count, Part
-from agentd.quantities import (
+from agentd.manifest.cron import parse
+from agentd.manifest.limits import Count, Part
+from agentd.manifest.quantities import (
     Duration,
     Emission,
     Expression,

@@ -1,6 +1,6 @@
 """Durations, rates, names and topics as people write them in a manifest.
 
-A function here raises ValueError(mistake, mend): `agentd.diagnose` adds the place.
+A function here raises ValueError(mistake, mend): `agentd.manifest.diagnose` adds the place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
 from agentd.errors import SubjectError
-from agentd.rate import Allowance
+from agentd.manifest.rate import Allowance
 from agentd.subjects import TOKEN, token
 
 LONGEST = 30 * 86400.0

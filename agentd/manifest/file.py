@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from agentd import yaml_source
-from agentd.diagnose import diagnose, unconditional
 from agentd.interpolate import interpolate
-from agentd.manifest import Manifest
+from agentd.manifest.agent import Manifest
+from agentd.manifest.diagnose import diagnose, unconditional
 from agentd.problems import Problem, errors
 from agentd.yaml_nodes import Map, Source, Span, plain
 from agentd.yaml_source import Document

@@ -16,14 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from agentd.quantities import (
-    Duration,
-    Expression,
-    Money,
-    Rate,
-    Whole,
-    either,
-)
+from agentd.manifest.quantities import Duration, Expression, Money, Rate, Whole, either
 
 MOCKS = ("mock/echo", "mock/script")
 

@@ -7,17 +7,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from agentd.json_schema import mistake_of
-from agentd.manifest_http import HttpTool, OpenApi
-from agentd.manifest_mcp import McpServer
-from agentd.manifest_parts import Part
-from agentd.quantities import (
-    Duration,
-    Flag,
-    Name,
-    Names,
-    either,
-)
+from agentd.manifest.http import HttpTool, OpenApi
+from agentd.manifest.json_schema import mistake_of
+from agentd.manifest.limits import Part
+from agentd.manifest.mcp import McpServer
+from agentd.manifest.quantities import Duration, Flag, Name, Names, either
 
 
 class Command(Part):

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from agentd.manifest import Manifest
-from agentd.manifest_parts import Part
+from agentd.manifest.agent import Manifest
+from agentd.manifest.limits import Part
 from agentd.problems import Problem
 from agentd.yaml_nodes import Map, Node, Scalar, Seq, Span
 from agentd.yaml_source import MAX_PROBLEMS, shorten

@@ -13,8 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from agentd.manifest_flow import Emit, EmitRule, Facts, Join, Schedule, Subscribe
-from agentd.manifest_parts import (
+from agentd.manifest.flow import Emit, EmitRule, Facts, Join, Schedule, Subscribe
+from agentd.manifest.limits import (
     History,
     Limits,
     ModelChoice,
@@ -25,8 +25,8 @@ from agentd.manifest_parts import (
     Part,
     Retry,
 )
-from agentd.manifest_tools import Tool
-from agentd.quantities import Flag, Names, filled, seconds, subject_name
+from agentd.manifest.quantities import Flag, Names, filled, seconds, subject_name
+from agentd.manifest.tools import Tool
 
 __all__ = ["Limits", "Manifest", "ModelRef"]
 
