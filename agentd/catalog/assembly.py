@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from agentd import request_template, yaml_source
+from agentd import request_template
 from agentd.catalog import python_source
 from agentd.catalog.spec import AgentSpec, Loc, expressions_of, files_of, templates_of
 from agentd.expression import Expression, InvalidExpression, compile_expression
@@ -18,10 +18,11 @@ from agentd.manifest.diagnose import nearest, place
 from agentd.manifest.file import Draft
 from agentd.manifest.files import Files
 from agentd.manifest.json_schema import mistake_of
+from agentd.manifest.yaml import reader
+from agentd.manifest.yaml.nodes import Scalar, plain
 from agentd.openapi import document as openapi
 from agentd.problems import Problem, errors
 from agentd.prompts import CONTEXT_FIELDS, CONTEXT_NAMES, InvalidPrompt, Prompt, PromptLibrary
-from agentd.yaml_nodes import Scalar, plain
 
 
 def assemble(
@@ -145,7 +146,7 @@ class _Assembly:
                 text = f"there is no file {self._files.shown(name)}"
                 self._report(loc, text, mend or "it stands beside the manifests, as YAML or JSON")
                 continue
-            document = yaml_source.read(content, self._files.shown(name))
+            document = reader.read(content, self._files.shown(name))
             self.problems += document.problems
             found[loc] = plain(document.root) if document.root else None
         return found

@@ -17,9 +17,9 @@ from agentd.catalog.topology.members import Member
 from agentd.catalog.topology.name_conflicts import contested
 from agentd.manifest.file import Draft, read_defaults, read_manifest
 from agentd.manifest.files import Files, read_files
+from agentd.manifest.yaml.reader import Document
 from agentd.problems import Problem
 from agentd.prompts import PromptLibrary
-from agentd.yaml_source import Document
 
 __all__ = ["AgentSpec", "Catalog", "Files", "in_order", "load", "read_files"]
 

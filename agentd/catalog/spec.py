@@ -13,9 +13,9 @@ from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import place
 from agentd.manifest.file import Draft
 from agentd.manifest.flow import EmitRule
+from agentd.manifest.yaml.nodes import Map
 from agentd.problems import Problem
 from agentd.prompts import CONTEXT_NAMES, Prompt
-from agentd.yaml_nodes import Map
 
 Loc = tuple[str | int, ...]  # a field of a manifest, as pydantic names it
 

@@ -12,9 +12,9 @@ from pydantic_core import ErrorDetails
 
 from agentd.manifest.agent import Manifest
 from agentd.manifest.limits import Part
+from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Span
+from agentd.manifest.yaml.reader import MAX_PROBLEMS, shorten
 from agentd.problems import Problem
-from agentd.yaml_nodes import Map, Node, Scalar, Seq, Span
-from agentd.yaml_source import MAX_PROBLEMS, shorten
 
 # What people write beside `parameters` most often.
 _PARAMETERS = (

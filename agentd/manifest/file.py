@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agentd import yaml_source
-from agentd.interpolate import interpolate
 from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import diagnose, unconditional
+from agentd.manifest.yaml import reader
+from agentd.manifest.yaml.interpolate import interpolate
+from agentd.manifest.yaml.nodes import Map, Source, Span, plain
+from agentd.manifest.yaml.reader import Document
 from agentd.problems import Problem, errors
-from agentd.yaml_nodes import Map, Source, Span, plain
-from agentd.yaml_source import Document
 
 # Their `$` belongs to another language: templates, expressions, patterns of a JSON Schema.
 NOT_INTERPOLATED = frozenset({"instructions", "input", "emit", "output"})
@@ -55,7 +55,7 @@ class Draft:
 
 def read_defaults(content: bytes, file: str) -> Document:
     """A `_defaults.yaml`."""
-    document = yaml_source.read(content, file)
+    document = reader.read(content, file)
     root = document.root
     if root is None:
         return document
@@ -80,7 +80,7 @@ def read_manifest(
     """The manifest in `content`. `defaults` are those of its folder and the folders above, nearest
     last; `stem` names the agent if it does not name itself; `file` is what problems show."""
     document, body = _split(content, file) if file.endswith(".agent.md") else (None, None)
-    document = document or yaml_source.read(content, file)
+    document = document or reader.read(content, file)
     problems = [p for given in (*defaults, document) for p in given.problems]
     own = document.root
     if not isinstance(own, Map):
@@ -141,9 +141,9 @@ def _split(content: bytes, file: str) -> tuple[Document | None, Body | None]:
     prompt = text[match.end() :]
     skipped = len(prompt) - len(prompt.lstrip("\n"))
     line = text.count("\n", 0, match.end()) + skipped + 1
-    document = yaml_source.read(match[1], file)
+    document = reader.read(match[1], file)
     if document.root is None and not document.problems:
-        document = yaml_source.read("{}", file)
+        document = reader.read("{}", file)
     return document, Body(prompt[skipped:], line)
 
 

@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from agentd.manifest.agent import Manifest
 from agentd.manifest.quantities import listed
-from agentd.yaml_nodes import is_text
+from agentd.manifest.yaml.nodes import is_text
 
 SCHEMA = Path("agent.schema.json")
 PAGE = Path("docs/manifest.md")

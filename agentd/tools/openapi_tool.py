@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary, ref
 
-from agentd import yaml_source
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import DecodeError
 from agentd.http_request import Request, plain_url
 from agentd.manifest import tools
+from agentd.manifest.yaml import reader as yaml_source
+from agentd.manifest.yaml.nodes import plain
 from agentd.openapi.document import Api, read_api
 from agentd.openapi.schema import InvalidApi
 from agentd.strict_json import MAX_BYTES, parse
@@ -22,7 +23,6 @@ from agentd.tools.addresses import Reach
 from agentd.tools.fetch import FetchError, Reply, Web
 from agentd.tools.http_tool import HttpSource, RequestTool, place_of
 from agentd.tools.secrets import secrets_of
-from agentd.yaml_nodes import plain
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from agentd.catalog.spec import AgentSpec
-from agentd.yaml_nodes import Seq, taken_in
+from agentd.manifest.yaml.nodes import Seq, taken_in
 
 SHORTEST = 6  # characters; anything shorter would be found in innocent words
 HIDDEN = "[secret]"

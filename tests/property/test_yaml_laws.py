@@ -14,9 +14,9 @@ from agentd.catalog.catalog import Catalog, load
 from agentd.manifest.agent import Manifest
 from agentd.manifest.file import read_manifest
 from agentd.manifest.files import Files
+from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, plain
+from agentd.manifest.yaml.reader import read
 from agentd.problems import errors
-from agentd.yaml_nodes import Map, Node, Scalar, Seq, plain
-from agentd.yaml_source import read
 
 # Texts that come near to YAML more often than any text does.
 PIECES = st.sampled_from([

@@ -19,11 +19,11 @@ from agentd.catalog.catalog import Catalog, load
 from agentd.http_request import BadRequest, Request
 from agentd.json_path import NoMatch, parse_path
 from agentd.manifest.tools import Tool
+from agentd.manifest.yaml.nodes import taken_in
 from agentd.request_template import InvalidRequest, RequestTemplate, compile_request
 from agentd.tools.addresses import Reach, is_public, literal
 from agentd.tools.encodings import Decoder, Undecodable
 from agentd.tools.secrets import Secrets
-from agentd.yaml_nodes import taken_in
 
 MIB = 1024 * 1024
 

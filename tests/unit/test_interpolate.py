@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.interpolate import interpolate, substitute
-from agentd.yaml_nodes import Map, plain
-from agentd.yaml_source import read
+from agentd.manifest.yaml.interpolate import interpolate, substitute
+from agentd.manifest.yaml.nodes import Map, plain
+from agentd.manifest.yaml.reader import read
 
 ENVIRON = {"SET": "value", "EMPTY": "", "NUMBER": "7"}
 

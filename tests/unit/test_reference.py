@@ -13,9 +13,9 @@ import pytest
 from agentd.manifest.agent import Manifest
 from agentd.manifest.file import read_defaults, read_manifest
 from agentd.manifest.reference import flow, json_schema, page_text, schema_text
+from agentd.manifest.yaml.nodes import plain
+from agentd.manifest.yaml.reader import read
 from agentd.problems import errors
-from agentd.yaml_nodes import plain
-from agentd.yaml_source import read
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/manifest.md").read_text()

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from agentd.yaml_nodes import Map, Scalar, plain
-from agentd.yaml_source import MAX_BYTES, read
+from agentd.manifest.yaml.nodes import Map, Scalar, plain
+from agentd.manifest.yaml.reader import MAX_BYTES, read
 
 BIG = MAX_BYTES - 100
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import place
 from agentd.manifest.flow import EmitRule
+from agentd.manifest.yaml.nodes import Map
 from agentd.problems import Problem
 from agentd.subjects import RUNTIME_EVENTS
-from agentd.yaml_nodes import Map
 
 Loc = tuple[str | int, ...]
 

@@ -10,15 +10,15 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from agentd import yaml_source
 from agentd.expression import InvalidExpression, compile_expression
 from agentd.manifest.diagnose import diagnose
 from agentd.manifest.files import shown
 from agentd.manifest.limits import ModelRef, Part
 from agentd.manifest.quantities import Expression, Money, Name, Whole, either, filled, listed
+from agentd.manifest.yaml import reader
+from agentd.manifest.yaml.nodes import Map, plain
 from agentd.models.script import ScriptError, parse
 from agentd.problems import Problem, errors
-from agentd.yaml_nodes import Map, plain
 
 ENDINGS = (".test.yaml", ".test.yml")
 SEEN = ("output", "result", "calls", "content", "message")
@@ -178,7 +178,7 @@ def read_suites(folder: Path) -> tuple[list[Suite], list[Problem]]:
 
 
 def _read(file: Path) -> tuple[Suite | None, list[Problem]]:
-    document = yaml_source.read(file.read_bytes(), shown(file))
+    document = reader.read(file.read_bytes(), shown(file))
     root = document.root
     problems = list(document.problems)
     if errors(problems) or root is None:

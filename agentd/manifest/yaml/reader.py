@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 
 import yaml
 
+from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Source, Span, Style
+from agentd.manifest.yaml.syntax import explain
 from agentd.problems import Problem
-from agentd.yaml_nodes import Map, Node, Scalar, Seq, Source, Span, Style
-from agentd.yaml_syntax import explain
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from agentd.manifest.yaml.nodes import Source, Span
 from agentd.problems import Problem
-from agentd.yaml_nodes import Source, Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq
 from agentd.problems import Problem
-from agentd.yaml_nodes import Map, Node, Scalar, Seq
 
 # `$$` is a dollar, `${…}` is ours, and any other dollar stays as it is.
 _TOKEN = re.compile(r"\$\$|\$\{([^{}]*)\}|\$\{")
