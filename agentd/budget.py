@@ -17,11 +17,11 @@ from agentd.account import Account, total
 from agentd.bus import Bus
 from agentd.deadline import Deadline
 from agentd.errors import BusError, ModelError, TaskError, Throttled, Undeliverable
-from agentd.estimate import expected
 from agentd.ledger import Ledger, key, ledger_at
 from agentd.manifest.agent import Limits
 from agentd.message import AgentMessage
-from agentd.model import ChatRequest, Completion, Model
+from agentd.models.estimate import expected
+from agentd.models.port import ChatRequest, Completion, Model
 
 log = logging.getLogger(__name__)
 

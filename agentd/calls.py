@@ -13,7 +13,7 @@ from agentd.consent import Consent
 from agentd.journal import ANSWERED, CALLED
 from agentd.means import Means
 from agentd.message import AgentMessage
-from agentd.model import ToolCall
+from agentd.models.port import ToolCall
 from agentd.revision import Revision
 from agentd.tool import Call
 from agentd.toolbox import Answer

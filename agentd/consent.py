@@ -11,7 +11,7 @@ from typing import Any
 from agentd.errors import Paused, PromptError
 from agentd.means import Means
 from agentd.message import AgentMessage
-from agentd.model import ToolCall
+from agentd.models.port import ToolCall
 from agentd.revision import Revision
 from agentd.tool import ToolError
 from agentd.toolbox import Held

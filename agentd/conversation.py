@@ -14,7 +14,7 @@ from agentd.errors import ModelError
 from agentd.history import Past, attached, to_summarize, trimmed
 from agentd.means import Means
 from agentd.message import AgentMessage
-from agentd.model import ChatRequest, Completion, Model
+from agentd.models.port import ChatRequest, Completion, Model
 from agentd.revision import Revision
 
 # Asks a model for something that is no turn of the answer.

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from agentd.estimate import BYTES_A_TOKEN, message_tokens
 from agentd.manifest.limits import History
 from agentd.media import in_words
 from agentd.message import AgentMessage
+from agentd.models.estimate import BYTES_A_TOKEN, message_tokens
 from agentd.parts import checked
 
 _SUMMARY = (

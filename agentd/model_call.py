@@ -11,7 +11,7 @@ from agentd.errors import BusError, ModelError
 from agentd.journal import MODEL_FAILED
 from agentd.means import Means
 from agentd.metrics import Metrics
-from agentd.model import Attempt, ChatRequest, Completion, Model, Usage
+from agentd.models.port import Attempt, ChatRequest, Completion, Model, Usage
 
 log = logging.getLogger(__name__)
 

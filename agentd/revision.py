@@ -9,8 +9,8 @@ from typing import Any
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import ModelError, TaskError
 from agentd.message import AgentMessage
-from agentd.model import Model
 from agentd.models.failover import FailoverModel
+from agentd.models.port import Model
 from agentd.parts import has_images
 from agentd.toolbox import Toolbox
 

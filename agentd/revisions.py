@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
-from agentd.model import Model
 from agentd.models.choose import Models, Rated
 from agentd.models.failover import FailoverModel
+from agentd.models.port import Model
 from agentd.problems import Problem, errors
 from agentd.revision import Revision
 from agentd.settings import Settings

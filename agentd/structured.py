@@ -9,7 +9,7 @@ from typing import Any
 
 from agentd.errors import AgentdError
 from agentd.manifest.json_schema import mistake_in
-from agentd.model import CORRECTION
+from agentd.models.port import CORRECTION
 
 _FENCED = re.compile(r"\A\s*```[\w-]*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 

@@ -13,7 +13,7 @@ from typing import Any
 from agentd.errors import BusError
 from agentd.manifest import tools
 from agentd.manifest.json_schema import mistake_in
-from agentd.model import ToolCall
+from agentd.models.port import ToolCall
 from agentd.tool import Call, Preparing, Tool, ToolError, ToolSource
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from agentd.model import Completion, ToolCall, Usage
 from agentd.models.failures import Failures
+from agentd.models.port import Completion, ToolCall, Usage
 from agentd.models.prices import Price
 
 MAX_TEXT = 4 * 1024 * 1024  # bytes of text, reasoning and tool arguments together

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from agentd.model import ChatRequest, Completion, ToolCall, Usage
+from agentd.models.port import ChatRequest, Completion, ToolCall, Usage
 
 MOST = 256 * 1024  # bytes of an answer that is worth keeping
 # With any other reason to stop, the answer is cut off or withheld.

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from agentd.errors import ModelError
 from agentd.manifest.rate import Allowance
-from agentd.model import Model, ModelRef
-from agentd.models.absent import AbsentModel
 from agentd.models.cache import Cache
 from agentd.models.limited import LimitedModel, Limiters, digest_of
 from agentd.models.listed import ListedModel, Terms
+from agentd.models.mock_script import ScriptError, parse
+from agentd.models.port import Model, ModelRef
 from agentd.models.prices import Price, PriceList
 from agentd.models.providers import (
     COMPATIBLE,
@@ -30,7 +30,7 @@ from agentd.models.providers import (
     unknown,
 )
 from agentd.models.rates import Rates
-from agentd.models.script import ScriptError, parse
+from agentd.models.unavailable import AbsentModel
 
 if TYPE_CHECKING:
     from agentd.models.endpoint import Endpoint, Http

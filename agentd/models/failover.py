@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from agentd.errors import ModelError, NotCalled, Throttled
-from agentd.estimate import expected
-from agentd.model import Attempt, ChatRequest, Completion, Model, Usage
+from agentd.models.estimate import expected
+from agentd.models.port import Attempt, ChatRequest, Completion, Model, Usage
 
 # Seconds to wait for a slot, for a rate, or for an endpoint that rests, before the next is asked.
 PATIENCE = 2.0
@@ -42,7 +42,7 @@ class FailoverModel:
             await model.close()
 
     async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
-        """See `agentd.model.Model`. Each but the last gets a part of the time, and the rest of it
+        """See `agentd.models.port.Model`. Each but the last gets a part of the time, and the rest of it
         once it streams.
 
         Raises:

@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from agentd.errors import ModelError
-from agentd.model import ChatRequest, Completion, Model, Usage
 from agentd.models.limiter import Cause, Limiter
+from agentd.models.port import ChatRequest, Completion, Model, Usage
 
 if TYPE_CHECKING:
     from agentd.metrics import Metrics
@@ -31,7 +31,7 @@ class LimitedModel:
         self.limiter = limiter
 
     def cost_of(self, usage: Usage) -> float | None:
-        """See `agentd.model.Model`."""
+        """See `agentd.models.port.Model`."""
         return self.model.cost_of(usage)
 
     async def close(self) -> None:
@@ -41,7 +41,7 @@ class LimitedModel:
     async def complete(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
     ) -> Completion:
-        """See `agentd.model.Model`; the wait for a slot is part of `request.timeout`."""
+        """See `agentd.models.port.Model`; the wait for a slot is part of `request.timeout`."""
         limiter = self.limiter
         patience = min(request.timeout, request.patience or request.timeout)
         waited = await limiter.enter(request.agent, patience, self.name)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentd.errors import NotCalled
-from agentd.estimate import expected
-from agentd.model import ChatRequest, Completion, Model, Usage
 from agentd.models.cache import Cache, key_of
+from agentd.models.estimate import expected
+from agentd.models.port import ChatRequest, Completion, Model, Usage
 from agentd.models.rates import SharedRate, Taken
 
 
@@ -44,7 +44,7 @@ class ListedModel:
         self._terms = terms
 
     def cost_of(self, usage: Usage) -> float | None:
-        """See `agentd.model.Model`."""
+        """See `agentd.models.port.Model`."""
         return self.model.cost_of(usage)
 
     async def close(self) -> None:
@@ -54,7 +54,7 @@ class ListedModel:
     async def complete(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
     ) -> Completion:
-        """See `agentd.model.Model`; an answer given before to the same request is given again."""
+        """See `agentd.models.port.Model`; an answer given before to the same request is given again."""
         terms = self._terms
         if terms.parameters:
             request = replace(request, parameters={**terms.parameters, **request.parameters})

@@ -12,11 +12,11 @@ from importlib import import_module
 from typing import Any
 
 from agentd.errors import ModelError
-from agentd.model import ChatRequest, Completion, Usage
 from agentd.models.answer import Answer
 from agentd.models.failures import Failures
+from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.models.prices import Price
-from agentd.models.structured import in_words, is_refusal, response_format
+from agentd.models.response_format import in_words, is_refusal, response_format
 
 # Read by litellm when it is imported: no price list from the network, no `.env` of the working
 # directory, no tokenizers from the network (22 s until they are given up).
@@ -96,7 +96,7 @@ class LitellmModel:
         self._failures = Failures(name, secrets)
 
     def cost_of(self, usage: Usage) -> float | None:
-        """See `agentd.model.Model`."""
+        """See `agentd.models.port.Model`."""
         return self._price.cost(usage) if self._price else None
 
     async def close(self) -> None:
@@ -105,7 +105,7 @@ class LitellmModel:
     async def complete(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
     ) -> Completion:
-        """See `agentd.model.Model`."""
+        """See `agentd.models.port.Model`."""
         seconds = min(request.timeout, self._timeout or request.timeout)
         answer = Answer(self._failures)
         async with self._failures.within(seconds):

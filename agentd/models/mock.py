@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from agentd.media import in_words
-from agentd.model import CORRECTION, ChatRequest, Completion, Usage
 from agentd.models.failures import Failures
+from agentd.models.mock_script import Case, Turn
+from agentd.models.port import CORRECTION, ChatRequest, Completion, Usage
 from agentd.models.prices import Price
-from agentd.models.script import Case, Turn
 
 GROUP = 3  # words in a streamed piece
 TOLD, ASKED = 400, 1000  # characters that the echo repeats
@@ -29,7 +29,7 @@ class EchoModel:
         self._price = price
 
     async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
-        """See `agentd.model.Model`."""
+        """See `agentd.models.port.Model`."""
         told = _cut(_said(request.messages, "system"), TOLD)
         asked = _cut(_said(request.messages, "user"), ASKED)
         earlier = _earlier(request.messages)
@@ -38,7 +38,7 @@ class EchoModel:
         return await _play(turn, request, on_delta, Failures(self.name), self._price)
 
     def cost_of(self, usage: Usage) -> float | None:
-        """See `agentd.model.Model`."""
+        """See `agentd.models.port.Model`."""
         return _cost(self._price, usage)
 
     async def close(self) -> None:
@@ -64,14 +64,14 @@ class ScriptModel:
         self._failures = Failures(self.name)
 
     async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
-        """See `agentd.model.Model`."""
+        """See `agentd.models.port.Model`."""
         turn = self._turn(request.messages)
         if self._timeout:
             request = replace(request, timeout=min(request.timeout, self._timeout))
         return await _play(turn, request, on_delta, self._failures, self._price)
 
     def cost_of(self, usage: Usage) -> float | None:
-        """See `agentd.model.Model`."""
+        """See `agentd.models.port.Model`."""
         return _cost(self._price, usage)
 
     async def close(self) -> None:

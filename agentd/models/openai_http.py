@@ -11,13 +11,13 @@ from typing import Any
 import aiohttp
 
 from agentd.errors import ModelError
-from agentd.model import ChatRequest, Completion, Usage
 from agentd.models.answer import MAX_TEXT, Answer
 from agentd.models.endpoint import Endpoint
 from agentd.models.failures import Failures, shorten
+from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.models.prices import Price
+from agentd.models.response_format import in_words, is_refusal, response_format
 from agentd.models.sse import EventStream
-from agentd.models.structured import in_words, is_refusal, response_format
 
 MAX_BODY = 2 * MAX_TEXT  # JSON escapes make a text longer
 MAX_REFUSAL = 64 * 1024
@@ -51,14 +51,14 @@ class OpenAIModel:
         self._failures = Failures(name, endpoint.secrets)
 
     def cost_of(self, usage: Usage) -> float | None:
-        """See `agentd.model.Model`."""
+        """See `agentd.models.port.Model`."""
         return self._price.cost(usage) if self._price else None
 
     async def close(self) -> None:
         """Nothing: the session belongs to the process."""
 
     async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
-        """See `agentd.model.Model`."""
+        """See `agentd.models.port.Model`."""
         seconds = min(request.timeout, self._timeout or request.timeout)
         answer = Answer(self._failures)
         try:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-from agentd.model import TokenPrice, Usage
+from agentd.models.port import TokenPrice, Usage
 
 _TIER = re.compile(r"input_cost_per_token_above_(\d+)k_tokens$")
 

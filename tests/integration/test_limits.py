@@ -15,9 +15,9 @@ from agentd.bus import Bus, Msg
 from agentd.cooldowns import Cooldowns
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
-from agentd.model import ChatRequest, Model
 from agentd.models.choose import Models
 from agentd.models.limited import LimitedModel
+from agentd.models.port import ChatRequest, Model
 from agentd.subjects import Subjects
 from agentd.testing.stub_model import Behaviour, StubModel
 

@@ -12,8 +12,8 @@ import pytest
 
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
-from agentd.model import ChatRequest, Completion, Model, ToolCall
 from agentd.models.choose import Models
+from agentd.models.port import ChatRequest, Completion, Model, ToolCall
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
 
 pytestmark = [

@@ -17,8 +17,8 @@ from aiohttp import web
 
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
-from agentd.model import ChatRequest, Completion, Model, ToolCall
 from agentd.models.choose import Models
+from agentd.models.port import ChatRequest, Completion, Model, ToolCall
 from agentd.testing.stub_model import HUGE, Behaviour, Fault, StubModel
 
 KEY = "sk-aVerySecretKey123"
@@ -417,7 +417,7 @@ def test_the_direct_path_never_imports_litellm() -> None:
     code = (
         "import asyncio, sys\n"
         "from agentd.manifest.agent import ModelRef\n"
-        "from agentd.model import ChatRequest\n"
+        "from agentd.models.port import ChatRequest\n"
         "from agentd.models.choose import Models\n"
         "from agentd.testing.stub_model import StubModel\n"
         "async def main():\n"

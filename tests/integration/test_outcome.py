@@ -15,7 +15,7 @@ from agentd.agent.outcome import Outcome, commit
 from agentd.bus import Bus
 from agentd.errors import BusError, Conflict
 from agentd.message import AgentIdentity, new
-from agentd.model import Completion
+from agentd.models.port import Completion
 from agentd.nats_binary import VARIABLE, find_binary
 from agentd.nats_server import EmbeddedServer
 from agentd.run import RunResult

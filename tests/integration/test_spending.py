@@ -14,7 +14,7 @@ from agentd.errors import Throttled, Undeliverable
 from agentd.ledger import key, ledger_at
 from agentd.manifest.agent import Limits
 from agentd.message import AgentIdentity, Context, new
-from agentd.model import ChatRequest, Completion, Usage
+from agentd.models.port import ChatRequest, Completion, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

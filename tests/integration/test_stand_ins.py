@@ -16,8 +16,8 @@ from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.manifest.rate import Allowance
 from agentd.message import AgentMessage, decode
-from agentd.model import ChatRequest
 from agentd.models.choose import Models, Rated
+from agentd.models.port import ChatRequest
 from agentd.subjects import Subjects
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
 from agentd.windows import book

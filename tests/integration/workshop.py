@@ -15,7 +15,7 @@ from typing import Any
 from agentd.catalog.catalog import load
 from agentd.catalog.spec import AgentSpec
 from agentd.message import AgentIdentity, new
-from agentd.model import ToolCall
+from agentd.models.port import ToolCall
 from agentd.problems import Problem, errors
 from agentd.tool import Call
 from agentd.toolbox import Answer, Entry, Toolbox

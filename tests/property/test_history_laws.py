@@ -9,7 +9,6 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agentd.estimate import message_tokens
 from agentd.history import (
     Exchange,
     Past,
@@ -23,6 +22,7 @@ from agentd.history import (
 from agentd.manifest.limits import History
 from agentd.message import AgentIdentity, AgentMessage, Context, new
 from agentd.message_parts import HistoryMessage
+from agentd.models.estimate import message_tokens
 
 TEXTS = st.text(max_size=60) | st.integers(0, 3_000).map("x".__mul__)
 

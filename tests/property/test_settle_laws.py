@@ -24,7 +24,7 @@ from agentd.catalog.catalog import load
 from agentd.delivery import Delivery
 from agentd.errors import BusError, Conflict, ModelError, TaskError
 from agentd.metrics import Metrics
-from agentd.model import ChatRequest, Completion, Usage
+from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.queue import Queue
 from agentd.registry import Replica
 from agentd.revision import Revision

@@ -24,8 +24,8 @@ from agentd.means import Means
 from agentd.memory import Memory
 from agentd.message import AgentIdentity, new
 from agentd.metrics import Metrics
-from agentd.model import ChatRequest, Completion, ToolCall
 from agentd.models.mock import EchoModel
+from agentd.models.port import ChatRequest, Completion, ToolCall
 from agentd.revision import Revision
 from agentd.run import RunResult, run
 from agentd.subjects import Subjects

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentd.errors import ModelError
-from agentd.model import ToolCall, Usage
 from agentd.models.answer import MAX_TEXT, Answer
 from agentd.models.failures import Failures
+from agentd.models.port import ToolCall, Usage
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 KEYS = [

@@ -11,7 +11,7 @@ from agentd.deadline import Deadline
 from agentd.ledger import Ledger
 from agentd.manifest.agent import Limits
 from agentd.message import AgentIdentity, new
-from agentd.model import ChatRequest, Completion, Usage
+from agentd.models.port import ChatRequest, Completion, Usage
 
 HELLO = ChatRequest([{"role": "user", "content": "hello"}], {}, 10)
 

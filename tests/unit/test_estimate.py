@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.errors import Undeliverable
-from agentd.estimate import expected, message_tokens, within
-from agentd.model import ChatRequest, Usage
+from agentd.models.estimate import expected, message_tokens, within
+from agentd.models.port import ChatRequest, Usage
 
 
 def request(content: Any = "x" * 400, **parameters: Any) -> ChatRequest:

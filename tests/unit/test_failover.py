@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from agentd.errors import ModelError, NotCalled, Throttled
-from agentd.model import Attempt, ChatRequest, Completion, Usage
 from agentd.models.failover import PATIENCE, FailoverModel
 from agentd.models.failures import Failures
+from agentd.models.port import Attempt, ChatRequest, Completion, Usage
 from agentd.testing import virtual_time
 
 BUSY = NotCalled("busy: rests", code="model_rate_limited", retryable=True, retry_after=PATIENCE + 3)

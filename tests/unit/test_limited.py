@@ -11,10 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agentd.errors import ModelError
 from agentd.metrics import Metrics
-from agentd.model import ChatRequest, Completion, Model, Usage
 from agentd.models.failures import Failures
 from agentd.models.limited import LimitedModel, Limiters
 from agentd.models.limiter import MISSES, Limiter
+from agentd.models.port import ChatRequest, Completion, Model, Usage
 from agentd.testing import virtual_time
 
 ANSWER = Completion(text="yes", model="openai/x", finish_reason="stop")

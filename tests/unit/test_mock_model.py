@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
-from agentd.model import ChatRequest, Completion, Model
 from agentd.models.choose import Models
 from agentd.models.mock import EchoModel, ScriptModel
-from agentd.models.script import ScriptError, parse
+from agentd.models.mock_script import ScriptError, parse
+from agentd.models.port import ChatRequest, Completion, Model
 
 Message = Mapping[str, Any]
 
@@ -298,7 +298,7 @@ def test_a_mock_needs_neither_aiohttp_nor_litellm() -> None:
     code = (
         "import asyncio, sys\n"
         "from agentd.manifest.agent import ModelRef\n"
-        "from agentd.model import ChatRequest\n"
+        "from agentd.models.port import ChatRequest\n"
         "from agentd.models.choose import Models\n"
         "model = Models().open(ModelRef(name='mock/echo'))\n"
         "asyncio.run(model.complete(ChatRequest([{'role': 'user', 'content': 'x'}], {}, 5)))\n"

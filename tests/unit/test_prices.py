@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.model import Usage
+from agentd.models.port import Usage
 from agentd.models.prices import Price, PriceList, find, litellm_file
 
 

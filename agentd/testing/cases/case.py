@@ -17,7 +17,7 @@ from agentd.manifest.limits import ModelRef, Part
 from agentd.manifest.quantities import Expression, Money, Name, Whole, either, filled, listed
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.nodes import Map, plain
-from agentd.models.script import ScriptError, parse
+from agentd.models.mock_script import ScriptError, parse
 from agentd.problems import Problem, errors
 
 ENDINGS = (".test.yaml", ".test.yml")

@@ -10,7 +10,7 @@ from typing import Any
 
 from agentd.errors import PromptError, TaskError
 from agentd.expression import compile_expression
-from agentd.model import ChatRequest, Model, ToolCall
+from agentd.models.port import ChatRequest, Model, ToolCall
 from agentd.run import RunResult
 from agentd.testing.cases.case import SEEN, Expectation, ToolCallExpectation
 

@@ -19,8 +19,8 @@ from agentd.means import Means
 from agentd.memory import Memory
 from agentd.message import AgentIdentity, AgentMessage, decode, new_id
 from agentd.metrics import Metrics
-from agentd.model import Completion, Model, ToolCall
 from agentd.models.choose import Models
+from agentd.models.port import Completion, Model, ToolCall
 from agentd.revision import Revision
 from agentd.run import RunResult, run
 from agentd.subjects import Subjects

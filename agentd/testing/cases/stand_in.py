@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd.manifest import tools as manifest_tools
-from agentd.model import ChatRequest, Completion, Model, Usage
+from agentd.models.port import ChatRequest, Completion, Model, Usage
 from agentd.testing.cases.case import StandIn
 from agentd.tool import Call, Tool, ToolError
 from agentd.toolbox import Entry, Held, Toolbox
@@ -114,13 +114,13 @@ class Taped:
     async def complete(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
     ) -> Completion:
-        """See `agentd.model.Model`."""
+        """See `agentd.models.port.Model`."""
         completion = await self._model.complete(request, on_delta)
         self._tape.append(completion)
         return completion
 
     def cost_of(self, usage: Usage) -> float | None:
-        """See `agentd.model.Model`."""
+        """See `agentd.models.port.Model`."""
         return self._model.cost_of(usage)
 
     async def close(self) -> None:

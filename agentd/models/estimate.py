@@ -9,7 +9,7 @@ from typing import Any
 
 from agentd.errors import Undeliverable
 from agentd.media import size
-from agentd.model import ChatRequest, Usage
+from agentd.models.port import ChatRequest, Usage
 
 BYTES_A_TOKEN = 4
 _TOKENS_A_MESSAGE, _TOKENS_A_PICTURE = 4, 1_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agentd.errors import NotCalled
-from agentd.model import ChatRequest, Completion, Usage
+from agentd.models.port import ChatRequest, Completion, Usage
 
 
 class AbsentModel:
@@ -21,7 +21,7 @@ class AbsentModel:
     async def complete(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
     ) -> Completion:
-        """See `agentd.model.Model`; it always raises."""
+        """See `agentd.models.port.Model`; it always raises."""
         raise NotCalled(f"{self.name}: {self._problem}", code=self._code)
 
     def cost_of(self, usage: Usage) -> float | None:
