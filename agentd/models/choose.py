@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 from agentd.errors import ModelError
 from agentd.manifest.rate import Allowance
-from agentd.models.cache import Cache
-from agentd.models.limited import LimitedModel, Limiters, digest_of
-from agentd.models.listed import ListedModel, Terms
+from agentd.models.limits.cache import Cache
+from agentd.models.limits.configured_model import ListedModel, Terms
+from agentd.models.limits.limited_model import LimitedModel, Limiters, digest_of
+from agentd.models.limits.shared_rate import Rates
 from agentd.models.mock_script import ScriptError, parse
 from agentd.models.port import Model, ModelRef
 from agentd.models.prices import Price, PriceList
@@ -29,7 +30,6 @@ from agentd.models.providers import (
     split,
     unknown,
 )
-from agentd.models.rates import Rates
 from agentd.models.unavailable import AbsentModel
 
 if TYPE_CHECKING:

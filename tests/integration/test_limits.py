@@ -16,7 +16,7 @@ from agentd.cooldowns import Cooldowns
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.models.choose import Models
-from agentd.models.limited import LimitedModel
+from agentd.models.limits.limited_model import LimitedModel
 from agentd.models.port import ChatRequest, Model
 from agentd.subjects import Subjects
 from agentd.testing.stub_model import Behaviour, StubModel

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentd.errors import ModelError
 from agentd.models.failures import Failures
-from agentd.models.limiter import LONGEST_REST, Limiter
+from agentd.models.limits.concurrency import LONGEST_REST, Limiter
 from agentd.testing import virtual_time
 
 FAILURES = Failures("openai/x")

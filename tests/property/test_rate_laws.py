@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentd.errors import Throttled
 from agentd.manifest.rate import SLOTS, Allowance, Window
-from agentd.models.rates import SharedRate
+from agentd.models.limits.shared_rate import SharedRate
 from agentd.testing import virtual_time
 
 TIMES = st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.9, 3.0, 3.1, 10.0, 31.0, 59.9, 60.0, 64.0, 125.0])

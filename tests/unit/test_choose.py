@@ -9,8 +9,8 @@ import pytest
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.models.choose import Models
-from agentd.models.limited import LimitedModel
-from agentd.models.limiter import Limiter
+from agentd.models.limits.concurrency import Limiter
+from agentd.models.limits.limited_model import LimitedModel
 from agentd.models.litellm_bridge import LitellmModel
 from agentd.models.openai_http import OpenAIModel
 from agentd.models.prices import PriceList

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from agentd.errors import ModelError
 from agentd.metrics import Metrics
 from agentd.models.failures import Failures
-from agentd.models.limited import LimitedModel, Limiters
-from agentd.models.limiter import MISSES, Limiter
+from agentd.models.limits.concurrency import MISSES, Limiter
+from agentd.models.limits.limited_model import LimitedModel, Limiters
 from agentd.models.port import ChatRequest, Completion, Model, Usage
 from agentd.testing import virtual_time
 

@@ -11,8 +11,14 @@ import pytest
 
 from agentd.errors import ModelError, NotCalled
 from agentd.models.failures import Failures
-from agentd.models.limiter import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_REST, MISSES, Limiter
-from agentd.models.turns import Turns, Waiter
+from agentd.models.limits.concurrency import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    LONGEST_REST,
+    MISSES,
+    Limiter,
+)
+from agentd.models.limits.fair_queue import Turns, Waiter
 from agentd.testing import virtual_time
 
 FAILURES = Failures("openai/x")
@@ -307,7 +313,7 @@ def test_changes_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
         await asyncio.sleep(100)
         await call(slots, 1)
 
-    with caplog.at_level(logging.INFO, "agentd.models.limiter"):
+    with caplog.at_level(logging.INFO, "agentd.models.limits.concurrency"):
         virtual_time.run(story)
     texts = [record.getMessage().removeprefix("http://stub/v1 ") for record in caplog.records]
     assert texts == [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.models.pace import AFTER_REFUSAL, CREDIBLE, LEAST, MOST, Pace
+from agentd.models.limits.pace import AFTER_REFUSAL, CREDIBLE, LEAST, MOST, Pace
 
 KIND = ("analyst", "openai/x")
 

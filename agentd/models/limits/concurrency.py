@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from agentd.errors import ModelError, NotCalled
-from agentd.models.pace import MOST, Kind, Pace
-from agentd.models.turns import Turns, Waiter
+from agentd.models.limits.fair_queue import Turns, Waiter
+from agentd.models.limits.pace import MOST, Kind, Pace
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from agentd.errors import ModelError
-from agentd.models.limiter import Cause, Limiter
+from agentd.models.limits.concurrency import Cause, Limiter
 from agentd.models.port import ChatRequest, Completion, Model, Usage
 
 if TYPE_CHECKING:

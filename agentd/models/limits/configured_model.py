@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentd.errors import NotCalled
-from agentd.models.cache import Cache, key_of
 from agentd.models.estimate import expected
+from agentd.models.limits.cache import Cache, key_of
+from agentd.models.limits.shared_rate import SharedRate, Taken
 from agentd.models.port import ChatRequest, Completion, Model, Usage
-from agentd.models.rates import SharedRate, Taken
 
 
 @dataclass(frozen=True, kw_only=True)
