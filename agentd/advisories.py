@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from agentd import jetstream
 from agentd.burial import bury
-from agentd.bus import Bus, Msg
 from agentd.delivery import parcel
 from agentd.errors import BusError, Undeliverable
-from agentd.streams import WORK
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.streams import WORK
 from agentd.subjects import Subjects
 
 log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ import math
 import time
 from collections.abc import Callable
 
-from agentd import jetstream
-from agentd.bus import Bus
 from agentd.errors import BusError
-from agentd.streams import CACHE, bucket
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
+from agentd.nats.streams import CACHE, bucket
 
 log = logging.getLogger(__name__)
 

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from agentd import jetstream, schedules
-from agentd.bus import Bus
 from agentd.decisions import REQUESTED, Decision, Dialogue, Request, read
 from agentd.delivery import LIFE, RESUMES, SENT_AGAIN, Delivery
 from agentd.errors import Conflict, Paused
-from agentd.jetstream import Record
 from agentd.message import AgentIdentity, AgentMessage, Context, encode, new
-from agentd.objects import fit
-from agentd.schedules import Entry, Timing
-from agentd.streams import LOG
+from agentd.nats import jetstream, schedules
+from agentd.nats.bus import Bus
+from agentd.nats.jetstream import Record
+from agentd.nats.objects import fit
+from agentd.nats.schedules import Entry, Timing
+from agentd.nats.streams import LOG
 from agentd.subjects import Subjects
 
 

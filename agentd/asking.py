@@ -7,15 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from agentd import jetstream, schedules
-from agentd.bus import Bus, Msg
 from agentd.decisions import Request, request_of
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.message import AgentMessage, decode
-from agentd.objects import fit, whole
+from agentd.nats import jetstream, schedules
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.objects import fit, whole
+from agentd.nats.schedules import Entry, Timing
+from agentd.nats.streams import LOG
 from agentd.routes import Destination
-from agentd.schedules import Entry, Timing
-from agentd.streams import LOG
 from agentd.subjects import Subject, Subjects
 from agentd.takers import address
 

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from agentd.bus import Bus
 from agentd.errors import BusError
+from agentd.nats.bus import Bus
 
 log = logging.getLogger(__name__)
 

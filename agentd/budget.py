@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from weakref import WeakValueDictionary
 
 from agentd.account import Account, total
-from agentd.bus import Bus
 from agentd.deadline import Deadline
 from agentd.errors import BusError, ModelError, TaskError, Throttled, Undeliverable
 from agentd.ledger import Ledger, key, ledger_at
@@ -22,6 +21,7 @@ from agentd.manifest.agent import Limits
 from agentd.message import AgentMessage
 from agentd.models.estimate import expected
 from agentd.models.port import ChatRequest, Completion, Model
+from agentd.nats.bus import Bus
 
 log = logging.getLogger(__name__)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from agentd import jetstream, letters
+from agentd import letters
 from agentd.agent.outcome import Outcome, commit, result_subject
-from agentd.bus import Bus
 from agentd.delivery import Parcel
 from agentd.errors import Conflict, DecodeError, Undeliverable
 from agentd.message import AgentIdentity, AgentMessage, decode, new
-from agentd.streams import WORK
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
+from agentd.nats.streams import WORK
 from agentd.subjects import Subjects
 
 log = logging.getLogger(__name__)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from agentd import jetstream
 from agentd.burial import bury, task_of
-from agentd.bus import Bus, Msg
 from agentd.delivery import parcel
 from agentd.errors import BusError, DecodeError
 from agentd.message import decode
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.streams import WORK
 from agentd.stops import Scope, refusal, stop
-from agentd.streams import WORK
 from agentd.subjects import Subjects
 
 log = logging.getLogger(__name__)

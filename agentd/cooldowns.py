@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from agentd import strict_json
-from agentd.bus import Bus, Msg
 from agentd.errors import BusError, DecodeError
+from agentd.nats.bus import Bus, Msg
 from agentd.subjects import Subjects
 
 log = logging.getLogger(__name__)

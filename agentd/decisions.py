@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from agentd import jetstream
-from agentd.bus import Bus
 from agentd.errors import DecodeError
 from agentd.message import AgentMessage, decode
-from agentd.objects import whole
-from agentd.streams import LOG
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
+from agentd.nats.objects import whole
+from agentd.nats.streams import LOG
 from agentd.subjects import Subjects
 
 REQUESTED = "approval_requested"

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from agentd.bus import Bus, Msg
 from agentd.errors import BusError, Unheard
-from agentd.streams import WORK
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.streams import WORK
 from agentd.subjects import RESERVED_DOMAINS, TOKEN, Subject
 
 # Headers of ours: the id of a task whose bytes hold none, and when a dead letter was sent again.

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from agentd.asking import Delta, Waiting, send
-from agentd.bus import Bus, Msg
 from agentd.decisions import request_of
 from agentd.errors import BusError, DecodeError, SubjectError, TaskError
-from agentd.jetstream import stored
 from agentd.message import AgentMessage, decode
-from agentd.objects import whole
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.jetstream import stored
+from agentd.nats.objects import whole
+from agentd.nats.streams import LOG
 from agentd.routes import Destination
-from agentd.streams import LOG
 from agentd.subjects import RUNTIME_EVENTS, Subject, Subjects, matches
 
 _LOOK = 2.0  # seconds until the log is asked, in case a message was missed

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from agentd import registry
 from agentd.asking import ask
-from agentd.bus import Bus
 from agentd.errors import BusError, TaskError
 from agentd.message import AgentMessage
+from agentd.nats.bus import Bus
 from agentd.routes import Destination
 from agentd.subjects import AGENT_DOMAIN, Subjects, digest
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentd.bus import Bus
 from agentd.catalog.catalog import Catalog
 from agentd.errors import UsageError
 from agentd.health import HealthServer
 from agentd.manifest.agent import ModelRef
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
+from agentd.nats.bus import Bus
+from agentd.nats.session import serve
 from agentd.problems import errors
 from agentd.runtime import Runtime
-from agentd.session import serve
 from agentd.settings import Settings
 from agentd.subjects import Subjects
 from agentd.tools.kinds import every_kind

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import logging
 
-from agentd import streams
-from agentd.bus import Bus, Msg
 from agentd.errors import BusError, StartError
+from agentd.nats import streams
+from agentd.nats.bus import Bus, Msg
 from agentd.presence import Presence
 from agentd.queue import Queue
 from agentd.resumer import Resumer

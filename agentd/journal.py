@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd import jetstream
-from agentd.bus import Bus
 from agentd.delivery import Delivery
 from agentd.errors import DecodeError
 from agentd.message import AgentIdentity, AgentMessage, decode
-from agentd.objects import fit, whole
-from agentd.streams import LOG
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
+from agentd.nats.objects import fit, whole
+from agentd.nats.streams import LOG
 from agentd.subjects import Subjects
 
 FAILED = "attempt_failed"

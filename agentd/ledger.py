@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from agentd.account import Account
-from agentd.bus import Bus
-from agentd.shared import Shared
-from agentd.streams import BUDGETS, bucket
+from agentd.nats.bus import Bus
+from agentd.nats.shared_value import Shared
+from agentd.nats.streams import BUDGETS, bucket
 from agentd.subjects import digest
 
 Ledger: TypeAlias = Shared[Account]

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd import jetstream
-from agentd.bus import Bus, Msg
 from agentd.delivery import SENT_AGAIN, TASK, Parcel, topic_of
 from agentd.errors import UsageError
-from agentd.jetstream import Record
 from agentd.message import AgentIdentity, Context, encode, new
-from agentd.streams import LOG
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.jetstream import Record
+from agentd.nats.streams import LOG
 from agentd.subjects import Subject, Subjects
 
 REASON, ERROR, SUBJECT, ATTEMPTS = (

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from agentd.approvals import Verdicts
 from agentd.budget import Purse
-from agentd.bus import Bus
 from agentd.deadline import Deadline
 from agentd.journal import Step
 from agentd.memory import Memory
 from agentd.metrics import Metrics
+from agentd.nats.bus import Bus
 
 
 class Record(Protocol):

@@ -13,15 +13,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from agentd import jetstream
-from agentd.bus import Bus, Msg
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.history import Exchange, Past, divided, shortened, trimmed
-from agentd.jetstream import Record
 from agentd.manifest.limits import History
 from agentd.message import AgentIdentity, AgentMessage, decode
-from agentd.objects import fit, whole
-from agentd.streams import LOG
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.jetstream import Record
+from agentd.nats.objects import fit, whole
+from agentd.nats.streams import LOG
 from agentd.subjects import Subjects, digest
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd import jetstream, registry
+from agentd import registry
 from agentd.agent.agent import Agent
-from agentd.bus import Bus
 from agentd.errors import BusError
 from agentd.message import AgentIdentity, Context, Routing, encode, new
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
 from agentd.registry import Replica
 from agentd.subjects import Subjects
 

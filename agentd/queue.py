@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentd import jetstream
 from agentd.bands import Route, Source, route_of
 from agentd.beats import Beats
-from agentd.bus import Bus, Msg, Subscription
 from agentd.delivery import Delivery, delivery, still_pending
 from agentd.errors import BusError, SubjectError
-from agentd.streams import SECOND, WORK
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus, Msg, Subscription
+from agentd.nats.streams import SECOND, WORK
 from agentd.subjects import DEFAULT_PRIORITY, Subjects, parse_work
 
 log = logging.getLogger(__name__)

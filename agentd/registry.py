@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, fields
 from statistics import median
 from typing import Any
 
-from agentd import jetstream
-from agentd.bus import Bus
 from agentd.errors import DecodeError
 from agentd.message import decode
-from agentd.streams import AGENTS, LOG
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
+from agentd.nats.streams import AGENTS, LOG
 from agentd.subjects import Subjects
 
 # An entry outlives so many missed signs of life.

@@ -10,10 +10,11 @@ import asyncio
 import json
 import logging
 
-from agentd import approvals, crash_points, schedules
-from agentd.bus import Bus, Msg
+from agentd import approvals, crash_points
 from agentd.decisions import decision_of
 from agentd.errors import BusError, TaskError
+from agentd.nats import schedules
+from agentd.nats.bus import Bus, Msg
 from agentd.subjects import Subjects
 
 log = logging.getLogger(__name__)

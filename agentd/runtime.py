@@ -11,13 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agentd import streams, windows
+from agentd import windows
 from agentd.advisories import Advisories
 from agentd.agent.agent import Agent
 from agentd.agent.services import Services
 from agentd.answers import Answers
 from agentd.budget import Budgets
-from agentd.bus import Bus
 from agentd.cancellation import CancelRequests
 from agentd.catalog.catalog import Catalog
 from agentd.catalog.spec import AgentSpec
@@ -26,6 +25,8 @@ from agentd.errors import BusError
 from agentd.housekeeping import Housekeeper
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
+from agentd.nats import streams
+from agentd.nats.bus import Bus
 from agentd.presence import Presence
 from agentd.problems import Problem, errors
 from agentd.queue import Queue

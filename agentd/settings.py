@@ -24,7 +24,7 @@ class Settings:
     Attributes:
         env: the environment, the second token of every subject.
         nats: an explicit `--nats` URL; None leaves it to the environment, a nats CLI context or the
-            embedded server, in this order (see `agentd.connection`).
+            embedded server, in this order (see `agentd.nats.connection`).
         state: the project's `.agentd` folder, where the embedded server lives.
         http: `host:port` of health and metrics, or "off".
         model: the model of agents that name none.

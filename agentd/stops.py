@@ -14,11 +14,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal
 
-from agentd import jetstream
-from agentd.bus import Bus, Msg
 from agentd.errors import Undeliverable
 from agentd.message import AgentIdentity, AgentMessage, Context, encode, new
-from agentd.streams import STOPS
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.streams import STOPS
 from agentd.subjects import Subjects, digest
 
 _BUCKET = "$KV." + STOPS.removeprefix("KV_")

@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from agentd import jetstream
 from agentd.bands import Route
-from agentd.bus import Bus, Msg, Subscription
 from agentd.errors import BusError
-from agentd.jetstream import ApiError
 from agentd.manifest.agent import Manifest
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus, Msg, Subscription
+from agentd.nats.jetstream import ApiError
+from agentd.nats.streams import LOG
 from agentd.queue import Queue, consumer_config
-from agentd.streams import LOG
 from agentd.subjects import DEFAULT_PRIORITY, RUNTIME_EVENTS, Subject, matches
 
 log = logging.getLogger(__name__)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentd import jetstream, registry, routes
-from agentd.bus import Bus
+from agentd import registry, routes
 from agentd.errors import TaskError
 from agentd.message import AgentMessage
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
+from agentd.nats.streams import WORK
 from agentd.registry import Replica
 from agentd.routes import Destination, Requirement
-from agentd.streams import WORK
 from agentd.subjects import AGENT_DOMAIN, Subjects
 
 # Tasks that may wait on one route before senders are turned away.

@@ -13,13 +13,14 @@ import re
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from agentd import registry, schedules
-from agentd.bus import Bus
+from agentd import registry
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import BusError, NotStored, Unheard, UsageError
 from agentd.manifest import cron
 from agentd.manifest.flow import Schedule
-from agentd.schedules import Entry, Timing
+from agentd.nats import schedules
+from agentd.nats.bus import Bus
+from agentd.nats.schedules import Entry, Timing
 from agentd.subjects import Subjects
 
 log = logging.getLogger(__name__)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from agentd.bus import Bus
 from agentd.manifest.rate import Allowance, Window
-from agentd.shared import Shared
-from agentd.streams import RATES, bucket
+from agentd.nats.bus import Bus
+from agentd.nats.shared_value import Shared
+from agentd.nats.streams import RATES, bucket
 from agentd.subjects import digest
 
 

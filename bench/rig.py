@@ -14,7 +14,7 @@ from pathlib import Path
 import nats
 from nats.aio.client import Client
 
-from agentd.nats_server import EmbeddedServer, Server
+from agentd.nats.server import EmbeddedServer, Server
 from agentd.settings import Durability
 from bench.child import Child, running
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentd.nats_server import EmbeddedServer, Server
+from agentd.nats.server import EmbeddedServer, Server
 
 _AMBIENT = ("AGENTD_", "NATS_", "OPENAI_", "OTEL_", "LITELLM_", "ANTHROPIC_", "XDG_CONFIG_HOME")
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 
-from agentd import approvals, crash_points, jetstream, letters
+from agentd import approvals, crash_points, letters
 from agentd.agent import outcome as outcomes
 from agentd.agent.admission import Misdirected, admit
 from agentd.agent.emit import FollowUp, plan
@@ -31,12 +31,13 @@ from agentd.errors import (
     TooLarge,
     Undeliverable,
 )
-from agentd.jetstream import Record
 from agentd.journal import FAILED, HANDED_BACK, STARTED, Journal
 from agentd.means import Means, Reader
 from agentd.memory import Memory
 from agentd.message import AgentIdentity, AgentMessage
-from agentd.objects import whole
+from agentd.nats import jetstream
+from agentd.nats.jetstream import Record
+from agentd.nats.objects import whole
 from agentd.revision import Revision
 from agentd.routes import Destination
 from agentd.run import RunResult, run

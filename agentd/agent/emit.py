@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd import registry, routes
-from agentd.bus import Bus
 from agentd.catalog.spec import AgentSpec
 from agentd.conversation import template_context
 from agentd.delivery import TOPIC
 from agentd.errors import PromptError, TaskError
-from agentd.jetstream import Record
 from agentd.manifest.flow import EmitRule
 from agentd.message import AgentIdentity, AgentMessage, encode
 from agentd.message_parts import DEEPEST, Constraints, Payload, Routing, Sibling
-from agentd.objects import fit
+from agentd.nats.bus import Bus
+from agentd.nats.jetstream import Record
+from agentd.nats.objects import fit
 from agentd.revision import Revision
 from agentd.routes import Destination, Requirement
 from agentd.run import RunResult

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentd import jetstream
 from agentd.agent.join_state import Fact, Gathering, common, places_of
-from agentd.bus import Bus
 from agentd.errors import DecodeError, TaskError
-from agentd.jetstream import ApiError
 from agentd.manifest.flow import Join
 from agentd.message import AgentIdentity, AgentMessage, Context, Routing, decode, encode, new
-from agentd.objects import whole
-from agentd.streams import LOG
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
+from agentd.nats.jetstream import ApiError
+from agentd.nats.objects import whole
+from agentd.nats.streams import LOG
 from agentd.subjects import Subject
 
 log = logging.getLogger(__name__)

@@ -14,21 +14,22 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
-from agentd import crash_points, jetstream, schedules
+from agentd import crash_points
 from agentd.agent import join_task
 from agentd.agent.join_state import Fact, Gathering, branch_of, key_of
 from agentd.agent.outcome import Outcome
-from agentd.bus import Bus
 from agentd.catalog.spec import AgentSpec
 from agentd.delivery import TOPIC, Delivery
 from agentd.errors import Conflict, TaskError
-from agentd.jetstream import Record
 from agentd.manifest.flow import Join
 from agentd.message import AgentIdentity, AgentMessage, Context, encode, new
-from agentd.objects import fit
-from agentd.schedules import Entry, Timing
-from agentd.shared import Shared
-from agentd.streams import JOINS, bucket
+from agentd.nats import jetstream, schedules
+from agentd.nats.bus import Bus
+from agentd.nats.jetstream import Record
+from agentd.nats.objects import fit
+from agentd.nats.schedules import Entry, Timing
+from agentd.nats.shared_value import Shared
+from agentd.nats.streams import JOINS, bucket
 from agentd.subjects import TOKEN, Subjects, digest
 from agentd.subscription import DUE
 

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentd import jetstream
-from agentd.bus import Bus
 from agentd.errors import BusError, TaskError
-from agentd.jetstream import HOLD, Record
 from agentd.message import AgentIdentity, AgentMessage
 from agentd.model_call import told
-from agentd.objects import fit
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
+from agentd.nats.jetstream import HOLD, Record
+from agentd.nats.objects import fit
+from agentd.nats.streams import LOG
 from agentd.run import RunResult
-from agentd.streams import LOG
 from agentd.subjects import Subject, Subjects
 
 _PAUSE = 0.5  # seconds between two tries to put away a large answer

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable
 from agentd.agent.admission import Misdirected, admit
 from agentd.agent.outcome import Outcome
 from agentd.agent.services import Services
-from agentd.bus import Msg, Subscription
 from agentd.deadline import Deadline
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.means import Means, Unrecorded
 from agentd.memory import Memory
 from agentd.message import AgentIdentity, AgentMessage, decode, encode, new
+from agentd.nats.bus import Msg, Subscription
 from agentd.revision import Revision
 from agentd.run import RunResult, run
 from agentd.subjects import Subject

@@ -10,8 +10,8 @@ from functools import cached_property
 
 from agentd.agent.emit import Emitter
 from agentd.budget import Budgets
-from agentd.bus import Bus
 from agentd.metrics import Metrics
+from agentd.nats.bus import Bus
 from agentd.queue import Queue
 from agentd.routes import RouteTable
 from agentd.stops import Stops

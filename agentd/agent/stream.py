@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from agentd.bus import Bus
 from agentd.errors import BusError
 from agentd.message import AgentIdentity, AgentMessage, encode
+from agentd.nats.bus import Bus
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import typer
 from agentd.cli.shared import options
 
 if TYPE_CHECKING:
-    from agentd.bus import Bus
     from agentd.decisions import Request
+    from agentd.nats.bus import Bus
     from agentd.subjects import Subjects
 
 approvals = typer.Typer(
@@ -157,7 +157,7 @@ async def _find(bus: Bus, subjects: Subjects, task: str) -> Request:
 
 
 async def _visit(work: Work, env: str | None, nats: str | None) -> int:
-    from agentd.session import visit
+    from agentd.nats.session import visit
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
 

@@ -16,8 +16,8 @@ from agentd.cli.shared.answer import AnswerPrinter
 from agentd.cli.shared.later import later
 
 if TYPE_CHECKING:
-    from agentd.bus import Bus
     from agentd.message import AgentMessage
+    from agentd.nats.bus import Bus
     from agentd.parts import Attachment
     from agentd.settings import Settings
 
@@ -177,7 +177,7 @@ def _message(
 @contextlib.asynccontextmanager
 async def _bus(settings: Settings, up: Path | None) -> AsyncGenerator[Bus]:
     """The running agentd's NATS, or with `--up` one of our own with the agents of that folder."""
-    from agentd.session import visit
+    from agentd.nats.session import visit
 
     if up is None:
         async with visit(settings) as bus:

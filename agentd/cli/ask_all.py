@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agentd.bus import Bus
     from agentd.gather import Gathered, Mode, Vote
     from agentd.message import AgentMessage
+    from agentd.nats.bus import Bus
     from agentd.routes import Destination
     from agentd.subjects import Subjects
 

@@ -11,8 +11,8 @@ import typer
 from agentd.cli.shared import options
 
 if TYPE_CHECKING:
-    from agentd.bus import Bus
     from agentd.letters import Letter
+    from agentd.nats.bus import Bus
     from agentd.subjects import Subjects
 
 dlq = typer.Typer(
@@ -118,7 +118,7 @@ def _each(deed: Deed, done: str, numbers: list[int] | None, every: bool) -> Work
 
 
 async def _visit(work: Work, env: str | None, nats: str | None) -> int:
-    from agentd.session import visit
+    from agentd.nats.session import visit
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
 

@@ -66,7 +66,7 @@ async def _look(settings: Settings) -> dict[str, dict[str, Any]]:
     import asyncio
 
     from agentd import registry
-    from agentd.session import visit
+    from agentd.nats.session import visit
 
     async with visit(settings) as bus:
         before = await registry.online(bus, settings.env)

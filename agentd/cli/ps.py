@@ -15,7 +15,7 @@ def ps(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
 
 async def _ps(as_json: bool, env: str | None, nats: str | None) -> int:
     from agentd import registry
-    from agentd.session import visit
+    from agentd.nats.session import visit
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)

@@ -12,9 +12,9 @@ import typer
 from agentd.cli.shared import options
 
 if TYPE_CHECKING:
-    from agentd.bus import Bus
     from agentd.catalog.topology.explain import Candidate, Explanation
     from agentd.message import AgentMessage
+    from agentd.nats.bus import Bus
     from agentd.settings import Settings
 
 _FACTS = ("result", "event")
@@ -103,9 +103,9 @@ def _decoded(raw: dict[str, Any], where: str) -> AgentMessage:
 async def _route(
     settings: Settings, where: str, message: AgentMessage, manifests: Path | None, as_json: bool
 ) -> int:
-    from agentd.connection import resolve
-    from agentd.nats_server import find
-    from agentd.session import visit
+    from agentd.nats.connection import resolve
+    from agentd.nats.server import find
+    from agentd.nats.session import visit
 
     nobody_runs = resolve(settings).embedded and find(settings.state) is None
     if manifests or nobody_runs:

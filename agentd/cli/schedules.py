@@ -12,8 +12,8 @@ import typer
 from agentd.cli.shared import options
 
 if TYPE_CHECKING:
-    from agentd.bus import Bus
-    from agentd.schedules import Entry
+    from agentd.nats.bus import Bus
+    from agentd.nats.schedules import Entry
     from agentd.subjects import Subjects
 
 schedules = typer.Typer(
@@ -60,8 +60,9 @@ def rm(
     """Take schedules off: what is not due yet is not sent."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd import schedules, timetable
+        from agentd import timetable
         from agentd.errors import UsageError
+        from agentd.nats import schedules
 
         for name in names:
             if name.startswith("@"):
@@ -78,7 +79,7 @@ def rm(
 
 
 async def _all(bus: Bus, subjects: Subjects) -> list[Entry]:
-    from agentd.schedules import pending
+    from agentd.nats.schedules import pending
 
     agents = [each async for each in pending(bus, subjects.schedule("agent", "*"))]
     messages = [each async for each in pending(bus, subjects.schedule("message", "*"))]
@@ -86,7 +87,7 @@ async def _all(bus: Bus, subjects: Subjects) -> list[Entry]:
 
 
 async def _visit(work: Work, env: str | None, nats: str | None) -> int:
-    from agentd.session import visit
+    from agentd.nats.session import visit
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
 

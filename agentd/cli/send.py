@@ -82,12 +82,12 @@ async def _send(
 ) -> int:
     import json
 
-    from agentd import jetstream
     from agentd.asking import send as send_task
     from agentd.message import encode
+    from agentd.nats import jetstream
+    from agentd.nats.session import visit
     from agentd.parts import upload
     from agentd.routes import Destination
-    from agentd.session import visit
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
 

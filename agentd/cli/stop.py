@@ -40,7 +40,7 @@ def stop(
 async def _stop(scope: Scope, undo: bool, as_json: bool, env: str | None, nats: str | None) -> int:
     from agentd import stops
     from agentd.cancellation import cancel
-    from agentd.session import visit
+    from agentd.nats.session import visit
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
 

@@ -13,8 +13,8 @@ import typer
 from agentd.cli.shared import options
 
 if TYPE_CHECKING:
-    from agentd.bus import Msg
     from agentd.message import AgentMessage
+    from agentd.nats.bus import Msg
 
 # What an event's subject says already, or what tells people nothing.
 _BOOKKEEPING = {"event", "task", "life", "taskSequence", "delivery"}
@@ -39,7 +39,7 @@ async def _tap(
     pattern: str, as_json: bool, count: int | None, env: str | None, nats: str | None
 ) -> int:
     from agentd.errors import SubjectError, UsageError
-    from agentd.session import visit
+    from agentd.nats.session import visit
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
 

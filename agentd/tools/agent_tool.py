@@ -8,13 +8,13 @@ from typing import Any
 
 from agentd import registry
 from agentd.asking import ask
-from agentd.bus import Bus
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import TaskError
 from agentd.gather import Gathered, gather
 from agentd.manifest import tools as manifest_tools
 from agentd.message import AgentIdentity, AgentMessage, Payload, Routing
 from agentd.message_parts import Constraints
+from agentd.nats.bus import Bus
 from agentd.routes import ANY, Destination
 from agentd.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.tool import Call, ToolError, ToolSource

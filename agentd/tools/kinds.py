@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentd.bus import Bus
+from agentd.nats.bus import Bus
 from agentd.subjects import Subjects
 from agentd.tools.agent_tool import AgentTools
 from agentd.tools.command_tool import CommandTools

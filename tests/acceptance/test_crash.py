@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from outside import Project, Wire, eventually, until
 
-from agentd.nats_server import EmbeddedServer, Server
+from agentd.nats.server import EmbeddedServer, Server
 
 
 @pytest.fixture

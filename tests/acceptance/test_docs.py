@@ -24,7 +24,7 @@ from agentd.catalog.catalog import load
 from agentd.cli import app
 from agentd.manifest.tools import Tool
 from agentd.metrics import Metrics
-from agentd.nats_binary import find_binary
+from agentd.nats.binary import find_binary
 from agentd.openapi.document import read_api
 from agentd.problems import errors
 from agentd.settings import Settings

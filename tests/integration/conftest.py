@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from agentd import jetstream, streams
-from agentd.bus import Bus, Msg
 from agentd.catalog.catalog import load
 from agentd.message import AgentMessage, decode, new_id
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
+from agentd.nats import jetstream, streams
+from agentd.nats.bus import Bus, Msg
 from agentd.problems import errors
 from agentd.runtime import Runtime
 from agentd.settings import Settings

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import approvals, decisions, jetstream, schedules, stops
+from agentd import approvals, decisions, stops
 from agentd.decisions import Request
 from agentd.message import decode, new_id
+from agentd.nats import jetstream, schedules
+from agentd.nats.streams import LOG
 from agentd.resumer import Resumer
-from agentd.streams import LOG
 from agentd.tool import Call
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentd import jetstream, letters
+from agentd import letters
 from agentd.errors import UsageError
-from agentd.streams import LOG
+from agentd.nats import jetstream
+from agentd.nats.streams import LOG
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from agentd.beats import Beats
-from agentd.bus import Bus, Msg
+from agentd.nats.bus import Bus, Msg
 from agentd.watchdog import Watchdog
 
 

@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import jetstream, letters, stops, streams
+from agentd import letters, stops
 from agentd.account import Account, total
-from agentd.bus import Bus
 from agentd.catalog.catalog import load
 from agentd.errors import BusError, Undeliverable
 from agentd.ledger import key, ledger_at
 from agentd.message import AgentIdentity, AgentMessage, Context, Routing, decode, new
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
+from agentd.nats import jetstream, streams
+from agentd.nats.bus import Bus
+from agentd.nats.streams import BUDGETS, LOG
 from agentd.runtime import Runtime
 from agentd.settings import Settings
 from agentd.stops import Stops
-from agentd.streams import BUDGETS, LOG
 from agentd.tools.open import Tools
 from tests.integration.waiting import until
 

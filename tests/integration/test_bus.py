@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from agentd import jetstream
-from agentd.bus import Bus, Msg
 from agentd.errors import BusError, Conflict, NotStored, StartError, TooLarge
-from agentd.jetstream import ApiError
-from agentd.nats_server import EmbeddedServer
-from agentd.streams import LOG
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.jetstream import ApiError
+from agentd.nats.server import EmbeddedServer
+from agentd.nats.streams import LOG
 from agentd.subjects import Subjects
 
 

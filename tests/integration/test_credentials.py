@@ -13,10 +13,10 @@ from pathlib import Path
 import nkeys
 import pytest
 
-from agentd.bus import Bus
-from agentd.connection import resolve
 from agentd.errors import StartError
-from agentd.nats_binary import find_binary
+from agentd.nats.binary import find_binary
+from agentd.nats.bus import Bus
+from agentd.nats.connection import resolve
 from agentd.settings import Settings
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import jetstream
 from agentd.agent.emit import follow_up_id
 from agentd.message import AgentMessage, decode
-from agentd.streams import LOG
+from agentd.nats import jetstream
+from agentd.nats.streams import LOG
 from agentd.subjects import Subject
 
 if TYPE_CHECKING:

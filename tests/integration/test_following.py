@@ -13,7 +13,7 @@ from agentd.routes import Destination
 if TYPE_CHECKING:
     import pytest
 
-    from agentd.bus import Msg
+    from agentd.nats.bus import Msg
     from tests.integration.conftest import Team
 
 SCRIPT = "model: {{name: mock/script, script: [{{text: {}, chunks: 4, interval: 30ms}}]}}\n"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import jetstream
 from agentd.asking import send
 from agentd.memory import Memory
 from agentd.message import AgentIdentity, Context, decode, new
+from agentd.nats import jetstream
+from agentd.nats.streams import LOG
 from agentd.routes import Destination
-from agentd.streams import LOG
 from agentd.subjects import digest
 from agentd.testing.stub_model import Behaviour, StubModel
 

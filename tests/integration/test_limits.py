@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd.bus import Bus, Msg
 from agentd.cooldowns import Cooldowns
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.models.choose import Models
 from agentd.models.limits.limited_model import LimitedModel
 from agentd.models.port import ChatRequest, Model
+from agentd.nats.bus import Bus, Msg
 from agentd.subjects import Subjects
 from agentd.testing.stub_model import Behaviour, StubModel
 

@@ -20,13 +20,13 @@ import nats
 import pytest
 from nats.aio.client import Client
 
-from agentd.bus import Bus
 from agentd.errors import StartError
-from agentd.nats_binary import find_binary
-from agentd.nats_folder import NatsFolder
-from agentd.nats_server import EmbeddedServer, Server, find
+from agentd.nats.binary import find_binary
+from agentd.nats.bus import Bus
+from agentd.nats.folder import NatsFolder
+from agentd.nats.server import EmbeddedServer, Server, find
+from agentd.nats.streams import ensure
 from agentd.settings import Settings
-from agentd.streams import ensure
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

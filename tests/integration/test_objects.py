@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentd import jetstream, objects
 from agentd.asking import ask
-from agentd.bus import Bus
 from agentd.errors import TaskError
 from agentd.message import AgentIdentity, AgentMessage, decode, new
+from agentd.nats import jetstream, objects
+from agentd.nats.bus import Bus
+from agentd.nats.streams import LOG
 from agentd.routes import Destination
-from agentd.streams import LOG
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

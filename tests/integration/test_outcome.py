@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from agentd import jetstream, streams
 from agentd.agent.outcome import Outcome, commit
-from agentd.bus import Bus
 from agentd.errors import BusError, Conflict
 from agentd.message import AgentIdentity, new
 from agentd.models.port import Completion
-from agentd.nats_binary import VARIABLE, find_binary
-from agentd.nats_server import EmbeddedServer
+from agentd.nats import jetstream, streams
+from agentd.nats.binary import VARIABLE, find_binary
+from agentd.nats.bus import Bus
+from agentd.nats.server import EmbeddedServer
+from agentd.nats.streams import LOG
 from agentd.run import RunResult
 from agentd.settings import Settings
-from agentd.streams import LOG
 from agentd.subjects import Subjects
 
 SETTINGS = Settings(log_bytes=0)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import objects, parts
-from agentd.bus import Bus
+from agentd import parts
+from agentd.nats import objects
+from agentd.nats.bus import Bus
 from agentd.testing.stub_model import Behaviour, StubModel
 
 if TYPE_CHECKING:

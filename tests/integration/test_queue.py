@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agentd import jetstream
-from agentd.bus import Bus, Msg
 from agentd.delivery import Delivery
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.streams import WORK
 from agentd.queue import Feed, Queue
-from agentd.streams import WORK
 from agentd.subjects import Subjects
 
 

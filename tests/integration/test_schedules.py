@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import jetstream, schedules
 from agentd.asking import send_later
-from agentd.bus import Bus
 from agentd.errors import Conflict, NotStored, TaskError
-from agentd.jetstream import Record
 from agentd.manifest.cron import parse
 from agentd.message import AgentIdentity, decode, new
+from agentd.nats import jetstream, schedules
+from agentd.nats.bus import Bus
+from agentd.nats.jetstream import Record
+from agentd.nats.schedules import Entry, Timing
+from agentd.nats.streams import LOG, WORK
 from agentd.routes import Destination
-from agentd.schedules import Entry, Timing
-from agentd.streams import LOG, WORK
 from agentd.subjects import Subjects
 
 if TYPE_CHECKING:

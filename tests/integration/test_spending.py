@@ -19,8 +19,8 @@ from agentd.models.port import ChatRequest, Completion, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentd.bus import Bus
     from agentd.ledger import Ledger
+    from agentd.nats.bus import Bus
 
 HELLO = ChatRequest([{"role": "user", "content": "hello"}], {}, 10)
 CALL = 0.01

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from agentd import jetstream, streams
 from agentd.answers import Answers
-from agentd.bus import Bus
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.manifest.rate import Allowance
 from agentd.message import AgentMessage, decode
 from agentd.models.choose import Models, Rated
 from agentd.models.port import ChatRequest
+from agentd.nats import jetstream, streams
+from agentd.nats.bus import Bus
 from agentd.subjects import Subjects
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
 from agentd.windows import book

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agentd import jetstream, streams
-from agentd.bus import Bus, Msg
 from agentd.errors import StartError
-from agentd.nats_server import EmbeddedServer
+from agentd.nats import jetstream, streams
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.server import EmbeddedServer
 from agentd.settings import Settings
 from agentd.subjects import Subjects
 

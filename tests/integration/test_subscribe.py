@@ -6,9 +6,10 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from agentd import jetstream, letters
+from agentd import letters
 from agentd.message import AgentMessage, decode, new_id
-from agentd.streams import LOG, WORK
+from agentd.nats import jetstream
+from agentd.nats.streams import LOG, WORK
 from agentd.subjects import Subject
 
 if TYPE_CHECKING:

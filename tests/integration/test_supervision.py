@@ -6,9 +6,10 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING
 
-from agentd import jetstream, letters, registry
+from agentd import letters, registry
+from agentd.nats import jetstream
+from agentd.nats.streams import WORK
 from agentd.queue import Feed
-from agentd.streams import WORK
 
 if TYPE_CHECKING:
     import pytest

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.bus import Bus
 from agentd.catalog.catalog import Catalog, load
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
+from agentd.nats.bus import Bus
 from agentd.runtime import Runtime
 from agentd.settings import Settings
 from agentd.tools.open import Tools

@@ -19,12 +19,12 @@ from agentd.agent.handler import Handler
 from agentd.agent.services import Services
 from agentd.agent.stats import Tally
 from agentd.budget import Budgets
-from agentd.bus import Bus, Msg
 from agentd.catalog.catalog import load
 from agentd.delivery import Delivery
 from agentd.errors import BusError, Conflict, ModelError, TaskError
 from agentd.metrics import Metrics
 from agentd.models.port import ChatRequest, Completion, Usage
+from agentd.nats.bus import Bus, Msg
 from agentd.queue import Queue
 from agentd.registry import Replica
 from agentd.revision import Revision

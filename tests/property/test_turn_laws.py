@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentd.budget import Purse
-from agentd.bus import Bus
 from agentd.catalog.catalog import load
 from agentd.catalog.spec import AgentSpec
 from agentd.deadline import Deadline
@@ -26,6 +25,7 @@ from agentd.message import AgentIdentity, new
 from agentd.metrics import Metrics
 from agentd.models.mock import EchoModel
 from agentd.models.port import ChatRequest, Completion, ToolCall
+from agentd.nats.bus import Bus
 from agentd.revision import Revision
 from agentd.run import RunResult, run
 from agentd.subjects import Subjects

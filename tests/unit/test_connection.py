@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.connection import Target, resolve
 from agentd.errors import UsageError
+from agentd.nats.connection import Target, resolve
 from agentd.settings import Settings
 
 SECRET = "s3cr3t"

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from agentd import nats_folder
-from agentd.nats_binary import OLDEST, find_binary
+from agentd.nats import folder as nats_folder
+from agentd.nats.binary import OLDEST, find_binary
 from agentd.settings import Settings
 
 ROOT = Path(__file__).parents[2]

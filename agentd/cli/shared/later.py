@@ -24,9 +24,9 @@ async def later(
 ) -> int:
     """Puts `message` on record to be sent at `due`, and prints its id."""
     from agentd.asking import send_later
+    from agentd.nats.session import visit
     from agentd.parts import upload
     from agentd.routes import Destination
-    from agentd.session import visit
     from agentd.settings import from_environment
     from agentd.subjects import Subjects
 

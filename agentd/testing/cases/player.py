@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentd.budget import Budgets
-from agentd.bus import Bus
 from agentd.catalog.spec import AgentSpec
 from agentd.deadline import Deadline
 from agentd.errors import DecodeError, ModelError, TaskError, UsageError
@@ -21,6 +20,7 @@ from agentd.message import AgentIdentity, AgentMessage, decode, new_id
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.models.port import Completion, Model, ToolCall
+from agentd.nats.bus import Bus
 from agentd.revision import Revision
 from agentd.run import RunResult, run
 from agentd.subjects import Subjects

@@ -13,9 +13,9 @@ from agentd.catalog.catalog import Catalog
 from agentd.errors import UsageError
 from agentd.manifest.limits import ModelRef
 from agentd.models.choose import Models
-from agentd.session import serve
+from agentd.nats.session import serve
+from agentd.nats.streams import ensure
 from agentd.settings import Settings
-from agentd.streams import ensure
 from agentd.subjects import Subjects
 from agentd.testing.cases.case import Case, Suite
 from agentd.testing.cases.junit import Report

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from agentd import jetstream, letters
-from agentd.bus import Bus, Msg
+from agentd import letters
 from agentd.delivery import TASK
-from agentd.streams import LOG, WORK
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.streams import LOG, WORK
 from agentd.subjects import Subject, Subjects
 from agentd.testing.torture.oracle import Evidence, Letter, Outcome
 from agentd.testing.torture.sender import Sender

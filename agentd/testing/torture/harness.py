@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentd import jetstream, queue, streams
-from agentd.bus import Bus
+from agentd import queue
 from agentd.errors import BusError
-from agentd.jetstream import ApiError
-from agentd.nats_server import EmbeddedServer, Server
+from agentd.nats import jetstream, streams
+from agentd.nats.bus import Bus
+from agentd.nats.jetstream import ApiError
+from agentd.nats.server import EmbeddedServer, Server
 from agentd.settings import Settings
 from agentd.subjects import Subjects
 from agentd.testing.stub_model import Behaviour, StubModel

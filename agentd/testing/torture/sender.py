@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd import jetstream, schedules
-from agentd.bus import Bus
 from agentd.delivery import TASK
 from agentd.errors import BusError
-from agentd.schedules import Entry, Timing
+from agentd.nats import jetstream, schedules
+from agentd.nats.bus import Bus
+from agentd.nats.schedules import Entry, Timing
 from agentd.subjects import Subjects
 
 DOMAIN = "work"

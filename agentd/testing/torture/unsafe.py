@@ -97,7 +97,7 @@ def _message_id() -> None:
 
 def _batch() -> None:
     """What goes on record together is stored message by message."""
-    send_one = _find("agentd.jetstream", "_send_one")
+    send_one = _find("agentd.nats.jetstream", "_send_one")
     crash = importlib.import_module("agentd.crash_points")
 
     async def one_by_one(bus: Any, records: Any) -> int:
@@ -107,7 +107,7 @@ def _batch() -> None:
             await send_one(bus, record)
         return sequence
 
-    _replace("agentd.jetstream", "_send_batch", one_by_one)
+    _replace("agentd.nats.jetstream", "_send_batch", one_by_one)
 
 
 def _joined_once() -> None:
@@ -128,14 +128,14 @@ def _joined_once() -> None:
 
 
 def _change_headers(change: Callable[[dict[str, str]], object]) -> None:
-    all_headers = _find("agentd.jetstream.Record", "all_headers")
+    all_headers = _find("agentd.nats.jetstream.Record", "all_headers")
 
     def changed(record: Any) -> dict[str, str]:
         headers: dict[str, str] = all_headers(record)
         change(headers)
         return headers
 
-    _replace("agentd.jetstream.Record", "all_headers", changed)
+    _replace("agentd.nats.jetstream.Record", "all_headers", changed)
 
 
 def _stream_end() -> None:

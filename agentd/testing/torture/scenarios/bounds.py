@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agentd import takers
-from agentd.bus import Msg
 from agentd.errors import TaskError
 from agentd.message import AgentIdentity, AgentMessage, encode, new
+from agentd.nats.bus import Msg
 from agentd.routes import Destination
 from agentd.subjects import Subject
 from agentd.testing.stub_model import Behaviour

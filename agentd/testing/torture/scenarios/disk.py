@@ -7,9 +7,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from agentd import jetstream, streams
 from agentd.errors import BusError
-from agentd.nats_binary import VARIABLE, find_binary
+from agentd.nats import jetstream, streams
+from agentd.nats.binary import VARIABLE, find_binary
 from agentd.settings import Settings
 from agentd.testing.stub_model import Behaviour
 from agentd.testing.torture.evidence import work_waiting

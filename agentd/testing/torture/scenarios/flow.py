@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from agentd import crash_points, jetstream
+from agentd import crash_points
 from agentd.agent.emit import follow_up_id
 from agentd.agent.facts import run_id
 from agentd.agent.joins import join_id
 from agentd.manifest.flow import Join
 from agentd.message import AgentMessage, decode
-from agentd.streams import LOG
+from agentd.nats import jetstream
+from agentd.nats.streams import LOG
 from agentd.subjects import Subject
 from agentd.testing.torture.harness import ENV, World
 from agentd.testing.torture.oracle import Allowed, Evidence

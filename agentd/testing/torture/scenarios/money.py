@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from agentd import jetstream, ledger
+from agentd import ledger
 from agentd.account import Account, total
-from agentd.streams import BUDGETS
+from agentd.nats import jetstream
+from agentd.nats.streams import BUDGETS
 from agentd.testing.torture.evidence import collect
 from agentd.testing.torture.harness import ENV, IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed, Spending

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from agentd import schedules
+from agentd.nats import schedules
 from agentd.testing.torture.harness import IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed
 from agentd.testing.torture.scenario import Size

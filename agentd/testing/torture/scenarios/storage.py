@@ -6,10 +6,11 @@ import asyncio
 import time
 from dataclasses import replace
 
-from agentd import jetstream, registry
-from agentd.bus import Msg
+from agentd import registry
 from agentd.errors import BusError
-from agentd.streams import AGENTS, CHUNKS, LOG, ROUTES, WORK
+from agentd.nats import jetstream
+from agentd.nats.bus import Msg
+from agentd.nats.streams import AGENTS, CHUNKS, LOG, ROUTES, WORK
 from agentd.subjects import Subject
 from agentd.testing.torture.evidence import consumers
 from agentd.testing.torture.harness import ENV, IN_FLIGHT, World

@@ -12,9 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from agentd.bus import Bus
 from agentd.errors import BusError, NotStored, TaskError, TooLarge
 from agentd.message import AgentMessage, encode
+from agentd.nats.bus import Bus
 
 BUCKET = "agentd_objects"
 MARK = "$object"

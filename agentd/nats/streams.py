@@ -12,11 +12,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentd import jetstream
-from agentd.bus import Bus
 from agentd.errors import StartError
-from agentd.jetstream import ApiError
-from agentd.nats_folder import NatsFolder
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
+from agentd.nats.folder import NatsFolder
+from agentd.nats.jetstream import ApiError
 from agentd.settings import Settings
 
 LOG = "AGENTD_LOG"

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentd import crash_points
-from agentd.bus import Bus, Msg
 from agentd.errors import BusError, Conflict, NotStored, TooLarge, Unheard
+from agentd.nats.bus import Bus, Msg
 
 REQUEST_TIMEOUT = 5.0
 # Seconds for which what was paid for is kept, and stored as soon as the server has room for it.

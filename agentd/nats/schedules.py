@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from agentd import jetstream
-from agentd.bus import Bus, Msg
 from agentd.errors import Conflict
-from agentd.jetstream import Record
-from agentd.streams import LOG
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.jetstream import Record
+from agentd.nats.streams import LOG
 
 _WHEN, _TARGET, _ZONE = "Nats-Schedule", "Nats-Schedule-Target", "Nats-Schedule-Time-Zone"
 

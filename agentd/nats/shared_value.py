@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from agentd import jetstream
-from agentd.bus import Bus
 from agentd.errors import BusError, Conflict, NotStored
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
 
 _PATIENCE, _PAUSE = 10.0, 0.2  # seconds that the server may be away, and between two tries
 _LOOK = 0.25  # seconds between two looks at what other replicas have settled

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentd.errors import StartError
-from agentd.nats_binary import find_binary
-from agentd.nats_folder import NatsFolder, Record
+from agentd.nats.binary import find_binary
+from agentd.nats.folder import NatsFolder, Record
 from agentd.settings import Durability
 
 _PATIENCE = 60.0  # seconds; the server reads its whole store back before it listens

@@ -7,10 +7,10 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 
-from agentd.bus import Bus
-from agentd.connection import resolve
 from agentd.errors import StartError
-from agentd.nats_server import EmbeddedServer, find
+from agentd.nats.bus import Bus
+from agentd.nats.connection import resolve
+from agentd.nats.server import EmbeddedServer, find
 from agentd.settings import Settings
 
 log = logging.getLogger(__name__)

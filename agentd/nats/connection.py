@@ -10,8 +10,8 @@ from string import Template
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from agentd import nats_context
 from agentd.errors import UsageError
+from agentd.nats import context as nats_context
 from agentd.settings import Settings
 
 EMBEDDED = "embedded"  # as the value of --nats: whatever the environment and the contexts say
