@@ -20,7 +20,7 @@ from agentd.errors import BusError, Undeliverable
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
-from agentd.subjects import Subjects
+from agentd.protocol.subjects import Subjects
 
 log = logging.getLogger(__name__)
 

@@ -17,14 +17,14 @@ from typing import Any
 from agentd.decisions import REQUESTED, Decision, Dialogue, Request, read
 from agentd.delivery import LIFE, RESUMES, SENT_AGAIN, Delivery
 from agentd.errors import Conflict, Paused
-from agentd.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
 from agentd.nats.schedules import Entry, Timing
 from agentd.nats.streams import LOG
-from agentd.subjects import Subjects
+from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
+from agentd.protocol.subjects import Subjects
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from agentd.decisions import Request, request_of
 from agentd.errors import BusError, DecodeError, TaskError
-from agentd.message import AgentMessage, decode
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.objects import fit, whole
 from agentd.nats.schedules import Entry, Timing
 from agentd.nats.streams import LOG
+from agentd.protocol.message import AgentMessage, decode
+from agentd.protocol.subjects import Subject, Subjects
 from agentd.routes import Destination
-from agentd.subjects import Subject, Subjects
 from agentd.takers import address
 
 

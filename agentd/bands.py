@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from agentd.subjects import RESERVED_DOMAINS, Subject
+from agentd.protocol.subjects import RESERVED_DOMAINS, Subject
 
 _LOOKS = (0.02, 0.1, 0.5)  # seconds until a band that rang for nothing is looked at again
 

@@ -18,10 +18,10 @@ from agentd.deadline import Deadline
 from agentd.errors import BusError, ModelError, TaskError, Throttled, Undeliverable
 from agentd.ledger import Ledger, key, ledger_at
 from agentd.manifest.agent import Limits
-from agentd.message import AgentMessage
 from agentd.models.estimate import expected
 from agentd.models.port import ChatRequest, Completion, Model
 from agentd.nats.bus import Bus
+from agentd.protocol.message import AgentMessage
 
 log = logging.getLogger(__name__)
 

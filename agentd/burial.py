@@ -8,11 +8,11 @@ from agentd import letters
 from agentd.agent.outcome import Outcome, commit, result_subject
 from agentd.delivery import Parcel
 from agentd.errors import Conflict, DecodeError, Undeliverable
-from agentd.message import AgentIdentity, AgentMessage, decode, new
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.streams import WORK
-from agentd.subjects import Subjects
+from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
+from agentd.protocol.subjects import Subjects
 
 log = logging.getLogger(__name__)
 

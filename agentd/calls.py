@@ -12,8 +12,8 @@ from agentd import crash_points
 from agentd.consent import Consent
 from agentd.journal import ANSWERED, CALLED
 from agentd.means import Means
-from agentd.message import AgentMessage
 from agentd.models.port import ToolCall
+from agentd.protocol.message import AgentMessage
 from agentd.revision import Revision
 from agentd.tool import Call
 from agentd.toolbox import Answer

@@ -10,8 +10,8 @@ from typing import Any
 
 from agentd.errors import Paused, PromptError
 from agentd.means import Means
-from agentd.message import AgentMessage
 from agentd.models.port import ToolCall
+from agentd.protocol.message import AgentMessage
 from agentd.revision import Revision
 from agentd.tool import ToolError
 from agentd.toolbox import Held

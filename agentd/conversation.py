@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agentd import media, parts
+from agentd import parts
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import ModelError
 from agentd.history import Past, attached, to_summarize, trimmed
 from agentd.means import Means
-from agentd.message import AgentMessage
 from agentd.models.port import ChatRequest, Completion, Model
+from agentd.protocol import media
+from agentd.protocol.message import AgentMessage
 from agentd.revision import Revision
 
 # Asks a model for something that is no turn of the answer.

@@ -10,10 +10,10 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from agentd import strict_json
 from agentd.errors import BusError, DecodeError
 from agentd.nats.bus import Bus, Msg
-from agentd.subjects import Subjects
+from agentd.protocol import strict_json
+from agentd.protocol.subjects import Subjects
 
 log = logging.getLogger(__name__)
 

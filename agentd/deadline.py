@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from agentd.errors import Undeliverable
-from agentd.message import AgentMessage
+from agentd.protocol.message import AgentMessage
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any, cast
 
 from agentd.errors import DecodeError
-from agentd.message import AgentMessage, decode
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.objects import whole
 from agentd.nats.streams import LOG
-from agentd.subjects import Subjects
+from agentd.protocol.message import AgentMessage, decode
+from agentd.protocol.subjects import Subjects
 
 REQUESTED = "approval_requested"
 

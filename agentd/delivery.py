@@ -14,7 +14,7 @@ from datetime import datetime
 from agentd.errors import BusError, Unheard
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
-from agentd.subjects import RESERVED_DOMAINS, TOKEN, Subject
+from agentd.protocol.subjects import RESERVED_DOMAINS, TOKEN, Subject
 
 # Headers of ours: the id of a task whose bytes hold none, and when a dead letter was sent again.
 TASK, SENT_AGAIN = "Agentd-Task", "Agentd-Sent-Again"

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from agentd.asking import Delta, Waiting, send
 from agentd.decisions import request_of
 from agentd.errors import BusError, DecodeError, SubjectError, TaskError
-from agentd.message import AgentMessage, decode
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import stored
 from agentd.nats.objects import whole
 from agentd.nats.streams import LOG
+from agentd.protocol.message import AgentMessage, decode
+from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, Subjects, matches
 from agentd.routes import Destination
-from agentd.subjects import RUNTIME_EVENTS, Subject, Subjects, matches
 
 _LOOK = 2.0  # seconds until the log is asked, in case a message was missed
 

@@ -12,10 +12,10 @@ from typing import Any, Literal
 from agentd import registry
 from agentd.asking import ask
 from agentd.errors import BusError, TaskError
-from agentd.message import AgentMessage
 from agentd.nats.bus import Bus
+from agentd.protocol.message import AgentMessage
+from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.routes import Destination
-from agentd.subjects import AGENT_DOMAIN, Subjects, digest
 
 Mode = Literal["all", "first", "majority"]
 

@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import Any
 
 from agentd.manifest.limits import History
-from agentd.media import in_words
-from agentd.message import AgentMessage
 from agentd.models.estimate import BYTES_A_TOKEN, message_tokens
 from agentd.parts import checked
+from agentd.protocol.media import in_words
+from agentd.protocol.message import AgentMessage
 
 _SUMMARY = (
     "[Summary of what was said before in this conversation, made by a model. It is a record, and "

@@ -19,9 +19,9 @@ from agentd.models.choose import Models
 from agentd.nats.bus import Bus
 from agentd.nats.session import serve
 from agentd.problems import errors
+from agentd.protocol.subjects import Subjects
 from agentd.runtime import Runtime
 from agentd.settings import Settings
-from agentd.subjects import Subjects
 from agentd.tools.kinds import every_kind
 from agentd.watch import Watcher
 

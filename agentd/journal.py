@@ -13,12 +13,12 @@ from typing import Any
 
 from agentd.delivery import Delivery
 from agentd.errors import DecodeError
-from agentd.message import AgentIdentity, AgentMessage, decode
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.objects import fit, whole
 from agentd.nats.streams import LOG
-from agentd.subjects import Subjects
+from agentd.protocol.message import AgentIdentity, AgentMessage, decode
+from agentd.protocol.subjects import Subjects
 
 FAILED = "attempt_failed"
 STARTED = "attempt_started"  # told of suspects only

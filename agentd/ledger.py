@@ -8,7 +8,7 @@ from agentd.account import Account
 from agentd.nats.bus import Bus
 from agentd.nats.shared_value import Shared
 from agentd.nats.streams import BUDGETS, bucket
-from agentd.subjects import digest
+from agentd.protocol.subjects import digest
 
 Ledger: TypeAlias = Shared[Account]
 

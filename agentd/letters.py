@@ -10,12 +10,12 @@ from typing import Any
 
 from agentd.delivery import SENT_AGAIN, TASK, Parcel, topic_of
 from agentd.errors import UsageError
-from agentd.message import AgentIdentity, Context, encode, new
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import Record
 from agentd.nats.streams import LOG
-from agentd.subjects import Subject, Subjects
+from agentd.protocol.message import AgentIdentity, Context, encode, new
+from agentd.protocol.subjects import Subject, Subjects
 
 REASON, ERROR, SUBJECT, ATTEMPTS = (
     "Agentd-Reason",

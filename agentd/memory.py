@@ -16,13 +16,13 @@ from typing import Any
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.history import Exchange, Past, divided, shortened, trimmed
 from agentd.manifest.limits import History
-from agentd.message import AgentIdentity, AgentMessage, decode
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit, whole
 from agentd.nats.streams import LOG
-from agentd.subjects import Subjects, digest
+from agentd.protocol.message import AgentIdentity, AgentMessage, decode
+from agentd.protocol.subjects import Subjects, digest
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from agentd import media
 from agentd.errors import TaskError, UsageError
 from agentd.nats import objects
 from agentd.nats.bus import Bus
+from agentd.protocol import media
 
 MOST_PARTS = 32
 LARGEST = 20_000_000  # bytes, of all images and files of a task together

@@ -16,11 +16,11 @@ from typing import Any
 from agentd import registry
 from agentd.agent.agent import Agent
 from agentd.errors import BusError
-from agentd.message import AgentIdentity, Context, Routing, encode, new
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
+from agentd.protocol.message import AgentIdentity, Context, Routing, encode, new
+from agentd.protocol.subjects import Subjects
 from agentd.registry import Replica
-from agentd.subjects import Subjects
 
 log = logging.getLogger(__name__)
 

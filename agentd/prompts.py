@@ -18,10 +18,10 @@ from jinja2 import BaseLoader, Environment, Template, TemplateNotFound
 
 from agentd.bounds import MAX_SIZE, Budget, Refused
 from agentd.errors import PromptError, UsageError
-from agentd.message import AgentMessage
-from agentd.message_parts import Context
 from agentd.problems import Problem
 from agentd.prompt_source import Mistake, Place, PromptSource, Use, compile_source, nearest
+from agentd.protocol.fields import Context
+from agentd.protocol.message import AgentMessage
 from agentd.sandbox import BUDGET, BoundedEnvironment
 
 CONTEXT_NAMES = ("agent", "content", "context", "message", "now")

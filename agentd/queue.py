@@ -23,7 +23,7 @@ from agentd.errors import BusError, SubjectError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg, Subscription
 from agentd.nats.streams import SECOND, WORK
-from agentd.subjects import DEFAULT_PRIORITY, Subjects, parse_work
+from agentd.protocol.subjects import DEFAULT_PRIORITY, Subjects, parse_work
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from statistics import median
 from typing import Any
 
 from agentd.errors import DecodeError
-from agentd.message import decode
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.streams import AGENTS, LOG
-from agentd.subjects import Subjects
+from agentd.protocol.message import decode
+from agentd.protocol.subjects import Subjects
 
 # An entry outlives so many missed signs of life.
 BEATS_TO_LIVE = 3

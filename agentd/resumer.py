@@ -15,7 +15,7 @@ from agentd.decisions import decision_of
 from agentd.errors import BusError, TaskError
 from agentd.nats import schedules
 from agentd.nats.bus import Bus, Msg
-from agentd.subjects import Subjects
+from agentd.protocol.subjects import Subjects
 
 log = logging.getLogger(__name__)
 

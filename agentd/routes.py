@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from agentd.errors import SubjectError, UsageError
-from agentd.message import AgentMessage
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import ROUTES
-from agentd.subjects import AGENT_DOMAIN, RESERVED_DOMAINS, ROUTE_DOMAIN, token
+from agentd.protocol.message import AgentMessage
+from agentd.protocol.subjects import AGENT_DOMAIN, RESERVED_DOMAINS, ROUTE_DOMAIN, token
 
 _BUCKET = "$KV." + ROUTES.removeprefix("KV_")
 

@@ -18,9 +18,9 @@ from agentd.conversation import begin
 from agentd.errors import ModelError, TaskError, Undeliverable
 from agentd.journal import TURN
 from agentd.means import Means, Reader
-from agentd.message import AgentMessage
 from agentd.models.estimate import within
 from agentd.models.port import Attempt, ChatRequest, Completion, Model, ToolCall, Usage
+from agentd.protocol.message import AgentMessage
 from agentd.revision import Revision
 from agentd.structured import Unusable, correction, value_of
 from agentd.tools.emit import EMIT

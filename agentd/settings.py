@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from agentd.errors import UsageError
-from agentd.subjects import environment
+from agentd.protocol.subjects import environment
 
 LogFormat = Literal["text", "json"]
 Durability = Literal["always", "relaxed"]

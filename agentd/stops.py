@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agentd.errors import Undeliverable
-from agentd.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import STOPS
-from agentd.subjects import Subjects, digest
+from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
+from agentd.protocol.subjects import Subjects, digest
 
 _BUCKET = "$KV." + STOPS.removeprefix("KV_")
 

@@ -14,8 +14,8 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg, Subscription
 from agentd.nats.jetstream import ApiError
 from agentd.nats.streams import LOG
+from agentd.protocol.subjects import DEFAULT_PRIORITY, RUNTIME_EVENTS, Subject, matches
 from agentd.queue import Queue, consumer_config
-from agentd.subjects import DEFAULT_PRIORITY, RUNTIME_EVENTS, Subject, matches
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from agentd import registry, routes
 from agentd.errors import TaskError
-from agentd.message import AgentMessage
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.streams import WORK
+from agentd.protocol.message import AgentMessage
+from agentd.protocol.subjects import AGENT_DOMAIN, Subjects
 from agentd.registry import Replica
 from agentd.routes import Destination, Requirement
-from agentd.subjects import AGENT_DOMAIN, Subjects
 
 # Tasks that may wait on one route before senders are turned away.
 QUEUE_LIMIT = 10_000

@@ -21,7 +21,7 @@ from agentd.manifest.flow import Schedule
 from agentd.nats import schedules
 from agentd.nats.bus import Bus
 from agentd.nats.schedules import Entry, Timing
-from agentd.subjects import Subjects
+from agentd.protocol.subjects import Subjects
 
 log = logging.getLogger(__name__)
 

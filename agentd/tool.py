@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from agentd.errors import AgentdError
-from agentd.message import AgentMessage
+from agentd.protocol.message import AgentMessage
 
 
 class ToolError(AgentdError):

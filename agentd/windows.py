@@ -8,7 +8,7 @@ from agentd.manifest.rate import Allowance, Window
 from agentd.nats.bus import Bus
 from agentd.nats.shared_value import Shared
 from agentd.nats.streams import RATES, bucket
-from agentd.subjects import digest
+from agentd.protocol.subjects import digest
 
 
 def book(bus: Bus, env: str, key: str, allowance: Allowance) -> Shared[Window]:

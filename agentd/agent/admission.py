@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from agentd.errors import AgentdError, Undeliverable
-from agentd.message import AgentMessage
+from agentd.protocol.message import AgentMessage
 from agentd.routes import Requirement
 
 _SHOWN = 8  # agents of a path that an error names

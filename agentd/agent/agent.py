@@ -14,9 +14,9 @@ from agentd.agent.queries import Queries
 from agentd.agent.services import Services
 from agentd.agent.stats import Tally
 from agentd.delivery import Delivery
+from agentd.protocol.subjects import AGENT_DOMAIN
 from agentd.queue import Feed
 from agentd.revision import Revision
-from agentd.subjects import AGENT_DOMAIN
 from agentd.subscription import Ear, patterns
 
 log = logging.getLogger(__name__)

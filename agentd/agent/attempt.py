@@ -34,15 +34,15 @@ from agentd.errors import (
 from agentd.journal import FAILED, HANDED_BACK, STARTED, Journal
 from agentd.means import Means, Reader
 from agentd.memory import Memory
-from agentd.message import AgentIdentity, AgentMessage
 from agentd.nats import jetstream
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import whole
+from agentd.protocol.message import AgentIdentity, AgentMessage
+from agentd.protocol.trace import TraceContext
 from agentd.revision import Revision
 from agentd.routes import Destination
 from agentd.run import RunResult, run
 from agentd.takers import address
-from agentd.trace import TraceContext
 
 log = logging.getLogger(__name__)
 

@@ -19,15 +19,15 @@ from agentd.conversation import template_context
 from agentd.delivery import TOPIC
 from agentd.errors import PromptError, TaskError
 from agentd.manifest.flow import EmitRule
-from agentd.message import AgentIdentity, AgentMessage, encode
-from agentd.message_parts import DEEPEST, Constraints, Payload, Routing, Sibling
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
+from agentd.protocol.fields import DEEPEST, Constraints, Payload, Routing, Sibling
+from agentd.protocol.message import AgentIdentity, AgentMessage, encode
+from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.revision import Revision
 from agentd.routes import Destination, Requirement
 from agentd.run import RunResult
-from agentd.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.takers import may_take
 
 log = logging.getLogger(__name__)

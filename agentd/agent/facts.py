@@ -10,10 +10,10 @@ from agentd.agent.joins import Joins, topic_of
 from agentd.catalog.spec import AgentSpec
 from agentd.delivery import TOPIC, Delivery
 from agentd.errors import Again, DecodeError, TaskError
-from agentd.message import AgentMessage, decode, encode, new
-from agentd.message_parts import Routing
 from agentd.nats.bus import Bus
-from agentd.subjects import Subject, Subjects, digest
+from agentd.protocol.fields import Routing
+from agentd.protocol.message import AgentMessage, decode, encode, new
+from agentd.protocol.subjects import Subject, Subjects, digest
 from agentd.subscription import DUE, asked, patterns, wanted
 
 log = logging.getLogger(__name__)

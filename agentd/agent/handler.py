@@ -13,7 +13,7 @@ from agentd.agent.services import Services
 from agentd.agent.stats import Tally
 from agentd.delivery import Delivery
 from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
-from agentd.message import AgentIdentity, AgentMessage, decode, new
+from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
 from agentd.revision import Revision
 
 log = logging.getLogger(__name__)

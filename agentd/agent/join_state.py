@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from agentd.manifest.flow import MOST_JOINED, Join
-from agentd.message import AgentMessage
-from agentd.subjects import matches
+from agentd.protocol.message import AgentMessage
+from agentd.protocol.subjects import matches
 
 Closed = Literal["", "complete", "timeout", "too_many"]
 

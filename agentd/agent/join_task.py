@@ -12,13 +12,21 @@ from typing import Any
 from agentd.agent.join_state import Fact, Gathering, common, places_of
 from agentd.errors import DecodeError, TaskError
 from agentd.manifest.flow import Join
-from agentd.message import AgentIdentity, AgentMessage, Context, Routing, decode, encode, new
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
 from agentd.nats.objects import whole
 from agentd.nats.streams import LOG
-from agentd.subjects import Subject
+from agentd.protocol.message import (
+    AgentIdentity,
+    AgentMessage,
+    Context,
+    Routing,
+    decode,
+    encode,
+    new,
+)
+from agentd.protocol.subjects import Subject
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,6 @@ from agentd.catalog.spec import AgentSpec
 from agentd.delivery import TOPIC, Delivery
 from agentd.errors import Conflict, TaskError
 from agentd.manifest.flow import Join
-from agentd.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
@@ -30,7 +29,8 @@ from agentd.nats.objects import fit
 from agentd.nats.schedules import Entry, Timing
 from agentd.nats.shared_value import Shared
 from agentd.nats.streams import JOINS, bucket
-from agentd.subjects import TOKEN, Subjects, digest
+from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
+from agentd.protocol.subjects import TOKEN, Subjects, digest
 from agentd.subscription import DUE
 
 log = logging.getLogger(__name__)

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd.errors import BusError, TaskError
-from agentd.message import AgentIdentity, AgentMessage
 from agentd.model_call import told
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import HOLD, Record
 from agentd.nats.objects import fit
 from agentd.nats.streams import LOG
+from agentd.protocol.message import AgentIdentity, AgentMessage
+from agentd.protocol.subjects import Subject, Subjects
 from agentd.run import RunResult
-from agentd.subjects import Subject, Subjects
 
 _PAUSE = 0.5  # seconds between two tries to put away a large answer
 

@@ -14,12 +14,12 @@ from agentd.deadline import Deadline
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.means import Means, Unrecorded
 from agentd.memory import Memory
-from agentd.message import AgentIdentity, AgentMessage, decode, encode, new
 from agentd.nats.bus import Msg, Subscription
+from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode, new
+from agentd.protocol.subjects import Subject
+from agentd.protocol.trace import TraceContext
 from agentd.revision import Revision
 from agentd.run import RunResult, run
-from agentd.subjects import Subject
-from agentd.trace import TraceContext
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from agentd.agent.emit import Emitter
 from agentd.budget import Budgets
 from agentd.metrics import Metrics
 from agentd.nats.bus import Bus
+from agentd.protocol.subjects import Subjects
 from agentd.queue import Queue
 from agentd.routes import RouteTable
 from agentd.stops import Stops
-from agentd.subjects import Subjects
 
 
 @dataclass(frozen=True, kw_only=True)

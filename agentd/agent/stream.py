@@ -7,8 +7,8 @@ import logging
 from collections.abc import Mapping
 
 from agentd.errors import BusError
-from agentd.message import AgentIdentity, AgentMessage, encode
 from agentd.nats.bus import Bus
+from agentd.protocol.message import AgentIdentity, AgentMessage, encode
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from agentd.cli.shared import options
 if TYPE_CHECKING:
     from agentd.decisions import Request
     from agentd.nats.bus import Bus
-    from agentd.subjects import Subjects
+    from agentd.protocol.subjects import Subjects
 
 approvals = typer.Typer(
     name="approvals", help="Look at calls that wait for approval; decide.", no_args_is_help=True
@@ -158,8 +158,8 @@ async def _find(bus: Bus, subjects: Subjects, task: str) -> Request:
 
 async def _visit(work: Work, env: str | None, nats: str | None) -> int:
     from agentd.nats.session import visit
+    from agentd.protocol.subjects import Subjects
     from agentd.settings import from_environment
-    from agentd.subjects import Subjects
 
     settings = from_environment(env=env, nats=nats)
     async with visit(settings) as bus:

@@ -16,9 +16,9 @@ from agentd.cli.shared.answer import AnswerPrinter
 from agentd.cli.shared.later import later
 
 if TYPE_CHECKING:
-    from agentd.message import AgentMessage
     from agentd.nats.bus import Bus
     from agentd.parts import Attachment
+    from agentd.protocol.message import AgentMessage
     from agentd.settings import Settings
 
 # As agentd.gather has it, which takes long to import.
@@ -131,9 +131,9 @@ async def _ask(question: _Question, up: Path | None, env: str | None, nats: str 
     from agentd.cli.ask_all import ask_all
     from agentd.following import follow
     from agentd.parts import upload
+    from agentd.protocol.subjects import Subjects
     from agentd.routes import Destination
     from agentd.settings import from_environment
-    from agentd.subjects import Subjects
 
     settings = from_environment(env=env, nats=nats)
     to = Destination.parse(question.target)
@@ -160,7 +160,7 @@ def _message(
     content: Any, conversation: str | None, priority: int, timeout: float | None = None
 ) -> AgentMessage:
     """The task, with the seconds that somebody waits for its answer."""
-    from agentd.message import AgentIdentity, Context, Routing, new, new_id
+    from agentd.protocol.message import AgentIdentity, Context, Routing, new, new_id
 
     task_id = new_id()
     rank = Routing(priority=priority)

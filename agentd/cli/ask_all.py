@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agentd.gather import Gathered, Mode, Vote
-    from agentd.message import AgentMessage
     from agentd.nats.bus import Bus
+    from agentd.protocol.message import AgentMessage
+    from agentd.protocol.subjects import Subjects
     from agentd.routes import Destination
-    from agentd.subjects import Subjects
 
 
 async def ask_all(

@@ -13,7 +13,7 @@ from agentd.cli.shared import options
 if TYPE_CHECKING:
     from agentd.letters import Letter
     from agentd.nats.bus import Bus
-    from agentd.subjects import Subjects
+    from agentd.protocol.subjects import Subjects
 
 dlq = typer.Typer(
     name="dlq", help="Look at dead letters, send them again, drop them.", no_args_is_help=True
@@ -119,8 +119,8 @@ def _each(deed: Deed, done: str, numbers: list[int] | None, every: bool) -> Work
 
 async def _visit(work: Work, env: str | None, nats: str | None) -> int:
     from agentd.nats.session import visit
+    from agentd.protocol.subjects import Subjects
     from agentd.settings import from_environment
-    from agentd.subjects import Subjects
 
     settings = from_environment(env=env, nats=nats)
     async with visit(settings) as bus:

@@ -13,8 +13,8 @@ from agentd.cli.shared import options
 
 if TYPE_CHECKING:
     from agentd.catalog.topology.explain import Candidate, Explanation
-    from agentd.message import AgentMessage
     from agentd.nats.bus import Bus
+    from agentd.protocol.message import AgentMessage
     from agentd.settings import Settings
 
 _FACTS = ("result", "event")
@@ -89,7 +89,7 @@ def _read(given: str | None) -> dict[str, Any]:
 def _decoded(raw: dict[str, Any], where: str) -> AgentMessage:
     """The message; who asks only for a route may leave out what it says."""
     from agentd.errors import DecodeError, UsageError
-    from agentd.message import decode
+    from agentd.protocol.message import decode
 
     kind = next((each for each in _FACTS if where.split(".")[-3:-2] == [each]), None)
     kind = kind or next((each for each in _FACTS if f".{each}." in where), None)

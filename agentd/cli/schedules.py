@@ -14,7 +14,7 @@ from agentd.cli.shared import options
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
     from agentd.nats.schedules import Entry
-    from agentd.subjects import Subjects
+    from agentd.protocol.subjects import Subjects
 
 schedules = typer.Typer(
     name="schedules", help="Look at what will be sent later, and take it off.", no_args_is_help=True
@@ -88,8 +88,8 @@ async def _all(bus: Bus, subjects: Subjects) -> list[Entry]:
 
 async def _visit(work: Work, env: str | None, nats: str | None) -> int:
     from agentd.nats.session import visit
+    from agentd.protocol.subjects import Subjects
     from agentd.settings import from_environment
-    from agentd.subjects import Subjects
 
     settings = from_environment(env=env, nats=nats)
     async with visit(settings) as bus:

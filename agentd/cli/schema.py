@@ -15,7 +15,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a manifest, for editors and programs."""
     if message:
-        from agentd.message import json_schema
+        from agentd.protocol.message import json_schema
     else:
         from agentd.manifest.reference import json_schema
 

@@ -13,8 +13,8 @@ from agentd.cli.shared import options
 from agentd.cli.shared.later import later
 
 if TYPE_CHECKING:
-    from agentd.message import AgentMessage
     from agentd.parts import Attachment
+    from agentd.protocol.message import AgentMessage
 
 
 def send(
@@ -52,7 +52,7 @@ def _read(file: Path | None) -> bytes:
 
 def _message(data: bytes) -> AgentMessage:
     from agentd.errors import DecodeError, UsageError
-    from agentd.message import decode
+    from agentd.protocol.message import decode
 
     try:
         message = decode(data)
@@ -83,13 +83,13 @@ async def _send(
     import json
 
     from agentd.asking import send as send_task
-    from agentd.message import encode
     from agentd.nats import jetstream
     from agentd.nats.session import visit
     from agentd.parts import upload
+    from agentd.protocol.message import encode
+    from agentd.protocol.subjects import Subjects
     from agentd.routes import Destination
     from agentd.settings import from_environment
-    from agentd.subjects import Subjects
 
     settings = from_environment(env=env, nats=nats)
     to = Destination.parse(target)

@@ -41,8 +41,8 @@ async def _stop(scope: Scope, undo: bool, as_json: bool, env: str | None, nats: 
     from agentd import stops
     from agentd.cancellation import cancel
     from agentd.nats.session import visit
+    from agentd.protocol.subjects import Subjects
     from agentd.settings import from_environment
-    from agentd.subjects import Subjects
 
     settings = from_environment(env=env, nats=nats)
     subjects, buried = Subjects(settings.env), 0

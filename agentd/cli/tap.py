@@ -13,8 +13,8 @@ import typer
 from agentd.cli.shared import options
 
 if TYPE_CHECKING:
-    from agentd.message import AgentMessage
     from agentd.nats.bus import Msg
+    from agentd.protocol.message import AgentMessage
 
 # What an event's subject says already, or what tells people nothing.
 _BOOKKEEPING = {"event", "task", "life", "taskSequence", "delivery"}
@@ -40,8 +40,8 @@ async def _tap(
 ) -> int:
     from agentd.errors import SubjectError, UsageError
     from agentd.nats.session import visit
+    from agentd.protocol.subjects import Subjects
     from agentd.settings import from_environment
-    from agentd.subjects import Subjects
 
     settings = from_environment(env=env, nats=nats)
     subjects = Subjects(settings.env)
@@ -87,7 +87,7 @@ def _as_json(msg: Msg) -> str:
 
 def _line(msg: Msg) -> str:
     from agentd.errors import DecodeError
-    from agentd.message import decode
+    from agentd.protocol.message import decode
 
     clock = time.strftime("%H:%M:%S")
     subject = msg.subject.split(".", 2)[2]

@@ -32,7 +32,7 @@ from agentd.manifest.quantities import (
     listed,
     seconds,
 )
-from agentd.subjects import RUNTIME_EVENTS
+from agentd.protocol.subjects import RUNTIME_EVENTS
 
 # More than this many facts make no prompt, and a state that is slow to share.
 MOST_JOINED = 1_000

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSch
 
 from agentd.errors import SubjectError
 from agentd.manifest.rate import Allowance
-from agentd.subjects import TOKEN, token
+from agentd.protocol.subjects import TOKEN, token
 
 LONGEST = 30 * 86400.0
 

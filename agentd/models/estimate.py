@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from agentd.errors import Undeliverable
-from agentd.media import size
 from agentd.models.port import ChatRequest, Usage
+from agentd.protocol.media import size
 
 BYTES_A_TOKEN = 4
 _TOKENS_A_MESSAGE, _TOKENS_A_PICTURE = 4, 1_000

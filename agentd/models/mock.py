@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agentd.media import in_words
 from agentd.models.failures import Failures
 from agentd.models.mock_script import Case, Turn
 from agentd.models.port import CORRECTION, ChatRequest, Completion, Usage
 from agentd.models.prices import Price
+from agentd.protocol.media import in_words
 
 GROUP = 3  # words in a streamed piece
 TOLD, ASKED = 400, 1000  # characters that the echo repeats

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentd.errors import BusError, NotStored, TaskError, TooLarge
-from agentd.message import AgentMessage, encode
 from agentd.nats.bus import Bus
+from agentd.protocol.message import AgentMessage, encode
 
 BUCKET = "agentd_objects"
 MARK = "$object"

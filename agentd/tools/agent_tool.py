@@ -12,11 +12,11 @@ from agentd.catalog.spec import AgentSpec
 from agentd.errors import TaskError
 from agentd.gather import Gathered, gather
 from agentd.manifest import tools as manifest_tools
-from agentd.message import AgentIdentity, AgentMessage, Payload, Routing
-from agentd.message_parts import Constraints
 from agentd.nats.bus import Bus
+from agentd.protocol.fields import Constraints
+from agentd.protocol.message import AgentIdentity, AgentMessage, Payload, Routing
+from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.routes import ANY, Destination
-from agentd.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.tool import Call, ToolError, ToolSource
 
 PARAMETERS = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from agentd.errors import DecodeError
 from agentd.json_path import JsonPath, NoMatch
-from agentd.strict_json import parse
+from agentd.protocol.strict_json import parse
 from agentd.tool import ToolError
 from agentd.tools.fetch import Reply
 from agentd.tools.secrets import Secrets

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentd.manifest.flow import Emit
-from agentd.subjects import RUNTIME_EVENTS, TOKEN, matches
+from agentd.protocol.subjects import RUNTIME_EVENTS, TOKEN, matches
 from agentd.tool import Call, Tool, ToolError
 
 EMIT = "emit"

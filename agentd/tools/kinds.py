@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentd.nats.bus import Bus
-from agentd.subjects import Subjects
+from agentd.protocol.subjects import Subjects
 from agentd.tools.agent_tool import AgentTools
 from agentd.tools.command_tool import CommandTools
 from agentd.tools.fetch import Web

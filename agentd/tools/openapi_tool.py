@@ -17,7 +17,7 @@ from agentd.manifest.yaml import reader as yaml_source
 from agentd.manifest.yaml.nodes import plain
 from agentd.openapi.document import Api, read_api
 from agentd.openapi.schema import InvalidApi
-from agentd.strict_json import MAX_BYTES, parse
+from agentd.protocol.strict_json import MAX_BYTES, parse
 from agentd.tool import Tool, ToolSource
 from agentd.tools.addresses import Reach
 from agentd.tools.fetch import FetchError, Reply, Web

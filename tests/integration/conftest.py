@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from agentd.catalog.catalog import load
-from agentd.message import AgentMessage, decode, new_id
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus, Msg
 from agentd.problems import errors
+from agentd.protocol.message import AgentMessage, decode, new_id
+from agentd.protocol.subjects import Subjects
 from agentd.runtime import Runtime
 from agentd.settings import Settings
-from agentd.subjects import Subjects
 from agentd.tools.open import Opener, Tools
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from agentd.errors import TaskError
 from agentd.gather import Mode, gather
-from agentd.message import AgentIdentity, new
+from agentd.protocol.message import AgentIdentity, new
 from agentd.tools.agent_tool import AgentTools
 from tests.integration.test_turns import journal
 

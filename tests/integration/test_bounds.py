@@ -19,12 +19,12 @@ from agentd.account import Account, total
 from agentd.catalog.catalog import load
 from agentd.errors import BusError, Undeliverable
 from agentd.ledger import key, ledger_at
-from agentd.message import AgentIdentity, AgentMessage, Context, Routing, decode, new
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
 from agentd.nats.streams import BUDGETS, LOG
+from agentd.protocol.message import AgentIdentity, AgentMessage, Context, Routing, decode, new
 from agentd.runtime import Runtime
 from agentd.settings import Settings
 from agentd.stops import Stops

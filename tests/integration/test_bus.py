@@ -16,7 +16,7 @@ from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import ApiError
 from agentd.nats.server import EmbeddedServer
 from agentd.nats.streams import LOG
-from agentd.subjects import Subjects
+from agentd.protocol.subjects import Subjects
 
 
 def with_token(url: str, token: str) -> dict[str, str]:

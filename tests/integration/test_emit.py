@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentd.agent.emit import follow_up_id
-from agentd.message import AgentMessage, decode
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG
-from agentd.subjects import Subject
+from agentd.protocol.message import AgentMessage, decode
+from agentd.protocol.subjects import Subject
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

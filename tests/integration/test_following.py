@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.asking import Delta
 from agentd.following import Step, follow
-from agentd.message import AgentIdentity, AgentMessage, Context, new, new_id
+from agentd.protocol.message import AgentIdentity, AgentMessage, Context, new, new_id
 from agentd.routes import Destination
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import pytest
 
 from agentd.asking import send
 from agentd.memory import Memory
-from agentd.message import AgentIdentity, Context, decode, new
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG
+from agentd.protocol.message import AgentIdentity, Context, decode, new
+from agentd.protocol.subjects import digest
 from agentd.routes import Destination
-from agentd.subjects import digest
 from agentd.testing.stub_model import Behaviour, StubModel
 
 if TYPE_CHECKING:

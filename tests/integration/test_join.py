@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd.message import new_id
 from agentd.nats import jetstream, streams
+from agentd.protocol.message import new_id
 from agentd.settings import Settings
 from tests.integration.test_subscribe import settled, stored, tell
 

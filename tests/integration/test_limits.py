@@ -18,7 +18,7 @@ from agentd.models.choose import Models
 from agentd.models.limits.limited_model import LimitedModel
 from agentd.models.port import ChatRequest, Model
 from agentd.nats.bus import Bus, Msg
-from agentd.subjects import Subjects
+from agentd.protocol.subjects import Subjects
 from agentd.testing.stub_model import Behaviour, StubModel
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from aiohttp import web
 
 from agentd.catalog.catalog import load
 from agentd.errors import TaskError
-from agentd.message import AgentIdentity, new
 from agentd.problems import errors
+from agentd.protocol.message import AgentIdentity, new
 from agentd.tool import Call, ToolError
 from agentd.tools.mcp_server import Patience
 from agentd.tools.mcp_tool import McpServers, McpSource

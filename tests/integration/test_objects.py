@@ -9,10 +9,10 @@ import pytest
 
 from agentd.asking import ask
 from agentd.errors import TaskError
-from agentd.message import AgentIdentity, AgentMessage, decode, new
 from agentd.nats import jetstream, objects
 from agentd.nats.bus import Bus
 from agentd.nats.streams import LOG
+from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
 from agentd.routes import Destination
 
 if TYPE_CHECKING:

@@ -12,16 +12,16 @@ import pytest
 
 from agentd.agent.outcome import Outcome, commit
 from agentd.errors import BusError, Conflict
-from agentd.message import AgentIdentity, new
 from agentd.models.port import Completion
 from agentd.nats import jetstream, streams
 from agentd.nats.binary import VARIABLE, find_binary
 from agentd.nats.bus import Bus
 from agentd.nats.server import EmbeddedServer
 from agentd.nats.streams import LOG
+from agentd.protocol.message import AgentIdentity, new
+from agentd.protocol.subjects import Subjects
 from agentd.run import RunResult
 from agentd.settings import Settings
-from agentd.subjects import Subjects
 
 SETTINGS = Settings(log_bytes=0)
 SUBJECTS = Subjects("t")

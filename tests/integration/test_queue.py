@@ -11,8 +11,8 @@ from agentd.delivery import Delivery
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
+from agentd.protocol.subjects import Subjects
 from agentd.queue import Feed, Queue
-from agentd.subjects import Subjects
 
 
 @pytest.fixture

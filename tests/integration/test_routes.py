@@ -9,7 +9,7 @@ import pytest
 
 from agentd.asking import ask, send
 from agentd.errors import TaskError
-from agentd.message import AgentIdentity, AgentMessage, Routing, new
+from agentd.protocol.message import AgentIdentity, AgentMessage, Routing, new
 from agentd.routes import Destination, Requirement
 from agentd.takers import address
 

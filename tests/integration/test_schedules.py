@@ -13,14 +13,14 @@ import pytest
 from agentd.asking import send_later
 from agentd.errors import Conflict, NotStored, TaskError
 from agentd.manifest.cron import parse
-from agentd.message import AgentIdentity, decode, new
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.schedules import Entry, Timing
 from agentd.nats.streams import LOG, WORK
+from agentd.protocol.message import AgentIdentity, decode, new
+from agentd.protocol.subjects import Subjects
 from agentd.routes import Destination
-from agentd.subjects import Subjects
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

@@ -13,8 +13,8 @@ from agentd.deadline import Deadline
 from agentd.errors import Throttled, Undeliverable
 from agentd.ledger import key, ledger_at
 from agentd.manifest.agent import Limits
-from agentd.message import AgentIdentity, Context, new
 from agentd.models.port import ChatRequest, Completion, Usage
+from agentd.protocol.message import AgentIdentity, Context, new
 
 if TYPE_CHECKING:
     from collections.abc import Callable

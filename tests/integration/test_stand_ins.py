@@ -13,12 +13,12 @@ from agentd.answers import Answers
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.manifest.rate import Allowance
-from agentd.message import AgentMessage, decode
 from agentd.models.choose import Models, Rated
 from agentd.models.port import ChatRequest
 from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
-from agentd.subjects import Subjects
+from agentd.protocol.message import AgentMessage, decode
+from agentd.protocol.subjects import Subjects
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
 from agentd.windows import book
 from tests.integration.conftest import Team

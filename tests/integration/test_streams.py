@@ -12,8 +12,8 @@ from agentd.errors import StartError
 from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.server import EmbeddedServer
+from agentd.protocol.subjects import Subjects
 from agentd.settings import Settings
-from agentd.subjects import Subjects
 
 
 async def test_a_task_reaches_work_with_its_priority_and_rings(

@@ -7,10 +7,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from agentd import letters
-from agentd.message import AgentMessage, decode, new_id
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG, WORK
-from agentd.subjects import Subject
+from agentd.protocol.message import AgentMessage, decode, new_id
+from agentd.protocol.subjects import Subject
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

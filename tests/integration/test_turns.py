@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd.message import decode
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG
+from agentd.protocol.message import decode
 from agentd.tool import Call, ToolError
 from agentd.toolbox import MOST_SHOWN
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from agentd.catalog.catalog import load
 from agentd.catalog.spec import AgentSpec
-from agentd.message import AgentIdentity, new
 from agentd.models.port import ToolCall
 from agentd.problems import Problem, errors
+from agentd.protocol.message import AgentIdentity, new
 from agentd.tool import Call
 from agentd.toolbox import Answer, Entry, Toolbox
 from agentd.tools.command_tool import CommandTools

@@ -20,9 +20,9 @@ from agentd.history import (
     trimmed,
 )
 from agentd.manifest.limits import History
-from agentd.message import AgentIdentity, AgentMessage, Context, new
-from agentd.message_parts import HistoryMessage
 from agentd.models.estimate import message_tokens
+from agentd.protocol.fields import HistoryMessage
+from agentd.protocol.message import AgentIdentity, AgentMessage, Context, new
 
 TEXTS = st.text(max_size=60) | st.integers(0, 3_000).map("x".__mul__)
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from agentd.errors import DecodeError, TaskError
-from agentd.message import (
+from agentd.protocol.fields import MOST_HOPS, Constraints, Part
+from agentd.protocol.message import (
     AgentIdentity,
     AgentMessage,
     Context,
@@ -23,8 +24,7 @@ from agentd.message import (
     json_schema,
     new,
 )
-from agentd.message_parts import MOST_HOPS, Constraints, Part
-from agentd.subjects import TOKEN
+from agentd.protocol.subjects import TOKEN
 
 # --- what strangers send -------------------------------------------------------------------------
 

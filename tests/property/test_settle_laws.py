@@ -25,12 +25,12 @@ from agentd.errors import BusError, Conflict, ModelError, TaskError
 from agentd.metrics import Metrics
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.nats.bus import Bus, Msg
+from agentd.protocol.subjects import Subject, Subjects
 from agentd.queue import Queue
 from agentd.registry import Replica
 from agentd.revision import Revision
 from agentd.routes import RouteTable
 from agentd.stops import Stops
-from agentd.subjects import Subject, Subjects
 
 REPLY = "$JS.ACK.AGENTD_WORK.c.1.1.1.1.0"
 SETTLEMENTS = (b"+ACK", b"-NAK", b"+TERM")

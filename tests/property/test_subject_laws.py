@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from agentd.errors import SubjectError, UsageError
-from agentd.subjects import TOKEN, Subject, Subjects, matches
+from agentd.protocol.subjects import TOKEN, Subject, Subjects, matches
 
 # Few and short, so that they meet; `a*` and `>a` are plain text to the server.
 PLAIN = ["a", "b", "ab", "A", "_a", "-", "$a", "a*", "*a", ">a", "a>"]

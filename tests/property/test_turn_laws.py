@@ -21,14 +21,14 @@ from agentd.deadline import Deadline
 from agentd.journal import ANSWERED, CALLED, TURN, Step
 from agentd.means import Means
 from agentd.memory import Memory
-from agentd.message import AgentIdentity, new
 from agentd.metrics import Metrics
 from agentd.models.mock import EchoModel
 from agentd.models.port import ChatRequest, Completion, ToolCall
 from agentd.nats.bus import Bus
+from agentd.protocol.message import AgentIdentity, new
+from agentd.protocol.subjects import Subjects
 from agentd.revision import Revision
 from agentd.run import RunResult, run
-from agentd.subjects import Subjects
 from agentd.tool import Call
 from agentd.toolbox import Entry, Toolbox
 

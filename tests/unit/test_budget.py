@@ -10,8 +10,8 @@ from agentd.budget import Purse, usd
 from agentd.deadline import Deadline
 from agentd.ledger import Ledger
 from agentd.manifest.agent import Limits
-from agentd.message import AgentIdentity, new
 from agentd.models.port import ChatRequest, Completion, Usage
+from agentd.protocol.message import AgentIdentity, new
 
 HELLO = ChatRequest([{"role": "user", "content": "hello"}], {}, 10)
 

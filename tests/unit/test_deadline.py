@@ -8,8 +8,8 @@ import pytest
 
 from agentd.deadline import Deadline
 from agentd.errors import Undeliverable
-from agentd.message import AgentIdentity, AgentMessage, Payload, Routing, new
-from agentd.message_parts import Constraints
+from agentd.protocol.fields import Constraints
+from agentd.protocol.message import AgentIdentity, AgentMessage, Payload, Routing, new
 
 NOW = 1_000_000_000.0
 

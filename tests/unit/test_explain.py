@@ -15,7 +15,7 @@ from agentd.catalog.topology.explain import (
     explain_task,
     of_replicas,
 )
-from agentd.message import decode
+from agentd.protocol.message import decode
 from agentd.registry import Replica
 from agentd.routes import Destination
 

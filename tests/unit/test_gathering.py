@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from agentd.agent.join_state import Fact, Gathering, Place, branch_of, common, key_of, whole
 from agentd.manifest.flow import Join
-from agentd.message import AgentMessage, new
-from agentd.message_parts import AgentIdentity, Context, Sibling
+from agentd.protocol.fields import AgentIdentity, Context, Sibling
+from agentd.protocol.message import AgentMessage, new
 
 EACH = Join(wait_for=("result.a.*", "event.b.x"))
 ALL = Join(wait_for=("result.a.*",), count="all")

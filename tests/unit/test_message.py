@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from agentd.errors import DecodeError, TaskError
-from agentd.message import (
+from agentd.protocol.fields import LONGEST_PATH, MOST_HOPS, Constraints, HistoryMessage
+from agentd.protocol.message import (
     MINIMAL,
     AgentIdentity,
     AgentMessage,
@@ -22,8 +23,7 @@ from agentd.message import (
     new,
     new_id,
 )
-from agentd.message_parts import LONGEST_PATH, MOST_HOPS, Constraints, HistoryMessage
-from agentd.strict_json import MAX_BYTES
+from agentd.protocol.strict_json import MAX_BYTES
 
 ANALYST = AgentIdentity(id="analyst", type="agent")
 USER = AgentIdentity(id="maria")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from agentd.message import decode, json_schema
-from agentd.subjects import RUNTIME_EVENTS
+from agentd.protocol.message import decode, json_schema
+from agentd.protocol.subjects import RUNTIME_EVENTS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -21,7 +21,9 @@ FENCES = re.findall(r"^```json\n(.*?)^```", PROTOCOL, flags=re.M | re.S)
 
 def test_the_committed_schema_is_current() -> None:
     committed = json.loads((DOCS / "message.schema.json").read_text())
-    assert committed == json_schema(), "write agentd.message.json_schema() to the file again"
+    assert committed == json_schema(), (
+        "write agentd.protocol.message.json_schema() to the file again"
+    )
 
 
 def test_the_schema_is_one() -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from agentd.errors import DecodeError
-from agentd.strict_json import MAX_BYTES, MAX_DEPTH, parse
+from agentd.protocol.strict_json import MAX_BYTES, MAX_DEPTH, parse
 
 
 @pytest.mark.parametrize(

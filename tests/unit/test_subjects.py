@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from agentd.errors import SubjectError, UsageError
-from agentd.subjects import (
+from agentd.protocol.subjects import (
     RESERVED_ENVIRONMENTS,
     Subject,
     Subjects,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.manifest.agent import Manifest
-from agentd.subjects import Subject, matches
+from agentd.protocol.subjects import Subject, matches
 from agentd.subscription import filters, patterns, wanted
 
 token = st.sampled_from(["a", "b", "*"])

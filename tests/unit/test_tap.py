@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agentd import message
 from agentd.cli.tap import gist
-from agentd.message import AgentIdentity
+from agentd.protocol import message
+from agentd.protocol.message import AgentIdentity
 
 ANN = AgentIdentity(id="ann", type="user")
 

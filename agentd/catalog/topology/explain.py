@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import meeting
 from agentd.manifest.diagnose import nearest
-from agentd.message import AgentMessage
+from agentd.protocol.message import AgentMessage
+from agentd.protocol.subjects import AGENT_DOMAIN, Subjects
 from agentd.registry import Replica
 from agentd.routes import Destination, Requirement
-from agentd.subjects import AGENT_DOMAIN, Subjects
 
 
 @dataclass(frozen=True)

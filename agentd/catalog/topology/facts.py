@@ -10,7 +10,7 @@ from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import ANY, Ear, meeting
 from agentd.manifest.diagnose import nearest
 from agentd.problems import Problem
-from agentd.subjects import RUNTIME_EVENTS
+from agentd.protocol.subjects import RUNTIME_EVENTS
 
 _ALIKE = 0.75  # from here on two topics look like one that is misspelt
 

@@ -21,7 +21,7 @@ from agentd.catalog.topology.members import (
     meeting,
 )
 from agentd.manifest.agent import Manifest
-from agentd.subjects import AGENT_DOMAIN
+from agentd.protocol.subjects import AGENT_DOMAIN
 
 GENERAL = "general"  # the specificity of work for a capability as such
 MOST_STEPS = 50_000  # that are followed: an edit must not wait for more

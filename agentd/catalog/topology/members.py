@@ -10,7 +10,7 @@ from agentd.manifest.diagnose import place
 from agentd.manifest.flow import EmitRule
 from agentd.manifest.yaml.nodes import Map
 from agentd.problems import Problem
-from agentd.subjects import RUNTIME_EVENTS
+from agentd.protocol.subjects import RUNTIME_EVENTS
 
 Loc = tuple[str | int, ...]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agentd.decisions import Request
     from agentd.following import Step
-    from agentd.message import AgentMessage
+    from agentd.protocol.message import AgentMessage
 
 
 class AnswerPrinter:

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agentd.message import AgentMessage
     from agentd.parts import Attachment
+    from agentd.protocol.message import AgentMessage
 
 
 async def later(
@@ -26,9 +26,9 @@ async def later(
     from agentd.asking import send_later
     from agentd.nats.session import visit
     from agentd.parts import upload
+    from agentd.protocol.subjects import Subjects
     from agentd.routes import Destination
     from agentd.settings import from_environment
-    from agentd.subjects import Subjects
 
     settings = from_environment(env=env, nats=nats)
     to = Destination.parse(target)

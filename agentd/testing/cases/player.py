@@ -16,14 +16,14 @@ from agentd.journal import TURN, Step
 from agentd.manifest.limits import ModelRef
 from agentd.means import Means
 from agentd.memory import Memory
-from agentd.message import AgentIdentity, AgentMessage, decode, new_id
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.models.port import Completion, Model, ToolCall
 from agentd.nats.bus import Bus
+from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new_id
+from agentd.protocol.subjects import Subjects
 from agentd.revision import Revision
 from agentd.run import RunResult, run
-from agentd.subjects import Subjects
 from agentd.testing.cases.case import Case, Suite
 from agentd.testing.cases.judgement import Played, judged, mistakes
 from agentd.testing.cases.stand_in import Taped, as_turn, replaced

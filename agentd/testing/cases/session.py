@@ -15,8 +15,8 @@ from agentd.manifest.limits import ModelRef
 from agentd.models.choose import Models
 from agentd.nats.session import serve
 from agentd.nats.streams import ensure
+from agentd.protocol.subjects import Subjects
 from agentd.settings import Settings
-from agentd.subjects import Subjects
 from agentd.testing.cases.case import Case, Suite
 from agentd.testing.cases.junit import Report
 from agentd.testing.cases.player import Run, Studio, keep

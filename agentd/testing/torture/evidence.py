@@ -13,7 +13,7 @@ from agentd.delivery import TASK
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import LOG, WORK
-from agentd.subjects import Subject, Subjects
+from agentd.protocol.subjects import Subject, Subjects
 from agentd.testing.torture.oracle import Evidence, Letter, Outcome
 from agentd.testing.torture.sender import Sender
 

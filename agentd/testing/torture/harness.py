@@ -20,8 +20,8 @@ from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
 from agentd.nats.server import EmbeddedServer, Server
+from agentd.protocol.subjects import Subjects
 from agentd.settings import Settings
-from agentd.subjects import Subjects
 from agentd.testing.stub_model import Behaviour, StubModel
 from agentd.testing.torture.evidence import Calls, collect, facts_waiting, work_waiting
 from agentd.testing.torture.oracle import Allowed, Evidence, judge

@@ -16,7 +16,7 @@ from agentd.errors import BusError
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.schedules import Entry, Timing
-from agentd.subjects import Subjects
+from agentd.protocol.subjects import Subjects
 
 DOMAIN = "work"
 _AT_ONCE = 64

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from agentd import takers
 from agentd.errors import TaskError
-from agentd.message import AgentIdentity, AgentMessage, encode, new
 from agentd.nats.bus import Msg
+from agentd.protocol.message import AgentIdentity, AgentMessage, encode, new
+from agentd.protocol.subjects import Subject
 from agentd.routes import Destination
-from agentd.subjects import Subject
 from agentd.testing.stub_model import Behaviour
 from agentd.testing.torture.harness import IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed

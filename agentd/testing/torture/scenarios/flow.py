@@ -11,10 +11,10 @@ from agentd.agent.emit import follow_up_id
 from agentd.agent.facts import run_id
 from agentd.agent.joins import join_id
 from agentd.manifest.flow import Join
-from agentd.message import AgentMessage, decode
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG
-from agentd.subjects import Subject
+from agentd.protocol.message import AgentMessage, decode
+from agentd.protocol.subjects import Subject
 from agentd.testing.torture.harness import ENV, World
 from agentd.testing.torture.oracle import Allowed, Evidence
 from agentd.testing.torture.scenario import Size

@@ -11,7 +11,7 @@ from agentd.errors import BusError
 from agentd.nats import jetstream
 from agentd.nats.bus import Msg
 from agentd.nats.streams import AGENTS, CHUNKS, LOG, ROUTES, WORK
-from agentd.subjects import Subject
+from agentd.protocol.subjects import Subject
 from agentd.testing.torture.evidence import consumers
 from agentd.testing.torture.harness import ENV, IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed, Outcome

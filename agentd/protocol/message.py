@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from agentd.errors import DecodeError, TaskError
-from agentd.message_parts import (
+from agentd.protocol.fields import (
     LONGEST_PATH,
     MOST_HOPS,
     AgentIdentity,
@@ -26,8 +26,8 @@ from agentd.message_parts import (
     Routing,
     Token,
 )
-from agentd.strict_json import MAX_BYTES, parse
-from agentd.subjects import TOKEN
+from agentd.protocol.strict_json import MAX_BYTES, parse
+from agentd.protocol.subjects import TOKEN
 
 MINIMAL: Final = '{"payload": {"content": "..."}}'
 

@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from agentd.subjects import DEFAULT_PRIORITY, TOKEN
+from agentd.protocol.subjects import DEFAULT_PRIORITY, TOKEN
 
 
 def _as_written(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
