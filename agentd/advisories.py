@@ -15,12 +15,12 @@ from datetime import datetime
 from typing import Any
 
 from agentd.burial import bury
-from agentd.delivery import parcel
 from agentd.errors import BusError, Undeliverable
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
 from agentd.protocol.subjects import Subjects
+from agentd.queue.delivery import parcel
 
 log = logging.getLogger(__name__)
 

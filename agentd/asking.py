@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from agentd.decisions import Request, request_of
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus, Msg
@@ -16,6 +15,7 @@ from agentd.nats.schedules import Entry, Timing
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subject, Subjects
+from agentd.queue.decisions import Request, request_of
 from agentd.routes import Destination
 from agentd.takers import address
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from agentd import letters
 from agentd.agent.outcome import Outcome, commit, result_subject
-from agentd.delivery import Parcel
 from agentd.errors import Conflict, DecodeError, Undeliverable
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.streams import WORK
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
 from agentd.protocol.subjects import Subjects
+from agentd.queue import dead_letters
+from agentd.queue.delivery import Parcel
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ async def bury(
         BusError: it could not be recorded; it is still in WORK.
     """
     task = task_of(parcel)
-    letter = letters.letter(
+    letter = dead_letters.letter(
         subjects,
         parcel,
         reason=error.code,

@@ -10,10 +10,10 @@ from typing import Any
 
 from agentd import crash_points
 from agentd.consent import Consent
-from agentd.journal import ANSWERED, CALLED
 from agentd.means import Means
 from agentd.models.port import ToolCall
 from agentd.protocol.message import AgentMessage
+from agentd.queue.journal import ANSWERED, CALLED
 from agentd.revision import Revision
 from agentd.tool import Call
 from agentd.toolbox import Answer

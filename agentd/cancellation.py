@@ -10,14 +10,14 @@ import logging
 from datetime import datetime
 
 from agentd.burial import bury, task_of
-from agentd.delivery import parcel
 from agentd.errors import BusError, DecodeError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
 from agentd.protocol.message import decode
 from agentd.protocol.subjects import Subjects
-from agentd.stops import Scope, refusal, stop
+from agentd.queue.delivery import parcel
+from agentd.queue.stops import Scope, refusal, stop
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from agentd.asking import Delta, Waiting, send
-from agentd.decisions import request_of
 from agentd.errors import BusError, DecodeError, SubjectError, TaskError
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import stored
@@ -16,6 +15,7 @@ from agentd.nats.objects import whole
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, Subjects, matches
+from agentd.queue.decisions import request_of
 from agentd.routes import Destination
 
 _LOOK = 2.0  # seconds until the log is asked, in case a message was missed

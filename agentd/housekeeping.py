@@ -10,7 +10,7 @@ from agentd.errors import BusError, StartError
 from agentd.nats import streams
 from agentd.nats.bus import Bus, Msg
 from agentd.presence import Presence
-from agentd.queue import Queue
+from agentd.queue.queue import Queue
 from agentd.resumer import Resumer
 from agentd.settings import Settings
 from agentd.timetable import Timetable

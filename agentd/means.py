@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agentd.approvals import Verdicts
 from agentd.budget import Purse
 from agentd.deadline import Deadline
-from agentd.journal import Step
 from agentd.memory import Memory
 from agentd.metrics import Metrics
 from agentd.nats.bus import Bus
+from agentd.queue.approvals import Verdicts
+from agentd.queue.journal import Step
 
 
 class Record(Protocol):
-    """Where the steps of a run are recorded; `agentd.journal` has what they are."""
+    """Where the steps of a run are recorded; `agentd.queue.journal` has what they are."""
 
     @property
     def steps(self) -> Mapping[Step, Mapping[str, Any]]:

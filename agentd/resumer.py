@@ -10,12 +10,13 @@ import asyncio
 import json
 import logging
 
-from agentd import approvals, crash_points
-from agentd.decisions import decision_of
+from agentd import crash_points
 from agentd.errors import BusError, TaskError
 from agentd.nats import schedules
 from agentd.nats.bus import Bus, Msg
 from agentd.protocol.subjects import Subjects
+from agentd.queue import approvals
+from agentd.queue.decisions import decision_of
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from agentd import crash_points, model_call
 from agentd.calls import Calls, told_apart
 from agentd.conversation import begin
 from agentd.errors import ModelError, TaskError, Undeliverable
-from agentd.journal import TURN
 from agentd.means import Means, Reader
 from agentd.models.estimate import within
 from agentd.models.port import Attempt, ChatRequest, Completion, Model, ToolCall, Usage
 from agentd.protocol.message import AgentMessage
+from agentd.queue.journal import TURN
 from agentd.revision import Revision
 from agentd.structured import Unusable, correction, value_of
 from agentd.tools.emit import EMIT

@@ -30,12 +30,12 @@ from agentd.nats.bus import Bus
 from agentd.presence import Presence
 from agentd.problems import Problem, errors
 from agentd.protocol.subjects import Subjects
-from agentd.queue import Queue
+from agentd.queue.queue import Queue
+from agentd.queue.stops import Stops
 from agentd.resumer import Resumer
 from agentd.revisions import CannotRun, Revisions
 from agentd.routes import RouteTable
 from agentd.settings import Settings
-from agentd.stops import Stops
 from agentd.timetable import Timetable
 from agentd.toolbox import Toolbox
 from agentd.tools.open import Tools

@@ -13,11 +13,11 @@ from agentd.agent.handler import Handler
 from agentd.agent.queries import Queries
 from agentd.agent.services import Services
 from agentd.agent.stats import Tally
-from agentd.delivery import Delivery
 from agentd.protocol.subjects import AGENT_DOMAIN
-from agentd.queue import Feed
+from agentd.queue.delivery import Delivery
+from agentd.queue.fact_consumer import Ear, patterns
+from agentd.queue.queue import Feed
 from agentd.revision import Revision
-from agentd.subscription import Ear, patterns
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 
-from agentd import approvals, crash_points, letters
+from agentd import crash_points
 from agentd.agent import outcome as outcomes
 from agentd.agent.admission import Misdirected, admit
 from agentd.agent.emit import FollowUp, plan
@@ -18,9 +18,7 @@ from agentd.agent.outcome import Outcome
 from agentd.agent.retry import pause
 from agentd.agent.services import Services
 from agentd.agent.stream import Deltas
-from agentd.approvals import Verdicts
 from agentd.deadline import Deadline
-from agentd.delivery import Delivery
 from agentd.errors import (
     Again,
     AgentdError,
@@ -31,7 +29,6 @@ from agentd.errors import (
     TooLarge,
     Undeliverable,
 )
-from agentd.journal import FAILED, HANDED_BACK, STARTED, Journal
 from agentd.means import Means, Reader
 from agentd.memory import Memory
 from agentd.nats import jetstream
@@ -39,6 +36,10 @@ from agentd.nats.jetstream import Record
 from agentd.nats.objects import whole
 from agentd.protocol.message import AgentIdentity, AgentMessage
 from agentd.protocol.trace import TraceContext
+from agentd.queue import approvals, dead_letters
+from agentd.queue.approvals import Verdicts
+from agentd.queue.delivery import Delivery
+from agentd.queue.journal import FAILED, HANDED_BACK, STARTED, Journal
 from agentd.revision import Revision
 from agentd.routes import Destination
 from agentd.run import RunResult, run
@@ -282,7 +283,7 @@ class Attempt:
     def _letters(self, error: TaskError | None) -> list[Record]:
         if not isinstance(error, Undeliverable):
             return []
-        letter = letters.letter(
+        letter = dead_letters.letter(
             self._services.subjects,
             self._delivery,
             reason=error.code,

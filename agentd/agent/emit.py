@@ -16,7 +16,6 @@ from typing import Any
 from agentd import registry, routes
 from agentd.catalog.spec import AgentSpec
 from agentd.conversation import template_context
-from agentd.delivery import TOPIC
 from agentd.errors import PromptError, TaskError
 from agentd.manifest.flow import EmitRule
 from agentd.nats.bus import Bus
@@ -25,6 +24,7 @@ from agentd.nats.objects import fit
 from agentd.protocol.fields import DEEPEST, Constraints, Payload, Routing, Sibling
 from agentd.protocol.message import AgentIdentity, AgentMessage, encode
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
+from agentd.queue.delivery import TOPIC
 from agentd.revision import Revision
 from agentd.routes import Destination, Requirement
 from agentd.run import RunResult

@@ -8,13 +8,13 @@ from typing import Any
 
 from agentd.agent.joins import Joins, topic_of
 from agentd.catalog.spec import AgentSpec
-from agentd.delivery import TOPIC, Delivery
 from agentd.errors import Again, DecodeError, TaskError
 from agentd.nats.bus import Bus
 from agentd.protocol.fields import Routing
 from agentd.protocol.message import AgentMessage, decode, encode, new
 from agentd.protocol.subjects import Subject, Subjects, digest
-from agentd.subscription import DUE, asked, patterns, wanted
+from agentd.queue.delivery import TOPIC, Delivery
+from agentd.queue.fact_consumer import DUE, asked, patterns, wanted
 
 log = logging.getLogger(__name__)
 

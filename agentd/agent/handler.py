@@ -11,9 +11,9 @@ from agentd.agent.facts import Facts
 from agentd.agent.outcome import Outcome
 from agentd.agent.services import Services
 from agentd.agent.stats import Tally
-from agentd.delivery import Delivery
 from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
+from agentd.queue.delivery import Delivery
 from agentd.revision import Revision
 
 log = logging.getLogger(__name__)

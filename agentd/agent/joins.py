@@ -19,7 +19,6 @@ from agentd.agent import join_task
 from agentd.agent.join_state import Fact, Gathering, branch_of, key_of
 from agentd.agent.outcome import Outcome
 from agentd.catalog.spec import AgentSpec
-from agentd.delivery import TOPIC, Delivery
 from agentd.errors import Conflict, TaskError
 from agentd.manifest.flow import Join
 from agentd.nats import jetstream, schedules
@@ -31,7 +30,8 @@ from agentd.nats.shared_value import Shared
 from agentd.nats.streams import JOINS, bucket
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.protocol.subjects import TOKEN, Subjects, digest
-from agentd.subscription import DUE
+from agentd.queue.delivery import TOPIC, Delivery
+from agentd.queue.fact_consumer import DUE
 
 log = logging.getLogger(__name__)
 

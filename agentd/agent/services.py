@@ -13,9 +13,9 @@ from agentd.budget import Budgets
 from agentd.metrics import Metrics
 from agentd.nats.bus import Bus
 from agentd.protocol.subjects import Subjects
-from agentd.queue import Queue
+from agentd.queue.queue import Queue
+from agentd.queue.stops import Stops
 from agentd.routes import RouteTable
-from agentd.stops import Stops
 
 
 @dataclass(frozen=True, kw_only=True)

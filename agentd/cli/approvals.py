@@ -13,9 +13,9 @@ import typer
 from agentd.cli.shared import options
 
 if TYPE_CHECKING:
-    from agentd.decisions import Request
     from agentd.nats.bus import Bus
     from agentd.protocol.subjects import Subjects
+    from agentd.queue.decisions import Request
 
 approvals = typer.Typer(
     name="approvals", help="Look at calls that wait for approval; decide.", no_args_is_help=True
@@ -37,8 +37,8 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     """List the calls that wait for approval."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.approvals import waiting
         from agentd.cli.shared.console import table
+        from agentd.queue.approvals import waiting
 
         requests = await waiting(bus, subjects)
         if as_json:
@@ -96,8 +96,8 @@ def _decide(
     task: str, approve: bool, calls: Sequence[int] | None, by: str | None, reason: str
 ) -> Work:
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.approvals import decide
         from agentd.errors import UsageError
+        from agentd.queue.approvals import decide
 
         request = await _find(bus, subjects, task)
         if unknown := set(calls or ()) - request.indexes:
@@ -134,9 +134,9 @@ async def _find(bus: Bus, subjects: Subjects, task: str) -> Request:
     Raises:
         UsageError: there is none, with what became of it; or there are several.
     """
-    from agentd.approvals import waiting
-    from agentd.decisions import read
     from agentd.errors import SubjectError, UsageError
+    from agentd.queue.approvals import waiting
+    from agentd.queue.decisions import read
 
     found = [each for each in await waiting(bus, subjects) if each.task.startswith(task)]
     if len(found) == 1:

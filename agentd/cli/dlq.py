@@ -11,9 +11,9 @@ import typer
 from agentd.cli.shared import options
 
 if TYPE_CHECKING:
-    from agentd.letters import Letter
     from agentd.nats.bus import Bus
     from agentd.protocol.subjects import Subjects
+    from agentd.queue.dead_letters import Letter
 
 dlq = typer.Typer(
     name="dlq", help="Look at dead letters, send them again, drop them.", no_args_is_help=True
@@ -30,7 +30,7 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     """List what could not be done, and why."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.letters import buried
+        from agentd.queue.dead_letters import buried
 
         letters = [each async for each in buried(bus, subjects)]
         if as_json:
@@ -54,7 +54,7 @@ def show(
     """Show one letter with its original message."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.letters import find
+        from agentd.queue.dead_letters import find
 
         letter = await find(bus, subjects, number)
         if as_json:
@@ -75,7 +75,7 @@ def retry(
     nats: options.Nats = None,
 ) -> None:
     """Send letters again, as they were; each task gets one result."""
-    from agentd.letters import send_again
+    from agentd.queue.dead_letters import send_again
 
     options.run(_visit(_each(send_again, "sent again", numbers, every), env, nats))
 
@@ -88,7 +88,7 @@ def drop(
     nats: options.Nats = None,
 ) -> None:
     """Remove letters for good."""
-    from agentd.letters import drop as drop_letter
+    from agentd.queue.dead_letters import drop as drop_letter
 
     options.run(_visit(_each(drop_letter, "dropped", numbers, every), env, nats))
 
@@ -103,7 +103,7 @@ def _each(deed: Deed, done: str, numbers: list[int] | None, every: bool) -> Work
         raise typer.BadParameter("name letters by their numbers, or say --all")
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.letters import buried, find
+        from agentd.queue.dead_letters import buried, find
 
         if every:
             letters = [each async for each in buried(bus, subjects)]

@@ -136,7 +136,7 @@ async def _online(bus: Bus, env: str) -> list[Candidate]:
 
     from agentd import registry
     from agentd.catalog.topology.explain import of_replicas
-    from agentd.subscription import heard_by
+    from agentd.queue.fact_consumer import heard_by
 
     found = of_replicas(await registry.online(bus, env))
     heard = await asyncio.gather(*(heard_by(bus, env, each.name) for each in found))

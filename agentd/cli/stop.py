@@ -10,7 +10,7 @@ import typer
 from agentd.cli.shared import options
 
 if TYPE_CHECKING:
-    from agentd.stops import Scope
+    from agentd.queue.stops import Scope
 
 
 def stop(
@@ -29,7 +29,7 @@ def stop(
 
     What runs is cancelled; what waits, or comes later, is refused.
     """
-    from agentd.stops import Scope
+    from agentd.queue.stops import Scope
 
     if (conversation is None) == (task is None):
         raise typer.BadParameter("name either a --conversation or a --task")
@@ -38,10 +38,10 @@ def stop(
 
 
 async def _stop(scope: Scope, undo: bool, as_json: bool, env: str | None, nats: str | None) -> int:
-    from agentd import stops
     from agentd.cancellation import cancel
     from agentd.nats.session import visit
     from agentd.protocol.subjects import Subjects
+    from agentd.queue import stops
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import approvals, decisions, stops
-from agentd.decisions import Request
 from agentd.nats import jetstream, schedules
 from agentd.nats.streams import LOG
 from agentd.protocol.message import decode, new_id
+from agentd.queue import approvals, decisions, stops
+from agentd.queue.decisions import Request
 from agentd.resumer import Resumer
 from agentd.tool import Call
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentd import letters
 from agentd.errors import UsageError
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG
+from agentd.queue import dead_letters
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team
@@ -52,8 +52,8 @@ async def test_an_error_that_may_pass_is_tried_again_then_buried(team: Team) -> 
     await team.at_rest()
     [letter] = await team.letters()
     headers = letter.headers or {}
-    assert headers[letters.REASON] == "exhausted"
-    assert headers[letters.ATTEMPTS] == "3"
+    assert headers[dead_letters.REASON] == "exhausted"
+    assert headers[dead_letters.ATTEMPTS] == "3"
     assert json.loads(letter.data)["payload"] == {"content": "hello"}
     assert await events_of(team, "t1") == ["attempt_failed", "attempt_failed"]
 
@@ -92,7 +92,7 @@ async def test_what_is_no_message_is_buried_and_its_sender_told(team: Team) -> N
         b'{"id": "mine", "payload": {}}',
         b"\xff\x00",
     }
-    assert {(letter.headers or {})[letters.REASON] for letter in buried} == {"malformed"}
+    assert {(letter.headers or {})[dead_letters.REASON] for letter in buried} == {"malformed"}
     assert (await team.ask("analysis", "still there?"))["success"]
 
 
@@ -102,8 +102,8 @@ async def test_an_expired_task_never_reaches_the_model(team: Team) -> None:
     assert content["error"]["code"] == "expired"
     await team.at_rest()
     [letter] = await team.letters()
-    assert (letter.headers or {})[letters.REASON] == "expired"
-    assert (letter.headers or {})[letters.ATTEMPTS] == "1"
+    assert (letter.headers or {})[dead_letters.REASON] == "expired"
+    assert (letter.headers or {})[dead_letters.ATTEMPTS] == "1"
 
 
 async def test_a_task_for_another_agent_is_forwarded_to_it(team: Team) -> None:
@@ -171,18 +171,18 @@ async def test_a_letter_sent_again_gives_exactly_one_result(team: Team) -> None:
     failed = await team.ask("analysis", "hello", id="t1")
     assert not failed["success"]
     await team.at_rest()
-    [letter] = [each async for each in letters.buried(team.bus, team.subjects)]
+    [letter] = [each async for each in dead_letters.buried(team.bus, team.subjects)]
     assert (letter.task_id, letter.reason, letter.attempts) == ("t1", "exhausted", 3)
     await team.run(me=FINE)
-    await letters.send_again(team.bus, team.subjects, letter)
+    await dead_letters.send_again(team.bus, team.subjects, letter)
     subject = team.subjects.result("analysis", "x", "t1")
     assert (await team.result(subject)).payload.content["success"]
     await team.at_rest()
-    assert [each async for each in letters.buried(team.bus, team.subjects)] == []
+    assert [each async for each in dead_letters.buried(team.bus, team.subjects)] == []
     results = [msg async for msg in jetstream.stored(team.bus, LOG, subject)]
     assert len(results) == 1
     with pytest.raises(UsageError, match="has been answered"):
-        await letters.send_again(team.bus, team.subjects, letter)
+        await dead_letters.send_again(team.bus, team.subjects, letter)
 
 
 async def test_an_expired_letter_gets_its_time_anew(team: Team) -> None:
@@ -192,9 +192,9 @@ async def test_an_expired_letter_gets_its_time_anew(team: Team) -> None:
         b'{"timestamp": 1, "routing": {"timeout": 60000}, "payload": {"content": "late"}}',
     )
     await team.at_rest()
-    [letter] = [each async for each in letters.buried(team.bus, team.subjects)]
+    [letter] = [each async for each in dead_letters.buried(team.bus, team.subjects)]
     assert letter.reason == "expired"
-    await letters.send_again(team.bus, team.subjects, letter)
+    await dead_letters.send_again(team.bus, team.subjects, letter)
     result = await team.result(team.subjects.result("analysis", "x", letter.task_id))
     await team.at_rest()
     result = await team.result(team.subjects.result("analysis", "x", letter.task_id))

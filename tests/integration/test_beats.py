@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from agentd.beats import Beats
 from agentd.nats.bus import Bus, Msg
+from agentd.queue.in_progress import Beats
 from agentd.watchdog import Watchdog
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import letters, stops
 from agentd.account import Account, total
 from agentd.catalog.catalog import load
 from agentd.errors import BusError, Undeliverable
@@ -25,9 +24,10 @@ from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
 from agentd.nats.streams import BUDGETS, LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, Routing, decode, new
+from agentd.queue import dead_letters, stops
+from agentd.queue.stops import Stops
 from agentd.runtime import Runtime
 from agentd.settings import Settings
-from agentd.stops import Stops
 from agentd.tools.open import Tools
 from tests.integration.waiting import until
 
@@ -59,7 +59,7 @@ async def account(team: Team, conversation: str) -> Account:
 
 
 async def reasons(team: Team) -> Counter[str]:
-    found = [each async for each in letters.buried(team.bus, team.subjects)]
+    found = [each async for each in dead_letters.buried(team.bus, team.subjects)]
     return Counter(each.reason for each in found)
 
 
@@ -461,11 +461,11 @@ async def test_work_that_was_stopped_can_be_sent_again(team: Team) -> None:
     await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "c"))
     assert (await asking)[0]["error"]["code"] == "cancelled"
     await team.at_rest()
-    [letter] = [each async for each in letters.buried(team.bus, team.subjects)]
+    [letter] = [each async for each in dead_letters.buried(team.bus, team.subjects)]
     await team.run(me=FINE)
     await stops.resume(team.bus, team.subjects, stops.Scope("conversation", "c"))
     await team.bus.fence()
-    await letters.send_again(team.bus, team.subjects, letter)
+    await dead_letters.send_again(team.bus, team.subjects, letter)
     result = await team.result(team.subjects.result("analysis", "x", letter.task_id))
     assert result.payload.content["success"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentd.cancellation import cancel
-from agentd.stops import Scope
+from agentd.queue.stops import Scope
 from agentd.tools.agent_tool import AgentTools
 
 if TYPE_CHECKING:

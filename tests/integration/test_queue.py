@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agentd.delivery import Delivery
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
 from agentd.protocol.subjects import Subjects
-from agentd.queue import Feed, Queue
+from agentd.queue.delivery import Delivery
+from agentd.queue.queue import Feed, Queue
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from agentd import letters
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG, WORK
 from agentd.protocol.message import AgentMessage, decode, new_id
 from agentd.protocol.subjects import Subject
+from agentd.queue import dead_letters
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team
@@ -113,7 +113,7 @@ async def test_two_agents_that_run_for_each_other_end(team: Team) -> None:
     await team.run(ping=one("ping", "pong"), pong=one("pong", "ping"))
     await team.ask("ping", "go")
     [letter] = await buried(team)
-    assert (letter.headers or {})[letters.REASON] == "hops"
+    assert (letter.headers or {})[dead_letters.REASON] == "hops"
     await settled(team)
     assert len(await stored(team, "result.>")) == 6  # the last one is the error, and no fact
 
@@ -189,10 +189,10 @@ async def test_a_failed_run_is_buried_and_can_be_sent_again(team: Team) -> None:
     await tell(team, "review.requested", "try", context={"hops": 5})
     await buried(team)
     await team.run(writer=WRITER)
-    [letter] = [each async for each in letters.buried(team.bus, team.subjects)]
+    [letter] = [each async for each in dead_letters.buried(team.bus, team.subjects)]
     assert str(letter.subject) == team.subjects.task_for("writer")
     assert json.loads(letter.data)["payload"]["content"] == "try"
-    await letters.send_again(team.bus, team.subjects, letter)
+    await dead_letters.send_again(team.bus, team.subjects, letter)
     topic = letter.headers["Agentd-Topic"]
     result = await team.result(f"agents.{team.subjects.env}.result.{topic}.{letter.task_id}")
     assert result.payload.content["success"]

@@ -6,15 +6,16 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING
 
-from agentd import letters, registry
+from agentd import registry
 from agentd.nats import jetstream
 from agentd.nats.streams import WORK
-from agentd.queue import Feed
+from agentd.queue import dead_letters
+from agentd.queue.queue import Feed
 
 if TYPE_CHECKING:
     import pytest
 
-    from agentd.delivery import Delivery
+    from agentd.queue.delivery import Delivery
     from tests.integration.conftest import Team
 
 FINE = "capabilities: [analysis]\n"
@@ -87,5 +88,5 @@ async def test_a_task_that_the_server_gave_up_is_buried(team: Team) -> None:
     result = await team.result(team.subjects.result("analysis", "x", "t1"))
     assert result.payload.content["error"]["code"] == "given_up"
     await team.at_rest()
-    [letter] = [each async for each in letters.buried(team.bus, team.subjects)]
+    [letter] = [each async for each in dead_letters.buried(team.bus, team.subjects)]
     assert (letter.task_id, letter.reason, letter.attempts) == ("t1", "given_up", 2)

@@ -20,17 +20,17 @@ from agentd.agent.services import Services
 from agentd.agent.stats import Tally
 from agentd.budget import Budgets
 from agentd.catalog.catalog import load
-from agentd.delivery import Delivery
 from agentd.errors import BusError, Conflict, ModelError, TaskError
 from agentd.metrics import Metrics
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.nats.bus import Bus, Msg
 from agentd.protocol.subjects import Subject, Subjects
-from agentd.queue import Queue
+from agentd.queue.delivery import Delivery
+from agentd.queue.queue import Queue
+from agentd.queue.stops import Stops
 from agentd.registry import Replica
 from agentd.revision import Revision
 from agentd.routes import RouteTable
-from agentd.stops import Stops
 
 REPLY = "$JS.ACK.AGENTD_WORK.c.1.1.1.1.0"
 SETTLEMENTS = (b"+ACK", b"-NAK", b"+TERM")

@@ -18,7 +18,6 @@ from agentd.budget import Purse
 from agentd.catalog.catalog import load
 from agentd.catalog.spec import AgentSpec
 from agentd.deadline import Deadline
-from agentd.journal import ANSWERED, CALLED, TURN, Step
 from agentd.means import Means
 from agentd.memory import Memory
 from agentd.metrics import Metrics
@@ -27,6 +26,7 @@ from agentd.models.port import ChatRequest, Completion, ToolCall
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentIdentity, new
 from agentd.protocol.subjects import Subjects
+from agentd.queue.journal import ANSWERED, CALLED, TURN, Step
 from agentd.revision import Revision
 from agentd.run import RunResult, run
 from agentd.tool import Call

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agentd.manifest.agent import Manifest
 from agentd.protocol.subjects import Subject, matches
-from agentd.subscription import filters, patterns, wanted
+from agentd.queue.fact_consumer import filters, patterns, wanted
 
 token = st.sampled_from(["a", "b", "*"])
 facts = st.builds("{}.{}.{}".format, st.sampled_from(["result", "event"]), token, token)

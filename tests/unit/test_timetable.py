@@ -8,10 +8,10 @@ import pytest
 import typer
 
 from agentd.cli.shared import options
-from agentd.delivery import Parcel, parcel
 from agentd.manifest.file import read_manifest
 from agentd.nats.schedules import Timing
 from agentd.problems import errors
+from agentd.queue.delivery import Parcel, parcel
 from agentd.timetable import in_words, next_time
 
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agentd.decisions import Request
     from agentd.following import Step
     from agentd.protocol.message import AgentMessage
+    from agentd.queue.decisions import Request
 
 
 class AnswerPrinter:

@@ -12,7 +12,6 @@ from agentd.budget import Budgets
 from agentd.catalog.spec import AgentSpec
 from agentd.deadline import Deadline
 from agentd.errors import DecodeError, ModelError, TaskError, UsageError
-from agentd.journal import TURN, Step
 from agentd.manifest.limits import ModelRef
 from agentd.means import Means
 from agentd.memory import Memory
@@ -22,6 +21,7 @@ from agentd.models.port import Completion, Model, ToolCall
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new_id
 from agentd.protocol.subjects import Subjects
+from agentd.queue.journal import TURN, Step
 from agentd.revision import Revision
 from agentd.run import RunResult, run
 from agentd.testing.cases.case import Case, Suite

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from agentd import letters
-from agentd.delivery import TASK
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import LOG, WORK
 from agentd.protocol.subjects import Subject, Subjects
+from agentd.queue import dead_letters
+from agentd.queue.delivery import TASK
 from agentd.testing.torture.oracle import Evidence, Letter, Outcome
 from agentd.testing.torture.sender import Sender
 
@@ -111,7 +111,7 @@ async def _tasks(bus: Bus, subjects: Subjects) -> Counter[str]:
 
 async def _letters(bus: Bus, subjects: Subjects) -> dict[str, list[Letter]]:
     found: defaultdict[str, list[Letter]] = defaultdict(list)
-    async for each in letters.buried(bus, subjects):
+    async for each in dead_letters.buried(bus, subjects):
         found[each.task_id].append(Letter(reason=each.reason, attempts=each.attempts))
     return dict(found)
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentd import queue
 from agentd.errors import BusError
 from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
 from agentd.nats.server import EmbeddedServer, Server
 from agentd.protocol.subjects import Subjects
+from agentd.queue import queue
 from agentd.settings import Settings
 from agentd.testing.stub_model import Behaviour, StubModel
 from agentd.testing.torture.evidence import Calls, collect, facts_waiting, work_waiting

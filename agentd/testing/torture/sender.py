@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd.delivery import TASK
 from agentd.errors import BusError
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.schedules import Entry, Timing
 from agentd.protocol.subjects import Subjects
+from agentd.queue.delivery import TASK
 
 DOMAIN = "work"
 _AT_ONCE = 64

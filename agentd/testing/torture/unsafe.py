@@ -28,8 +28,8 @@ def remove(names: Iterable[str]) -> None:
 
 def quicken(ack_wait: float) -> None:
     """Lets the server deliver again what nobody beats for after `ack_wait` seconds, not 15."""
-    _replace("agentd.queue", "ACK_WAIT", ack_wait)
-    _replace("agentd.queue", "_BEAT", ack_wait / 4)
+    _replace("agentd.queue.queue", "ACK_WAIT", ack_wait)
+    _replace("agentd.queue.queue", "_BEAT", ack_wait / 4)
 
 
 def obey_content() -> None:
@@ -63,7 +63,7 @@ def _lookup() -> None:
 
 def _heartbeat() -> None:
     """The server hears nothing of a task until it is settled."""
-    _replace("agentd.beats.Beats", "hold", lambda *_: None)
+    _replace("agentd.queue.in_progress.Beats", "hold", lambda *_: None)
 
 
 def _beat_thread() -> None:
@@ -72,7 +72,7 @@ def _beat_thread() -> None:
     def start(beats: Any) -> None:
         beats.job = asyncio.create_task(beats._beat())
 
-    _replace("agentd.beats.Beats", "start", start)
+    _replace("agentd.queue.in_progress.Beats", "start", start)
 
 
 def _ack_last() -> None:
@@ -175,7 +175,7 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
 
 
 def _find(path: str, attribute: str) -> Any:
-    """`attribute` of a module or of a class in one (`agentd.queue`, `agentd.beats.Beats`)."""
+    """`attribute` of a module or of a class in one (`agentd.queue.queue`, `agentd.queue.in_progress.Beats`)."""
     return getattr(_owner(path), attribute)
 
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from agentd.decisions import REQUESTED, Decision, Dialogue, Request, read
-from agentd.delivery import LIFE, RESUMES, SENT_AGAIN, Delivery
 from agentd.errors import Conflict, Paused
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
@@ -25,6 +23,8 @@ from agentd.nats.schedules import Entry, Timing
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.protocol.subjects import Subjects
+from agentd.queue.decisions import REQUESTED, Decision, Dialogue, Request, read
+from agentd.queue.delivery import LIFE, RESUMES, SENT_AGAIN, Delivery
 
 
 @dataclass(frozen=True)

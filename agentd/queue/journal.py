@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd.delivery import Delivery
 from agentd.errors import DecodeError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
@@ -19,6 +18,7 @@ from agentd.nats.objects import fit, whole
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode
 from agentd.protocol.subjects import Subjects
+from agentd.queue.delivery import Delivery
 
 FAILED = "attempt_failed"
 STARTED = "attempt_started"  # told of suspects only

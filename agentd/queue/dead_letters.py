@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd.delivery import SENT_AGAIN, TASK, Parcel, topic_of
 from agentd.errors import UsageError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
@@ -16,6 +15,7 @@ from agentd.nats.jetstream import Record
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, Context, encode, new
 from agentd.protocol.subjects import Subject, Subjects
+from agentd.queue.delivery import SENT_AGAIN, TASK, Parcel, topic_of
 
 REASON, ERROR, SUBJECT, ATTEMPTS = (
     "Agentd-Reason",

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from agentd.bands import Route
 from agentd.errors import BusError
 from agentd.manifest.agent import Manifest
 from agentd.nats import jetstream
@@ -15,7 +14,8 @@ from agentd.nats.bus import Bus, Msg, Subscription
 from agentd.nats.jetstream import ApiError
 from agentd.nats.streams import LOG
 from agentd.protocol.subjects import DEFAULT_PRIORITY, RUNTIME_EVENTS, Subject, matches
-from agentd.queue import Queue, consumer_config
+from agentd.queue.bands import Route
+from agentd.queue.queue import Queue, consumer_config
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 A route (a domain, or one agent) has ten priority bands, each a durable consumer on WORK that every
 capable replica shares, made when its first task rings. The facts that an agent hears of are a route
-as well (`agentd.subscription`), with a consumer on LOG and one band. A band is pulled only while
+as well (`agentd.queue.fact_consumer`), with a consumer on LOG and one band. A band is pulled only while
 there is a hint that it holds something: the bell, the count that came with the last task, or a
 sweep, which also finds what does not ring (tasks handed back, a bell that was lost).
 """
@@ -16,14 +16,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentd.bands import Route, Source, route_of
-from agentd.beats import Beats
-from agentd.delivery import Delivery, delivery, still_pending
 from agentd.errors import BusError, SubjectError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg, Subscription
 from agentd.nats.streams import SECOND, WORK
 from agentd.protocol.subjects import DEFAULT_PRIORITY, Subjects, parse_work
+from agentd.queue.bands import Route, Source, route_of
+from agentd.queue.delivery import Delivery, delivery, still_pending
+from agentd.queue.in_progress import Beats
 
 log = logging.getLogger(__name__)
 
