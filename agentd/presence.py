@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd import registry
 from agentd.agent.agent import Agent
 from agentd.errors import BusError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentIdentity, Context, Routing, encode, new
 from agentd.protocol.subjects import Subjects
-from agentd.registry import Replica
+from agentd.routing import registry
+from agentd.routing.registry import Replica
 
 log = logging.getLogger(__name__)
 

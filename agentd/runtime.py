@@ -34,7 +34,7 @@ from agentd.queue.queue import Queue
 from agentd.queue.stops import Stops
 from agentd.resumer import Resumer
 from agentd.revisions import CannotRun, Revisions
-from agentd.routes import RouteTable
+from agentd.routing.routes import RouteTable
 from agentd.settings import Settings
 from agentd.timetable import Timetable
 from agentd.toolbox import Toolbox

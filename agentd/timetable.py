@@ -13,7 +13,6 @@ import re
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from agentd import registry
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import BusError, NotStored, Unheard, UsageError
 from agentd.manifest import cron
@@ -22,6 +21,7 @@ from agentd.nats import schedules
 from agentd.nats.bus import Bus
 from agentd.nats.schedules import Entry, Timing
 from agentd.protocol.subjects import Subjects
+from agentd.routing import registry
 
 log = logging.getLogger(__name__)
 

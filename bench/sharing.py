@@ -9,8 +9,8 @@ from pathlib import Path
 
 from nats.aio.client import Client
 
-from agentd import registry
 from agentd.nats.bus import Bus
+from agentd.routing import registry
 from bench.batch import at_once, lane
 from bench.figures import Figure, Section
 from bench.rig import ENV, Rig, manifest, rig, write_project

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from agentd.errors import AgentdError, Undeliverable
 from agentd.protocol.message import AgentMessage
-from agentd.routes import Requirement
+from agentd.routing.routes import Requirement
 
 _SHOWN = 8  # agents of a path that an error names
 

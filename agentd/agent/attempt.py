@@ -41,9 +41,9 @@ from agentd.queue.approvals import Verdicts
 from agentd.queue.delivery import Delivery
 from agentd.queue.journal import FAILED, HANDED_BACK, STARTED, Journal
 from agentd.revision import Revision
-from agentd.routes import Destination
+from agentd.routing.eligibility import address
+from agentd.routing.routes import Destination
 from agentd.run import RunResult, run
-from agentd.takers import address
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentd import registry, routes
 from agentd.catalog.spec import AgentSpec
 from agentd.conversation import template_context
 from agentd.errors import PromptError, TaskError
@@ -26,9 +25,10 @@ from agentd.protocol.message import AgentIdentity, AgentMessage, encode
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.queue.delivery import TOPIC
 from agentd.revision import Revision
-from agentd.routes import Destination, Requirement
+from agentd.routing import registry, routes
+from agentd.routing.eligibility import may_take
+from agentd.routing.routes import Destination, Requirement
 from agentd.run import RunResult
-from agentd.takers import may_take
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from agentd.nats.bus import Bus
 from agentd.protocol.subjects import Subjects
 from agentd.queue.queue import Queue
 from agentd.queue.stops import Stops
-from agentd.routes import RouteTable
+from agentd.routing.routes import RouteTable
 
 
 @dataclass(frozen=True, kw_only=True)

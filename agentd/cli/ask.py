@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agentd.protocol.message import AgentMessage
     from agentd.settings import Settings
 
-# As agentd.gather has it, which takes long to import.
+# As agentd.routing.gather has it, which takes long to import.
 Mode = Literal["all", "first", "majority"]
 
 Conversation = Annotated[
@@ -127,12 +127,12 @@ class _Question:
 
 
 async def _ask(question: _Question, up: Path | None, env: str | None, nats: str | None) -> int:
-    from agentd.asking import ask
     from agentd.cli.ask_all import ask_all
-    from agentd.following import follow
     from agentd.parts import upload
     from agentd.protocol.subjects import Subjects
-    from agentd.routes import Destination
+    from agentd.routing.ask import ask
+    from agentd.routing.follow import follow
+    from agentd.routing.routes import Destination
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)

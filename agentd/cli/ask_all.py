@@ -7,11 +7,11 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agentd.gather import Gathered, Mode, Vote
     from agentd.nats.bus import Bus
     from agentd.protocol.message import AgentMessage
     from agentd.protocol.subjects import Subjects
-    from agentd.routes import Destination
+    from agentd.routing.gather import Gathered, Mode, Vote
+    from agentd.routing.routes import Destination
 
 
 async def ask_all(
@@ -25,7 +25,7 @@ async def ask_all(
     as_json: bool,
 ) -> int:
     """The exit code: 0 if there is the answer that `mode` asks for."""
-    from agentd.gather import gather
+    from agentd.routing.gather import gather
 
     found = await gather(bus, subjects, to.domain, message, mode=mode, timeout=timeout)
     (_print_json if as_json else _print)(found, mode)

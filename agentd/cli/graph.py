@@ -13,7 +13,7 @@ from agentd.cli.shared import options
 
 if TYPE_CHECKING:
     from agentd.catalog.topology.flow import Topology
-    from agentd.registry import Replica
+    from agentd.routing.registry import Replica
     from agentd.settings import Settings
 
 Form = Literal["text", "mermaid", "dot", "json"]
@@ -65,8 +65,8 @@ async def _look(settings: Settings) -> dict[str, dict[str, Any]]:
     """What each agent online says of itself, with the tasks that it finishes in a second."""
     import asyncio
 
-    from agentd import registry
     from agentd.nats.session import visit
+    from agentd.routing import registry
 
     async with visit(settings) as bus:
         before = await registry.online(bus, settings.env)

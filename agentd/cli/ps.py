@@ -14,8 +14,8 @@ def ps(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
 
 
 async def _ps(as_json: bool, env: str | None, nats: str | None) -> int:
-    from agentd import registry
     from agentd.nats.session import visit
+    from agentd.routing import registry
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)

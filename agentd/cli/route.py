@@ -134,9 +134,9 @@ async def _online(bus: Bus, env: str) -> list[Candidate]:
     import asyncio
     from dataclasses import replace
 
-    from agentd import registry
     from agentd.catalog.topology.explain import of_replicas
     from agentd.queue.fact_consumer import heard_by
+    from agentd.routing import registry
 
     found = of_replicas(await registry.online(bus, env))
     heard = await asyncio.gather(*(heard_by(bus, env, each.name) for each in found))
@@ -147,7 +147,7 @@ def _explain(
     where: str, message: AgentMessage, candidates: list[Candidate], env: str
 ) -> Explanation:
     from agentd.catalog.topology.explain import explain_fact, explain_task
-    from agentd.routes import Destination
+    from agentd.routing.routes import Destination
 
     kind, *rest = where.split(".")
     if kind in _FACTS and len(rest) >= 2:

@@ -82,13 +82,13 @@ async def _send(
 ) -> int:
     import json
 
-    from agentd.asking import send as send_task
     from agentd.nats import jetstream
     from agentd.nats.session import visit
     from agentd.parts import upload
     from agentd.protocol.message import encode
     from agentd.protocol.subjects import Subjects
-    from agentd.routes import Destination
+    from agentd.routing.ask import send as send_task
+    from agentd.routing.routes import Destination
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)

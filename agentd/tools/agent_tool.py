@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentd import registry
-from agentd.asking import ask
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import TaskError
-from agentd.gather import Gathered, gather
 from agentd.manifest import tools as manifest_tools
 from agentd.nats.bus import Bus
 from agentd.protocol.fields import Constraints
 from agentd.protocol.message import AgentIdentity, AgentMessage, Payload, Routing
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
-from agentd.routes import ANY, Destination
+from agentd.routing import registry
+from agentd.routing.ask import ask
+from agentd.routing.gather import Gathered, gather
+from agentd.routing.routes import ANY, Destination
 from agentd.tool import Call, ToolError, ToolSource
 
 PARAMETERS = {

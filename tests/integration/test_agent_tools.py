@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentd.errors import TaskError
-from agentd.gather import Mode, gather
 from agentd.protocol.message import AgentIdentity, new
+from agentd.routing.gather import Mode, gather
 from agentd.tools.agent_tool import AgentTools
 from tests.integration.test_turns import journal
 

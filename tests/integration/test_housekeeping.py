@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import registry
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
 from agentd.nats.server import EmbeddedServer, Server
 from agentd.nats.streams import AGENTS, LOG, WORK
+from agentd.routing import registry
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentd.asking import ask
 from agentd.errors import TaskError
 from agentd.nats import jetstream, objects
 from agentd.nats.bus import Bus
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
-from agentd.routes import Destination
+from agentd.routing.ask import ask
+from agentd.routing.routes import Destination
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd.asking import ask, send
 from agentd.errors import TaskError
 from agentd.protocol.message import AgentIdentity, AgentMessage, Routing, new
-from agentd.routes import Destination, Requirement
-from agentd.takers import address
+from agentd.routing.ask import ask, send
+from agentd.routing.eligibility import address
+from agentd.routing.routes import Destination, Requirement
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

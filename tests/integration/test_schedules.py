@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd.asking import send_later
 from agentd.errors import Conflict, NotStored, TaskError
 from agentd.manifest.cron import parse
 from agentd.nats import jetstream, schedules
@@ -20,7 +19,8 @@ from agentd.nats.schedules import Entry, Timing
 from agentd.nats.streams import LOG, WORK
 from agentd.protocol.message import AgentIdentity, decode, new
 from agentd.protocol.subjects import Subjects
-from agentd.routes import Destination
+from agentd.routing.ask import send_later
+from agentd.routing.routes import Destination
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

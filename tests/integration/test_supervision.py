@@ -6,11 +6,11 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING
 
-from agentd import registry
 from agentd.nats import jetstream
 from agentd.nats.streams import WORK
 from agentd.queue import dead_letters
 from agentd.queue.queue import Feed
+from agentd.routing import registry
 
 if TYPE_CHECKING:
     import pytest

@@ -28,9 +28,9 @@ from agentd.protocol.subjects import Subject, Subjects
 from agentd.queue.delivery import Delivery
 from agentd.queue.queue import Queue
 from agentd.queue.stops import Stops
-from agentd.registry import Replica
 from agentd.revision import Revision
-from agentd.routes import RouteTable
+from agentd.routing.registry import Replica
+from agentd.routing.routes import RouteTable
 
 REPLY = "$JS.ACK.AGENTD_WORK.c.1.1.1.1.0"
 SETTLEMENTS = (b"+ACK", b"-NAK", b"+TERM")

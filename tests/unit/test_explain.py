@@ -16,8 +16,8 @@ from agentd.catalog.topology.explain import (
     of_replicas,
 )
 from agentd.protocol.message import decode
-from agentd.registry import Replica
-from agentd.routes import Destination
+from agentd.routing.registry import Replica
+from agentd.routing.routes import Destination
 
 TEAM = [
     Candidate("analyst", ("analysis", "german"), hops=2),

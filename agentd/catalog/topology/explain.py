@@ -11,8 +11,8 @@ from agentd.catalog.topology.members import meeting
 from agentd.manifest.diagnose import nearest
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects
-from agentd.registry import Replica
-from agentd.routes import Destination, Requirement
+from agentd.routing.registry import Replica
+from agentd.routing.routes import Destination, Requirement
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agentd.following import Step
     from agentd.protocol.message import AgentMessage
     from agentd.queue.decisions import Request
+    from agentd.routing.follow import Step
 
 
 class AnswerPrinter:
@@ -28,8 +28,8 @@ class AnswerPrinter:
 
     def take(self, part: Any) -> None:
         """Prints a part of what `ask` or `follow` yields."""
-        from agentd.asking import Delta, Waiting
-        from agentd.following import Step
+        from agentd.routing.ask import Delta, Waiting
+        from agentd.routing.follow import Step
 
         if isinstance(part, Waiting):
             self._waiting(part.request)

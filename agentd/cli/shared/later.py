@@ -23,11 +23,11 @@ async def later(
     nats: str | None,
 ) -> int:
     """Puts `message` on record to be sent at `due`, and prints its id."""
-    from agentd.asking import send_later
     from agentd.nats.session import visit
     from agentd.parts import upload
     from agentd.protocol.subjects import Subjects
-    from agentd.routes import Destination
+    from agentd.routing.ask import send_later
+    from agentd.routing.routes import Destination
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)

@@ -8,12 +8,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agentd import takers
 from agentd.errors import TaskError
 from agentd.nats.bus import Msg
 from agentd.protocol.message import AgentIdentity, AgentMessage, encode, new
 from agentd.protocol.subjects import Subject
-from agentd.routes import Destination
+from agentd.routing import eligibility
+from agentd.routing.routes import Destination
 from agentd.testing.stub_model import Behaviour
 from agentd.testing.torture.harness import IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed
@@ -142,13 +142,13 @@ async def overload(world: World, size: Size) -> None:
     world.stub.behaviour = Behaviour(latency=latency)
     world.agent()
     await world.up(1)
-    before = takers.QUEUE_LIMIT
-    setattr(takers, "QUEUE_LIMIT", size.tasks)  # noqa: B010 (of this process, for this while)
+    before = eligibility.QUEUE_LIMIT
+    setattr(eligibility, "QUEUE_LIMIT", size.tasks)  # noqa: B010 (of this process, for this while)
     try:
         await world.sender.send(size.tasks)
         refusals, accepted = await _press(world, 2 * IN_FLIGHT / latency, size.shocks)
     finally:
-        setattr(takers, "QUEUE_LIMIT", before)  # noqa: B010
+        setattr(eligibility, "QUEUE_LIMIT", before)  # noqa: B010
     world.stub.behaviour = Behaviour()
     await world.judge()
     world.findings.figures |= {"refused": len(refusals), "let_in": accepted}
@@ -168,7 +168,9 @@ async def _press(world: World, rate: float, seconds: float) -> tuple[list[float]
         started = time.monotonic()
         try:
             task = new("task", "please", source=_ME)
-            await takers.address(world.bus, world.subjects, Destination(DOMAIN, "torture"), task)
+            await eligibility.address(
+                world.bus, world.subjects, Destination(DOMAIN, "torture"), task
+            )
         except TaskError as error:
             world.findings.require(error.code == "overloaded", f"refused with {error.code}")
             refusals.append(time.monotonic() - started)

@@ -6,12 +6,12 @@ import asyncio
 import time
 from dataclasses import replace
 
-from agentd import registry
 from agentd.errors import BusError
 from agentd.nats import jetstream
 from agentd.nats.bus import Msg
 from agentd.nats.streams import AGENTS, CHUNKS, LOG, ROUTES, WORK
 from agentd.protocol.subjects import Subject
+from agentd.routing import registry
 from agentd.testing.torture.evidence import consumers
 from agentd.testing.torture.harness import ENV, IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed, Outcome

@@ -9,13 +9,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from agentd import registry
-from agentd.asking import ask
 from agentd.errors import BusError, TaskError
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
-from agentd.routes import Destination
+from agentd.routing import registry
+from agentd.routing.ask import ask
+from agentd.routing.routes import Destination
 
 Mode = Literal["all", "first", "majority"]
 

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from agentd.asking import Delta, Waiting, send
 from agentd.errors import BusError, DecodeError, SubjectError, TaskError
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import stored
@@ -16,7 +15,8 @@ from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, Subjects, matches
 from agentd.queue.decisions import request_of
-from agentd.routes import Destination
+from agentd.routing.ask import Delta, Waiting, send
+from agentd.routing.routes import Destination
 
 _LOOK = 2.0  # seconds until the log is asked, in case a message was missed
 

@@ -16,8 +16,8 @@ from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subject, Subjects
 from agentd.queue.decisions import Request, request_of
-from agentd.routes import Destination
-from agentd.takers import address
+from agentd.routing.eligibility import address
+from agentd.routing.routes import Destination
 
 
 @dataclass(frozen=True)
