@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from agentd.account import Account
 from agentd.nats.bus import Bus
 from agentd.nats.shared_value import Shared
 from agentd.nats.streams import BUDGETS, bucket
 from agentd.protocol.subjects import digest
+from agentd.run.account import Account
 
 Ledger: TypeAlias = Shared[Account]
 

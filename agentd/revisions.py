@@ -11,7 +11,7 @@ from agentd.models.choose import Models, Rated
 from agentd.models.failover import FailoverModel
 from agentd.models.port import Model
 from agentd.problems import Problem, errors
-from agentd.revision import Revision
+from agentd.run.revision import Revision
 from agentd.settings import Settings
 from agentd.tools.open import Tools
 

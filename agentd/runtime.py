@@ -16,7 +16,6 @@ from agentd.advisories import Advisories
 from agentd.agent.agent import Agent
 from agentd.agent.services import Services
 from agentd.answers import Answers
-from agentd.budget import Budgets
 from agentd.cancellation import CancelRequests
 from agentd.catalog.catalog import Catalog
 from agentd.catalog.spec import AgentSpec
@@ -35,6 +34,7 @@ from agentd.queue.stops import Stops
 from agentd.resumer import Resumer
 from agentd.revisions import CannotRun, Revisions
 from agentd.routing.routes import RouteTable
+from agentd.run.budget import Budgets
 from agentd.settings import Settings
 from agentd.timetable import Timetable
 from agentd.toolbox import Toolbox

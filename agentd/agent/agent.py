@@ -17,7 +17,7 @@ from agentd.protocol.subjects import AGENT_DOMAIN
 from agentd.queue.delivery import Delivery
 from agentd.queue.fact_consumer import Ear, patterns
 from agentd.queue.queue import Feed
-from agentd.revision import Revision
+from agentd.run.revision import Revision
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,6 @@ from agentd.agent.outcome import Outcome
 from agentd.agent.retry import pause
 from agentd.agent.services import Services
 from agentd.agent.stream import Deltas
-from agentd.deadline import Deadline
 from agentd.errors import (
     Again,
     AgentdError,
@@ -29,8 +28,6 @@ from agentd.errors import (
     TooLarge,
     Undeliverable,
 )
-from agentd.means import Means, Reader
-from agentd.memory import Memory
 from agentd.nats import jetstream
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import whole
@@ -40,10 +37,13 @@ from agentd.queue import approvals, dead_letters
 from agentd.queue.approvals import Verdicts
 from agentd.queue.delivery import Delivery
 from agentd.queue.journal import FAILED, HANDED_BACK, STARTED, Journal
-from agentd.revision import Revision
 from agentd.routing.eligibility import address
 from agentd.routing.routes import Destination
-from agentd.run import RunResult, run
+from agentd.run.context import Means, Reader
+from agentd.run.deadline import Deadline
+from agentd.run.loop import RunResult, run
+from agentd.run.memory import Memory
+from agentd.run.revision import Revision
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd.catalog.spec import AgentSpec
-from agentd.conversation import template_context
 from agentd.errors import PromptError, TaskError
 from agentd.manifest.flow import EmitRule
 from agentd.nats.bus import Bus
@@ -24,11 +23,12 @@ from agentd.protocol.fields import DEEPEST, Constraints, Payload, Routing, Sibli
 from agentd.protocol.message import AgentIdentity, AgentMessage, encode
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.queue.delivery import TOPIC
-from agentd.revision import Revision
 from agentd.routing import registry, routes
 from agentd.routing.eligibility import may_take
 from agentd.routing.routes import Destination, Requirement
-from agentd.run import RunResult
+from agentd.run.conversation import template_context
+from agentd.run.loop import RunResult
+from agentd.run.revision import Revision
 
 log = logging.getLogger(__name__)
 

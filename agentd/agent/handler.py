@@ -14,7 +14,7 @@ from agentd.agent.stats import Tally
 from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
 from agentd.queue.delivery import Delivery
-from agentd.revision import Revision
+from agentd.run.revision import Revision
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd.errors import BusError, TaskError
-from agentd.model_call import told
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import HOLD, Record
@@ -17,7 +16,8 @@ from agentd.nats.objects import fit
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage
 from agentd.protocol.subjects import Subject, Subjects
-from agentd.run import RunResult
+from agentd.run.loop import RunResult
+from agentd.run.model_call import told
 
 _PAUSE = 0.5  # seconds between two tries to put away a large answer
 

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable
 from agentd.agent.admission import Misdirected, admit
 from agentd.agent.outcome import Outcome
 from agentd.agent.services import Services
-from agentd.deadline import Deadline
 from agentd.errors import BusError, DecodeError, TaskError
-from agentd.means import Means, Unrecorded
-from agentd.memory import Memory
 from agentd.nats.bus import Msg, Subscription
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode, new
 from agentd.protocol.subjects import Subject
 from agentd.protocol.trace import TraceContext
-from agentd.revision import Revision
-from agentd.run import RunResult, run
+from agentd.run.context import Means, Unrecorded
+from agentd.run.deadline import Deadline
+from agentd.run.loop import RunResult, run
+from agentd.run.memory import Memory
+from agentd.run.revision import Revision
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from agentd.agent.emit import Emitter
-from agentd.budget import Budgets
 from agentd.metrics import Metrics
 from agentd.nats.bus import Bus
 from agentd.protocol.subjects import Subjects
 from agentd.queue.queue import Queue
 from agentd.queue.stops import Stops
 from agentd.routing.routes import RouteTable
+from agentd.run.budget import Budgets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from agentd.cli.shared.later import later
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
-    from agentd.parts import Attachment
     from agentd.protocol.message import AgentMessage
+    from agentd.run.attachments import Attachment
     from agentd.settings import Settings
 
 # As agentd.routing.gather has it, which takes long to import.
@@ -91,7 +91,7 @@ def ask(
 
 
 def _content(text: list[str] | None, files: Sequence[Attachment]) -> Any:
-    from agentd.parts import with_parts
+    from agentd.run.attachments import with_parts
 
     return with_parts(_text(text), [file.part for file in files])
 
@@ -128,11 +128,11 @@ class _Question:
 
 async def _ask(question: _Question, up: Path | None, env: str | None, nats: str | None) -> int:
     from agentd.cli.ask_all import ask_all
-    from agentd.parts import upload
     from agentd.protocol.subjects import Subjects
     from agentd.routing.ask import ask
     from agentd.routing.follow import follow
     from agentd.routing.routes import Destination
+    from agentd.run.attachments import upload
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)

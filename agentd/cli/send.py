@@ -13,8 +13,8 @@ from agentd.cli.shared import options
 from agentd.cli.shared.later import later
 
 if TYPE_CHECKING:
-    from agentd.parts import Attachment
     from agentd.protocol.message import AgentMessage
+    from agentd.run.attachments import Attachment
 
 
 def send(
@@ -65,7 +65,7 @@ def _message(data: bytes) -> AgentMessage:
 
 def _with(message: AgentMessage, files: Sequence[Attachment]) -> AgentMessage:
     """The message, with files as parts of its content."""
-    from agentd.parts import with_parts
+    from agentd.run.attachments import with_parts
 
     content = with_parts(message.payload.content, [file.part for file in files])
     payload = message.payload.model_copy(update={"content": content})
@@ -84,11 +84,11 @@ async def _send(
 
     from agentd.nats import jetstream
     from agentd.nats.session import visit
-    from agentd.parts import upload
     from agentd.protocol.message import encode
     from agentd.protocol.subjects import Subjects
     from agentd.routing.ask import send as send_task
     from agentd.routing.routes import Destination
+    from agentd.run.attachments import upload
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd.account import Account, total
 from agentd.catalog.catalog import load
 from agentd.errors import BusError, Undeliverable
 from agentd.ledger import key, ledger_at
@@ -26,6 +25,7 @@ from agentd.nats.streams import BUDGETS, LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, Routing, decode, new
 from agentd.queue import dead_letters, stops
 from agentd.queue.stops import Stops
+from agentd.run.account import Account, total
 from agentd.runtime import Runtime
 from agentd.settings import Settings
 from agentd.tools.open import Tools

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd.memory import Memory
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, Context, decode, new
 from agentd.protocol.subjects import digest
 from agentd.routing.ask import send
 from agentd.routing.routes import Destination
+from agentd.run.memory import Memory
 from agentd.testing.stub_model import Behaviour, StubModel
 
 if TYPE_CHECKING:

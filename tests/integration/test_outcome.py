@@ -20,7 +20,7 @@ from agentd.nats.server import EmbeddedServer
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, new
 from agentd.protocol.subjects import Subjects
-from agentd.run import RunResult
+from agentd.run.loop import RunResult
 from agentd.settings import Settings
 
 SETTINGS = Settings(log_bytes=0)

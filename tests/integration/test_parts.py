@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd import parts
 from agentd.nats import objects
 from agentd.nats.bus import Bus
+from agentd.run import attachments
 from agentd.testing.stub_model import Behaviour, StubModel
 
 if TYPE_CHECKING:
@@ -171,10 +171,10 @@ async def test_an_object_that_is_not_what_its_digest_says_is_not_shown(team: Tea
 
 async def test_files_are_bounded_together_and_before_they_are_read(team: Team) -> None:
     await team.run(eye="capabilities: [sight]\n")
-    large = await objects.put(team.bus, b"x" * (parts.LARGEST + 1))
+    large = await objects.put(team.bus, b"x" * (attachments.LARGEST + 1))
     result = await team.ask("sight", {"parts": [{"type": "file", "object": large}]})
     assert result["error"]["code"] == "object_too_large"
-    half = await objects.put(team.bus, b"x" * (parts.LARGEST // 2 + 1))
+    half = await objects.put(team.bus, b"x" * (attachments.LARGEST // 2 + 1))
     result = await team.ask("sight", {"parts": [{"type": "file", "object": half}] * 2})
     assert result["error"]["code"] == "object_too_large"
 
@@ -212,7 +212,7 @@ async def test_reasoning_is_counted_in_the_result(team: Team) -> None:
 async def test_an_upload_is_kept_once(bus: Bus, tmp_path: Path) -> None:
     file = tmp_path / "photo.png"
     file.write_bytes(PNG + bytes(300_000))
-    attached = parts.attachments([file])
-    await parts.upload(bus, [*attached, *attached])
+    attached = attachments.attachments([file])
+    await attachments.upload(bus, [*attached, *attached])
     digest = attached[0].part["object"]
     assert await objects.fetch(bus, digest) == file.read_bytes()

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentd import budget
-from agentd.budget import Budgets
-from agentd.deadline import Deadline
 from agentd.errors import Throttled, Undeliverable
 from agentd.ledger import key, ledger_at
 from agentd.manifest.agent import Limits
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.protocol.message import AgentIdentity, Context, new
+from agentd.run import budget
+from agentd.run.budget import Budgets
+from agentd.run.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable

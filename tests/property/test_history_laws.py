@@ -9,7 +9,11 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agentd.history import (
+from agentd.manifest.limits import History
+from agentd.models.estimate import message_tokens
+from agentd.protocol.fields import HistoryMessage
+from agentd.protocol.message import AgentIdentity, AgentMessage, Context, new
+from agentd.run.history import (
     Exchange,
     Past,
     attached,
@@ -19,10 +23,6 @@ from agentd.history import (
     to_summarize,
     trimmed,
 )
-from agentd.manifest.limits import History
-from agentd.models.estimate import message_tokens
-from agentd.protocol.fields import HistoryMessage
-from agentd.protocol.message import AgentIdentity, AgentMessage, Context, new
 
 TEXTS = st.text(max_size=60) | st.integers(0, 3_000).map("x".__mul__)
 

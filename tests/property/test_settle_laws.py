@@ -18,7 +18,6 @@ import pytest
 from agentd.agent.handler import Handler
 from agentd.agent.services import Services
 from agentd.agent.stats import Tally
-from agentd.budget import Budgets
 from agentd.catalog.catalog import load
 from agentd.errors import BusError, Conflict, ModelError, TaskError
 from agentd.metrics import Metrics
@@ -28,9 +27,10 @@ from agentd.protocol.subjects import Subject, Subjects
 from agentd.queue.delivery import Delivery
 from agentd.queue.queue import Queue
 from agentd.queue.stops import Stops
-from agentd.revision import Revision
 from agentd.routing.registry import Replica
 from agentd.routing.routes import RouteTable
+from agentd.run.budget import Budgets
+from agentd.run.revision import Revision
 
 REPLY = "$JS.ACK.AGENTD_WORK.c.1.1.1.1.0"
 SETTLEMENTS = (b"+ACK", b"-NAK", b"+TERM")

@@ -14,12 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.budget import Purse
 from agentd.catalog.catalog import load
 from agentd.catalog.spec import AgentSpec
-from agentd.deadline import Deadline
-from agentd.means import Means
-from agentd.memory import Memory
 from agentd.metrics import Metrics
 from agentd.models.mock import EchoModel
 from agentd.models.port import ChatRequest, Completion, ToolCall
@@ -27,8 +23,12 @@ from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentIdentity, new
 from agentd.protocol.subjects import Subjects
 from agentd.queue.journal import ANSWERED, CALLED, TURN, Step
-from agentd.revision import Revision
-from agentd.run import RunResult, run
+from agentd.run.budget import Purse
+from agentd.run.context import Means
+from agentd.run.deadline import Deadline
+from agentd.run.loop import RunResult, run
+from agentd.run.memory import Memory
+from agentd.run.revision import Revision
 from agentd.tool import Call
 from agentd.toolbox import Entry, Toolbox
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.account import Account, Hold, total
+from agentd.run.account import Account, Hold, total
 
 NOW = 1_000.0
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from agentd.budget import Purse, usd
-from agentd.deadline import Deadline
 from agentd.ledger import Ledger
 from agentd.manifest.agent import Limits
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.protocol.message import AgentIdentity, new
+from agentd.run.budget import Purse, usd
+from agentd.run.deadline import Deadline
 
 HELLO = ChatRequest([{"role": "user", "content": "hello"}], {}, 10)
 

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from agentd.deadline import Deadline
 from agentd.errors import Undeliverable
 from agentd.protocol.fields import Constraints
 from agentd.protocol.message import AgentIdentity, AgentMessage, Payload, Routing, new
+from agentd.run.deadline import Deadline
 
 NOW = 1_000_000_000.0
 

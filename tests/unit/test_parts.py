@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd import parts
 from agentd.errors import TaskError, UsageError
 from agentd.protocol import media
+from agentd.run import attachments
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
@@ -83,23 +83,23 @@ def test_anything_can_be_put_in_words(content: Any) -> None:
     ],
 )
 def test_a_content_without_its_parts(content: Any, rest: Any) -> None:
-    assert parts.without(content) == rest
+    assert attachments.without(content) == rest
 
 
 def test_files_join_what_is_said() -> None:
     file = {"type": "file", "object": "x"}
-    assert parts.with_parts("look", [file]) == {"instruction": "look", "parts": [file]}
-    assert parts.with_parts({"a": 1, "parts": [1]}, [file]) == {"a": 1, "parts": [1, file]}
-    assert parts.with_parts(7, []) == 7
+    assert attachments.with_parts("look", [file]) == {"instruction": "look", "parts": [file]}
+    assert attachments.with_parts({"a": 1, "parts": [1]}, [file]) == {"a": 1, "parts": [1, file]}
+    assert attachments.with_parts(7, []) == 7
     for wrong in (7, [1], {"parts": "x"}):
         with pytest.raises(UsageError, match="with a text, or with an object"):
-            parts.with_parts(wrong, [file])
+            attachments.with_parts(wrong, [file])
 
 
 def test_a_file_is_known_by_its_digest(tmp_path: Path) -> None:
     file = tmp_path / "photo.jpg"
     file.write_bytes(PNG)
-    (found,) = parts.attachments([file])
+    (found,) = attachments.attachments([file])
     assert found.data == PNG
     assert found.part == {
         "type": "image",
@@ -113,21 +113,21 @@ def test_a_file_is_known_by_its_digest(tmp_path: Path) -> None:
 
 def test_what_cannot_be_sent_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone.png: No such file"):
-        parts.attachments([tmp_path / "gone.png"])
+        attachments.attachments([tmp_path / "gone.png"])
     with pytest.raises(UsageError, match="Is a directory"):
-        parts.attachments([tmp_path])
+        attachments.attachments([tmp_path])
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04\0")
     with pytest.raises(UsageError, match=r"x.zip is neither an image that models take \(png, jpeg"):
-        parts.attachments([tmp_path / "x.zip"])
+        attachments.attachments([tmp_path / "x.zip"])
     large = tmp_path / "large.txt"
     with large.open("wb") as file:
-        file.truncate(parts.LARGEST + 1)
+        file.truncate(attachments.LARGEST + 1)
     with pytest.raises(UsageError, match=r"has 20.0 MB; a task takes 20 MB of files"):
-        parts.attachments([large])
+        attachments.attachments([large])
     for name in ("one.txt", "two.txt"):
         (tmp_path / name).write_bytes(b"x" * 11_000_000)
     with pytest.raises(UsageError, match=r"with .*two.txt these are 22.0 MB"):
-        parts.attachments([tmp_path / "one.txt", tmp_path / "two.txt"])
+        attachments.attachments([tmp_path / "one.txt", tmp_path / "two.txt"])
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_what_cannot_be_sent_is_told(tmp_path: Path) -> None:
 )
 def test_an_earlier_turn_has_text_and_images_only(content: Any) -> None:
     with pytest.raises(TaskError, match=r"^h\[0\] ") as told:
-        parts.checked(content, "h")
+        attachments.checked(content, "h")
     assert told.value.code == "bad_part"
 
 
@@ -155,6 +155,10 @@ def test_an_earlier_turn_keeps_what_models_take() -> None:
     text = {"type": "text", "text": "look"}
     image = media.part(PNG, "image/png", "")
     named = {"type": "image_url", "image_url": {"url": "https://example.org/x.png"}}
-    assert parts.checked([{**text, "cache_control": {}}, image, named], "h") == [text, image, named]
-    assert parts.checked("text", "h") == "text"
-    assert parts.checked({"a": 1}, "h") == '{"a": 1}'
+    assert attachments.checked([{**text, "cache_control": {}}, image, named], "h") == [
+        text,
+        image,
+        named,
+    ]
+    assert attachments.checked("text", "h") == "text"
+    assert attachments.checked({"a": 1}, "h") == '{"a": 1}'

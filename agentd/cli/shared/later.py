@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agentd.parts import Attachment
     from agentd.protocol.message import AgentMessage
+    from agentd.run.attachments import Attachment
 
 
 async def later(
@@ -24,10 +24,10 @@ async def later(
 ) -> int:
     """Puts `message` on record to be sent at `due`, and prints its id."""
     from agentd.nats.session import visit
-    from agentd.parts import upload
     from agentd.protocol.subjects import Subjects
     from agentd.routing.ask import send_later
     from agentd.routing.routes import Destination
+    from agentd.run.attachments import upload
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from agentd.parts import Attachment
+    from agentd.run.attachments import Attachment
 
 _FARTHEST = timedelta(days=3653)
 
@@ -51,7 +51,7 @@ def attachments(files: list[Path] | None) -> list[Attachment]:
     Raises:
         UsageError: one cannot be read, is too large, or is of a kind that no model takes.
     """
-    from agentd.parts import attachments
+    from agentd.run.attachments import attachments
 
     return attachments(files) if files else []
 

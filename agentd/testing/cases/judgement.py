@@ -11,7 +11,7 @@ from typing import Any
 from agentd.errors import PromptError, TaskError
 from agentd.expression import compile_expression
 from agentd.models.port import ChatRequest, Model, ToolCall
-from agentd.run import RunResult
+from agentd.run.loop import RunResult
 from agentd.testing.cases.case import SEEN, Expectation, ToolCallExpectation
 
 _SHOWN = 300  # characters of an answer in a report

@@ -8,13 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agentd.budget import Budgets
 from agentd.catalog.spec import AgentSpec
-from agentd.deadline import Deadline
 from agentd.errors import DecodeError, ModelError, TaskError, UsageError
 from agentd.manifest.limits import ModelRef
-from agentd.means import Means
-from agentd.memory import Memory
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.models.port import Completion, Model, ToolCall
@@ -22,8 +18,12 @@ from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new_id
 from agentd.protocol.subjects import Subjects
 from agentd.queue.journal import TURN, Step
-from agentd.revision import Revision
-from agentd.run import RunResult, run
+from agentd.run.budget import Budgets
+from agentd.run.context import Means
+from agentd.run.deadline import Deadline
+from agentd.run.loop import RunResult, run
+from agentd.run.memory import Memory
+from agentd.run.revision import Revision
 from agentd.testing.cases.case import Case, Suite
 from agentd.testing.cases.judgement import Played, judged, mistakes
 from agentd.testing.cases.stand_in import Taped, as_turn, replaced

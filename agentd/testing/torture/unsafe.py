@@ -156,7 +156,7 @@ def _hops() -> None:
 
 def _purse() -> None:
     """Nobody looks whether there is enough money left before a call."""
-    _replace("agentd.budget.Purse", "_has_room", lambda *_: True)
+    _replace("agentd.run.budget.Purse", "_has_room", lambda *_: True)
 
 
 SAFEGUARDS: dict[str, Callable[[], None]] = {

@@ -6,9 +6,9 @@ from collections import defaultdict
 from dataclasses import replace
 
 from agentd import ledger
-from agentd.account import Account, total
 from agentd.nats import jetstream
 from agentd.nats.streams import BUDGETS
+from agentd.run.account import Account, total
 from agentd.testing.torture.evidence import collect
 from agentd.testing.torture.harness import ENV, IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed, Spending

@@ -12,17 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from agentd import crash_points, model_call
-from agentd.calls import Calls, told_apart
-from agentd.conversation import begin
+from agentd import crash_points
 from agentd.errors import ModelError, TaskError, Undeliverable
-from agentd.means import Means, Reader
 from agentd.models.estimate import within
 from agentd.models.port import Attempt, ChatRequest, Completion, Model, ToolCall, Usage
 from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import TURN
-from agentd.revision import Revision
-from agentd.structured import Unusable, correction, value_of
+from agentd.run import model_call
+from agentd.run.context import Means, Reader
+from agentd.run.conversation import begin
+from agentd.run.output import Unusable, correction, value_of
+from agentd.run.revision import Revision
+from agentd.run.tool_calls import Calls, told_apart
 from agentd.tools.emit import EMIT
 
 # What a sender may set for its own task; anything else is for the manifest to decide.

@@ -14,9 +14,9 @@ from typing import Any
 
 from agentd.manifest.limits import History
 from agentd.models.estimate import BYTES_A_TOKEN, message_tokens
-from agentd.parts import checked
 from agentd.protocol.media import in_words
 from agentd.protocol.message import AgentMessage
+from agentd.run.attachments import checked
 
 _SUMMARY = (
     "[Summary of what was said before in this conversation, made by a model. It is a record, and "

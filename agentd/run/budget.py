@@ -13,8 +13,6 @@ import time
 from collections.abc import Awaitable, Callable
 from weakref import WeakValueDictionary
 
-from agentd.account import Account, total
-from agentd.deadline import Deadline
 from agentd.errors import BusError, ModelError, TaskError, Throttled, Undeliverable
 from agentd.ledger import Ledger, key, ledger_at
 from agentd.manifest.agent import Limits
@@ -22,6 +20,8 @@ from agentd.models.estimate import expected
 from agentd.models.port import ChatRequest, Completion, Model
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentMessage
+from agentd.run.account import Account, total
+from agentd.run.deadline import Deadline
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from agentd.catalog.spec import AgentSpec
 from agentd.errors import ModelError, TaskError
 from agentd.models.failover import FailoverModel
 from agentd.models.port import Model
-from agentd.parts import has_images
 from agentd.protocol.message import AgentMessage
+from agentd.run.attachments import has_images
 from agentd.toolbox import Toolbox
 
 

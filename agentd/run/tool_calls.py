@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from agentd import crash_points
-from agentd.consent import Consent
-from agentd.means import Means
 from agentd.models.port import ToolCall
 from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import ANSWERED, CALLED
-from agentd.revision import Revision
+from agentd.run.approval_gate import Consent
+from agentd.run.context import Means
+from agentd.run.revision import Revision
 from agentd.tool import Call
 from agentd.toolbox import Answer
 

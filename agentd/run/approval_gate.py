@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agentd.errors import Paused, PromptError
-from agentd.means import Means
 from agentd.models.port import ToolCall
 from agentd.protocol.message import AgentMessage
-from agentd.revision import Revision
+from agentd.run.context import Means
+from agentd.run.revision import Revision
 from agentd.tool import ToolError
 from agentd.toolbox import Held
 

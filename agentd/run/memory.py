@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Any
 
 from agentd.errors import BusError, DecodeError, TaskError
-from agentd.history import Exchange, Past, divided, shortened, trimmed
 from agentd.manifest.limits import History
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
@@ -23,6 +22,7 @@ from agentd.nats.objects import fit, whole
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode
 from agentd.protocol.subjects import Subjects, digest
+from agentd.run.history import Exchange, Past, divided, shortened, trimmed
 
 log = logging.getLogger(__name__)
 

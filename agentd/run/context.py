@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agentd.budget import Purse
-from agentd.deadline import Deadline
-from agentd.memory import Memory
 from agentd.metrics import Metrics
 from agentd.nats.bus import Bus
 from agentd.queue.approvals import Verdicts
 from agentd.queue.journal import Step
+from agentd.run.budget import Purse
+from agentd.run.deadline import Deadline
+from agentd.run.memory import Memory
 
 
 class Record(Protocol):

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agentd import parts
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import ModelError
-from agentd.history import Past, attached, to_summarize, trimmed
-from agentd.means import Means
 from agentd.models.port import ChatRequest, Completion, Model
 from agentd.protocol import media
 from agentd.protocol.message import AgentMessage
-from agentd.revision import Revision
+from agentd.run import attachments
+from agentd.run.context import Means
+from agentd.run.history import Past, attached, to_summarize, trimmed
+from agentd.run.revision import Revision
 
 # Asks a model for something that is no turn of the answer.
 Ask = Callable[[Model, ChatRequest], Awaitable[Completion]]
@@ -44,7 +44,7 @@ async def begin(
     spec, context = revision.spec, template_context(revision, model, message, means.now)
     context["mcp"] = await revision.toolbox.prepare()
     system = {"role": "system", "content": spec.prompt.render(context)}
-    shown = await parts.contents(means.bus, message.payload.content)
+    shown = await attachments.contents(means.bus, message.payload.content)
     content = _joined(_user_text(spec, message, context), shown)
     past = await _past(revision, model, message, means, ask)
     chat = [system, *past.chat(), {"role": "user", "content": content}]
@@ -88,7 +88,7 @@ async def _past(
 def _user_text(spec: AgentSpec, message: AgentMessage, context: Mapping[str, Any]) -> str:
     if spec.input is not None:
         return spec.input.render(context)
-    content = parts.without(message.payload.content)
+    content = attachments.without(message.payload.content)
     if isinstance(content, str):
         return content
     if isinstance(content, dict) and isinstance(content.get("instruction"), str):

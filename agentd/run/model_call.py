@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from agentd.errors import BusError, ModelError
-from agentd.means import Means
 from agentd.metrics import Metrics
 from agentd.models.port import Attempt, ChatRequest, Completion, Model, Usage
 from agentd.queue.journal import MODEL_FAILED
+from agentd.run.context import Means
 
 log = logging.getLogger(__name__)
 
