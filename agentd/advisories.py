@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from agentd.burial import bury
 from agentd.errors import BusError, Undeliverable
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
 from agentd.protocol.subjects import Subjects
 from agentd.queue.delivery import parcel
+from agentd.runtime.dead_lettering import bury
 
 log = logging.getLogger(__name__)
 

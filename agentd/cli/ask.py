@@ -183,7 +183,7 @@ async def _bus(settings: Settings, up: Path | None) -> AsyncGenerator[Bus]:
         async with visit(settings) as bus:
             yield bus
         return
-    from agentd.host import hosting
+    from agentd.runtime.host import hosting
 
     async with hosting(replace(settings, http="off"), up, None) as hosted:
         yield hosted.bus

@@ -60,13 +60,13 @@ def rm(
     """Take schedules off: what is not due yet is not sent."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd import timetable
         from agentd.errors import UsageError
         from agentd.nats import schedules
+        from agentd.runtime import agent_schedules
 
         for name in names:
             if name.startswith("@"):
-                await timetable.require_absent(bus, subjects, name[1:])
+                await agent_schedules.require_absent(bus, subjects, name[1:])
                 subject = subjects.schedule("agent", name[1:])
             else:
                 subject = subjects.schedule("message", name)
@@ -97,7 +97,7 @@ async def _visit(work: Work, env: str | None, nats: str | None) -> int:
 
 
 def _as_json(entry: Entry) -> dict[str, Any]:
-    from agentd.timetable import in_words, next_time
+    from agentd.runtime.agent_schedules import in_words, next_time
 
     kind, _, name = entry.subject.rpartition(".")
     moment = next_time(entry.timing)

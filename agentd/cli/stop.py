@@ -38,10 +38,10 @@ def stop(
 
 
 async def _stop(scope: Scope, undo: bool, as_json: bool, env: str | None, nats: str | None) -> int:
-    from agentd.cancellation import cancel
     from agentd.nats.session import visit
     from agentd.protocol.subjects import Subjects
     from agentd.queue import stops
+    from agentd.runtime.cancellation import cancel
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)

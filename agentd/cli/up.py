@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentd.agent.agent import Agent
-    from agentd.host import Hosted
+    from agentd.runtime.host import Hosted
     from agentd.settings import Settings
 
 
@@ -53,7 +53,7 @@ async def _up(settings: Settings, manifests: Path, prompts: Path | None) -> int:
     import logging
 
     from agentd import log
-    from agentd.host import hosting
+    from agentd.runtime.host import hosting
 
     started = time.monotonic()
     log.configure(settings.log_format)

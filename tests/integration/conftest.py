@@ -20,7 +20,7 @@ from agentd.nats.bus import Bus, Msg
 from agentd.problems import errors
 from agentd.protocol.message import AgentMessage, decode, new_id
 from agentd.protocol.subjects import Subjects
-from agentd.runtime import Runtime
+from agentd.runtime.runtime import Runtime
 from agentd.settings import Settings
 from agentd.tools.open import Opener, Tools
 

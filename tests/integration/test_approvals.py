@@ -14,7 +14,7 @@ from agentd.nats.streams import LOG
 from agentd.protocol.message import decode, new_id
 from agentd.queue import approvals, decisions, stops
 from agentd.queue.decisions import Request
-from agentd.resumer import Resumer
+from agentd.runtime.resume import Resumer
 from agentd.tool import Call
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from agentd.nats.bus import Bus, Msg
 from agentd.queue.in_progress import Beats
-from agentd.watchdog import Watchdog
+from agentd.runtime.watchdog import Watchdog
 
 
 async def test_beats_go_on_while_the_event_loop_is_busy(bus: Bus) -> None:

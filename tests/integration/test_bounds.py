@@ -26,7 +26,7 @@ from agentd.protocol.message import AgentIdentity, AgentMessage, Context, Routin
 from agentd.queue import dead_letters, stops
 from agentd.queue.stops import Stops
 from agentd.run.account import Account, total
-from agentd.runtime import Runtime
+from agentd.runtime.runtime import Runtime
 from agentd.settings import Settings
 from agentd.tools.open import Tools
 from tests.integration.waiting import until

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd.cancellation import cancel
 from agentd.queue.stops import Scope
+from agentd.runtime.cancellation import cancel
 from agentd.tools.agent_tool import AgentTools
 
 if TYPE_CHECKING:

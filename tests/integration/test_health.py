@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from agentd.errors import StartError, UsageError
-from agentd.health import HealthServer
 from agentd.metrics import Metrics
+from agentd.runtime.health import HealthServer
 
 
 def loopbacks() -> list[str]:

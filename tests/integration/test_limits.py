@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd.cooldowns import Cooldowns
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.models.choose import Models
@@ -19,6 +18,7 @@ from agentd.models.limits.limited_model import LimitedModel
 from agentd.models.port import ChatRequest, Model
 from agentd.nats.bus import Bus, Msg
 from agentd.protocol.subjects import Subjects
+from agentd.runtime.sharing import Cooldowns
 from agentd.testing.stub_model import Behaviour, StubModel
 
 if TYPE_CHECKING:

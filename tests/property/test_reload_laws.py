@@ -16,7 +16,7 @@ from agentd.catalog.catalog import Catalog, load
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.nats.bus import Bus
-from agentd.runtime import Runtime
+from agentd.runtime.runtime import Runtime
 from agentd.settings import Settings
 from agentd.tools.open import Tools
 

@@ -12,7 +12,7 @@ from agentd.manifest.file import read_manifest
 from agentd.nats.schedules import Timing
 from agentd.problems import errors
 from agentd.queue.delivery import Parcel, parcel
-from agentd.timetable import in_words, next_time
+from agentd.runtime.agent_schedules import in_words, next_time
 
 
 def mistakes(schedule: str) -> list[str]:

@@ -29,7 +29,7 @@ _PRELOADED = (
     "agentd.cli",
     "agentd.cli.shared.console",
     "agentd.crash_points",
-    "agentd.host",
+    "agentd.runtime.host",
     "agentd.log",
     "agentd.models.mock",
     "agentd.models.openai_http",

@@ -12,7 +12,6 @@ from typing import Any
 
 from agentd.catalog.catalog import Catalog
 from agentd.errors import UsageError
-from agentd.health import HealthServer
 from agentd.manifest.agent import ModelRef
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
@@ -20,10 +19,11 @@ from agentd.nats.bus import Bus
 from agentd.nats.session import serve
 from agentd.problems import errors
 from agentd.protocol.subjects import Subjects
-from agentd.runtime import Runtime
+from agentd.runtime.health import HealthServer
+from agentd.runtime.runtime import Runtime
+from agentd.runtime.watch import Watcher
 from agentd.settings import Settings
 from agentd.tools.kinds import every_kind
-from agentd.watch import Watcher
 
 log = logging.getLogger(__name__)
 

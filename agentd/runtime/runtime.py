@@ -16,30 +16,30 @@ from agentd.advisories import Advisories
 from agentd.agent.agent import Agent
 from agentd.agent.services import Services
 from agentd.answers import Answers
-from agentd.cancellation import CancelRequests
 from agentd.catalog.catalog import Catalog
 from agentd.catalog.spec import AgentSpec
-from agentd.cooldowns import Cooldowns
 from agentd.errors import BusError
-from agentd.housekeeping import Housekeeper
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.nats import streams
 from agentd.nats.bus import Bus
-from agentd.presence import Presence
 from agentd.problems import Problem, errors
 from agentd.protocol.subjects import Subjects
 from agentd.queue.queue import Queue
 from agentd.queue.stops import Stops
-from agentd.resumer import Resumer
-from agentd.revisions import CannotRun, Revisions
 from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
+from agentd.runtime.agent_schedules import Timetable
+from agentd.runtime.cancellation import CancelRequests
+from agentd.runtime.housekeeping import Housekeeper
+from agentd.runtime.presence import Presence
+from agentd.runtime.resume import Resumer
+from agentd.runtime.revision_builder import CannotRun, Revisions
+from agentd.runtime.sharing import Cooldowns
+from agentd.runtime.watchdog import Watchdog
 from agentd.settings import Settings
-from agentd.timetable import Timetable
 from agentd.toolbox import Toolbox
 from agentd.tools.open import Tools
-from agentd.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from agentd.burial import bury, task_of
 from agentd.errors import BusError, DecodeError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
@@ -18,6 +17,7 @@ from agentd.protocol.message import decode
 from agentd.protocol.subjects import Subjects
 from agentd.queue.delivery import parcel
 from agentd.queue.stops import Scope, refusal, stop
+from agentd.runtime.dead_lettering import bury, task_of
 
 log = logging.getLogger(__name__)
 

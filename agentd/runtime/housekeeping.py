@@ -9,11 +9,11 @@ import logging
 from agentd.errors import BusError, StartError
 from agentd.nats import streams
 from agentd.nats.bus import Bus, Msg
-from agentd.presence import Presence
 from agentd.queue.queue import Queue
-from agentd.resumer import Resumer
+from agentd.runtime.agent_schedules import Timetable
+from agentd.runtime.presence import Presence
+from agentd.runtime.resume import Resumer
 from agentd.settings import Settings
-from agentd.timetable import Timetable
 
 log = logging.getLogger(__name__)
 
