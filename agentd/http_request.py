@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from agentd.errors import AgentdError
-from agentd.prompt_filters import as_text
-from agentd.text_template import TextTemplate
+from agentd.templates.filters import as_text
+from agentd.templates.text import TextTemplate
 
 MAX_BODY = 1_000_000  # bytes
 MAX_URL = 16_000  # characters

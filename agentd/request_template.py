@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from agentd.bounds import Refused
 from agentd.errors import AgentdError, PromptError
-from agentd.expression import InvalidExpression
 from agentd.http_request import (
     Address,
     BadRequest,
@@ -23,7 +21,9 @@ from agentd.http_request import (
 )
 from agentd.json_path import parse_path
 from agentd.manifest.tools import Tool
-from agentd.text_template import TextTemplate, compile_text
+from agentd.templates.bounds import Refused
+from agentd.templates.expression import InvalidExpression
+from agentd.templates.text import TextTemplate, compile_text
 
 KEY = "idempotency_key"  # a name of ours beside those of the arguments
 

@@ -12,7 +12,6 @@ from typing import Any
 from agentd import request_template
 from agentd.catalog import python_source
 from agentd.catalog.spec import AgentSpec, Loc, expressions_of, files_of, templates_of
-from agentd.expression import Expression, InvalidExpression, compile_expression
 from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import nearest, place
 from agentd.manifest.file import Draft
@@ -22,7 +21,14 @@ from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.nodes import Scalar, plain
 from agentd.openapi import document as openapi
 from agentd.problems import Problem, errors
-from agentd.prompts import CONTEXT_FIELDS, CONTEXT_NAMES, InvalidPrompt, Prompt, PromptLibrary
+from agentd.templates.expression import Expression, InvalidExpression, compile_expression
+from agentd.templates.prompts import (
+    CONTEXT_FIELDS,
+    CONTEXT_NAMES,
+    InvalidPrompt,
+    Prompt,
+    PromptLibrary,
+)
 
 
 def assemble(

@@ -19,7 +19,7 @@ from agentd.manifest.file import Draft, read_defaults, read_manifest
 from agentd.manifest.files import Files, read_files
 from agentd.manifest.yaml.reader import Document
 from agentd.problems import Problem
-from agentd.prompts import PromptLibrary
+from agentd.templates.prompts import PromptLibrary
 
 __all__ = ["AgentSpec", "Catalog", "Files", "in_order", "load", "read_files"]
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from agentd.expression import Expression
 from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import place
 from agentd.manifest.file import Draft
 from agentd.manifest.flow import EmitRule
 from agentd.manifest.yaml.nodes import Map
 from agentd.problems import Problem
-from agentd.prompts import CONTEXT_NAMES, Prompt
+from agentd.templates.expression import Expression
+from agentd.templates.prompts import CONTEXT_NAMES, Prompt
 
 Loc = tuple[str | int, ...]  # a field of a manifest, as pydantic names it
 

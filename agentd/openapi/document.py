@@ -13,9 +13,9 @@ from agentd.manifest.http import OpenApi
 from agentd.manifest.tools import Tool
 from agentd.openapi.operation import METHODS, Fixed, Operation, Source, read_operation
 from agentd.openapi.schema import InvalidApi, References
-from agentd.prompt_source import nearest
 from agentd.request_template import Mistake
-from agentd.text_template import TextTemplate
+from agentd.templates.source import nearest
+from agentd.templates.text import TextTemplate
 
 MAX_TOOLS = 256
 _LONGEST_NAME = 64

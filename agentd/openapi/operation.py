@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentd.bounds import Refused
-from agentd.expression import compile_expression
 from agentd.http_request import (
     FORM,
     Address,
@@ -23,7 +21,9 @@ from agentd.http_request import (
 )
 from agentd.openapi.parameter import Parameter, read_parameters
 from agentd.openapi.schema import InvalidApi, References, Schemas
-from agentd.text_template import Piece, TextTemplate
+from agentd.templates.bounds import Refused
+from agentd.templates.expression import compile_expression
+from agentd.templates.text import Piece, TextTemplate
 
 METHODS = ("get", "post", "put", "patch", "delete")
 MAX_PARAMETERS = 100

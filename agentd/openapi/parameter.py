@@ -9,7 +9,7 @@ from typing import Any
 
 from agentd.http_request import pairs_of
 from agentd.openapi.schema import InvalidApi, References, Schemas
-from agentd.prompt_filters import as_text
+from agentd.templates.filters import as_text
 
 PLACES = ("path", "query", "header", "cookie")
 

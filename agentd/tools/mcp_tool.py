@@ -19,7 +19,7 @@ from agentd.manifest import tools as manifest_tools
 from agentd.manifest.json_schema import mistake_of
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.problems import Problem
-from agentd.prompt_source import nearest
+from agentd.templates.source import nearest
 from agentd.tool import Call, Tool, ToolError
 from agentd.tools.mcp_server import Patience, Server, environment
 from agentd.tools.processes import Processes

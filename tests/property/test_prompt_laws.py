@@ -12,11 +12,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.bounds import MAX_SIZE, percent_size, size
 from agentd.errors import PromptError
 from agentd.problems import Problem
-from agentd.prompt_filters import as_text
-from agentd.prompts import InvalidPrompt, Prompt, PromptLibrary
+from agentd.templates.bounds import MAX_SIZE, percent_size, size
+from agentd.templates.filters import as_text
+from agentd.templates.prompts import InvalidPrompt, Prompt, PromptLibrary
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUSE = "House: {% macro show(x) %}[{{ x }}]{% endmacro %}{{ agent.name }}\n"

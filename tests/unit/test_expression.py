@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentd.errors import PromptError
-from agentd.expression import InvalidExpression, compile_expression
+from agentd.templates.expression import InvalidExpression, compile_expression
 
 CONTEXT = {"output": {"score": 0.6, "claims": ["a", "b"]}, "item": 3}
 

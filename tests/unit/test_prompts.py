@@ -10,7 +10,7 @@ import pytest
 
 from agentd.errors import PromptError
 from agentd.problems import Problem
-from agentd.prompts import InvalidPrompt, PromptLibrary
+from agentd.templates.prompts import InvalidPrompt, PromptLibrary
 
 CONTEXT: Mapping[str, Any] = {
     "agent": {"name": "analyst"},

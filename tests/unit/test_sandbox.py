@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from agentd.bounds import MAX_SECONDS, MAX_SIZE, Budget, Refused, size
 from agentd.errors import PromptError
-from agentd.prompt_filters import as_text
-from agentd.prompts import InvalidPrompt, PromptLibrary
+from agentd.templates.bounds import MAX_SECONDS, MAX_SIZE, Budget, Refused, size
+from agentd.templates.filters import as_text
+from agentd.templates.prompts import InvalidPrompt, PromptLibrary
 
 LIBRARY = PromptLibrary({})
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from agentd.expression import InvalidExpression, compile_expression
 from agentd.manifest.diagnose import diagnose
 from agentd.manifest.files import shown
 from agentd.manifest.limits import ModelRef, Part
@@ -19,6 +18,7 @@ from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.nodes import Map, plain
 from agentd.models.mock_script import ScriptError, parse
 from agentd.problems import Problem, errors
+from agentd.templates.expression import InvalidExpression, compile_expression
 
 ENDINGS = (".test.yaml", ".test.yml")
 SEEN = ("output", "result", "calls", "content", "message")

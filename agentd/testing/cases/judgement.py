@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd.errors import PromptError, TaskError
-from agentd.expression import compile_expression
 from agentd.models.port import ChatRequest, Model, ToolCall
 from agentd.run.loop import RunResult
+from agentd.templates.expression import compile_expression
 from agentd.testing.cases.case import SEEN, Expectation, ToolCallExpectation
 
 _SHOWN = 300  # characters of an answer in a report

@@ -15,7 +15,16 @@ from jinja2.tests import TESTS
 from jinja2.utils import pass_context, pass_environment
 from markupsafe import escape
 
-from agentd.bounds import ITEM, MAX_SIZE, SCAN, Budget, Refused, afford, percent_size, size
+from agentd.templates.bounds import (
+    ITEM,
+    MAX_SIZE,
+    SCAN,
+    Budget,
+    Refused,
+    afford,
+    percent_size,
+    size,
+)
 
 
 def filters() -> dict[str, Callable[..., Any]]:

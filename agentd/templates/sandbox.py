@@ -25,9 +25,9 @@ from jinja2.runtime import (
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace, missing, pass_context
 
-from agentd.bounds import SCAN, Budget, Refused, afford, percent_size, size
-from agentd.prompt_code import TokenLimit
-from agentd.prompt_filters import as_text, filters, kind, tests
+from agentd.templates.bounds import SCAN, Budget, Refused, afford, percent_size, size
+from agentd.templates.compiler import TokenLimit
+from agentd.templates.filters import as_text, filters, kind, tests
 
 BUDGET = " budget"  # a name that no template can spell
 

@@ -16,13 +16,13 @@ from typing import Any
 
 from jinja2 import BaseLoader, Environment, Template, TemplateNotFound
 
-from agentd.bounds import MAX_SIZE, Budget, Refused
 from agentd.errors import PromptError, UsageError
 from agentd.problems import Problem
-from agentd.prompt_source import Mistake, Place, PromptSource, Use, compile_source, nearest
 from agentd.protocol.fields import Context
 from agentd.protocol.message import AgentMessage
-from agentd.sandbox import BUDGET, BoundedEnvironment
+from agentd.templates.bounds import MAX_SIZE, Budget, Refused
+from agentd.templates.sandbox import BUDGET, BoundedEnvironment
+from agentd.templates.source import Mistake, Place, PromptSource, Use, compile_source, nearest
 
 CONTEXT_NAMES = ("agent", "content", "context", "message", "now")
 _OF_AGENT = ("name", "description", "capabilities", "model")

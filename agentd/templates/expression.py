@@ -12,12 +12,12 @@ from jinja2.exceptions import TemplateSyntaxError
 from jinja2.parser import Parser
 from jinja2.runtime import Undefined
 
-from agentd.bounds import Budget
 from agentd.errors import PromptError, UsageError
-from agentd.prompt_code import generate
-from agentd.prompt_source import nearest
-from agentd.prompts import in_words
-from agentd.sandbox import BUDGET, BoundedEnvironment
+from agentd.templates.bounds import Budget
+from agentd.templates.compiler import generate
+from agentd.templates.prompts import in_words
+from agentd.templates.sandbox import BUDGET, BoundedEnvironment
+from agentd.templates.source import nearest
 
 _RESULT = "result"
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from agentd.expression import Expression, InvalidExpression, compile_expression
-from agentd.prompt_filters import as_text
+from agentd.templates.expression import Expression, InvalidExpression, compile_expression
+from agentd.templates.filters import as_text
 
 Piece = str | Expression
 

@@ -14,8 +14,8 @@ from jinja2 import nodes
 from jinja2.exceptions import TemplateSyntaxError
 
 from agentd.problems import Problem
-from agentd.prompt_code import generate
-from agentd.sandbox import BoundedEnvironment
+from agentd.templates.compiler import generate
+from agentd.templates.sandbox import BoundedEnvironment
 
 MAX_SOURCE = 256_000  # characters
 
