@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from agentd import request_template
 from agentd.catalog import python_source
 from agentd.catalog.spec import AgentSpec, Loc, expressions_of, files_of, templates_of
 from agentd.manifest.agent import Manifest
@@ -19,7 +18,6 @@ from agentd.manifest.files import Files
 from agentd.manifest.json_schema import mistake_of
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.nodes import Scalar, plain
-from agentd.openapi import document as openapi
 from agentd.problems import Problem, errors
 from agentd.templates.expression import Expression, InvalidExpression, compile_expression
 from agentd.templates.prompts import (
@@ -29,6 +27,8 @@ from agentd.templates.prompts import (
     Prompt,
     PromptLibrary,
 )
+from agentd.templates.requests import openapi_document as openapi
+from agentd.templates.requests import request_template
 
 
 def assemble(

@@ -8,8 +8,8 @@ from email.message import Message
 from typing import Any
 
 from agentd.errors import DecodeError
-from agentd.json_path import JsonPath, NoMatch
 from agentd.protocol.strict_json import parse
+from agentd.templates.requests.json_path import JsonPath, NoMatch
 from agentd.tool import ToolError
 from agentd.tools.fetch import Reply
 from agentd.tools.secrets import Secrets

@@ -14,7 +14,7 @@ from yarl import URL
 
 from agentd import __version__
 from agentd.errors import AgentdError
-from agentd.http_request import Request
+from agentd.templates.requests.request import Request
 from agentd.tools.addresses import Reach, literal
 from agentd.tools.encodings import CODINGS, Decoder, Undecodable
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agentd.catalog.spec import AgentSpec
-from agentd.http_request import BadRequest, Request
-from agentd.json_path import JsonPath, parse_path
 from agentd.manifest import tools as manifest_tools
-from agentd.request_template import compile_request
+from agentd.templates.requests.json_path import JsonPath, parse_path
+from agentd.templates.requests.request import BadRequest, Request
+from agentd.templates.requests.request_template import compile_request
 from agentd.tool import Call, Tool, ToolError
 from agentd.tools.addresses import Reach
 from agentd.tools.answers import answer_of

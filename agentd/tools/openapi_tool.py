@@ -11,13 +11,13 @@ from weakref import WeakSet, WeakValueDictionary, ref
 
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import DecodeError
-from agentd.http_request import Request, plain_url
 from agentd.manifest import tools
 from agentd.manifest.yaml import reader as yaml_source
 from agentd.manifest.yaml.nodes import plain
-from agentd.openapi.document import Api, read_api
-from agentd.openapi.schema import InvalidApi
 from agentd.protocol.strict_json import MAX_BYTES, parse
+from agentd.templates.requests.openapi_document import Api, read_api
+from agentd.templates.requests.openapi_schema import InvalidApi
+from agentd.templates.requests.request import Request, plain_url
 from agentd.tool import Tool, ToolSource
 from agentd.tools.addresses import Reach
 from agentd.tools.fetch import FetchError, Reply, Web

@@ -25,9 +25,9 @@ from agentd.cli import app
 from agentd.manifest.tools import Tool
 from agentd.metrics import Metrics
 from agentd.nats.binary import find_binary
-from agentd.openapi.document import read_api
 from agentd.problems import errors
 from agentd.settings import Settings
+from agentd.templates.requests.openapi_document import read_api
 from agentd.testing.cases.case import read_suites
 
 ROOT = Path(__file__).parents[2]

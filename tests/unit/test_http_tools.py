@@ -16,11 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.catalog.catalog import Catalog, load
-from agentd.http_request import BadRequest, Request
-from agentd.json_path import NoMatch, parse_path
 from agentd.manifest.tools import Tool
 from agentd.manifest.yaml.nodes import taken_in
-from agentd.request_template import InvalidRequest, RequestTemplate, compile_request
+from agentd.templates.requests.json_path import NoMatch, parse_path
+from agentd.templates.requests.request import BadRequest, Request
+from agentd.templates.requests.request_template import (
+    InvalidRequest,
+    RequestTemplate,
+    compile_request,
+)
 from agentd.tools.addresses import Reach, is_public, literal
 from agentd.tools.encodings import Decoder, Undecodable
 from agentd.tools.secrets import Secrets

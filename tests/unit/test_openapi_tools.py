@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.catalog.catalog import Catalog, load
-from agentd.http_request import BadRequest
 from agentd.manifest.json_schema import mistake_in, mistake_of
 from agentd.manifest.tools import Tool
-from agentd.openapi.document import MAX_TOOLS, Api, read_api
-from agentd.openapi.operation import Operation
-from agentd.openapi.schema import InvalidApi
+from agentd.templates.requests.openapi_document import MAX_TOOLS, Api, read_api
+from agentd.templates.requests.openapi_operation import Operation
+from agentd.templates.requests.openapi_schema import InvalidApi
+from agentd.templates.requests.request import BadRequest
 
 PETS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "pets.yaml").read_text())
 

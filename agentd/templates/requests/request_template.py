@@ -8,7 +8,11 @@ from functools import cached_property
 from typing import Any, Literal
 
 from agentd.errors import AgentdError, PromptError
-from agentd.http_request import (
+from agentd.manifest.tools import Tool
+from agentd.templates.bounds import Refused
+from agentd.templates.expression import InvalidExpression
+from agentd.templates.requests.json_path import parse_path
+from agentd.templates.requests.request import (
     Address,
     BadRequest,
     Request,
@@ -19,10 +23,6 @@ from agentd.http_request import (
     spoken,
     with_body,
 )
-from agentd.json_path import parse_path
-from agentd.manifest.tools import Tool
-from agentd.templates.bounds import Refused
-from agentd.templates.expression import InvalidExpression
 from agentd.templates.text import TextTemplate, compile_text
 
 KEY = "idempotency_key"  # a name of ours beside those of the arguments

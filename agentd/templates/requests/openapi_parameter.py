@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd.http_request import pairs_of
-from agentd.openapi.schema import InvalidApi, References, Schemas
 from agentd.templates.filters import as_text
+from agentd.templates.requests.openapi_schema import InvalidApi, References, Schemas
+from agentd.templates.requests.request import pairs_of
 
 PLACES = ("path", "query", "header", "cookie")
 

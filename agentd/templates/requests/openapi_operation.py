@@ -7,7 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentd.http_request import (
+from agentd.templates.bounds import Refused
+from agentd.templates.expression import compile_expression
+from agentd.templates.requests.openapi_parameter import Parameter, read_parameters
+from agentd.templates.requests.openapi_schema import InvalidApi, References, Schemas
+from agentd.templates.requests.request import (
     FORM,
     Address,
     BadRequest,
@@ -19,10 +23,6 @@ from agentd.http_request import (
     spoken,
     with_body,
 )
-from agentd.openapi.parameter import Parameter, read_parameters
-from agentd.openapi.schema import InvalidApi, References, Schemas
-from agentd.templates.bounds import Refused
-from agentd.templates.expression import compile_expression
 from agentd.templates.text import Piece, TextTemplate
 
 METHODS = ("get", "post", "put", "patch", "delete")

@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
-from agentd.http_request import ORIGIN, address, mistake_in_header, plain_url
 from agentd.manifest.http import OpenApi
 from agentd.manifest.tools import Tool
-from agentd.openapi.operation import METHODS, Fixed, Operation, Source, read_operation
-from agentd.openapi.schema import InvalidApi, References
-from agentd.request_template import Mistake
+from agentd.templates.requests.openapi_operation import (
+    METHODS,
+    Fixed,
+    Operation,
+    Source,
+    read_operation,
+)
+from agentd.templates.requests.openapi_schema import InvalidApi, References
+from agentd.templates.requests.request import ORIGIN, address, mistake_in_header, plain_url
+from agentd.templates.requests.request_template import Mistake
 from agentd.templates.source import nearest
 from agentd.templates.text import TextTemplate
 
