@@ -13,8 +13,8 @@ from agentd.models.port import ToolCall
 from agentd.protocol.message import AgentMessage
 from agentd.run.context import Means
 from agentd.run.revision import Revision
-from agentd.tool import ToolError
-from agentd.toolbox import Held
+from agentd.tools.port import ToolError
+from agentd.tools.toolbox import Held
 
 log = logging.getLogger(__name__)
 

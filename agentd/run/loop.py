@@ -24,7 +24,7 @@ from agentd.run.conversation import begin
 from agentd.run.output import Unusable, correction, value_of
 from agentd.run.revision import Revision
 from agentd.run.tool_calls import Calls, told_apart
-from agentd.tools.emit import EMIT
+from agentd.tools.emit_tool import EMIT
 
 # What a sender may set for its own task; anything else is for the manifest to decide.
 SENDERS_PARAMETERS = frozenset(

@@ -12,7 +12,7 @@ from agentd.models.failover import FailoverModel
 from agentd.models.port import Model
 from agentd.protocol.message import AgentMessage
 from agentd.run.attachments import has_images
-from agentd.toolbox import Toolbox
+from agentd.tools.toolbox import Toolbox
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from agentd.queue.journal import ANSWERED, CALLED
 from agentd.run.approval_gate import Consent
 from agentd.run.context import Means
 from agentd.run.revision import Revision
-from agentd.tool import Call
-from agentd.toolbox import Answer
+from agentd.tools.port import Call
+from agentd.tools.toolbox import Answer
 
 _CALLS_AT_ONCE = 16  # of the calls that a model asks for in one turn
 

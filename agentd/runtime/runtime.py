@@ -38,8 +38,8 @@ from agentd.runtime.revision_builder import CannotRun, Revisions
 from agentd.runtime.sharing import Cooldowns
 from agentd.runtime.watchdog import Watchdog
 from agentd.settings import Settings
-from agentd.toolbox import Toolbox
 from agentd.tools.open import Tools
+from agentd.tools.toolbox import Toolbox
 
 log = logging.getLogger(__name__)
 

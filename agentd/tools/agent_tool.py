@@ -17,7 +17,7 @@ from agentd.routing import registry
 from agentd.routing.ask import ask
 from agentd.routing.gather import Gathered, gather
 from agentd.routing.routes import ANY, Destination
-from agentd.tool import Call, ToolError, ToolSource
+from agentd.tools.port import Call, ToolError, ToolSource
 
 PARAMETERS = {
     "type": "object",
@@ -77,7 +77,7 @@ class AgentTool:
         return f"Asks {who} `{self.name}`, and gives the answer."
 
     async def call(self, call: Call) -> Any:
-        """The answer of the agent; see `agentd.tool.Tool`."""
+        """The answer of the agent; see `agentd.tools.port.Tool`."""
         task = await self._task(call)
         try:
             if self.entry.gather:

@@ -10,8 +10,8 @@ from typing import Any
 from agentd.errors import DecodeError
 from agentd.protocol.strict_json import parse
 from agentd.templates.requests.json_path import JsonPath, NoMatch
-from agentd.tool import ToolError
 from agentd.tools.fetch import Reply
+from agentd.tools.port import ToolError
 from agentd.tools.secrets import Secrets
 
 SHOWN = 2_000  # characters of the body of a refusal

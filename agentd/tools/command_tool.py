@@ -15,7 +15,7 @@ from agentd.catalog.spec import AgentSpec
 from agentd.errors import PromptError
 from agentd.manifest import tools as manifest_tools
 from agentd.problems import Problem
-from agentd.tool import Call, Tool, ToolError
+from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.processes import Process, Processes, how_it_ended
 
 ENVIRONMENT = ("PATH", "HOME", "LANG", "TZ")  # what a program gets of ours

@@ -12,10 +12,10 @@ from agentd.manifest import tools as manifest_tools
 from agentd.templates.requests.json_path import JsonPath, parse_path
 from agentd.templates.requests.request import BadRequest, Request
 from agentd.templates.requests.request_template import compile_request
-from agentd.tool import Call, Tool, ToolError
 from agentd.tools.addresses import Reach
 from agentd.tools.answers import answer_of
 from agentd.tools.fetch import FetchError, Web
+from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.secrets import Secrets, secrets_of
 
 _LONGEST_NAME = 64
@@ -31,7 +31,7 @@ class Maker(Protocol):
 
 @dataclass(frozen=True)
 class RequestTool:
-    """A tool that is a request; see `agentd.tool.Tool`."""
+    """A tool that is a request; see `agentd.tools.port.Tool`."""
 
     name: str
     description: str

@@ -18,10 +18,10 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from agentd.tool import ToolError
 from agentd.tools import mcp_wire
 from agentd.tools.child import Child
 from agentd.tools.mcp_text import resource_text, text_of
+from agentd.tools.port import ToolError
 
 for _name in ("mcp", "client"):
     # What it logs with tracebacks, a wrong answer say, is told in a line by whoever asked.

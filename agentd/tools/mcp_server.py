@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 from agentd.manifest.json_schema import mistake_of
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
-from agentd.tool import ToolError
 from agentd.tools.child import Child, ChildError
+from agentd.tools.port import ToolError
 from agentd.tools.processes import Processes
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from agentd.catalog.spec import AgentSpec
 from agentd.manifest import tools
 from agentd.manifest.tools import TOOL_KINDS
 from agentd.problems import Problem
-from agentd.tool import ToolSource
-from agentd.toolbox import Entry, Toolbox
-from agentd.tools.emit import EmitSource
+from agentd.tools.emit_tool import EmitSource
+from agentd.tools.port import ToolSource
+from agentd.tools.toolbox import Entry, Toolbox
 
 
 class Opener(Protocol):

@@ -18,10 +18,10 @@ from agentd.protocol.strict_json import MAX_BYTES, parse
 from agentd.templates.requests.openapi_document import Api, read_api
 from agentd.templates.requests.openapi_schema import InvalidApi
 from agentd.templates.requests.request import Request, plain_url
-from agentd.tool import Tool, ToolSource
 from agentd.tools.addresses import Reach
 from agentd.tools.fetch import FetchError, Reply, Web
 from agentd.tools.http_tool import HttpSource, RequestTool, place_of
+from agentd.tools.port import Tool, ToolSource
 from agentd.tools.secrets import secrets_of
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class _Document:
 
 
 class _FetchedTools:
-    """The tools that an entry has of a document at a URL; see `agentd.tool.ToolSource`."""
+    """The tools that an entry has of a document at a URL; see `agentd.tools.port.ToolSource`."""
 
     def __init__(self, document: _Document, make: MakeTools) -> None:
         self._document = document

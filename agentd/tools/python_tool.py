@@ -16,7 +16,7 @@ from agentd.catalog.spec import AgentSpec
 from agentd.manifest import tools as manifest_tools
 from agentd.manifest.files import shown
 from agentd.problems import Problem
-from agentd.tool import Call, Tool, ToolError
+from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.processes import Processes
 from agentd.tools.workers import BREATH, Source, Workers
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentd.tool import ToolError
 from agentd.tools.frames import Frames, TooLong, frame
+from agentd.tools.port import ToolError
 from agentd.tools.processes import Process, Processes, how_it_ended
 
 log = logging.getLogger("agentd.tools.python")

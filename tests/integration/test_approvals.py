@@ -15,7 +15,7 @@ from agentd.protocol.message import decode, new_id
 from agentd.queue import approvals, decisions, stops
 from agentd.queue.decisions import Request
 from agentd.runtime.resume import Resumer
-from agentd.tool import Call
+from agentd.tools.port import Call
 
 if TYPE_CHECKING:
     from agentd.catalog.spec import AgentSpec

@@ -22,9 +22,9 @@ from agentd.catalog.catalog import load
 from agentd.errors import TaskError
 from agentd.problems import errors
 from agentd.protocol.message import AgentIdentity, new
-from agentd.tool import Call, ToolError
 from agentd.tools.mcp_server import Patience
 from agentd.tools.mcp_tool import McpServers, McpSource
+from agentd.tools.port import Call, ToolError
 from tests.integration.test_turns import journal
 from tests.integration.waiting import until
 

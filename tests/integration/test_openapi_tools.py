@@ -12,7 +12,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from agentd.toolbox import Toolbox
+from agentd.tools.toolbox import Toolbox
 from tests.integration.http_site import Site, running
 from tests.integration.waiting import until
 from tests.integration.workshop import call

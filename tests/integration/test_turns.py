@@ -11,8 +11,8 @@ import pytest
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG
 from agentd.protocol.message import decode
-from agentd.tool import Call, ToolError
-from agentd.toolbox import MOST_SHOWN
+from agentd.tools.port import Call, ToolError
+from agentd.tools.toolbox import MOST_SHOWN
 
 if TYPE_CHECKING:
     from agentd.catalog.spec import AgentSpec

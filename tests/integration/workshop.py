@@ -17,10 +17,10 @@ from agentd.catalog.spec import AgentSpec
 from agentd.models.port import ToolCall
 from agentd.problems import Problem, errors
 from agentd.protocol.message import AgentIdentity, new
-from agentd.tool import Call
-from agentd.toolbox import Answer, Entry, Toolbox
 from agentd.tools.command_tool import CommandTools
+from agentd.tools.port import Call
 from agentd.tools.python_tool import PythonTools
+from agentd.tools.toolbox import Answer, Entry, Toolbox
 from tests.integration.waiting import until
 
 TASK = new("task", "Work.", source=AgentIdentity(id="tester"))

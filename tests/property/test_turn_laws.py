@@ -29,8 +29,8 @@ from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult, run
 from agentd.run.memory import Memory
 from agentd.run.revision import Revision
-from agentd.tool import Call
-from agentd.toolbox import Entry, Toolbox
+from agentd.tools.port import Call
+from agentd.tools.toolbox import Entry, Toolbox
 
 MANIFEST = """
 capabilities: [analysis]

@@ -10,8 +10,8 @@ from typing import Any
 from agentd.manifest import tools as manifest_tools
 from agentd.models.port import ChatRequest, Completion, Model, Usage
 from agentd.testing.cases.case import StandIn
-from agentd.tool import Call, Tool, ToolError
-from agentd.toolbox import Entry, Held, Toolbox
+from agentd.tools.port import Call, Tool, ToolError
+from agentd.tools.toolbox import Entry, Held, Toolbox
 
 _ANYTHING: Mapping[str, Any] = {"type": "object"}
 
@@ -52,7 +52,7 @@ class _Fixed:
     trouble = ""
 
     async def prepare(self) -> Mapping[str, str]:
-        """See `agentd.tool.Preparing`."""
+        """See `agentd.tools.port.Preparing`."""
         return await self.real.prepare()
 
 

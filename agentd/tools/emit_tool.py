@@ -13,7 +13,7 @@ from typing import Any
 
 from agentd.manifest.flow import Emit
 from agentd.protocol.subjects import RUNTIME_EVENTS, TOKEN, matches
-from agentd.tool import Call, Tool, ToolError
+from agentd.tools.port import Call, Tool, ToolError
 
 EMIT = "emit"
 

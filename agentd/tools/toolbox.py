@@ -14,7 +14,7 @@ from agentd.errors import BusError
 from agentd.manifest import tools
 from agentd.manifest.json_schema import mistake_in
 from agentd.models.port import ToolCall
-from agentd.tool import Call, Preparing, Tool, ToolError, ToolSource
+from agentd.tools.port import Call, Preparing, Tool, ToolError, ToolSource
 
 log = logging.getLogger(__name__)
 
