@@ -20,12 +20,12 @@ from agentd.manifest.json_schema import mistake_of
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.problems import Problem
 from agentd.templates.source import nearest
-from agentd.tools.mcp_server import Patience, Server, environment
+from agentd.tools.mcp.server import Patience, Server, environment
 from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.processes import Processes
 
 if TYPE_CHECKING:
-    from agentd.tools.mcp_client import Described
+    from agentd.tools.mcp.client import Described
 
 log = logging.getLogger(__name__)
 

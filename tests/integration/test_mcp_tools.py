@@ -22,7 +22,7 @@ from agentd.catalog.catalog import load
 from agentd.errors import TaskError
 from agentd.problems import errors
 from agentd.protocol.message import AgentIdentity, new
-from agentd.tools.mcp_server import Patience
+from agentd.tools.mcp.server import Patience
 from agentd.tools.mcp_tool import McpServers, McpSource
 from agentd.tools.port import Call, ToolError
 from tests.integration.test_turns import journal

@@ -18,7 +18,7 @@ from mcp_types import (
 
 from agentd.catalog.catalog import load
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
-from agentd.tools.mcp_text import text_of
+from agentd.tools.mcp.text import text_of
 
 
 def problems(folder: Path, *servers: dict[str, Any], prompt: str = "Hi.") -> list[str]:

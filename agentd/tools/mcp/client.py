@@ -18,9 +18,9 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from agentd.tools import mcp_wire
 from agentd.tools.child import Child
-from agentd.tools.mcp_text import resource_text, text_of
+from agentd.tools.mcp import wire
+from agentd.tools.mcp.text import resource_text, text_of
 from agentd.tools.port import ToolError
 
 for _name in ("mcp", "client"):
@@ -156,7 +156,7 @@ async def over_stdio(child: Child, changed: Callable[[], None]) -> AsyncGenerato
         Lost: it ended before it answered, or does not speak MCP.
     """
     status = _Status(changed, fate=lambda: child.fate)
-    async with _opened(mcp_wire.stdio(child, status.ended), status) as connection:
+    async with _opened(wire.stdio(child, status.ended), status) as connection:
         yield connection
 
 
@@ -171,7 +171,7 @@ async def over_http(
             the block is cancelled.
     """
     status = _Status(changed)
-    async with _opened(mcp_wire.http(url, headers, status.refuse), status) as connection:
+    async with _opened(wire.http(url, headers, status.refuse), status) as connection:
         yield connection
 
 

@@ -24,7 +24,7 @@ from agentd.tools.port import ToolError
 from agentd.tools.processes import Processes
 
 if TYPE_CHECKING:
-    from agentd.tools.mcp_client import Connection, Described
+    from agentd.tools.mcp.client import Connection, Described
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Server:
         return self._texts[key]
 
     async def _ask(self, request: Callable[[Connection], Awaitable[_T]]) -> _T:
-        from agentd.tools.mcp_client import Lost, Refused
+        from agentd.tools.mcp.client import Lost, Refused
 
         if self._connection is None:
             raise ToolError(self.trouble)
@@ -252,10 +252,10 @@ def _text(connection: Connection, wanted: McpResource | McpPrompt) -> Awaitable[
 def _library() -> ModuleType:
     """What speaks MCP, imported now: it takes a second, and not in the event loop's thread. So does
     what checks schemas."""
-    from agentd.tools import mcp_client
+    from agentd.tools.mcp import client
 
     mistake_of({})
-    return mcp_client
+    return client
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
