@@ -22,7 +22,7 @@ from agentd.problems import Problem
 from agentd.templates.source import nearest
 from agentd.tools.mcp.server import Patience, Server, environment
 from agentd.tools.port import Call, Tool, ToolError
-from agentd.tools.processes import Processes
+from agentd.tools.processes.processes import Processes
 
 if TYPE_CHECKING:
     from agentd.tools.mcp.client import Described

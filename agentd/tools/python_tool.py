@@ -17,14 +17,14 @@ from agentd.manifest import tools as manifest_tools
 from agentd.manifest.files import shown
 from agentd.problems import Problem
 from agentd.tools.port import Call, Tool, ToolError
-from agentd.tools.processes import Processes
-from agentd.tools.workers import BREATH, Source, Workers
+from agentd.tools.processes.pool import BREATH, Source, Workers
+from agentd.tools.processes.processes import Processes
 
 IMPORT_TIMEOUT = 10.0  # seconds
 
 _REMEMBERED = 256  # functions that are not looked at again
 
-Looked = Mapping[str, Any]  # what `agentd.tools.description.describe` says
+Looked = Mapping[str, Any]  # what `agentd.tools.processes.description.describe` says
 
 
 @dataclass(frozen=True)

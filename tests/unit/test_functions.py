@@ -19,9 +19,9 @@ from pydantic import BaseModel, Field
 
 from agentd.catalog.python_source import mistake_of as mistake_in_source
 from agentd.manifest.json_schema import mistake_of
-from agentd.tools.frames import LENGTH, MOST, Frames, TooLong, frame
-from agentd.tools.function_schema import BadArguments, BadFunction, function_of
-from agentd.tools.plain import NoAnswer, plain
+from agentd.tools.processes.frames import LENGTH, MOST, Frames, TooLong, frame
+from agentd.tools.processes.function_schema import BadArguments, BadFunction, function_of
+from agentd.tools.processes.plain import NoAnswer, plain
 
 
 class Point(BaseModel):

@@ -18,10 +18,10 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from agentd.tools.child import Child
 from agentd.tools.mcp import wire
 from agentd.tools.mcp.text import resource_text, text_of
 from agentd.tools.port import ToolError
+from agentd.tools.processes.child import Child
 
 for _name in ("mcp", "client"):
     # What it logs with tracebacks, a wrong answer say, is told in a line by whoever asked.

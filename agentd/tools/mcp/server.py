@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 from agentd.manifest.json_schema import mistake_of
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
-from agentd.tools.child import Child, ChildError
 from agentd.tools.port import ToolError
-from agentd.tools.processes import Processes
+from agentd.tools.processes.child import Child, ChildError
+from agentd.tools.processes.processes import Processes
 
 if TYPE_CHECKING:
     from agentd.tools.mcp.client import Connection, Described

@@ -21,7 +21,7 @@ from mcp_types import (
     jsonrpc_message_adapter,
 )
 
-from agentd.tools.child import LONGEST_LINE, Child, ChildError, TooLong
+from agentd.tools.processes.child import LONGEST_LINE, Child, ChildError, TooLong
 
 log = logging.getLogger(__name__)
 

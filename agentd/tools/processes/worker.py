@@ -1,4 +1,4 @@
-"""The process in which functions of `tools/` run: `python -m agentd.tools.worker`.
+"""The process in which functions of `tools/` run: `python -m agentd.tools.processes.worker`.
 
 Its parent writes requests to its standard input and reads answers from its standard output. The
 first frame has the files; every other one has an `id` and asks for one thing:
@@ -23,11 +23,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from agentd.tools.description import describe, load
-from agentd.tools.frames import Frames, frame
-from agentd.tools.function_schema import BadArguments, Function
-from agentd.tools.modules import Modules, install
-from agentd.tools.plain import NoAnswer, plain
+from agentd.tools.processes.description import describe, load
+from agentd.tools.processes.frames import Frames, frame
+from agentd.tools.processes.function_schema import BadArguments, Function
+from agentd.tools.processes.modules import Modules, install
+from agentd.tools.processes.plain import NoAnswer, plain
 
 THREADS = 32
 _LONGEST = 2_000  # characters of an error

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from agentd.tools.function_schema import BadFunction, Function, function_of
-from agentd.tools.modules import Modules, NameTaken
+from agentd.tools.processes.function_schema import BadFunction, Function, function_of
+from agentd.tools.processes.modules import Modules, NameTaken
 
 _LONGEST = 500  # characters of an error
 

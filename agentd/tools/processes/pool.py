@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentd.tools.frames import Frames, TooLong, frame
 from agentd.tools.port import ToolError
-from agentd.tools.processes import Process, Processes, how_it_ended
+from agentd.tools.processes.frames import Frames, TooLong, frame
+from agentd.tools.processes.processes import Process, Processes, how_it_ended
 
 log = logging.getLogger("agentd.tools.python")
 
-COMMAND = (sys.executable, "-P", "-m", "agentd.tools.worker")
+COMMAND = (sys.executable, "-P", "-m", "agentd.tools.processes.worker")
 MOST_HANGING = 16  # calls given up that a process may still be busy with
 BREATH = 5.0  # seconds in which a process must react to a call that is given up
 _MOMENT = 0.1  # seconds that the next call waits for that

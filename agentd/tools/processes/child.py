@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentd.tools.processes import Process, Processes, how_it_ended
+from agentd.tools.processes.processes import Process, Processes, how_it_ended
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from agentd.tools import reaper
+from agentd.tools.processes import reaper
 
 # The number of the pipe, 1 or 2, and what came through it: nothing when it has ended.
 Output = Callable[[int, bytes], None]
