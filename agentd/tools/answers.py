@@ -10,9 +10,9 @@ from typing import Any
 from agentd.errors import DecodeError
 from agentd.protocol.strict_json import parse
 from agentd.templates.requests.json_path import JsonPath, NoMatch
-from agentd.tools.fetch import Reply
 from agentd.tools.port import ToolError
 from agentd.tools.secrets import Secrets
+from agentd.tools.web.fetch import Reply
 
 SHOWN = 2_000  # characters of the body of a refusal
 

@@ -12,11 +12,11 @@ from agentd.manifest import tools as manifest_tools
 from agentd.templates.requests.json_path import JsonPath, parse_path
 from agentd.templates.requests.request import BadRequest, Request
 from agentd.templates.requests.request_template import compile_request
-from agentd.tools.addresses import Reach
 from agentd.tools.answers import answer_of
-from agentd.tools.fetch import FetchError, Web
 from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.secrets import Secrets, secrets_of
+from agentd.tools.web.addresses import Reach
+from agentd.tools.web.fetch import FetchError, Web
 
 _LONGEST_NAME = 64
 

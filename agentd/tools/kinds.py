@@ -6,12 +6,12 @@ from agentd.nats.bus import Bus
 from agentd.protocol.subjects import Subjects
 from agentd.tools.agent_tool import AgentTools
 from agentd.tools.command_tool import CommandTools
-from agentd.tools.fetch import Web
 from agentd.tools.http_tool import HttpTools
 from agentd.tools.mcp_tool import McpServers
 from agentd.tools.open import Tools
 from agentd.tools.openapi_tool import OpenApiTools
 from agentd.tools.python_tool import PythonTools
+from agentd.tools.web.fetch import Web
 
 
 def every_kind(bus: Bus, subjects: Subjects) -> Tools:

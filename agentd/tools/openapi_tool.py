@@ -18,11 +18,11 @@ from agentd.protocol.strict_json import MAX_BYTES, parse
 from agentd.templates.requests.openapi_document import Api, read_api
 from agentd.templates.requests.openapi_schema import InvalidApi
 from agentd.templates.requests.request import Request, plain_url
-from agentd.tools.addresses import Reach
-from agentd.tools.fetch import FetchError, Reply, Web
 from agentd.tools.http_tool import HttpSource, RequestTool, place_of
 from agentd.tools.port import Tool, ToolSource
 from agentd.tools.secrets import secrets_of
+from agentd.tools.web.addresses import Reach
+from agentd.tools.web.fetch import FetchError, Reply, Web
 
 log = logging.getLogger(__name__)
 

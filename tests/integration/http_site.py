@@ -15,10 +15,10 @@ from aiohttp import web
 from agentd.catalog.catalog import load
 from agentd.catalog.spec import AgentSpec
 from agentd.problems import errors
-from agentd.tools.fetch import Web
 from agentd.tools.http_tool import HttpTools
 from agentd.tools.openapi_tool import OpenApiTools
 from agentd.tools.toolbox import Answer, Entry, Toolbox
+from agentd.tools.web.fetch import Web
 from tests.integration.workshop import call
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -25,9 +25,9 @@ from agentd.templates.requests.request_template import (
     RequestTemplate,
     compile_request,
 )
-from agentd.tools.addresses import Reach, is_public, literal
-from agentd.tools.encodings import Decoder, Undecodable
 from agentd.tools.secrets import Secrets
+from agentd.tools.web.addresses import Reach, is_public, literal
+from agentd.tools.web.encodings import Decoder, Undecodable
 
 MIB = 1024 * 1024
 

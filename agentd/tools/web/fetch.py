@@ -15,8 +15,8 @@ from yarl import URL
 from agentd import __version__
 from agentd.errors import AgentdError
 from agentd.templates.requests.request import Request
-from agentd.tools.addresses import Reach, literal
-from agentd.tools.encodings import CODINGS, Decoder, Undecodable
+from agentd.tools.web.addresses import Reach, literal
+from agentd.tools.web.encodings import CODINGS, Decoder, Undecodable
 
 MOST = 1_000_000  # bytes of an answer that are read
 HOPS = 5  # redirects that are followed
