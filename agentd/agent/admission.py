@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from agentd.errors import AgentdError, Undeliverable
+from agentd.protocol.destination import Requirement
 from agentd.protocol.message import AgentMessage
-from agentd.routing.routes import Requirement
 
 _SHOWN = 8  # agents of a path that an error names
 

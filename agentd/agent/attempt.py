@@ -31,6 +31,7 @@ from agentd.errors import (
 from agentd.nats import jetstream
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import whole
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage
 from agentd.protocol.trace import TraceContext
 from agentd.queue import approvals, dead_letters
@@ -38,7 +39,6 @@ from agentd.queue.approvals import Verdicts
 from agentd.queue.delivery import Delivery
 from agentd.queue.journal import FAILED, HANDED_BACK, STARTED, Journal
 from agentd.routing.eligibility import address
-from agentd.routing.routes import Destination
 from agentd.run.context import Means, Reader
 from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult, run

@@ -19,13 +19,13 @@ from agentd.manifest.flow import EmitRule
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
+from agentd.protocol.destination import Destination, Requirement
 from agentd.protocol.fields import DEEPEST, Constraints, Payload, Routing, Sibling
 from agentd.protocol.message import AgentIdentity, AgentMessage, encode
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.queue.delivery import TOPIC
 from agentd.routing import registry, routes
 from agentd.routing.eligibility import may_take
-from agentd.routing.routes import Destination, Requirement
 from agentd.run.conversation import template_context
 from agentd.run.loop import RunResult
 from agentd.run.revision import Revision

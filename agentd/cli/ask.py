@@ -128,10 +128,10 @@ class _Question:
 
 async def _ask(question: _Question, up: Path | None, env: str | None, nats: str | None) -> int:
     from agentd.cli.ask_all import ask_all
+    from agentd.protocol.destination import Destination
     from agentd.protocol.subjects import Subjects
     from agentd.routing.ask import ask
     from agentd.routing.follow import follow
-    from agentd.routing.routes import Destination
     from agentd.run.attachments import upload
     from agentd.settings import from_environment
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
+    from agentd.protocol.destination import Destination
     from agentd.protocol.message import AgentMessage
     from agentd.protocol.subjects import Subjects
     from agentd.routing.gather import Gathered, Mode, Vote
-    from agentd.routing.routes import Destination
 
 
 async def ask_all(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentd.cli.shared import options
+from agentd.protocol.message import AgentMessage
+from agentd.routing.registry import Replica
 
 if TYPE_CHECKING:
     from agentd.catalog.topology.explain import Candidate, Explanation
@@ -134,7 +137,6 @@ async def _online(bus: Bus, env: str) -> list[Candidate]:
     import asyncio
     from dataclasses import replace
 
-    from agentd.catalog.topology.explain import of_replicas
     from agentd.queue.fact_consumer import heard_by
     from agentd.routing import registry
 
@@ -147,7 +149,7 @@ def _explain(
     where: str, message: AgentMessage, candidates: list[Candidate], env: str
 ) -> Explanation:
     from agentd.catalog.topology.explain import explain_fact, explain_task
-    from agentd.routing.routes import Destination
+    from agentd.protocol.destination import Destination
 
     kind, *rest = where.split(".")
     if kind in _FACTS and len(rest) >= 2:
@@ -193,3 +195,25 @@ def _show(explanation: Explanation, source: str) -> None:
         typer.echo(typer.style(f"  - {each.agent:<{width}}  ", fg=typer.colors.YELLOW) + each.why)
     if explanation.objection:
         print(f"but nobody runs it: {explanation.objection}")
+
+
+def of_replicas(online: Sequence[Replica]) -> list[Candidate]:
+    """The agents online; one drains only if all its replicas do."""
+    found: list[Candidate] = []
+    for name in sorted({each.agent for each in online}):
+        replicas = [each for each in online if each.agent == name]
+        held = sorted({capability for each in replicas for capability in each.capabilities})
+        draining = all(each.state == "draining" for each in replicas)
+        others = {each.state for each in replicas} - {"ready", "draining"}
+        slots = sum(each.concurrency for each in replicas)
+        busy = sum(each.in_flight for each in replicas)
+        note = f"{len(replicas)} replica{'' if len(replicas) == 1 else 's'}, {busy} of {slots} busy"
+        found.append(
+            Candidate(
+                name=name,
+                capabilities=tuple(held),
+                trouble="it is draining: it takes nothing new" if draining else "",
+                note="; ".join([note, *sorted(others)]),
+            )
+        )
+    return found

@@ -84,10 +84,10 @@ async def _send(
 
     from agentd.nats import jetstream
     from agentd.nats.session import visit
+    from agentd.protocol.destination import Destination
     from agentd.protocol.message import encode
     from agentd.protocol.subjects import Subjects
     from agentd.routing.ask import send as send_task
-    from agentd.routing.routes import Destination
     from agentd.run.attachments import upload
     from agentd.settings import from_environment
 

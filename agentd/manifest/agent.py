@@ -14,18 +14,10 @@ from pydantic import (
 )
 
 from agentd.manifest.flow import Emit, EmitRule, Facts, Join, Schedule, Subscribe
-from agentd.manifest.limits import (
-    History,
-    Limits,
-    ModelChoice,
-    ModelRef,
-    ModelRoutes,
-    Output,
-    Parameters,
-    Part,
-    Retry,
-)
+from agentd.manifest.limits import History, Limits, Output, Retry
+from agentd.manifest.model import ModelChoice, ModelRef, ModelRoutes, Parameters
 from agentd.manifest.quantities import Flag, Names, filled, seconds, subject_name
+from agentd.manifest.strict_model import Part
 from agentd.manifest.tools import Tool
 
 __all__ = ["Limits", "Manifest", "ModelRef"]

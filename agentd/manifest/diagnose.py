@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from agentd.manifest.agent import Manifest
-from agentd.manifest.limits import Part
+from agentd.manifest.strict_model import Part
 from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Span
 from agentd.manifest.yaml.reader import MAX_PROBLEMS, shorten
 from agentd.problems import Problem

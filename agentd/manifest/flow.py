@@ -16,7 +16,6 @@ from pydantic import (
 )
 
 from agentd.manifest.cron import parse
-from agentd.manifest.limits import Count, Part
 from agentd.manifest.quantities import (
     Duration,
     Emission,
@@ -32,6 +31,7 @@ from agentd.manifest.quantities import (
     listed,
     seconds,
 )
+from agentd.manifest.strict_model import Count, Part
 from agentd.protocol.subjects import RUNTIME_EVENTS
 
 # More than this many facts make no prompt, and a state that is slow to share.

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from agentd.manifest.limits import Part
 from agentd.manifest.quantities import either, listed
+from agentd.manifest.strict_model import Part
 
 
 def _networks(value: Any) -> Any:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from agentd.manifest.limits import Part
+from agentd.manifest.strict_model import Part
 
 
 def _named(wanted: dict[str, Any]) -> dict[str, Any]:

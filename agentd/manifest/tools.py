@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from agentd.manifest.http import HttpTool, OpenApi
 from agentd.manifest.json_schema import mistake_of
-from agentd.manifest.limits import Part
 from agentd.manifest.mcp import McpServer
 from agentd.manifest.quantities import Duration, Flag, Name, Names, either
+from agentd.manifest.strict_model import Part
 
 
 class Command(Part):

@@ -13,11 +13,11 @@ from agentd.nats.bus import Bus, Msg
 from agentd.nats.objects import fit, whole
 from agentd.nats.schedules import Entry, Timing
 from agentd.nats.streams import LOG
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subject, Subjects
 from agentd.queue.decisions import Request, request_of
 from agentd.routing.eligibility import address
-from agentd.routing.routes import Destination
 
 
 @dataclass(frozen=True)

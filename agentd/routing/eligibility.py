@@ -8,11 +8,11 @@ from agentd.errors import TaskError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.streams import WORK
+from agentd.protocol.destination import Destination, Requirement
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects
 from agentd.routing import registry, routes
 from agentd.routing.registry import Replica
-from agentd.routing.routes import Destination, Requirement
 
 # Tasks that may wait on one route before senders are turned away.
 QUEUE_LIMIT = 10_000

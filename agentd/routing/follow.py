@@ -12,11 +12,11 @@ from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import stored
 from agentd.nats.objects import whole
 from agentd.nats.streams import LOG
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, Subjects, matches
 from agentd.queue.decisions import request_of
 from agentd.routing.ask import Delta, Waiting, send
-from agentd.routing.routes import Destination
 
 _LOOK = 2.0  # seconds until the log is asked, in case a message was missed
 

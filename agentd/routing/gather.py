@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from agentd.errors import BusError, TaskError
 from agentd.nats.bus import Bus
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.routing import registry
 from agentd.routing.ask import ask
-from agentd.routing.routes import Destination
 
 Mode = Literal["all", "first", "majority"]
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
+
+from agentd.nats.bus import Bus
+from agentd.nats.shared_value import Shared
+from agentd.nats.streams import BUDGETS, bucket
+from agentd.protocol.subjects import digest
 
 # What floats of dollars are rounded to, or three times $0.10 would be more than $0.30.
 _DIGITS = 9
@@ -102,3 +107,19 @@ class Account:
 def total(*amounts: float) -> float:
     """The sum in USD, as exact as money need be."""
     return round(sum(amounts), _DIGITS)
+
+
+Ledger: TypeAlias = Shared[Account]
+
+
+_FORGET = 30 * 86400  # seconds without a call until a conversation's account is dropped
+
+
+def key(env: str, conversation: str) -> str:
+    """The subject of a conversation's account."""
+    return f"{bucket(BUDGETS)}.{env}.{digest(conversation)}"
+
+
+def ledger_at(bus: Bus, subject: str) -> Ledger:
+    """The account on this subject."""
+    return Shared(bus, BUDGETS, subject, parse=Account.parse, ttl=_FORGET)

@@ -14,13 +14,12 @@ from collections.abc import Awaitable, Callable
 from weakref import WeakValueDictionary
 
 from agentd.errors import BusError, ModelError, TaskError, Throttled, Undeliverable
-from agentd.ledger import Ledger, key, ledger_at
 from agentd.manifest.agent import Limits
 from agentd.models.estimate import expected
 from agentd.models.port import ChatRequest, Completion, Model
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentMessage
-from agentd.run.account import Account, total
+from agentd.run.account import Account, Ledger, key, ledger_at, total
 from agentd.run.deadline import Deadline
 
 log = logging.getLogger(__name__)

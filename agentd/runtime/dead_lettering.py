@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 from agentd.agent.outcome import Outcome, commit, result_subject
-from agentd.errors import Conflict, DecodeError, Undeliverable
+from agentd.errors import BusError, Conflict, DecodeError, Undeliverable
 from agentd.nats import jetstream
-from agentd.nats.bus import Bus
+from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
 from agentd.protocol.subjects import Subjects
 from agentd.queue import dead_letters
-from agentd.queue.delivery import Parcel
+from agentd.queue.delivery import Parcel, parcel
 
 log = logging.getLogger(__name__)
 
@@ -57,3 +63,66 @@ def task_of(parcel: Parcel) -> AgentMessage:
         return decode(parcel.data, type="task", id=parcel.default_id, timestamp=parcel.stored_at)
     except DecodeError as error:
         return new("task", None, source=_RUNTIME, id=error.message_id or parcel.default_id)
+
+
+_ADVISORY = "$JS.EVENT.ADVISORY.CONSUMER"
+
+
+_HEADER = re.compile(r"^([^:\r\n]+):[ ]*(.*?)\r?$", re.MULTILINE)
+
+
+class Advisories:
+    """One process's ear for the server's advisories; one process of the group acts on each."""
+
+    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+        self._bus = bus
+        self._subjects = subjects
+
+    async def open(self) -> None:
+        """Hears them from now on."""
+        group = f"agentd.{self._subjects.env}"
+        for kind, handler in (
+            ("MAX_DELIVERIES", self._on_given_up),
+            ("MSG_TERMINATED", self._on_terminated),
+        ):
+            # A wildcard stands for a whole token, so consumers of other environments are heard too.
+            await self._bus.subscribe(f"{_ADVISORY}.{kind}.{WORK}.*", handler, group)
+
+    async def _on_given_up(self, msg: Msg) -> None:
+        """The server has delivered a task as often as its consumer allows."""
+        advisory: dict[str, Any] = json.loads(msg.data)
+        if not self._is_ours(advisory):
+            return
+        try:
+            await self._bury(int(advisory["stream_seq"]), int(advisory["deliveries"]))
+        except BusError as error:
+            log.warning("a task that the server gave up was not buried: %s", error)
+
+    async def _on_terminated(self, msg: Msg) -> None:
+        """Somebody else removed a task from WORK; its record is in the log."""
+        advisory: dict[str, Any] = json.loads(msg.data)
+        if self._is_ours(advisory):
+            reason = advisory.get("reason") or "no reason given"
+            log.warning("a task was terminated on %s: %s", advisory["consumer"], reason)
+
+    def _is_ours(self, advisory: Mapping[str, Any]) -> bool:
+        return str(advisory.get("consumer", "")).startswith(f"{self._subjects.env}+")
+
+    async def _bury(self, sequence: int, deliveries: int) -> None:
+        found = await jetstream.api(self._bus, f"STREAM.MSG.GET.{WORK}", {"seq": sequence})
+        raw: dict[str, str] = found["message"]
+        given_up = parcel(
+            base64.b64decode(raw.get("data", "")),
+            _headers(raw.get("hdrs", "")),
+            attempt=deliveries,
+            stored_at=datetime.fromisoformat(raw["time"]).timestamp(),
+        )
+        error = Undeliverable(
+            f"the server gave it up after {deliveries} deliveries", code="given_up"
+        )
+        await bury(self._bus, self._subjects, given_up, error, sequence=sequence)
+
+
+def _headers(encoded: str) -> dict[str, str]:
+    """A stored message's headers: `NATS/1.0`, then a `Name: value` a line."""
+    return dict(_HEADER.findall(base64.b64decode(encoded).decode()))

@@ -23,7 +23,7 @@ from agentd.runtime.health import HealthServer
 from agentd.runtime.runtime import Runtime
 from agentd.runtime.watch import Watcher
 from agentd.settings import Settings
-from agentd.tools.kinds import every_kind
+from agentd.tools.open import every_kind
 
 log = logging.getLogger(__name__)
 

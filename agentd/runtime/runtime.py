@@ -11,11 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agentd import windows
-from agentd.advisories import Advisories
 from agentd.agent.agent import Agent
 from agentd.agent.services import Services
-from agentd.answers import Answers
 from agentd.catalog.catalog import Catalog
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import BusError
@@ -31,11 +28,12 @@ from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
 from agentd.runtime.agent_schedules import Timetable
 from agentd.runtime.cancellation import CancelRequests
+from agentd.runtime.dead_lettering import Advisories
 from agentd.runtime.housekeeping import Housekeeper
 from agentd.runtime.presence import Presence
 from agentd.runtime.resume import Resumer
 from agentd.runtime.revision_builder import CannotRun, Revisions
-from agentd.runtime.sharing import Cooldowns
+from agentd.runtime.sharing import Answers, Cooldowns, rate_window
 from agentd.runtime.watchdog import Watchdog
 from agentd.settings import Settings
 from agentd.tools.open import Tools
@@ -112,7 +110,7 @@ class Runtime:
         bus, env = self._bus, self._settings.env
         self._models.limiters.share(self._cooldowns)
         self._models.limiters.measure(self._metrics)
-        self._models.rates.share(partial(windows.book, bus, env))
+        self._models.rates.share(partial(rate_window, bus, env))
         self._models.cache.share(Answers(bus, env))
 
     async def open(self) -> None:

@@ -7,13 +7,18 @@ import json
 import logging
 import math
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
 from agentd.errors import BusError, DecodeError
+from agentd.manifest.rate import Allowance, Window
+from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
+from agentd.nats.shared_value import Shared
+from agentd.nats.streams import CACHE, RATES, bucket
 from agentd.protocol import strict_json
-from agentd.protocol.subjects import Subjects
+from agentd.protocol.subjects import Subjects, digest
 
 log = logging.getLogger(__name__)
 
@@ -67,3 +72,44 @@ class Cooldowns:
             return
         for heard in self._listeners:
             heard(str(endpoint), seconds)
+
+
+def rate_window(bus: Bus, env: str, key: str, allowance: Allowance) -> Shared[Window]:
+    """The window of the rate `key`; it is dropped when nothing in it can count any more."""
+    subject = f"{bucket(RATES)}.{env}.{digest(key)}"
+    ttl = math.ceil(2 * allowance.period)
+    return Shared(bus, RATES, subject, parse=Window.parse, ttl=ttl)
+
+
+class Answers:
+    """The answers of an environment. `clock` gives seconds since the epoch.
+
+    What the server does not give or take is only not cached: its trouble is not the task's.
+    """
+
+    def __init__(self, bus: Bus, env: str, clock: Callable[[], float] = time.time) -> None:
+        self._bus = bus
+        self._subject = f"{bucket(CACHE)}.{env}"
+        self._clock = clock
+
+    async def get(self, key: str, seconds: float) -> bytes | None:
+        """What was kept in the last `seconds` under this key."""
+        try:
+            msg = await jetstream.last(self._bus, CACHE, f"{self._subject}.{key}")
+        except BusError as error:
+            log.warning("no cached answer is looked for: %s", error)
+            return None
+        if msg is None or not msg.data:  # empty: the server's mark of one that expired
+            return None
+        # Another agent may keep its answers for longer than this one believes them.
+        head, _, data = msg.data.partition(b"\n")
+        return data if self._clock() - json.loads(head)["at"] < seconds else None
+
+    async def put(self, key: str, data: bytes, seconds: float) -> None:
+        """Keeps `data` for so many seconds."""
+        head = json.dumps({"at": self._clock()}).encode()
+        ttl = {"Nats-TTL": f"{math.ceil(seconds)}s"}
+        try:
+            await self._bus.request(f"{self._subject}.{key}", head + b"\n" + data, headers=ttl)
+        except BusError as error:
+            log.warning("an answer is not cached: %s", error)

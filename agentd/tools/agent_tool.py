@@ -10,13 +10,13 @@ from agentd.catalog.spec import AgentSpec
 from agentd.errors import TaskError
 from agentd.manifest import tools as manifest_tools
 from agentd.nats.bus import Bus
+from agentd.protocol.destination import ANY, Destination
 from agentd.protocol.fields import Constraints
 from agentd.protocol.message import AgentIdentity, AgentMessage, Payload, Routing
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.routing import registry
 from agentd.routing.ask import ask
 from agentd.routing.gather import Gathered, gather
-from agentd.routing.routes import ANY, Destination
 from agentd.tools.port import Call, ToolError, ToolSource
 
 PARAMETERS = {

@@ -8,10 +8,19 @@ from typing import Protocol, runtime_checkable
 from agentd.catalog.spec import AgentSpec
 from agentd.manifest import tools
 from agentd.manifest.tools import TOOL_KINDS
+from agentd.nats.bus import Bus
 from agentd.problems import Problem
+from agentd.protocol.subjects import Subjects
+from agentd.tools.agent_tool import AgentTools
+from agentd.tools.command_tool import CommandTools
 from agentd.tools.emit_tool import EmitSource
+from agentd.tools.http_tool import HttpTools
+from agentd.tools.mcp_tool import McpServers
+from agentd.tools.openapi_tool import OpenApiTools
 from agentd.tools.port import ToolSource
+from agentd.tools.python_tool import PythonTools
 from agentd.tools.toolbox import Entry, Toolbox
+from agentd.tools.web.fetch import Web
 
 
 class Opener(Protocol):
@@ -60,3 +69,18 @@ class Tools:
         """Leaves nothing running."""
         for opener in self._openers.values():
             await opener.close()
+
+
+def every_kind(bus: Bus, subjects: Subjects) -> Tools:
+    """The tools of one process; none of them runs or connects before an agent needs it."""
+    web = Web()
+    return Tools(
+        {
+            "python": PythonTools(),
+            "command": CommandTools(),
+            "http": HttpTools(web),
+            "openapi": OpenApiTools(web),
+            "mcp": McpServers(),
+            "agent": AgentTools(bus, subjects),
+        }
+    )

@@ -16,7 +16,6 @@ import pytest
 
 from agentd.catalog.catalog import load
 from agentd.errors import BusError, Undeliverable
-from agentd.ledger import key, ledger_at
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.nats import jetstream, streams
@@ -25,7 +24,7 @@ from agentd.nats.streams import BUDGETS, LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, Routing, decode, new
 from agentd.queue import dead_letters, stops
 from agentd.queue.stops import Stops
-from agentd.run.account import Account, total
+from agentd.run.account import Account, key, ledger_at, total
 from agentd.runtime.runtime import Runtime
 from agentd.settings import Settings
 from agentd.tools.open import Tools

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, new, new_id
 from agentd.routing.ask import Delta
 from agentd.routing.follow import Step, follow
-from agentd.routing.routes import Destination
 
 if TYPE_CHECKING:
     import pytest

@@ -10,10 +10,10 @@ import pytest
 
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, Context, decode, new
 from agentd.protocol.subjects import digest
 from agentd.routing.ask import send
-from agentd.routing.routes import Destination
 from agentd.run.memory import Memory
 from agentd.testing.stub_model import Behaviour, StubModel
 

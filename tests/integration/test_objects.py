@@ -11,9 +11,9 @@ from agentd.errors import TaskError
 from agentd.nats import jetstream, objects
 from agentd.nats.bus import Bus
 from agentd.nats.streams import LOG
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
 from agentd.routing.ask import ask
-from agentd.routing.routes import Destination
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

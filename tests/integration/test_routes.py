@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentd.errors import TaskError
+from agentd.protocol.destination import Destination, Requirement
 from agentd.protocol.message import AgentIdentity, AgentMessage, Routing, new
 from agentd.routing.ask import ask, send
 from agentd.routing.eligibility import address
-from agentd.routing.routes import Destination, Requirement
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

@@ -17,10 +17,10 @@ from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.schedules import Entry, Timing
 from agentd.nats.streams import LOG, WORK
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, decode, new
 from agentd.protocol.subjects import Subjects
 from agentd.routing.ask import send_later
-from agentd.routing.routes import Destination
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

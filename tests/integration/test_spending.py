@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agentd.errors import Throttled, Undeliverable
-from agentd.ledger import key, ledger_at
 from agentd.manifest.agent import Limits
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.protocol.message import AgentIdentity, Context, new
 from agentd.run import budget
+from agentd.run.account import key, ledger_at
 from agentd.run.budget import Budgets
 from agentd.run.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentd.ledger import Ledger
     from agentd.nats.bus import Bus
+    from agentd.run.account import Ledger
 
 HELLO = ChatRequest([{"role": "user", "content": "hello"}], {}, 10)
 CALL = 0.01

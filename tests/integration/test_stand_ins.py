@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from agentd.answers import Answers
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.manifest.rate import Allowance
@@ -19,8 +18,8 @@ from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subjects
+from agentd.runtime.sharing import Answers
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
-from agentd.windows import book
 from tests.integration.conftest import Team
 
 GOOD = "openai/good"
@@ -151,7 +150,7 @@ async def test_a_message_chooses_its_model(team: Team, stub: StubModel) -> None:
 def replica(bus: Bus, subjects: Subjects) -> Models:
     """The models of one process more."""
     models = Models({})
-    models.rates.share(lambda key, allowance: book(bus, subjects.env, key, allowance))
+    models.rates.share(lambda key, allowance: rate_window(bus, subjects.env, key, allowance))
     models.cache.share(Answers(bus, subjects.env))
     return models
 

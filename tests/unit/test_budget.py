@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from agentd.ledger import Ledger
 from agentd.manifest.agent import Limits
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.protocol.message import AgentIdentity, new
+from agentd.run.account import Ledger
 from agentd.run.budget import Purse, usd
 from agentd.run.deadline import Deadline
 

@@ -8,16 +8,11 @@ from typing import Any
 
 import pytest
 
-from agentd.catalog.topology.explain import (
-    Candidate,
-    Explanation,
-    explain_fact,
-    explain_task,
-    of_replicas,
-)
+from agentd.catalog.topology.explain import Candidate, Explanation, explain_fact, explain_task
+from agentd.cli.route import of_replicas
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import decode
 from agentd.routing.registry import Replica
-from agentd.routing.routes import Destination
 
 TEAM = [
     Candidate("analyst", ("analysis", "german"), hops=2),

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import meeting
 from agentd.manifest.diagnose import nearest
+from agentd.protocol.destination import Destination, Requirement
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects
-from agentd.routing.registry import Replica
-from agentd.routing.routes import Destination, Requirement
 
 
 @dataclass(frozen=True)
@@ -66,28 +65,6 @@ def of_files(topology: Topology) -> list[Candidate]:
         )
         for name, member in topology.agents.items()
     ]
-
-
-def of_replicas(online: Sequence[Replica]) -> list[Candidate]:
-    """The agents online; one drains only if all its replicas do."""
-    found: list[Candidate] = []
-    for name in sorted({each.agent for each in online}):
-        replicas = [each for each in online if each.agent == name]
-        held = sorted({capability for each in replicas for capability in each.capabilities})
-        draining = all(each.state == "draining" for each in replicas)
-        others = {each.state for each in replicas} - {"ready", "draining"}
-        slots = sum(each.concurrency for each in replicas)
-        busy = sum(each.in_flight for each in replicas)
-        note = f"{len(replicas)} replica{'' if len(replicas) == 1 else 's'}, {busy} of {slots} busy"
-        found.append(
-            Candidate(
-                name=name,
-                capabilities=tuple(held),
-                trouble="it is draining: it takes nothing new" if draining else "",
-                note="; ".join([note, *sorted(others)]),
-            )
-        )
-    return found
 
 
 def explain_task(

@@ -24,9 +24,9 @@ async def later(
 ) -> int:
     """Puts `message` on record to be sent at `due`, and prints its id."""
     from agentd.nats.session import visit
+    from agentd.protocol.destination import Destination
     from agentd.protocol.subjects import Subjects
     from agentd.routing.ask import send_later
-    from agentd.routing.routes import Destination
     from agentd.run.attachments import upload
     from agentd.settings import from_environment
 

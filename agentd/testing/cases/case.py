@@ -12,8 +12,9 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from agentd.manifest.diagnose import diagnose
 from agentd.manifest.files import shown
-from agentd.manifest.limits import ModelRef, Part
+from agentd.manifest.model import ModelRef
 from agentd.manifest.quantities import Expression, Money, Name, Whole, either, filled, listed
+from agentd.manifest.strict_model import Part
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.nodes import Map, plain
 from agentd.models.mock_script import ScriptError, parse

@@ -10,7 +10,7 @@ from typing import Any
 
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import DecodeError, ModelError, TaskError, UsageError
-from agentd.manifest.limits import ModelRef
+from agentd.manifest.model import ModelRef
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.models.port import Completion, Model, ToolCall

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agentd.catalog.catalog import Catalog
 from agentd.errors import UsageError
-from agentd.manifest.limits import ModelRef
+from agentd.manifest.model import ModelRef
 from agentd.models.choose import Models
 from agentd.nats.session import serve
 from agentd.nats.streams import ensure
@@ -20,7 +20,7 @@ from agentd.settings import Settings
 from agentd.testing.cases.case import Case, Suite
 from agentd.testing.cases.junit import Report
 from agentd.testing.cases.player import Run, Studio, keep
-from agentd.tools.kinds import every_kind
+from agentd.tools.open import every_kind
 
 _AT_ONCE = 8  # cases; calls of real models are bounded by their endpoints besides
 

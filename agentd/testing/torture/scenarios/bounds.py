@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from agentd.errors import TaskError
 from agentd.nats.bus import Msg
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage, encode, new
 from agentd.protocol.subjects import Subject
 from agentd.routing import eligibility
-from agentd.routing.routes import Destination
 from agentd.testing.stub_model import Behaviour
 from agentd.testing.torture.harness import IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from agentd import ledger
 from agentd.nats import jetstream
 from agentd.nats.streams import BUDGETS
+from agentd.run import account
 from agentd.run.account import Account, total
 from agentd.testing.torture.evidence import collect
 from agentd.testing.torture.harness import ENV, IN_FLIGHT, World
@@ -59,7 +59,7 @@ async def _spending(world: World) -> dict[str, Spending]:
         served[conversation] += len(world.calls.times.get(task, ()))
     found: dict[str, Spending] = {}
     for conversation, calls in served.items():
-        _, data = await jetstream.newest(world.bus, BUDGETS, ledger.key(ENV, conversation))
+        _, data = await jetstream.newest(world.bus, BUDGETS, account.key(ENV, conversation))
         account = Account.parse(data)
         found[conversation] = Spending(
             served=total(calls * _CALL), accounted=total(account.spent, account.reserved)
