@@ -14,7 +14,7 @@ from pathlib import Path
 import nats
 from nats.aio.client import Client
 
-from agentd.nats.server import EmbeddedServer, Server
+from agentd.nats.server import EmbeddedServer, RunningServer
 from agentd.settings import Durability
 from bench.child import Child, running
 
@@ -41,7 +41,7 @@ class Rig:
     """
 
     folder: Path
-    server: Server
+    server: RunningServer
     stub: Child
     stub_url: str
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentd.nats.server import EmbeddedServer, Server
+from agentd.nats.server import EmbeddedServer, RunningServer
 
 _AMBIENT = ("AGENTD_", "NATS_", "OPENAI_", "OTEL_", "LITELLM_", "ANTHROPIC_", "XDG_CONFIG_HOME")
 
@@ -40,7 +40,7 @@ def bare_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 
 @pytest.fixture(scope="session")
-def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One nats-server for all tests; they stay apart through `env`. Do not stop or kill it."""
     embedded = EmbeddedServer(tmp_path_factory.mktemp("nats") / ".agentd", "relaxed")
     yield asyncio.run(embedded.ensure())
@@ -48,7 +48,7 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def nats_url(nats_server: Server) -> str:
+def nats_url(nats_server: RunningServer) -> str:
     """Where `nats_server` is, with its token: all that `nats.connect` or `--nats` needs."""
     return nats_server.url.replace("://", f"://{nats_server.token}@")
 

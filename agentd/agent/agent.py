@@ -12,11 +12,11 @@ from pathlib import Path
 from agentd.agent.handler import Handler
 from agentd.agent.queries import Queries
 from agentd.agent.services import Services
-from agentd.agent.stats import Tally
+from agentd.agent.stats import AgentStats
 from agentd.protocol.subjects import AGENT_DOMAIN
 from agentd.queue.delivery import Delivery
-from agentd.queue.fact_consumer import Ear, patterns
-from agentd.queue.queue import Feed
+from agentd.queue.fact_consumer import FactConsumer, patterns
+from agentd.queue.queue import Puller
 from agentd.run.revision import Revision
 
 log = logging.getLogger(__name__)
@@ -33,19 +33,19 @@ class Agent:
 
     def __init__(self, live: Revision, services: Services) -> None:
         self.live = live
-        self.tally = Tally()
+        self.stats = AgentStats()
         self.restarts = 0
         self.trouble = ""
         self._services = services
-        self._handler = Handler(live.spec.name, self.tally, services)
+        self._handler = Handler(live.spec.name, self.stats, services)
         self._queries = Queries(services, lambda: self.live, self._handler.count)
-        self._feed: Feed = services.queue.feed()
-        self._ear = Ear(services.queue, live.spec.name)
+        self._puller: Puller = services.queue.puller()
+        self._facts = FactConsumer(services.queue, live.spec.name)
         self._running: set[asyncio.Task[None]] = set()
         self._listening = asyncio.Lock()
         self._room = asyncio.Event()
         self._stopping = False
-        self._puller: asyncio.Task[None] | None = None
+        self._pulling: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
@@ -64,8 +64,8 @@ class Agent:
             return self.trouble
         if missing := self.live.toolbox.missing:
             return f"waiting for {'; '.join(missing)}"
-        if self.tally.failing >= _FAILING:
-            return f"failing: {self.tally.last_error}"
+        if self.stats.failing >= _FAILING:
+            return f"failing: {self.stats.last_error}"
         return "ready"
 
     @property
@@ -76,7 +76,7 @@ class Agent:
     async def start(self) -> None:
         """Takes tasks from now on."""
         await self.listen()
-        self._puller = asyncio.create_task(self._supervise(), name=f"pull {self.name}")
+        self._pulling = asyncio.create_task(self._supervise(), name=f"pull {self.name}")
 
     async def adopt(self, live: Revision) -> None:
         """Answers every task that starts from now on with this revision."""
@@ -89,14 +89,14 @@ class Agent:
         """Takes nothing more, gives running tasks `grace` seconds to end, hands back the rest."""
         self._stopping = True
         self._room.set()
-        await self._feed.close()
+        await self._puller.close()
         await self._queries.close()
-        await self._ear.close()
-        if self._puller:
+        await self._facts.close()
+        if self._pulling:
             # It returns at once, unless it waits for a server that is not there.
-            await asyncio.wait([self._puller], timeout=_LAST_PULL)
-            self._puller.cancel()
-        await self._feed.hang_up()
+            await asyncio.wait([self._pulling], timeout=_LAST_PULL)
+            self._pulling.cancel()
+        await self._puller.close_inbox()
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=grace)
             self.hand_back()
@@ -115,8 +115,8 @@ class Agent:
         own = f"{AGENT_DOMAIN}.{self.name}"
         routes = self._services.routes.routes_for(self.name, capabilities)
         async with self._listening:
-            facts = await self._ear.listen(self.live.spec.manifest)
-            await self._feed.listen([*capabilities, own, *routes], *facts)
+            facts = await self._facts.listen(self.live.spec.manifest)
+            await self._puller.listen([*capabilities, own, *routes], *facts)
             await self._queries.listen(capabilities)
 
     async def _supervise(self) -> None:
@@ -158,7 +158,7 @@ class Agent:
                 self._room.clear()
                 await self._room.wait()
                 continue
-            for delivery in await self._feed.pull(room):
+            for delivery in await self._puller.pull(room):
                 self._begin(delivery)
 
     def _begin(self, delivery: Delivery) -> None:

@@ -39,7 +39,7 @@ from agentd.queue.approvals import Verdicts
 from agentd.queue.delivery import Delivery
 from agentd.queue.journal import FAILED, HANDED_BACK, STARTED, Journal
 from agentd.routing.eligibility import address
-from agentd.run.context import Means, Reader
+from agentd.run.context import Reader, RunContext
 from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult, run
 from agentd.run.memory import Memory
@@ -94,7 +94,7 @@ class Attempt:
         except Misdirected:
             return await self._forward()
         except Paused as paused:
-            return await self._lay_by(paused)
+            return await self._suspend(paused)
         except asyncio.CancelledError:
             await self.excuse(patience=0.5)
             raise
@@ -139,7 +139,7 @@ class Attempt:
             hops=manifest.limits.hops,
             now=self._services.clock(),
         )
-        with self._services.stops.obeyed(message):
+        with self._services.cancellations.obeyed(message):
             async with await self._turn():
                 crash_points.here("before-model")
                 result = await self._complete(reader)
@@ -161,9 +161,9 @@ class Attempt:
         services, message = self._services, self._message
         limits = self._revision.spec.manifest.limits
         try:
-            means = Means(
+            context = RunContext(
                 deadline=self._deadline,
-                purse=services.budgets.purse(message, limits, self._deadline),
+                budget=services.budgets.of_task(message, limits, self._deadline),
                 metrics=services.metrics,
                 now=services.clock(),
                 record=self._journal,
@@ -173,14 +173,14 @@ class Attempt:
                 verdicts=self._verdicts,
             )
             message = await whole(services.bus, message)
-            result = await run(self._revision, message, means)
+            result = await run(self._revision, message, context)
             self._follow_ups = plan(
                 self._revision,
                 message,
                 result,
                 self._source,
                 subject=self._result,
-                now=means.now,
+                now=context.now,
             )
             return result
         except AgentdError:
@@ -283,7 +283,7 @@ class Attempt:
     def _letters(self, error: TaskError | None) -> list[Record]:
         if not isinstance(error, Undeliverable):
             return []
-        letter = dead_letters.letter(
+        letter = dead_letters.dead_letter(
             self._services.subjects,
             self._delivery,
             reason=error.code,
@@ -312,11 +312,11 @@ class Attempt:
         crash_points.here("after-forward")
         return None
 
-    async def _lay_by(self, paused: Paused) -> None:
+    async def _suspend(self, paused: Paused) -> None:
         """Has the task delivered again when a person has decided."""
         if paused.calls:
             services = self._services
-            await approvals.lay_by(
+            await approvals.suspend(
                 services.bus,
                 services.subjects,
                 self._message,

@@ -10,7 +10,7 @@ from agentd.agent.attempt import Attempt
 from agentd.agent.facts import Facts
 from agentd.agent.outcome import Outcome
 from agentd.agent.services import Services
-from agentd.agent.stats import Tally
+from agentd.agent.stats import AgentStats
 from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
 from agentd.queue.delivery import Delivery
@@ -25,9 +25,9 @@ _OUTAGE = 300.0  # seconds without a server that a task is excused for
 class Handler:
     """Handles the deliveries of one agent; any number at once."""
 
-    def __init__(self, agent: str, tally: Tally, services: Services) -> None:
+    def __init__(self, agent: str, stats: AgentStats, services: Services) -> None:
         self._source = AgentIdentity(id=agent, type="agent")
-        self._tally = tally
+        self._stats = stats
         self._services = services
         self._facts = Facts(services.bus, services.subjects, agent)
         self._excuses: set[asyncio.Task[None]] = set()
@@ -103,8 +103,8 @@ class Handler:
         )
 
     def count(self, task: AgentMessage, outcome: Outcome) -> None:
-        """Adds an outcome to the tally and the metrics, and says it."""
-        self._tally.count(outcome)
+        """Adds an outcome to the stats and the metrics, and says it."""
+        self._stats.count(outcome)
         status = "success" if outcome.success else "error"
         self._services.metrics.task(self._source.id, status, outcome.latency / 1000)
         log.log(

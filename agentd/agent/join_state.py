@@ -16,7 +16,7 @@ Closed = Literal["", "complete", "timeout", "too_many"]
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class SiblingPlace:
     """A place among siblings, as `message_parts.Sibling`."""
 
     of: str
@@ -32,7 +32,7 @@ class Fact:
 
     sequence: int
     topic: str
-    branch: tuple[Place, ...] = ()
+    branch: tuple[SiblingPlace, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Gathering:
             return cls()
         state = json.loads(data)
         facts = tuple(
-            Fact(sequence, topic, tuple(Place(*place) for place in branch))
+            Fact(sequence, topic, tuple(SiblingPlace(*place) for place in branch))
             for sequence, topic, branch in state["facts"]
         )
         return cls(facts, state["started"], state["closed"], state["done"])
@@ -111,12 +111,12 @@ def key_of(fact: AgentMessage, join: Join) -> str:
     return fact.context.task_parent_id or fact.context.parent_message_id or fact.id
 
 
-def places_of(fact: AgentMessage) -> tuple[Place, ...]:
+def places_of(fact: AgentMessage) -> tuple[SiblingPlace, ...]:
     """Its place in each fan-out that it came through."""
-    return tuple(Place(s.of, s.rule, s.index, s.count) for s in fact.context.siblings)
+    return tuple(SiblingPlace(s.of, s.rule, s.index, s.count) for s in fact.context.siblings)
 
 
-def branch_of(fact: AgentMessage, join: Join, key: str) -> tuple[Place, ...]:
+def branch_of(fact: AgentMessage, join: Join, key: str) -> tuple[SiblingPlace, ...]:
     """Its places, from the fan-out on that is joined: joined by parent, the parent's own."""
     places = places_of(fact)
     if join.by != "parent":
@@ -125,13 +125,13 @@ def branch_of(fact: AgentMessage, join: Join, key: str) -> tuple[Place, ...]:
     return places[ours[0] :] if ours else ()
 
 
-def _is_there(branches: Sequence[tuple[Place, ...]], join: Join) -> bool:
+def _is_there(branches: Sequence[tuple[SiblingPlace, ...]], join: Join) -> bool:
     return whole(branches) if join.count == "all" else bool(branches)
 
 
-def whole(branches: Collection[tuple[Place, ...]]) -> bool:
+def whole(branches: Collection[tuple[SiblingPlace, ...]]) -> bool:
     """Whether every sibling is there, at every fan-out on the way; false of nothing at all."""
-    groups: defaultdict[tuple[str, int, int], defaultdict[int, list[tuple[Place, ...]]]]
+    groups: defaultdict[tuple[str, int, int], defaultdict[int, list[tuple[SiblingPlace, ...]]]]
     groups = defaultdict(lambda: defaultdict(list))
     for first, *rest in filter(None, branches):
         groups[first.of, first.rule, first.count][first.index].append(tuple(rest))
@@ -141,7 +141,7 @@ def whole(branches: Collection[tuple[Place, ...]]) -> bool:
     )
 
 
-def common(branches: Iterable[Sequence[Place]]) -> int:
+def common(branches: Iterable[Sequence[SiblingPlace]]) -> int:
     """How many places, counted from the first, all the branches share."""
     shared = 0
     for places in zip(*branches, strict=False):

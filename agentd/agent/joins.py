@@ -25,7 +25,7 @@ from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
-from agentd.nats.schedules import Entry, Timing
+from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.shared_value import Shared
 from agentd.nats.streams import JOINS, bucket
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
@@ -111,7 +111,7 @@ class Joins:
             id=f"{name}-due",
             context=Context(conversation_id="system"),
         )
-        timer = Entry(
+        timer = ScheduleEntry(
             subject=self._subjects.schedule("join", name),
             target=self._subjects.event(DUE, self._agent),
             data=encode(due),

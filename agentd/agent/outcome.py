@@ -17,7 +17,7 @@ from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage
 from agentd.protocol.subjects import Subject, Subjects
 from agentd.run.loop import RunResult
-from agentd.run.model_call import told
+from agentd.run.model_call import as_payload
 
 _PAUSE = 0.5  # seconds between two tries to put away a large answer
 
@@ -92,7 +92,7 @@ def _answer(result: RunResult) -> dict[str, Any]:
     if completion.cached:
         content["cached"] = True
     if completion.attempts:
-        content["attempts"] = [told(attempt) for attempt in completion.attempts]
+        content["attempts"] = [as_payload(attempt) for attempt in completion.attempts]
     if completion.reasoning:
         content["reasoning"] = completion.reasoning
     if isinstance(data, dict):

@@ -15,7 +15,7 @@ from agentd.nats.bus import Msg, Subscription
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode, new
 from agentd.protocol.subjects import Subject
 from agentd.protocol.trace import TraceContext
-from agentd.run.context import Means, Unrecorded
+from agentd.run.context import NoStepLog, RunContext
 from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult, run
 from agentd.run.memory import Memory
@@ -107,13 +107,13 @@ class Queries:
             now=now,
         )
         deadline = Deadline.of(question, limit=limits.timeout, now=now)
-        with services.stops.obeyed(question):
-            means = Means(
+        with services.cancellations.obeyed(question):
+            context = RunContext(
                 deadline=deadline,
-                purse=services.budgets.purse(question, limits, deadline),
+                budget=services.budgets.of_task(question, limits, deadline),
                 metrics=services.metrics,
                 now=now,
-                record=Unrecorded(),
+                record=NoStepLog(),
                 memory=Memory(
                     services.bus,
                     services.subjects,
@@ -122,7 +122,7 @@ class Queries:
                 ),
                 bus=services.bus,
             )
-            return await run(live, question, means)
+            return await run(live, question, context)
 
     async def _reply(self, msg: Msg, answer: AgentMessage, trace: TraceContext) -> None:
         if not msg.reply:

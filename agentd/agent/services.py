@@ -12,8 +12,8 @@ from agentd.agent.emit import Emitter
 from agentd.metrics import Metrics
 from agentd.nats.bus import Bus
 from agentd.protocol.subjects import Subjects
+from agentd.queue.cancellations import Cancellations
 from agentd.queue.queue import Queue
-from agentd.queue.stops import Stops
 from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
 
@@ -28,7 +28,7 @@ class Services:
     routes: RouteTable
     subjects: Subjects
     budgets: Budgets
-    stops: Stops
+    cancellations: Cancellations
     metrics: Metrics
     clock: Callable[[], float] = time.time
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)

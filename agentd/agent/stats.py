@@ -12,7 +12,7 @@ _REMEMBERED = 256
 
 
 @dataclass
-class Tally:
+class AgentStats:
     """Counts since the start; `latencies` are the last runs' milliseconds.
 
     `failing` counts the failures since the last success. `cost` is the sum of the known costs in

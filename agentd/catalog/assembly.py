@@ -13,7 +13,7 @@ from agentd.catalog import python_source
 from agentd.catalog.spec import AgentSpec, Loc, expressions_of, files_of, templates_of
 from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import nearest, place
-from agentd.manifest.file import Draft
+from agentd.manifest.file import ManifestDraft
 from agentd.manifest.files import Files
 from agentd.manifest.json_schema import mistake_of
 from agentd.manifest.yaml import reader
@@ -32,7 +32,7 @@ from agentd.templates.requests import request_template
 
 
 def assemble(
-    draft: Draft, file: str, files: Files, library: PromptLibrary
+    draft: ManifestDraft, file: str, files: Files, library: PromptLibrary
 ) -> tuple[AgentSpec | None, list[Problem]]:
     """The agent of the manifest `file`, or all that is wrong with its prompts and scripts."""
     assembly = _Assembly(draft, file, files, library)
@@ -42,7 +42,9 @@ def assemble(
 class _Assembly:
     """One manifest on its way to an agent; every step adds to `problems` what is wrong."""
 
-    def __init__(self, draft: Draft, file: str, files: Files, library: PromptLibrary) -> None:
+    def __init__(
+        self, draft: ManifestDraft, file: str, files: Files, library: PromptLibrary
+    ) -> None:
         self.problems: list[Problem] = []
         self._draft = draft
         self._file = file

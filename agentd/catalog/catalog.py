@@ -15,7 +15,7 @@ from agentd.catalog.topology.check import check
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import Member
 from agentd.catalog.topology.name_conflicts import contested
-from agentd.manifest.file import Draft, read_defaults, read_manifest
+from agentd.manifest.file import ManifestDraft, read_defaults, read_manifest
 from agentd.manifest.files import Files, read_files
 from agentd.manifest.yaml.reader import Document
 from agentd.problems import Problem
@@ -63,7 +63,7 @@ class _Memory:
     folder: Path
     environ: Mapping[str, str]
     library: PromptLibrary
-    drafts: Mapping[str, tuple[Inputs, Draft]]
+    drafts: Mapping[str, tuple[Inputs, ManifestDraft]]
     specs: Mapping[str, AgentSpec]
     topology: Topology
     odd: tuple[tuple[str, Problem], ...]
@@ -139,9 +139,9 @@ def _drafts(
     defaults: Mapping[str, Document],
     environ: Mapping[str, str],
     memory: _Memory | None,
-) -> dict[str, tuple[Inputs, Draft]]:
+) -> dict[str, tuple[Inputs, ManifestDraft]]:
     """Every manifest, with the bytes that it was made from."""
-    drafts: dict[str, tuple[Inputs, Draft]] = {}
+    drafts: dict[str, tuple[Inputs, ManifestDraft]] = {}
     for name, content in files.manifests.items():
         if name in defaults or name.endswith(".json"):
             continue
@@ -172,14 +172,14 @@ def _defaults_of(name: str) -> Iterator[str]:
             yield "/".join([*parts[:depth], file])
 
 
-def _manifests(read: Mapping[str, tuple[Inputs, Draft]]) -> dict[str, Draft]:
+def _manifests(read: Mapping[str, tuple[Inputs, ManifestDraft]]) -> dict[str, ManifestDraft]:
     """The drafts without those that others name as their scripts, schemas or documents."""
     named = {other for name, (_, draft) in read.items() for _, other in files_of(draft, name)}
     return {name: draft for name, (_, draft) in read.items() if name not in named}
 
 
 def _specs(
-    drafts: Mapping[str, Draft],
+    drafts: Mapping[str, ManifestDraft],
     problems: Mapping[str, list[Problem]],
     files: Files,
     library: PromptLibrary,
@@ -201,7 +201,7 @@ def _specs(
 
 
 def _together(
-    drafts: Mapping[str, Draft], specs: Mapping[str, AgentSpec], memory: _Memory | None
+    drafts: Mapping[str, ManifestDraft], specs: Mapping[str, AgentSpec], memory: _Memory | None
 ) -> tuple[Topology, tuple[tuple[str, Problem], ...]]:
     """The agents that can run, as a whole; and what is odd about it, each with its file, once every
     file loads: until then much is only missing."""

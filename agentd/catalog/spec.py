@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import place
-from agentd.manifest.file import Draft
+from agentd.manifest.file import ManifestDraft
 from agentd.manifest.flow import EmitRule
 from agentd.manifest.yaml.nodes import Map
 from agentd.problems import Problem
@@ -61,7 +61,7 @@ class AgentSpec:
         return place(self.root, loc).problem(text, severity=severity)
 
 
-def files_of(draft: Draft, file: str) -> Iterator[tuple[Loc, str]]:
+def files_of(draft: ManifestDraft, file: str) -> Iterator[tuple[Loc, str]]:
     """The files that a manifest names, each with its field, as names below the manifests' folder:
     mock scripts, the schema of the answer, OpenAPI documents."""
     folder = posixpath.dirname(file)

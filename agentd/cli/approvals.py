@@ -15,7 +15,7 @@ from agentd.cli.shared import options
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
     from agentd.protocol.subjects import Subjects
-    from agentd.queue.decisions import Request
+    from agentd.queue.decisions import ApprovalRequest
 
 approvals = typer.Typer(
     name="approvals", help="Look at calls that wait for approval; decide.", no_args_is_help=True
@@ -128,7 +128,7 @@ def _decide(
     return work
 
 
-async def _find(bus: Bus, subjects: Subjects, task: str) -> Request:
+async def _find(bus: Bus, subjects: Subjects, task: str) -> ApprovalRequest:
     """The waiting request of the task whose id begins so.
 
     Raises:
@@ -170,7 +170,7 @@ def _time(moment: float) -> str:
     return datetime.fromtimestamp(moment).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
-def _as_json(request: Request) -> dict[str, Any]:
+def _as_json(request: ApprovalRequest) -> dict[str, Any]:
     return {
         "task": request.task,
         "agent": request.agent,

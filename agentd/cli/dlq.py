@@ -13,7 +13,7 @@ from agentd.cli.shared import options
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
     from agentd.protocol.subjects import Subjects
-    from agentd.queue.dead_letters import Letter
+    from agentd.queue.dead_letters import DeadLetter
 
 dlq = typer.Typer(
     name="dlq", help="Look at dead letters, send them again, drop them.", no_args_is_help=True
@@ -30,9 +30,9 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     """List what could not be done, and why."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.queue.dead_letters import buried
+        from agentd.queue.dead_letters import listed
 
-        letters = [each async for each in buried(bus, subjects)]
+        letters = [each async for each in listed(bus, subjects)]
         if as_json:
             print(json.dumps([_as_json(each) for each in letters], indent=2))
         elif letters:
@@ -94,7 +94,7 @@ def drop(
 
 
 Work = Callable[["Bus", "Subjects"], Awaitable[int]]
-Deed = Callable[["Bus", "Subjects", "Letter"], Awaitable[None]]
+Deed = Callable[["Bus", "Subjects", "DeadLetter"], Awaitable[None]]
 
 
 def _each(deed: Deed, done: str, numbers: list[int] | None, every: bool) -> Work:
@@ -103,10 +103,10 @@ def _each(deed: Deed, done: str, numbers: list[int] | None, every: bool) -> Work
         raise typer.BadParameter("name letters by their numbers, or say --all")
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.queue.dead_letters import buried, find
+        from agentd.queue.dead_letters import find, listed
 
         if every:
-            letters = [each async for each in buried(bus, subjects)]
+            letters = [each async for each in listed(bus, subjects)]
         else:
             letters = [await find(bus, subjects, number) for number in numbers or ()]
         for letter in letters:
@@ -127,7 +127,7 @@ async def _visit(work: Work, env: str | None, nats: str | None) -> int:
         return await work(bus, Subjects(settings.env))
 
 
-def _table(letters: list[Letter]) -> None:
+def _table(letters: list[DeadLetter]) -> None:
     from agentd.cli.shared.console import table
 
     rows = table("LETTER", "BURIED", "REASON", "ATTEMPTS", "SENT TO", "TASK", "LAST ERROR")
@@ -139,7 +139,7 @@ def _table(letters: list[Letter]) -> None:
     rows.show()
 
 
-def _as_json(letter: Letter) -> dict[str, Any]:
+def _as_json(letter: DeadLetter) -> dict[str, Any]:
     return {
         "letter": letter.sequence,
         "buried": letter.at,

@@ -136,11 +136,13 @@ def _lines(topology: Topology, name: str, model: str) -> Iterator[tuple[str, str
     manifest = topology.agents[name].manifest
     if manifest.capabilities:
         yield "takes", ", ".join(f"task.{each}.*" for each in manifest.capabilities)
-    for ear in topology.ears[name]:
-        speakers = ", ".join(sorted(topology.speakers(ear.pattern) - {name})) or "nobody here"
-        count = manifest.join.count if ear.joins and manifest.join else None
-        heard = f"{ear.pattern} ← {speakers}" + (f"  ({count})" if count else "")
-        yield "joins" if ear.joins else "hears", heard
+    for subscription in topology.subscriptions[name]:
+        publishers = (
+            ", ".join(sorted(topology.publishers(subscription.pattern) - {name})) or "nobody here"
+        )
+        count = manifest.join.count if subscription.joins and manifest.join else None
+        heard = f"{subscription.pattern} ← {publishers}" + (f"  ({count})" if count else "")
+        yield "joins" if subscription.joins else "hears", heard
     if manifest.schedule:
         yield (
             "wakes",
@@ -160,8 +162,11 @@ def _goes_to(topology: Topology, emission: Any) -> str:
     if emission.is_task:
         found = topology.takers(emission)
         return f" → {', '.join(sorted(found)) or 'nobody here'}"
-    hearers = {ear.agent for ear in topology.hearers(emission.subject, emission.agent)}
-    return f" → {', '.join(sorted(hearers))}" if hearers else ""
+    subscribers = {
+        subscription.agent
+        for subscription in topology.subscribers(emission.subject, emission.agent)
+    }
+    return f" → {', '.join(sorted(subscribers))}" if subscribers else ""
 
 
 def in_flow(topology: Topology) -> list[str]:

@@ -13,7 +13,7 @@ from agentd.cli.shared import options
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
-    from agentd.nats.schedules import Entry
+    from agentd.nats.schedules import ScheduleEntry
     from agentd.protocol.subjects import Subjects
 
 schedules = typer.Typer(
@@ -78,7 +78,7 @@ def rm(
     options.run(_visit(work, env, nats))
 
 
-async def _all(bus: Bus, subjects: Subjects) -> list[Entry]:
+async def _all(bus: Bus, subjects: Subjects) -> list[ScheduleEntry]:
     from agentd.nats.schedules import pending
 
     agents = [each async for each in pending(bus, subjects.schedule("agent", "*"))]
@@ -96,7 +96,7 @@ async def _visit(work: Work, env: str | None, nats: str | None) -> int:
         return await work(bus, Subjects(settings.env))
 
 
-def _as_json(entry: Entry) -> dict[str, Any]:
+def _as_json(entry: ScheduleEntry) -> dict[str, Any]:
     from agentd.runtime.agent_schedules import in_words, next_time
 
     kind, _, name = entry.subject.rpartition(".")

@@ -10,7 +10,7 @@ import typer
 from agentd.cli.shared import options
 
 if TYPE_CHECKING:
-    from agentd.queue.stops import Scope
+    from agentd.queue.cancellations import Scope
 
 
 def stop(
@@ -29,7 +29,7 @@ def stop(
 
     What runs is cancelled; what waits, or comes later, is refused.
     """
-    from agentd.queue.stops import Scope
+    from agentd.queue.cancellations import Scope
 
     if (conversation is None) == (task is None):
         raise typer.BadParameter("name either a --conversation or a --task")
@@ -40,7 +40,7 @@ def stop(
 async def _stop(scope: Scope, undo: bool, as_json: bool, env: str | None, nats: str | None) -> int:
     from agentd.nats.session import visit
     from agentd.protocol.subjects import Subjects
-    from agentd.queue import stops
+    from agentd.queue import cancellations
     from agentd.runtime.cancellation import cancel
     from agentd.settings import from_environment
 
@@ -48,7 +48,7 @@ async def _stop(scope: Scope, undo: bool, as_json: bool, env: str | None, nats: 
     subjects, buried = Subjects(settings.env), 0
     async with visit(settings) as bus:
         if undo:
-            await stops.resume(bus, subjects, scope)
+            await cancellations.resume(bus, subjects, scope)
         else:
             buried = await cancel(bus, subjects, scope)
     if as_json:

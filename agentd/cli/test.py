@@ -15,7 +15,7 @@ from agentd.cli.shared import options
 if TYPE_CHECKING:
     from agentd.catalog.catalog import Catalog
     from agentd.testing.cases.case import Suite
-    from agentd.testing.cases.junit import Report
+    from agentd.testing.cases.junit import JunitReport
 
 
 def play(
@@ -79,7 +79,7 @@ def _read(manifests: Path, prompts: Path | None) -> tuple[Catalog, list[Suite]]:
     return catalog, suites
 
 
-def _print(reports: Sequence[Report]) -> None:
+def _print(reports: Sequence[JunitReport]) -> None:
     for report in reports:
         good = sum(run.passed for run in report.runs)
         runs = f", {good} of {len(report.runs)} runs" if len(report.runs) > 1 else ""
@@ -98,7 +98,7 @@ def _turns(number: int) -> str:
     return f"{number} turn{'' if number == 1 else 's'}"
 
 
-def _print_json(reports: Sequence[Report]) -> None:
+def _print_json(reports: Sequence[JunitReport]) -> None:
     told = [
         {
             "agent": report.agent,

@@ -17,8 +17,8 @@ from agentd.manifest.flow import Emit, EmitRule, Facts, Join, Schedule, Subscrib
 from agentd.manifest.limits import History, Limits, Output, Retry
 from agentd.manifest.model import ModelChoice, ModelRef, ModelRoutes, Parameters
 from agentd.manifest.quantities import Flag, Names, filled, seconds, subject_name
-from agentd.manifest.strict_model import Part
-from agentd.manifest.tools import Tool
+from agentd.manifest.strict_model import StrictModel
+from agentd.manifest.tools import ToolEntry
 
 __all__ = ["Limits", "Manifest", "ModelRef"]
 
@@ -74,7 +74,7 @@ Subscription = Annotated[
 Emission = Annotated[Emit, BeforeValidator(_rules, json_schema_input_type=list[EmitRule] | Emit)]
 
 
-class Manifest(Part):
+class Manifest(StrictModel):
     """One agent. Only `capabilities` must be given; the catalog fills in the name.
 
     `model` is empty where the process's own model is to be used; `prompt` and `instructions` are
@@ -136,7 +136,7 @@ class Manifest(Part):
         "again; the result's `data` is then the value, not its text.",
         examples=[{"schema": {"type": "object", "required": ["score"]}, "retries": 2}],
     )
-    tools: tuple[Tool, ...] = Field(
+    tools: tuple[ToolEntry, ...] = Field(
         default=(),
         description="What the model can call.",
         examples=[[{"python": "weather.py:forecast"}, {"mcp": {"command": ["mcp-server-time"]}}]],
@@ -190,7 +190,7 @@ class Manifest(Part):
 
     @field_validator("tools")
     @classmethod
-    def _one_text_a_name(cls, tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
+    def _one_text_a_name(cls, tools: tuple[ToolEntry, ...]) -> tuple[ToolEntry, ...]:
         names = [name for tool in tools if tool.mcp for name in tool.mcp.texts]
         for name in names:
             if names.count(name) > 1:

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from agentd.manifest.agent import Manifest
-from agentd.manifest.strict_model import Part
+from agentd.manifest.strict_model import StrictModel
 from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Span
 from agentd.manifest.yaml.reader import MAX_PROBLEMS, shorten
 from agentd.problems import Problem
@@ -47,7 +47,11 @@ _WORDS = {
 
 
 def diagnose(
-    error: ValidationError, root: Map, *, of: type[Part] = Manifest, called: str = "the manifest"
+    error: ValidationError,
+    root: Map,
+    *,
+    of: type[StrictModel] = Manifest,
+    called: str = "the manifest",
 ) -> list[Problem]:
     """The errors of an `of` made from `plain(root)`, each at its place in the file, which people
     know as `called`."""
@@ -87,7 +91,7 @@ def nearest(name: str, known: Collection[str]) -> str:
     return _meant(near[0]) if near else ""
 
 
-def _problem(details: ErrorDetails, root: Map, of: type[Part], called: str) -> Problem:
+def _problem(details: ErrorDetails, root: Map, of: type[StrictModel], called: str) -> Problem:
     if details["type"] == "extra_forbidden":
         return _unknown(details["loc"], root, of)
     mistake, hint, *path = _words(details)
@@ -108,7 +112,7 @@ def _problem(details: ErrorDetails, root: Map, of: type[Part], called: str) -> P
     return span.problem(f"{subject} {mistake}", hint=hint)
 
 
-def _unknown(loc: tuple[str | int, ...], root: Map, of: type[Part]) -> Problem:
+def _unknown(loc: tuple[str | int, ...], root: Map, of: type[StrictModel]) -> Problem:
     name = str(loc[-1])
     _, span, parent = _walk(root, loc[:-1])
     if isinstance(parent, Map) and name in parent.entries:
@@ -155,7 +159,7 @@ def _point(node: Node) -> Span:
     return node.span
 
 
-def _suggest(name: str, loc: Sequence[str | int], of: type[Part]) -> str:
+def _suggest(name: str, loc: Sequence[str | int], of: type[StrictModel]) -> str:
     part = _part_at(loc, of)
     near = nearest(name, list(_fields(part)))
     if near or part is not Manifest:
@@ -173,7 +177,7 @@ def _meant(name: str) -> str:
     return f"did you mean `{name}`?"
 
 
-def _part_at(loc: Sequence[str | int], of: type[Part]) -> type[Part]:
+def _part_at(loc: Sequence[str | int], of: type[StrictModel]) -> type[StrictModel]:
     part = of
     for step in loc:
         field = _fields(part).get(str(step))
@@ -181,13 +185,13 @@ def _part_at(loc: Sequence[str | int], of: type[Part]) -> type[Part]:
     return part
 
 
-def _fields(part: type[Part]) -> dict[str, FieldInfo]:
+def _fields(part: type[StrictModel]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in part.model_fields.items()}
 
 
-def _part(annotation: Any) -> type[Part] | None:
+def _part(annotation: Any) -> type[StrictModel] | None:
     """The class of the mapping that a field holds, alone or in a list."""
-    if isinstance(annotation, type) and issubclass(annotation, Part):
+    if isinstance(annotation, type) and issubclass(annotation, StrictModel):
         return annotation
     inner = (_part(argument) for argument in get_args(annotation))
     return next((part for part in inner if part), None)

@@ -13,7 +13,7 @@ from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import diagnose, unconditional
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.interpolate import interpolate
-from agentd.manifest.yaml.nodes import Map, Source, Span, plain
+from agentd.manifest.yaml.nodes import Map, Span, YamlSource, plain
 from agentd.manifest.yaml.reader import Document
 from agentd.problems import Problem, errors
 
@@ -26,7 +26,7 @@ _FRONT_MATTER = re.compile(
 
 
 @dataclass(frozen=True)
-class Body:
+class PromptBody:
     """The prompt inside an `.agent.md` file, and the line where it begins."""
 
     text: str
@@ -34,7 +34,7 @@ class Body:
 
 
 @dataclass(frozen=True)
-class Draft:
+class ManifestDraft:
     """What one file says, with the defaults of its folder, and variables filled in.
 
     Attributes:
@@ -49,7 +49,7 @@ class Draft:
     manifest: Manifest | None
     root: Map
     data: Mapping[str, Any]
-    body: Body | None
+    body: PromptBody | None
     problems: tuple[Problem, ...]
 
 
@@ -76,7 +76,7 @@ def read_manifest(
     stem: str,
     defaults: Sequence[Document],
     environ: Mapping[str, str],
-) -> Draft:
+) -> ManifestDraft:
     """The manifest in `content`. `defaults` are those of its folder and the folders above, nearest
     last; `stem` names the agent if it does not name itself; `file` is what problems show."""
     document, body = _split(content, file) if file.endswith(".agent.md") else (None, None)
@@ -84,8 +84,10 @@ def read_manifest(
     problems = [p for given in (*defaults, document) for p in given.problems]
     own = document.root
     if not isinstance(own, Map):
-        nothing = Map(Span(Source(file, ()), 0, 0), {})
-        return Draft(file, None, nothing, {}, body, (*problems, *_no_mapping(document, file)))
+        nothing = Map(Span(YamlSource(file, ()), 0, 0), {})
+        return ManifestDraft(
+            file, None, nothing, {}, body, (*problems, *_no_mapping(document, file))
+        )
     if body:
         problems += _beside_body(own)
     root = own
@@ -102,7 +104,7 @@ def read_manifest(
     if manifest:
         problems += unconditional(manifest, root)
     valid = None if errors(problems) else manifest
-    return Draft(file, valid, root, data, body, tuple(problems))
+    return ManifestDraft(file, valid, root, data, body, tuple(problems))
 
 
 def merge(defaults: Map, own: Map, *, prompted: bool = False) -> Map:
@@ -127,7 +129,7 @@ def _validate(data: Mapping[str, Any], root: Map) -> tuple[Manifest | None, list
         return None, diagnose(error, root)
 
 
-def _split(content: bytes, file: str) -> tuple[Document | None, Body | None]:
+def _split(content: bytes, file: str) -> tuple[Document | None, PromptBody | None]:
     """Front matter and prompt of an `.agent.md`; no document where the bytes are not even text."""
     try:
         text = content.decode().replace("\r\n", "\n")
@@ -144,7 +146,7 @@ def _split(content: bytes, file: str) -> tuple[Document | None, Body | None]:
     document = reader.read(match[1], file)
     if document.root is None and not document.problems:
         document = reader.read("{}", file)
-    return document, Body(prompt[skipped:], line)
+    return document, PromptBody(prompt[skipped:], line)
 
 
 def _no_mapping(document: Document, file: str) -> list[Problem]:

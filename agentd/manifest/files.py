@@ -73,9 +73,9 @@ def read_files(manifests: Path, prompts: Path | None = None) -> Files:
         raise UsageError(f"{manifests} {what}")
     around = Path(os.path.abspath(manifests)).parent
     readers = (
-        _Reader(manifests, "error", _SUFFIXES),
-        _Reader(prompts or around / "prompts", "warning"),
-        _Reader(around / "tools", "warning", _PYTHON),
+        _FolderReader(manifests, "error", _SUFFIXES),
+        _FolderReader(prompts or around / "prompts", "warning"),
+        _FolderReader(around / "tools", "warning", _PYTHON),
     )
     try:
         own, templates, tools = (reader.read() for reader in readers)
@@ -101,7 +101,7 @@ def shown(path: Path) -> str:
         return str(absolute)
 
 
-class _Reader:
+class _FolderReader:
     """Reads one folder; `refused` are the files that it could not read."""
 
     def __init__(

@@ -31,7 +31,7 @@ from agentd.manifest.quantities import (
     listed,
     seconds,
 )
-from agentd.manifest.strict_model import Count, Part
+from agentd.manifest.strict_model import Count, StrictModel
 from agentd.protocol.subjects import RUNTIME_EVENTS
 
 # More than this many facts make no prompt, and a state that is slow to share.
@@ -54,7 +54,7 @@ def _enough(value: object) -> object:
     raise ValueError(f"must be a number from 1 to {MOST_JOINED:,}, or `all`", "")
 
 
-class Subscribe(Part):
+class Subscribe(StrictModel):
     """Facts that an agent runs for. A pattern, or a list of them, stands for its `to`."""
 
     to: Annotated[Facts, AfterValidator(filled)] = Field(
@@ -77,7 +77,7 @@ class Subscribe(Part):
     )
 
 
-class EmitRule(Part):
+class EmitRule(StrictModel):
     """One kind of message that follows an answer: exactly one of `task` and `event`."""
 
     task: Topic | None = Field(
@@ -143,7 +143,7 @@ class EmitRule(Part):
         return self
 
 
-class Emit(Part):
+class Emit(StrictModel):
     """What follows an answer. A list stands for its `rules`."""
 
     rules: tuple[EmitRule, ...] = Field(
@@ -168,7 +168,7 @@ class Emit(Part):
         return allow
 
 
-class Join(Part):
+class Join(StrictModel):
     """Waits for several facts and runs once for all of them."""
 
     wait_for: Annotated[Facts, AfterValidator(filled)] = Field(
@@ -197,7 +197,7 @@ class Join(Part):
     )
 
 
-class Schedule(Part):
+class Schedule(StrictModel):
     """Work that comes by itself: exactly one of `every` and `cron`."""
 
     every: Duration | None = Field(

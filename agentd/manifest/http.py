@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from agentd.manifest.quantities import either, listed
-from agentd.manifest.strict_model import Part
+from agentd.manifest.strict_model import StrictModel
 
 
 def _networks(value: Any) -> Any:
@@ -50,7 +50,7 @@ def allow_private() -> Any:
     )
 
 
-class HttpTool(Part):
+class HttpTool(StrictModel):
     """A request that the model can make; its texts may hold `{{ arguments }}`."""
 
     url: str = Field(
@@ -83,7 +83,7 @@ class HttpTool(Part):
     allow_private: AllowPrivate = allow_private()
 
 
-class OpenApi(Part):
+class OpenApi(StrictModel):
     """The operations of an OpenAPI document, 3.0 or 3.1. Its name alone will do."""
 
     document: Annotated[Any, either("a file or a URL", str)] = Field(

@@ -10,10 +10,10 @@ from pydantic import (
 
 from agentd.manifest.model import ShortRef
 from agentd.manifest.quantities import Duration, Money, Rate, Whole, either
-from agentd.manifest.strict_model import Count, Part
+from agentd.manifest.strict_model import Count, StrictModel
 
 
-class Output(Part):
+class Output(StrictModel):
     """What an answer must look like."""
 
     schema_: Annotated[Any, either("a JSON Schema or a file name", dict, str)] = Field(
@@ -29,7 +29,7 @@ class Output(Part):
     )
 
 
-class History(Part):
+class History(StrictModel):
     """How much of the conversation the model sees."""
 
     max_messages: Count = Field(
@@ -64,7 +64,7 @@ class History(Part):
     )
 
 
-class Limits(Part):
+class Limits(StrictModel):
     """What an agent may use up."""
 
     concurrency: Annotated[Whole, Field(ge=1, le=10_000)] = Field(
@@ -108,7 +108,7 @@ class Limits(Part):
     )
 
 
-class Retry(Part):
+class Retry(StrictModel):
     """What happens to a task that failed and may succeed later."""
 
     attempts: Annotated[Whole, Field(ge=1, le=100)] = Field(

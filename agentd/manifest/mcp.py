@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from agentd.manifest.strict_model import Part
+from agentd.manifest.strict_model import StrictModel
 
 
 def _named(wanted: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def _spelled_out(key: str) -> BeforeValidator:
     return BeforeValidator(spell_out)
 
 
-class McpText(Part):
+class McpText(StrictModel):
     """What a resource and a prompt have in common."""
 
     default: str | None = Field(
@@ -62,7 +62,7 @@ class McpPrompt(McpText):
     )
 
 
-class McpServer(Part):
+class McpServer(StrictModel):
     """An MCP server: a command of ours, or an address. Equal ones of several agents are one."""
 
     command: tuple[str, ...] | None = Field(

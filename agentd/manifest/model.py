@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from agentd.manifest.quantities import Duration, Expression, Money, Rate, either
-from agentd.manifest.strict_model import Part
+from agentd.manifest.strict_model import StrictModel
 
 MOCKS = ("mock/echo", "mock/script")
 
@@ -38,7 +38,7 @@ def for_the_provider(parameters: dict[str, Any]) -> dict[str, Any]:
 Parameters = Annotated[dict[str, Any], AfterValidator(for_the_provider)]
 
 
-class Price(Part):
+class Price(StrictModel):
     """What a model costs, in USD per million tokens."""
 
     input: Money = Field(description="USD per million tokens of input.", examples=[0.15])
@@ -51,7 +51,7 @@ class Price(Part):
     )
 
 
-class ModelRef(Part):
+class ModelRef(StrictModel):
     """A model and how to reach it."""
 
     name: str = Field(
@@ -159,7 +159,7 @@ class ModelChoice(ModelRef):
     )
 
 
-class ModelRoutes(Part):
+class ModelRoutes(StrictModel):
     """Models to choose from."""
 
     routes: list[str | ModelChoice] = Field(

@@ -15,7 +15,7 @@ from agentd.manifest.quantities import Whole
 Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     """Strict and immutable. Values never appear in errors: they may be secrets."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -11,10 +11,10 @@ from agentd.manifest.http import HttpTool, OpenApi
 from agentd.manifest.json_schema import mistake_of
 from agentd.manifest.mcp import McpServer
 from agentd.manifest.quantities import Duration, Flag, Name, Names, either
-from agentd.manifest.strict_model import Part
+from agentd.manifest.strict_model import StrictModel
 
 
-class Command(Part):
+class Command(StrictModel):
     """A program that the model can run; never through a shell."""
 
     argv: tuple[str, ...] = Field(
@@ -60,7 +60,7 @@ def _document_alone(value: Any) -> Any:
 TOOL_KINDS = ("python", "command", "http", "openapi", "mcp", "agent")
 
 
-class Tool(Part):
+class ToolEntry(StrictModel):
     """Something that the model can call: exactly one of the first six fields says what."""
 
     python: str | None = Field(

@@ -7,19 +7,19 @@ from typing import Any
 
 from agentd.models.failures import Failures
 from agentd.models.port import Completion, ToolCall, Usage
-from agentd.models.prices import Price
+from agentd.models.prices import ListPrice
 
 MAX_TEXT = 4 * 1024 * 1024  # bytes of text, reasoning and tool arguments together
 
 
-class Answer:
+class AnswerParser:
     """Collects OpenAI-shaped chunks, or one whole response, into a `Completion`."""
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _PartialCall] = {}
         self._usage: Usage | None = None
         self._size = 0
         self.finish_reason: str | None = None
@@ -47,7 +47,7 @@ class Answer:
         self.finish_reason = self.finish_reason or "stop"
         return text
 
-    def completion(self, price: Price | None) -> Completion:
+    def completion(self, price: ListPrice | None) -> Completion:
         """The answer.
 
         Raises:
@@ -119,7 +119,7 @@ class Answer:
                 arguments = json.dumps(arguments)
             call.arguments.append(self._bounded(_text(arguments)))
 
-    def _call(self, fragment: dict[str, Any], position: int) -> _Call:
+    def _call(self, fragment: dict[str, Any], position: int) -> _PartialCall:
         """The call that a fragment continues. Some servers number every call 0, or none at all:
         a new id starts a new call whatever its number."""
         index = fragment.get("index")
@@ -128,7 +128,7 @@ class Answer:
         call = self._calls.get(index)
         if call is None or (name and call.id and name != call.id):
             key = index if call is None else max(self._calls) + 1
-            self._calls[key] = call = _Call(name)
+            self._calls[key] = call = _PartialCall(name)
         return call
 
     def _bounded(self, piece: str) -> str:
@@ -146,7 +146,7 @@ class Answer:
         return self._failures.error("model_garbage", f"not a chat completion: {shown}")
 
 
-class _Call:
+class _PartialCall:
     """A tool call in the making."""
 
     def __init__(self, call_id: str) -> None:

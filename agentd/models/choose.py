@@ -17,7 +17,7 @@ from agentd.models.limits.limited_model import LimitedModel, Limiters, digest_of
 from agentd.models.limits.shared_rate import Rates
 from agentd.models.mock_script import ScriptError, parse
 from agentd.models.port import Model, ModelRef
-from agentd.models.prices import Price, PriceList
+from agentd.models.prices import ListPrice, PriceList
 from agentd.models.providers import (
     COMPATIBLE,
     KEYS,
@@ -226,7 +226,7 @@ class Models:
             self._endpoints[base, key] = Endpoint(self._http, base, key)
         return self._endpoints[base, key]
 
-    def _through_litellm(self, ref: ModelRef, price: Price | None) -> Model:
+    def _through_litellm(self, ref: ModelRef, price: ListPrice | None) -> Model:
         from agentd.models.litellm_bridge import Litellm, LitellmModel
 
         self._litellm = self._litellm or Litellm()
@@ -266,8 +266,8 @@ def _key(ref: ModelRef) -> str | None:
     return (ref.api_key.get_secret_value().strip() or None) if ref.api_key else None
 
 
-def _price(ref: ModelRef) -> Price | None:
-    return Price.flat(ref.price) if ref.price else None
+def _price(ref: ModelRef) -> ListPrice | None:
+    return ListPrice.flat(ref.price) if ref.price else None
 
 
 def _is_http(base: str) -> bool:

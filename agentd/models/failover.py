@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from agentd.errors import ModelError, NotCalled, Throttled
 from agentd.models.estimate import expected
-from agentd.models.port import Attempt, ChatRequest, Completion, Model, Usage
+from agentd.models.port import ChatRequest, Completion, Model, ModelAttempt, Usage
 
 # Seconds to wait for a slot, for a rate, or for an endpoint that rests, before the next is asked.
 PATIENCE = 2.0
@@ -49,10 +49,10 @@ class FailoverModel:
             ModelError: nobody answered; the text has each one's reason. A `NotCalled` if nobody was
                 called.
         """
-        return await _Call(self.models, request, on_delta).answer()
+        return await _FailoverCall(self.models, request, on_delta).answer()
 
 
-class _Call:
+class _FailoverCall:
     """One request on its way from model to model."""
 
     def __init__(
@@ -63,7 +63,7 @@ class _Call:
         self._on_delta = on_delta
         self._ends = asyncio.get_running_loop().time() + request.timeout
         self._failed: list[tuple[float, Model, ModelError]] = []
-        self._attempts: list[Attempt] = []
+        self._attempts: list[ModelAttempt] = []
         self._streaming = False
 
     async def answer(self) -> Completion:
@@ -101,7 +101,7 @@ class _Call:
             if self._streaming or error.code in _FINAL:
                 raise self._in_all() from None
             return None
-        attempt = Attempt(model=model.name, seconds=clock() - began)
+        attempt = ModelAttempt(model=model.name, seconds=clock() - began)
         if self._failed:
             completion = replace(completion, attempts=(*self._attempts, attempt))
         self._tell(replace(attempt, completion=completion))
@@ -146,9 +146,9 @@ class _Call:
             if isinstance(error, NotCalled) and error.retryable
         ]
 
-    def _failure(self, model: Model, error: ModelError, seconds: float) -> Attempt:
+    def _failure(self, model: Model, error: ModelError, seconds: float) -> ModelAttempt:
         likely = model.cost_of(expected(self._request)) if error.may_cost else None
-        return Attempt(
+        return ModelAttempt(
             model=model.name,
             seconds=seconds,
             code=error.code,
@@ -157,7 +157,7 @@ class _Call:
             cost=likely,
         )
 
-    def _tell(self, attempt: Attempt) -> None:
+    def _tell(self, attempt: ModelAttempt) -> None:
         self._attempts.append(attempt)
         if self._request.on_attempt:
             self._request.on_attempt(attempt)

@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import Any
 
 from agentd.errors import ModelError
-from agentd.models.answer import Answer
+from agentd.models.answer import AnswerParser
 from agentd.models.failures import Failures
 from agentd.models.port import ChatRequest, Completion, Usage
-from agentd.models.prices import Price
+from agentd.models.prices import ListPrice
 from agentd.models.response_format import in_words, is_refusal, response_format
 
 # Read by litellm when it is imported: no price list from the network, no `.env` of the working
@@ -82,7 +82,7 @@ class LitellmModel:
         *,
         api_key: str | None = None,
         api_base: str | None = None,
-        price: Price | None = None,
+        price: ListPrice | None = None,
         timeout: float | None = None,
         secrets: tuple[str, ...] = (),
     ) -> None:
@@ -107,7 +107,7 @@ class LitellmModel:
     ) -> Completion:
         """See `agentd.models.port.Model`."""
         seconds = min(request.timeout, self._timeout or request.timeout)
-        answer = Answer(self._failures)
+        answer = AnswerParser(self._failures)
         async with self._failures.within(seconds):
             litellm = await self._library.module()
             self._refuse_steering(litellm, request.parameters)
@@ -121,7 +121,7 @@ class LitellmModel:
         return answer.completion(self._price)
 
     async def _stream(
-        self, litellm: Any, request: ChatRequest, seconds: float, answer: Answer
+        self, litellm: Any, request: ChatRequest, seconds: float, answer: AnswerParser
     ) -> AsyncGenerator[str]:
         """The pieces of text; afterwards `answer` knows whether they were all."""
         stream = await self._call(litellm, request, seconds, stream=True)

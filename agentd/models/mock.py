@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from agentd.models.failures import Failures
-from agentd.models.mock_script import Case, Turn
+from agentd.models.mock_script import ScriptCase, Turn
 from agentd.models.port import CORRECTION, ChatRequest, Completion, Usage
-from agentd.models.prices import Price
+from agentd.models.prices import ListPrice
 from agentd.protocol.media import in_words
 
 GROUP = 3  # words in a streamed piece
@@ -25,7 +25,7 @@ class EchoModel:
     name = "mock/echo"
     is_mock = True
 
-    def __init__(self, *, price: Price | None = None) -> None:
+    def __init__(self, *, price: ListPrice | None = None) -> None:
         self._price = price
 
     async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
@@ -56,7 +56,11 @@ class ScriptModel:
     is_mock = True
 
     def __init__(
-        self, cases: Sequence[Case], *, price: Price | None = None, timeout: float | None = None
+        self,
+        cases: Sequence[ScriptCase],
+        *,
+        price: ListPrice | None = None,
+        timeout: float | None = None,
     ) -> None:
         self._cases = cases
         self._price = price
@@ -97,7 +101,7 @@ async def _play(
     request: ChatRequest,
     on_delta: OnDelta | None,
     failures: Failures,
-    price: Price | None,
+    price: ListPrice | None,
 ) -> Completion:
     async with failures.within(request.timeout):
         await asyncio.sleep(turn.latency)
@@ -122,7 +126,7 @@ async def _play(
     )
 
 
-def _cost(price: Price | None, usage: Usage) -> float:
+def _cost(price: ListPrice | None, usage: Usage) -> float:
     return price.cost(usage) if price else 0.0
 
 

@@ -73,14 +73,14 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Case:
+class ScriptCase:
     """Turns for messages that `match` is found in; None is every message."""
 
     match: re.Pattern[str] | None
     turns: tuple[Turn, ...]
 
 
-def parse(script: Any) -> tuple[Case, ...]:
+def parse(script: Any) -> tuple[ScriptCase, ...]:
     """The cases of a script as YAML gives it.
 
     Raises:
@@ -88,25 +88,25 @@ def parse(script: Any) -> tuple[Case, ...]:
     """
     if isinstance(script, str):
         raise ScriptError([f"the script {script} was not read: give `open` its content"])
-    reader = _Reader()
+    reader = _ScriptReader()
     cases = reader.cases(script)
     if reader.problems:
         raise ScriptError(reader.problems)
     return cases
 
 
-class _Reader:
+class _ScriptReader:
     """Reads on after a mistake, so that all of them are told at once."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
 
-    def cases(self, script: Any) -> tuple[Case, ...]:
+    def cases(self, script: Any) -> tuple[ScriptCase, ...]:
         if isinstance(script, list):
-            return (Case(None, self._turns(script, "")),)
+            return (ScriptCase(None, self._turns(script, "")),)
         fields = self._fields(script, "script", ("turns", "cases"))
         if "cases" not in fields:
-            return (Case(None, self._turns(fields.get("turns"), "")),)
+            return (ScriptCase(None, self._turns(fields.get("turns"), "")),)
         if "turns" in fields:
             self._wrong("script", "has either `turns` or `cases`")
         return tuple(
@@ -114,11 +114,11 @@ class _Reader:
             for number, case in enumerate(self._list(fields["cases"], "cases"), 1)
         )
 
-    def _case(self, case: Any, where: str) -> Case:
+    def _case(self, case: Any, where: str) -> ScriptCase:
         fields = self._fields(case, where, ("match", "turns"))
         pattern = fields.get("match")
         match = self._read(pattern, f"{where}, match", _pattern, "is not a regular expression")
-        return Case(match, self._turns(fields.get("turns"), f"{where}, "))
+        return ScriptCase(match, self._turns(fields.get("turns"), f"{where}, "))
 
     def _turns(self, turns: Any, where: str) -> tuple[Turn, ...]:
         listed = self._list(turns, f"{where}turns")

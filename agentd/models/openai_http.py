@@ -11,11 +11,11 @@ from typing import Any
 import aiohttp
 
 from agentd.errors import ModelError
-from agentd.models.answer import MAX_TEXT, Answer
+from agentd.models.answer import MAX_TEXT, AnswerParser
 from agentd.models.endpoint import Endpoint
 from agentd.models.failures import Failures, shorten
 from agentd.models.port import ChatRequest, Completion, Usage
-from agentd.models.prices import Price
+from agentd.models.prices import ListPrice
 from agentd.models.response_format import in_words, is_refusal, response_format
 from agentd.models.sse import EventStream
 
@@ -39,7 +39,7 @@ class OpenAIModel:
         wire_name: str,
         endpoint: Endpoint,
         *,
-        price: Price | None = None,
+        price: ListPrice | None = None,
         timeout: float | None = None,
     ) -> None:
         self.name = name
@@ -60,7 +60,7 @@ class OpenAIModel:
     async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
         """See `agentd.models.port.Model`."""
         seconds = min(request.timeout, self._timeout or request.timeout)
-        answer = Answer(self._failures)
+        answer = AnswerParser(self._failures)
         try:
             async with self._failures.within(seconds) as deadline:
                 await self._exchange(request, on_delta, answer, deadline)
@@ -74,7 +74,7 @@ class OpenAIModel:
         self,
         request: ChatRequest,
         on_delta: OnDelta | None,
-        answer: Answer,
+        answer: AnswerParser,
         deadline: asyncio.Timeout,
         *,
         again: bool = True,
@@ -131,7 +131,7 @@ class OpenAIModel:
         self,
         response: aiohttp.ClientResponse,
         on_delta: OnDelta | None,
-        answer: Answer,
+        answer: AnswerParser,
         deadline: asyncio.Timeout,
     ) -> None:
         # A server that does not stream answers whole, whatever was asked.
@@ -149,7 +149,7 @@ class OpenAIModel:
         self,
         response: aiohttp.ClientResponse,
         on_delta: OnDelta,
-        answer: Answer,
+        answer: AnswerParser,
         deadline: asyncio.Timeout,
     ) -> None:
         events = EventStream()

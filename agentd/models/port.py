@@ -45,7 +45,7 @@ class ChatRequest:
     agent: str = ""
     schema: Mapping[str, Any] | None = None
     patience: float | None = None
-    on_attempt: Callable[[Attempt], None] | None = None
+    on_attempt: Callable[[ModelAttempt], None] | None = None
 
     def __post_init__(self) -> None:
         for names, mend in (
@@ -86,7 +86,7 @@ class Usage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class ModelAttempt:
     """One call of one model, and what became of it.
 
     Attributes:
@@ -124,7 +124,7 @@ class Completion:
     cost: float | None = None
     reasoning: str | None = None
     cached: bool = False
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[ModelAttempt, ...] = ()
 
 
 class Model(Protocol):

@@ -16,7 +16,7 @@ _TIER = re.compile(r"input_cost_per_token_above_(\d+)k_tokens$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Price:
+class ListPrice:
     """USD per token. `tiers` are prices for prompts of more than so many tokens, rising."""
 
     input: float
@@ -24,7 +24,7 @@ class Price:
     cache_read: float
     cache_write: float
     reasoning: float
-    tiers: tuple[tuple[int, Price], ...] = ()
+    tiers: tuple[tuple[int, ListPrice], ...] = ()
 
     @classmethod
     def flat(cls, price: TokenPrice) -> Self:
@@ -57,9 +57,9 @@ class PriceList:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or litellm_file("model_prices_and_context_window_backup.json")
         self._entries: dict[str, dict[str, Any] | None] = {}
-        self._prices: dict[str, Price | None] = {}
+        self._prices: dict[str, ListPrice | None] = {}
 
-    def of(self, name: str) -> Price | None:
+    def of(self, name: str) -> ListPrice | None:
         """The price of a model by litellm's name for it; None when the list does not have it.
 
         The first question after a name reads the file (some 5 ms), the others are free.
@@ -81,7 +81,7 @@ class PriceList:
             return ""
         return self._path.read_text(encoding="utf-8")
 
-    def _of(self, name: str) -> Price | None:
+    def _of(self, name: str) -> ListPrice | None:
         entry = self._listed(name)
         return _price(entry) if entry else None
 
@@ -114,7 +114,7 @@ def litellm_file(name: str) -> Path | None:
     return next((Path(folder) / name for folder in folders), None)
 
 
-def _price(entry: Mapping[str, Any], suffix: str = "") -> Price | None:
+def _price(entry: Mapping[str, Any], suffix: str = "") -> ListPrice | None:
     def usd(key: str) -> float | None:
         value = entry.get(key + suffix)
         return float(value) if isinstance(value, int | float) else None
@@ -124,7 +124,7 @@ def _price(entry: Mapping[str, Any], suffix: str = "") -> Price | None:
         return None
     reasoning = usd("output_cost_per_reasoning_token")
     read, write = usd("cache_read_input_token_cost"), usd("cache_creation_input_token_cost")
-    return Price(
+    return ListPrice(
         input=fresh,
         output=output,
         cache_read=fresh if read is None else read,
@@ -134,7 +134,7 @@ def _price(entry: Mapping[str, Any], suffix: str = "") -> Price | None:
     )
 
 
-def _tiers(entry: Mapping[str, Any]) -> tuple[tuple[int, Price], ...]:
+def _tiers(entry: Mapping[str, Any]) -> tuple[tuple[int, ListPrice], ...]:
     sizes = sorted(int(found[1]) for key in entry if (found := _TIER.match(key)))
     prices = [(size * 1000, _price(entry, f"_above_{size}k_tokens")) for size in sizes]
     return tuple((above, price) for above, price in prices if price)

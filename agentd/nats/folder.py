@@ -31,7 +31,7 @@ jetstream {{
 
 
 @dataclass(frozen=True)
-class Record:
+class ServerRecord:
     """What is known about the last server of a folder: `url` is without the token."""
 
     url: str
@@ -134,15 +134,15 @@ class NatsFolder:
                 return str(json.loads(file.read_text())["nats"][0])
         return None
 
-    def remember(self, record: Record) -> None:
+    def remember(self, record: ServerRecord) -> None:
         """Write down a server that answers, for adopters, commands and the next start."""
         _write_private(self.path / "server.json", json.dumps(vars(record)) + "\n")
 
-    def recall(self) -> Record | None:
+    def recall(self) -> ServerRecord | None:
         """The last server that was written down; it need not run any more."""
         try:
             told = json.loads((self.path / "server.json").read_text())
-            record = Record(
+            record = ServerRecord(
                 url=str(told["url"]),
                 token=str(told["token"]),
                 pid=int(told["pid"]),

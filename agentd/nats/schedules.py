@@ -46,7 +46,7 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ScheduleEntry:
     """One schedule.
 
     Attributes:
@@ -93,12 +93,12 @@ class Entry:
             subject=self.subject, data=self.data, message_id=message_id, headers=self.all_headers
         )
 
-    def says(self, other: Entry) -> bool:
+    def says(self, other: ScheduleEntry) -> bool:
         """Whether both do the same."""
         return self.all_headers == other.all_headers and self.data == other.data
 
 
-async def put(bus: Bus, entry: Entry) -> bool:
+async def put(bus: Bus, entry: ScheduleEntry) -> bool:
     """Makes this the schedule of its subject; whether it was not.
 
     What is there already is left alone: written anew, an interval would begin again.
@@ -131,13 +131,13 @@ async def remove(bus: Bus, subject: str) -> bool:
     return bool(answer["purged"])
 
 
-async def find(bus: Bus, subject: str) -> Entry | None:
+async def find(bus: Bus, subject: str) -> ScheduleEntry | None:
     """The schedule on this subject."""
     msg = await jetstream.last(bus, LOG, subject)
     return _entry(msg) if msg else None
 
 
-async def pending(bus: Bus, pattern: str) -> AsyncIterator[Entry]:
+async def pending(bus: Bus, pattern: str) -> AsyncIterator[ScheduleEntry]:
     """The schedules on subjects of `pattern`, oldest first.
 
     Raises:
@@ -147,9 +147,9 @@ async def pending(bus: Bus, pattern: str) -> AsyncIterator[Entry]:
         yield _entry(msg)
 
 
-def _entry(msg: Msg) -> Entry:
+def _entry(msg: Msg) -> ScheduleEntry:
     headers = msg.headers or {}
-    return Entry(
+    return ScheduleEntry(
         subject=headers["Nats-Subject"],
         target=headers.get(_TARGET, ""),
         data=msg.data,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agentd.errors import StartError
 from agentd.nats.binary import find_binary
-from agentd.nats.folder import NatsFolder, Record
+from agentd.nats.folder import NatsFolder, ServerRecord
 from agentd.settings import Durability
 
 _PATIENCE = 60.0  # seconds; the server reads its whole store back before it listens
@@ -33,7 +33,7 @@ if os.getppid() == int(sys.argv[1]): os.execv(sys.argv[2], sys.argv[2:])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
+class RunningServer:
     """A nats-server that answers.
 
     Attributes:
@@ -76,7 +76,7 @@ class EmbeddedServer:
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
 
-    async def ensure(self) -> Server:
+    async def ensure(self) -> RunningServer:
         """The project's running server, started if there is none.
 
         Call it in the main thread: the kernel ties the server's life to the thread that starts
@@ -102,7 +102,7 @@ class EmbeddedServer:
         except subprocess.TimeoutExpired:
             _kill(process)
 
-    async def _start_or_adopt(self) -> Server:
+    async def _start_or_adopt(self) -> RunningServer:
         self._folder.make()
         deadline = time.monotonic() + _PATIENCE
         while True:
@@ -118,11 +118,11 @@ class EmbeddedServer:
                 )
             await asyncio.sleep(0.02)
 
-    def _server(self, record: Record) -> Server:
+    def _server(self, record: ServerRecord) -> RunningServer:
         owned = self._process is not None and self._process.pid == record.pid
-        return Server(**vars(record), store=self._folder.store, owned=owned)
+        return RunningServer(**vars(record), store=self._folder.store, owned=owned)
 
-    async def _start(self, lease: int) -> Server:
+    async def _start(self, lease: int) -> RunningServer:
         """Start a server that takes over `lease`, at the address of the last one if possible."""
         try:
             binary = await asyncio.to_thread(find_binary, self._environ)
@@ -135,7 +135,7 @@ class EmbeddedServer:
         finally:
             os.close(lease)
 
-    async def _launch(self, binary: Path, lease: int, port: int, token: str) -> Server:
+    async def _launch(self, binary: Path, lease: int, port: int, token: str) -> RunningServer:
         config = self._folder.configure(port, token, self._durability)
         process = self._spawn([*_follow_parent(), str(binary), "-c", str(config)], lease)
         try:
@@ -168,12 +168,12 @@ class EmbeddedServer:
             os.close(log)
         return self._process
 
-    async def _ready(self, process: subprocess.Popen[bytes], token: str) -> Record:
+    async def _ready(self, process: subprocess.Popen[bytes], token: str) -> ServerRecord:
         deadline = time.monotonic() + _PATIENCE
         while process.poll() is None:
             url = self._folder.listening(process.pid)
             if url and (version := await asyncio.to_thread(_answers, url, token)):
-                return Record(url=url, token=token, pid=process.pid, version=version)
+                return ServerRecord(url=url, token=token, pid=process.pid, version=version)
             if time.monotonic() > deadline:
                 raise StartError(
                     f"nats-server is not up after {_PATIENCE:.0f} s:\n{self._folder.complaints()}"
@@ -184,7 +184,7 @@ class EmbeddedServer:
         raise kind(f"nats-server ended with {process.returncode} while starting:\n{said}")
 
 
-def find(state: Path) -> Server | None:
+def find(state: Path) -> RunningServer | None:
     """The running server of this project, for a command in another terminal.
 
     A relative `state` is looked for in the working directory and in its parents.
@@ -194,11 +194,11 @@ def find(state: Path) -> Server | None:
         folder = NatsFolder(path)
         # Another user's folder on the way up (in /tmp, say) would have us talk to their server.
         if folder.is_ours() and (record := _running(folder)):
-            return Server(**vars(record), store=folder.store)
+            return RunningServer(**vars(record), store=folder.store)
     return None
 
 
-def _running(folder: NatsFolder) -> Record | None:
+def _running(folder: NatsFolder) -> ServerRecord | None:
     record = folder.recall()
     if record is None or not _answers(record.url, record.token):
         return None

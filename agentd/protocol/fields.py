@@ -51,7 +51,7 @@ Tokens = Annotated[tuple[Token, ...], Field(strict=False, max_length=100, fail_f
 ReplySubject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=255)]
 
 
-class Part(BaseModel):
+class MessagePart(BaseModel):
     """A piece of a message: immutable, camelCase on the wire, open to fields it does not know."""
 
     model_config = ConfigDict(
@@ -81,7 +81,7 @@ class Part(BaseModel):
         return self
 
 
-class AgentIdentity(Part):
+class AgentIdentity(MessagePart):
     """Who sent a message."""
 
     id: str
@@ -90,7 +90,7 @@ class AgentIdentity(Part):
     """`agent` for agents, `runtime` for agentd itself."""
 
 
-class HistoryMessage(Part):
+class HistoryMessage(MessagePart):
     """One earlier turn of a conversation."""
 
     role: str
@@ -104,7 +104,7 @@ History = Annotated[
 ]
 
 
-class Sibling(Part):
+class Sibling(MessagePart):
     """The place of a message among those that one rule of one answer emitted."""
 
     of: Token
@@ -122,7 +122,7 @@ Siblings = Annotated[tuple[Sibling, ...], Field(strict=False, max_length=DEEPEST
 Path = Annotated[tuple[str, ...], Field(strict=False, max_length=LONGEST_PATH, fail_fast=True)]
 
 
-class Context(Part):
+class Context(MessagePart):
     """The conversation that a message belongs to."""
 
     conversation_id: Annotated[str, Field(min_length=1)]
@@ -145,7 +145,7 @@ class Context(Part):
     """Of a result: the `parentMessageId` of its task."""
 
 
-class Constraints(Part):
+class Constraints(MessagePart):
     """What the work may take."""
 
     timeout: Amount | None = None
@@ -166,7 +166,7 @@ class Constraints(Part):
         return Constraints(**unknown, **least)
 
 
-class Payload(Part):
+class Payload(MessagePart):
     """What a message is about."""
 
     content: Any = None
@@ -189,7 +189,7 @@ class Payload(Part):
     """The text of a delta."""
 
 
-class Routing(Part):
+class Routing(MessagePart):
     """Who should take a message, and how soon."""
 
     priority: Annotated[int, Field(ge=0, le=9)] = DEFAULT_PRIORITY

@@ -20,7 +20,7 @@ from agentd.protocol.fields import (
     AgentIdentity,
     Amount,
     Context,
-    Part,
+    MessagePart,
     Payload,
     ReplySubject,
     Routing,
@@ -43,7 +43,7 @@ class Links(TypedDict, total=False):
     correlation_id: str | None
 
 
-class AgentMessage(Part):
+class AgentMessage(MessagePart):
     """One message between agents: a task, result, event, query or piece of a stream."""
 
     id: Token

@@ -19,11 +19,11 @@ from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
-from agentd.nats.schedules import Entry, Timing
+from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.protocol.subjects import Subjects
-from agentd.queue.decisions import REQUESTED, Decision, Dialogue, Request, read
+from agentd.queue.decisions import REQUESTED, ApprovalRequest, Decision, Dialogue, read
 from agentd.queue.delivery import LIFE, RESUMES, SENT_AGAIN, Delivery
 
 
@@ -57,7 +57,7 @@ async def verdicts(bus: Bus, subjects: Subjects, task: str, delivery: Delivery) 
     return Verdicts()  # the log was lost: the run begins anew, and asks anew
 
 
-async def lay_by(
+async def suspend(
     bus: Bus,
     subjects: Subjects,
     task: AgentMessage,
@@ -106,9 +106,9 @@ async def lay_by(
 
 def _copy(
     subjects: Subjects, task: AgentMessage, delivery: Delivery, *, turn: int, expires: float
-) -> Entry:
+) -> ScheduleEntry:
     """The task as it is delivered again, with the journal of the run that it goes on with."""
-    return Entry(
+    return ScheduleEntry(
         subject=subjects.schedule("approval", task.id),
         target=str(delivery.subject),
         data=delivery.data,
@@ -123,13 +123,13 @@ def _copy(
     )
 
 
-async def waiting(bus: Bus, subjects: Subjects) -> list[Request]:
+async def waiting(bus: Bus, subjects: Subjects) -> list[ApprovalRequest]:
     """The requests that are not decided and not expired, oldest first.
 
     Raises:
         BusError: the log does not answer.
     """
-    found: list[Request] = []
+    found: list[ApprovalRequest] = []
     async for entry in schedules.pending(bus, subjects.schedule("approval", "*")):
         task = entry.subject.rpartition(".")[2]
         dialogue = await read(bus, subjects, task)
@@ -142,7 +142,7 @@ async def waiting(bus: Bus, subjects: Subjects) -> list[Request]:
 async def decide(
     bus: Bus,
     subjects: Subjects,
-    request: Request,
+    request: ApprovalRequest,
     *,
     approve: bool,
     calls: Sequence[int] | None = None,
@@ -173,7 +173,7 @@ async def decide(
     return await read(bus, subjects, request.task)
 
 
-async def go_on(bus: Bus, subjects: Subjects, task: str) -> bool:
+async def resume(bus: Bus, subjects: Subjects, task: str) -> bool:
     """Has a task delivered again if all that it waits for is decided; whether this did it.
 
     Raises:
@@ -197,7 +197,7 @@ async def go_on(bus: Bus, subjects: Subjects, task: str) -> bool:
     return True
 
 
-def _asked_by(entry: Entry, dialogue: Dialogue) -> Request | None:
+def _asked_by(entry: ScheduleEntry, dialogue: Dialogue) -> ApprovalRequest | None:
     """The request that a copy of a task was laid by with."""
     mark = (entry.headers.get(LIFE), entry.headers.get(RESUMES))
     matching = (each for each in dialogue.requests if (str(each.life), str(each.turn)) == mark)

@@ -11,7 +11,7 @@ from agentd.protocol.subjects import RESERVED_DOMAINS, Subject
 _LOOKS = (0.02, 0.1, 0.5)  # seconds until a band that rang for nothing is looked at again
 
 
-class Source(Protocol):
+class ConsumerSource(Protocol):
     """The consumers behind a route."""
 
     @property
@@ -72,9 +72,9 @@ class Route:
     """Where tasks of one kind wait: a domain, `_agent.{name}`, or the facts of an agent."""
 
     name: str
-    source: Source
+    source: ConsumerSource
     bands: tuple[Band, ...] = field(default_factory=lambda: tuple(Band() for _ in range(10)))
-    feeds: set[Sleeper] = field(default_factory=lambda: set[Sleeper]())
+    pullers: set[Sleeper] = field(default_factory=lambda: set[Sleeper]())
 
     def ring(self, priority: int) -> None:
         self.bands[priority].ring()
@@ -98,8 +98,8 @@ class Route:
         self._wake()
 
     def _wake(self) -> None:
-        for feed in self.feeds:
-            feed.wake()
+        for puller in self.pullers:
+            puller.wake()
 
 
 def route_of(task: Subject) -> str:

@@ -30,12 +30,12 @@ _LONGEST_HEADER = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Letter:
+class DeadLetter:
     """One dead letter.
 
     Attributes:
         sequence: its place in the log, by which it is named.
-        at: when it was buried, RFC 3339.
+        at: when it was listed, RFC 3339.
         task_id: the id of its task.
         reason: one word: `malformed`, `expired`, `poisonous`, `exhausted`, ….
         subject: where it had been sent to.
@@ -54,7 +54,7 @@ class Letter:
     data: bytes
 
 
-def letter(
+def dead_letter(
     subjects: Subjects,
     parcel: Parcel,
     *,
@@ -82,25 +82,25 @@ def letter(
     )
 
 
-async def buried(bus: Bus, subjects: Subjects) -> AsyncIterator[Letter]:
+async def listed(bus: Bus, subjects: Subjects) -> AsyncIterator[DeadLetter]:
     """Every letter of an environment, oldest first."""
     async for msg in jetstream.stored(bus, LOG, subjects.pattern("dlq.*.*")):
-        yield _letter(msg)
+        yield _parsed(msg)
 
 
-async def find(bus: Bus, subjects: Subjects, sequence: int) -> Letter:
+async def find(bus: Bus, subjects: Subjects, sequence: int) -> DeadLetter:
     """The letter at this place of the log.
 
     Raises:
         UsageError: there is none.
     """
-    async for each in buried(bus, subjects):
+    async for each in listed(bus, subjects):
         if each.sequence == sequence:
             return each
     raise UsageError(f"there is no dead letter {sequence} in {subjects.env!r}; see: agentd dlq ls")
 
 
-async def send_again(bus: Bus, subjects: Subjects, dead: Letter) -> None:
+async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
     """Sends the original bytes again; the task's result will be the only one.
 
     The error result goes (the letter and an event keep what it said), as a result is create-only.
@@ -125,12 +125,12 @@ async def send_again(bus: Bus, subjects: Subjects, dead: Letter) -> None:
     await _remove(bus, subjects, dead, "retried")
 
 
-async def drop(bus: Bus, subjects: Subjects, dead: Letter) -> None:
+async def drop(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
     """Removes a letter; an event keeps that it was there."""
     await _remove(bus, subjects, dead, "dropped")
 
 
-async def _remove(bus: Bus, subjects: Subjects, dead: Letter, what: str) -> None:
+async def _remove(bus: Bus, subjects: Subjects, dead: DeadLetter, what: str) -> None:
     content: dict[str, Any] = {
         "event": f"letter_{what}",
         "letter": dead.sequence,
@@ -149,9 +149,9 @@ async def _remove(bus: Bus, subjects: Subjects, dead: Letter, what: str) -> None
     await jetstream.delete(bus, LOG, dead.sequence)
 
 
-def _letter(msg: Msg) -> Letter:
+def _parsed(msg: Msg) -> DeadLetter:
     headers: Mapping[str, str] = msg.headers or {}
-    return Letter(
+    return DeadLetter(
         sequence=int(headers["Nats-Sequence"]),
         at=headers["Nats-Time-Stamp"],
         task_id=headers.get(TASK, ""),

@@ -22,7 +22,7 @@ REQUESTED = "approval_requested"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class ApprovalRequest:
     """What a person is asked.
 
     Attributes:
@@ -56,7 +56,7 @@ class Decision:
     by: str = ""
     reason: str = ""
 
-    def is_about(self, request: Request, index: int) -> bool:
+    def is_about(self, request: ApprovalRequest, index: int) -> bool:
         about_turn = self.turn in (None, request.turn) and self.sequence > request.sequence
         return about_turn and (self.calls is None or index in self.calls)
 
@@ -71,10 +71,12 @@ class Decision:
 class Dialogue:
     """All that was asked and decided about a task, in the order of the log."""
 
-    requests: Sequence[Request] = ()
+    requests: Sequence[ApprovalRequest] = ()
     decisions: Sequence[Decision] = ()
 
-    def verdicts(self, request: Request, *, before: float = float("inf")) -> dict[int, Decision]:
+    def verdicts(
+        self, request: ApprovalRequest, *, before: float = float("inf")
+    ) -> dict[int, Decision]:
         """The first decision on each call, of those that are in the log `before` a sequence."""
         found: dict[int, Decision] = {}
         for decision in self.decisions:
@@ -83,7 +85,7 @@ class Dialogue:
                     found.setdefault(index, decision)
         return found
 
-    def is_decided(self, request: Request) -> bool:
+    def is_decided(self, request: ApprovalRequest) -> bool:
         return self.verdicts(request).keys() == request.indexes
 
 
@@ -93,7 +95,7 @@ async def read(bus: Bus, subjects: Subjects, task: str) -> Dialogue:
     Raises:
         BusError: the log does not answer.
     """
-    requests: list[Request] = []
+    requests: list[ApprovalRequest] = []
     decisions: list[Decision] = []
     async for sequence, message in _events(bus, subjects.event("approval", task)):
         content = message.payload.content
@@ -104,10 +106,10 @@ async def read(bus: Bus, subjects: Subjects, task: str) -> Dialogue:
     return Dialogue(requests, decisions)
 
 
-def request_of(content: Any, sequence: int = 0) -> Request | None:
+def request_of(content: Any, sequence: int = 0) -> ApprovalRequest | None:
     """The request that an event's content is, if it is one."""
     try:
-        return Request(
+        return ApprovalRequest(
             sequence=sequence,
             task=str(content["task"]),
             agent=str(content["agent"]),

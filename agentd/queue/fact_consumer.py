@@ -79,7 +79,7 @@ def _name(env: str, agent: str) -> str:
     return f"{env}+_facts+{agent}"
 
 
-class Ear:
+class FactConsumer:
     """One agent's ear for facts in this process; all replicas share its place in the log."""
 
     def __init__(self, queue: Queue, agent: str) -> None:

@@ -52,7 +52,7 @@ class Standing:
 
 
 class Journal:
-    """The journal of one delivery of a task: a `agentd.run.context.Record`.
+    """The journal of one delivery of a task: a `agentd.run.context.StepLog`.
 
     `steps` is what was on record of the run when it was read: (event, turn, index of the call) to
     content.

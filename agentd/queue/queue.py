@@ -21,7 +21,7 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg, Subscription
 from agentd.nats.streams import SECOND, WORK
 from agentd.protocol.subjects import DEFAULT_PRIORITY, Subjects, parse_work
-from agentd.queue.bands import Route, Source, route_of
+from agentd.queue.bands import ConsumerSource, Route, route_of
 from agentd.queue.delivery import Delivery, delivery, still_pending
 from agentd.queue.in_progress import Beats
 
@@ -42,7 +42,7 @@ class Queue:
         self.bus = bus
         self.subjects = subjects
         self._routes: dict[str, Route] = {}
-        self._feeds: set[Feed] = set()
+        self._pullers: set[Puller] = set()
         self._beats = Beats(bus.options, _BEAT)
 
     async def open(self) -> None:
@@ -55,11 +55,11 @@ class Queue:
         """Stops beating; to be called when nothing is held any more."""
         self._beats.stop()
 
-    def feed(self) -> Feed:
+    def puller(self) -> Puller:
         """A new worker's view of the queue; it listens to nothing yet."""
-        feed = Feed(self)
-        self._feeds.add(feed)
-        return feed
+        puller = Puller(self)
+        self._pullers.add(puller)
+        return puller
 
     async def sweep(self) -> None:
         """Looks at what waits in WORK, and hints at every band of ours that holds something; of
@@ -69,7 +69,7 @@ class Queue:
             BusError: the server does not answer, or WORK is gone.
         """
         for route in self._routes.values():
-            if route.source.stream != WORK and route.feeds:
+            if route.source.stream != WORK and route.pullers:
                 route.ring(DEFAULT_PRIORITY)
         pattern = self.subjects.all_work
         offset = 0
@@ -95,7 +95,7 @@ class Queue:
         """The routes of these names; made where they are new."""
         return [self._routes.setdefault(name, self._route(name)) for name in names]
 
-    def facts(self, name: str, source: Source) -> Route:
+    def facts(self, name: str, source: ConsumerSource) -> Route:
         """The route of an agent's facts, from `source` from now on."""
         route = self._routes.setdefault(name, Route(name, source))
         route.source = source
@@ -112,9 +112,9 @@ class Queue:
         self._beats.hold(msg.reply)
         return taken
 
-    def forget(self, feed: Feed) -> None:
-        """Drops a feed that is closed."""
-        self._feeds.discard(feed)
+    def forget(self, puller: Puller) -> None:
+        """Drops a puller that is closed."""
+        self._pullers.discard(puller)
 
     def _route(self, name: str) -> Route:
         return Route(name, _Work(self.bus, self.subjects, name))
@@ -128,15 +128,15 @@ class Queue:
         except SubjectError:
             return  # it is pulled, and left alone, with the next one that is ours
         route = self._routes.get(route_of(task))
-        if route and route.feeds:
+        if route and route.pullers:
             route.ring(task.priority)
 
     async def _after_reconnect(self) -> None:
         for route in self._routes.values():
             for band in route.bands:
                 band.made = False
-        for feed in self._feeds:
-            feed.restart()
+        for puller in self._pullers:
+            puller.restart()
         await self.sweep()
 
 
@@ -188,7 +188,7 @@ class _Pull:
             self.done.set_result(status)
 
 
-class Feed:
+class Puller:
     """One agent's pulls: one at a time, from the most urgent band that may hold something."""
 
     def __init__(self, queue: Queue) -> None:
@@ -203,10 +203,10 @@ class Feed:
     async def listen(self, names: Iterable[str], *others: Route) -> None:
         """Listens to exactly these routes from now on (`analysis`, `_agent.analyst`)."""
         for route in self._routes:
-            route.feeds.discard(self)
+            route.pullers.discard(self)
         self._routes = [*self._queue.routes(names), *others]
         for route in self._routes:
-            route.feeds.add(self)
+            route.pullers.add(self)
         try:
             await self._queue.sweep()
         except BusError as error:
@@ -239,11 +239,11 @@ class Feed:
         """Ends a waiting pull; one that has asked the server still returns what it got."""
         self._closed = True
         for route in self._routes:
-            route.feeds.discard(self)
+            route.pullers.discard(self)
         self._queue.forget(self)
         self.wake()
 
-    async def hang_up(self) -> None:
+    async def close_inbox(self) -> None:
         """Takes no more answers; to be called when no pull is under way."""
         inbox, self._inbox = self._inbox, None
         if inbox:
@@ -303,7 +303,7 @@ class Feed:
             return still_pending(last) == 0 and int(last.reply.split(".")[4]) == 1
         return pull.done.result() == "404"
 
-    async def _ask(self, source: Source, priority: int, most: int) -> _Pull:
+    async def _ask(self, source: ConsumerSource, priority: int, most: int) -> _Pull:
         """Asks for up to `most` tasks and waits until the server has given all it has now."""
         if self._inbox is None:
             bus = self._queue.bus
@@ -321,7 +321,7 @@ class Feed:
             self._pull.finish("timeout")
         if self._pull.done.result() in ("timeout", "restart"):
             # Late answers to this pull must not be taken for answers to the next.
-            await self.hang_up()
+            await self.close_inbox()
         return self._pull
 
     async def _on_message(self, msg: Msg) -> None:

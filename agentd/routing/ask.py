@@ -11,12 +11,12 @@ from agentd.errors import BusError, DecodeError, TaskError
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.objects import fit, whole
-from agentd.nats.schedules import Entry, Timing
+from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.streams import LOG
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subject, Subjects
-from agentd.queue.decisions import Request, request_of
+from agentd.queue.decisions import ApprovalRequest, request_of
 from agentd.routing.eligibility import address
 
 
@@ -32,7 +32,7 @@ class Delta:
 class Waiting:
     """The agent waits until a person has decided on some calls."""
 
-    request: Request
+    request: ApprovalRequest
 
 
 async def send(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:
@@ -64,7 +64,7 @@ async def send_later(
         target = subjects.task(to.domain, to.specificity, message.routing.priority)
     else:
         target = subjects.event(to.domain, to.specificity)
-    entry = Entry(
+    entry = ScheduleEntry(
         subject=subjects.schedule("message", message.id),
         target=target,
         data=await fit(bus, message),
@@ -129,7 +129,7 @@ async def ask(
             yield Delta(payload.chunk or "", restarted)
 
 
-def _request(msg: Msg) -> Request | None:
+def _request(msg: Msg) -> ApprovalRequest | None:
     """The request that a message is; people's decisions go by on the same subject."""
     try:
         return request_of(decode(msg.data).payload.content)

@@ -22,14 +22,14 @@ _LOOK = 2.0  # seconds until the log is asked, in case a message was missed
 
 
 @dataclass(frozen=True)
-class Step:
+class FollowedMessage:
     """A result or an event on the way to the end; `topic` is `result.research.question`, say."""
 
     topic: str
     message: AgentMessage
 
 
-Part = Delta | Waiting | Step | AgentMessage
+Part = Delta | Waiting | FollowedMessage | AgentMessage
 
 
 async def follow(
@@ -137,7 +137,7 @@ class _Thread:
             self._speaking = None
         return Delta(piece.chunk or "", restarted)
 
-    def _fact(self, place: Subject, message: AgentMessage) -> Step | AgentMessage | None:
+    def _fact(self, place: Subject, message: AgentMessage) -> FollowedMessage | AgentMessage | None:
         if place.domain in RUNTIME_EVENTS or message.correlation_id != self.task.id:
             return None
         topic = f"{place.type}.{place.domain}.{place.specificity}"
@@ -145,7 +145,7 @@ class _Thread:
             self._speaking = None  # its last delta was missed
         if matches(self._until, topic) or (place.task_id == self.task.id and _failed(message)):
             return message
-        return Step(topic, message)
+        return FollowedMessage(topic, message)
 
 
 def _failed(result: AgentMessage) -> bool:

@@ -109,17 +109,17 @@ def total(*amounts: float) -> float:
     return round(sum(amounts), _DIGITS)
 
 
-Ledger: TypeAlias = Shared[Account]
+SharedAccount: TypeAlias = Shared[Account]
 
 
 _FORGET = 30 * 86400  # seconds without a call until a conversation's account is dropped
 
 
-def key(env: str, conversation: str) -> str:
+def account_subject(env: str, conversation: str) -> str:
     """The subject of a conversation's account."""
     return f"{bucket(BUDGETS)}.{env}.{digest(conversation)}"
 
 
-def ledger_at(bus: Bus, subject: str) -> Ledger:
+def shared_account(bus: Bus, subject: str) -> SharedAccount:
     """The account on this subject."""
     return Shared(bus, BUDGETS, subject, parse=Account.parse, ttl=_FORGET)

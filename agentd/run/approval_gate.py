@@ -11,7 +11,7 @@ from typing import Any
 from agentd.errors import Paused, PromptError
 from agentd.models.port import ToolCall
 from agentd.protocol.message import AgentMessage
-from agentd.run.context import Means
+from agentd.run.context import RunContext
 from agentd.run.revision import Revision
 from agentd.tools.port import ToolError
 from agentd.tools.toolbox import Held
@@ -24,10 +24,10 @@ TIMEOUT = 86_400.0  # seconds that a person has, where the manifest does not say
 class Consent:
     """The consent that the calls of one run need."""
 
-    def __init__(self, revision: Revision, message: AgentMessage, means: Means) -> None:
+    def __init__(self, revision: Revision, message: AgentMessage, context: RunContext) -> None:
         self._revision = revision
         self._message = message
-        self._means = means
+        self._context = context
 
     def require(self, turn: int, calls: Sequence[ToolCall]) -> None:
         """Lets the calls of a turn be made, or refused one by one, if it is known which.
@@ -35,7 +35,7 @@ class Consent:
         Raises:
             Paused: somebody is to be asked first.
         """
-        verdicts = self._means.verdicts
+        verdicts = self._context.verdicts
         if verdicts is None or turn <= verdicts.turn:
             return
         asked = [
@@ -49,7 +49,7 @@ class Consent:
 
     def refusal(self, turn: int, index: int, call: ToolCall) -> str | None:
         """Why a call is not made, for the model; None for one that may be."""
-        verdicts = self._means.verdicts
+        verdicts = self._context.verdicts
         if verdicts and turn == verdicts.turn and index in verdicts.calls:
             decision = verdicts.calls[index]
             if decision is None:
@@ -75,9 +75,9 @@ class Consent:
     def _asks(self, approval: bool | str, arguments: Any) -> bool:
         if not isinstance(approval, str):
             return approval
-        context = self._revision.message_context(self._message, self._revision.model.name)
-        now = datetime.fromtimestamp(self._means.now, UTC)
-        names = {**context, "now": now, "arguments": json.loads(json.dumps(arguments))}
+        values = self._revision.message_context(self._message, self._revision.model.name)
+        now = datetime.fromtimestamp(self._context.now, UTC)
+        names = {**values, "now": now, "arguments": json.loads(json.dumps(arguments))}
         try:
             return bool(self._revision.spec.expressions[approval].evaluate(names))
         except PromptError as error:

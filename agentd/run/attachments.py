@@ -45,7 +45,7 @@ async def contents(bus: Bus, content: Any) -> list[dict[str, Any]]:
     listed, place = _parts(content), "payload.content.parts"
     if len(listed) > MOST_PARTS:
         raise _bad(place, f"must be a list of at most {MOST_PARTS} parts")
-    reader = _Reader(bus)
+    reader = _AttachmentReader(bus)
     return [await reader.part(each, f"{place}[{i}]") for i, each in enumerate(listed)]
 
 
@@ -159,7 +159,7 @@ def _attachment(file: Path) -> Attachment:
     return Attachment(part, data)
 
 
-class _Reader:
+class _AttachmentReader:
     """Reads the parts of one task, which together may have `LARGEST` bytes."""
 
     def __init__(self, bus: Bus) -> None:

@@ -19,7 +19,7 @@ from agentd.models.estimate import expected
 from agentd.models.port import ChatRequest, Completion, Model
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentMessage
-from agentd.run.account import Account, Ledger, key, ledger_at, total
+from agentd.run.account import Account, SharedAccount, account_subject, shared_account, total
 from agentd.run.deadline import Deadline
 
 log = logging.getLogger(__name__)
@@ -36,22 +36,24 @@ class Budgets:
         self._bus = bus
         self._env = env
         self._clock = clock
-        self._ledgers: WeakValueDictionary[str, Ledger] = WeakValueDictionary()
+        self._ledgers: WeakValueDictionary[str, SharedAccount] = WeakValueDictionary()
 
-    def purse(self, message: AgentMessage, limits: Limits, deadline: Deadline) -> Purse:
+    def of_task(self, message: AgentMessage, limits: Limits, deadline: Deadline) -> TaskBudget:
         """What this task may spend."""
         conversation = message.context.conversation_id
-        return Purse(message, limits, deadline, lambda: self._ledger(conversation), self._clock)
+        return TaskBudget(
+            message, limits, deadline, lambda: self._ledger(conversation), self._clock
+        )
 
-    def _ledger(self, conversation: str) -> Ledger:
-        subject = key(self._env, conversation)
+    def _ledger(self, conversation: str) -> SharedAccount:
+        subject = account_subject(self._env, conversation)
         ledger = self._ledgers.get(subject)
         if ledger is None:
-            ledger = self._ledgers[subject] = ledger_at(self._bus, subject)
+            ledger = self._ledgers[subject] = shared_account(self._bus, subject)
         return ledger
 
 
-class Purse:
+class TaskBudget:
     """One task's right to spend: of its own limit and of its conversation's."""
 
     def __init__(
@@ -59,7 +61,7 @@ class Purse:
         message: AgentMessage,
         limits: Limits,
         deadline: Deadline,
-        ledger: Callable[[], Ledger],
+        ledger: Callable[[], SharedAccount],
         clock: Callable[[], float],
     ) -> None:
         self._task = message.id
@@ -70,7 +72,7 @@ class Purse:
         self._ledger = ledger
         self._clock = clock
 
-    async def pay(
+    async def spend(
         self,
         model: Model,
         request: ChatRequest,
@@ -127,7 +129,7 @@ class Purse:
             most = min(most, self._max_cost)
         return max(0.0, most - paid)
 
-    async def _reserve(self, ledger: Ledger, asked: float, by: str) -> None:
+    async def _reserve(self, ledger: SharedAccount, asked: float, by: str) -> None:
         """Sets money aside, or writes off what those who are gone had set aside for this task."""
         reserved, refusal = False, None
 
@@ -199,7 +201,7 @@ class Purse:
         text = f"{limit}: {who} has spent {usd(spent)}, and this call may cost {usd(asked)}"
         return Undeliverable(text, code="budget")
 
-    async def _settle(self, ledger: Ledger, cost: float, by: str, *, ends: bool) -> None:
+    async def _settle(self, ledger: SharedAccount, cost: float, by: str, *, ends: bool) -> None:
         keep_until = None if ends else self._clock() + _BETWEEN_CALLS
         try:
             await ledger.change(

@@ -10,12 +10,12 @@ from agentd.metrics import Metrics
 from agentd.nats.bus import Bus
 from agentd.queue.approvals import Verdicts
 from agentd.queue.journal import Step
-from agentd.run.budget import Purse
+from agentd.run.budget import TaskBudget
 from agentd.run.deadline import Deadline
 from agentd.run.memory import Memory
 
 
-class Record(Protocol):
+class StepLog(Protocol):
     """Where the steps of a run are recorded; `agentd.queue.journal` has what they are."""
 
     @property
@@ -40,7 +40,7 @@ class Record(Protocol):
         ...
 
 
-class Unrecorded:
+class NoStepLog:
     """The record of a run that nobody repeats."""
 
     @property
@@ -68,16 +68,16 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Means:
+class RunContext:
     """What a run may use. `now` is the time of its beginning, in seconds since the epoch; `bus` is
     for the files that come with a task; `verdicts` is what people said about its calls, None where
     nobody can be waited for."""
 
     deadline: Deadline
-    purse: Purse
+    budget: TaskBudget
     metrics: Metrics
     now: float
-    record: Record
+    record: StepLog
     memory: Memory
     bus: Bus
     reader: Reader | None = None

@@ -14,7 +14,7 @@ from agentd.models.port import ChatRequest, Completion, Model
 from agentd.protocol import media
 from agentd.protocol.message import AgentMessage
 from agentd.run import attachments
-from agentd.run.context import Means
+from agentd.run.context import RunContext
 from agentd.run.history import Past, attached, to_summarize, trimmed
 from agentd.run.revision import Revision
 
@@ -31,7 +31,7 @@ class Opening:
 
 
 async def begin(
-    revision: Revision, model: Model, message: AgentMessage, means: Means, *, ask: Ask
+    revision: Revision, model: Model, message: AgentMessage, context: RunContext, *, ask: Ask
 ) -> Opening:
     """The prompt as the system turn, what was said before, and this message.
 
@@ -41,12 +41,12 @@ async def begin(
             `unsupported_part`, `object_missing`, `object_too_large`).
         BusError: the conversation or a file cannot be read.
     """
-    spec, context = revision.spec, template_context(revision, model, message, means.now)
-    context["mcp"] = await revision.toolbox.prepare()
-    system = {"role": "system", "content": spec.prompt.render(context)}
-    shown = await attachments.contents(means.bus, message.payload.content)
-    content = _joined(_user_text(spec, message, context), shown)
-    past = await _past(revision, model, message, means, ask)
+    spec, values = revision.spec, template_context(revision, model, message, context.now)
+    values["mcp"] = await revision.toolbox.prepare()
+    system = {"role": "system", "content": spec.prompt.render(values)}
+    shown = await attachments.contents(context.bus, message.payload.content)
+    content = _joined(_user_text(spec, message, values), shown)
+    past = await _past(revision, model, message, context, ask)
     chat = [system, *past.chat(), {"role": "user", "content": content}]
     return Opening(chat, media.in_words(content))
 
@@ -55,12 +55,12 @@ def template_context(
     revision: Revision, model: Model, message: AgentMessage, now: float
 ) -> dict[str, Any]:
     """What a prompt can name: `agent`, `message`, `content`, `context` and `now`."""
-    context = revision.message_context(message, model.name)
-    return {**context, "now": datetime.fromtimestamp(now, UTC)}
+    values = revision.message_context(message, model.name)
+    return {**values, "now": datetime.fromtimestamp(now, UTC)}
 
 
 async def _past(
-    revision: Revision, model: Model, message: AgentMessage, means: Means, ask: Ask
+    revision: Revision, model: Model, message: AgentMessage, context: RunContext, ask: Ask
 ) -> Past:
     """What was said before: as the sender tells it, else as it is on record."""
     limits, given = revision.spec.manifest.history, attached(message)
@@ -74,7 +74,7 @@ async def _past(
             messages=to_summarize(older, limits),
             parameters={},
             # The other half is for the answer, with a summary or without.
-            timeout=means.deadline.required() / 2,
+            timeout=context.deadline.required() / 2,
             agent=revision.spec.name,
         )
         completion = await ask(revision.summarizer or model, request)
@@ -82,12 +82,12 @@ async def _past(
             raise ModelError(f"{completion.model} gave an empty summary", code="model_garbage")
         return completion.text
 
-    return await means.memory.recall(limits, summarize)
+    return await context.memory.recall(limits, summarize)
 
 
-def _user_text(spec: AgentSpec, message: AgentMessage, context: Mapping[str, Any]) -> str:
+def _user_text(spec: AgentSpec, message: AgentMessage, values: Mapping[str, Any]) -> str:
     if spec.input is not None:
-        return spec.input.render(context)
+        return spec.input.render(values)
     content = attachments.without(message.payload.content)
     if isinstance(content, str):
         return content

@@ -15,15 +15,15 @@ from typing import Any
 from agentd import crash_points
 from agentd.errors import ModelError, TaskError, Undeliverable
 from agentd.models.estimate import within
-from agentd.models.port import Attempt, ChatRequest, Completion, Model, ToolCall, Usage
+from agentd.models.port import ChatRequest, Completion, Model, ModelAttempt, ToolCall, Usage
 from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import TURN
 from agentd.run import model_call
-from agentd.run.context import Means, Reader
+from agentd.run.context import Reader, RunContext
 from agentd.run.conversation import begin
 from agentd.run.output import Unusable, correction, value_of
 from agentd.run.revision import Revision
-from agentd.run.tool_calls import Calls, told_apart
+from agentd.run.tool_calls import TurnCalls, with_unique_ids
 from agentd.tools.emit_tool import EMIT
 
 # What a sender may set for its own task; anything else is for the manifest to decide.
@@ -63,8 +63,8 @@ class RunResult:
     asked: str = ""
 
 
-async def run(revision: Revision, message: AgentMessage, means: Means) -> RunResult:
-    """Answers `message`, within its deadline and for what is in its purse.
+async def run(revision: Revision, message: AgentMessage, context: RunContext) -> RunResult:
+    """Answers `message`, within its deadline and for what is in its budget.
 
     Raises:
         PromptError: the prompt cannot be rendered for this message.
@@ -72,17 +72,17 @@ async def run(revision: Revision, message: AgentMessage, means: Means) -> RunRes
         TaskError: the answer does not fit `output.schema` (`output_invalid`), or the task has an
             image or a file that cannot be shown to a model (`bad_part` and the like).
         Undeliverable: no time (`expired`), turns (`turns`), money or tokens (`budget`) are left.
-        BusError: the purse, the record, the memory or a file is out of reach.
+        BusError: the budget, the journal, the memory or a file is out of reach.
     """
-    return await _Run(revision, message, means).result()
+    return await _TurnLoop(revision, message, context).result()
 
 
-class _Run:
-    def __init__(self, revision: Revision, message: AgentMessage, means: Means) -> None:
+class _TurnLoop:
+    def __init__(self, revision: Revision, message: AgentMessage, context: RunContext) -> None:
         self._revision = revision
         self._manifest = revision.spec.manifest
         self._message = message
-        self._means = means
+        self._context = context
         self._model = revision.model_for(message)
         self._chat: list[Mapping[str, Any]] = []
         self._parameters = {
@@ -91,7 +91,7 @@ class _Run:
         }
         self._completions: list[Completion] = []
         self._aside: list[Completion] = []
-        self._calls = Calls(revision, message, means)
+        self._calls = TurnCalls(revision, message, context)
         self._asked = ""
         self._called = 0
         self._emitted: list[Mapping[str, Any]] = []
@@ -100,7 +100,7 @@ class _Run:
     async def result(self) -> RunResult:
         """Takes turns until there is an answer."""
         opening = await begin(
-            self._revision, self._model, self._message, self._means, ask=self._ask_aside
+            self._revision, self._model, self._message, self._context, ask=self._ask_aside
         )
         self._chat += opening.chat
         self._asked = opening.asked
@@ -118,24 +118,24 @@ class _Run:
 
     async def _turn(self, turn: int) -> Completion:
         """What the model says in this turn, or said before the run was cut off."""
-        recorded = self._means.record.steps.get((TURN, turn, 0))
+        recorded = self._context.record.steps.get((TURN, turn, 0))
         if recorded is not None:
             completion = _completion(recorded["completion"])
         else:
             completion = await self._ask()
             crash_points.here("after-turn")
             if completion.tool_calls:
-                completion = replace(completion, tool_calls=told_apart(completion.tool_calls))
+                completion = replace(completion, tool_calls=with_unique_ids(completion.tool_calls))
                 await self._keep(turn, completion)
         self._completions.append(completion)
         return completion
 
     async def _ask(self) -> Completion:
-        means = self._means
+        context = self._context
         request = ChatRequest(
             messages=tuple(self._chat),
             parameters=self._parameters,
-            timeout=means.deadline.required(),
+            timeout=context.deadline.required(),
             tools=tuple(held.schema for held in self._revision.toolbox.held.values()),
             agent=self._revision.spec.name,
             schema=self._manifest.output.schema_ if self._manifest.output else None,
@@ -144,7 +144,7 @@ class _Run:
         output = self._manifest.output
         # An answer that may be corrected is followed by another one.
         last = output is None or self._corrections >= output.retries
-        return await self._paid(self._model, request, means.reader, last=last)
+        return await self._paid(self._model, request, context.reader, last=last)
 
     async def _ask_aside(self, model: Model, request: ChatRequest) -> Completion:
         """What a model says that is no turn of the answer, and is paid all the same."""
@@ -158,19 +158,19 @@ class _Run:
     ) -> Completion:
         async def call() -> Completion:
             # Anew: rendering took time, and so may have the wait for money.
-            timeout = min(request.timeout, self._means.deadline.required())
+            timeout = min(request.timeout, self._context.deadline.required())
             timely = replace(request, timeout=timeout)
             return await model_call.call(
-                model, timely, self._means, reader.push if reader else None
+                model, timely, self._context, reader.push if reader else None
             )
 
-        return await self._means.purse.pay(model, request, call, last=last)
+        return await self._context.budget.spend(model, request, call, last=last)
 
     async def _keep(self, turn: int, completion: Completion) -> None:
         """Puts a turn on record that another one follows."""
-        if self._means.reader:
-            self._means.reader.restart()
-        await self._means.record.step(TURN, turn, completion=asdict(completion))
+        if self._context.reader:
+            self._context.reader.restart()
+        await self._context.record.step(TURN, turn, completion=asdict(completion))
 
     async def _use_tools(self, turn: int, completion: Completion) -> None:
         """Makes the calls that the model asks for, and tells it the answers."""
@@ -211,7 +211,7 @@ class _Run:
         if self._corrections >= self._manifest.output.retries:
             raise TaskError(f"the answer cannot be used: {error}", code="output_invalid")
         self._corrections += 1
-        if (TURN, turn, 0) not in self._means.record.steps:
+        if (TURN, turn, 0) not in self._context.record.steps:
             await self._keep(turn, completion)
         self._chat += [
             {"role": "assistant", "content": completion.text},
@@ -252,7 +252,7 @@ def _as_told(call: ToolCall) -> dict[str, Any]:
 def _completion(recorded: Mapping[str, Any]) -> Completion:
     """A completion as `asdict` wrote it."""
     calls = tuple(ToolCall(**call) for call in recorded["tool_calls"])
-    attempts = tuple(Attempt(**attempt) for attempt in recorded["attempts"])
+    attempts = tuple(ModelAttempt(**attempt) for attempt in recorded["attempts"])
     usage = Usage(**recorded["usage"]) if recorded["usage"] else None
     fields: dict[str, Any] = {**recorded, "tool_calls": calls, "usage": usage, "attempts": attempts}
     return Completion(**fields)

@@ -9,37 +9,37 @@ from dataclasses import replace
 
 from agentd.errors import BusError, ModelError
 from agentd.metrics import Metrics
-from agentd.models.port import Attempt, ChatRequest, Completion, Model, Usage
+from agentd.models.port import ChatRequest, Completion, Model, ModelAttempt, Usage
 from agentd.queue.journal import MODEL_FAILED
-from agentd.run.context import Means
+from agentd.run.context import RunContext
 
 log = logging.getLogger(__name__)
 
 
 async def call(
-    model: Model, request: ChatRequest, means: Means, on_delta: Callable[[str], None] | None
+    model: Model, request: ChatRequest, context: RunContext, on_delta: Callable[[str], None] | None
 ) -> Completion:
     """What the model says. Where one stood in for another, the log has why.
 
     Raises:
         ModelError: as `Model.complete`.
     """
-    attempts: list[Attempt] = []
+    attempts: list[ModelAttempt] = []
 
-    def hear(attempt: Attempt) -> None:
-        measure(means.metrics, attempt)
+    def hear(attempt: ModelAttempt) -> None:
+        measure(context.metrics, attempt)
         attempts.append(attempt)
 
     try:
         completion = await model.complete(replace(request, on_attempt=hear), on_delta)
     except ModelError:
-        await _note(attempts, means)
+        await _note(attempts, context)
         raise
-    await _note(attempts, means)
+    await _note(attempts, context)
     return completion
 
 
-def measure(metrics: Metrics, attempt: Attempt) -> None:
+def measure(metrics: Metrics, attempt: ModelAttempt) -> None:
     """Counts and times an attempt."""
     completion = attempt.completion
     if completion is None:
@@ -56,7 +56,7 @@ def measure(metrics: Metrics, attempt: Attempt) -> None:
     )
 
 
-async def _note(attempts: list[Attempt], means: Means) -> None:
+async def _note(attempts: list[ModelAttempt], context: RunContext) -> None:
     """Records the failures of several models. That of one alone is the outcome of its task, or of
     an attempt at it, and is on record as such."""
     if len(attempts) == 1:
@@ -64,13 +64,15 @@ async def _note(attempts: list[Attempt], means: Means) -> None:
     try:
         for attempt in attempts:
             if attempt.code and attempt.called:
-                await means.record.note(MODEL_FAILED, mark=secrets.token_hex(4), **told(attempt))
+                await context.record.note(
+                    MODEL_FAILED, mark=secrets.token_hex(4), **as_payload(attempt)
+                )
     except BusError as error:
         # The answer is dearer than the record of how it came about.
         log.warning("why a model stood in is not on record: %s", error)
 
 
-def told(attempt: Attempt) -> dict[str, object]:
+def as_payload(attempt: ModelAttempt) -> dict[str, object]:
     """An attempt as messages have it; `latency` in milliseconds."""
     shown: dict[str, object] = {
         "model": attempt.model,

@@ -13,10 +13,10 @@ from agentd.models.port import ToolCall
 from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import ANSWERED, CALLED
 from agentd.run.approval_gate import Consent
-from agentd.run.context import Means
+from agentd.run.context import RunContext
 from agentd.run.revision import Revision
 from agentd.tools.port import Call
-from agentd.tools.toolbox import Answer
+from agentd.tools.toolbox import ToolAnswer
 
 _CALLS_AT_ONCE = 16  # of the calls that a model asks for in one turn
 
@@ -26,17 +26,17 @@ _INTERRUPTED = (
 )
 
 
-class Calls:
+class TurnCalls:
     """The calls of one run."""
 
-    def __init__(self, revision: Revision, message: AgentMessage, means: Means) -> None:
+    def __init__(self, revision: Revision, message: AgentMessage, context: RunContext) -> None:
         self._revision = revision
         self._message = message
-        self._means = means
-        self._consent = Consent(revision, message, means)
+        self._context = context
+        self._consent = Consent(revision, message, context)
         self._room = asyncio.Semaphore(_CALLS_AT_ONCE)
 
-    async def make(self, turn: int, calls: Sequence[ToolCall]) -> list[Answer]:
+    async def make(self, turn: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:
         """The answers to the calls that the model asks for in this turn, in their order.
 
         Raises:
@@ -47,18 +47,18 @@ class Calls:
         self._consent.require(turn, calls)
         return await _together([self._in_turn(turn, i, call) for i, call in enumerate(calls)])
 
-    async def _in_turn(self, turn: int, index: int, call: ToolCall) -> Answer:
+    async def _in_turn(self, turn: int, index: int, call: ToolCall) -> ToolAnswer:
         async with self._room:
             return await self._answer(turn, index, call)
 
-    async def _answer(self, turn: int, index: int, call: ToolCall) -> Answer:
+    async def _answer(self, turn: int, index: int, call: ToolCall) -> ToolAnswer:
         """What a tool says, or said before the run was cut off."""
-        record = self._means.record
+        record = self._context.record
         recorded = record.steps.get((ANSWERED, turn, index))
         if recorded is not None:
-            return Answer(recorded["text"], recorded["error"])
+            return ToolAnswer(recorded["text"], recorded["error"])
         refusal = self._consent.refusal(turn, index, call)
-        denied = refusal and Answer(refusal, error=True)
+        denied = refusal and ToolAnswer(refusal, error=True)
         answer = denied or await self._call(turn, index, call)
         crash_points.here("after-tool")
         await record.step(
@@ -66,43 +66,43 @@ class Calls:
         )
         return answer
 
-    async def _call(self, turn: int, index: int, call: ToolCall) -> Answer:
+    async def _call(self, turn: int, index: int, call: ToolCall) -> ToolAnswer:
         """Makes a call. One with effects that may have been made before is only repeated where
         its key tells the other side that it is the same."""
-        record, task = self._means.record, self._message
+        record, task = self._context.record, self._message
         held = self._revision.toolbox.held.get(call.name)
         key = f"{task.id}.{turn}.{index}"
         if held and held.declared.effects:
             if (CALLED, turn, index) not in record.steps:
                 await record.step(CALLED, turn, index, name=call.name, key=key)
             elif not held.tool.takes_key:
-                return Answer(_INTERRUPTED, error=True)
+                return ToolAnswer(_INTERRUPTED, error=True)
         crash_points.here("before-tool")
         started = time.monotonic()
         request = Call(
             arguments={},
             key=key,
-            timeout=self._means.deadline.required(),
+            timeout=self._context.deadline.required(),
             task=task,
             agent=self._revision.spec.name,
-            money=self._means.purse.left,
+            money=self._context.budget.left,
         )
         answer = await self._revision.toolbox.call(call, request)
         status = "error" if answer.error else "success"
         # A name that the model made up is no label: it could make up any number of them.
         name = call.name if held else "unknown"
-        self._means.metrics.tool_call(name, status, time.monotonic() - started)
+        self._context.metrics.tool_call(name, status, time.monotonic() - started)
         return answer
 
 
-def told_apart(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
+def with_unique_ids(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
     """The calls with an id each: some servers send the same one twice, or none."""
     if len({call.id for call in calls if call.id}) == len(calls):
         return calls
     return tuple(replace(call, id=f"call_{index}") for index, call in enumerate(calls))
 
 
-async def _together(steps: list[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+async def _together(steps: list[Coroutine[Any, Any, ToolAnswer]]) -> list[ToolAnswer]:
     """The answers in their order. The first failure, or a cancellation, ends them all."""
     tasks = [asyncio.ensure_future(step) for step in steps]
     try:

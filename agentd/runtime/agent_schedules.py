@@ -19,7 +19,7 @@ from agentd.manifest import cron
 from agentd.manifest.flow import Schedule
 from agentd.nats import schedules
 from agentd.nats.bus import Bus
-from agentd.nats.schedules import Entry, Timing
+from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.protocol.subjects import Subjects
 from agentd.routing import registry
 
@@ -72,11 +72,11 @@ class Timetable:
             self._changed.setdefault(spec.name, spec)
         await self.settle()
 
-    async def _there(self) -> dict[str, Entry]:
+    async def _there(self) -> dict[str, ScheduleEntry]:
         pattern = self._subject("*")
         return {entry.subject: entry async for entry in schedules.pending(self._bus, pattern)}
 
-    async def _write(self, agent: str, spec: AgentSpec | None, there: Entry | None) -> None:
+    async def _write(self, agent: str, spec: AgentSpec | None, there: ScheduleEntry | None) -> None:
         schedule = spec and spec.manifest.schedule
         if spec is None or schedule is None:
             if there and await schedules.remove(self._bus, there.subject):
@@ -92,12 +92,12 @@ class Timetable:
             problem = spec.problem("schedule", text=f"the server does not take it: {error}")
             log.error("%s", problem.render(), extra={"agent": agent})
 
-    def _entry(self, agent: str, schedule: Schedule) -> Entry:
+    def _entry(self, agent: str, schedule: Schedule) -> ScheduleEntry:
         task = {
             "source": {"id": agent, "type": "schedule"},
             "payload": {"content": schedule.task},
         }
-        return Entry(
+        return ScheduleEntry(
             subject=self._subject(agent),
             target=self._subjects.task_for(agent),
             data=json.dumps(task).encode(),

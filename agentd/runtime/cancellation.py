@@ -15,9 +15,9 @@ from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
 from agentd.protocol.message import decode
 from agentd.protocol.subjects import Subjects
+from agentd.queue.cancellations import Scope, refusal, stop
 from agentd.queue.delivery import parcel
-from agentd.queue.stops import Scope, refusal, stop
-from agentd.runtime.dead_lettering import bury, task_of
+from agentd.runtime.dead_lettering import dead_letter, task_of
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ async def cancel(bus: Bus, subjects: Subjects, scope: Scope) -> int:
         BusError: the server does not answer; a repeat does what is left.
     """
     await stop(bus, subjects, scope)
-    buried = 0
+    dead_lettered = 0
     async for msg in jetstream.stored(bus, WORK, subjects.all_work):
         headers = dict(msg.headers or {})
         stored_at = datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp()
@@ -37,9 +37,9 @@ async def cancel(bus: Bus, subjects: Subjects, scope: Scope) -> int:
         # What is running of it is in WORK too: its own end and this one are the same outcome.
         if scope.holds(task_of(waiting)):
             sequence = int(headers["Nats-Sequence"])
-            await bury(bus, subjects, waiting, refusal(scope), sequence=sequence)
-            buried += 1
-    return buried
+            await dead_letter(bus, subjects, waiting, refusal(scope), sequence=sequence)
+            dead_lettered += 1
+    return dead_lettered
 
 
 class CancelRequests:
@@ -61,11 +61,11 @@ class CancelRequests:
             log.warning("a request to cancel says nothing that can be cancelled: %s", error)
             return
         try:
-            buried = await cancel(self._bus, self._subjects, scope)
+            dead_lettered = await cancel(self._bus, self._subjects, scope)
         except BusError as error:
             log.warning("%s is not cancelled in full: %s", scope, error)
         else:
-            log.info("%s is cancelled; %d tasks were waiting", scope, buried)
+            log.info("%s is cancelled; %d tasks were waiting", scope, dead_lettered)
 
 
 def _scope(content: object) -> Scope:

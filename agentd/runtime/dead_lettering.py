@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _RUNTIME = AgentIdentity(id="agentd", type="runtime")
 
 
-async def bury(
+async def dead_letter(
     bus: Bus, subjects: Subjects, parcel: Parcel, error: Undeliverable, *, sequence: int
 ) -> None:
     """Buries the task that is number `sequence` of WORK, for the reason that `error` has.
@@ -34,7 +34,7 @@ async def bury(
         BusError: it could not be recorded; it is still in WORK.
     """
     task = task_of(parcel)
-    letter = dead_letters.letter(
+    letter = dead_letters.dead_letter(
         subjects,
         parcel,
         reason=error.code,
@@ -94,9 +94,9 @@ class Advisories:
         if not self._is_ours(advisory):
             return
         try:
-            await self._bury(int(advisory["stream_seq"]), int(advisory["deliveries"]))
+            await self._dead_letter(int(advisory["stream_seq"]), int(advisory["deliveries"]))
         except BusError as error:
-            log.warning("a task that the server gave up was not buried: %s", error)
+            log.warning("a task that the server gave up was not dead_lettered: %s", error)
 
     async def _on_terminated(self, msg: Msg) -> None:
         """Somebody else removed a task from WORK; its record is in the log."""
@@ -108,7 +108,7 @@ class Advisories:
     def _is_ours(self, advisory: Mapping[str, Any]) -> bool:
         return str(advisory.get("consumer", "")).startswith(f"{self._subjects.env}+")
 
-    async def _bury(self, sequence: int, deliveries: int) -> None:
+    async def _dead_letter(self, sequence: int, deliveries: int) -> None:
         found = await jetstream.api(self._bus, f"STREAM.MSG.GET.{WORK}", {"seq": sequence})
         raw: dict[str, str] = found["message"]
         given_up = parcel(
@@ -120,7 +120,7 @@ class Advisories:
         error = Undeliverable(
             f"the server gave it up after {deliveries} deliveries", code="given_up"
         )
-        await bury(self._bus, self._subjects, given_up, error, sequence=sequence)
+        await dead_letter(self._bus, self._subjects, given_up, error, sequence=sequence)
 
 
 def _headers(encoded: str) -> dict[str, str]:

@@ -172,7 +172,7 @@ class Presence:
     async def _announce_busy(self) -> None:
         """Refreshes the entries whose numbers have changed: `ps` is a second old at most."""
         for agent in list(self._agents()):
-            state = (agent.in_flight, agent.tally.done, agent.tally.failed, agent.state)
+            state = (agent.in_flight, agent.stats.done, agent.stats.failed, agent.state)
             if self._last_state.get(agent.name) != state and self._bus.connected:
                 self._last_state[agent.name] = state
                 await self.announce(agent)
@@ -185,7 +185,7 @@ class Presence:
         }
 
     def _replica(self, agent: Agent) -> Replica:
-        manifest, tally = agent.live.spec.manifest, agent.tally
+        manifest, stats = agent.live.spec.manifest, agent.stats
         return Replica(
             agent=agent.name,
             instance=self.instance,
@@ -196,13 +196,13 @@ class Presence:
             mock=agent.live.model.is_mock,
             revision=agent.live.spec.revision,
             refused=self._refused(agent),
-            done=tally.done,
-            failed=tally.failed,
+            done=stats.done,
+            failed=stats.failed,
             in_flight=agent.in_flight,
             concurrency=manifest.limits.concurrency,
-            p50=tally.p50,
-            tokens=tally.tokens,
-            cost=None if tally.cost_unknown else tally.cost,
+            p50=stats.p50,
+            tokens=stats.tokens,
+            cost=None if stats.cost_unknown else stats.cost,
             started=self._started,
             seen=time.time(),
             description=manifest.description,

@@ -43,7 +43,7 @@ class Resumer:
         try:
             pattern = self._subjects.schedule("approval", "*")
             async for entry in schedules.pending(self._bus, pattern):
-                await self._go_on(entry.subject.rpartition(".")[2])
+                await self._resume(entry.subject.rpartition(".")[2])
         except BusError as error:
             log.warning("approvals: %s", error)
 
@@ -61,13 +61,13 @@ class Resumer:
     async def _until_recorded(self, task: str) -> None:
         for pause in _LOOKS:
             await asyncio.sleep(pause)
-            if await self._go_on(task):
+            if await self._resume(task):
                 return
 
-    async def _go_on(self, task: str) -> bool:
+    async def _resume(self, task: str) -> bool:
         crash_points.here("before-resume")
         try:
-            if not await approvals.go_on(self._bus, self._subjects, task):
+            if not await approvals.resume(self._bus, self._subjects, task):
                 return False
         except (BusError, TaskError) as error:
             log.warning("%s waits on: %s", task, error)

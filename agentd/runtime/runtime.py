@@ -22,8 +22,8 @@ from agentd.nats import streams
 from agentd.nats.bus import Bus
 from agentd.problems import Problem, errors
 from agentd.protocol.subjects import Subjects
+from agentd.queue.cancellations import Cancellations
 from agentd.queue.queue import Queue
-from agentd.queue.stops import Stops
 from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
 from agentd.runtime.agent_schedules import Timetable
@@ -101,7 +101,7 @@ class Runtime:
             routes=self._routes,
             subjects=subjects,
             budgets=Budgets(bus, env),
-            stops=Stops(bus, env),
+            cancellations=Cancellations(bus, env),
             metrics=self._metrics,
         )
 
@@ -123,7 +123,7 @@ class Runtime:
         await self._queue.open()
         await self._routes.open()
         await self._cooldowns.open()
-        await self._services.stops.open()
+        await self._services.cancellations.open()
         await CancelRequests(self._bus, self._services.subjects).open()
         await Advisories(self._bus, self._services.subjects).open()
         await self.resumer.open()

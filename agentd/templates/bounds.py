@@ -20,7 +20,7 @@ SCAN = 64  # characters that are compared in the time that one is made
 COLLECTIONS = (Mapping, list, tuple, set, frozenset)
 
 
-class Refused(AgentdError):
+class BoundExceeded(AgentdError):
     """A template asked for more than it may have."""
 
 
@@ -42,7 +42,7 @@ class Budget:
         """
         self._left -= amount
         if self._left < 0:
-            raise Refused(f"makes more than {MAX_WORK:,} characters on its way")
+            raise BoundExceeded(f"makes more than {MAX_WORK:,} characters on its way")
         # Only the time that we burnt ourselves counts: a busy or suspended machine is not the
         # template's fault. That clock is a system call, so it is asked last.
         if perf_counter() > self._deadline and thread_time() > self._cpu_deadline:
@@ -57,7 +57,7 @@ class Budget:
         if isinstance(value, _READ_ONCE):
             value = self._collected(value)
         elif type(value) is int and value.bit_length() > MAX_BITS:
-            raise Refused(f"makes a number of more than {MAX_BITS:,} bits")
+            raise BoundExceeded(f"makes a number of more than {MAX_BITS:,} bits")
         self.spend(size(value))
         return value
 
@@ -71,7 +71,7 @@ class Budget:
     def _end_half(self) -> None:
         self._halves -= 1
         if self._halves == 0:
-            raise Refused(f"takes longer than {MAX_SECONDS} s")
+            raise BoundExceeded(f"takes longer than {MAX_SECONDS} s")
         self._start_half()
 
     def _collected(self, values: Iterable[Any]) -> list[Any]:
@@ -84,9 +84,9 @@ class Budget:
 
 
 def afford(amount: int) -> None:
-    """Raises `Refused` if a value of this size would be too large."""
+    """Raises `BoundExceeded` if a value of this size would be too large."""
     if amount > MAX_SIZE:
-        raise Refused(f"needs a value of {amount:,} characters; {MAX_SIZE:,} are the limit")
+        raise BoundExceeded(f"needs a value of {amount:,} characters; {MAX_SIZE:,} are the limit")
 
 
 def size(value: Any) -> int:
@@ -124,7 +124,7 @@ def percent_size(template: str, values: Any) -> int:
         Refused: a width or precision is `*`, taken from the values.
     """
     if _STARRED.search(template):
-        raise Refused("formats with a width of '*'; write the width as a number")
+        raise BoundExceeded("formats with a width of '*'; write the width as a number")
     widest = max((int(digits) for digits in _WIDTHS.findall(template) if digits), default=0)
     return len(template) + template.count("%") * (size(values) + widest + _NUMBER)
 

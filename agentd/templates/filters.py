@@ -19,8 +19,8 @@ from agentd.templates.bounds import (
     ITEM,
     MAX_SIZE,
     SCAN,
+    BoundExceeded,
     Budget,
-    Refused,
     afford,
     percent_size,
     size,
@@ -129,7 +129,9 @@ def _escape(value: Any) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, _IN_OWN_WORDS):
         return str(value)
-    raise Refused(f"cannot write {kind(value)} as text" + "; call it with ()" * callable(value))
+    raise BoundExceeded(
+        f"cannot write {kind(value)} as text" + "; call it with ()" * callable(value)
+    )
 
 
 def _per_item(value: Any, *args: Any, **kwargs: Any) -> int:
@@ -140,7 +142,7 @@ def _per_item(value: Any, *args: Any, **kwargs: Any) -> int:
 
 def _numbers_only(value: Any, attribute: Any = None, start: Any = 0) -> int:
     if not isinstance(start, (int, float)):
-        raise Refused("sums numbers only; use 'join' for text")
+        raise BoundExceeded("sums numbers only; use 'join' for text")
     return _per_item(value, attribute)
 
 

@@ -20,9 +20,16 @@ from agentd.errors import PromptError, UsageError
 from agentd.problems import Problem
 from agentd.protocol.fields import Context
 from agentd.protocol.message import AgentMessage
-from agentd.templates.bounds import MAX_SIZE, Budget, Refused
+from agentd.templates.bounds import MAX_SIZE, BoundExceeded, Budget
 from agentd.templates.sandbox import BUDGET, BoundedEnvironment
-from agentd.templates.source import Mistake, Place, PromptSource, Use, compile_source, nearest
+from agentd.templates.source import (
+    PromptMistake,
+    PromptSource,
+    TemplatePlace,
+    Use,
+    compile_source,
+    nearest,
+)
 
 CONTEXT_NAMES = ("agent", "content", "context", "message", "now")
 _OF_AGENT = ("name", "description", "capabilities", "model")
@@ -66,7 +73,7 @@ class Prompt:
     includes: tuple[str, ...]
     names: frozenset[str]
     _template: Template = field(repr=False, compare=False)
-    _places: Mapping[str, Place] = field(repr=False, compare=False)
+    _places: Mapping[str, TemplatePlace] = field(repr=False, compare=False)
 
     def render(self, context: Mapping[str, Any]) -> str:
         """The text for a message, without space around it. `context` has plain data under each of
@@ -152,10 +159,13 @@ class PromptLibrary:
         Raises:
             InvalidPrompt: it or something it includes has mistakes.
         """
-        return self._prompt(self._source("", text), Place(name, line, column), names)
+        return self._prompt(self._source("", text), TemplatePlace(name, line, column), names)
 
     def _prompt(
-        self, root: PromptSource, place: Place, names: Collection[str] | None = CONTEXT_NAMES
+        self,
+        root: PromptSource,
+        place: TemplatePlace,
+        names: Collection[str] | None = CONTEXT_NAMES,
     ) -> Prompt:
         members = self._closure(root)
         places = {name: self._place(name) for name in members} | {root.name: place}
@@ -196,13 +206,13 @@ class PromptLibrary:
                     waiting.append(members[name])
         return members
 
-    def _mistakes_between(self, member: PromptSource, members: _Members) -> Iterator[Mistake]:
+    def _mistakes_between(self, member: PromptSource, members: _Members) -> Iterator[PromptMistake]:
         circle = _circle(members)
         for use in member.uses:
             yield from _missing(use, members, self.sources)
             if circle[:1] == [member.name] and circle[1] in use.names:
                 path = " -> ".join(circle)
-                yield Mistake(f"includes itself: {path}", use.line, circle[1])
+                yield PromptMistake(f"includes itself: {path}", use.line, circle[1])
 
     def _source(self, name: str, text: str) -> PromptSource:
         source = self._compiled.get((name, text)) or self._compiled_before.get((name, text))
@@ -216,8 +226,8 @@ class PromptLibrary:
         self._linked[digest] = template
         return template
 
-    def _place(self, name: str) -> Place:
-        return Place(f"{self.folder}/{name}")
+    def _place(self, name: str) -> TemplatePlace:
+        return TemplatePlace(f"{self.folder}/{name}")
 
 
 class _Linked(BaseLoader):
@@ -241,17 +251,19 @@ class _Linked(BaseLoader):
         return self.templates[name]
 
 
-def _missing(use: Use, members: _Members, sources: Iterable[str]) -> Iterator[Mistake]:
+def _missing(use: Use, members: _Members, sources: Iterable[str]) -> Iterator[PromptMistake]:
     name = next((name for name in use.names if name in members), None)
     if name is None:
         if not use.optional:
             name = use.names[0]
-            yield Mistake(f"there is no prompt {name!r}", use.line, name, nearest(name, sources))
+            yield PromptMistake(
+                f"there is no prompt {name!r}", use.line, name, nearest(name, sources)
+            )
         return
     for macro in use.wanted:
         if macro not in members[name].defined:
             hint = nearest(macro, members[name].defined)
-            yield Mistake(f"{name!r} has no {macro!r}", use.line, macro, hint)
+            yield PromptMistake(f"{name!r} has no {macro!r}", use.line, macro, hint)
 
 
 def _from_context(member: PromptSource, root: PromptSource, members: _Members) -> Mapping[str, int]:
@@ -264,7 +276,7 @@ def _from_context(member: PromptSource, root: PromptSource, members: _Members) -
 
 def _unknown(
     taken: Mapping[str, int], names: Collection[str] | None, members: _Members
-) -> Iterator[Mistake]:
+) -> Iterator[PromptMistake]:
     if names is None:
         return
     defined = {name for member in members.values() for name in member.defined}
@@ -273,12 +285,12 @@ def _unknown(
         if name not in known:
             hint = nearest(name, known | defined)
             hint = hint or f"it knows {', '.join(sorted(known)) or 'no names'}"
-            yield Mistake(f"there is no {name!r} here", line, name, hint)
+            yield PromptMistake(f"there is no {name!r} here", line, name, hint)
 
 
 def _unknown_fields(
     member: PromptSource, taken: Collection[str], names: Collection[str] | None
-) -> Iterator[Mistake]:
+) -> Iterator[PromptMistake]:
     """Fields that are not there of names that have only some."""
     listed = [name for name in names or () if "." in name]
     owners = {name.partition(".")[0] for name in listed}.intersection(taken)
@@ -287,7 +299,7 @@ def _unknown_fields(
         if owner in owners and name not in listed:
             there = sorted(field for field in listed if field.startswith(f"{owner}."))
             hint = nearest(name, there) or f"there is {', '.join(there)}"
-            yield Mistake(f"there is no {name!r} here", line, last, hint)
+            yield PromptMistake(f"there is no {name!r} here", line, last, hint)
 
 
 def _circle(members: _Members) -> list[str]:
@@ -302,11 +314,11 @@ def _circle(members: _Members) -> list[str]:
 
 def _sendable(text: str) -> str:
     if len(text) > MAX_SIZE:
-        raise Refused(f"makes {len(text):,} characters; a prompt has at most {MAX_SIZE:,}")
+        raise BoundExceeded(f"makes {len(text):,} characters; a prompt has at most {MAX_SIZE:,}")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Refused("makes half a surrogate pair, which is no text") from None
+        raise BoundExceeded("makes half a surrogate pair, which is no text") from None
     return text
 
 

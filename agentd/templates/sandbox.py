@@ -25,7 +25,7 @@ from jinja2.runtime import (
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace, missing, pass_context
 
-from agentd.templates.bounds import SCAN, Budget, Refused, afford, percent_size, size
+from agentd.templates.bounds import SCAN, BoundExceeded, Budget, afford, percent_size, size
 from agentd.templates.compiler import TokenLimit
 from agentd.templates.filters import as_text, filters, kind, tests
 
@@ -132,10 +132,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         owner, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
         if name in _PUBLIC.get(type(owner), ()):
             if kwargs.keys() - _JINJAS_OWN:
-                raise Refused(f"{name!r} takes its arguments in order, without names")
+                raise BoundExceeded(f"{name!r} takes its arguments in order, without names")
             afford(_GROWTH[name](owner, *args) if name in _GROWTH else 0)
         elif not isinstance(__obj, _CALLABLE) and __obj not in _FUNCTIONS:
-            raise Refused(f"cannot call {kind(__obj)}")
+            raise BoundExceeded(f"cannot call {kind(__obj)}")
         return budget.made(super().call(__context, __obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:

@@ -24,7 +24,7 @@ _UseNode = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 
 
 @dataclass(frozen=True)
-class Place:
+class TemplatePlace:
     """Where a text begins: text inside a manifest is further down, and indented."""
 
     file: str
@@ -37,7 +37,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Mistake:
+class PromptMistake:
     """What is wrong in a text, `word` being what to underline in its `line` (0: no place)."""
 
     text: str
@@ -45,7 +45,7 @@ class Mistake:
     word: str = ""
     hint: str = ""
 
-    def problem(self, source: str, place: Place) -> Problem:
+    def problem(self, source: str, place: TemplatePlace) -> Problem:
         """The same as a problem of the file that has the text."""
         if not self.line:
             return Problem(file=place.file, text=self.text, hint=self.hint)
@@ -88,7 +88,7 @@ class PromptSource:
     name: str
     text: str = field(repr=False)
     code: CodeType | None = None
-    mistakes: tuple[Mistake, ...] = ()
+    mistakes: tuple[PromptMistake, ...] = ()
     uses: tuple[Use, ...] = ()
     looked_up: Mapping[str, int] = field(default_factory=dict[str, int])
     defined: frozenset[str] = frozenset()
@@ -109,7 +109,7 @@ class PromptSource:
 def compile_source(environment: BoundedEnvironment, name: str, text: str) -> PromptSource:
     """Compiles a text; mistakes are in the answer, none is raised."""
     if len(text) > MAX_SOURCE:
-        return _broken(name, text, Mistake(f"a prompt has at most {MAX_SOURCE:,} characters"))
+        return _broken(name, text, PromptMistake(f"a prompt has at most {MAX_SOURCE:,} characters"))
     try:
         tree = environment.parse(text, name)
         mistakes = tuple(_mistakes(tree, environment))
@@ -118,10 +118,12 @@ def compile_source(environment: BoundedEnvironment, name: str, text: str) -> Pro
     except TemplateSyntaxError as error:
         return _broken(name, text, _syntax_mistake(error, text))
     except RecursionError:
-        return _broken(name, text, Mistake("is nested too deeply"))
+        return _broken(name, text, PromptMistake("is nested too deeply"))
     # Jinja leaves some checks to Python's compiler: keywords given twice, 20 loops in each other.
     except (SyntaxError, ValueError, OverflowError, MemoryError) as error:
-        return _broken(name, text, Mistake(f"cannot be compiled: {getattr(error, 'msg', error)}"))
+        return _broken(
+            name, text, PromptMistake(f"cannot be compiled: {getattr(error, 'msg', error)}")
+        )
     return PromptSource(
         name,
         text,
@@ -141,25 +143,27 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else ""
 
 
-def _broken(name: str, text: str, *mistakes: Mistake) -> PromptSource:
+def _broken(name: str, text: str, *mistakes: PromptMistake) -> PromptSource:
     return PromptSource(name, text, mistakes=mistakes)
 
 
-def _mistakes(tree: nodes.Template, environment: BoundedEnvironment) -> Iterator[Mistake]:
+def _mistakes(tree: nodes.Template, environment: BoundedEnvironment) -> Iterator[PromptMistake]:
     known = {nodes.Filter: environment.filters, nodes.Test: environment.tests}
     for node in tree.find_all((nodes.Filter, nodes.Test)):
         if node.name not in known[type(node)]:
             text = f"there is no {type(node).__name__.lower()} {node.name!r}"
-            yield Mistake(text, node.lineno, node.name, nearest(node.name, known[type(node)]))
+            yield PromptMistake(text, node.lineno, node.name, nearest(node.name, known[type(node)]))
             node.name = next(iter(known[type(node)]))  # lets the rest of the text be checked too
     for node in tree.find_all(_USES):
         # Which prompts belong to a revision must be known when it is loaded, not by a message.
         if not _names(node):
             text = f"{type(node).__name__.lower()} needs a fixed name in quotes"
-            yield Mistake(text, node.lineno, hint="choose between them with {% if %}")
+            yield PromptMistake(text, node.lineno, hint="choose between them with {% if %}")
     for node in tree.find_all(nodes.ScopedEvalContextModifier):
         hint = "use the filter 'escape' where data stands inside tags"
-        yield Mistake("prompts are plain text: no autoescape", node.lineno, "autoescape", hint)
+        yield PromptMistake(
+            "prompts are plain text: no autoescape", node.lineno, "autoescape", hint
+        )
 
 
 def _names(node: _UseNode) -> tuple[str, ...]:
@@ -210,7 +214,7 @@ def _defined(tree: nodes.Template) -> Iterator[str]:
             yield node.target if isinstance(node, nodes.Import) else node.name
 
 
-def _syntax_mistake(error: TemplateSyntaxError, source: str) -> Mistake:
+def _syntax_mistake(error: TemplateSyntaxError, source: str) -> PromptMistake:
     text = (error.message or "syntax error").rstrip(".")
     if text.startswith("Encountered unknown tag"):
         text = text.partition(". ")[0]
@@ -218,7 +222,7 @@ def _syntax_mistake(error: TemplateSyntaxError, source: str) -> Mistake:
     quoted: list[str] = re.findall(r"'([^']+)'", text)
     word = next((word for word in quoted if word in line), "")
     hint = nearest(word, _TAGS.split()) if "unknown tag" in text else ""
-    return Mistake(text[:1].lower() + text[1:], error.lineno, word, hint)
+    return PromptMistake(text[:1].lower() + text[1:], error.lineno, word, hint)
 
 
 def _line(source: str, number: int) -> str:

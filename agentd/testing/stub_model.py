@@ -25,7 +25,7 @@ from typing import Any, get_args
 
 from aiohttp import web
 
-from agentd.testing.stub_reply import HUGE, Behaviour, Fault, Reply
+from agentd.testing.stub_reply import HUGE, Behaviour, Fault, StubReply
 
 __all__ = ["HUGE", "Behaviour", "Fault", "StubModel"]
 
@@ -80,7 +80,7 @@ class StubModel:
         try:
             if behaviour.latency:
                 await asyncio.sleep(behaviour.latency)
-            return await Reply(request, body, behaviour, self._on_sent).send()
+            return await StubReply(request, body, behaviour, self._on_sent).send()
         finally:
             self.in_flight -= 1
 

@@ -66,7 +66,7 @@ class Behaviour:
         return [f"w{number} " for number in range(self.tokens)]
 
 
-class Reply:
+class StubReply:
     """One answer on its way out."""
 
     def __init__(

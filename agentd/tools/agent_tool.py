@@ -39,7 +39,7 @@ class AgentTools:
         self._bus = bus
         self._subjects = subjects
 
-    def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> ToolSource:
+    def open(self, entry: manifest_tools.ToolEntry, spec: AgentSpec) -> ToolSource:
         """The one tool that the entry gives."""
         del spec
         return AgentTool(self._bus, self._subjects, entry)
@@ -55,7 +55,7 @@ class AgentTool:
 
     bus: Bus
     subjects: Subjects
-    entry: manifest_tools.Tool
+    entry: manifest_tools.ToolEntry
 
     trouble = ""
     takes_key = True

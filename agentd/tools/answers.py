@@ -12,7 +12,7 @@ from agentd.protocol.strict_json import parse
 from agentd.templates.requests.json_path import JsonPath, NoMatch
 from agentd.tools.port import ToolError
 from agentd.tools.secrets import Secrets
-from agentd.tools.web.fetch import Reply
+from agentd.tools.web.fetch import HttpReply
 
 SHOWN = 2_000  # characters of the body of a refusal
 
@@ -21,7 +21,7 @@ _TEXTS = ("json", "xml", "yaml", "javascript", "csv", "x-www-form-urlencoded", "
 _NO_CHARSETS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf_7")
 
 
-def answer_of(reply: Reply, secrets: Secrets, pick: JsonPath | None = None) -> Any:
+def answer_of(reply: HttpReply, secrets: Secrets, pick: JsonPath | None = None) -> Any:
     """JSON as it is, or the part of it at `pick`; text as text; anything else described.
 
     Raises:
@@ -48,7 +48,7 @@ def answer_of(reply: Reply, secrets: Secrets, pick: JsonPath | None = None) -> A
     return text if reply.whole else f"{text}\n[cut after {len(reply.body):,} bytes]"
 
 
-def _picked(reply: Reply, secrets: Secrets, pick: JsonPath) -> Any:
+def _picked(reply: HttpReply, secrets: Secrets, pick: JsonPath) -> Any:
     if not reply.whole:
         raise ToolError(f"the answer of {reply.host} has more than {len(reply.body):,} bytes")
     try:
@@ -59,7 +59,7 @@ def _picked(reply: Reply, secrets: Secrets, pick: JsonPath) -> Any:
         raise ToolError(f"nothing at `{pick.text}`: {error}") from None
 
 
-def _kind(reply: Reply) -> tuple[str, str]:
+def _kind(reply: HttpReply) -> tuple[str, str]:
     """The media type, "" if there is none, and the charset."""
     header = Message()
     header["Content-Type"] = reply.headers.get("Content-Type", "")[:500]
@@ -73,7 +73,7 @@ def _kind(reply: Reply) -> tuple[str, str]:
     return kind, charset.name if is_text else "utf-8"
 
 
-def _is_text(kind: str, reply: Reply) -> bool:
+def _is_text(kind: str, reply: HttpReply) -> bool:
     if kind:
         return kind.startswith("text/") or any(word in kind for word in _TEXTS)
     return b"\0" not in reply.body[:1000]

@@ -52,7 +52,7 @@ class CommandTool:
             return await self._run(argv, stdin)
 
     async def _run(self, argv: Sequence[str], stdin: str) -> str:
-        run = _Run(argv[0])
+        run = _CommandRun(argv[0])
         try:
             process = await self._processes.start(
                 argv,
@@ -82,7 +82,7 @@ class CommandTool:
             raise ToolError(str(error)) from None
 
 
-class _Run:
+class _CommandRun:
     """A program at work, and what it has written so far."""
 
     def __init__(self, program: str) -> None:
@@ -156,7 +156,7 @@ class CommandTools:
             if declared.command and (text := _lacks(declared.command, spec))
         ]
 
-    def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> CommandSource:
+    def open(self, entry: manifest_tools.ToolEntry, spec: AgentSpec) -> CommandSource:
         """The tool of an entry."""
         command = entry.command
         assert command is not None

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from agentd.catalog.spec import AgentSpec
 from agentd.manifest import tools as manifest_tools
 from agentd.templates.requests.json_path import JsonPath, parse_path
-from agentd.templates.requests.request import BadRequest, Request
+from agentd.templates.requests.request import BadRequest, HttpRequest
 from agentd.templates.requests.request_template import compile_request
 from agentd.tools.answers import answer_of
 from agentd.tools.port import Call, Tool, ToolError
@@ -24,7 +24,7 @@ _LONGEST_NAME = 64
 class Maker(Protocol):
     """Makes the requests of a tool."""
 
-    def request(self, arguments: Mapping[str, Any], key: str) -> Request:
+    def request(self, arguments: Mapping[str, Any], key: str) -> HttpRequest:
         """Raises `BadRequest` if these arguments make none."""
         ...
 
@@ -71,7 +71,7 @@ class HttpTools:
     def __init__(self, web: Web) -> None:
         self._web = web
 
-    def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> HttpSource:
+    def open(self, entry: manifest_tools.ToolEntry, spec: AgentSpec) -> HttpSource:
         """The tool of an entry; nothing is connected to."""
         declared = entry.http
         assert declared is not None
@@ -98,7 +98,7 @@ class HttpTools:
         await self._web.close()
 
 
-def place_of(entry: manifest_tools.Tool, spec: AgentSpec) -> int:
+def place_of(entry: manifest_tools.ToolEntry, spec: AgentSpec) -> int:
     """Which of the manifest's tools it is."""
     return next(index for index, each in enumerate(spec.manifest.tools) if each is entry)
 

@@ -20,7 +20,7 @@ from agentd.manifest.json_schema import mistake_of
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.problems import Problem
 from agentd.templates.source import nearest
-from agentd.tools.mcp.server import Patience, Server, environment
+from agentd.tools.mcp.server import McpConnection, Patience, environment
 from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.processes.processes import Processes
 
@@ -43,7 +43,7 @@ class McpServers:
         self._environ = environ
         self._patience = patience or Patience()
         self._processes = Processes()
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[str, McpConnection] = {}
         self._users: dict[str, int] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -63,13 +63,15 @@ class McpServers:
         place = (declared.cwd or Path()) / program if "/" in program else program
         return "" if shutil.which(place, path=path) else f"there is no program `{program}` here"
 
-    def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> McpSource:
+    def open(self, entry: manifest_tools.ToolEntry, spec: AgentSpec) -> McpSource:
         """What the entry gives; its server is started now, in the background."""
         assert entry.mcp is not None
         declared = entry.mcp
         key = json.dumps(declared.model_dump(mode="json", exclude={"resources", "prompts"}))
         if key not in self._servers:
-            self._servers[key] = Server(declared, self._environ, self._patience, self._processes)
+            self._servers[key] = McpConnection(
+                declared, self._environ, self._patience, self._processes
+            )
         self._users[key] = self._users.get(key, 0) + 1
         source = McpSource(self._servers[key], entry, spec.name)
         # An edit does not end what runs on the revision before: the server is needed until nobody
@@ -102,7 +104,7 @@ class McpServers:
 class McpSource:
     """What one entry of one agent has of a server."""
 
-    def __init__(self, server: Server, entry: manifest_tools.Tool, agent: str) -> None:
+    def __init__(self, server: McpConnection, entry: manifest_tools.ToolEntry, agent: str) -> None:
         self._server = server
         self._entry = entry
         self._agent = agent
@@ -188,7 +190,7 @@ class McpTool:
         takes_key: a repeated call does no harm, by what the server says of it.
     """
 
-    def __init__(self, name: str, described: Described, server: Server) -> None:
+    def __init__(self, name: str, described: Described, server: McpConnection) -> None:
         self.name = name
         self.description = described.description[:_LONGEST_DESCRIPTION]
         self.parameters = described.parameters

@@ -19,14 +19,14 @@ from agentd.tools.mcp_tool import McpServers
 from agentd.tools.openapi_tool import OpenApiTools
 from agentd.tools.port import ToolSource
 from agentd.tools.python_tool import PythonTools
-from agentd.tools.toolbox import Entry, Toolbox
+from agentd.tools.toolbox import Toolbox, ToolboxEntry
 from agentd.tools.web.fetch import Web
 
 
 class Opener(Protocol):
     """All tools of one kind in this process."""
 
-    def open(self, entry: tools.Tool, spec: AgentSpec) -> ToolSource:
+    def open(self, entry: tools.ToolEntry, spec: AgentSpec) -> ToolSource:
         """What the entry gives; connects to nothing yet."""
         ...
 
@@ -55,14 +55,14 @@ class Tools:
 
     def open(self, spec: AgentSpec) -> Toolbox:
         """What the agent can call."""
-        entries: list[Entry] = []
+        entries: list[ToolboxEntry] = []
         if spec.manifest.emit.allow:
             # Nobody declares it as a tool: it has no bounds but its own.
-            plain = tools.Tool.model_construct()
-            entries.append(Entry(plain, EmitSource(spec.manifest.emit)))
+            plain = tools.ToolEntry.model_construct()
+            entries.append(ToolboxEntry(plain, EmitSource(spec.manifest.emit)))
         for declared in spec.manifest.tools:
             kind = next(kind for kind in TOOL_KINDS if getattr(declared, kind) is not None)
-            entries.append(Entry(declared, self._openers[kind].open(declared, spec)))
+            entries.append(ToolboxEntry(declared, self._openers[kind].open(declared, spec)))
         return Toolbox(entries)
 
     async def close(self) -> None:

@@ -17,12 +17,12 @@ from agentd.manifest.yaml.nodes import plain
 from agentd.protocol.strict_json import MAX_BYTES, parse
 from agentd.templates.requests.openapi_document import Api, read_api
 from agentd.templates.requests.openapi_schema import InvalidApi
-from agentd.templates.requests.request import Request, plain_url
+from agentd.templates.requests.request import HttpRequest, plain_url
 from agentd.tools.http_tool import HttpSource, RequestTool, place_of
 from agentd.tools.port import Tool, ToolSource
 from agentd.tools.secrets import secrets_of
 from agentd.tools.web.addresses import Reach
-from agentd.tools.web.fetch import FetchError, Reply, Web
+from agentd.tools.web.fetch import FetchError, HttpReply, Web
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class OpenApiTools:
         self._documents: WeakValueDictionary[tuple[str, Reach], _Document] = WeakValueDictionary()
         self._fetching: set[asyncio.Task[None]] = set()
 
-    def open(self, entry: tools.Tool, spec: AgentSpec) -> ToolSource:
+    def open(self, entry: tools.ToolEntry, spec: AgentSpec) -> ToolSource:
         """The tools of an entry; those of a document at a URL come when it is there."""
         declared = entry.openapi
         assert declared is not None
@@ -97,7 +97,7 @@ class OpenApiTools:
             try:
                 async with asyncio.timeout(_TRY):
                     reply = await self._web.fetch(
-                        Request("GET", url, _ACCEPT), reach, most=MAX_BYTES
+                        HttpRequest("GET", url, _ACCEPT), reach, most=MAX_BYTES
                     )
                 content = await asyncio.to_thread(_read, reply)
             except (FetchError, InvalidApi, TimeoutError) as error:
@@ -158,7 +158,7 @@ class _FetchedTools:
             log.warning("%s: %s", self._trouble, error.hint or "its tools are not there")
 
 
-def _read(reply: Reply) -> Any:
+def _read(reply: HttpReply) -> Any:
     """The document in an answer.
 
     Raises:
@@ -175,7 +175,7 @@ def _read(reply: Reply) -> Any:
     return document
 
 
-def _parsed(reply: Reply) -> Any:
+def _parsed(reply: HttpReply) -> Any:
     if reply.body.lstrip().startswith(b"{"):
         try:
             return parse(reply.body)

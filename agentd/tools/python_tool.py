@@ -17,7 +17,7 @@ from agentd.manifest import tools as manifest_tools
 from agentd.manifest.files import shown
 from agentd.problems import Problem
 from agentd.tools.port import Call, Tool, ToolError
-from agentd.tools.processes.pool import BREATH, Source, Workers
+from agentd.tools.processes.pool import BREATH, ToolFiles, Workers
 from agentd.tools.processes.processes import Processes
 
 IMPORT_TIMEOUT = 10.0  # seconds
@@ -36,7 +36,7 @@ class PythonTool:
     parameters: Mapping[str, Any]
     takes_key: bool
     _function: str
-    _source: Source
+    _source: ToolFiles
     _isolate: bool
     _workers: Workers
 
@@ -72,7 +72,7 @@ class PythonTools:
         self._workers = Workers(self._processes, breath=breath)
         self._import_timeout = import_timeout
         self._looked: dict[tuple[str, str], Looked] = {}
-        self._opened: Source | None = None
+        self._opened: ToolFiles | None = None
 
     async def check(self, spec: AgentSpec) -> list[Problem]:
         """What is wrong with the functions that `spec` names. It imports their files, in a process
@@ -89,7 +89,7 @@ class PythonTools:
                 problems += [_problem(each, spec, index, source) for each in found]
         return problems
 
-    def open(self, entry: manifest_tools.Tool, spec: AgentSpec) -> PythonSource:
+    def open(self, entry: manifest_tools.ToolEntry, spec: AgentSpec) -> PythonSource:
         """The tool of an entry that `check` has found nothing wrong with."""
         assert entry.python is not None
         source = _source(spec)
@@ -114,7 +114,7 @@ class PythonTools:
         """Ends all processes."""
         await self._processes.close()
 
-    async def _look(self, source: Source, function: str) -> Looked:
+    async def _look(self, source: ToolFiles, function: str) -> Looked:
         """The description of a function, or its problems."""
         known = self._looked.get((source.digest, function))
         if known is None:
@@ -124,7 +124,7 @@ class PythonTools:
                 del self._looked[oldest]
         return known
 
-    async def _describe(self, source: Source, function: str) -> Looked:
+    async def _describe(self, source: ToolFiles, function: str) -> Looked:
         file = function.partition(":")[0]
         try:
             async with (
@@ -139,11 +139,11 @@ class PythonTools:
             return {"problems": [{"text": f"{file} cannot be imported: {error}", "hint": ""}]}
 
 
-def _source(spec: AgentSpec) -> Source:
-    return Source.of(spec.project / "tools", spec.tools)
+def _source(spec: AgentSpec) -> ToolFiles:
+    return ToolFiles.of(spec.project / "tools", spec.tools)
 
 
-def _problem(found: Mapping[str, Any], spec: AgentSpec, index: int, source: Source) -> Problem:
+def _problem(found: Mapping[str, Any], spec: AgentSpec, index: int, source: ToolFiles) -> Problem:
     """What the process found, at its place in the file, or at the entry that names the function."""
     if "file" not in found:
         problem = spec.problem("tools", index, "python", text=found["text"])

@@ -24,7 +24,7 @@ _LOGGED = 300  # characters of an error
 
 
 @dataclass(frozen=True)
-class Answer:
+class ToolAnswer:
     """What a model is told of a call; `error` if there is no answer but the reason why."""
 
     text: str
@@ -32,10 +32,10 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ToolboxEntry:
     """An entry under `tools:` with what it gives."""
 
-    declared: tools.Tool
+    declared: tools.ToolEntry
     source: ToolSource
 
 
@@ -45,7 +45,7 @@ class Held:
 
     name: str
     tool: Tool
-    declared: tools.Tool
+    declared: tools.ToolEntry
 
     @property
     def timeout(self) -> float:
@@ -84,7 +84,7 @@ class Held:
 class Toolbox:
     """What an agent of one revision can call."""
 
-    def __init__(self, entries: Sequence[Entry] = ()) -> None:
+    def __init__(self, entries: Sequence[ToolboxEntry] = ()) -> None:
         self._entries = tuple(entries)
 
     @property
@@ -118,7 +118,7 @@ class Toolbox:
             if entry.declared.required and entry.source.trouble
         )
 
-    async def call(self, call: ToolCall, request: Call) -> Answer:
+    async def call(self, call: ToolCall, request: Call) -> ToolAnswer:
         """Runs one call within its time and the request's; what goes wrong with it is the answer.
 
         The request has all but the arguments, which are checked here.
@@ -132,25 +132,25 @@ class Toolbox:
             log.info("%s %s: %s", *said, extra={"agent": request.agent})
         return answer
 
-    async def _answer(self, call: ToolCall, request: Call) -> Answer:
+    async def _answer(self, call: ToolCall, request: Call) -> ToolAnswer:
         wanted = self.held.get(call.name)
         if wanted is None:
-            return Answer(self._there_is_no(call.name), error=True)
+            return ToolAnswer(self._there_is_no(call.name), error=True)
         timeout = min(request.timeout, wanted.timeout)
         try:
             arguments = wanted.arguments(call.arguments)
             request = replace(request, arguments=arguments, timeout=timeout)
             async with asyncio.timeout(timeout):
-                return Answer(shown(await wanted.tool.call(request)))
+                return ToolAnswer(shown(await wanted.tool.call(request)))
         except ToolError as error:
-            return Answer(shown(str(error)), error=True)
+            return ToolAnswer(shown(str(error)), error=True)
         except TimeoutError:
-            return Answer(f"{call.name} gave no answer within {timeout:g} s", error=True)
+            return ToolAnswer(f"{call.name} gave no answer within {timeout:g} s", error=True)
         except BusError:
             raise
         except Exception as error:
             log.exception("a bug in the tool %s", call.name, extra={"agent": request.agent})
-            return Answer(shown(f"{type(error).__name__}: {error}"), error=True)
+            return ToolAnswer(shown(f"{type(error).__name__}: {error}"), error=True)
 
     def _there_is_no(self, name: str) -> str:
         there = ", ".join(sorted(self.held)) or "none at all"
@@ -166,7 +166,7 @@ def shown(answer: Any) -> str:
     return f"{text[:MOST_SHOWN]}\n[cut: {len(text):,} characters in all]"
 
 
-def _held(tool: Tool, declared: tools.Tool) -> Held | None:
+def _held(tool: Tool, declared: tools.ToolEntry) -> Held | None:
     """The tool under the name that the manifest gives it, if it allows it at all."""
     if declared.allow is not None and tool.name not in declared.allow:
         return None

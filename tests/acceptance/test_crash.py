@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from outside import Project, Wire, eventually, until
 
-from agentd.nats.server import EmbeddedServer, Server
+from agentd.nats.server import EmbeddedServer, RunningServer
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def far(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
     await server.stop()
 
 
-def address(server: Server) -> str:
+def address(server: RunningServer) -> str:
     return server.url.replace("://", f"://{server.token}@")
 
 

@@ -22,7 +22,7 @@ import yaml
 
 from agentd.catalog.catalog import load
 from agentd.cli import app
-from agentd.manifest.tools import Tool
+from agentd.manifest.tools import ToolEntry
 from agentd.metrics import Metrics
 from agentd.nats.binary import find_binary
 from agentd.problems import errors
@@ -278,7 +278,7 @@ def test_yaml_is_valid(fence: Fence, tmp_path: Path) -> None:
         suites, problems = read_suites(tmp_path)
         assert (len(suites), problems) == (1, [])
     elif is_api(fence):
-        entry = Tool.model_validate({"openapi": fence.file})
+        entry = ToolEntry.model_validate({"openapi": fence.file})
         assert not read_api(yaml.safe_load(fence.text), entry).left_out
     else:
         check_manifest(fence, tmp_path)

@@ -23,7 +23,7 @@ MISSED = [
     ("batch", "fanout", "were lost"),
     ("joined-once", "join", "started twice"),
     ("stream-end", "llm", "ended as they should not"),
-    ("purse", "spend", "spent more than they may"),
+    ("budget", "spend", "spent more than they may"),
 ]
 
 

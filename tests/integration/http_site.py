@@ -17,7 +17,7 @@ from agentd.catalog.spec import AgentSpec
 from agentd.problems import errors
 from agentd.tools.http_tool import HttpTools
 from agentd.tools.openapi_tool import OpenApiTools
-from agentd.tools.toolbox import Answer, Entry, Toolbox
+from agentd.tools.toolbox import ToolAnswer, Toolbox, ToolboxEntry
 from agentd.tools.web.fetch import Web
 from tests.integration.workshop import call
 
@@ -97,12 +97,12 @@ class Site:
         spec = self.spec(*tools, **files)
         return Toolbox(
             [
-                Entry(tool, (self.http if tool.http else self.openapi).open(tool, spec))
+                ToolboxEntry(tool, (self.http if tool.http else self.openapi).open(tool, spec))
                 for tool in spec.manifest.tools
             ]
         )
 
-    async def ask(self, tool: dict[str, Any], **arguments: Any) -> Answer:
+    async def ask(self, tool: dict[str, Any], **arguments: Any) -> ToolAnswer:
         """What a model is told of a call of this one tool."""
         return await call(self.open(tool), "ask", key="key-1", **arguments)
 

@@ -12,14 +12,14 @@ import pytest
 from agentd.nats import jetstream, schedules
 from agentd.nats.streams import LOG
 from agentd.protocol.message import decode, new_id
-from agentd.queue import approvals, decisions, stops
-from agentd.queue.decisions import Request
+from agentd.queue import approvals, cancellations, decisions
+from agentd.queue.decisions import ApprovalRequest
 from agentd.runtime.resume import Resumer
 from agentd.tools.port import Call
 
 if TYPE_CHECKING:
     from agentd.catalog.spec import AgentSpec
-    from agentd.manifest.tools import Tool as Declared
+    from agentd.manifest.tools import ToolEntry as Declared
     from tests.integration.conftest import Team
 
 
@@ -73,7 +73,7 @@ async def begin(team: Team, **fields: Any) -> str:
     return task
 
 
-async def asked(team: Team, task: str, nth: int = 1) -> Request:
+async def asked(team: Team, task: str, nth: int = 1) -> ApprovalRequest:
     """The nth request of a task, once it is on record."""
     async with asyncio.timeout(20):
         while True:
@@ -91,7 +91,7 @@ async def told(team: Team, task: str) -> list[str]:
     return [found[key] for key in sorted(found)]
 
 
-async def decided(team: Team, request: Request, **decision: Any) -> None:
+async def decided(team: Team, request: ApprovalRequest, **decision: Any) -> None:
     await approvals.decide(team.bus, team.subjects, request, **decision)
 
 
@@ -206,7 +206,9 @@ async def test_a_stopped_conversation_does_not_go_on(team: Team, purse: Purse) -
     conversation = new_id()
     task = await begin(team, context={"conversationId": conversation})
     request = await asked(team, task)
-    await stops.stop(team.bus, team.subjects, stops.Scope("conversation", conversation))
+    await cancellations.stop(
+        team.bus, team.subjects, cancellations.Scope("conversation", conversation)
+    )
     await decided(team, request, approve=True)
     assert ((await answer(team, task))["error"]["code"], purse.paid) == ("cancelled", [])
 

@@ -171,14 +171,14 @@ async def test_a_letter_sent_again_gives_exactly_one_result(team: Team) -> None:
     failed = await team.ask("analysis", "hello", id="t1")
     assert not failed["success"]
     await team.at_rest()
-    [letter] = [each async for each in dead_letters.buried(team.bus, team.subjects)]
+    [letter] = [each async for each in dead_letters.listed(team.bus, team.subjects)]
     assert (letter.task_id, letter.reason, letter.attempts) == ("t1", "exhausted", 3)
     await team.run(me=FINE)
     await dead_letters.send_again(team.bus, team.subjects, letter)
     subject = team.subjects.result("analysis", "x", "t1")
     assert (await team.result(subject)).payload.content["success"]
     await team.at_rest()
-    assert [each async for each in dead_letters.buried(team.bus, team.subjects)] == []
+    assert [each async for each in dead_letters.listed(team.bus, team.subjects)] == []
     results = [msg async for msg in jetstream.stored(team.bus, LOG, subject)]
     assert len(results) == 1
     with pytest.raises(UsageError, match="has been answered"):
@@ -192,7 +192,7 @@ async def test_an_expired_letter_gets_its_time_anew(team: Team) -> None:
         b'{"timestamp": 1, "routing": {"timeout": 60000}, "payload": {"content": "late"}}',
     )
     await team.at_rest()
-    [letter] = [each async for each in dead_letters.buried(team.bus, team.subjects)]
+    [letter] = [each async for each in dead_letters.listed(team.bus, team.subjects)]
     assert letter.reason == "expired"
     await dead_letters.send_again(team.bus, team.subjects, letter)
     result = await team.result(team.subjects.result("analysis", "x", letter.task_id))

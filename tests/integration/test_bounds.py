@@ -22,9 +22,9 @@ from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
 from agentd.nats.streams import BUDGETS, LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, Routing, decode, new
-from agentd.queue import dead_letters, stops
-from agentd.queue.stops import Stops
-from agentd.run.account import Account, key, ledger_at, total
+from agentd.queue import cancellations, dead_letters
+from agentd.queue.cancellations import Cancellations
+from agentd.run.account import Account, account_subject, shared_account, total
 from agentd.runtime.runtime import Runtime
 from agentd.settings import Settings
 from agentd.tools.open import Tools
@@ -53,12 +53,14 @@ def priced(output: int = 100, limits: str = "", **turn: Any) -> str:
 
 
 async def account(team: Team, conversation: str) -> Account:
-    _, data = await jetstream.newest(team.bus, BUDGETS, key(team.subjects.env, conversation))
+    _, data = await jetstream.newest(
+        team.bus, BUDGETS, account_subject(team.subjects.env, conversation)
+    )
     return Account.parse(data)
 
 
 async def reasons(team: Team) -> Counter[str]:
-    found = [each async for each in dead_letters.buried(team.bus, team.subjects)]
+    found = [each async for each in dead_letters.listed(team.bus, team.subjects)]
     return Counter(each.reason for each in found)
 
 
@@ -150,7 +152,7 @@ async def test_replicas_spend_a_conversations_budget_to_the_cent(
     await team.run(me=priced(output, limits="conversation_cost: 1.0", latency="20ms"))
     async with replica(team, nats_url) as other:
         results = await conversation_of(team, "c1", 50)
-        served = [runtime.agents["me"].tally.done for runtime in (team.runtime, other)]
+        served = [runtime.agents["me"].stats.done for runtime in (team.runtime, other)]
         await team.at_rest()
     done = [result for result in results if result["success"]]
     refused = [result["error"] for result in results if not result["success"]]
@@ -231,7 +233,7 @@ async def test_attempts_that_a_provider_refused_cost_nothing(team: Team) -> None
 
 
 async def test_what_a_crashed_replica_set_aside_counts_as_spent(team: Team) -> None:
-    ledger = ledger_at(team.bus, key(team.subjects.env, "c"))
+    ledger = shared_account(team.bus, account_subject(team.subjects.env, "c"))
     until = time.time() + 60
     await ledger.change(lambda empty: empty.reserve("t1", 0.1, by="dead", until=until))
     await team.run(me=priced(limits="conversation_cost: 0.25"))
@@ -242,7 +244,7 @@ async def test_what_a_crashed_replica_set_aside_counts_as_spent(team: Team) -> N
 
 
 async def test_a_bucket_that_was_deleted_is_waited_for(team: Team) -> None:
-    ledger = ledger_at(team.bus, key(team.subjects.env, "c"))
+    ledger = shared_account(team.bus, account_subject(team.subjects.env, "c"))
 
     def spend(before: Account) -> Account:
         return replace(before, spent=total(before.spent, 0.1))
@@ -272,7 +274,7 @@ async def test_a_call_that_is_cut_off_is_settled(team: Team) -> None:
 async def test_a_free_model_leaves_no_account(team: Team) -> None:
     await team.run(me=FINE)
     assert (await team.ask("analysis", "x", context={"conversationId": "c"}))["success"]
-    subject = key(team.subjects.env, "c")
+    subject = account_subject(team.subjects.env, "c")
     assert await jetstream.newest(team.bus, BUDGETS, subject) == (0, b"")
 
 
@@ -299,7 +301,7 @@ async def test_no_time_is_no_call(team: Team) -> None:
 
 
 async def test_who_waits_for_money_waits_no_longer_than_its_time(team: Team) -> None:
-    ledger = ledger_at(team.bus, key(team.subjects.env, "c"))
+    ledger = shared_account(team.bus, account_subject(team.subjects.env, "c"))
     until = time.time() + 60
     await ledger.change(lambda empty: empty.reserve("other", 0.2, by="elsewhere", until=until))
     await team.run(me=priced(limits="conversation_cost: 0.25, timeout: 500ms"))
@@ -309,7 +311,7 @@ async def test_who_waits_for_money_waits_no_longer_than_its_time(team: Team) -> 
 
 
 async def test_who_waits_for_money_gets_what_another_replica_settles(team: Team) -> None:
-    ledger = ledger_at(team.bus, key(team.subjects.env, "c"))
+    ledger = shared_account(team.bus, account_subject(team.subjects.env, "c"))
     until = time.time() + 60
     await ledger.change(lambda empty: empty.reserve("other", 0.2, by="elsewhere", until=until))
     await team.run(me=priced(limits="conversation_cost: 0.25"))
@@ -343,13 +345,15 @@ async def test_a_stop_ends_what_runs_and_what_waits_in_every_process(
         elsewhere = asyncio.create_task(conversation_of(team, "another", 1))
         await running(team.runtime, 2)
         await running(other, 2)
-        await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "c"))
+        await cancellations.stop(team.bus, team.subjects, cancellations.Scope("conversation", "c"))
         results = await asyncio.wait_for(asking, 15)
         assert {result["error"]["code"] for result in results} == {"cancelled"}
         assert results[0]["error"]["message"] == "the conversation 'c' is stopped"
         assert await reasons(team) == {"cancelled": 10}
         assert not elsewhere.done()
-        await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "another"))
+        await cancellations.stop(
+            team.bus, team.subjects, cancellations.Scope("conversation", "another")
+        )
         await asyncio.wait_for(elsewhere, 15)
     await team.at_rest()
 
@@ -358,13 +362,17 @@ async def test_a_stopped_conversation_stays_so_until_it_is_undone(
     team: Team, nats_url: str
 ) -> None:
     await team.run(me=FINE)
-    await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "any text: é.*"))
+    await cancellations.stop(
+        team.bus, team.subjects, cancellations.Scope("conversation", "any text: é.*")
+    )
     context = {"conversationId": "any text: é.*"}
     assert (await team.ask("analysis", "x", context=context))["error"]["code"] == "cancelled"
     await team.runtime.drain(1)
     async with replica(team, nats_url):  # that was not there when it was stopped
         assert (await team.ask("analysis", "x", context=context))["error"]["code"] == "cancelled"
-        await stops.resume(team.bus, team.subjects, stops.Scope("conversation", "any text: é.*"))
+        await cancellations.resume(
+            team.bus, team.subjects, cancellations.Scope("conversation", "any text: é.*")
+        )
         await team.bus.fence()
         async with asyncio.timeout(5):
             while not (await team.ask("analysis", "x", context=context))["success"]:
@@ -404,7 +412,7 @@ async def test_the_command_stops_and_undoes(team: Team, nats_url: str) -> None:
 async def test_a_stop_cancels_no_answer_that_is_there(team: Team) -> None:
     await team.run(me=FINE)
     answered = await team.ask("analysis", "x", id="t1", context={"conversationId": "c"})
-    await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "c"))
+    await cancellations.stop(team.bus, team.subjects, cancellations.Scope("conversation", "c"))
     again = {"id": "t1", "context": {"conversationId": "c"}, "payload": {"content": "x"}}
     await team.send(team.subjects.task("analysis", "x"), again, **{"Nats-Msg-Id": "t1-again"})
     await team.at_rest()
@@ -416,8 +424,8 @@ async def test_a_stop_cancels_no_answer_that_is_there(team: Team) -> None:
 async def test_a_stop_that_was_missed_is_read_on_reconnecting(team: Team, nats_url: str) -> None:
     options = {"servers": nats_url, "reconnect_time_wait": 1.5}
     bus = await Bus.connect(options, timeout=5)
-    known = Stops(bus, team.subjects.env)
-    await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "old"))
+    known = Cancellations(bus, team.subjects.env)
+    await cancellations.stop(team.bus, team.subjects, cancellations.Scope("conversation", "old"))
     await known.open()
 
     async def work(conversation: str) -> None:
@@ -429,8 +437,8 @@ async def test_a_stop_that_was_missed_is_read_on_reconnecting(team: Team, nats_u
     client = bus._client  # pyright: ignore[reportPrivateUsage]
     client._transport.close()  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
     await until(lambda: not bus.connected)
-    await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "new"))
-    await stops.resume(team.bus, team.subjects, stops.Scope("conversation", "old"))
+    await cancellations.stop(team.bus, team.subjects, cancellations.Scope("conversation", "new"))
+    await cancellations.resume(team.bus, team.subjects, cancellations.Scope("conversation", "old"))
     assert not bus.connected
     with pytest.raises(Undeliverable, match="'new' is stopped"):
         await asyncio.wait_for(working, 10)
@@ -440,7 +448,7 @@ async def test_a_stop_that_was_missed_is_read_on_reconnecting(team: Team, nats_u
 
 async def test_a_drain_is_no_stop(team: Team) -> None:
     """A cancellation that nobody stopped goes on as one: the task goes back."""
-    known = Stops(team.bus, team.subjects.env)
+    known = Cancellations(team.bus, team.subjects.env)
 
     async def work() -> None:
         with known.obeyed(message_of("c")):
@@ -457,12 +465,12 @@ async def test_work_that_was_stopped_can_be_sent_again(team: Team) -> None:
     await team.run(me=SLOW)
     asking = asyncio.create_task(conversation_of(team, "c", 1))
     await running(team.runtime)
-    await stops.stop(team.bus, team.subjects, stops.Scope("conversation", "c"))
+    await cancellations.stop(team.bus, team.subjects, cancellations.Scope("conversation", "c"))
     assert (await asking)[0]["error"]["code"] == "cancelled"
     await team.at_rest()
-    [letter] = [each async for each in dead_letters.buried(team.bus, team.subjects)]
+    [letter] = [each async for each in dead_letters.listed(team.bus, team.subjects)]
     await team.run(me=FINE)
-    await stops.resume(team.bus, team.subjects, stops.Scope("conversation", "c"))
+    await cancellations.resume(team.bus, team.subjects, cancellations.Scope("conversation", "c"))
     await team.bus.fence()
     await dead_letters.send_again(team.bus, team.subjects, letter)
     result = await team.result(team.subjects.result("analysis", "x", letter.task_id))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd.queue.stops import Scope
+from agentd.queue.cancellations import Scope
 from agentd.runtime.cancellation import cancel
 from agentd.tools.agent_tool import AgentTools
 

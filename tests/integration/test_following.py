@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, new, new_id
 from agentd.routing.ask import Delta
-from agentd.routing.follow import Step, follow
+from agentd.routing.follow import FollowedMessage, follow
 
 if TYPE_CHECKING:
     import pytest
@@ -48,7 +48,7 @@ async def test_one_answer_streams_after_the_other(team: Team) -> None:
     assert "".join(delta.text for delta in deltas) == "one two three fourfive six"
     [start] = [number for number, delta in enumerate(deltas) if delta.restarted]
     assert "".join(delta.text for delta in deltas[start:]) == "five six"
-    steps = [part.topic for part in parts if isinstance(part, Step)]
+    steps = [part.topic for part in parts if isinstance(part, FollowedMessage)]
     assert steps == ["result.first.general", "result.second.draft", "result.third.draft"]
     assert parts[-1].payload.content == "five six"
 

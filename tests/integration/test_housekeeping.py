@@ -13,7 +13,7 @@ import pytest
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
-from agentd.nats.server import EmbeddedServer, Server
+from agentd.nats.server import EmbeddedServer, RunningServer
 from agentd.nats.streams import AGENTS, LOG, WORK
 from agentd.routing import registry
 
@@ -31,12 +31,12 @@ async def embedded(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
 
 
 @pytest.fixture
-async def server(embedded: EmbeddedServer) -> Server:
+async def server(embedded: EmbeddedServer) -> RunningServer:
     return await embedded.ensure()
 
 
 @pytest.fixture
-async def bus(server: Server) -> AsyncIterator[Bus]:
+async def bus(server: RunningServer) -> AsyncIterator[Bus]:
     """Of this server; `team` uses it."""
     bus = await Bus.connect({"servers": server.url, "token": server.token}, timeout=5)
     yield bus
@@ -80,13 +80,13 @@ async def test_a_new_log_is_not_done_again_after_a_restart(
     async with asyncio.timeout(10):
         while "opt_start_seq" in await source_of_work(bus):  # noqa: ASYNC110 (of another process)
             await asyncio.sleep(0.02)
-    done = team.runtime.agents["worker"].tally.done
+    done = team.runtime.agents["worker"].stats.done
     await embedded.stop()
     await embedded.ensure()
     await bus.until_connected()
     assert (await team.ask("work", "and again"))["success"]
     await team.at_rest()
-    assert team.runtime.agents["worker"].tally.done == done + 1
+    assert team.runtime.agents["worker"].stats.done == done + 1
     sequence = (await jetstream.api(bus, f"STREAM.INFO.{WORK}"))["state"]["last_seq"]
     assert sequence == 4
 

@@ -369,7 +369,7 @@ async def test_a_stubborn_server_is_gone_with_its_children(bench: Bench, mark: s
 HOLDS_A_SERVER = """
 import asyncio, sys
 from pathlib import Path
-from agentd.tools.child import Child
+from agentd.tools.processes.child import Child
 from agentd.tools.processes import Processes
 
 async def main():

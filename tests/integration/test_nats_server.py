@@ -24,7 +24,7 @@ from agentd.errors import StartError
 from agentd.nats.binary import find_binary
 from agentd.nats.bus import Bus
 from agentd.nats.folder import NatsFolder
-from agentd.nats.server import EmbeddedServer, Server, find
+from agentd.nats.server import EmbeddedServer, RunningServer, find
 from agentd.nats.streams import ensure
 from agentd.settings import Settings
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 OTHER = """\
 import asyncio, json, sys
 from pathlib import Path
-from agentd.nats_server import EmbeddedServer
+from agentd.nats.server import EmbeddedServer
 
 async def main():
     embedded = EmbeddedServer(Path(sys.argv[1]), "relaxed")
@@ -91,7 +91,7 @@ class Other:
         await asyncio.to_thread(self.process.communicate)
 
 
-async def connect(server: Server, **options: Any) -> Client:
+async def connect(server: RunningServer, **options: Any) -> Client:
     return await nats.connect(server.url, token=server.token, **options)
 
 
@@ -121,7 +121,7 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
     return condition()
 
 
-async def kill(server: Server) -> None:
+async def kill(server: RunningServer) -> None:
     os.kill(server.pid, signal.SIGKILL)
     assert await gone(server.pid)
 

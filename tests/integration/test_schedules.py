@@ -15,7 +15,7 @@ from agentd.manifest.cron import parse
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
-from agentd.nats.schedules import Entry, Timing
+from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.streams import LOG, WORK
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, decode, new
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 HOUR = 3600.0
 
 
-def entry(subjects: Subjects, timing: Timing, data: bytes = b"{}", name: str = "x") -> Entry:
-    return Entry(
+def entry(
+    subjects: Subjects, timing: Timing, data: bytes = b"{}", name: str = "x"
+) -> ScheduleEntry:
+    return ScheduleEntry(
         subject=subjects.schedule("agent", name),
         target=subjects.task_for(name),
         data=data,
@@ -56,7 +58,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(delay)
 
 
-async def scheduled(team: Team, agent: str) -> Entry | None:
+async def scheduled(team: Team, agent: str) -> ScheduleEntry | None:
     return await schedules.find(team.bus, team.subjects.schedule("agent", agent))
 
 
@@ -185,7 +187,7 @@ async def gone(team: Team, agent: str) -> bool:
     return await scheduled(team, agent) is None
 
 
-async def differs(team: Team, agent: str, before: Entry | None) -> bool:
+async def differs(team: Team, agent: str, before: ScheduleEntry | None) -> bool:
     now = await scheduled(team, agent)
     return now is not None and before is not None and now.data != before.data
 

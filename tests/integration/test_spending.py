@@ -12,7 +12,7 @@ from agentd.manifest.agent import Limits
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.protocol.message import AgentIdentity, Context, new
 from agentd.run import budget
-from agentd.run.account import key, ledger_at
+from agentd.run.account import account_subject, shared_account
 from agentd.run.budget import Budgets
 from agentd.run.deadline import Deadline
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentd.nats.bus import Bus
-    from agentd.run.account import Ledger
+    from agentd.run.account import SharedAccount
 
 HELLO = ChatRequest([{"role": "user", "content": "hello"}], {}, 10)
 CALL = 0.01
@@ -48,12 +48,12 @@ async def pay(bus: Bus, env: str, task: str) -> Completion:
     message = new("task", "x", source=source, id=task, context=context)
     deadline = Deadline.of(message, limit=60, now=message.sent_at)
     limits, model = Limits(conversation_cost=2 * CALL), Costing()
-    purse = Budgets(bus, env).purse(message, limits, deadline)
-    return await purse.pay(model, HELLO, lambda: model.complete(HELLO))
+    budget = Budgets(bus, env).of_task(message, limits, deadline)
+    return await budget.spend(model, HELLO, lambda: model.complete(HELLO))
 
 
-async def dies_after_reserving(bus: Bus, env: str, *tasks: str) -> Ledger:
-    account = ledger_at(bus, key(env, "c"))
+async def dies_after_reserving(bus: Bus, env: str, *tasks: str) -> SharedAccount:
+    account = shared_account(bus, account_subject(env, "c"))
     for task in tasks:
         until = time.time() + 600
         await account.change(lambda a, t=task, u=until: a.reserve(t, CALL, by="dead", until=u))

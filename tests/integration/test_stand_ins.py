@@ -18,7 +18,7 @@ from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subjects
-from agentd.runtime.sharing import Answers
+from agentd.runtime.sharing import Answers, rate_window
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
 from tests.integration.conftest import Team
 

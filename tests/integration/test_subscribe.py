@@ -189,7 +189,7 @@ async def test_a_failed_run_is_buried_and_can_be_sent_again(team: Team) -> None:
     await tell(team, "review.requested", "try", context={"hops": 5})
     await buried(team)
     await team.run(writer=WRITER)
-    [letter] = [each async for each in dead_letters.buried(team.bus, team.subjects)]
+    [letter] = [each async for each in dead_letters.listed(team.bus, team.subjects)]
     assert str(letter.subject) == team.subjects.task_for("writer")
     assert json.loads(letter.data)["payload"]["content"] == "try"
     await dead_letters.send_again(team.bus, team.subjects, letter)

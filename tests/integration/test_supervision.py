@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agentd.nats import jetstream
 from agentd.nats.streams import WORK
 from agentd.queue import dead_letters
-from agentd.queue.queue import Feed
+from agentd.queue.queue import Puller
 from agentd.routing import registry
 
 if TYPE_CHECKING:
@@ -30,16 +30,16 @@ async def test_a_bug_in_one_agent_stops_no_other(
 ) -> None:
     await team.run(good=FINE, bad=FAILS)
     bad = team.runtime.agents["bad"]
-    real, broken = Feed.pull, 3
+    real, broken = Puller.pull, 3
 
-    async def pull(feed: Feed, most: int) -> list[Delivery]:
+    async def pull(puller: Puller, most: int) -> list[Delivery]:
         nonlocal broken
-        if feed is bad._feed and broken:  # pyright: ignore[reportPrivateUsage]
+        if puller is bad._puller and broken:  # pyright: ignore[reportPrivateUsage]
             broken -= 1
             raise ZeroDivisionError("a bug")
-        return await real(feed, most)
+        return await real(puller, most)
 
-    monkeypatch.setattr(Feed, "pull", pull)
+    monkeypatch.setattr(Puller, "pull", pull)
     await team.ask("research", "wakes the pull that waits")
     for number in range(20):
         assert (await team.ask("analysis", f"{number}"))["success"]
@@ -88,5 +88,5 @@ async def test_a_task_that_the_server_gave_up_is_buried(team: Team) -> None:
     result = await team.result(team.subjects.result("analysis", "x", "t1"))
     assert result.payload.content["error"]["code"] == "given_up"
     await team.at_rest()
-    [letter] = [each async for each in dead_letters.buried(team.bus, team.subjects)]
+    [letter] = [each async for each in dead_letters.listed(team.bus, team.subjects)]
     assert (letter.task_id, letter.reason, letter.attempts) == ("t1", "given_up", 2)

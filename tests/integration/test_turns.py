@@ -16,7 +16,7 @@ from agentd.tools.toolbox import MOST_SHOWN
 
 if TYPE_CHECKING:
     from agentd.catalog.spec import AgentSpec
-    from agentd.manifest.tools import Tool as Declared
+    from agentd.manifest.tools import ToolEntry as Declared
     from tests.integration.conftest import Team
 
 AGENT = """

@@ -20,7 +20,7 @@ from agentd.protocol.message import AgentIdentity, new
 from agentd.tools.command_tool import CommandTools
 from agentd.tools.port import Call
 from agentd.tools.python_tool import PythonTools
-from agentd.tools.toolbox import Answer, Entry, Toolbox
+from agentd.tools.toolbox import ToolAnswer, Toolbox, ToolboxEntry
 from tests.integration.waiting import until
 
 TASK = new("task", "Work.", source=AgentIdentity(id="tester"))
@@ -67,7 +67,7 @@ class Workshop:
         problems = [*await self.python.check(spec), *await self.commands.check(spec)]
         assert not problems, "\n".join(p.render() for p in problems)
         entries = [
-            Entry(tool, (self.python if tool.python else self.commands).open(tool, spec))
+            ToolboxEntry(tool, (self.python if tool.python else self.commands).open(tool, spec))
             for tool in spec.manifest.tools
         ]
         return Toolbox(entries)
@@ -79,7 +79,7 @@ class Workshop:
 
 async def call(
     toolbox: Toolbox, name: str, *, timeout: float = 20, key: str = "", **arguments: Any
-) -> Answer:
+) -> ToolAnswer:
     """What the model is told of a call."""
     wanted = ToolCall(id="1", name=name, arguments=json.dumps(arguments))
     request = Call(arguments={}, key=key, timeout=timeout, task=TASK, agent="one", money=_no_money)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from agentd.errors import DecodeError, TaskError
-from agentd.protocol.fields import MOST_HOPS, Constraints, Part
+from agentd.protocol.fields import MOST_HOPS, Constraints, MessagePart
 from agentd.protocol.message import (
     AgentIdentity,
     AgentMessage,
@@ -35,7 +35,7 @@ scalars = st.none() | st.booleans() | st.integers() | text
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 
 
-def names(part: type[Part]) -> set[str]:
+def names(part: type[MessagePart]) -> set[str]:
     """The fields' names, on the wire and in Python."""
     return {name for key, field in part.model_fields.items() for name in (key, str(field.alias))}
 

@@ -17,16 +17,16 @@ import pytest
 
 from agentd.agent.handler import Handler
 from agentd.agent.services import Services
-from agentd.agent.stats import Tally
+from agentd.agent.stats import AgentStats
 from agentd.catalog.catalog import load
 from agentd.errors import BusError, Conflict, ModelError, TaskError
 from agentd.metrics import Metrics
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.nats.bus import Bus, Msg
 from agentd.protocol.subjects import Subject, Subjects
+from agentd.queue.cancellations import Cancellations
 from agentd.queue.delivery import Delivery
 from agentd.queue.queue import Queue
-from agentd.queue.stops import Stops
 from agentd.routing.registry import Replica
 from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
@@ -234,10 +234,10 @@ async def handle(
         routes=cast("RouteTable", None),
         subjects=Subjects("dev"),
         budgets=Budgets(real, "dev"),
-        stops=Stops(real, "dev"),
+        cancellations=Cancellations(real, "dev"),
         metrics=Metrics(),
     )
-    work = Interrupted(Handler("me", Tally(), services).handle(delivery, revision), at, error)
+    work = Interrupted(Handler("me", AgentStats(), services).handle(delivery, revision), at, error)
     # The law is about the delivery; where nothing is injected, nothing may be raised.
     with contextlib.suppress(BaseException) if at else contextlib.nullcontext():
         await work

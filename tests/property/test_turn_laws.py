@@ -23,14 +23,14 @@ from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentIdentity, new
 from agentd.protocol.subjects import Subjects
 from agentd.queue.journal import ANSWERED, CALLED, TURN, Step
-from agentd.run.budget import Purse
-from agentd.run.context import Means
+from agentd.run.budget import TaskBudget
+from agentd.run.context import RunContext
 from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult, run
 from agentd.run.memory import Memory
 from agentd.run.revision import Revision
 from agentd.tools.port import Call
-from agentd.tools.toolbox import Entry, Toolbox
+from agentd.tools.toolbox import Toolbox, ToolboxEntry
 
 MANIFEST = """
 capabilities: [analysis]
@@ -137,7 +137,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> AgentSpec:
 
 async def one_run(spec: AgentSpec, world: World, plan: Sequence[Sequence[str]]) -> RunResult:
     doers = {name: Doer(world, name) for name in ("plain", "mail", "bank")}
-    entries = [Entry(tool, doers[str(tool.agent)]) for tool in spec.manifest.tools]
+    entries = [ToolboxEntry(tool, doers[str(tool.agent)]) for tool in spec.manifest.tools]
     message = new("task", "go", source=AgentIdentity(id="somebody"), id="t")
     deadline = Deadline.of(message, limit=60, now=message.sent_at)
 
@@ -145,18 +145,18 @@ async def one_run(spec: AgentSpec, world: World, plan: Sequence[Sequence[str]]) 
         raise AssertionError("what is free needs no account")
 
     limits = spec.manifest.limits
-    purse = Purse(message, limits, deadline, unused, lambda: message.sent_at)
+    budget = TaskBudget(message, limits, deadline, unused, lambda: message.sent_at)
     bus = Bus({}, print)  # never connected: this agent has no history, and the task no files
-    means = Means(
+    context = RunContext(
         deadline=deadline,
-        purse=purse,
+        budget=budget,
         metrics=Metrics(),
         now=0.0,
         record=world,
         memory=Memory(bus, Subjects("t"), message, agent=AgentIdentity(id="me", type="agent")),
         bus=bus,
     )
-    return await run(Revision(spec, (Talker(world, plan),), Toolbox(entries)), message, means)
+    return await run(Revision(spec, (Talker(world, plan),), Toolbox(entries)), message, context)
 
 
 plans = st.lists(

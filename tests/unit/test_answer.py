@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentd.errors import ModelError
-from agentd.models.answer import MAX_TEXT, Answer
+from agentd.models.answer import MAX_TEXT, AnswerParser
 from agentd.models.failures import Failures
 from agentd.models.port import ToolCall, Usage
 
@@ -34,8 +34,8 @@ junk = st.recursive(
 )
 
 
-def answer() -> Answer:
-    return Answer(Failures("openai/x"))
+def answer() -> AnswerParser:
+    return AnswerParser(Failures("openai/x"))
 
 
 def delta(finish: str | None = None, **fields: Any) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pytest
 from agentd.manifest.agent import Limits
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.protocol.message import AgentIdentity, new
-from agentd.run.account import Ledger
-from agentd.run.budget import Purse, usd
+from agentd.run.account import SharedAccount
+from agentd.run.budget import TaskBudget, usd
 from agentd.run.deadline import Deadline
 
 HELLO = ChatRequest([{"role": "user", "content": "hello"}], {}, 10)
@@ -36,7 +36,7 @@ class Costing:
     async def close(self) -> None: ...
 
 
-def no_account() -> Ledger:
+def no_account() -> SharedAccount:
     raise LookupError("an account was looked at")
 
 
@@ -53,8 +53,8 @@ async def test_what_costs_needs_one() -> None:
 async def pay(model: Costing) -> float | None:
     message, limits = new("task", "x", source=AgentIdentity(id="test")), Limits()
     deadline = Deadline.of(message, limit=10, now=message.sent_at)
-    purse = Purse(message, limits, deadline, no_account, lambda: 0.0)
-    return (await purse.pay(model, HELLO, lambda: model.complete(HELLO))).cost
+    budget = TaskBudget(message, limits, deadline, no_account, lambda: 0.0)
+    return (await budget.spend(model, HELLO, lambda: model.complete(HELLO))).cost
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from agentd.errors import ModelError, NotCalled, Throttled
 from agentd.models.failover import PATIENCE, FailoverModel
 from agentd.models.failures import Failures
-from agentd.models.port import Attempt, ChatRequest, Completion, Usage
+from agentd.models.port import ChatRequest, Completion, ModelAttempt, Usage
 from agentd.testing import virtual_time
 
 BUSY = NotCalled("busy: rests", code="model_rate_limited", retryable=True, retry_after=PATIENCE + 3)
@@ -60,9 +60,9 @@ def failing(name: str, code: str, *, status: int | None = None, **kind: object) 
 
 def ask(
     *models: Scripted, timeout: float = 90.0, pieces: list[str] | None = None
-) -> tuple[Completion | ModelError, list[Attempt]]:
+) -> tuple[Completion | ModelError, list[ModelAttempt]]:
     """What comes of a call, and the attempts that it took."""
-    attempts: list[Attempt] = []
+    attempts: list[ModelAttempt] = []
 
     async def call() -> Completion | ModelError:
         request = ChatRequest((), {}, timeout, on_attempt=attempts.append)

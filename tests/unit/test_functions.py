@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from agentd.catalog.python_source import mistake_of as mistake_in_source
 from agentd.manifest.json_schema import mistake_of
-from agentd.tools.processes.frames import LENGTH, MOST, Frames, TooLong, frame
+from agentd.tools.processes.frames import LENGTH, MOST, Frames, FrameTooLong, frame
 from agentd.tools.processes.function_schema import BadArguments, BadFunction, function_of
 from agentd.tools.processes.plain import NoAnswer, plain
 
@@ -225,7 +225,7 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(
 
 
 def test_a_frame_that_is_too_long_is_not_read() -> None:
-    with pytest.raises(TooLong):
+    with pytest.raises(FrameTooLong):
         list(Frames().feed(LENGTH.pack(MOST + 1)))
 
 

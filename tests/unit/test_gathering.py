@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.agent.join_state import Fact, Gathering, Place, branch_of, common, key_of, whole
+from agentd.agent.join_state import Fact, Gathering, SiblingPlace, branch_of, common, key_of, whole
 from agentd.manifest.flow import Join
 from agentd.protocol.fields import AgentIdentity, Context, Sibling
 from agentd.protocol.message import AgentMessage, new
@@ -57,15 +57,15 @@ def test_too_many_end_it() -> None:
     assert gathering.add(facts[-1], EACH, 1.0).closed == "too_many"
 
 
-def place(group: str, index: int, count: int) -> Place:
-    return Place(group, 0, index, count)
+def place(group: str, index: int, count: int) -> SiblingPlace:
+    return SiblingPlace(group, 0, index, count)
 
 
 # A fan-out is a list of what each of its messages led to: fan-outs again, or nothing more.
 trees = st.recursive(st.none(), lambda below: st.lists(below, min_size=1, max_size=4), max_leaves=9)
 
 
-def branches_of(tree: list[object] | None, name: str = "t") -> list[tuple[Place, ...]]:
+def branches_of(tree: list[object] | None, name: str = "t") -> list[tuple[SiblingPlace, ...]]:
     if tree is None:
         return [()]
     return [

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.catalog.catalog import Catalog, load
-from agentd.manifest.tools import Tool
+from agentd.manifest.tools import ToolEntry
 from agentd.manifest.yaml.nodes import taken_in
 from agentd.templates.requests.json_path import NoMatch, parse_path
-from agentd.templates.requests.request import BadRequest, Request
+from agentd.templates.requests.request import BadRequest, HttpRequest
 from agentd.templates.requests.request_template import (
     InvalidRequest,
     RequestTemplate,
@@ -35,10 +35,10 @@ MIB = 1024 * 1024
 def template(url: str = "https://api.test/x", **fields: Any) -> RequestTemplate:
     parameters = fields.pop("parameters", None)
     http = {"url": url, **fields}
-    return compile_request(Tool.model_validate({"http": http, "parameters": parameters}))
+    return compile_request(ToolEntry.model_validate({"http": http, "parameters": parameters}))
 
 
-def made(given: RequestTemplate, **arguments: Any) -> Request:
+def made(given: RequestTemplate, **arguments: Any) -> HttpRequest:
     return given.request(arguments, "key-1")
 
 

@@ -18,7 +18,7 @@ from agentd.models.limits.concurrency import (
     MISSES,
     Limiter,
 )
-from agentd.models.limits.fair_queue import Turns, Waiter
+from agentd.models.limits.fair_queue import FairQueue, Waiter
 from agentd.testing import virtual_time
 
 FAILURES = Failures("openai/x")
@@ -329,7 +329,7 @@ def test_changes_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
 
 @in_virtual_time
 async def test_turns_rotate() -> None:
-    turns = Turns()
+    turns = FairQueue()
     loop = asyncio.get_running_loop()
     waiters = [Waiter(agent, 10.0, loop.create_future()) for agent in "aaabbc"]
     for waiter in waiters:

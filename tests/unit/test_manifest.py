@@ -8,7 +8,7 @@ import pytest
 
 from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import MAX_PROBLEMS
-from agentd.manifest.file import Draft, read_defaults, read_manifest
+from agentd.manifest.file import ManifestDraft, read_defaults, read_manifest
 from agentd.manifest.rate import Allowance
 from agentd.problems import errors
 
@@ -37,7 +37,7 @@ stream: true
 """
 
 
-def draft(text: str, *defaults: str, file: str = "m.yaml", stem: str = "m") -> Draft:
+def draft(text: str, *defaults: str, file: str = "m.yaml", stem: str = "m") -> ManifestDraft:
     documents = [
         read_defaults(each.encode(), f"{i}/_defaults.yaml") for i, each in enumerate(defaults)
     ]

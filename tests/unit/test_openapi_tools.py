@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from agentd.catalog.catalog import Catalog, load
 from agentd.manifest.json_schema import mistake_in, mistake_of
-from agentd.manifest.tools import Tool
+from agentd.manifest.tools import ToolEntry
 from agentd.templates.requests.openapi_document import MAX_TOOLS, Api, read_api
 from agentd.templates.requests.openapi_operation import Operation
 from agentd.templates.requests.openapi_schema import InvalidApi
@@ -24,9 +24,9 @@ from agentd.templates.requests.request import BadRequest
 PETS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "pets.yaml").read_text())
 
 
-def entry(document: Any = "pets.yaml", **fields: Any) -> Tool:
+def entry(document: Any = "pets.yaml", **fields: Any) -> ToolEntry:
     of_tool = {name: fields.pop(name) for name in ("name", "allow", "deny") if name in fields}
-    return Tool.model_validate({"openapi": {"document": document, **fields}, **of_tool})
+    return ToolEntry.model_validate({"openapi": {"document": document, **fields}, **of_tool})
 
 
 def api(document: Any = PETS, **fields: Any) -> Api:

@@ -6,11 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from agentd.testing.torture.oracle import SLACK, Allowed, Evidence, Letter, Outcome, Spending, judge
+from agentd.testing.torture.oracle import (
+    SLACK,
+    Allowed,
+    Evidence,
+    SeenDeadLetter,
+    SeenOutcome,
+    Spending,
+    judge,
+)
 
-ANSWER = Outcome(at=100.0, success=True)
-ERROR = Outcome(at=100.0, success=False, code="malformed")
-LETTER = Letter(reason="malformed", attempts=1)
+ANSWER = SeenOutcome(at=100.0, success=True)
+ERROR = SeenOutcome(at=100.0, success=False, code="malformed")
+LETTER = SeenDeadLetter(reason="malformed", attempts=1)
 
 FINE = Evidence(
     tried=["a", "b"],

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentd.models.port import Usage
-from agentd.models.prices import Price, PriceList, find, litellm_file
+from agentd.models.prices import ListPrice, PriceList, find, litellm_file
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +87,12 @@ def test_long_prompts_have_their_own_price(tmp_path: Path) -> None:
 
 
 def test_a_manifest_can_say_the_price() -> None:
-    price = Price.flat(PerMillion(input=2.0, output=8.0))
+    price = ListPrice.flat(PerMillion(input=2.0, output=8.0))
     assert price.cost(Usage(500_000, 250_000, cache_read=100_000)) == pytest.approx(3.0)
 
 
 def test_a_manifest_can_say_what_cached_input_costs() -> None:
-    price = Price.flat(PerMillion(input=2.0, output=8.0, cached_input=0.5))
+    price = ListPrice.flat(PerMillion(input=2.0, output=8.0, cached_input=0.5))
     assert price.cost(Usage(1_000_000, 0, cache_read=400_000)) == pytest.approx(1.4)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentd.errors import PromptError
-from agentd.templates.bounds import MAX_SECONDS, MAX_SIZE, Budget, Refused, size
+from agentd.templates.bounds import MAX_SECONDS, MAX_SIZE, BoundExceeded, Budget, size
 from agentd.templates.filters import as_text
 from agentd.templates.prompts import InvalidPrompt, PromptLibrary
 
@@ -308,9 +308,9 @@ def test_size_counts_shared_values_as_often_as_they_are_met() -> None:
 
 
 def test_size_gives_up_early() -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(BoundExceeded):
         size([["x" * MAX_SIZE], "x"])
-    with pytest.raises(Refused):
+    with pytest.raises(BoundExceeded):
         size([0] * MAX_SIZE)
 
 
@@ -325,7 +325,7 @@ def test_one_long_pause_is_no_fault_of_the_template() -> None:
     burn(MAX_SECONDS * 1.5)  # as a garbage collection of a large heap does
     budget.spend()
     burn(MAX_SECONDS)
-    with pytest.raises(Refused, match="longer"):
+    with pytest.raises(BoundExceeded, match="longer"):
         budget.spend()
 
 

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
 from agentd.catalog.topology.flow import Topology
-from agentd.catalog.topology.members import Ear, Emission, Run, Step
+from agentd.catalog.topology.members import AgentRun, Emission, FactSubscription, FlowStep
 from agentd.problems import Problem
 
 
@@ -16,7 +16,7 @@ from agentd.problems import Problem
 class Circle:
     """Runs that follow one another whatever the answers say, the last followed by the first."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[FlowStep, ...]
 
     @property
     def agents(self) -> frozenset[str]:
@@ -63,18 +63,18 @@ def circles(topology: Topology) -> Iterator[Circle]:
         }
 
 
-def _first(after: dict[Run, dict[Run, Step]]) -> Circle | None:
+def _first(after: dict[AgentRun, dict[AgentRun, FlowStep]]) -> Circle | None:
     try:
         # What follows stands for what goes before: the circle comes out the other way round.
         TopologicalSorter(after).prepare()
     except CycleError as error:
-        runs: list[Run] = error.args[1][::-1]
+        runs: list[AgentRun] = error.args[1][::-1]
         return Circle(tuple(after[before][next_] for before, next_ in pairwise(runs)))
     return None
 
 
-def _place(circle: Circle) -> Emission | Ear:
+def _place(circle: Circle) -> Emission | FactSubscription:
     """Where it can be broken: at a rule, else where somebody hears of something."""
     rules = [step.emission for step in circle.steps if step.emission]
-    ears = [step.ear for step in circle.steps if step.ear]
-    return min(rules or ears, key=lambda each: each.agent)
+    subscriptions = [step.subscription for step in circle.steps if step.subscription]
+    return min(rules or subscriptions, key=lambda each: each.agent)

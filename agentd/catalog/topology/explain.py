@@ -28,7 +28,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Eligibility:
     """Whether an agent takes the message, and why."""
 
     agent: str
@@ -45,7 +45,7 @@ class Explanation:
 
     subject: str
     each: bool
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[Eligibility, ...]
     objection: str = ""
     hint: str = ""
 
@@ -60,7 +60,7 @@ def of_files(topology: Topology) -> list[Candidate]:
         Candidate(
             name=name,
             capabilities=member.manifest.capabilities,
-            hears=tuple(ear.pattern for ear in topology.ears[name]),
+            hears=tuple(subscription.pattern for subscription in topology.subscriptions[name]),
             hops=member.manifest.limits.hops,
         )
         for name, member in topology.agents.items()
@@ -92,29 +92,29 @@ def explain_task(
 
 def explain_fact(fact: str, speaker: str, candidates: Iterable[Candidate], env: str) -> Explanation:
     """Who hears of `result.…` or `event.…`; each of them gets it."""
-    verdicts: list[Verdict] = []
+    verdicts: list[Eligibility] = []
     for each in candidates:
         heard = next((pattern for pattern in each.hears if meeting(pattern, fact)), None)
         if heard and each.name == speaker:
-            verdicts.append(Verdict(each.name, False, "said it itself"))
+            verdicts.append(Eligibility(each.name, False, "said it itself"))
         elif heard:
-            verdicts.append(Verdict(each.name, True, f"hears of `{heard}`"))
+            verdicts.append(Eligibility(each.name, True, f"hears of `{heard}`"))
         else:
             what = ", ".join(each.hears) or "nothing"
-            verdicts.append(Verdict(each.name, False, f"hears of {what}"))
+            verdicts.append(Eligibility(each.name, False, f"hears of {what}"))
     return Explanation(f"agents.{env}.{fact}", True, tuple(verdicts))
 
 
 def _verdict(
     each: Candidate, to: Destination, requirement: Requirement | None, message: AgentMessage
-) -> Verdict:
+) -> Eligibility:
     reasons = _reasons(each, to, requirement, message)
     if reasons:
-        return Verdict(each.name, False, "; ".join(reasons))
+        return Eligibility(each.name, False, "; ".join(reasons))
     why = "it is named" if to.agent else f"has the capability `{to.domain}`"
     if requirement is not None and not to.agent:
         why = f"is fit for {requirement}"
-    return Verdict(each.name, True, f"{why} ({each.note})" if each.note else why)
+    return Eligibility(each.name, True, f"{why} ({each.note})" if each.note else why)
 
 
 def _reasons(

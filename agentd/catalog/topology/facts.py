@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from itertools import combinations
 
 from agentd.catalog.topology.flow import Topology
-from agentd.catalog.topology.members import ANY, Ear, meeting
+from agentd.catalog.topology.members import ANY, FactSubscription, meeting
 from agentd.manifest.diagnose import nearest
 from agentd.problems import Problem
 from agentd.protocol.subjects import RUNTIME_EVENTS
@@ -17,42 +17,42 @@ _ALIKE = 0.75  # from here on two topics look like one that is misspelt
 
 def check_facts(topology: Topology, name: str) -> Iterator[Problem]:
     """A warning for each pattern of this agent that nothing here ever matches, or two match."""
-    member, ears = topology.agents[name], topology.ears[name]
-    for ear in ears:
-        speakers = topology.speakers(ear.pattern)
-        if speakers == frozenset({name}):
+    member, subscriptions = topology.agents[name], topology.subscriptions[name]
+    for subscription in subscriptions:
+        publishers = topology.publishers(subscription.pattern)
+        if publishers == frozenset({name}):
             yield member.warning(
-                *ear.loc,
-                text=f"only {name} itself says `{ear.pattern}`, and nobody hears itself",
+                *subscription.loc,
+                text=f"only {name} itself says `{subscription.pattern}`, and nobody hears itself",
                 hint="name a fact of another agent",
             )
-        elif not speakers:
-            yield from _unsaid(topology, ear)
-    for one, other in combinations(ears, 2):
+        elif not publishers:
+            yield from _unsaid(topology, subscription)
+    for one, other in combinations(subscriptions, 2):
         if one.joins and other.joins:
             continue  # one of each is wanted, whatever else it matches
         if both := meeting(one.pattern, other.pattern):
             yield _overlap(topology, one, other, both)
 
 
-def _unsaid(topology: Topology, ear: Ear) -> Iterator[Problem]:
+def _unsaid(topology: Topology, subscription: FactSubscription) -> Iterator[Problem]:
     """Whoever sends events may be no agent, so that one to run for is told only where it looks
     misspelt. A join, though, waits; and results come from agents."""
-    member = topology.agents[ear.agent]
-    kind, domain, _ = ear.pattern.split(".")
+    member = topology.agents[subscription.agent]
+    kind, domain, _ = subscription.pattern.split(".")
     if kind == "event" and domain in RUNTIME_EVENTS:
         return
-    near = _nearest_fact(topology, ear.pattern)
-    if kind == "event" and not ear.joins and not near:
+    near = _nearest_fact(topology, subscription.pattern)
+    if kind == "event" and not subscription.joins and not near:
         return
-    waits = "; the join waits for its timeout" if ear.joins else ""
+    waits = "; the join waits for its timeout" if subscription.joins else ""
     if kind == "result" and domain != ANY and domain not in topology.capable:
         text = f"nobody here answers tasks of `{domain}`{waits}"
         near = nearest(domain, topology.capable) or near or "give an agent this capability"
     else:
-        text = f"nobody here says `{ear.pattern}`{waits}"
+        text = f"nobody here says `{subscription.pattern}`{waits}"
     mend = "an agent that has it under `emit`, or another program, must send it"
-    yield member.warning(*ear.loc, text=text, hint=near or mend)
+    yield member.warning(*subscription.loc, text=text, hint=near or mend)
 
 
 def _nearest_fact(topology: Topology, pattern: str) -> str:
@@ -66,7 +66,9 @@ def _nearest_fact(topology: Topology, pattern: str) -> str:
     return f"did you mean `{kind}.{near[0]}`?" if near else ""
 
 
-def _overlap(topology: Topology, one: Ear, other: Ear, both: str) -> Problem:
+def _overlap(
+    topology: Topology, one: FactSubscription, other: FactSubscription, both: str
+) -> Problem:
     member = topology.agents[one.agent]
     if other.joins:
         return member.warning(

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from agentd.catalog.topology.members import (
     ANY,
-    Ear,
+    AgentRun,
     Emission,
+    FactSubscription,
+    FlowStep,
     Member,
-    Run,
-    Step,
     ears_of,
     emissions_of,
     meeting,
@@ -42,7 +42,7 @@ class Topology:
         return {name: tuple(emissions_of(name, each)) for name, each in self.agents.items()}
 
     @cached_property
-    def ears(self) -> Mapping[str, tuple[Ear, ...]]:
+    def subscriptions(self) -> Mapping[str, tuple[FactSubscription, ...]]:
         """What each agent hears of."""
         return {name: tuple(ears_of(name, each)) for name, each in self.agents.items()}
 
@@ -62,7 +62,7 @@ class Topology:
         emissions = [each for several in self.emissions.values() for each in several]
         events = ((each.subject, each.agent) for each in emissions if not each.is_task)
         routed = (
-            (Run(taker, *each.topic).fact, taker)
+            (AgentRun(taker, *each.topic).fact, taker)
             for each in emissions
             if each.is_task
             for taker in self.takers(each)
@@ -85,7 +85,7 @@ class Topology:
             for each in emissions
             if each.several and not each.is_task
         ]
-        runs: set[Run] = set()
+        runs: set[AgentRun] = set()
         emitted = (step for steps in self.steps.values() for step in steps if step.emission)
         waiting = [step.run for step in emitted if step.several]
         while waiting:
@@ -95,11 +95,11 @@ class Topology:
                 waiting += [step.run for step in self.steps[run]]
         return _grouped([*facts, *((fact, run.agent) for run in runs for fact in self.facts(run))])
 
-    def facts(self, run: Run) -> list[str]:
+    def facts(self, run: AgentRun) -> list[str]:
         """What a run can say: its result, and its agent's events."""
         return [run.fact, *(e.subject for e in self.emissions[run.agent] if not e.is_task)]
 
-    def speakers(self, pattern: str) -> frozenset[str]:
+    def publishers(self, pattern: str) -> frozenset[str]:
         """The agents that say facts of this pattern."""
         kind, domain, _ = pattern.split(".")
         near = self._said_by_domain.get(kind, {})
@@ -110,10 +110,10 @@ class Topology:
         )
 
     @cached_property
-    def steps(self) -> Mapping[Run, tuple[Step, ...]]:
+    def steps(self) -> Mapping[AgentRun, tuple[FlowStep, ...]]:
         """Every run that can come to be and what can follow it; nothing where that is too much to
         follow, because each of very many agents hears of all the others."""
-        found: dict[Run, tuple[Step, ...]] = {}
+        found: dict[AgentRun, tuple[FlowStep, ...]] = {}
         waiting, count = list(self.entries), 0
         while waiting:
             run = waiting.pop()
@@ -127,14 +127,14 @@ class Topology:
         return found
 
     @cached_property
-    def entries(self) -> tuple[Run, ...]:
+    def entries(self) -> tuple[AgentRun, ...]:
         """The runs that anybody may begin: for each capability, and by name."""
         return tuple(
             run
             for name, member in self.agents.items()
             for run in (
-                Run(name, AGENT_DOMAIN, name),
-                *(Run(name, domain, ANY) for domain in member.manifest.capabilities),
+                AgentRun(name, AGENT_DOMAIN, name),
+                *(AgentRun(name, domain, ANY) for domain in member.manifest.capabilities),
             )
         )
 
@@ -153,53 +153,61 @@ class Topology:
         needed = {emission.topic[0], *(rule.capabilities if rule else ())}
         return self.holding(needed) - {emission.agent, *(rule.exclusions if rule else ())}
 
-    def hearers(self, fact: str, speaker: str) -> Iterator[Ear]:
+    def subscribers(self, fact: str, speaker: str) -> Iterator[FactSubscription]:
         """Who hears of a fact, except the agent that said it."""
         kind, domain, _ = fact.split(".")
-        near = self._ears_by_domain.get(kind, {})
+        near = self._subscriptions_by_domain.get(kind, {})
         for each in (domain, ANY) if domain != ANY else near.keys():
-            for ear in near.get(each, ()):
-                if ear.agent != speaker and meeting(ear.pattern, fact):
-                    yield ear
+            for subscription in near.get(each, ()):
+                if subscription.agent != speaker and meeting(subscription.pattern, fact):
+                    yield subscription
 
     @cached_property
-    def _ears_by_domain(self) -> Mapping[str, Mapping[str, list[Ear]]]:
-        ears = (ear for ears in self.ears.values() for ear in ears)
-        return _by_domain((ear.pattern, ear) for ear in ears)
+    def _subscriptions_by_domain(self) -> Mapping[str, Mapping[str, list[FactSubscription]]]:
+        subscriptions = (
+            subscription
+            for subscriptions in self.subscriptions.values()
+            for subscription in subscriptions
+        )
+        return _by_domain((subscription.pattern, subscription) for subscription in subscriptions)
 
     @cached_property
     def _said_by_domain(self) -> Mapping[str, Mapping[str, list[str]]]:
         return _by_domain((fact, fact) for fact in self.said)
 
-    def _after(self, run: Run) -> Iterator[Step]:
+    def _after(self, run: AgentRun) -> Iterator[FlowStep]:
         """What can follow a run: who hears of its result, what it emits, whom its model asks."""
         yield from self._heard(run.fact, run.agent)
         for emission in self.emissions[run.agent]:
             always, several = emission.always, emission.several
             if emission.is_task:
                 for taker in sorted(self.takers(emission)):
-                    taken = Run(taker, *emission.topic)
-                    yield Step(taken, emission.subject, always, several, emission)
+                    taken = AgentRun(taker, *emission.topic)
+                    yield FlowStep(taken, emission.subject, always, several, emission)
             else:
                 yield from self._heard(emission.subject, run.agent, emission)
         for name in self.asked_by(run.agent):
             for helper in sorted(self.helpers(name) - {run.agent}):
                 asked = (AGENT_DOMAIN, name) if name in self.agents else (name, GENERAL)
-                yield Step(Run(helper, *asked), f"@{helper}", always=False, several=True)
+                yield FlowStep(AgentRun(helper, *asked), f"@{helper}", always=False, several=True)
 
-    def _heard(self, fact: str, speaker: str, said: Emission | None = None) -> Iterator[Step]:
-        for ear in self.hearers(fact, speaker):
-            manifest = self.agents[ear.agent].manifest
-            specificity = "joined" if ear.joins else meeting(ear.pattern, fact).rpartition(".")[2]
+    def _heard(self, fact: str, speaker: str, said: Emission | None = None) -> Iterator[FlowStep]:
+        for subscription in self.subscribers(fact, speaker):
+            manifest = self.agents[subscription.agent].manifest
+            specificity = (
+                "joined"
+                if subscription.joins
+                else meeting(subscription.pattern, fact).rpartition(".")[2]
+            )
             # Joined by parent, every round of a circle has a key of its own; else all have one.
-            once = ear.joins and manifest.join is not None and manifest.join.by != "parent"
-            yield Step(
+            once = subscription.joins and manifest.join is not None and manifest.join.by != "parent"
+            yield FlowStep(
                 run=_run_for_facts(manifest, specificity),
                 subject=fact,
                 always=not once and (said is None or said.always),
                 several=said is not None and said.several,
                 emission=said,
-                ear=ear,
+                subscription=subscription,
             )
 
     def asked_by(self, agent: str) -> list[str]:
@@ -211,11 +219,11 @@ class Topology:
         return frozenset({name}) if name in self.agents else self.holding([name])
 
 
-def _run_for_facts(manifest: Manifest, specificity: str) -> Run:
+def _run_for_facts(manifest: Manifest, specificity: str) -> AgentRun:
     """As `agentd.agent.joins.topic_of` has it."""
     if manifest.capabilities:
-        return Run(manifest.name, manifest.capabilities[0], specificity)
-    return Run(manifest.name, AGENT_DOMAIN, manifest.name)
+        return AgentRun(manifest.name, manifest.capabilities[0], specificity)
+    return AgentRun(manifest.name, AGENT_DOMAIN, manifest.name)
 
 
 def _grouped(pairs: Iterable[tuple[str, _Value]]) -> dict[str, frozenset[_Value]]:

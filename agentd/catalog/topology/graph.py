@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from agentd.catalog.topology.flow import Topology
-from agentd.catalog.topology.members import Ear, Emission
-from agentd.manifest.tools import TOOL_KINDS, Tool
+from agentd.catalog.topology.members import Emission, FactSubscription
+from agentd.manifest.tools import TOOL_KINDS, ToolEntry
 
 NodeKind = Literal["agent", "task", "result", "event", "tool", "model"]
 EdgeKind = Literal["takes", "emits", "answers", "hears", "joins", "calls", "asks"]
@@ -124,7 +124,7 @@ _DOT_SHAPES = {
 }
 
 
-def tool_name(tool: Tool) -> str:
+def tool_name(tool: ToolEntry) -> str:
     """What people know a tool by: its own name, or what it runs or reaches."""
     if tool.name:
         return tool.name
@@ -164,8 +164,8 @@ def _edges(topology: Topology, name: str, default_model: str) -> Iterator[Edge]:
             yield Edge(agent, f"agent:{helper}", "asks", tool.gather or "")
     for emission in topology.emissions[name]:
         yield from _emitted(topology, emission)
-    for ear in topology.ears[name]:
-        yield from _heard(topology, ear)
+    for subscription in topology.subscriptions[name]:
+        yield from _heard(topology, subscription)
 
 
 def _emitted(topology: Topology, emission: Emission) -> Iterator[Edge]:
@@ -179,13 +179,15 @@ def _emitted(topology: Topology, emission: Emission) -> Iterator[Edge]:
         yield Edge(subject, f"agent:{taker}", "takes")
 
 
-def _heard(topology: Topology, ear: Ear) -> Iterator[Edge]:
-    kind, _, topic = ear.pattern.partition(".")
-    join = topology.agents[ear.agent].manifest.join
-    count = f"{join.count}" if ear.joins and join and join.count is not None else ""
+def _heard(topology: Topology, subscription: FactSubscription) -> Iterator[Edge]:
+    kind, _, topic = subscription.pattern.partition(".")
+    join = topology.agents[subscription.agent].manifest.join
+    count = f"{join.count}" if subscription.joins and join and join.count is not None else ""
     subject = f"{kind}:{topic}"
-    yield Edge(subject, f"agent:{ear.agent}", "joins" if ear.joins else "hears", count)
-    for speaker in sorted(topology.speakers(ear.pattern) - {ear.agent}):
+    yield Edge(
+        subject, f"agent:{subscription.agent}", "joins" if subscription.joins else "hears", count
+    )
+    for speaker in sorted(topology.publishers(subscription.pattern) - {subscription.agent}):
         yield Edge(f"agent:{speaker}", subject, "answers" if kind == "result" else "emits")
 
 

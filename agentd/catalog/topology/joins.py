@@ -7,7 +7,7 @@ from itertools import groupby
 from math import inf
 
 from agentd.catalog.topology.flow import Topology
-from agentd.catalog.topology.members import Run, Step, meeting
+from agentd.catalog.topology.members import AgentRun, FlowStep, meeting
 from agentd.manifest.flow import Join
 from agentd.problems import Problem
 
@@ -20,7 +20,7 @@ def check_joins(topology: Topology, name: str) -> Iterator[Problem]:
     join = member.manifest.join
     if join is None or not topology.steps:
         return
-    if not any(topology.speakers(each) - {name} for each in join.wait_for):
+    if not any(topology.publishers(each) - {name} for each in join.wait_for):
         return  # told already
     if join.count == "all" and not _has_siblings(topology, name, join):
         yield member.warning(
@@ -46,8 +46,8 @@ def _is_counted(topology: Topology, join: Join) -> bool:
 def _has_siblings(topology: Topology, name: str, join: Join) -> bool:
     """Whether a fact that is joined can be one of several."""
     return any(
-        speakers - {name} and any(meeting(pattern, fact) for pattern in join.wait_for)
-        for fact, speakers in topology.numbered.items()
+        publishers - {name} and any(meeting(pattern, fact) for pattern in join.wait_for)
+        for fact, publishers in topology.numbered.items()
     )
 
 
@@ -58,7 +58,7 @@ class _Most:
         self._topology = topology
         self._name = name
         self._join = join
-        self._known: dict[Run, float] = {}
+        self._known: dict[AgentRun, float] = {}
 
     def of_a_request(self) -> float:
         """The most that follow anything that can be asked for."""
@@ -66,16 +66,16 @@ class _Most:
             self._known[run] = self._said_by(run) + self._beyond(self._topology.steps[run])
         return max(self._known[run] for run in self._topology.entries)
 
-    def _said_by(self, run: Run) -> float:
+    def _said_by(self, run: AgentRun) -> float:
         """Those that a run says itself: its result, and its events."""
         events = [each for each in self._topology.emissions[run.agent] if not each.is_task]
         said = sum(inf if each.several else 1 for each in events if self._joins(each.subject, run))
         return said + self._joins(run.fact, run)
 
-    def _joins(self, fact: str, run: Run) -> bool:
+    def _joins(self, fact: str, run: AgentRun) -> bool:
         return run.agent != self._name and any(meeting(p, fact) for p in self._join.wait_for)
 
-    def _beyond(self, steps: Iterable[Step]) -> float:
+    def _beyond(self, steps: Iterable[FlowStep]) -> float:
         """Those of what follows. A task has one taker, a fact all who hear of it; and who is not
         known yet is in a circle, which has no end."""
         total = 0.0
@@ -86,14 +86,14 @@ class _Most:
             total += max(counts) if emission and emission.is_task else sum(counts)
         return total
 
-    def _of(self, step: Step) -> float:
+    def _of(self, step: FlowStep) -> float:
         count = self._known.get(step.run, inf)
         return inf if count and step.several else count
 
 
-def _last_first(topology: Topology) -> Iterator[Run]:
+def _last_first(topology: Topology) -> Iterator[AgentRun]:
     """Every run after those that follow it, as far as there are no circles."""
-    seen: set[Run] = set()
+    seen: set[AgentRun] = set()
     waiting = [(run, False) for run in topology.entries]
     while waiting:
         run, is_followed = waiting.pop()

@@ -63,7 +63,7 @@ class Emission:
 
 
 @dataclass(frozen=True)
-class Ear:
+class FactSubscription:
     """A pattern of facts that an agent hears of, to run for each or to join them."""
 
     agent: str
@@ -73,7 +73,7 @@ class Ear:
 
 
 @dataclass(frozen=True, order=True)
-class Run:
+class AgentRun:
     """An agent at work; its result stands on `result.{domain}.{specificity}`, `*` being any."""
 
     agent: str
@@ -86,18 +86,18 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Step:
+class FlowStep:
     """A run that follows another one by way of `subject`, for what was emitted or is heard.
 
     `always` says that it follows each time, `several` that any number may follow at once.
     """
 
-    run: Run
+    run: AgentRun
     subject: str
     always: bool
     several: bool
     emission: Emission | None = None
-    ear: Ear | None = None
+    subscription: FactSubscription | None = None
 
 
 def meeting(one: str, other: str) -> str:
@@ -122,9 +122,9 @@ def emissions_of(name: str, member: Member) -> Iterator[Emission]:
         yield Emission(name, pattern, ("emit", "allow", index))
 
 
-def ears_of(name: str, member: Member) -> Iterator[Ear]:
+def ears_of(name: str, member: Member) -> Iterator[FactSubscription]:
     subscribe, join = member.manifest.subscribe, member.manifest.join
     for index, pattern in enumerate(subscribe.to if subscribe else ()):
-        yield Ear(name, pattern, ("subscribe", "to", index))
+        yield FactSubscription(name, pattern, ("subscribe", "to", index))
     for index, pattern in enumerate(join.wait_for if join else ()):
-        yield Ear(name, pattern, ("join", "wait_for", index), joins=True)
+        yield FactSubscription(name, pattern, ("join", "wait_for", index), joins=True)

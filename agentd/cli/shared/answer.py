@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentd.protocol.message import AgentMessage
-    from agentd.queue.decisions import Request
-    from agentd.routing.follow import Step
+    from agentd.queue.decisions import ApprovalRequest
+    from agentd.routing.follow import FollowedMessage
 
 
 class AnswerPrinter:
@@ -29,11 +29,11 @@ class AnswerPrinter:
     def take(self, part: Any) -> None:
         """Prints a part of what `ask` or `follow` yields."""
         from agentd.routing.ask import Delta, Waiting
-        from agentd.routing.follow import Step
+        from agentd.routing.follow import FollowedMessage
 
         if isinstance(part, Waiting):
             self._waiting(part.request)
-        elif isinstance(part, Step):
+        elif isinstance(part, FollowedMessage):
             self._step(part)
         elif not isinstance(part, Delta):
             self._end(part)
@@ -42,7 +42,7 @@ class AnswerPrinter:
                 self._break("the answer starts again")
             self._write(part.text)
 
-    def _waiting(self, request: Request) -> None:
+    def _waiting(self, request: ApprovalRequest) -> None:
         """Tells on standard error, where it is in nobody's way."""
         self._end_line()
         for call in request.calls:
@@ -52,7 +52,7 @@ class AnswerPrinter:
         command = f"agentd approvals approve {request.task}"
         print(f"[decide until {until}: {command}, or deny]", file=sys.stderr)
 
-    def _step(self, step: Step) -> None:
+    def _step(self, step: FollowedMessage) -> None:
         from agentd.cli.tap import gist
 
         if self._shown and not self._shown.endswith("\n"):

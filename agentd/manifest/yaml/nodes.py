@@ -25,7 +25,7 @@ _CONSTANTS: Mapping[str, bool | None] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class YamlSource:
     """A file as it was read: its name for people and its lines."""
 
     file: str
@@ -40,7 +40,7 @@ class Source:
 class Span:
     """A place in a source: line and column from 1, and how many characters it covers there."""
 
-    source: Source
+    source: YamlSource
     line: int
     column: int
     width: int = 1

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Source, Span, Style
+from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Span, Style, YamlSource
 from agentd.manifest.yaml.syntax import explain
 from agentd.problems import Problem
 
@@ -41,14 +41,14 @@ def read(text: str | bytes, file: str) -> Document:
     problems: list[Problem] = []
     try:
         root = _Composer(_open(text, file), problems).document()
-    except _Refused as refused:
+    except _YamlRefused as refused:
         # A line that broke the syntax may have looked odd before: one mistake, one problem.
         earlier = [p for p in problems if p.line != refused.problem.line]
         return Document(None, (*earlier, refused.problem))
     return Document(root, tuple(problems))
 
 
-class _Refused(Exception):
+class _YamlRefused(Exception):
     """Reading stops here."""
 
     def __init__(self, problem: Problem) -> None:
@@ -56,23 +56,23 @@ class _Refused(Exception):
         self.problem = problem
 
 
-def _open(text: str | bytes, file: str) -> Source:
+def _open(text: str | bytes, file: str) -> YamlSource:
     """Decodes and splits; refuses what libyaml must not even see."""
     if len(text) > MAX_BYTES:
         size = f"{len(text):,} bytes are more than the {MAX_BYTES:,} of a YAML file"
-        raise _Refused(Problem(file=file, text=size))
+        raise _YamlRefused(Problem(file=file, text=size))
     if isinstance(text, bytes):
         try:
             text = text.decode()
         except UnicodeDecodeError as error:
             line = text.count(b"\n", 0, error.start) + 1
             mend = "save the file as UTF-8"
-            raise _Refused(Problem(file=file, text="not UTF-8", line=line, hint=mend)) from None
-    source = Source(file, tuple(_BREAK.split(text.removeprefix("\ufeff"))))
+            raise _YamlRefused(Problem(file=file, text="not UTF-8", line=line, hint=mend)) from None
+    source = YamlSource(file, tuple(_BREAK.split(text.removeprefix("\ufeff"))))
     for number, line in enumerate(source.lines, 1):
         if line.startswith("%TAG"):
             # Some 50,000 of these keep libyaml busy for seconds before it yields an event.
-            raise _Refused(Span(source, number, 1, 4).problem("YAML directives are not taken"))
+            raise _YamlRefused(Span(source, number, 1, 4).problem("YAML directives are not taken"))
     return source
 
 
@@ -83,7 +83,7 @@ class _Composer:
     (`on` is true, `012` is ten), drops duplicate keys, and merge keys grow exponentially.
     """
 
-    def __init__(self, source: Source, problems: list[Problem]) -> None:
+    def __init__(self, source: YamlSource, problems: list[Problem]) -> None:
         self._source = source
         self._text = "\n".join(source.lines)
         self._problems = problems
@@ -101,11 +101,11 @@ class _Composer:
                 elif isinstance(event, yaml.NodeEvent):
                     self._stop(event, "a second document; one file holds one")
         except yaml.MarkedYAMLError as error:
-            raise _Refused(_syntax(error, self._source)) from None
+            raise _YamlRefused(_syntax(error, self._source)) from None
         except yaml.reader.ReaderError as error:
-            raise _Refused(self._unreadable(error)) from None
+            raise _YamlRefused(self._unreadable(error)) from None
         except UnicodeEncodeError:
-            raise _Refused(Problem(file=self._source.file, text="not valid Unicode")) from None
+            raise _YamlRefused(Problem(file=self._source.file, text="not valid Unicode")) from None
         empty = isinstance(root, Scalar) and root.style == "plain" and not root.text
         return None if empty else root
 
@@ -160,7 +160,7 @@ class _Composer:
         return Span(self._source, start.line + 1, start.column + 1, max(1, stop - start.column))
 
     def _stop(self, event: Any, text: str) -> NoReturn:
-        raise _Refused(self._span(event).problem(text))
+        raise _YamlRefused(self._span(event).problem(text))
 
     def _report(self, event: Any, text: str, hint: str) -> None:
         if len(self._problems) >= MAX_PROBLEMS:
@@ -178,7 +178,7 @@ def shorten(text: str, length: int = 60) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _syntax(error: yaml.MarkedYAMLError, source: Source) -> Problem:
+def _syntax(error: yaml.MarkedYAMLError, source: YamlSource) -> Problem:
     words = f"{error.problem} {error.context or ''}".strip()
     at, opened = (
         (mark.line + 1, mark.column + 1) if mark else (1, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from agentd.manifest.yaml.nodes import Source, Span
+from agentd.manifest.yaml.nodes import Span, YamlSource
 from agentd.problems import Problem
 
 
@@ -53,7 +53,9 @@ _MISTAKES = (
 )
 
 
-def explain(words: str, source: Source, at: tuple[int, int], opened: tuple[int, int]) -> Problem:
+def explain(
+    words: str, source: YamlSource, at: tuple[int, int], opened: tuple[int, int]
+) -> Problem:
     """libyaml's error as a problem.
 
     `words` are its problem and context; `at` and `opened` are line and column from 1: where it

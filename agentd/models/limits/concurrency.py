@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from agentd.errors import ModelError, NotCalled
-from agentd.models.limits.fair_queue import Turns, Waiter
+from agentd.models.limits.fair_queue import FairQueue, Waiter
 from agentd.models.limits.pace import MOST, Kind, Pace
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Limiter:
         self.in_flight = 0
         self._on_rest = on_rest
         self._pace = Pace(most)
-        self._turns = Turns()
+        self._turns = FairQueue()
         self._misses = 0
         self._opens = 0.0  # nobody calls before
         self._opening: asyncio.TimerHandle | None = None

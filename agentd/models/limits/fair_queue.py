@@ -24,7 +24,7 @@ class Waiter:
         return self.turn.done() and not self.turn.cancelled() and self.turn.result()
 
 
-class Turns:
+class FairQueue:
     """Everyone who waits; each operation takes the same time however many they are."""
 
     def __init__(self) -> None:

@@ -60,7 +60,7 @@ class LimitedModel:
             limiter.leave()
 
 
-class Cooldowns(Protocol):
+class CooldownChannel(Protocol):
     """How replicas tell one another which endpoint asked to be left alone.
 
     Endpoints go by a digest, which does not tell their key.
@@ -81,7 +81,7 @@ class Limiters:
     def __init__(self) -> None:
         self._limiters: dict[tuple[str, str | None], Limiter] = {}
         self._by_digest: dict[str, Limiter] = {}
-        self._cooldowns: Cooldowns | None = None
+        self._cooldowns: CooldownChannel | None = None
         self._metrics: Metrics | None = None
 
     def of(self, base: str, key: str | None) -> Limiter:
@@ -93,7 +93,7 @@ class Limiters:
             self._show(limiter)
         return self._limiters[base, key]
 
-    def share(self, cooldowns: Cooldowns) -> None:
+    def share(self, cooldowns: CooldownChannel) -> None:
         """From now on a `Retry-After` counts for all replicas, whichever of them got it."""
         self._cooldowns = cooldowns
         cooldowns.on_announce(self._on_announce)

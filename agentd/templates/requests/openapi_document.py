@@ -9,17 +9,17 @@ from typing import Any
 from urllib.parse import urljoin
 
 from agentd.manifest.http import OpenApi
-from agentd.manifest.tools import Tool
+from agentd.manifest.tools import ToolEntry
 from agentd.templates.requests.openapi_operation import (
     METHODS,
+    DocumentOperation,
     Fixed,
     Operation,
-    Source,
     read_operation,
 )
 from agentd.templates.requests.openapi_schema import InvalidApi, References
 from agentd.templates.requests.request import ORIGIN, address, mistake_in_header, plain_url
-from agentd.templates.requests.request_template import Mistake
+from agentd.templates.requests.request_template import RequestMistake
 from agentd.templates.source import nearest
 from agentd.templates.text import TextTemplate
 
@@ -36,7 +36,7 @@ class Api:
     left_out: Mapping[str, InvalidApi]
 
 
-def read_api(document: Any, entry: Tool, *, url: str | None = None) -> Api:
+def read_api(document: Any, entry: ToolEntry, *, url: str | None = None) -> Api:
     """The operations of a document that the entry allows.
 
     Args:
@@ -68,7 +68,7 @@ def read_api(document: Any, entry: Tool, *, url: str | None = None) -> Api:
     return Api(tuple(operations), left_out)
 
 
-def mistakes_of(entry: Tool) -> Iterator[Mistake]:
+def mistakes_of(entry: ToolEntry) -> Iterator[RequestMistake]:
     """What is wrong with an entry with `openapi:`, as far as its files tell."""
     declared = entry.openapi
     if declared is None:
@@ -76,29 +76,29 @@ def mistakes_of(entry: Tool) -> Iterator[Mistake]:
     here = ("openapi",)
     for name in declared.headers:
         if mistake := mistake_in_header(name):
-            yield Mistake((*here, "headers", name), f"`{name}` {mistake}")
+            yield RequestMistake((*here, "headers", name), f"`{name}` {mistake}")
     if declared.base_url is not None:
         try:
             _origin(declared.base_url)
         except InvalidApi as error:
-            yield Mistake((*here, "base_url"), f"`base_url` {error}", error.hint)
+            yield RequestMistake((*here, "base_url"), f"`base_url` {error}", error.hint)
             return
     if declared.url is not None:
         try:
             plain_url(declared.url)
         except ValueError as error:
-            yield Mistake((*here, "document"), f"`document` {error.args[0]}", error.args[1])
+            yield RequestMistake((*here, "document"), f"`document` {error.args[0]}", error.args[1])
         return
     if isinstance(declared.document, str):
         return  # a file that is not there, which is told elsewhere
     try:
         api = read_api(declared.document, entry)
     except InvalidApi as error:
-        yield Mistake((*here, "document"), f"the document {error}", error.hint)
+        yield RequestMistake((*here, "document"), f"the document {error}", error.hint)
         return
     for name, reason in api.left_out.items():
         text = f"the operation {name} is left out: it {reason}"
-        yield Mistake((*here, "document"), text, reason.hint, severity="warning")
+        yield RequestMistake((*here, "document"), text, reason.hint, severity="warning")
 
 
 def _paths(document: Any) -> Mapping[str, Any]:
@@ -116,7 +116,7 @@ def _paths(document: Any) -> Mapping[str, Any]:
     return paths
 
 
-def _sources(paths: Mapping[str, Any], references: References) -> Iterator[Source]:
+def _sources(paths: Mapping[str, Any], references: References) -> Iterator[DocumentOperation]:
     for path, given in paths.items():
         try:
             item = references.follow(given)
@@ -125,12 +125,12 @@ def _sources(paths: Mapping[str, Any], references: References) -> Iterator[Sourc
         for method in METHODS:
             operation = item.get(method)
             if isinstance(operation, dict) and str(path).startswith("/"):
-                yield Source(method, str(path), item, operation)
+                yield DocumentOperation(method, str(path), item, operation)
 
 
-def _named(sources: Iterator[Source], longest: int) -> dict[str, Source]:
+def _named(sources: Iterator[DocumentOperation], longest: int) -> dict[str, DocumentOperation]:
     """Each by a name that a model can call."""
-    named: dict[str, Source] = {}
+    named: dict[str, DocumentOperation] = {}
     for source in sources:
         given = source.operation.get("operationId")
         words = given if isinstance(given, str) and given else f"{source.method}_{source.path}"
@@ -143,7 +143,9 @@ def _named(sources: Iterator[Source], longest: int) -> dict[str, Source]:
     return named
 
 
-def _chosen(found: Mapping[str, Source], entry: Tool) -> Mapping[str, Source]:
+def _chosen(
+    found: Mapping[str, DocumentOperation], entry: ToolEntry
+) -> Mapping[str, DocumentOperation]:
     """Those that the entry allows, as long as a model can overlook them."""
     for name in (*(entry.allow or ()), *(entry.deny or ())):
         if name not in found:
@@ -163,7 +165,9 @@ def _chosen(found: Mapping[str, Source], entry: Tool) -> Mapping[str, Source]:
     return chosen
 
 
-def _base(document: Mapping[str, Any], source: Source, declared: OpenApi, url: str | None) -> str:
+def _base(
+    document: Mapping[str, Any], source: DocumentOperation, declared: OpenApi, url: str | None
+) -> str:
     """The address below which the operation is.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentd.templates.bounds import Refused
+from agentd.templates.bounds import BoundExceeded
 from agentd.templates.expression import compile_expression
 from agentd.templates.requests.openapi_parameter import Parameter, read_parameters
 from agentd.templates.requests.openapi_schema import InvalidApi, References, Schemas
@@ -15,7 +15,7 @@ from agentd.templates.requests.request import (
     FORM,
     Address,
     BadRequest,
-    Request,
+    HttpRequest,
     address,
     encoded,
     header,
@@ -47,7 +47,7 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Source:
+class DocumentOperation:
     """An operation as its document has it; `item` is what the path's operations share."""
 
     method: str
@@ -57,7 +57,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Body:
+class RequestBody:
     """The body of a request: the argument that holds it, and its media type."""
 
     argument: str
@@ -78,10 +78,10 @@ class Operation:
     method: str
     address: Address
     parameters: Mapping[str, Parameter]
-    body: Body | None
+    body: RequestBody | None
     fixed: Fixed
 
-    def request(self, arguments: Mapping[str, Any], key: str) -> Request:
+    def request(self, arguments: Mapping[str, Any], key: str) -> HttpRequest:
         """The request for these arguments, which fit `schema`; no operation has use for a key.
 
         Raises:
@@ -98,7 +98,7 @@ class Operation:
             url = self.address.url(path, (*query, *self.fixed.query.items()))
             content = arguments.get(self.body.argument) if self.body else None
             return with_body(self.method.upper(), url, self._headers(given, content), content)
-        except Refused as error:
+        except BoundExceeded as error:
             raise spoken(error) from None
         except (RecursionError, ValueError) as error:  # what JSON cannot say, inside a parameter
             raise BadRequest(f"an argument cannot be sent: {error}") from None
@@ -114,7 +114,9 @@ class Operation:
         return headers | {name: header(name, value) for name, value in self.fixed.headers.items()}
 
 
-def read_operation(name: str, source: Source, references: References, fixed: Fixed) -> Operation:
+def read_operation(
+    name: str, source: DocumentOperation, references: References, fixed: Fixed
+) -> Operation:
     """The operation as a tool called `name`.
 
     Raises:
@@ -175,7 +177,7 @@ def _body(
     references: References,
     schemas: Schemas,
     taken: Mapping[str, Parameter],
-) -> tuple[Body | None, Any, bool]:
+) -> tuple[RequestBody | None, Any, bool]:
     """The body, its schema and whether it must be there."""
     if "requestBody" not in operation:
         return None, {}, False
@@ -193,7 +195,7 @@ def _body(
     media = references.follow(kinds[kind])
     argument = "body" if "body" not in taken else "request_body"
     kind = FORM if kind.startswith(FORM) else kind
-    return Body(argument, kind), schemas.schema(media.get("schema", {})), required
+    return RequestBody(argument, kind), schemas.schema(media.get("schema", {})), required
 
 
 def _address(base: str, path: str) -> Address:
@@ -213,7 +215,7 @@ def _plain(name: str) -> str:
     return "p_" + re.sub(r"[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):x}_", name)
 
 
-def _description(source: Source) -> str:
+def _description(source: DocumentOperation) -> str:
     for part in (source.operation, source.item):
         told = [part.get(each) for each in ("summary", "description")]
         texts = [" ".join(each.split()) for each in told if isinstance(each, str) and each.strip()]

@@ -34,7 +34,7 @@ class BadRequest(AgentdError):
 
 
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     """What is sent. `url` is absolute and encoded; header names are as written."""
 
     method: str
@@ -151,7 +151,7 @@ def mistake_in_header(name: str) -> str:
     return "is set by agentd itself" if name.lower() in _NOT_OURS.split() else ""
 
 
-def with_body(method: str, url: str, headers: Mapping[str, str], content: Any) -> Request:
+def with_body(method: str, url: str, headers: Mapping[str, str], content: Any) -> HttpRequest:
     """The request; `content` is written as JSON, or as its Content-Type says. A text is sent as it
     is, None is no body.
 
@@ -159,7 +159,7 @@ def with_body(method: str, url: str, headers: Mapping[str, str], content: Any) -
         BadRequest: it cannot be written so, or is over `MAX_BODY` bytes.
     """
     if content is None:
-        return Request(method, url, headers)
+        return HttpRequest(method, url, headers)
     given = next((v for name, v in headers.items() if name.lower() == "content-type"), None)
     try:
         if isinstance(content, str):
@@ -174,7 +174,7 @@ def with_body(method: str, url: str, headers: Mapping[str, str], content: Any) -
         raise BadRequest(f"the body cannot be written: {error}") from None
     if len(body) > MAX_BODY:
         raise BadRequest(f"the body would have {len(body):,} bytes; {MAX_BODY:,} are the limit")
-    return Request(method, url, headers if given else {**headers, "Content-Type": kind}, body)
+    return HttpRequest(method, url, headers if given else {**headers, "Content-Type": kind}, body)
 
 
 def spoken(error: AgentdError) -> BadRequest:

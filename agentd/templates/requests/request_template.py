@@ -8,14 +8,14 @@ from functools import cached_property
 from typing import Any, Literal
 
 from agentd.errors import AgentdError, PromptError
-from agentd.manifest.tools import Tool
-from agentd.templates.bounds import Refused
+from agentd.manifest.tools import ToolEntry
+from agentd.templates.bounds import BoundExceeded
 from agentd.templates.expression import InvalidExpression
 from agentd.templates.requests.json_path import parse_path
 from agentd.templates.requests.request import (
     Address,
     BadRequest,
-    Request,
+    HttpRequest,
     address,
     header,
     mistake_in_header,
@@ -31,7 +31,7 @@ Loc = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
-class Mistake:
+class RequestMistake:
     """What is wrong at a field of the entry, `()` being all of it."""
 
     loc: Loc
@@ -43,7 +43,7 @@ class Mistake:
 class InvalidRequest(AgentdError):
     """No request can be made from what the manifest says."""
 
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+    def __init__(self, mistakes: tuple[RequestMistake, ...]) -> None:
         super().__init__("; ".join(mistake.text for mistake in mistakes))
         self.mistakes = mistakes
 
@@ -69,7 +69,7 @@ class RequestTemplate:
         given = {name: each for name, each in properties.items() if isinstance(each, dict)}
         return {name: each["default"] for name, each in given.items() if "default" in each}
 
-    def request(self, arguments: Mapping[str, Any], key: str) -> Request:
+    def request(self, arguments: Mapping[str, Any], key: str) -> HttpRequest:
         """The request for these arguments, which fit `schema`. A field that shows an argument which
         was not given is left out.
 
@@ -90,13 +90,13 @@ class RequestTemplate:
             }
             url = self.address.url(context, more)
             return with_body(self.method, url, headers, _filled(self.body, context))
-        except (PromptError, Refused) as error:
+        except (PromptError, BoundExceeded) as error:
             raise spoken(error) from None
         except RecursionError:
             raise BadRequest("the arguments are nested too deeply") from None
 
 
-def compile_request(entry: Tool) -> RequestTemplate:
+def compile_request(entry: ToolEntry) -> RequestTemplate:
     """The template of an entry with `http:`.
 
     Raises:
@@ -105,7 +105,7 @@ def compile_request(entry: Tool) -> RequestTemplate:
     return _Compilation(entry).template()
 
 
-def mistakes_of(entry: Tool) -> tuple[Mistake, ...]:
+def mistakes_of(entry: ToolEntry) -> tuple[RequestMistake, ...]:
     """What is wrong with an entry with `http:`."""
     try:
         if entry.http:
@@ -118,11 +118,11 @@ def mistakes_of(entry: Tool) -> tuple[Mistake, ...]:
 class _Compilation:
     """One entry on its way to a template; every step adds to `mistakes` what is wrong."""
 
-    def __init__(self, entry: Tool) -> None:
+    def __init__(self, entry: ToolEntry) -> None:
         assert entry.http is not None
         self._declared = entry.http
         self._parameters = entry.parameters
-        self.mistakes: list[Mistake] = []
+        self.mistakes: list[RequestMistake] = []
         self._used: dict[str, None] = {}  # in the order of their appearance
         self._names = None if entry.parameters is None else _known_names(entry.parameters)
 
@@ -205,7 +205,7 @@ class _Compilation:
 
     def _report(self, loc: Loc, text: str, hint: str = "") -> None:
         shown = ".".join(str(part) for part in loc if part != "http")
-        self.mistakes.append(Mistake(loc, f"`{shown}` {text}", hint))
+        self.mistakes.append(RequestMistake(loc, f"`{shown}` {text}", hint))
 
 
 def _known_names(parameters: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from agentd.manifest.diagnose import diagnose
 from agentd.manifest.files import shown
 from agentd.manifest.model import ModelRef
 from agentd.manifest.quantities import Expression, Money, Name, Whole, either, filled, listed
-from agentd.manifest.strict_model import Part
+from agentd.manifest.strict_model import StrictModel
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.nodes import Map, plain
 from agentd.models.mock_script import ScriptError, parse
@@ -28,7 +28,7 @@ _Texts = Annotated[tuple[str, ...], BeforeValidator(listed)]
 _Count = Annotated[Whole, Field(ge=0, le=1000)]
 
 
-class ToolCallExpectation(Part):
+class ToolCallExpectation(StrictModel):
     """A call that the agent must make: its tool, and the arguments that it must have at least."""
 
     name: Name
@@ -40,7 +40,7 @@ class ToolCallExpectation(Part):
         return {"name": value} if isinstance(value, str) else value
 
 
-class Expectation(Part):
+class Expectation(StrictModel):
     """What must be true of a run."""
 
     contains: _Texts = ()
@@ -74,7 +74,7 @@ class Expectation(Part):
         return that
 
 
-class StandIn(Part):
+class StandIn(StrictModel):
     """What a tool answers in a test: always the same, one after the other, or an error."""
 
     returns: Any = None
@@ -93,7 +93,7 @@ class StandIn(Part):
         return self
 
 
-class Case(Part):
+class Case(StrictModel):
     """One question to the agent, and what is expected of the answer."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
@@ -133,7 +133,7 @@ class Case(Part):
         return self.runs if self.pass_ is None else min(self.pass_, self.runs)
 
 
-class CaseFile(Part):
+class CaseFile(StrictModel):
     """What one file says; `judge` is the model that answers for `expect.judge`."""
 
     agent: Name | None = None
@@ -142,7 +142,7 @@ class CaseFile(Part):
 
     @field_validator("cases")
     @classmethod
-    def _told_apart(cls, cases: tuple[Case, ...]) -> tuple[Case, ...]:
+    def _unique_names(cls, cases: tuple[Case, ...]) -> tuple[Case, ...]:
         seen: set[str] = set()
         for case in cases:
             if case.name in seen:

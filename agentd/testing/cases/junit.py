@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from agentd.testing.cases.player import Run
+from agentd.testing.cases.player import CaseRun
 
 
 @dataclass(frozen=True)
-class Report:
+class JunitReport:
     """A case and its runs; it passed if enough of them did."""
 
     agent: str
     case: str
-    runs: Sequence[Run]
+    runs: Sequence[CaseRun]
     needed: int
 
     @property
@@ -33,7 +33,7 @@ class Report:
         return list(dict.fromkeys(text for run in self.runs for text in run.mistakes))
 
 
-def write(file: Path, reports: Sequence[Report]) -> None:
+def write(file: Path, reports: Sequence[JunitReport]) -> None:
     """Writes the reports, a test suite for each agent."""
     root = ElementTree.Element("testsuites")
     for agent in dict.fromkeys(report.agent for report in reports):
@@ -52,7 +52,7 @@ def write(file: Path, reports: Sequence[Report]) -> None:
     ElementTree.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
 
 
-def _add(suite: ElementTree.Element, report: Report) -> None:
+def _add(suite: ElementTree.Element, report: JunitReport) -> None:
     case = ElementTree.SubElement(
         suite,
         "testcase",

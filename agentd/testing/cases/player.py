@@ -19,7 +19,7 @@ from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new_id
 from agentd.protocol.subjects import Subjects
 from agentd.queue.journal import TURN, Step
 from agentd.run.budget import Budgets
-from agentd.run.context import Means
+from agentd.run.context import RunContext
 from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult, run
 from agentd.run.memory import Memory
@@ -33,7 +33,7 @@ _JUDGING = 60.0  # seconds for a judge
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class CaseRun:
     """One run of a case: what was wrong with it, and what the model said."""
 
     mistakes: tuple[str, ...]
@@ -57,7 +57,7 @@ class Studio:
     default: ModelRef
     live: bool = False
 
-    async def play(self, spec: AgentSpec, suite: Suite, case: Case) -> Run:
+    async def play(self, spec: AgentSpec, suite: Suite, case: Case) -> CaseRun:
         """Plays the case once.
 
         Raises:
@@ -71,7 +71,7 @@ class Studio:
         wrong = list(mistakes(case.expect, played))
         if case.expect.judge and not wrong and played.result:
             wrong += await self._judge(suite, case.expect.judge, played)
-        return Run(
+        return CaseRun(
             mistakes=tuple(wrong),
             seconds=time.monotonic() - started,
             turns=played.result.turns if played.result else len(tape),
@@ -115,9 +115,9 @@ class Studio:
         deadline = Deadline.of(message, limit=limits.timeout, now=now)
         source = AgentIdentity(id=revision.spec.name, type="agent")
         budgets = Budgets(self.bus, self.subjects.env)
-        means = Means(
+        context = RunContext(
             deadline=deadline,
-            purse=budgets.purse(message, limits, deadline),
+            budget=budgets.of_task(message, limits, deadline),
             metrics=Metrics(),
             now=now,
             record=record,
@@ -129,7 +129,7 @@ class Studio:
         result: RunResult | None = None
         error: TaskError | None = None
         try:
-            result = await run(revision, message, means)
+            result = await run(revision, message, context)
         except TaskError as failed:
             error = failed
         return Played(content=content, message=wire, result=result, error=error, calls=record.calls)

@@ -18,8 +18,8 @@ from agentd.nats.streams import ensure
 from agentd.protocol.subjects import Subjects
 from agentd.settings import Settings
 from agentd.testing.cases.case import Case, Suite
-from agentd.testing.cases.junit import Report
-from agentd.testing.cases.player import Run, Studio, keep
+from agentd.testing.cases.junit import JunitReport
+from agentd.testing.cases.player import CaseRun, Studio, keep
 from agentd.tools.open import every_kind
 
 _AT_ONCE = 8  # cases; calls of real models are bounded by their endpoints besides
@@ -36,7 +36,7 @@ class Wish:
 
 async def play_all(
     catalog: Catalog, suites: Sequence[Suite], wish: Wish, settings: Settings
-) -> list[Report]:
+) -> list[JunitReport]:
     """Plays the cases side by side; what came of each, in the order of the files.
 
     Raises:
@@ -49,12 +49,12 @@ async def play_all(
     room = asyncio.Semaphore(_AT_ONCE)
     async with _studio(settings, live=wish.live or wish.record) as studio:
 
-        async def play(suite: Suite, case: Case) -> Report:
+        async def play(suite: Suite, case: Case) -> JunitReport:
             spec, times = catalog.agents[suite.agent], case.runs if studio.live else 1
             async with room:
                 runs = [await studio.play(spec, suite, case) for _ in range(times)]
             needed = case.needed if studio.live else 1
-            return Report(suite.agent, case.name, runs, needed)
+            return JunitReport(suite.agent, case.name, runs, needed)
 
         reports = await asyncio.gather(*(play(suite, case) for suite, case in wanted))
     if wish.record:
@@ -93,6 +93,6 @@ def _is(suite: Suite, case: Case, wish: Wish) -> bool:
     return wish.only in suite.agent or wish.only in case.name
 
 
-def _best(runs: Sequence[Run]) -> Run:
+def _best(runs: Sequence[CaseRun]) -> CaseRun:
     """The run that is kept: the first that passed."""
     return next((run for run in runs if run.passed), runs[0])

@@ -11,7 +11,7 @@ from agentd.manifest import tools as manifest_tools
 from agentd.models.port import ChatRequest, Completion, Model, Usage
 from agentd.testing.cases.case import StandIn
 from agentd.tools.port import Call, Tool, ToolError
-from agentd.tools.toolbox import Entry, Held, Toolbox
+from agentd.tools.toolbox import Held, Toolbox, ToolboxEntry
 
 _ANYTHING: Mapping[str, Any] = {"type": "object"}
 
@@ -31,7 +31,9 @@ def replaced(toolbox: Toolbox, stand_ins: Mapping[str, StandIn]) -> Toolbox:
     for name, stand_in in stand_ins.items():
         tools.append(_Scripted(name, held.get(name), iter(_answers(stand_in))))
     # Nobody declares them again: names, schemas and bounds are those of the tools themselves.
-    return Toolbox([Entry(manifest_tools.Tool.model_construct(), _Fixed(tuple(tools), toolbox))])
+    return Toolbox(
+        [ToolboxEntry(manifest_tools.ToolEntry.model_construct(), _Fixed(tuple(tools), toolbox))]
+    )
 
 
 def _answers(stand_in: StandIn) -> Iterator[Any]:

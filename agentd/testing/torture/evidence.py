@@ -14,11 +14,11 @@ from agentd.nats.streams import LOG, WORK
 from agentd.protocol.subjects import Subject, Subjects
 from agentd.queue import dead_letters
 from agentd.queue.delivery import TASK
-from agentd.testing.torture.oracle import Evidence, Letter, Outcome
+from agentd.testing.torture.oracle import Evidence, SeenDeadLetter, SeenOutcome
 from agentd.testing.torture.sender import Sender
 
 
-class Calls:
+class ModelCalls:
     """When the model was called for each task. The stub's plan tells it."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Calls:
         self.total += 1
 
 
-async def collect(bus: Bus, subjects: Subjects, sender: Sender, calls: Calls) -> Evidence:
+async def collect(bus: Bus, subjects: Subjects, sender: Sender, calls: ModelCalls) -> Evidence:
     """Everything that the oracle judges by."""
     handing_out = await consumers(bus, WORK)
     return Evidence(
@@ -74,15 +74,15 @@ async def consumers(bus: Bus, stream: str) -> list[dict[str, Any]]:
             return found
 
 
-async def outcomes(bus: Bus, subjects: Subjects) -> dict[str, list[Outcome]]:
+async def outcomes(bus: Bus, subjects: Subjects) -> dict[str, list[SeenOutcome]]:
     """Every result in LOG, by its task."""
-    found: defaultdict[str, list[Outcome]] = defaultdict(list)
+    found: defaultdict[str, list[SeenOutcome]] = defaultdict(list)
     async for msg in jetstream.stored(bus, LOG, subjects.pattern("result.>")):
         task = Subject.parse(_header(msg, "Nats-Subject")).task_id
         content = json.loads(msg.data)["payload"]["content"]
         error: Mapping[str, Any] = content["error"] or {}
         found[str(task)].append(
-            Outcome(
+            SeenOutcome(
                 at=stored_at(msg),
                 success=content["success"],
                 code=error.get("code"),
@@ -109,10 +109,10 @@ async def _tasks(bus: Bus, subjects: Subjects) -> Counter[str]:
     return Counter({task: count for task, count in found.items() if "@" not in task})
 
 
-async def _letters(bus: Bus, subjects: Subjects) -> dict[str, list[Letter]]:
-    found: defaultdict[str, list[Letter]] = defaultdict(list)
-    async for each in dead_letters.buried(bus, subjects):
-        found[each.task_id].append(Letter(reason=each.reason, attempts=each.attempts))
+async def _letters(bus: Bus, subjects: Subjects) -> dict[str, list[SeenDeadLetter]]:
+    found: defaultdict[str, list[SeenDeadLetter]] = defaultdict(list)
+    async for each in dead_letters.listed(bus, subjects):
+        found[each.task_id].append(SeenDeadLetter(reason=each.reason, attempts=each.attempts))
     return dict(found)
 
 

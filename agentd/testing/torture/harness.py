@@ -18,15 +18,15 @@ from agentd.errors import BusError
 from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
-from agentd.nats.server import EmbeddedServer, Server
+from agentd.nats.server import EmbeddedServer, RunningServer
 from agentd.protocol.subjects import Subjects
 from agentd.queue import queue
 from agentd.settings import Settings
 from agentd.testing.stub_model import Behaviour, StubModel
-from agentd.testing.torture.evidence import Calls, collect, facts_waiting, work_waiting
+from agentd.testing.torture.evidence import ModelCalls, collect, facts_waiting, work_waiting
 from agentd.testing.torture.oracle import Allowed, Evidence, judge
-from agentd.testing.torture.processes import Replica, Zygote
-from agentd.testing.torture.sender import Draft, Sender
+from agentd.testing.torture.processes import ReplicaProcess, Zygote
+from agentd.testing.torture.sender import Sender, TaskDraft
 
 ENV = "torture"
 IN_FLIGHT = 8  # tasks at once in one agent, unless a scenario says otherwise
@@ -79,7 +79,7 @@ class World:
         setup: Setup,
         *,
         embedded: EmbeddedServer,
-        server: Server,
+        server: RunningServer,
         closing: contextlib.AsyncExitStack,
     ) -> None:
         self.folder = folder
@@ -88,9 +88,9 @@ class World:
         self.subjects = Subjects(ENV)
         self.server = server
         self.embedded = embedded
-        self.calls = Calls()
+        self.calls = ModelCalls()
         self.findings = Findings()
-        self.replicas: list[Replica] = []
+        self.replicas: list[ReplicaProcess] = []
         self.behave: Callable[[str, Mapping[str, Any]], Behaviour | None] = lambda _task, _body: (
             None
         )
@@ -149,9 +149,9 @@ class World:
 
     def replica(
         self, *, via: str | None = None, environ: Mapping[str, str] | None = None
-    ) -> Replica:
+    ) -> ReplicaProcess:
         """A replica that has not been started. `via` is another way to NATS than the direct one."""
-        replica = Replica(
+        replica = ReplicaProcess(
             name=f"replica{len(self.replicas) + 1}",
             folder=self.folder,
             argv=[
@@ -166,7 +166,7 @@ class World:
         self.replicas.append(replica)
         return replica
 
-    async def up(self, count: int = 1, *, via: str | None = None) -> list[Replica]:
+    async def up(self, count: int = 1, *, via: str | None = None) -> list[ReplicaProcess]:
         """So many replicas, taking tasks."""
         replicas = [self.replica(via=via) for _ in range(count)]
         await asyncio.gather(*(replica.start() for replica in replicas))
@@ -181,7 +181,7 @@ class World:
 
     @contextlib.asynccontextmanager
     async def sending(
-        self, count: int, draft: Callable[[int], Draft] | None = None
+        self, count: int, draft: Callable[[int], TaskDraft] | None = None
     ) -> AsyncGenerator[None]:
         """Sends meanwhile; the block ends when all are accepted."""
         async with asyncio.TaskGroup() as group:

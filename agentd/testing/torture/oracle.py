@@ -13,7 +13,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class SeenOutcome:
     """A result on record. `at` is when the server stored it, in seconds since the epoch."""
 
     at: float
@@ -23,7 +23,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Letter:
+class SeenDeadLetter:
     """A dead letter on record."""
 
     reason: str
@@ -58,8 +58,10 @@ class Evidence:
     tried: Collection[str]
     accepted: Collection[str]
     logged: Mapping[str, int]
-    outcomes: Mapping[str, Sequence[Outcome]]
-    letters: Mapping[str, Sequence[Letter]] = field(default_factory=dict[str, Sequence[Letter]])
+    outcomes: Mapping[str, Sequence[SeenOutcome]]
+    letters: Mapping[str, Sequence[SeenDeadLetter]] = field(
+        default_factory=dict[str, Sequence[SeenDeadLetter]]
+    )
     calls: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
     spending: Mapping[str, Spending] = field(default_factory=dict[str, Spending])
     waiting: int = 0
@@ -93,14 +95,14 @@ class Allowed:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """The figures of a scenario, and each broken promise in a sentence."""
 
     figures: Mapping[str, int]
     broken: tuple[str, ...]
 
 
-def judge(seen: Evidence, allowed: Allowed) -> Verdict:
+def judge(seen: Evidence, allowed: Allowed) -> Judgement:
     """Applies every invariant of the message path."""
     accepted = set(seen.accepted)
     doubled = [task for task, outcomes in seen.outcomes.items() if len(outcomes) > 1]
@@ -131,7 +133,7 @@ def judge(seen: Evidence, allowed: Allowed) -> Verdict:
         "extra_calls": extra,
         "dead_letters": sum(map(len, seen.letters.values())),
     }
-    return Verdict(figures, tuple(broken))
+    return Judgement(figures, tuple(broken))
 
 
 def _late_calls(seen: Evidence) -> list[str]:

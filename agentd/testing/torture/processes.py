@@ -25,7 +25,7 @@ _MARK = "TORTURE_RUN"
 
 
 @dataclass(frozen=True)
-class Process:
+class TortureProcess:
     """A forked replica; `ended` is its exit status, negative for a signal."""
 
     pid: int
@@ -41,12 +41,12 @@ class Zygote:
         self._requests, self._facts = child.stdin, child.stdout
         self._known = {os.getpid(), child.pid}
         self._mark = mark
-        self._asked: deque[asyncio.Future[Process]] = deque()
-        self._processes: dict[int, Process] = {}
+        self._asked: deque[asyncio.Future[TortureProcess]] = deque()
+        self._processes: dict[int, TortureProcess] = {}
 
-    async def fork(self, request: Mapping[str, Any]) -> Process:
+    async def fork(self, request: Mapping[str, Any]) -> TortureProcess:
         """A new replica; see the zygote for what a request says."""
-        answer: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[TortureProcess] = asyncio.get_running_loop().create_future()
         self._asked.append(answer)
         self._requests.write(json.dumps(request).encode() + b"\n")
         async with asyncio.timeout(_START):
@@ -81,7 +81,7 @@ class Zygote:
             if "status" in fact:
                 self._processes.pop(pid).ended.set_result(fact["status"])
             else:
-                self._processes[pid] = Process(pid, loop.create_future())
+                self._processes[pid] = TortureProcess(pid, loop.create_future())
                 self._asked.popleft().set_result(self._processes[pid])
         for process in self._processes.values():
             process.ended.set_result(-signal.SIGKILL)
@@ -117,7 +117,7 @@ async def zygote() -> AsyncGenerator[Zygote]:
 
 
 @dataclass(eq=False)
-class Replica:
+class ReplicaProcess:
     """One `agentd up`, from life to life. `lives` counts them; `ready_at` is `time.time()`."""
 
     name: str
@@ -129,7 +129,7 @@ class Replica:
     tuning: Mapping[str, Any] = field(default_factory=dict[str, Any])
     lives: int = 0
     ready_at: float = 0.0
-    process: Process | None = field(default=None, repr=False)
+    process: TortureProcess | None = field(default=None, repr=False)
 
     @property
     def pid(self) -> int:

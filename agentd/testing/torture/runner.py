@@ -41,7 +41,7 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class ScenarioReport:
     """How a scenario went."""
 
     name: str
@@ -71,11 +71,11 @@ class Report:
         return {**vars(self), "passed": self.passed}
 
 
-async def play(order: Order, say: Callable[[str], None]) -> list[Report]:
+async def play(order: Order, say: Callable[[str], None]) -> list[ScenarioReport]:
     """Plays every scenario; `say` gets a line as each ends."""
     turn = asyncio.Semaphore(order.jobs)
 
-    async def one(scenario: Scenario, setup: Setup) -> Report:
+    async def one(scenario: Scenario, setup: Setup) -> ScenarioReport:
         async with turn:
             report = await _play_one(scenario, _size(scenario, order), setup)
         say(report.as_line())
@@ -89,7 +89,7 @@ async def play(order: Order, say: Callable[[str], None]) -> list[Report]:
     return [each.result() for each in playing]
 
 
-def summary(order: Order, reports: Sequence[Report]) -> str:
+def summary(order: Order, reports: Sequence[ScenarioReport]) -> str:
     """All of it as one JSON object."""
     return json.dumps(
         {
@@ -107,7 +107,7 @@ def _size(scenario: Scenario, order: Order) -> Size:
     return replace(size, tasks=order.tasks) if order.tasks else size
 
 
-async def _play_one(scenario: Scenario, size: Size, setup: Setup) -> Report:
+async def _play_one(scenario: Scenario, size: Size, setup: Setup) -> ScenarioReport:
     folder = Path(tempfile.mkdtemp(prefix=f"agentd-torture-{scenario.name}-"))
     started = time.monotonic()
     findings = Findings()
@@ -131,7 +131,7 @@ async def _play_one(scenario: Scenario, size: Size, setup: Setup) -> Report:
     _tidy(folder, keep=bool(findings.broken))
     if findings.broken:
         findings.figures["logs"] = str(folder)
-    return Report(
+    return ScenarioReport(
         name=scenario.name,
         goal=scenario.goal,
         seed=setup.seed,

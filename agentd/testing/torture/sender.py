@@ -14,7 +14,7 @@ from typing import Any
 from agentd.errors import BusError
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
-from agentd.nats.schedules import Entry, Timing
+from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.protocol.subjects import Subjects
 from agentd.queue.delivery import TASK
 
@@ -28,7 +28,7 @@ def no_message(_: str) -> bytes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
+class TaskDraft:
     """What is sent: `content` follows the task's id. `body` makes the whole message of that id.
     What is `due` at a time (Unix seconds) is sent by the server then."""
 
@@ -48,7 +48,7 @@ class Sender:
         self, bus: Bus, subjects: Subjects, rng: random.Random, *, same_id: bool = True
     ) -> None:
         self.accepted: dict[str, float] = {}
-        self.drafts: dict[str, Draft] = {}
+        self.drafts: dict[str, TaskDraft] = {}
         self._bus = bus
         self._subjects = subjects
         self._run = f"{rng.getrandbits(24):06x}"
@@ -56,13 +56,13 @@ class Sender:
         self._room = asyncio.Semaphore(_AT_ONCE)
 
     async def send(
-        self, count: int, draft: Callable[[int], Draft] | None = None, *, over: float = 0.0
+        self, count: int, draft: Callable[[int], TaskDraft] | None = None, *, over: float = 0.0
     ) -> list[str]:
         """Sends `count` tasks, many at once, until each is accepted; returns their ids.
 
         `over` spreads them over so many seconds.
         """
-        make = draft or (lambda _: Draft())
+        make = draft or (lambda _: TaskDraft())
         async with asyncio.TaskGroup() as group:
             names: list[str] = []
             for number in range(count):
@@ -72,23 +72,23 @@ class Sender:
                 group.create_task(self._send_in_room(names[-1], make(number)))
         return names
 
-    async def send_one(self, draft: Draft | None = None) -> str:
+    async def send_one(self, draft: TaskDraft | None = None) -> str:
         """Sends one task until it is accepted; returns its id."""
-        return (await self.send(1, lambda _: draft or Draft()))[0]
+        return (await self.send(1, lambda _: draft or TaskDraft()))[0]
 
     def _name(self) -> str:
         name = f"{self._run}-{len(self.drafts)}"
-        self.drafts[name] = Draft()
+        self.drafts[name] = TaskDraft()
         return name
 
-    async def _send_in_room(self, name: str, draft: Draft) -> None:
+    async def _send_in_room(self, name: str, draft: TaskDraft) -> None:
         self.drafts[name] = draft
         try:
             await self._until_accepted(name, draft)
         finally:
             self._room.release()
 
-    async def _until_accepted(self, name: str, draft: Draft) -> None:
+    async def _until_accepted(self, name: str, draft: TaskDraft) -> None:
         """A sender that is told of a failure tries again: the streams are being healed, say."""
         subject = self._subjects.task(draft.domain, draft.specificity, draft.priority)
         while True:
@@ -100,10 +100,10 @@ class Sender:
                 self.accepted[name] = time.time()
                 return
 
-    async def _store(self, subject: str, name: str, draft: Draft) -> None:
+    async def _store(self, subject: str, name: str, draft: TaskDraft) -> None:
         data = _body(name, draft)
         if draft.due is not None:
-            later = Entry(
+            later = ScheduleEntry(
                 subject=self._subjects.schedule("message", name),
                 target=subject,
                 data=data,
@@ -123,7 +123,7 @@ class Sender:
         await jetstream.store(self._bus, subject, data, message_id=new_id, headers=told, patience=0)
 
 
-def _body(name: str, draft: Draft) -> bytes:
+def _body(name: str, draft: TaskDraft) -> bytes:
     if draft.body is not None:
         return draft.body(name)
     message = {"id": name, "payload": {"content": f"{name} {draft.content}"}}

@@ -36,13 +36,13 @@ def obey_content() -> None:
     """Lets a task's content kill the process, or keep its event loop busy for so many seconds."""
     run = _find("agentd.agent.attempt", "run")
 
-    async def wounded(revision: Any, message: Any, means: Any) -> Any:
+    async def wounded(revision: Any, message: Any, context: Any) -> Any:
         content = str(message.payload.content)
         if KILLS in content:
             os.kill(os.getpid(), signal.SIGKILL)
         if BLOCKS in content:
             time.sleep(float(content.rpartition(" ")[2]))  # noqa: ASYNC251 (this is the injury)
-        return await run(revision, message, means)
+        return await run(revision, message, context)
 
     _replace("agentd.agent.attempt", "run", wounded)
 
@@ -140,13 +140,13 @@ def _change_headers(change: Callable[[dict[str, str]], object]) -> None:
 
 def _stream_end() -> None:
     """A stream that broke off passes for a whole answer."""
-    completion = _find("agentd.models.answer.Answer", "completion")
+    completion = _find("agentd.models.answer.AnswerParser", "completion")
 
     def credulous(answer: Any, price: Any) -> Any:
         answer.finish_reason = answer.finish_reason or "stop"
         return completion(answer, price)
 
-    _replace("agentd.models.answer.Answer", "completion", credulous)
+    _replace("agentd.models.answer.AnswerParser", "completion", credulous)
 
 
 def _hops() -> None:
@@ -154,9 +154,9 @@ def _hops() -> None:
     _replace("agentd.agent.admission", "_check_path", lambda *_: None)
 
 
-def _purse() -> None:
+def _budget() -> None:
     """Nobody looks whether there is enough money left before a call."""
-    _replace("agentd.run.budget.Purse", "_has_room", lambda *_: True)
+    _replace("agentd.run.budget.TaskBudget", "_has_room", lambda *_: True)
 
 
 SAFEGUARDS: dict[str, Callable[[], None]] = {
@@ -168,7 +168,7 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
     "message-id": _message_id,
     "stream-end": _stream_end,
     "hops": _hops,
-    "purse": _purse,
+    "budget": _budget,
     "batch": _batch,
     "joined-once": _joined_once,
 }

@@ -41,7 +41,7 @@ class Lost(Exception):
     """The server is not there (any more); the text says why."""
 
 
-class Refused(ToolError):
+class McpRefused(ToolError):
     """The server did not take a request, or its answer is not as MCP has it."""
 
 
@@ -142,9 +142,9 @@ class Connection:
         except MCPError as error:
             if error.code == mcp_types.CONNECTION_CLOSED:
                 raise Lost(self.lost or "closed the connection") from None
-            raise Refused(f"the server says: {error}") from None
+            raise McpRefused(f"the server says: {error}") from None
         except (ValidationError, RuntimeError) as error:
-            raise Refused(f"the answer is not as it should be: {error}") from None
+            raise McpRefused(f"the answer is not as it should be: {error}") from None
 
 
 @contextlib.asynccontextmanager

@@ -60,7 +60,7 @@ class Patience:
     linger: float = 5.0
 
 
-class Server:
+class McpConnection:
     """One server for all agents that declare it the same.
 
     Attributes:
@@ -129,7 +129,7 @@ class Server:
         return self._texts[key]
 
     async def _ask(self, request: Callable[[Connection], Awaitable[_T]]) -> _T:
-        from agentd.tools.mcp.client import Lost, Refused
+        from agentd.tools.mcp.client import Lost, McpRefused
 
         if self._connection is None:
             raise ToolError(self.trouble)
@@ -138,7 +138,7 @@ class Server:
             answer = await request(self._connection)
         except Lost as error:
             raise ToolError(f"{self.name} went away before it answered: {error}") from None
-        except (Refused, asyncio.CancelledError):
+        except (McpRefused, asyncio.CancelledError):
             self._news.set()  # is it still there, and does it still answer?
             raise
         finally:

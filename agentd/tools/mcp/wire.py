@@ -21,7 +21,7 @@ from mcp_types import (
     jsonrpc_message_adapter,
 )
 
-from agentd.tools.processes.child import LONGEST_LINE, Child, ChildError, TooLong
+from agentd.tools.processes.child import LONGEST_LINE, Child, ChildError, TruncatedLine
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class _Incoming(_End):
 
     async def receive(self) -> SessionMessage | Exception:
         while line := await self._child.line():
-            message = _too_long(line) if isinstance(line, TooLong) else _message(line)
+            message = _too_long(line) if isinstance(line, TruncatedLine) else _message(line)
             if message is not None:
                 return SessionMessage(message)
         await self._child.ended(_LAST_WORDS)
@@ -156,7 +156,7 @@ def _message(line: bytes) -> JSONRPCMessage | None:
         return None
 
 
-def _too_long(line: TooLong) -> JSONRPCMessage | None:
+def _too_long(line: TruncatedLine) -> JSONRPCMessage | None:
     """Stands in for an answer that was not kept, so that only the call that it answers fails.
     Servers write the id of the request first or last."""
     log.warning("a message of %s bytes was not kept", f"{line.size:,}")

@@ -26,7 +26,7 @@ class ChildError(Exception):
 
 
 @dataclass(frozen=True)
-class TooLong:
+class TruncatedLine:
     """What is left of a line that was too long to keep."""
 
     head: bytes
@@ -70,7 +70,7 @@ class Child:
         child._lines.set_transport(output)  # what is not read in time is not taken from it
         return child
 
-    async def line(self) -> bytes | TooLong | None:
+    async def line(self) -> bytes | TruncatedLine | None:
         """The next line that it writes, None at the end. What has no end of line is no line."""
         # A program that writes faster than we read must not keep the event loop to itself.
         await asyncio.sleep(0)
@@ -127,7 +127,7 @@ class Child:
         assert self._process is not None
         return self._process
 
-    async def _skip(self, held: int) -> TooLong | None:
+    async def _skip(self, held: int) -> TruncatedLine | None:
         """Reads over the rest of a line of which `held` bytes are waiting."""
         size, head, tail = 0, b"", b""
         while size < _ENDLESS:
@@ -135,7 +135,7 @@ class Child:
             size, head, tail = size + held, head or piece[:_EDGE], (tail + piece)[-_EDGE:]
             try:
                 piece = await self._lines.readuntil()
-                return TooLong(head, (tail + piece)[-_EDGE:], size + len(piece))
+                return TruncatedLine(head, (tail + piece)[-_EDGE:], size + len(piece))
             except asyncio.LimitOverrunError as overrun:
                 held = overrun.consumed
             except (asyncio.IncompleteReadError, OSError):

@@ -11,7 +11,7 @@ LENGTH = struct.Struct(">I")
 MOST = 8 << 20  # bytes of a frame that is read: a million characters, all of them escaped
 
 
-class TooLong(Exception):
+class FrameTooLong(Exception):
     """A frame of more than `MOST` bytes is announced; it was not read."""
 
 
@@ -39,7 +39,7 @@ class Frames:
         while len(self._buffer) >= LENGTH.size:
             (length,) = LENGTH.unpack_from(self._buffer)
             if length > MOST:
-                raise TooLong
+                raise FrameTooLong
             end = LENGTH.size + length
             if len(self._buffer) < end:
                 return

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agentd.tools.port import ToolError
-from agentd.tools.processes.frames import Frames, TooLong, frame
+from agentd.tools.processes.frames import Frames, FrameTooLong, frame
 from agentd.tools.processes.processes import Process, Processes, how_it_ended
 
 log = logging.getLogger("agentd.tools.python")
@@ -32,7 +32,7 @@ _FREE = 4  # processes without a call that are kept for the next
 
 
 @dataclass(frozen=True)
-class Source:
+class ToolFiles:
     """The files of `tools/` at one moment; `digest` tells two of them apart."""
 
     folder: Path
@@ -40,18 +40,18 @@ class Source:
     digest: str
 
     @staticmethod
-    def of(folder: Path, files: Mapping[str, bytes]) -> Source:
+    def of(folder: Path, files: Mapping[str, bytes]) -> ToolFiles:
         """The source of these files below `folder`."""
         digest = hashlib.sha256(str(folder).encode())
         for name, content in sorted(files.items()):
             digest.update(b"\0".join((name.encode(), hashlib.sha256(content).digest())))
-        return Source(folder, files, digest.hexdigest())
+        return ToolFiles(folder, files, digest.hexdigest())
 
 
-class Worker:
+class WorkerProcess:
     """One process. Many calls can be in it at once."""
 
-    def __init__(self, source: Source, breath: float) -> None:
+    def __init__(self, source: ToolFiles, breath: float) -> None:
         self.source = source
         self._breath = breath
         self._calls = 0
@@ -66,13 +66,13 @@ class Worker:
         self._watching: set[asyncio.Task[None]] = set()
 
     @staticmethod
-    async def start(source: Source, processes: Processes, breath: float) -> Worker:
+    async def start(source: ToolFiles, processes: Processes, breath: float) -> WorkerProcess:
         """Starts a process; it loads a file when a function in it is first asked for.
 
         Raises:
             ToolError: there can be no further process.
         """
-        worker = Worker(source, breath)
+        worker = WorkerProcess(source, breath)
         try:
             process = await processes.start(COMMAND, worker._take)
         except OSError as error:
@@ -160,7 +160,7 @@ class Worker:
                 waiting = self._waiting.get(number)
                 if waiting and not waiting.done():
                     waiting.set_result(message)
-        except (TooLong, ValueError, TypeError, KeyError) as error:
+        except (FrameTooLong, ValueError, TypeError, KeyError) as error:
             # A function got hold of the pipe, and wrote to it.
             log.warning("a process of tools says what cannot be read, and is ended: %r", error)
             self.kill()
@@ -193,20 +193,20 @@ class Workers:
     def __init__(self, processes: Processes, *, breath: float = BREATH) -> None:
         self._processes = processes
         self._breath = breath
-        self._shared: dict[str, Worker] = {}
-        self._free: list[Worker] = []
-        self._leaving: list[Worker] = []
+        self._shared: dict[str, WorkerProcess] = {}
+        self._free: list[WorkerProcess] = []
+        self._leaving: list[WorkerProcess] = []
         self._starting = asyncio.Lock()
         self._room = asyncio.Semaphore(_ALONE)
         self._current: tuple[str, ...] = ()
 
-    def keep(self, *sources: Source) -> None:
+    def keep(self, *sources: ToolFiles) -> None:
         """These are the sources of the moment."""
         self._current = tuple(source.digest for source in sources)
         self._tidy()
 
     @asynccontextmanager
-    async def shared(self, source: Source) -> AsyncGenerator[Worker]:
+    async def shared(self, source: ToolFiles) -> AsyncGenerator[WorkerProcess]:
         """A process for a call that may be beside others.
 
         Raises:
@@ -223,7 +223,7 @@ class Workers:
             self._tidy()
 
     @asynccontextmanager
-    async def alone(self, source: Source) -> AsyncGenerator[Worker]:
+    async def alone(self, source: ToolFiles) -> AsyncGenerator[WorkerProcess]:
         """A process for one call. It is ended if the call fails to come to an end, or leaves
         processes behind.
 
@@ -240,12 +240,12 @@ class Workers:
             self._free.append(worker)
             self._tidy()
 
-    async def _take(self, source: Source) -> Worker:
+    async def _take(self, source: ToolFiles) -> WorkerProcess:
         for worker in self._free:
             if worker.source.digest == source.digest and not worker.spent:
                 self._free.remove(worker)
                 return worker
-        return await Worker.start(source, self._processes, self._breath)
+        return await WorkerProcess.start(source, self._processes, self._breath)
 
     def _tidy(self) -> None:
         """Ends what is idle and not worth keeping."""
@@ -260,5 +260,5 @@ class Workers:
         self._leaving = [each for each in self._leaving if each not in useless]
         self._shared = {key: each for key, each in self._shared.items() if each not in useless}
 
-    def _is_current(self, worker: Worker) -> bool:
+    def _is_current(self, worker: WorkerProcess) -> bool:
         return worker.source.digest in self._current and not worker.spent

@@ -14,7 +14,7 @@ from yarl import URL
 
 from agentd import __version__
 from agentd.errors import AgentdError
-from agentd.templates.requests.request import Request
+from agentd.templates.requests.request import HttpRequest
 from agentd.tools.web.addresses import Reach, literal
 from agentd.tools.web.encodings import CODINGS, Decoder, Undecodable
 
@@ -35,7 +35,7 @@ class FetchError(AgentdError):
 
 
 @dataclass(frozen=True)
-class Reply:
+class HttpReply:
     """An answer, as far as it was read: `whole` says whether that is all of it."""
 
     status: int
@@ -71,7 +71,7 @@ class Web:
         # another that may not.
         self._sessions: dict[Reach, aiohttp.ClientSession] = {}
 
-    async def fetch(self, request: Request, reach: Reach, *, most: int = MOST) -> Reply:
+    async def fetch(self, request: HttpRequest, reach: Reach, *, most: int = MOST) -> HttpReply:
         """The answer, after redirects; its body is cut after `most` bytes. The caller has the
         deadline.
 
@@ -92,7 +92,7 @@ class Web:
         for session in sessions.values():
             await session.close()
 
-    async def _once(self, request: Request, reach: Reach, most: int) -> Reply:
+    async def _once(self, request: HttpRequest, reach: Reach, most: int) -> HttpReply:
         url = URL(request.url, encoded=True)
         host = url.host or ""
         _check_literal(host, reach)
@@ -106,7 +106,7 @@ class Web:
                 skip_auto_headers=["Content-Type"],
             ) as response:
                 body, whole = await _read(response, most)
-                return Reply(
+                return HttpReply(
                     status=response.status,
                     reason=(response.reason or "")[:100],
                     headers=response.headers.copy(),
@@ -144,7 +144,7 @@ class Web:
         return session
 
 
-class _Refused(OSError):
+class _AddressRefused(OSError):
     """An address that may not be connected to. An OSError, as aiohttp passes these on."""
 
 
@@ -165,7 +165,7 @@ class _CheckedResolver(AbstractResolver):
         for address in addresses:
             # One that is not allowed among others is what an attack on names looks like.
             if not self._reach.allows(address, host):
-                raise _Refused(_not_allowed(f"{host} ({address})"))
+                raise _AddressRefused(_not_allowed(f"{host} ({address})"))
         return [
             ResolveResult(
                 hostname=host,
@@ -182,7 +182,7 @@ class _CheckedResolver(AbstractResolver):
         """Nothing is open."""
 
 
-def redirected(request: Request, status: int, target: str) -> Request:
+def redirected(request: HttpRequest, status: int, target: str) -> HttpRequest:
     """The request that a redirect asks for, without what is not meant for another host.
 
     Raises:
@@ -238,7 +238,7 @@ def _not_allowed(where: str) -> str:
 
 def _in_words(host: str, error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        if isinstance(error.os_error, _Refused):
+        if isinstance(error.os_error, _AddressRefused):
             return str(error.os_error)
         return f"there is no host {host}: {_shown(error.os_error)}"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):

@@ -18,7 +18,7 @@ from agentd.testing.stub_model import Behaviour
 from agentd.testing.torture.harness import IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed
 from agentd.testing.torture.scenario import Size
-from agentd.testing.torture.sender import DOMAIN, Draft
+from agentd.testing.torture.sender import DOMAIN, TaskDraft
 
 _ME = AgentIdentity(id="torture", type="external")
 _RING = "abcdefghij"
@@ -124,7 +124,7 @@ class _Relay:
             self._note(shape, agent, message)
             return encode(message)
 
-        return await self._sender.send_one(Draft(domain=agent, body=body))
+        return await self._sender.send_one(TaskDraft(domain=agent, body=body))
 
     def _note(self, shape: str, agent: str, message: AgentMessage) -> None:
         self._messages[message.id] = message

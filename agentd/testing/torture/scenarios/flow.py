@@ -19,7 +19,7 @@ from agentd.testing.torture.harness import ENV, World
 from agentd.testing.torture.oracle import Allowed, Evidence
 from agentd.testing.torture.scenario import Size
 from agentd.testing.torture.scenarios.kills import die_at
-from agentd.testing.torture.sender import DOMAIN, Draft
+from agentd.testing.torture.sender import DOMAIN, TaskDraft
 
 _LEAVES = 3
 _JOIN = Join(wait_for=("result.leaf.*",), by="parent", count="all")
@@ -88,7 +88,7 @@ async def _die(world: World, size: Size, points: Iterable[str]) -> int:
     """Two replicas die at each of the points in turn; how often they did."""
     deaths = 0
     for point in points:
-        _, died = await die_at(world, point, size, draft=lambda _: Draft())
+        _, died = await die_at(world, point, size, draft=lambda _: TaskDraft())
         world.findings.figures[point] = died
         world.findings.require(died >= size.shocks, f"{point}: died only {died} times")
         deaths += died

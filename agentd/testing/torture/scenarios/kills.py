@@ -9,9 +9,9 @@ from collections.abc import Callable
 from agentd import crash_points
 from agentd.testing.torture.harness import IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed
-from agentd.testing.torture.processes import Replica
+from agentd.testing.torture.processes import ReplicaProcess
 from agentd.testing.torture.scenario import Size
-from agentd.testing.torture.sender import Draft, no_message
+from agentd.testing.torture.sender import TaskDraft, no_message
 
 _EVERY = 10  # one task in so many is forwarded, and one in so many is no message
 
@@ -66,7 +66,7 @@ async def crashpoints(world: World, size: Size) -> None:
 
 
 async def die_at(
-    world: World, point: str, size: Size, *, draft: Callable[[int], Draft], rarity: float = 1.0
+    world: World, point: str, size: Size, *, draft: Callable[[int], TaskDraft], rarity: float = 1.0
 ) -> tuple[list[str], int]:
     """Sends tasks to two replicas that die at `point`, where one task in `rarity` gets to; the
     tasks, and how often a replica died."""
@@ -74,7 +74,7 @@ async def die_at(
     replicas = [world.replica(environ={"AGENTD_CRASH": f"{point}:{chance}"}) for _ in range(2)]
     deaths = 0
 
-    async def keep(replica: Replica) -> None:
+    async def keep(replica: ReplicaProcess) -> None:
         nonlocal deaths
         while True:
             await replica.start()
@@ -97,7 +97,7 @@ async def die_at(
     return names, deaths
 
 
-def _mixed(number: int) -> Draft:
+def _mixed(number: int) -> TaskDraft:
     if number % _EVERY == 0:
-        return Draft(fields={"target": "target"})
-    return Draft(body=no_message) if number % _EVERY == 1 else Draft()
+        return TaskDraft(fields={"target": "target"})
+    return TaskDraft(body=no_message) if number % _EVERY == 1 else TaskDraft()

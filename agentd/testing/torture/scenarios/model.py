@@ -9,7 +9,7 @@ from agentd.testing.stub_model import Behaviour, Fault
 from agentd.testing.torture.harness import World
 from agentd.testing.torture.oracle import Allowed
 from agentd.testing.torture.scenario import Size
-from agentd.testing.torture.sender import Draft
+from agentd.testing.torture.sender import TaskDraft
 
 _TIMEOUT, _BACKOFF, _ATTEMPTS = 2.0, 0.2, 2
 # Nobody here asks for a schema.
@@ -43,7 +43,7 @@ async def llm(world: World, size: Size) -> None:
     await world.up(1)
     for _ in range(size.tasks):
         names = await world.sender.send(
-            len(cases), lambda n: Draft(domain="-".join(cases[n]), content=cases[n][1])
+            len(cases), lambda n: TaskDraft(domain="-".join(cases[n]), content=cases[n][1])
         )
         await world.at_rest()
         first = first or set(names)

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 from agentd.nats import jetstream
 from agentd.nats.streams import BUDGETS
-from agentd.run import account
-from agentd.run.account import Account, total
+from agentd.run.account import Account, account_subject, total
 from agentd.testing.torture.evidence import collect
 from agentd.testing.torture.harness import ENV, IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed, Spending
 from agentd.testing.torture.scenario import Size
-from agentd.testing.torture.sender import Draft
+from agentd.testing.torture.sender import TaskDraft
 
 _WORDS = 20  # of the stub's answer, and no more are asked for
 _PRICE = 500  # USD for a million tokens of output; of input, nothing
@@ -47,8 +46,8 @@ async def spend(world: World, size: Size) -> None:
     world.findings.require(bool(dead), "nobody reached a limit")
 
 
-def _draft(conversation: int) -> Draft:
-    return Draft(fields={"context": {"conversationId": f"c{conversation}"}})
+def _draft(conversation: int) -> TaskDraft:
+    return TaskDraft(fields={"context": {"conversationId": f"c{conversation}"}})
 
 
 async def _spending(world: World) -> dict[str, Spending]:
@@ -59,7 +58,7 @@ async def _spending(world: World) -> dict[str, Spending]:
         served[conversation] += len(world.calls.times.get(task, ()))
     found: dict[str, Spending] = {}
     for conversation, calls in served.items():
-        _, data = await jetstream.newest(world.bus, BUDGETS, account.key(ENV, conversation))
+        _, data = await jetstream.newest(world.bus, BUDGETS, account_subject(ENV, conversation))
         account = Account.parse(data)
         found[conversation] = Spending(
             served=total(calls * _CALL), accounted=total(account.spent, account.reserved)

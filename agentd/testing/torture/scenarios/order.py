@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentd.testing.stub_model import Behaviour
 from agentd.testing.torture.harness import World
 from agentd.testing.torture.scenario import Size
-from agentd.testing.torture.sender import Draft
+from agentd.testing.torture.sender import TaskDraft
 
 _MB = 1024 * 1024
 
@@ -27,7 +27,7 @@ async def priority(world: World, size: Size) -> None:
     """Random priorities: 99 % of pairs in order; under load, priority 0 is served as well."""
     world.agent(limits={"concurrency": 4})
     drawn = [world.random.randrange(10) for _ in range(size.tasks)]
-    names = await world.sender.send(size.tasks, lambda n: Draft(priority=drawn[n]))
+    names = await world.sender.send(size.tasks, lambda n: TaskDraft(priority=drawn[n]))
     priorities = dict(zip(names, drawn, strict=True))
     await world.up(1)
     await world.at_rest()
@@ -40,9 +40,9 @@ async def priority(world: World, size: Size) -> None:
 async def _starve(world: World, size: Size) -> None:
     """Keeps the replica busy with priority 9; one task of priority 0 may not be the last."""
     before = world.calls.total
-    async with world.sending(size.tasks, lambda _: Draft(priority=9)):
+    async with world.sending(size.tasks, lambda _: TaskDraft(priority=9)):
         await world.until(lambda: world.calls.total > before, 10, "the load has begun")
-        patient = await world.sender.send_one(Draft(priority=0))
+        patient = await world.sender.send_one(TaskDraft(priority=0))
     seen = await world.judge()
     begun = seen.calls[patient][0]
     behind = sum(calls[0] > begun for calls in seen.calls.values())

@@ -10,9 +10,9 @@ from typing import Any
 from agentd.testing.stub_model import Behaviour
 from agentd.testing.torture.harness import IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed, Evidence
-from agentd.testing.torture.processes import Replica
+from agentd.testing.torture.processes import ReplicaProcess
 from agentd.testing.torture.scenario import Size
-from agentd.testing.torture.sender import Draft, no_message
+from agentd.testing.torture.sender import TaskDraft, no_message
 from agentd.testing.torture.unsafe import KILLS
 
 _ATTEMPTS = 3
@@ -25,14 +25,14 @@ _FAILS = "always fails"
 class _Poison:
     """How a task is sick, the reason that its letter gives, and the attempts it is worth."""
 
-    draft: Draft
+    draft: TaskDraft
     reason: str
     attempts: int
 
 
-_MALFORMED = _Poison(Draft(body=no_message), "malformed", 1)
-_FAILING = _Poison(Draft(content=_FAILS), "exhausted", _ATTEMPTS)
-_KILLING = _Poison(Draft(content=KILLS), "poisonous", _ATTEMPTS)
+_MALFORMED = _Poison(TaskDraft(body=no_message), "malformed", 1)
+_FAILING = _Poison(TaskDraft(content=_FAILS), "exhausted", _ATTEMPTS)
+_KILLING = _Poison(TaskDraft(content=KILLS), "poisonous", _ATTEMPTS)
 
 
 async def poison(world: World, size: Size) -> None:
@@ -64,17 +64,17 @@ def _sick(number: int) -> _Poison | None:
     return _FAILING if number // _EVERY % 2 else _MALFORMED
 
 
-def _draft(number: int) -> Draft:
+def _draft(number: int) -> TaskDraft:
     sick = _sick(number)
-    return sick.draft if sick else Draft()
+    return sick.draft if sick else TaskDraft()
 
 
 async def _kill_from_inside(
-    world: World, replicas: Sequence[Replica], count: int
+    world: World, replicas: Sequence[ReplicaProcess], count: int
 ) -> dict[str, _Poison]:
     """Sends tasks that kill their process, among others that they must not take with them."""
 
-    async def keep(replica: Replica) -> None:
+    async def keep(replica: ReplicaProcess) -> None:
         while True:
             await replica.ended()
             await replica.start()
@@ -84,7 +84,7 @@ async def _kill_from_inside(
     async with asyncio.TaskGroup() as group:
         keepers = [group.create_task(keep(replica)) for replica in replicas]
         names = await world.sender.send(
-            count * every, lambda n: Draft() if n % every else _KILLING.draft
+            count * every, lambda n: TaskDraft() if n % every else _KILLING.draft
         )
         await world.at_rest()
         for keeper in keepers:

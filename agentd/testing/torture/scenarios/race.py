@@ -9,7 +9,7 @@ from agentd.testing.stub_model import Behaviour
 from agentd.testing.torture.harness import IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed
 from agentd.testing.torture.scenario import Size
-from agentd.testing.torture.sender import Draft
+from agentd.testing.torture.sender import TaskDraft
 from agentd.testing.torture.unsafe import BLOCKS
 
 
@@ -19,8 +19,10 @@ async def race(world: World, size: Size) -> None:
     world.stub.behaviour = Behaviour(latency=3 * ack_wait)
     world.agent(limits={"concurrency": size.tasks, "timeout": f"{10 * ack_wait:.0f}s"})
     await world.up(2)
-    stalls = Draft(content=f"{BLOCKS} {1.5 * ack_wait}")
-    await world.sender.send(size.tasks, lambda n: stalls if n in (0, size.tasks // 2) else Draft())
+    stalls = TaskDraft(content=f"{BLOCKS} {1.5 * ack_wait}")
+    await world.sender.send(
+        size.tasks, lambda n: stalls if n in (0, size.tasks // 2) else TaskDraft()
+    )
     seen = await world.judge()
     world.findings.figures["calls_per_task"] = world.calls.total / len(seen.accepted)
 

@@ -9,7 +9,7 @@ from agentd.nats import schedules
 from agentd.testing.torture.harness import IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed
 from agentd.testing.torture.scenario import Size
-from agentd.testing.torture.sender import Draft
+from agentd.testing.torture.sender import TaskDraft
 
 # Seconds to the first due time and between two: a sender that was cut off has tried again by then.
 _AHEAD, _APART = 4.0, 1.5
@@ -26,7 +26,7 @@ async def schedule(world: World, size: Size) -> None:
     def due(number: int) -> float:
         return moments[number % len(moments)]
 
-    names = await world.sender.send(size.tasks, lambda number: Draft(due=due(number)))
+    names = await world.sender.send(size.tasks, lambda number: TaskDraft(due=due(number)))
     for number, moment in enumerate(moments):
         await asyncio.sleep(moment + world.random.uniform(-_NEAR, _NEAR) - time.time())
         if number % 3 != 0:

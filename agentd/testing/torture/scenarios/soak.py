@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentd.testing.stub_model import Behaviour
 from agentd.testing.torture.harness import World
-from agentd.testing.torture.processes import Replica
+from agentd.testing.torture.processes import ReplicaProcess
 from agentd.testing.torture.scenario import Size
 
 _MB = 1024 * 1024
@@ -26,7 +26,7 @@ async def soak(world: World, size: Size) -> None:
         world.findings.at_most(f"more_{what}", after[what] - before[what], most)
 
 
-async def _size(replica: Replica) -> dict[str, float]:
+async def _size(replica: ReplicaProcess) -> dict[str, float]:
     return {
         "memory": replica.resident / _MB,
         "asyncio_tasks": await replica.tasks(),

@@ -14,7 +14,7 @@ from agentd.protocol.subjects import Subject
 from agentd.routing import registry
 from agentd.testing.torture.evidence import consumers
 from agentd.testing.torture.harness import ENV, IN_FLIGHT, World
-from agentd.testing.torture.oracle import Allowed, Outcome
+from agentd.testing.torture.oracle import Allowed, SeenOutcome
 from agentd.testing.torture.scenario import Size
 
 _CONSUMERS = "consumers"
@@ -48,7 +48,7 @@ async def amnesia(world: World, size: Size) -> None:
         lambda seen: replace(
             seen,
             outcomes={
-                **{task: [Outcome(at=at, success=True)] for task, at in answered.items()},
+                **{task: [SeenOutcome(at=at, success=True)] for task, at in answered.items()},
                 **seen.outcomes,
             },
         ),

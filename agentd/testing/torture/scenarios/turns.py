@@ -14,7 +14,7 @@ from agentd.testing.torture.harness import World
 from agentd.testing.torture.oracle import Allowed
 from agentd.testing.torture.scenario import Size
 from agentd.testing.torture.scenarios.kills import die_at
-from agentd.testing.torture.sender import Draft
+from agentd.testing.torture.sender import TaskDraft
 
 _TOOL = '''
     """Something that must not happen twice."""
@@ -42,7 +42,7 @@ async def turns(world: World, size: Size) -> None:
     explained = tasks = lost = 0
     for point in crash_points.OF_TOOLS:
         before = world.calls.extra
-        names, deaths = await die_at(world, point, size, draft=lambda _: Draft())
+        names, deaths = await die_at(world, point, size, draft=lambda _: TaskDraft())
         # The second turn of each task; and the first one of those that died before it was recorded.
         extra = world.calls.extra - before - len(names)
         allowed = deaths if point == "after-turn" else 0

@@ -55,7 +55,7 @@ def scopes_of(message: AgentMessage) -> tuple[Scope, ...]:
     return tuple(scopes)
 
 
-class Stops:
+class Cancellations:
     """The stops of an environment, as one process knows them."""
 
     def __init__(self, bus: Bus, env: str) -> None:
@@ -63,7 +63,7 @@ class Stops:
         self._pattern = f"{_BUCKET}.{env}.*"
         self._stopped: set[str] = set()
         self._heard: dict[str, bool] = {}
-        self._running: defaultdict[str, set[_Run]] = defaultdict(set)
+        self._running: defaultdict[str, set[_CancellableRun]] = defaultdict(set)
 
     async def open(self) -> None:
         """Reads the stops there are, and hears of others from then on.
@@ -85,7 +85,7 @@ class Stops:
         scopes = {scope.key: scope for scope in scopes_of(message)}
         for key in scopes.keys() & self._stopped:
             raise refusal(scopes[key])
-        run = _Run()
+        run = _CancellableRun()
         for key in scopes:
             self._running[key].add(run)
         try:
@@ -128,7 +128,7 @@ class Stops:
             run.end(key)
 
 
-class _Run:
+class _CancellableRun:
     """The running block of one asyncio task, made in that task."""
 
     def __init__(self) -> None:
