@@ -1,4 +1,29 @@
-"""The command: `agentd up`, `ask`, `ps` and the rest, each in a module of its own."""
+"""The command: `agentd up`, `ask`, `ps` and the rest, each in a module of its own.
+
+A module imports only from what stands below it.
+
+    approvals  `agentd approvals`: tool calls that wait for a person, and what the person says
+    ask        `agentd ask`: puts a question to an agent and prints the answer as it is made
+    dlq        `agentd dlq`: the dead letters, to be looked at, sent again or dropped
+    graph      `agentd graph`: the agents of a folder, and how work flows between them
+    ps         `agentd ps`: every agent of the environment, in all its processes
+    route      `agentd route`: who would take a message, and why the others would not; nothing is
+               sent
+    schedules  `agentd schedules`: what is to be sent later, and how to take it off
+    send       `agentd send`: puts a message from a file or standard input on the bus
+    stop       `agentd stop`: ends a conversation, or a task with all that followed, in every
+               process
+    tap        `agentd tap`: the messages of an environment as they pass
+    test       `agentd test`: plays the cases that stand beside the manifests
+    torture    `agentd torture`: kills, cuts off, floods and starves agentd, and counts what was
+               lost
+    up         `agentd up`: runs the agents of a folder until it is told to stop
+    validate   `agentd validate`: says all that is wrong with the files of a folder
+    ask_all    `agentd ask --all`: puts a question to every capable agent and prints what they say
+    new        `agentd new`: writes the manifest and the prompt of a new agent
+    schema     `agentd schema`: prints the JSON Schemas of manifests and messages
+    shared     what the commands share: flags, tables, how an answer is shown
+"""
 
 from __future__ import annotations
 

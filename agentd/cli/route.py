@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentd.cli.shared import options
-from agentd.protocol.message import AgentMessage
-from agentd.routing.registry import Replica
 
 if TYPE_CHECKING:
     from agentd.catalog.topology.explain import Candidate, Explanation
     from agentd.nats.bus import Bus
     from agentd.protocol.message import AgentMessage
+    from agentd.routing.registry import Replica
     from agentd.settings import Settings
 
 _FACTS = ("result", "event")
@@ -199,6 +198,8 @@ def _show(explanation: Explanation, source: str) -> None:
 
 def of_replicas(online: Sequence[Replica]) -> list[Candidate]:
     """The agents online; one drains only if all its replicas do."""
+    from agentd.catalog.topology.explain import Candidate
+
     found: list[Candidate] = []
     for name in sorted({each.agent for each in online}):
         replicas = [each for each in online if each.agent == name]

@@ -6,18 +6,15 @@ import asyncio
 import base64
 import json
 import time
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.gist import gist
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Msg
-    from agentd.protocol.message import AgentMessage
-
-# What an event's subject says already, or what tells people nothing.
-_BOOKKEEPING = {"event", "task", "life", "taskSequence", "delivery"}
 
 
 def tap(
@@ -96,22 +93,3 @@ def _line(msg: Msg) -> str:
     except DecodeError as error:
         return f"{clock}  {subject:<44} {len(msg.data)} bytes, no message: {error}"
     return f"{clock}  {subject:<44} {message.source.id:<12} {gist(message)}"
-
-
-def gist(message: AgentMessage, width: int = 100) -> str:
-    """The gist of a message in one line without control characters."""
-    payload = message.payload
-    gist: Any = payload.chunk if message.type == "stream" else payload.content
-    if message.type == "result" and isinstance(gist, dict):
-        gist = gist.get("data") if gist.get("success") else gist.get("error")
-    if message.type == "event" and isinstance(gist, dict) and "event" in gist:
-        gist = _event(cast("dict[str, Any]", gist))
-    text = gist if isinstance(gist, str) else json.dumps(gist, ensure_ascii=False)
-    text = "".join(c if c.isprintable() else " " for c in text)
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _event(content: dict[str, Any]) -> str:
-    """Its name, and what it says."""
-    said = {key: value for key, value in content.items() if key not in _BOOKKEEPING}
-    return f"{content['event']} {json.dumps(said, ensure_ascii=False)}"

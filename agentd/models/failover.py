@@ -42,7 +42,7 @@ class FailoverModel:
             await model.close()
 
     async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
-        """See `agentd.models.port.Model`. Each but the last gets a part of the time, and the rest of it
+        """See `models.port.Model`. Each but the last gets a part of the time, and the rest of it
         once it streams.
 
         Raises:

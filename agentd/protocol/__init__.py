@@ -1,11 +1,12 @@
-"""PLACEHOLDER.
+"""The wire: messages, subjects, destinations.
 
-In reading order: a module imports only from what stands above it.
+A module imports only from what stands below it.
 
+    destination  where a task goes, and the one rule for who may take it
     message      the message of protocol 1.0: decode, encode, reply
     fields       who sent a message, its conversation, payload and routing
-    subjects     every NATS subject, spelled here and nowhere else
-    strict_json  JSON from strangers, bounded
-    media        images and files: what their bytes are, and in words
     trace        W3C trace context
+    media        images and files: what their bytes are, and in words
+    strict_json  JSON from strangers, bounded
+    subjects     every NATS subject, spelled here and nowhere else
 """

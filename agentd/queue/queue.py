@@ -2,7 +2,7 @@
 
 A route (a domain, or one agent) has ten priority bands, each a durable consumer on WORK that every
 capable replica shares, made when its first task rings. The facts that an agent hears of are a route
-as well (`agentd.queue.fact_consumer`), with a consumer on LOG and one band. A band is pulled only while
+as well (`queue.fact_consumer`), with a consumer on LOG and one band. A band is pulled only while
 there is a hint that it holds something: the bell, the count that came with the last task, or a
 sweep, which also finds what does not ring (tasks handed back, a bell that was lost).
 """

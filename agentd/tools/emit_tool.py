@@ -1,6 +1,6 @@
 """The tool with which a model emits tasks and events, as far as the manifest allows.
 
-A call only notes what shall be sent: `agentd.agent.emit` sends it when the answer goes on record. So what
+A call only notes what shall be sent: `agent.emit` sends it when the answer goes on record. So what
 was emitted is known from the calls on record, and a run that is made again emits nothing twice.
 """
 

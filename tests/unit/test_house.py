@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LONGEST_FILE = 400
+LONGEST_FILE = 350
+LARGEST_PACKAGE = 20  # modules, with __init__.py
 LONGEST_FUNCTION = 50
 
 
@@ -32,6 +33,7 @@ def committed() -> list[Path]:
 FILES = committed()
 MODULES = [path for path in FILES if path.suffix == ".py"]
 PACKAGE = [path for path in MODULES if path.is_relative_to(ROOT / "agentd")]
+PACKAGES = sorted({path.parent for path in PACKAGE})
 
 
 def shown(path: Path) -> str:
@@ -93,12 +95,38 @@ def test_nothing_is_put_off_and_nothing_is_mocked() -> None:
     assert mentions(r"\bunit" + r"test\.mock\b", MODULES) == []
 
 
-def test_the_map_of_the_package_names_every_module() -> None:
-    contents = ast.get_docstring(ast.parse((ROOT / "agentd/__init__.py").read_text())) or ""
-    modules = {path.relative_to(ROOT / "agentd").parts[0].removesuffix(".py") for path in PACKAGE}
+def contents(package: Path) -> list[str]:
+    """The modules and packages that the docstring of a package lists, in its order."""
+    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    return re.findall(r"^ {4}(\w+) {2,}\S", docstring, re.MULTILINE)
 
-    words = set(re.findall(r"\w+", contents))
-    assert modules - {"__init__", "__main__"} - words == set()
+
+def layers(container: str) -> list[str]:
+    """The modules of a package in the order that import-linter enforces."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    [order] = [
+        contract["layers"]
+        for contract in contracts["contracts"]
+        if contract.get("containers") == [container]
+    ]
+    return [name for layer in order for name in layer.split(" | ") if not name.startswith("(")]
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=shown)
+def test_the_map_of_a_package_is_in_the_order_of_its_imports(package: Path) -> None:
+    names = {
+        path.stem
+        for path in package.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+
+    assert sorted(contents(package)) == sorted(names - {"__init__", "__main__"})
+    assert contents(package) == layers(".".join(package.relative_to(ROOT).parts))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=shown)
+def test_no_package_is_too_large_to_survey(package: Path) -> None:
+    assert len(list(package.glob("*.py"))) <= LARGEST_PACKAGE
 
 
 def test_the_changelog_says_what_comes_next() -> None:

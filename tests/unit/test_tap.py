@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.cli.tap import gist
+from agentd.cli.shared.gist import gist
 from agentd.protocol import message
 from agentd.protocol.message import AgentIdentity
 

@@ -53,7 +53,7 @@ class AnswerPrinter:
         print(f"[decide until {until}: {command}, or deny]", file=sys.stderr)
 
     def _step(self, step: FollowedMessage) -> None:
-        from agentd.cli.tap import gist
+        from agentd.cli.shared.gist import gist
 
         if self._shown and not self._shown.endswith("\n"):
             print(file=sys.stderr)

@@ -1,9 +1,9 @@
-"""PLACEHOLDER.
+"""YAML from strangers: nodes that know their place, or problems.
 
-In reading order: a module imports only from what stands above it.
+A module imports only from what stands below it.
 
-    nodes        YAML values that know their place
-    syntax       libyaml's complaints in plain words
     reader       hostile YAML in, nodes or problems out
     interpolate  `${VAR}` as Compose has it
+    syntax       libyaml's complaints in plain words
+    nodes        YAML values that know their place
 """

@@ -54,7 +54,7 @@ class ListedModel:
     async def complete(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
     ) -> Completion:
-        """See `agentd.models.port.Model`; an answer given before to the same request is given again."""
+        """See `models.port.Model`; an answer given before to the same request is given again."""
         terms = self._terms
         if terms.parameters:
             request = replace(request, parameters={**terms.parameters, **request.parameters})

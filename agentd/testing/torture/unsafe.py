@@ -175,7 +175,7 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
 
 
 def _find(path: str, attribute: str) -> Any:
-    """`attribute` of a module or of a class in one (`agentd.queue.queue`, `agentd.queue.in_progress.Beats`)."""
+    """`attribute` of a module, or of a class in one (`agentd.queue.in_progress.Beats`)."""
     return getattr(_owner(path), attribute)
 
 

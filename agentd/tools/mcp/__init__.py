@@ -1,9 +1,11 @@
-"""PLACEHOLDER.
+"""MCP servers: started or reached, asked, restarted.
 
-In reading order: a module imports only from what stands above it.
+A module imports only from what stands below it.
 
-    server  Keeps one MCP server alive: connects, asks for its tools, starts it again when it is gone.
-    client  One connection to an MCP server, in plain data.
-    wire    What carries the messages of MCP, bounded: the lines of a program, the bodies of responses.
-    text    What an MCP server answers, as text: a chat has no room for the bytes of a picture.
+    server  keeps one MCP server alive: connects, asks for its tools, starts it again when it is
+            gone
+    client  one connection to an MCP server, in plain data
+    text    what an MCP server answers, as text: a chat has no room for the bytes of a picture
+    wire    what carries the messages of MCP, bounded: the lines of a program, the bodies of
+            responses
 """
