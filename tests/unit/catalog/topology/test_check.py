@@ -440,7 +440,7 @@ def test_a_long_chain_is_walked(folder: Folder) -> None:
 
 
 def test_the_example_is_without_fault() -> None:
-    assert load(Path(__file__).parents[2] / "manifests", environ={}).problems == ()
+    assert load(Path(__file__).parents[4] / "manifests", environ={}).problems == ()
 
 
 def test_nothing_is_said_while_a_file_does_not_load(folder: Folder) -> None:

@@ -21,7 +21,7 @@ from agentd.templates.requests.openapi_operation import Operation
 from agentd.templates.requests.openapi_schema import InvalidApi
 from agentd.templates.requests.request import BadRequest
 
-PETS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "pets.yaml").read_text())
+PETS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "pets.yaml").read_text())
 
 
 def entry(document: Any = "pets.yaml", **fields: Any) -> ToolEntry:

@@ -17,7 +17,7 @@ from agentd.manifest.yaml.nodes import plain
 from agentd.manifest.yaml.reader import read
 from agentd.problems import errors
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/manifest.md").read_text()
 FENCES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 ENVIRON = {"LLM_URL": "http://127.0.0.1:1/v1"}
