@@ -129,6 +129,37 @@ def test_no_package_is_too_large_to_survey(package: Path) -> None:
     assert len(list(package.glob("*.py"))) <= LARGEST_PACKAGE
 
 
+def covered_elsewhere() -> dict[str, str]:
+    """The modules without a unit test of their own, and what tests each of them."""
+    tables = tomllib.loads((ROOT / "tests/unit/covered_elsewhere.toml").read_text())
+    return {module: reason for table in tables.values() for module, reason in table.items()}
+
+
+def test_every_module_has_a_unit_test_or_says_what_tests_it() -> None:
+    modules = {
+        str(path.relative_to(ROOT / "agentd").with_suffix(""))
+        for path in PACKAGE
+        if path.stem not in ("__init__", "__main__")
+    }
+    tested = {
+        str(path.relative_to(ROOT / "tests/unit").with_name(path.stem.removeprefix("test_")))
+        for path in MODULES
+        if path.is_relative_to(ROOT / "tests/unit")
+    }
+
+    assert sorted(modules - tested - covered_elsewhere().keys()) == []
+    assert sorted(covered_elsewhere().keys() & tested) == []
+    assert sorted(covered_elsewhere().keys() - modules) == []
+
+
+@pytest.mark.parametrize(("module", "reason"), covered_elsewhere().items())
+def test_what_tests_a_module_instead_exists(module: str, reason: str) -> None:
+    file, _, why = reason.partition(": ")
+
+    assert (ROOT / "tests" / file).is_file(), module
+    assert len(why) > 10, f"{module}: say why it has no unit test of its own"
+
+
 def test_the_changelog_says_what_comes_next() -> None:
     assert re.search(r"^## Unreleased$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
