@@ -17,25 +17,27 @@ from pydantic import (
 from agentd.manifest.quantities import Duration, Expression, Money, Rate, either
 from agentd.manifest.strict_model import StrictModel
 
-MOCKS = ("mock/echo", "mock/script")
+MOCK_MODELS = ("mock/echo", "mock/script")
 
-
-# What a model's call has of its own; `parameters` go to the provider untouched.
-NOT_PARAMETERS = {
-    **dict.fromkeys(["model", "messages", "stream"], "agentd sets it itself"),
-    **dict.fromkeys(["max_retries", "num_retries", "fallbacks"], "agentd retries by itself"),
-    **dict.fromkeys(["api_key", "api_base", "base_url", "timeout"], "it belongs under `model`"),
+# Parameters that agentd refuses, each with the reason. `parameters` are sent to the provider
+# unchanged, so these would override what agentd decides for a call. The key and the address would
+# even be sent in the body of the request.
+RESERVED_PARAMETERS = {
+    **dict.fromkeys(["model", "messages", "stream"], "agentd sets it"),
+    **dict.fromkeys(["max_retries", "num_retries", "fallbacks"], "agentd does the retries"),
+    **dict.fromkeys(
+        ["api_key", "api_base", "base_url", "timeout"], "it belongs beside `name` under `model`"
+    ),
 }
 
 
-def for_the_provider(parameters: dict[str, Any]) -> dict[str, Any]:
-    """`parameters`, none of which agentd sets itself."""
-    for name in parameters.keys() & NOT_PARAMETERS.keys():
-        raise ValueError("is not a parameter", NOT_PARAMETERS[name], name)
+def _not_reserved(parameters: dict[str, Any]) -> dict[str, Any]:
+    for name in parameters.keys() & RESERVED_PARAMETERS.keys():
+        raise ValueError("is not a parameter", RESERVED_PARAMETERS[name], name)
     return parameters
 
 
-Parameters = Annotated[dict[str, Any], AfterValidator(for_the_provider)]
+Parameters = Annotated[dict[str, Any], AfterValidator(_not_reserved)]
 
 
 class Price(StrictModel):
@@ -126,8 +128,8 @@ class ModelRef(StrictModel):
     def _model_name(cls, name: str) -> str:
         if not re.fullmatch(r"\S{1,256}", name):
             raise ValueError("must be the name of a model", "for example openai/gpt-4o-mini")
-        if name.startswith("mock/") and name not in MOCKS:
-            raise ValueError("is not a mock model", f"write {' or '.join(MOCKS)}")
+        if name.startswith("mock/") and name not in MOCK_MODELS:
+            raise ValueError("is not a mock model", f"write {' or '.join(MOCK_MODELS)}")
         return name
 
     @field_validator("api_base")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agentd.errors import ModelError
+from agentd.manifest.model import MOCK_MODELS
 from agentd.manifest.rate import Allowance
 from agentd.models.limits.cache import Cache
 from agentd.models.limits.configured_model import ListedModel, Terms
@@ -35,8 +36,6 @@ from agentd.models.unavailable import AbsentModel
 if TYPE_CHECKING:
     from agentd.models.endpoint import Endpoint, Http
     from agentd.models.litellm_bridge import Litellm
-
-MOCKS = ("mock/echo", "mock/script")
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +104,7 @@ class Models:
             ModelError: `check` finds something (`model_auth` for a missing key, else
                 `model_config`); the text has all of it.
         """
-        script = (ref.script if script is None else script) if ref.name in MOCKS else None
+        script = (ref.script if script is None else script) if ref.name in MOCK_MODELS else None
         identity = (ref.name, ref.api_base, _key(ref), ref.timeout, _price(ref), repr(script))
         if identity not in self._models:
             problems = self._problems(ref, script)
@@ -118,7 +117,7 @@ class Models:
 
     def takes_images(self, name: str) -> bool | None:
         """Whether the model of this name looks at pictures; None where nobody knows."""
-        return None if name in MOCKS else self._prices.takes_images(name)
+        return None if name in MOCK_MODELS else self._prices.takes_images(name)
 
     async def warm(self) -> None:
         """Imports litellm, if an open model needs it, so that the first task need not wait."""
@@ -251,8 +250,11 @@ def _family(provider: str, model: str) -> Compatible | None:
 
 
 def _mock_problems(name: str, script: Any) -> list[str]:
-    if name not in MOCKS:
-        return [f"there is no `{name}`" + (nearest(name, MOCKS) or f", only {', '.join(MOCKS)}")]
+    if name not in MOCK_MODELS:
+        return [
+            f"there is no `{name}`"
+            + (nearest(name, MOCK_MODELS) or f", only {', '.join(MOCK_MODELS)}")
+        ]
     if name == "mock/echo":
         return []
     try:

@@ -8,16 +8,11 @@ from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
 from agentd.errors import ModelError
+from agentd.manifest.model import RESERVED_PARAMETERS
 from agentd.manifest.rate import Allowance
 
 # How a correction begins that a model is told as a user turn: it is no new question.
 CORRECTION = "Your answer cannot be used: "
-
-# Parameters go to the provider untouched, so these would undo what agentd decides for a call,
-# or (the key and the base) end up in the body of a request.
-_OURS = frozenset({"model", "messages", "stream"})
-_OF_THE_REF = frozenset({"api_key", "api_base", "base_url", "timeout"})
-_RETRIES = frozenset({"max_retries", "num_retries", "fallbacks"})
 
 
 @dataclass(frozen=True)
@@ -48,13 +43,9 @@ class ChatRequest:
     on_attempt: Callable[[ModelAttempt], None] | None = None
 
     def __post_init__(self) -> None:
-        for names, mend in (
-            (_OURS, "agentd sets it"),
-            (_OF_THE_REF, "it belongs beside `name` under `model:`"),
-            (_RETRIES, "agentd retries by itself"),
-        ):
-            for name in names & self.parameters.keys():
-                raise ModelError(f"`{name}` is not a parameter: {mend}", code="model_config")
+        for name in self.parameters.keys() & RESERVED_PARAMETERS.keys():
+            reason = RESERVED_PARAMETERS[name]
+            raise ModelError(f"`{name}` is not a parameter: {reason}", code="model_config")
 
 
 @dataclass(frozen=True)
