@@ -12,10 +12,10 @@ from typing import Any
 from agentd.catalog import python_source
 from agentd.catalog.spec import AgentSpec, Loc, expressions_of, files_of, templates_of
 from agentd.manifest.agent import Manifest
-from agentd.manifest.diagnose import nearest, place
+from agentd.manifest.diagnose import did_you_mean, place
 from agentd.manifest.file import ManifestDraft
 from agentd.manifest.files import Files
-from agentd.manifest.json_schema import mistake_of
+from agentd.manifest.json_schema import schema_error
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.nodes import Scalar, plain
 from agentd.problems import Problem, errors
@@ -95,9 +95,12 @@ class _Assembly:
         return self._from_library(name) if isinstance(name, str) else None
 
     def _from_library(self, name: str) -> Prompt | None:
-        shown = self._files.shown_prompt(name)
+        shown = self._files.prompt_path(name)
         if name not in self._library.sources:
-            hint = nearest(name, self._library.sources) or "write it, or give `instructions:` here"
+            hint = (
+                did_you_mean(name, self._library.sources)
+                or "write it, or give `instructions:` here"
+            )
             self._report(("prompt",), f"there is no {shown}", hint)
             return None
         if not self._library.sources[name].strip():
@@ -150,11 +153,11 @@ class _Assembly:
             if content is None:
                 folder = posixpath.dirname(self._file)
                 known = [posixpath.relpath(each, folder or ".") for each in self._files.manifests]
-                mend = nearest(posixpath.relpath(name, folder or "."), known)
-                text = f"there is no file {self._files.shown(name)}"
+                mend = did_you_mean(posixpath.relpath(name, folder or "."), known)
+                text = f"there is no file {self._files.manifest_path(name)}"
                 self._report(loc, text, mend or "it stands beside the manifests, as YAML or JSON")
                 continue
-            document = reader.read(content, self._files.shown(name))
+            document = reader.read(content, self._files.manifest_path(name))
             self.problems += document.problems
             found[loc] = plain(document.root) if document.root else None
         return found
@@ -188,7 +191,7 @@ class _Assembly:
             if loc in documents:
                 self._report(loc, "holds no JSON Schema", "it must be a mapping")
             return
-        if wrong := mistake_of(schema):
+        if wrong := schema_error(schema):
             self._report(loc, f"is no JSON Schema: {wrong}", "see https://json-schema.org")
 
     def _tools(self) -> Mapping[str, bytes]:
@@ -198,10 +201,10 @@ class _Assembly:
         for index, python in named:
             name = (python or "").partition(":")[0]
             if name and name not in files.tools:
-                mend = nearest(name, files.tools) or "write it: a file with the function"
-                self._report(("tools", index), f"there is no {files.shown_tool(name)}", mend)
+                mend = did_you_mean(name, files.tools) or "write it: a file with the function"
+                self._report(("tools", index), f"there is no {files.tool_path(name)}", mend)
             elif name:
-                mistake = python_source.mistake_of(files.tools[name], files.shown_tool(name))
+                mistake = python_source.syntax_problem(files.tools[name], files.tool_path(name))
                 self.problems += [mistake] if mistake else []
         return files.tools if any(python for _, python in named) else {}
 

@@ -21,7 +21,7 @@ from agentd.manifest.yaml.reader import Document
 from agentd.problems import Problem
 from agentd.templates.prompts import PromptLibrary
 
-__all__ = ["AgentSpec", "Catalog", "Files", "in_order", "load", "read_files"]
+__all__ = ["AgentSpec", "Catalog", "Files", "load", "merge_problems", "read_files"]
 
 DEFAULTS = ("_defaults.yaml", "_defaults.yml")
 ENDINGS = (".agent.md", ".yaml", ".yml")
@@ -91,10 +91,10 @@ def load(
         memory = None
     texts, others = _texts(files)
     library = PromptLibrary(
-        texts, folder=files.shown_prompt(""), previous=memory.library if memory else None
+        texts, folder=files.prompt_path(""), previous=memory.library if memory else None
     )
     defaults = {
-        name: read_defaults(content, files.shown(name))
+        name: read_defaults(content, files.manifest_path(name))
         for name, content in files.manifests.items()
         if posixpath.basename(name) in DEFAULTS
     }
@@ -113,7 +113,7 @@ def load(
     broken |= {path for path, problem in files.refused.items() if problem.severity == "error"}
     return Catalog(
         agents=MappingProxyType({spec.name: spec for spec in specs.values()}),
-        problems=in_order(others, *by_file.values()),
+        problems=merge_problems(others, *by_file.values()),
         broken=frozenset(broken),
         topology=topology,
         by_file=by_file,
@@ -129,7 +129,7 @@ def _texts(files: Files) -> tuple[dict[str, str], list[Problem]]:
         try:
             texts[name] = content.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError:
-            shown = files.shown_prompt(name)
+            shown = files.prompt_path(name)
             problems.append(Problem(file=shown, text="not UTF-8 text", severity="warning"))
     return texts, problems
 
@@ -158,7 +158,7 @@ def _drafts(
         drafts[name] = (
             inputs,
             read_manifest(
-                content, files.shown(name), stem=stem, defaults=documents, environ=environ
+                content, files.manifest_path(name), stem=stem, defaults=documents, environ=environ
             ),
         )
     return drafts
@@ -220,7 +220,7 @@ def _together(
     return topology, tuple((found[agent][0], problem) for agent, problem in odd)
 
 
-def in_order(*groups: Iterable[Problem]) -> tuple[Problem, ...]:
+def merge_problems(*groups: Iterable[Problem]) -> tuple[Problem, ...]:
     """Each problem once, though many agents may share it, in the order of files and lines."""
     distinct = dict.fromkeys(problem for group in groups for problem in group)
     return tuple(sorted(distinct, key=lambda each: (each.file, each.line, each.column)))

@@ -10,7 +10,7 @@ from agentd.problems import Problem
 _KEPT = 256  # files that are not compiled again
 
 
-def mistake_of(source: bytes, shown: str) -> Problem | None:
+def syntax_problem(source: bytes, shown: str) -> Problem | None:
     """Why the file, which people know as `shown`, does not compile; None if it does."""
     if not source.strip():
         # As an editor leaves it for a moment: it cuts the file before it writes it anew.

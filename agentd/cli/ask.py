@@ -105,10 +105,10 @@ def _text(text: list[str] | None) -> str:
 
 
 def _fact(until: str | None) -> str | None:
-    from agentd.manifest.quantities import fact
+    from agentd.manifest.quantities import fact_pattern
 
     try:
-        return until and fact(until)
+        return until and fact_pattern(until)
     except ValueError as error:
         raise typer.BadParameter(f"--until {until}: {' – '.join(error.args)}") from None
 

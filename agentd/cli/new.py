@@ -37,7 +37,7 @@ def new(
 ) -> None:
     """Write a manifest and a prompt to begin with."""
     from agentd.errors import UsageError
-    from agentd.manifest.files import shown
+    from agentd.manifest.files import display_path
     from agentd.manifest.quantities import subject_name
 
     try:
@@ -50,26 +50,26 @@ def new(
     files = (manifest, prompt, *([cases] if test else []))
     for file in files:
         if file.exists():
-            raise UsageError(f"{shown(file)} is there already; nothing is written")
+            raise UsageError(f"{display_path(file)} is there already; nothing is written")
     _write(manifest, _manifest(name, manifests, model))
     _write(prompt, _PROMPT)
     if test:
         _write(cases, _TEST.format(name=name))
-    typer.echo(f"wrote {' and '.join(map(shown, files))}")
-    typer.echo(f'next: agentd up {shown(manifests)}, then: agentd ask {name} "Who are you?"')
+    typer.echo(f"wrote {' and '.join(map(display_path, files))}")
+    typer.echo(f'next: agentd up {display_path(manifests)}, then: agentd ask {name} "Who are you?"')
     if test:
-        typer.echo(f"and: agentd test {shown(manifests)}")
+        typer.echo(f"and: agentd test {display_path(manifests)}")
 
 
 def _manifest(name: str, manifests: Path, model: str | None) -> str:
-    from agentd.manifest.reference import flow
+    from agentd.manifest.reference import flow_style
 
     lines: list[str] = []
     if (manifests.absolute().parent / "agent.schema.json").exists():
         lines.append("# yaml-language-server: $schema=../agent.schema.json")
     lines += [f"description: What {name} does, in a sentence.", f"capabilities: [{name}]"]
     if model:
-        lines.append(f"model: {flow(model)}")
+        lines.append(f"model: {flow_style(model)}")
     lines.append(f"prompt: {name}.md")
     return "\n".join(lines) + "\n"
 

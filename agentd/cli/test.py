@@ -58,7 +58,7 @@ def _read(manifests: Path, prompts: Path | None) -> tuple[Catalog, list[Suite]]:
     """
     from agentd.catalog.catalog import load
     from agentd.errors import UsageError
-    from agentd.manifest.diagnose import nearest
+    from agentd.manifest.diagnose import did_you_mean
     from agentd.problems import errors
     from agentd.testing.cases.case import read_suites
 
@@ -68,7 +68,10 @@ def _read(manifests: Path, prompts: Path | None) -> tuple[Catalog, list[Suite]]:
     told = [problem.render() for problem in wrong]
     told += [
         f"{suite.file}: there is no agent `{suite.agent}`; "
-        + (nearest(suite.agent, catalog.agents) or "name it with `agent:`, or by the file's name")
+        + (
+            did_you_mean(suite.agent, catalog.agents)
+            or "name it with `agent:`, or by the file's name"
+        )
         for suite in suites
         if suite.agent not in catalog.agents and not wrong
     ]

@@ -25,14 +25,14 @@ def validate(
     """Check manifests and prompts; exits with 2 on errors."""
     from asyncio import run
 
-    from agentd.catalog.catalog import in_order, load
+    from agentd.catalog.catalog import load, merge_problems
     from agentd.errors import UsageError
     from agentd.problems import errors
 
     catalog = load(manifests, prompts=prompts)
     if not catalog.agents and not catalog.problems:
         raise UsageError(f"{manifests} holds no manifests; `agentd new NAME` writes one")
-    problems = in_order(catalog.problems, _of_models(catalog), run(_of_tools(catalog)))
+    problems = merge_problems(catalog.problems, _of_models(catalog), run(_of_tools(catalog)))
     show = _print_json if json else _print_text
     show(sorted(catalog.agents), problems)
     raise typer.Exit(2 if errors(problems) else 0)

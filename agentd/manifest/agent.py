@@ -13,10 +13,10 @@ from pydantic import (
     model_validator,
 )
 
-from agentd.manifest.flow import Emit, EmitRule, Facts, Join, Schedule, Subscribe
+from agentd.manifest.flow import Emit, EmitRule, FactPatterns, Join, Schedule, Subscribe
 from agentd.manifest.limits import History, Limits, Output, Retry
 from agentd.manifest.model import ModelChoice, ModelRef, ModelRoutes, Parameters
-from agentd.manifest.quantities import Flag, Names, filled, seconds, subject_name
+from agentd.manifest.quantities import Flag, Names, not_empty, seconds, subject_name
 from agentd.manifest.strict_model import StrictModel
 from agentd.manifest.tools import ToolEntry
 
@@ -64,12 +64,12 @@ _ModelForms = (
 
 Models = Annotated[
     tuple[ModelChoice, ...],
-    AfterValidator(filled),
+    AfterValidator(not_empty),
     BeforeValidator(_several, json_schema_input_type=_ModelForms),
 ]
 Subscription = Annotated[
     Subscribe | None,
-    BeforeValidator(_facts, json_schema_input_type=Facts | Subscribe | None),
+    BeforeValidator(_facts, json_schema_input_type=FactPatterns | Subscribe | None),
 ]
 Emission = Annotated[Emit, BeforeValidator(_rules, json_schema_input_type=list[EmitRule] | Emit)]
 

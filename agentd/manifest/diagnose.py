@@ -85,7 +85,7 @@ def place(root: Map, loc: Sequence[str | int]) -> Span:
     return _walk(root, loc)[1]
 
 
-def nearest(name: str, known: Collection[str]) -> str:
+def did_you_mean(name: str, known: Collection[str]) -> str:
     """`did you mean …?` for a misspelt name; "" where nothing known is near."""
     near = get_close_matches(shorten(name), known, n=1, cutoff=0.65)
     return _meant(near[0]) if near else ""
@@ -105,7 +105,7 @@ def _problem(details: ErrorDetails, root: Map, of: type[StrictModel], called: st
     elif details["type"] == "bool_type" and isinstance(node, Scalar):
         hint = "yes, no, on and off are text" if node.text.lower() in _SWITCHES else ""
     elif details["type"] == "literal_error" and isinstance(node, Scalar):
-        hint = nearest(node.text, details.get("ctx", {})["expected"].replace("'", "").split())
+        hint = did_you_mean(node.text, details.get("ctx", {})["expected"].replace("'", "").split())
     if not names and details["loc"] == ("name",):
         names, hint = ["name"], "it comes from the file's name; write `name:`, or rename the file"
     subject = f"`{'.'.join(names)}`" if names else called
@@ -161,7 +161,7 @@ def _point(node: Node) -> Span:
 
 def _suggest(name: str, loc: Sequence[str | int], of: type[StrictModel]) -> str:
     part = _part_at(loc, of)
-    near = nearest(name, list(_fields(part)))
+    near = did_you_mean(name, list(_fields(part)))
     if near or part is not Manifest:
         return near or f"fields here: {', '.join(_fields(part))}"
     if name in _PARAMETERS:

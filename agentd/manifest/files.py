@@ -45,17 +45,17 @@ class Files:
     tools: Mapping[str, bytes]
     refused: Mapping[Path, Problem]
 
-    def shown(self, name: str) -> str:
+    def manifest_path(self, name: str) -> str:
         """How a person sees the path of a manifest."""
-        return shown(self.folder / name)
+        return display_path(self.folder / name)
 
-    def shown_prompt(self, name: str) -> str:
+    def prompt_path(self, name: str) -> str:
         """How a person sees the path of a prompt."""
-        return shown(self.prompt_folder / name)
+        return display_path(self.prompt_folder / name)
 
-    def shown_tool(self, name: str) -> str:
+    def tool_path(self, name: str) -> str:
         """How a person sees the path of a file of tools."""
-        return shown(self.tool_folder / name)
+        return display_path(self.tool_folder / name)
 
 
 def read_files(manifests: Path, prompts: Path | None = None) -> Files:
@@ -92,7 +92,7 @@ def read_files(manifests: Path, prompts: Path | None = None) -> Files:
     )
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """`path` relative to the working directory where it is below it."""
     absolute = Path(os.path.abspath(path))
     try:
@@ -156,4 +156,4 @@ class _FolderReader:
                 yield Path(entry.path)
 
     def _refuse(self, path: Path, why: str) -> None:
-        self.refused[path] = Problem(file=shown(path), text=why, severity=self._severity)
+        self.refused[path] = Problem(file=display_path(path), text=why, severity=self._severity)

@@ -18,17 +18,17 @@ from pydantic import (
 from agentd.manifest.cron import parse
 from agentd.manifest.quantities import (
     Duration,
-    Emission,
+    EmissionPattern,
     Expression,
-    Fact,
+    FactPattern,
     Flag,
     Name,
     Names,
     Priority,
     Topic,
-    distinct,
-    filled,
-    listed,
+    as_list,
+    no_duplicates,
+    not_empty,
     seconds,
 )
 from agentd.manifest.strict_model import Count, StrictModel
@@ -37,7 +37,9 @@ from agentd.protocol.subjects import RUNTIME_EVENTS
 # More than this many facts make no prompt, and a state that is slow to share.
 MOST_JOINED = 1_000
 
-Facts = Annotated[tuple[Fact, ...], BeforeValidator(listed), AfterValidator(distinct)]
+FactPatterns = Annotated[
+    tuple[FactPattern, ...], BeforeValidator(as_list), AfterValidator(no_duplicates)
+]
 
 
 def _since(value: object) -> float | None:
@@ -57,7 +59,7 @@ def _enough(value: object) -> object:
 class Subscribe(StrictModel):
     """Facts that an agent runs for. A pattern, or a list of them, stands for its `to`."""
 
-    to: Annotated[Facts, AfterValidator(filled)] = Field(
+    to: Annotated[FactPatterns, AfterValidator(not_empty)] = Field(
         description="Patterns of results and events.",
         examples=[["result.research.*", "event.review.requested"]],
     )
@@ -149,7 +151,7 @@ class Emit(StrictModel):
     rules: tuple[EmitRule, ...] = Field(
         default=(), description="What follows every answer.", examples=[[{"event": "report.ready"}]]
     )
-    allow: tuple[Emission, ...] = Field(
+    allow: tuple[EmissionPattern, ...] = Field(
         default=(),
         description="What the model itself may emit, through the tool `emit`.",
         examples=[["task.research.*"]],
@@ -171,7 +173,7 @@ class Emit(StrictModel):
 class Join(StrictModel):
     """Waits for several facts and runs once for all of them."""
 
-    wait_for: Annotated[Facts, AfterValidator(filled)] = Field(
+    wait_for: Annotated[FactPatterns, AfterValidator(not_empty)] = Field(
         description="One of each of these.", examples=[["result.analysis.*", "result.research.*"]]
     )
     by: Literal["conversation", "correlation", "parent"] = Field(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from agentd.manifest.quantities import either, listed
+from agentd.manifest.quantities import as_list, one_of_types
 from agentd.manifest.strict_model import StrictModel
 
 
@@ -34,8 +34,8 @@ _PRIVATE_FORMS = "for example [10.0.0.0/8, wiki.internal]"
 AllowPrivate = Annotated[
     Any,
     BeforeValidator(_networks),
-    BeforeValidator(listed),
-    either("true, false or a list of hosts and networks", bool, str, list, tuple),
+    BeforeValidator(as_list),
+    one_of_types("true, false or a list of hosts and networks", bool, str, list, tuple),
     WithJsonSchema({"type": ["boolean", "array"], "items": {"type": "string"}}),
 ]
 
@@ -86,7 +86,7 @@ class HttpTool(StrictModel):
 class OpenApi(StrictModel):
     """The operations of an OpenAPI document, 3.0 or 3.1. Its name alone will do."""
 
-    document: Annotated[Any, either("a file or a URL", str)] = Field(
+    document: Annotated[Any, one_of_types("a file or a URL", str)] = Field(
         description="A file beside the manifest, or the URL of one.",
         examples=["petstore.yaml"],
         json_schema_extra={"type": "string"},

@@ -18,7 +18,7 @@ _KEPT = 512  # compiled schemas
 _LONGEST = 500  # characters of a mistake: it may quote the value
 
 
-def mistake_of(schema: Mapping[str, Any]) -> str:
+def schema_error(schema: Mapping[str, Any]) -> str:
     """Why `schema` is no JSON Schema (draft 2020-12); empty if it is one."""
     from jsonschema.exceptions import SchemaError
 
@@ -31,12 +31,12 @@ def mistake_of(schema: Mapping[str, Any]) -> str:
     return ""
 
 
-def mistake_in(value: Any, schema: Mapping[str, Any]) -> str:
+def value_error(value: Any, schema: Mapping[str, Any]) -> str:
     """The most telling way in which `value` does not fit `schema`; empty if it fits."""
     from jsonschema.exceptions import best_match
     from referencing.exceptions import Unresolvable
 
-    wrong = mistake_of(schema)
+    wrong = schema_error(schema)
     if wrong:
         return f"the schema itself is wrong: {wrong}"
     try:

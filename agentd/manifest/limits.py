@@ -9,14 +9,14 @@ from pydantic import (
 )
 
 from agentd.manifest.model import ShortRef
-from agentd.manifest.quantities import Duration, Money, Rate, Whole, either
+from agentd.manifest.quantities import Duration, Money, Rate, Whole, one_of_types
 from agentd.manifest.strict_model import Count, StrictModel
 
 
 class Output(StrictModel):
     """What an answer must look like."""
 
-    schema_: Annotated[Any, either("a JSON Schema or a file name", dict, str)] = Field(
+    schema_: Annotated[Any, one_of_types("a JSON Schema or a file name", dict, str)] = Field(
         alias="schema",
         description="The JSON Schema of the answer, or the file that holds it.",
         examples=[{"type": "object", "required": ["score"]}],

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from agentd.manifest.quantities import Duration, Expression, Money, Rate, either
+from agentd.manifest.quantities import Duration, Expression, Money, Rate, one_of_types
 from agentd.manifest.strict_model import StrictModel
 
 MOCK_MODELS = ("mock/echo", "mock/script")
@@ -76,7 +76,9 @@ class ModelRef(StrictModel):
         description="The longest that one call may take; `limits.timeout` bounds the whole task.",
         examples=["30s"],
     )
-    script: Annotated[Any, either("a file name or a list of turns", str, list, type(None))] = Field(
+    script: Annotated[
+        Any, one_of_types("a file name or a list of turns", str, list, type(None))
+    ] = Field(
         default=None,
         description="For `mock/script`: its turns, or the YAML file that holds them, relative to "
         "the manifest. Other models leave it alone, so that `name: ${AGENTD_MODEL:-mock/script}` "

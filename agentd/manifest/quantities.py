@@ -65,7 +65,7 @@ def topic(value: str) -> str:
     return value
 
 
-def fact(value: str) -> str:
+def fact_pattern(value: str) -> str:
     """A pattern of facts: `result.` or `event.`, then domain and specificity or `*`."""
     if not re.fullmatch(rf"(result|event)\.{_PATTERN}", value):
         mend = "for example result.research.* or event.review.requested"
@@ -73,7 +73,7 @@ def fact(value: str) -> str:
     return value
 
 
-def emission(value: str) -> str:
+def emission_pattern(value: str) -> str:
     """What a model may emit: `task.` or `event.`, then domain and specificity or `*`."""
     if not re.fullmatch(rf"(task|event)\.{_PATTERN}", value):
         mend = "for example task.research.* or event.report.ready"
@@ -81,7 +81,7 @@ def emission(value: str) -> str:
     return value
 
 
-def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+def no_duplicates(values: tuple[str, ...]) -> tuple[str, ...]:
     """`values`, none of them twice."""
     seen: set[str] = set()
     for value in values:
@@ -91,19 +91,19 @@ def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-def filled(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """`values`, at least one. Unlike `min_length` it does not count items that are wrong."""
     if not values:
         raise ValueError("is empty", "")
     return values
 
 
-def listed(value: Any) -> Any:
+def as_list(value: Any) -> Any:
     """A single text as the list of it."""
     return [value] if isinstance(value, str) else value
 
 
-def either(words: str, *kinds: type) -> BeforeValidator:
+def one_of_types(words: str, *kinds: type) -> BeforeValidator:
     """Takes a value of one of `kinds`: one error, where a union would report one for each."""
 
     def check(value: Any) -> Any:
@@ -144,18 +144,18 @@ Rate = Annotated[
 Name = Annotated[
     str, AfterValidator(subject_name), _kind("name", type="string", pattern=f"^(?!_){TOKEN}$")
 ]
-Names = Annotated[tuple[Name, ...], BeforeValidator(listed), AfterValidator(distinct)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(as_list), AfterValidator(no_duplicates)]
 Topic = Annotated[
     str, AfterValidator(topic), _kind("topic", type="string", pattern=rf"^{TOKEN}\.{TOKEN}$")
 ]
-Fact = Annotated[
+FactPattern = Annotated[
     str,
-    AfterValidator(fact),
+    AfterValidator(fact_pattern),
     _kind("facts", type="string", pattern=rf"^(result|event)\.{_PATTERN}$"),
 ]
-Emission = Annotated[
+EmissionPattern = Annotated[
     str,
-    AfterValidator(emission),
+    AfterValidator(emission_pattern),
     _kind("emission", type="string", pattern=rf"^(task|event)\.{_PATTERN}$"),
 ]
 Expression = Annotated[

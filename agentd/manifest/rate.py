@@ -32,17 +32,17 @@ class Allowance:
         """The seconds of one slot."""
         return self.period / SLOTS
 
-    def at(self, now: float) -> int:
+    def slot_at(self, now: float) -> int:
         """The number of the slot that `now` is in, in seconds since the epoch."""
         return int(now / self.slot)
 
-    def room(self, window: Window) -> float:
+    def available(self, window: Window) -> float:
         """How much may be taken, of a window that is up to date."""
         return max(0.0, self.count - window.total)
 
-    def opens(self, window: Window, amount: float) -> float:
+    def available_at(self, window: Window, amount: float) -> float:
         """When there will be room for `amount`, in seconds since the epoch; 0 if there is now."""
-        missing = min(amount, self.count) - self.room(window)
+        missing = min(amount, self.count) - self.available(window)
         for slot, used in sorted(window.used.items()):
             if missing <= 0:
                 break

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from agentd.manifest.agent import Manifest
-from agentd.manifest.quantities import listed
+from agentd.manifest.quantities import as_list
 from agentd.manifest.yaml.nodes import is_text
 
 SCHEMA = Path("agent.schema.json")
@@ -82,7 +82,7 @@ def _fields(schema: Schema) -> Iterator[str]:
     shown = set[str]()
     for name, field in schema["properties"].items():
         yield from ("", f"### {name}", "", field["description"], "")
-        yield from ("```yaml", f"{name}: {flow(field['examples'][0])}", "```")
+        yield from ("```yaml", f"{name}: {flow_style(field['examples'][0])}", "```")
         part = schema["$defs"].get(_part(field))
         if part:
             shown.add(_part(field))
@@ -96,7 +96,7 @@ def _table(part: Schema, schema: Schema, shown: set[str]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     inner: list[str] = []
     for name, field in part["properties"].items():
-        example = f"`{name}: {flow(field['examples'][0])}`".replace("|", "\\|")
+        example = f"`{name}: {flow_style(field['examples'][0])}`".replace("|", "\\|")
         meaning = field["description"].replace("|", "\\|")
         yield f"| `{name}` | {_type(field)} | {_default(name, part)} | {example} | {meaning} |"
         inner += [each for each in [_part(field)] if each and each not in shown]
@@ -125,7 +125,7 @@ def _type(field: Schema) -> str:
         return " or ".join(dict.fromkeys(forms))
     if field.get("type") == "array" and "items" in field:
         return f"list of {_type(field['items'])}"
-    kinds: list[str] = listed(field.get("type", "anything"))
+    kinds: list[str] = as_list(field.get("type", "anything"))
     return " or ".join(_TYPES.get(kind, kind) for kind in kinds)
 
 
@@ -136,15 +136,15 @@ def _default(name: str, part: Schema) -> str:
         return "required"
     if value in (None, "", [], {}) or isinstance(value, dict):
         return ""
-    return f"`{value:g}s`" if _type(field) == "duration" else f"`{flow(value)}`"
+    return f"`{value:g}s`" if _type(field) == "duration" else f"`{flow_style(value)}`"
 
 
-def flow(value: Any) -> str:
+def flow_style(value: Any) -> str:
     """`value` as YAML on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {flow(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {flow_style(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(flow(each) for each in value) + "]"
+        return "[" + ", ".join(flow_style(each) for each in value) + "]"
     if isinstance(value, str) and is_text(value) and re.fullmatch(r"\w[\w ./*=-]*(:\w+)?", value):
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from agentd.manifest.http import HttpTool, OpenApi
-from agentd.manifest.json_schema import mistake_of
+from agentd.manifest.json_schema import schema_error
 from agentd.manifest.mcp import McpServer
-from agentd.manifest.quantities import Duration, Flag, Name, Names, either
+from agentd.manifest.quantities import Duration, Flag, Name, Names, one_of_types
 from agentd.manifest.strict_model import StrictModel
 
 
@@ -138,7 +138,7 @@ class ToolEntry(StrictModel):
         description="It changes something outside: never called twice for one request.",
         examples=[True],
     )
-    approval: Annotated[Any, either("true, false or an expression", bool, str)] = Field(
+    approval: Annotated[Any, one_of_types("true, false or an expression", bool, str)] = Field(
         default=False,
         description="A person must agree first: always, or when the expression holds.",
         examples=[True],
@@ -165,7 +165,7 @@ class ToolEntry(StrictModel):
     def _schema(cls, parameters: dict[str, Any] | None) -> dict[str, Any] | None:
         if parameters is None:
             return None
-        wrong = mistake_of(parameters)
+        wrong = schema_error(parameters)
         if wrong:
             raise ValueError(f"is no JSON Schema: {wrong}", "")
         if parameters.get("type", "object") != "object":

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentd.errors import AgentdError
-from agentd.manifest.json_schema import mistake_in
+from agentd.manifest.json_schema import value_error
 from agentd.models.port import CORRECTION
 
 _FENCED = re.compile(r"\A\s*```[\w-]*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
@@ -29,7 +29,7 @@ def value_of(text: str, schema: Mapping[str, Any]) -> Any:
         value = json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise Unusable(f"it is not JSON: {error}") from None
-    mistake = mistake_in(value, schema)
+    mistake = value_error(value, schema)
     if mistake:
         raise Unusable(f"it does not fit the JSON Schema: {mistake}")
     return value

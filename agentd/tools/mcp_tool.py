@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import TaskError
 from agentd.manifest import tools as manifest_tools
-from agentd.manifest.json_schema import mistake_of
+from agentd.manifest.json_schema import schema_error
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.problems import Problem
 from agentd.templates.source import nearest
@@ -161,7 +161,7 @@ class McpSource:
         found: dict[str, McpTool] = {}
         for described in self._described[:_MOST_TOOLS]:
             name = re.sub(r"[^A-Za-z0-9_-]", "_", described.name)[:64]
-            mistake = mistake_of(described.parameters)
+            mistake = schema_error(described.parameters)
             if not name or name in found:
                 self._warn(f"another tool than {described.name!r} is called {name!r} already")
             elif mistake:

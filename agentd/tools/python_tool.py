@@ -14,7 +14,7 @@ from typing import Any
 
 from agentd.catalog.spec import AgentSpec
 from agentd.manifest import tools as manifest_tools
-from agentd.manifest.files import shown
+from agentd.manifest.files import display_path
 from agentd.problems import Problem
 from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.processes.pool import BREATH, ToolFiles, Workers
@@ -151,7 +151,7 @@ def _problem(found: Mapping[str, Any], spec: AgentSpec, index: int, source: Tool
     lines = source.files[found["file"]].decode(errors="replace").splitlines()
     number = found["line"]
     return Problem(
-        file=shown(source.folder / Path(found["file"])),
+        file=display_path(source.folder / Path(found["file"])),
         line=number,
         column=found.get("column", 0),
         width=len(found.get("word", "x")),

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from agentd.catalog.spec import AgentSpec
-from agentd.manifest.yaml.nodes import Seq, taken_in
+from agentd.manifest.yaml.nodes import Seq, environment_values
 
 SHORTEST = 6  # characters; anything shorter would be found in innocent words
 HIDDEN = "[secret]"
@@ -53,7 +53,7 @@ def secrets_of(
     what its headers say that are known to hold credentials. Its addresses are none."""
     tools = spec.root.get("tools")
     node = tools.items[index] if isinstance(tools, Seq) and index < len(tools.items) else None
-    taken = [text.strip() for text in taken_in(node)] if node else []
+    taken = [text.strip() for text in environment_values(node)] if node else []
     open_ = tuple(origins)
     secret = [text for text in taken if not any(text in each or each in text for each in open_)]
     literal = re.compile(r"\{\{.*?\}\}|\s+")

@@ -12,7 +12,7 @@ from typing import Any
 
 from agentd.errors import BusError
 from agentd.manifest import tools
-from agentd.manifest.json_schema import mistake_in
+from agentd.manifest.json_schema import value_error
 from agentd.models.port import ToolCall
 from agentd.tools.port import Call, Preparing, Tool, ToolError, ToolSource
 
@@ -73,7 +73,7 @@ class Held:
             given = json.loads(text or "{}")
         except (ValueError, RecursionError) as error:
             raise ToolError(f"the arguments of {self.name} are not JSON: {error}") from None
-        mistake = mistake_in(given, self.tool.parameters)
+        mistake = value_error(given, self.tool.parameters)
         if mistake:
             raise ToolError(f"the arguments of {self.name} do not fit its schema: {mistake}")
         if not isinstance(given, dict):

@@ -15,7 +15,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.manifest.json_schema import mistake_in
+from agentd.manifest.json_schema import value_error
 from tests.integration.http_site import Site, running, speaking
 from tests.integration.workshop import call
 
@@ -188,7 +188,7 @@ def test_arguments_that_do_not_fit_never_leave_the_machine(tmp_path: Path) -> No
     @given(argument_sets)
     def run(arguments: dict[str, Any]) -> None:
         nonlocal refused
-        if mistake_in(arguments, site.schema):
+        if value_error(arguments, site.schema):
             refused += 1
             answer = loop.run_until_complete(call(site.toolbox, "ask", **_named(arguments)))
             assert answer.error

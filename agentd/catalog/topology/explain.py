@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import meeting
-from agentd.manifest.diagnose import nearest
+from agentd.manifest.diagnose import did_you_mean
 from agentd.protocol.destination import Destination, Requirement
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects
@@ -86,7 +86,7 @@ def explain_task(
         each=False,
         verdicts=verdicts,
         objection="it has expired" if late else "",
-        hint="" if (to.agent or to.domain) in known else nearest(to.agent or to.domain, known),
+        hint="" if (to.agent or to.domain) in known else did_you_mean(to.agent or to.domain, known),
     )
 
 

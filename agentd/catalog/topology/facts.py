@@ -8,7 +8,7 @@ from itertools import combinations
 
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import ANY, FactSubscription, meeting
-from agentd.manifest.diagnose import nearest
+from agentd.manifest.diagnose import did_you_mean
 from agentd.problems import Problem
 from agentd.protocol.subjects import RUNTIME_EVENTS
 
@@ -48,7 +48,7 @@ def _unsaid(topology: Topology, subscription: FactSubscription) -> Iterator[Prob
     waits = "; the join waits for its timeout" if subscription.joins else ""
     if kind == "result" and domain != ANY and domain not in topology.capable:
         text = f"nobody here answers tasks of `{domain}`{waits}"
-        near = nearest(domain, topology.capable) or near or "give an agent this capability"
+        near = did_you_mean(domain, topology.capable) or near or "give an agent this capability"
     else:
         text = f"nobody here says `{subscription.pattern}`{waits}"
     mend = "an agent that has it under `emit`, or another program, must send it"

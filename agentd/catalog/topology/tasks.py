@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import ANY, Emission, Member
-from agentd.manifest.diagnose import nearest
+from agentd.manifest.diagnose import did_you_mean
 from agentd.manifest.flow import EmitRule
 from agentd.problems import Problem
 
@@ -114,7 +114,7 @@ def _helpers(topology: Topology, name: str) -> Iterator[Problem]:
             yield member.warning(
                 *place,
                 text=f"`{tool.agent}` is {what}no capability that another agent here has",
-                hint=nearest(tool.agent, topology.capable)
+                hint=did_you_mean(tool.agent, topology.capable)
                 or "`gather` asks all who have a capability",
             )
         elif not tool.gather and not by_name and not topology.holding([tool.agent]) - {name}:
@@ -122,7 +122,7 @@ def _helpers(topology: Topology, name: str) -> Iterator[Problem]:
             yield member.warning(
                 *place,
                 text=f"no other agent here is called `{tool.agent}`, or has this capability",
-                hint=nearest(tool.agent, known) or "add the agent",
+                hint=did_you_mean(tool.agent, known) or "add the agent",
             )
 
 
@@ -141,13 +141,13 @@ def _nearest_agent(topology: Topology, name: str) -> str:
     if name in topology.capable:
         holders = ", ".join(sorted(topology.capable[name]))
         return f"it is a capability, of {holders}"
-    return nearest(name, topology.agents) or f"the agents here: {_some(topology)}"
+    return did_you_mean(name, topology.agents) or f"the agents here: {_some(topology)}"
 
 
 def _nearest_capability(topology: Topology, name: str) -> str:
     if name in topology.agents:
         return f"it is an agent: give it this capability, or name it as `target: {name}`"
-    return nearest(name, topology.capable) or "give an agent this capability"
+    return did_you_mean(name, topology.capable) or "give an agent this capability"
 
 
 def _some(topology: Topology, most: int = 8) -> str:

@@ -32,14 +32,16 @@ def interpolate(
     return Map(root.span, entries), problems
 
 
-def substitute(text: str, environ: Mapping[str, str], taken: list[str] | None = None) -> str:
-    """`text` with its variables filled in; `taken` gets what came from the environment.
+def substitute(
+    text: str, environ: Mapping[str, str], from_environment: list[str] | None = None
+) -> str:
+    """`text` with its variables filled in; `from_environment` gets what came from the environment.
 
     Raises:
         ValueError: a variable that is missing or an expression that is none; the arguments are
             the problem and its mend.
     """
-    seen: list[str] = [] if taken is None else taken
+    seen: list[str] = [] if from_environment is None else from_environment
     return _TOKEN.sub(lambda match: _expand(match, environ, seen), text)
 
 
@@ -48,10 +50,10 @@ def _fill(node: Node, environ: Mapping[str, str], problems: list[Problem]) -> No
         case Scalar() if "$" not in node.text:
             return node
         case Scalar():
-            taken: list[str] = []
+            from_environment: list[str] = []
             try:
-                text = substitute(node.text, environ, taken)
-                return replace(node, text=text, taken=tuple(taken))
+                text = substitute(node.text, environ, from_environment)
+                return replace(node, text=text, from_environment=tuple(from_environment))
             except ValueError as error:
                 text, hint = error.args
                 problems.append(node.span.problem(text, hint=hint))
@@ -66,7 +68,7 @@ def _fill(node: Node, environ: Mapping[str, str], problems: list[Problem]) -> No
             return Map(node.span, entries)
 
 
-def _expand(match: re.Match[str], environ: Mapping[str, str], taken: list[str]) -> str:
+def _expand(match: re.Match[str], environ: Mapping[str, str], from_environment: list[str]) -> str:
     """What stands for a `${…}`; a value of the environment is also added to `taken`."""
     if match[0] == "$$":
         return "$"
@@ -76,7 +78,7 @@ def _expand(match: re.Match[str], environ: Mapping[str, str], taken: list[str]) 
     name, colon, operator, word = expression.groups()
     value = environ.get(name)
     if value is not None and not (colon and value == ""):
-        taken.append(value)
+        from_environment.append(value)
         return value
     if operator == "-":
         return word

@@ -65,13 +65,13 @@ class Span:
 class Scalar:
     """One value as written: text, number, true, false or null.
 
-    `taken` is what environment variables gave to the text: it may be secret.
+    `from_environment` is what environment variables gave to the text: it may be secret.
     """
 
     span: Span
     text: str
     style: Style = "plain"
-    taken: tuple[str, ...] = field(default=(), repr=False)
+    from_environment: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def value(self) -> Value:
@@ -116,14 +116,14 @@ def plain(node: Node) -> Any:
     return node.value
 
 
-def taken_in(node: Node) -> Iterator[str]:
+def environment_values(node: Node) -> Iterator[str]:
     """What environment variables gave to a node, and to all that is in it."""
     if isinstance(node, Scalar):
-        yield from node.taken
+        yield from node.from_environment
         return
     inner = node.items if isinstance(node, Seq) else [value for _, value in node.entries.values()]
     for each in inner:
-        yield from taken_in(each)
+        yield from environment_values(each)
 
 
 def is_text(text: str) -> bool:

@@ -129,7 +129,7 @@ class SharedRate:
             nonlocal slot, share
             slot = self._turn_to(window.newest)
             self._window = window.since(slot).plus(told)
-            room, missing = self._allowance.room(self._window), amount - self._left
+            room, missing = self._allowance.available(self._window), amount - self._left
             share = 0.0
             if room < missing:
                 return window
@@ -162,7 +162,7 @@ class SharedRate:
     def _turn_to(self, newest: int) -> int:
         """The slot of this moment, by whichever clock is ahead; what is left of the last one is
         given back."""
-        slot = max(self._allowance.at(self._clock()), newest, self._slot)
+        slot = max(self._allowance.slot_at(self._clock()), newest, self._slot)
         if slot > self._slot:
             if self._left:
                 self._correct({self._slot: -self._left})
@@ -178,7 +178,7 @@ class SharedRate:
         """The seconds until there is room for `amount`, as far as this process knows."""
         slot = self._turn_to(0)
         window = self._window.since(slot).plus(self._corrections)
-        opens = self._allowance.opens(window, amount - self._left)
+        opens = self._allowance.available_at(window, amount - self._left)
         return max(0.0, opens - self._clock())
 
     def _throttled(self, wait: float, model: str) -> Throttled:

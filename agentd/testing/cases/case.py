@@ -11,9 +11,17 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from agentd.manifest.diagnose import diagnose
-from agentd.manifest.files import shown
+from agentd.manifest.files import display_path
 from agentd.manifest.model import ModelRef
-from agentd.manifest.quantities import Expression, Money, Name, Whole, either, filled, listed
+from agentd.manifest.quantities import (
+    Expression,
+    Money,
+    Name,
+    Whole,
+    as_list,
+    not_empty,
+    one_of_types,
+)
 from agentd.manifest.strict_model import StrictModel
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.nodes import Map, plain
@@ -24,7 +32,7 @@ from agentd.templates.expression import InvalidExpression, compile_expression
 ENDINGS = (".test.yaml", ".test.yml")
 SEEN = ("output", "result", "calls", "content", "message")
 
-_Texts = Annotated[tuple[str, ...], BeforeValidator(listed)]
+_Texts = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 _Count = Annotated[Whole, Field(ge=0, le=1000)]
 
 
@@ -99,7 +107,7 @@ class Case(StrictModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     input: Any = None
     message: dict[str, Any] = Field(default={})
-    model: Annotated[Any, either("`mock/echo` or a list of turns", str, list)] = None
+    model: Annotated[Any, one_of_types("`mock/echo` or a list of turns", str, list)] = None
     tools: dict[Name, StandIn] = Field(default={})
     expect: Expectation
     runs: Annotated[Whole, Field(ge=1, le=100)] = 1
@@ -138,7 +146,7 @@ class CaseFile(StrictModel):
 
     agent: Name | None = None
     judge: ModelRef | None = None
-    cases: Annotated[tuple[Case, ...], BeforeValidator(lambda each: filled(tuple(each)))]
+    cases: Annotated[tuple[Case, ...], BeforeValidator(lambda each: not_empty(tuple(each)))]
 
     @field_validator("cases")
     @classmethod
@@ -179,7 +187,7 @@ def read_suites(folder: Path) -> tuple[list[Suite], list[Problem]]:
 
 
 def _read(file: Path) -> tuple[Suite | None, list[Problem]]:
-    document = reader.read(file.read_bytes(), shown(file))
+    document = reader.read(file.read_bytes(), display_path(file))
     root = document.root
     problems = list(document.problems)
     if errors(problems) or root is None:

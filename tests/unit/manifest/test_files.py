@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from agentd.errors import UsageError
-from agentd.manifest.files import MAX_BYTES, read_files, shown
+from agentd.manifest.files import MAX_BYTES, display_path, read_files
 
 
 @pytest.fixture
@@ -119,9 +119,9 @@ def test_paths_are_shown_from_the_working_directory(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.parent)
-    assert shown(folder / "a.yaml") == "manifests/a.yaml"
-    assert read_files(Path("manifests")).shown("a.yaml") == "manifests/a.yaml"
-    assert read_files(Path("manifests")).shown_prompt("a.md") == "prompts/a.md"
+    assert display_path(folder / "a.yaml") == "manifests/a.yaml"
+    assert read_files(Path("manifests")).manifest_path("a.yaml") == "manifests/a.yaml"
+    assert read_files(Path("manifests")).prompt_path("a.md") == "prompts/a.md"
 
     monkeypatch.chdir(folder)
-    assert shown(folder.parent / "prompts/a.md") == str(folder.parent / "prompts/a.md")
+    assert display_path(folder.parent / "prompts/a.md") == str(folder.parent / "prompts/a.md")

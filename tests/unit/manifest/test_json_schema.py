@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentd.manifest.json_schema import mistake_in, mistake_of
+from agentd.manifest.json_schema import schema_error, value_error
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
@@ -21,16 +21,16 @@ CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required"
     ],
 )
 def test_the_most_telling_mistake(value: Any, mistake: str) -> None:
-    assert mistake_in(value, CITY) == mistake
+    assert value_error(value, CITY) == mistake
 
 
 @pytest.mark.parametrize(
     "schema", [{"type": "text"}, {"pattern": "("}, {"$ref": "http://127.0.0.1:1/schema.json"}]
 )
 def test_a_broken_schema_fits_nothing(schema: dict[str, Any]) -> None:
-    assert mistake_in("x", schema).startswith("the schema itself is wrong")
+    assert value_error("x", schema).startswith("the schema itself is wrong")
 
 
 def test_a_schema_is_checked_by_itself() -> None:
-    assert mistake_of(CITY) == ""
-    assert mistake_of({"type": "text"}).startswith("'text' is not valid")
+    assert schema_error(CITY) == ""
+    assert schema_error({"type": "text"}).startswith("'text' is not valid")

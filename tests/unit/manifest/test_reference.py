@@ -12,7 +12,7 @@ import pytest
 
 from agentd.manifest.agent import Manifest
 from agentd.manifest.file import read_defaults, read_manifest
-from agentd.manifest.reference import flow, json_schema, page_text, schema_text
+from agentd.manifest.reference import flow_style, json_schema, page_text, schema_text
 from agentd.manifest.yaml.nodes import plain
 from agentd.manifest.yaml.reader import read
 from agentd.problems import errors
@@ -105,7 +105,7 @@ def test_the_schema_refuses_what_the_model_refuses(text: str) -> None:
     "value", ["plain", "yes", "5", "a: b", "{{ x }}", "", [1, "a"], {"k": [True, None, 0.5]}]
 )
 def test_values_on_one_line_are_read_back(value: object) -> None:
-    root = read(f"a: {flow(value)}", "f").root
+    root = read(f"a: {flow_style(value)}", "f").root
     assert root
     assert plain(root) == {"a": value}
 

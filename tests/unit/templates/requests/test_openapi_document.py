@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.catalog.catalog import Catalog, load
-from agentd.manifest.json_schema import mistake_in, mistake_of
+from agentd.manifest.json_schema import schema_error, value_error
 from agentd.manifest.tools import ToolEntry
 from agentd.templates.requests.openapi_document import MAX_TOOLS, Api, read_api
 from agentd.templates.requests.openapi_operation import Operation
@@ -80,10 +80,10 @@ def test_a_request_has_every_parameter_in_its_place() -> None:
 def test_a_body_is_validated_against_all_that_it_refers_to() -> None:
     create = operation("create_pet")
     assert create.schema["required"] == ["body"]
-    assert mistake_of(create.schema) == ""
+    assert schema_error(create.schema) == ""
 
     def mistake(**pet: Any) -> str:
-        return mistake_in({"body": {"name": "Rex", **pet}}, create.schema)
+        return value_error({"body": {"name": "Rex", **pet}}, create.schema)
 
     assert mistake() == ""
     assert mistake(nullable=None, kind=None, parent=None, age=0.5) == ""
@@ -236,7 +236,7 @@ def test_schemas_that_refer_to_one_another_without_end_stay_small() -> None:
         **long,
         "components": {"schemas": {"S0": {"$ref": "#/components/schemas/A"}, **circle}},
     }
-    assert "the schema itself is wrong" in mistake_in({"body": 1}, operation("x", round_).schema)
+    assert "the schema itself is wrong" in value_error({"body": 1}, operation("x", round_).schema)
 
 
 garbage = st.recursive(
@@ -275,7 +275,7 @@ def test_any_document_is_read_or_refused(data: st.DataObject) -> None:
     except InvalidApi:
         return
     for each in found.operations:
-        assert mistake_of(each.schema) == ""
+        assert schema_error(each.schema) == ""
 
 
 @given(st.data())

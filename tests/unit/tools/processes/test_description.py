@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from agentd.catalog.python_source import mistake_of as mistake_in_source
-from agentd.manifest.json_schema import mistake_of
+from agentd.catalog.python_source import syntax_problem
+from agentd.manifest.json_schema import schema_error
 from agentd.tools.processes.frames import LENGTH, MOST, Frames, FrameTooLong, frame
 from agentd.tools.processes.function_schema import BadArguments, BadFunction, function_of
 from agentd.tools.processes.plain import NoAnswer, plain
@@ -66,7 +66,7 @@ def test_the_schema_comes_from_signature_and_docstring() -> None:
     fields: Any = tool.parameters["properties"]
 
     assert tool.description == "The weather of the coming days.\n\nIt is made up."
-    assert mistake_of(tool.parameters) == ""
+    assert schema_error(tool.parameters) == ""
     assert tool.takes_key
     assert list(fields) == ["city", "days", "unit", "at"]
     assert tool.parameters["required"] == ["city"]
@@ -242,7 +242,7 @@ def test_a_frame_that_is_too_long_is_not_read() -> None:
     ],
 )
 def test_a_file_that_does_not_compile(source: bytes, problem: str | None) -> None:
-    found = mistake_in_source(source, "t.py")
+    found = syntax_problem(source, "t.py")
 
     assert (problem is None) == (found is None)
     if found and problem:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from agentd.catalog.catalog import Catalog, load
 from agentd.manifest.tools import ToolEntry
-from agentd.manifest.yaml.nodes import taken_in
+from agentd.manifest.yaml.nodes import environment_values
 from agentd.templates.requests.json_path import NoMatch, parse_path
 from agentd.templates.requests.request import BadRequest, HttpRequest
 from agentd.templates.requests.request_template import (
@@ -485,4 +485,4 @@ def test_a_file_remembers_what_the_environment_gave(tmp_path: Path) -> None:
     )
     catalog = read(tmp_path, text, KEY="key-123456", TOKEN="token-123456")
 
-    assert set(taken_in(catalog.agents["a"].root)) == {"key-123456", "token-123456"}
+    assert set(environment_values(catalog.agents["a"].root)) == {"key-123456", "token-123456"}
