@@ -29,6 +29,7 @@ from agentd.routing.eligibility import may_take
 from agentd.run.conversation import template_context
 from agentd.run.loop import RunResult
 from agentd.run.revision import Revision
+from agentd.tools.port import Emitted
 
 log = logging.getLogger(__name__)
 
@@ -172,13 +173,12 @@ def _failed(why: str) -> TaskError:
     return TaskError(why, code="emit_failed")
 
 
-def _of_the_model(emitted: Sequence[Mapping[str, Any]], number: int) -> Iterator[_Draft]:
+def _of_the_model(emitted: Sequence[Emitted], number: int) -> Iterator[_Draft]:
     """What the model asked for through its tool, as if a rule after all others had."""
-    for place, arguments in enumerate(emitted):
-        kind, _, topic = arguments["to"].partition(".")
-        rule = EmitRule.model_validate({kind: topic, "priority": arguments.get("priority")})
-        content = arguments["content"]
-        yield _Draft(rule=rule, number=number, content=content, place=place, of=len(emitted))
+    for place, each in enumerate(emitted):
+        kind, _, topic = each.to.partition(".")
+        rule = EmitRule.model_validate({kind: topic, "priority": each.priority})
+        yield _Draft(rule=rule, number=number, content=each.content, place=place, of=len(emitted))
 
 
 def _share(task: AgentMessage, result: RunResult, tasks: int) -> Constraints:

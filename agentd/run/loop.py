@@ -6,7 +6,6 @@ that was cut off is made again from its record: what is there is neither paid no
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +23,7 @@ from agentd.run.conversation import begin
 from agentd.run.output import Unusable, correction, value_of
 from agentd.run.revision import Revision
 from agentd.run.tool_calls import TurnCalls, with_unique_ids
-from agentd.tools.emit_tool import EMIT
+from agentd.tools.port import Emitted
 
 # What a sender may set for its own task; anything else is for the manifest to decide.
 SENDERS_PARAMETERS = frozenset(
@@ -51,7 +50,7 @@ class RunResult:
         completion: the last one, with the usage and the cost of all turns.
         turns: of the model.
         calls: of tools.
-        emitted: what the model asked for through the tool `emit`, in order.
+        emitted: the messages that tool calls asked for, in order.
         asked: what the user's turn said, in words.
     """
 
@@ -59,7 +58,7 @@ class RunResult:
     completion: Completion
     turns: int = 1
     calls: int = 0
-    emitted: tuple[Mapping[str, Any], ...] = ()
+    emitted: tuple[Emitted, ...] = ()
     asked: str = ""
 
 
@@ -94,7 +93,7 @@ class _TurnLoop:
         self._calls = TurnCalls(revision, message, context)
         self._asked = ""
         self._called = 0
-        self._emitted: list[Mapping[str, Any]] = []
+        self._emitted: list[Emitted] = []
         self._corrections = 0
 
     async def result(self) -> RunResult:
@@ -184,8 +183,7 @@ class _TurnLoop:
             }
         )
         for call, answer in zip(completion.tool_calls, answers, strict=True):
-            if call.name == EMIT and self._manifest.emit.allow and not answer.error:
-                self._emitted.append(json.loads(call.arguments))
+            self._emitted += answer.emitted
             self._chat.append({"role": "tool", "tool_call_id": call.id, "content": answer.text})
 
     def _result(self, completion: Completion) -> RunResult:

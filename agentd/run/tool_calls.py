@@ -56,7 +56,8 @@ class TurnCalls:
         record = self._context.record
         recorded = record.steps.get((ANSWERED, turn, index))
         if recorded is not None:
-            return ToolAnswer(recorded["text"], recorded["error"])
+            toolbox = self._revision.toolbox
+            return toolbox.recorded(call, recorded["text"], error=recorded["error"])
         refusal = self._consent.refusal(turn, index, call)
         denied = refusal and ToolAnswer(refusal, error=True)
         answer = denied or await self._call(turn, index, call)

@@ -13,9 +13,7 @@ from typing import Any
 
 from agentd.manifest.flow import Emit
 from agentd.protocol.subjects import RUNTIME_EVENTS, TOKEN, matches
-from agentd.tools.port import Call, Tool, ToolError
-
-EMIT = "emit"
+from agentd.tools.port import Call, Emitted, Tool, ToolError
 
 _REMEMBERED = 1_000  # tasks whose calls are counted
 _ADDRESS = re.compile(rf"(task|event)\.({TOKEN})\.{TOKEN}")
@@ -24,7 +22,7 @@ _ADDRESS = re.compile(rf"(task|event)\.({TOKEN})\.{TOKEN}")
 class EmitTool:
     """The tool of one agent."""
 
-    name = EMIT
+    name = "emit"
     takes_key = True  # nothing happens before the answer is there
 
     def __init__(self, emit: Emit) -> None:
@@ -71,6 +69,10 @@ class EmitTool:
         while len(self._calls) > _REMEMBERED:
             self._calls.popitem(last=False)
         return f"{to} is sent with your answer"
+
+    def emitted(self, arguments: Mapping[str, Any]) -> tuple[Emitted]:
+        """The one message of an accepted call; see `agentd.tools.port.Emitting`."""
+        return (Emitted(**arguments),)
 
     def _is_allowed(self, to: str) -> bool:
         address = _ADDRESS.fullmatch(to)

@@ -66,6 +66,34 @@ class Tool(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Emitted:
+    """A task or an event that a call has asked for. It is sent with the agent's answer.
+
+    Attributes:
+        to: `task.research.climate` or `event.review.requested`.
+        content: text, or any JSON value.
+        priority: 0 to 9; None for the priority of the task.
+    """
+
+    to: str
+    content: Any
+    priority: int | None = None
+
+
+@runtime_checkable
+class Emitting(Protocol):
+    """A tool whose calls ask for messages that are sent with the agent's answer."""
+
+    def emitted(self, arguments: Mapping[str, Any]) -> Sequence[Emitted]:
+        """The messages that an accepted call with these arguments asks for.
+
+        They depend on the arguments alone: a run that resumes takes the arguments from its journal,
+        and does not make the call again.
+        """
+        ...
+
+
 class ToolSource(Protocol):
     """What one entry under `tools:` gives."""
 

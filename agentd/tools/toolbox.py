@@ -14,7 +14,7 @@ from agentd.errors import BusError
 from agentd.manifest import tools
 from agentd.manifest.json_schema import value_error
 from agentd.models.port import ToolCall
-from agentd.tools.port import Call, Preparing, Tool, ToolError, ToolSource
+from agentd.tools.port import Call, Emitted, Emitting, Preparing, Tool, ToolError, ToolSource
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,17 @@ _LOGGED = 300  # characters of an error
 
 @dataclass(frozen=True)
 class ToolAnswer:
-    """What a model is told of a call; `error` if there is no answer but the reason why."""
+    """What the model receives for a call.
+
+    Attributes:
+        text: the answer, or the reason why there is none.
+        error: the call failed, and `text` is the reason.
+        emitted: the messages that the call asked for.
+    """
 
     text: str
     error: bool = False
+    emitted: tuple[Emitted, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,17 @@ class Toolbox:
             log.info("%s %s: %s", *said, extra={"agent": request.agent})
         return answer
 
+    def recorded(self, call: ToolCall, text: str, *, error: bool) -> ToolAnswer:
+        """The answer to a call that was made before the run was interrupted.
+
+        The journal has the text of the answer. The messages that the call asked for are worked out
+        again from its arguments.
+        """
+        held = self.held.get(call.name)
+        if error or held is None:
+            return ToolAnswer(text, error)
+        return ToolAnswer(text, emitted=emitted_by(held.tool, json.loads(call.arguments or "{}")))
+
     async def _answer(self, call: ToolCall, request: Call) -> ToolAnswer:
         wanted = self.held.get(call.name)
         if wanted is None:
@@ -141,7 +159,8 @@ class Toolbox:
             arguments = wanted.arguments(call.arguments)
             request = replace(request, arguments=arguments, timeout=timeout)
             async with asyncio.timeout(timeout):
-                return ToolAnswer(shown(await wanted.tool.call(request)))
+                text = shown(await wanted.tool.call(request))
+            return ToolAnswer(text, emitted=emitted_by(wanted.tool, arguments))
         except ToolError as error:
             return ToolAnswer(shown(str(error)), error=True)
         except TimeoutError:
@@ -156,6 +175,11 @@ class Toolbox:
         there = ", ".join(sorted(self.held)) or "none at all"
         missing = "".join(f"\n{e.source.trouble}" for e in self._entries if e.source.trouble)
         return f"there is no tool {name[:100]!r}; there are: {there}{missing}"
+
+
+def emitted_by(tool: Tool, arguments: Mapping[str, Any]) -> tuple[Emitted, ...]:
+    """The messages that an accepted call of a tool asks for; most tools ask for none."""
+    return tuple(tool.emitted(arguments)) if isinstance(tool, Emitting) else ()
 
 
 def shown(answer: Any) -> str:

@@ -29,7 +29,7 @@ from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult, run
 from agentd.run.memory import Memory
 from agentd.run.revision import Revision
-from agentd.tools.port import Call
+from agentd.tools.port import Call, Emitted
 from agentd.tools.toolbox import Toolbox, ToolboxEntry
 
 MANIFEST = """
@@ -114,6 +114,10 @@ class Doer:
         self._world.maybe()
         return "done"
 
+    def emitted(self, arguments: Mapping[str, Any]) -> Sequence[Emitted]:
+        """A message for each accepted call; a run that resumes must have it once, too."""
+        return [Emitted(to=f"event.done.{self.name}", content=dict(arguments))]
+
 
 def check(messages: Sequence[Mapping[str, Any]]) -> None:
     """No call without its answer, no answer without its call."""
@@ -182,6 +186,10 @@ def test_a_run_that_is_cut_off_goes_on(
                 world.chance = 0.0
     assert result.data == {"sum": 3}
     assert result.turns == len(plan) + 2
+    # A call of `mail` that was interrupted is an error, and asks for no message.
+    sure = [name for names in plan for name in names if name in ("plain", "bank")]
+    emitted = [each.to.removeprefix("event.done.") for each in result.emitted]
+    assert [name for name in emitted if name != "mail"] == sure
     # The tools' turns, the bad answer; the good one is put on record with the result itself.
     turns = {turn for kind, turn, _ in world.steps if kind == TURN}
     assert turns == set(range(1, len(plan) + 2))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from agentd.manifest import tools as manifest_tools
 from agentd.models.port import ChatRequest, Completion, Model, Usage
 from agentd.testing.cases.case import StandIn
-from agentd.tools.port import Call, Tool, ToolError
-from agentd.tools.toolbox import Held, Toolbox, ToolboxEntry
+from agentd.tools.port import Call, Emitted, Tool, ToolError
+from agentd.tools.toolbox import Held, Toolbox, ToolboxEntry, emitted_by
 
 _ANYTHING: Mapping[str, Any] = {"type": "object"}
 
@@ -67,6 +68,7 @@ class _Shown:
         self.parameters = held.tool.parameters
         self.takes_key = held.tool.takes_key
         self.call = held.tool.call
+        self.emitted = partial(emitted_by, held.tool)
 
 
 class _Scripted:
@@ -78,6 +80,7 @@ class _Scripted:
         self.name = name
         self.description = held.tool.description if held else ""
         self.parameters = held.tool.parameters if held else _ANYTHING
+        self._held = held
         self._answers = answers
 
     async def call(self, call: Call) -> Any:
@@ -87,6 +90,10 @@ class _Scripted:
         if isinstance(answer, ToolError):
             raise answer
         return answer
+
+    def emitted(self, arguments: Mapping[str, Any]) -> Sequence[Emitted]:
+        """Those of the tool that it stands in for; see `agentd.tools.port.Emitting`."""
+        return emitted_by(self._held.tool, arguments) if self._held else ()
 
 
 class _Refusing:
