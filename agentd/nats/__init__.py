@@ -1,17 +1,18 @@
-"""NATS: the embedded server, one connection, streams, and what is stored in them.
+"""NATS: the connection, the embedded server, the streams, and what agentd stores in them.
 
-A module imports only from what stands below it.
+A module imports only from those below it.
 
-    schedules     messages that the server publishes later
-    shared_value  one value on the server, changed by compare-and-set
-    session       a connection for a server of agents, or for a visitor
-    streams       the streams and buckets, created and healed
-    objects       payloads too large for a message, by digest
-    jetstream     messages stored for good, and read back
-    server        the embedded server: started, adopted, stopped
-    connection    where to connect, and as whom
-    bus           one connection that outlives its servers
-    context       the contexts of the nats command line
-    folder        .agentd: its lock, record, configuration and log
-    binary        which nats-server the embedded server runs
+    schedules     messages that the server publishes later: once, at intervals, by cron
+    shared_value  one value in a bucket that replicas change by compare-and-set
+    session       the connection of a command: `serve` for a runtime, `visit` for a short command
+    streams       every stream and bucket: its configuration, created, updated, healed
+    objects       contents too large for a message, stored by digest
+    jetstream     the JetStream API: store messages with retries, read and delete stored ones
+    server        the embedded nats-server process: start, adopt, stop, find
+    connection    which server to connect to, and with which credentials
+    bus           publish, request, subscribe; size limits; the object store of nats-py
+    client        the nats-py client: connect, reconnect, replace it when it gives up
+    context       context files of the nats command line
+    folder        the folder `.agentd`: lock, server record, configuration and log of the server
+    binary        which nats-server program to run, and its version
 """
