@@ -1,6 +1,6 @@
-# agentd: `make up` runs the example, `make check` is what CI runs.
+# agentd: `make up` runs the example; CI runs `make check`.
 .DEFAULT_GOAL := help
-.PHONY: help install up test check bench fmt clean constraints
+.PHONY: help install up test test-slow test-load check walk bench fmt clean constraints
 
 ARGS ?=
 BIN := .venv/bin
@@ -8,28 +8,38 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
 
-# uv reads none of pip's settings: a private index that pip was told of counts here too.
+# uv does not read pip's settings. Where pip is configured with a private index, pass it on to uv.
 INDEX = $(or $(UV_DEFAULT_INDEX),$(shell $(BIN)/pip config list | \
 	sed -nE "s/^(:env:|global)\.index-url='(.*)'/\2/p" | head -1))
-# pip refuses an editable install among hashes; uv verifies every hash, in a tenth of the time.
+# uv, because pip refuses an editable install when a constraints file has hashes. uv checks every hash
+# and takes a tenth of the time.
 UV = VIRTUAL_ENV="$(CURDIR)/.venv" UV_DEFAULT_INDEX="$(INDEX)" $(BIN)/uv pip
 INSTALL = $(UV) install --quiet --constraints constraints.txt --build-constraints constraints.txt
 
-# Tests mostly wait: for processes, servers and clocks. Those of a file share what they set up.
-PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
+# Two workers even on one core: tests spend most of their time waiting for processes and servers. A
+# file stays on one worker, because its tests share fixtures.
+WORKERS := --numprocesses 2 --dist loadfile
+PYTEST := $(BIN)/pytest $(WORKERS)
+TIMES ?= 20
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
-install: .venv/.runtime ## create .venv and install agentd into it
+install: .venv/.runtime ## create .venv and install agentd in it
 
 up: install ## run the agents of manifests/ (ARGS="--http off")
-	@exec $(BIN)/agentd up manifests/ $(ARGS) # exec: without a shell between, Ctrl-C ends quietly
+	@exec $(BIN)/agentd up manifests/ $(ARGS) # exec: a shell in between would report Ctrl-C as an error
 
 test: .venv/.dev ## run the tests (ARGS="tests/unit -x")
 	@$(PYTEST) $(ARGS)
 
-check: .venv/.dev ## format, lint, types, reading order, example, tests: what CI runs
+test-slow: .venv/.dev ## run the tests on a fifth of the CPU, to find flaky ones (ARGS="tests/unit")
+	@$(BIN)/python scripts/flaky.py --cpu 0.2 $(WORKERS) $(ARGS)
+
+test-load: .venv/.dev ## run the tests TIMES=20 times beside eight busy processes (ARGS="tests/unit")
+	@$(BIN)/python scripts/flaky.py --busy 8 --times $(TIMES) $(WORKERS) $(ARGS)
+
+check: .venv/.dev ## all that CI runs: format, lint, types, order of imports, examples, tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
@@ -40,24 +50,27 @@ check: .venv/.dev ## format, lint, types, reading order, example, tests: what CI
 	$(BIN)/agentd test examples/research-team/manifests/
 	$(PYTEST)
 
+walk: .venv/.dev ## print the files that a plain task runs through
+	@$(BIN)/python scripts/walk.py $(ARGS)
+
 bench: .venv/.dev ## measure agentd against a bare NATS handler
 	@$(BIN)/python -m bench $(ARGS)
 
-fmt: .venv/.dev ## format, and mend what ruff can mend
+fmt: .venv/.dev ## format, and fix what ruff can fix
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
-clean: ## remove the environment and the caches; .agentd, which holds your messages, stays
+clean: ## remove .venv and the caches, but not .agentd, which holds your messages
 	@rm -rf .venv .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-constraints: .venv/bin/uv ## resolve every dependency anew
+constraints: .venv/bin/uv ## resolve all dependencies again and write constraints.txt
 	@$(UV) compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --group dev pyproject.toml --output-file constraints.txt >/dev/null
 
 .venv/bin/uv:
 	@"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
-		echo "agentd needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+		echo "agentd needs Python 3.11 or newer; choose one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@echo "creating .venv with $(PYTHON)"
 	@"$(PYTHON)" -m venv .venv
 	@sed -n '/^uv==/,/[^\\]$$/p' constraints.txt > .venv/uv.txt

@@ -1,4 +1,4 @@
-"""What every test may use: a real nats-server, an environment of its own, and no way outside."""
+"""Fixtures for every test: a real nats-server, a separate environment, no network outside."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from agentd.nats.server import EmbeddedServer, RunningServer
+from tests.slowness import SLOWNESS
 
 _AMBIENT = ("AGENTD_", "NATS_", "OPENAI_", "OTEL_", "LITELLM_", "ANTHROPIC_", "XDG_CONFIG_HOME")
 
 
 def _stay_on_this_machine(event: str, args: tuple[Any, ...]) -> None:
-    """No test can reach a real model, or anything else that is not here."""
+    """Refuses connections to other machines: no test can reach a real model."""
     if event != "socket.connect" or not isinstance(args[1], tuple):
         return
     host = str(args[1][0])
@@ -25,12 +26,24 @@ def _stay_on_this_machine(event: str, args: tuple[Any, ...]) -> None:
         raise PermissionError(f"a test tried to connect to {host}")
 
 
+# An audit hook also sees the connections of libraries. It cannot be removed, and need not be.
 sys.addaudithook(_stay_on_this_machine)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Multiplies the timeout of every test by the slowness of the machine."""
+    if SLOWNESS == 1:
+        return
+    default = float(str(config.getini("timeout")))
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        seconds = marker.args[0] if marker else default
+        item.add_marker(pytest.mark.timeout(seconds * SLOWNESS), append=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def bare_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing of the developer's own settings, keys and nats contexts reaches a test."""
+    """Hides the developer's own settings, keys and nats contexts from the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(_AMBIENT):
@@ -41,7 +54,10 @@ def bare_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """One nats-server for all tests; they stay apart through `env`. Do not stop or kill it."""
+    """One nats-server for all tests of a process. Tests share it and differ in `env`.
+
+    A test must not stop it; a test that breaks a server starts its own.
+    """
     embedded = EmbeddedServer(tmp_path_factory.mktemp("nats") / ".agentd", "relaxed")
     yield asyncio.run(embedded.ensure())
     asyncio.run(embedded.stop())
@@ -49,11 +65,11 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSer
 
 @pytest.fixture(scope="session")
 def nats_url(nats_server: RunningServer) -> str:
-    """Where `nats_server` is, with its token: all that `nats.connect` or `--nats` needs."""
+    """The URL of `nats_server` with its token, as `nats.connect` and `--nats` take it."""
     return nats_server.url.replace("://", f"://{nats_server.token}@")
 
 
 @pytest.fixture
 def env() -> str:
-    """An environment that no other test has."""
+    """The name of an environment that no other test uses."""
     return f"t{secrets.token_hex(6)}"

@@ -24,8 +24,9 @@ from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
+from tests.slowness import PATIENCE
+
 AGENTD = Path(sys.executable).with_name("agentd")
-PATIENCE = 30.0  # seconds; the machine may be busy with other things
 
 _Found = TypeVar("_Found")
 

@@ -1,4 +1,4 @@
-"""A connection to the real server, and agents that run on it in this process."""
+"""Fixtures: a connection to the real server, and agents that run on it in this process."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from agentd.protocol.subjects import Subjects
 from agentd.runtime.runtime import Runtime
 from agentd.settings import Settings
 from agentd.tools.open import Opener, Tools
+from tests.slowness import PATIENCE
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def subjects(env: str) -> Subjects:
 
 
 class Team:
-    """Agents in this process, on the real server, with a sender beside them."""
+    """Agents that run in this process on the real server, and methods to send them messages."""
 
     def __init__(self, bus: Bus, subjects: Subjects, folder: Path) -> None:
         self.bus = bus
@@ -57,7 +58,10 @@ class Team:
         )
 
     async def run(self, **manifests: str) -> None:
-        """Runs exactly these agents: name to manifest; a prompt is given to those without one."""
+        """Applies a catalog of these manifests, by name; one without a prompt gets a short one.
+
+        Manifests of earlier calls stay.
+        """
         (self.folder / "manifests").mkdir(exist_ok=True)
         for name, text in manifests.items():
             inline = "" if "prompt" in text or "instructions" in text else "instructions: Hi.\n"
@@ -70,8 +74,8 @@ class Team:
         data = message if isinstance(message, bytes) else json.dumps(message).encode()
         await self.bus.request(subject, data, headers=headers)
 
-    async def result(self, subject: str, timeout: float = 20) -> AgentMessage:
-        """The result on this subject, as soon as it is on record."""
+    async def result(self, subject: str, timeout: float = PATIENCE) -> AgentMessage:
+        """Returns the result on this subject as soon as the log holds it."""
         async with asyncio.timeout(timeout):
             for delay in itertools.chain([0.01] * 50, itertools.repeat(0.1)):
                 if msg := await jetstream.last(self.bus, streams.LOG, subject):
@@ -80,7 +84,7 @@ class Team:
         raise AssertionError("unreachable")
 
     async def ask(self, domain: str, content: Any, **fields: Any) -> dict[str, Any]:
-        """The content of the result of a task."""
+        """Sends a task and returns the content of its result."""
         message: dict[str, Any] = {"id": new_id(), "payload": {"content": content}, **fields}
         await self.send(self.subjects.task(domain, "x"), message)
         result = await self.result(self.subjects.result(domain, "x", message["id"]))
@@ -91,13 +95,15 @@ class Team:
         return [msg async for msg in found]
 
     async def at_rest(self) -> None:
-        """Waits until every task has reached WORK, and none is left there."""
+        """Returns once every task of the log has reached the work queue, and none is left there."""
         tasks = self.subjects.pattern("task.>")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             for delay in itertools.repeat(0.05):
                 newest, _ = await jetstream.newest(self.bus, streams.LOG, tasks)
                 filter_ = {"subjects_filter": f"work.{self.subjects.env}.>"}
                 info = await jetstream.api(self.bus, f"STREAM.INFO.{streams.WORK}", filter_)
+                # The server copies from the log after it has acknowledged a task: an empty queue
+                # alone could be the moment before the copy.
                 sourced = all(source.get("seq", 0) >= newest for source in info["sources"])
                 if sourced and not info["state"].get("subjects"):
                     return
@@ -115,7 +121,7 @@ async def team(bus: Bus, subjects: Subjects, tmp_path: Path) -> AsyncIterator[Te
 
 @pytest.fixture
 async def other(bus: Bus, subjects: Subjects, tmp_path: Path) -> AsyncIterator[Team]:
-    """A second process of the same agents, as far as NATS can tell."""
+    """A second runtime with a separate folder; to NATS, it is another process."""
     (tmp_path / "other").mkdir()
     team = Team(bus, subjects, tmp_path / "other")
     await team.runtime.open()

@@ -1,13 +1,19 @@
-"""Waiting for what nobody tells."""
+"""Waiting for a condition that no event announces."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
+from tests.slowness import PATIENCE
+
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits for it to become true."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 (nobody tells when it becomes true)
+    """Returns once `condition()` is true.
+
+    Raises:
+        TimeoutError: it is false for `PATIENCE` seconds.
+    """
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 (no event announces the condition)
             await asyncio.sleep(0.005)
