@@ -7,7 +7,9 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from agentd.agent.handler import Handler
 from agentd.agent.queries import Queries
@@ -28,6 +30,13 @@ _FAILING = 5  # failed tasks in a row that are told
 _TOOLS = 0.5  # seconds between two looks for tools without which it takes nothing
 
 
+class RunningTask(NamedTuple):
+    """A delivery that an agent is handling, and since when (seconds of the monotonic clock)."""
+
+    delivery: Delivery
+    since: float
+
+
 class Agent:
     """A running agent. An edit replaces `live`; what runs already finishes on its old revision."""
 
@@ -41,7 +50,7 @@ class Agent:
         self._queries = Queries(services, lambda: self.live, self._handler.count)
         self._puller: Puller = services.queue.puller()
         self._facts = FactConsumer(services.queue, live.spec.name)
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], RunningTask] = {}
         self._listening = asyncio.Lock()
         self._room = asyncio.Event()
         self._stopping = False
@@ -72,6 +81,11 @@ class Agent:
     def in_flight(self) -> int:
         """How many tasks it is running now."""
         return len(self._running)
+
+    @property
+    def running(self) -> Mapping[asyncio.Task[None], RunningTask]:
+        """The tasks that it is running now, by the asyncio task that handles each."""
+        return self._running
 
     async def start(self) -> None:
         """Takes tasks from now on."""
@@ -163,12 +177,12 @@ class Agent:
 
     def _begin(self, delivery: Delivery) -> None:
         task = asyncio.create_task(self._handler.handle(delivery, self.live))
-        self._running.add(task)
+        self._running[task] = RunningTask(delivery, time.monotonic())
         self._services.metrics.in_flight(self.name, self.in_flight)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        self._running.pop(task, None)
         self._services.metrics.in_flight(self.name, self.in_flight)
         self._room.set()
         if not task.cancelled() and (error := task.exception()):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from agentd.agent.agent import Agent
     from agentd.runtime.host import Hosted
+    from agentd.runtime.state_report import StateReport
     from agentd.settings import Settings
 
 
@@ -50,18 +51,31 @@ def up(
 
 
 async def _up(settings: Settings, manifests: Path, prompts: Path | None) -> int:
+    from agentd import log
+    from agentd.runtime.state_report import StateReport
+
+    log.configure(settings.log_format)
+    report = StateReport(asyncio.get_running_loop())
+    with report.on_signal():
+        await _host(settings, manifests, prompts, report)
+    return 0
+
+
+async def _host(
+    settings: Settings, manifests: Path, prompts: Path | None, report: StateReport
+) -> None:
+    """Starts the agents, waits for the signal to stop, and drains them."""
     import logging
 
-    from agentd import log
     from agentd.runtime.host import hosting
 
     started = time.monotonic()
-    log.configure(settings.log_format)
     say = logging.getLogger("agentd").info
     signals = _Signals()
     try:
         async with hosting(settings, manifests, prompts, on_state=say) as hosted:
             signals.starting = None
+            report.runtime = hosted.runtime
             _say_ready(hosted, settings, time.monotonic() - started)
             _settle_memory()
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hosted.watcher.look)
@@ -75,7 +89,6 @@ async def _up(settings: Settings, manifests: Path, prompts: Path | None) -> int:
         if not signals.stop.is_set():
             raise
         say("stopped before it was ready")
-    return 0
 
 
 class _Signals:

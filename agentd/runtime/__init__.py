@@ -3,6 +3,7 @@
 A module imports only from what stands below it.
 
     host              everything that `agentd up` starts, in order
+    state_report      state, running tasks and stacks in the log, on SIGUSR1
     runtime           apply(catalog): makes what runs equal to what the files say
     housekeeping      streams, schedules and hints of work are as they should be
     cancellation      ends a whole tree of work
@@ -15,4 +16,5 @@ A module imports only from what stands below it.
     presence          online, heartbeat, offline
     resume            hears decisions, and has tasks go on that waited for them
     dead_lettering    ends a task that nobody runs
+    stacks            where asyncio tasks and threads are, as text
 """

@@ -58,13 +58,13 @@ class Runtime:
         self.agents: dict[str, Agent] = {}
         self._warned: frozenset[Problem] = frozenset()
         self._settings = settings
-        self._bus = bus
+        self.bus = bus
         self._models = models
         self._revisions = Revisions(models, tools, settings)
         self._metrics = metrics
         self._cooldowns = Cooldowns(bus, subjects)
         self._share_models()
-        self._queue = Queue(bus, subjects)
+        self.queue = Queue(bus, subjects)
         self._routes = RouteTable(bus, settings.env, self._listen_again)
         self._services = self._lent(subjects)
         self.timetable = Timetable(bus, subjects)
@@ -72,8 +72,8 @@ class Runtime:
         self._refused: dict[Path, list[str]] = {}
         self._applied = False  # once; whoever comes later is told in the log
         self._turn = asyncio.Lock()
-        self._watchdog = Watchdog()
-        self._leaving: set[Agent] = set()
+        self.watchdog = Watchdog()
+        self.leaving: set[Agent] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._draining = False
         self.presence = Presence(
@@ -86,7 +86,7 @@ class Runtime:
         self._housekeeper = Housekeeper(
             bus,
             settings,
-            queue=self._queue,
+            queue=self.queue,
             presence=self.presence,
             timetable=self.timetable,
             resumer=self.resumer,
@@ -94,10 +94,10 @@ class Runtime:
 
     def _lent(self, subjects: Subjects) -> Services:
         """What this process lends to its agents."""
-        bus, env = self._bus, self._settings.env
+        bus, env = self.bus, self._settings.env
         return Services(
             bus=bus,
-            queue=self._queue,
+            queue=self.queue,
             routes=self._routes,
             subjects=subjects,
             budgets=Budgets(bus, env),
@@ -107,7 +107,7 @@ class Runtime:
 
     def _share_models(self) -> None:
         """Lets replicas know of cooldowns, of what rates have left, and of answers given before."""
-        bus, env = self._bus, self._settings.env
+        bus, env = self.bus, self._settings.env
         self._models.limiters.share(self._cooldowns)
         self._models.limiters.measure(self._metrics)
         self._models.rates.share(partial(rate_window, bus, env))
@@ -119,17 +119,17 @@ class Runtime:
         Raises:
             StartError: the server is not one that agentd can run on.
         """
-        await streams.ensure(self._bus, self._settings)
-        await self._queue.open()
+        await streams.ensure(self.bus, self._settings)
+        await self.queue.open()
         await self._routes.open()
         await self._cooldowns.open()
         await self._services.cancellations.open()
-        await CancelRequests(self._bus, self._services.subjects).open()
-        await Advisories(self._bus, self._services.subjects).open()
+        await CancelRequests(self.bus, self._services.subjects).open()
+        await Advisories(self.bus, self._services.subjects).open()
         await self.resumer.open()
         await self.presence.open()
         await self._housekeeper.open()
-        self._watchdog.start()
+        self.watchdog.start()
 
     async def apply(self, catalog: Catalog) -> None:
         """Brings what runs in line with `catalog`, new before old.
@@ -167,16 +167,16 @@ class Runtime:
             self._draining = True
             await asyncio.gather(*(agent.drain(grace) for agent in self.agents.values()))
             await asyncio.gather(*self._background)
-        self._watchdog.stop()
+        self.watchdog.stop()
         self._housekeeper.close()
         self.resumer.close()
         with contextlib.suppress(BusError):
             await self.presence.close()
-        await self._queue.close()
+        await self.queue.close()
 
     def hand_back(self) -> None:
         """Ends a drain at once: running tasks go back to be delivered again."""
-        for agent in (*self.agents.values(), *self._leaving):
+        for agent in (*self.agents.values(), *self.leaving):
             agent.hand_back()
 
     def status(self) -> dict[str, Any]:
@@ -187,8 +187,8 @@ class Runtime:
     def waiting_for(self) -> list[str]:
         """What keeps this process from taking tasks, in words; empty when it is ready."""
         waiting: list[str] = []
-        if not self._bus.connected:
-            waiting.append(f"NATS at {self._bus.where}")
+        if not self.bus.connected:
+            waiting.append(f"NATS at {self.bus.where}")
         if not self.agents:
             waiting.append("a manifest that loads")
         missing = [why for agent in self.agents.values() for why in agent.live.toolbox.missing]
@@ -236,12 +236,12 @@ class Runtime:
         await self.presence.offline(agent)
 
     async def _let_go(self, agent: Agent) -> None:
-        self._leaving.add(agent)
+        self.leaving.add(agent)
         await agent.drain(self._settings.grace)
         # The servers of its tools end when nobody holds them; an agent that is gone may be held for
         # long, by itself.
         agent.live = replace(agent.live, toolbox=Toolbox())
-        self._leaving.discard(agent)
+        self.leaving.discard(agent)
 
     async def _tell_refused(self, refused: Mapping[Path, list[Problem]]) -> None:
         before, self._refused = self._refused, {f: _said(p) for f, p in refused.items()}

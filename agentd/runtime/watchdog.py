@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
 import time
-import traceback
+
+from agentd.runtime import stacks
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,4 @@ class Watchdog:
 
     def _where(self) -> str:
         """The innermost calls of the event loop's thread at this moment."""
-        frame = sys._current_frames().get(self._watched)  # pyright: ignore[reportPrivateUsage]
-        calls = traceback.extract_stack(frame)[-_FRAMES:]
-        return " < ".join(f"{c.name} ({c.filename}:{c.lineno})" for c in reversed(calls))
+        return " < ".join(reversed(stacks.of_thread(self._watched, _FRAMES)))

@@ -220,3 +220,46 @@ async def test_ask_up_needs_no_daemon(project: Project) -> None:
     assert "analyst (analyst)" in nobody.err
     server = project.server()["pid"]
     until(lambda: not Path(f"/proc/{server}").exists(), "nothing of it goes on")
+
+
+async def test_sigusr1_writes_state_tasks_and_stacks_to_the_log(project: Project) -> None:
+    project.agent("analyst")
+    project.slow_agent("slow", "60s", "limits: {concurrency: 3}")
+    up = project.up().ready()
+    async with project.wire() as wire:
+        await wire.task("slow", "stuck")
+        running = 'agentd_tasks_in_flight{agent_id="slow"} 1.0'
+        await eventually(lambda: running in up.get("/metrics")[1], "the task runs")
+        up.tell(signal.SIGUSR1)
+        until(lambda: "state report, threads:" in up.err, "the report")
+        await wire.task("analyst", "afterwards")
+        assert (await wire.result("afterwards")).content["success"]
+    report = up.err
+    assert f"process {up.pid}, up for" in report
+    assert f"NATS: connected to {project.server()['url']}" in report
+    assert re.search(r"  analyst: revision [0-9a-f]{12}, ready, 0 of 8 running, 0 done", report)
+    assert re.search(r"  slow: revision [0-9a-f]{12}, ready, 1 of 3 running", report)
+    assert re.search(
+        r"  stuck on agents\.dev\.task\.slow\.general: attempt 1, stored [\d.]+ s ago, "
+        r"running for [\d.]+ s, agent slow, in \S+ \(agentd/models/\S+\.py:\d+\)\n",
+        report,
+    )
+    assert re.search(r"  slow: 1 agent, 1 deliveries held", report)
+    assert "2 tasks: pull analyst, pull slow\n" in report
+    assert re.search(r"    Handler\.handle \(agentd/agent/handler\.py:\d+\)", report)
+    assert re.search(r"  MainThread\n +\S+ \(\S+:\d+\)", report)
+    assert len(report) < 50_000
+    assert "You are slow." not in report
+    up.tell(signal.SIGTERM)
+    assert up.stop() == 0
+
+
+async def test_sigusr1_is_answered_before_there_is_a_server(project: Project) -> None:
+    project.agent("analyst")
+    up = project.up("--nats", f"nats://127.0.0.1:{free_port()}", "--log-format", "json")
+    until(lambda: "waiting for NATS" in up.err, "that it waits")
+    up.tell(signal.SIGUSR1)
+    until(lambda: "state report, threads" in up.err, "the report")
+    assert up.stop() == 0
+    messages = [json.loads(line)["message"] for line in up.err.splitlines()]
+    assert any("starting: no agent runs yet" in message for message in messages)
