@@ -133,7 +133,7 @@ class Attempt:
         self._require_in_time()
         admit(
             message,
-            domain=self._delivery.subject.domain,
+            to=Destination(self._delivery.subject.domain, self._delivery.subject.specificity),
             agent=self._source.id,
             capabilities=manifest.capabilities,
             hops=manifest.limits.hops,

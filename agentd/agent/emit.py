@@ -19,13 +19,12 @@ from agentd.manifest.flow import EmitRule
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
-from agentd.protocol.destination import Destination, Requirement
+from agentd.protocol.destination import Destination, Recipients
 from agentd.protocol.fields import DEEPEST, Constraints, Payload, Routing, Sibling
 from agentd.protocol.message import AgentIdentity, AgentMessage, encode
-from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
+from agentd.protocol.subjects import Subjects, digest
 from agentd.queue.delivery import TOPIC
 from agentd.routing import registry, routes
-from agentd.routing.eligibility import may_take
 from agentd.run.conversation import template_context
 from agentd.run.loop import RunResult
 from agentd.run.revision import Revision
@@ -243,45 +242,39 @@ class Emitter:
             BusError: a route or a large content could not be stored.
         """
         found: list[Record] = []
-        wanted: dict[Destination, Requirement | None] = {}
+        wanted: dict[Destination, Recipients] = {}
         for each in follow_ups:
             data = await fit(self._bus, each.message)
             subject, topic = self._subject(each, wanted)
-            told = {**headers, TOPIC: topic} if topic else headers
+            own = {**headers, TOPIC: topic} if topic else headers
             found.append(
-                Record(subject=subject, data=data, message_id=each.message.id, headers=told)
+                Record(subject=subject, data=data, message_id=each.message.id, headers=own)
             )
-        for to, requirement in wanted.items():
-            if requirement is not None and to.agent is None:
-                await routes.announce(self._bus, self._subjects.env, requirement)
+        for recipients in wanted.values():
+            if recipients.needs_route:
+                await routes.announce(self._bus, self._subjects.env, recipients.requirement)
         await self._look_for_takers(wanted)
         return found
 
-    def _subject(
-        self, each: FollowUp, wanted: dict[Destination, Requirement | None]
-    ) -> tuple[str, str]:
-        """Where it goes, and its topic where the subject does not tell it."""
-        message, to = each.message, Destination.parse(each.topic)
+    def _subject(self, each: FollowUp, wanted: dict[Destination, Recipients]) -> tuple[str, str]:
+        """The subject of a follow-up, and its topic where the subject is that of a route."""
+        message, named = each.message, Destination.parse(each.topic)
         if message.type == "event":
-            return self._subjects.event(to.domain, to.specificity), ""
-        requirement, topic = Requirement.of(message, to.domain), ""
-        if message.target is not None:
-            to, topic = Destination(AGENT_DOMAIN, message.target), each.topic
-        wanted[to] = requirement
-        if requirement is not None and to.agent is None:
-            to, topic = requirement.destination, each.topic
-        priority = message.routing.priority
-        return self._subjects.task(to.domain, to.specificity, priority), topic
+            return self._subjects.event(named.domain, named.specificity), ""
+        recipients = Recipients.of(message, named)
+        to = recipients.destination
+        wanted[to] = recipients
+        subject = self._subjects.task(to.domain, to.specificity, message.routing.priority)
+        return subject, "" if to == named else each.topic
 
-    async def _look_for_takers(self, wanted: Mapping[Destination, Requirement | None]) -> None:
-        """Warns, once in a while, of work that nobody online takes. It is stored, and waits."""
+    async def _look_for_takers(self, wanted: Mapping[Destination, Recipients]) -> None:
+        """Warns, now and then, of tasks that no agent online takes. They are stored, and wait."""
         now = time.monotonic()
-        new = {to: need for to, need in wanted.items() if self._looked.get(to, 0.0) <= now}
+        new = {to: each for to, each in wanted.items() if self._looked.get(to, 0.0) <= now}
         if not new:
             return
         online = await registry.online(self._bus, self._subjects.env)
-        for to, requirement in new.items():
+        for to, recipients in new.items():
             self._looked[to] = now + _LOOK_AGAIN
-            if not any(may_take(replica, to, requirement) for replica in online):
-                need = f" ({requirement})" if requirement else ""
-                log.warning("nobody online takes %s%s: what is emitted waits there", to, need)
+            if not any(recipients.include(each.agent, each.capabilities) for each in online):
+                log.warning("no agent online takes %s: the emitted task waits", recipients)

@@ -12,6 +12,7 @@ from agentd.agent.outcome import Outcome
 from agentd.agent.services import Services
 from agentd.errors import BusError, DecodeError, TaskError
 from agentd.nats.bus import Msg, Subscription
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode, new
 from agentd.protocol.subjects import Subject
 from agentd.protocol.trace import TraceContext
@@ -98,9 +99,10 @@ class Queries:
     async def _run(self, question: AgentMessage, msg: Msg, live: Revision) -> RunResult:
         services, manifest = self._services, live.spec.manifest
         limits, now = manifest.limits, services.clock()
+        subject = Subject.parse(msg.subject)
         admit(
             question,
-            domain=Subject.parse(msg.subject).domain,
+            to=Destination(subject.domain, subject.specificity),
             agent=live.spec.name,
             capabilities=manifest.capabilities,
             hops=limits.hops,

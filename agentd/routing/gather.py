@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from agentd.errors import BusError, TaskError
 from agentd.nats.bus import Bus
-from agentd.protocol.destination import Destination
+from agentd.protocol.destination import ANY, Destination, Recipients
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.routing import registry
 from agentd.routing.ask import ask
+from agentd.routing.eligibility import require_taker
 
 Mode = Literal["all", "first", "majority"]
 
@@ -51,21 +52,15 @@ class Gathered:
 
 
 async def capable(bus: Bus, subjects: Subjects, message: AgentMessage, domain: str) -> list[str]:
-    """The agents online that may take `message` of this domain, without its sender, sorted.
+    """The agents online that may take `message` of this domain, sorted.
 
     Raises:
         TaskError: there is none (`no_taker`).
         BusError: the registry does not answer.
     """
     online = await registry.online(bus, subjects.env)
-    wanted = {domain, *message.routing.capabilities}
-    barred = {message.source.id, *message.routing.exclusions}
-    names = {each.agent for each in online if wanted <= set(each.capabilities)} - barred
-    if not names:
-        there = ", ".join(sorted({each.agent for each in online})) or "no agent at all"
-        text = f"nobody online in {subjects.env!r} takes {domain}; online: {there}"
-        raise TaskError(text, code="no_taker", retryable=True)
-    return sorted(names)
+    recipients = Recipients.of(message, Destination(domain, ANY))
+    return require_taker(recipients, online, subjects.env)
 
 
 async def gather(

@@ -25,8 +25,8 @@ async def announce(bus: Bus, env: str, requirement: Requirement) -> None:
         BusError: it could not be stored.
     """
     subject = f"{_BUCKET}.{env}.{requirement.signature}"
-    body = requirement._canonical()  # pyright: ignore[reportPrivateUsage]
-    await jetstream.store(bus, subject, body, message_id=f"{env}.{requirement.signature}")
+    data = requirement.canonical()
+    await jetstream.store(bus, subject, data, message_id=f"{env}.{requirement.signature}")
 
 
 class RouteTable:

@@ -71,7 +71,7 @@ async def test_an_agent_that_fails_is_told_to_the_model(team_of: Team) -> None:
 async def test_nobody_there_is_told_at_once(team_of: Team) -> None:
     await team_of.run(me=asks("checker", call("checker"), "Hm."))
     await team_of.ask("planning", "go", id="t1")
-    assert "nobody online" in (await told(team_of, "t1"))["text"]
+    assert "no agent online" in (await told(team_of, "t1"))["text"]
 
 
 async def test_agents_that_ask_one_another_come_to_an_end(team_of: Team) -> None:
@@ -115,7 +115,7 @@ async def test_the_first_success_is_enough(team: Team) -> None:
 async def test_a_gathering_of_nobody_is_refused(team: Team) -> None:
     await team.run(a=helper("yes"))
     message = new("task", "?", source=AgentIdentity(id="somebody"))
-    with pytest.raises(TaskError, match="nobody online"):
+    with pytest.raises(TaskError, match="no agent online"):
         await gather(team.bus, team.subjects, "painting", message, timeout=1)
 
 

@@ -99,7 +99,7 @@ async def test_what_was_handed_on_too_often_ends_before_the_model(team: Team) ->
     assert fine["success"]
     cut = await team.ask("analysis", "x", context={"hops": 4, "path": ["a", "b", "a", "b"]})
     assert cut["error"]["code"] == "hops"
-    assert "handed on 4 times, by a > b > a > b; limits.hops of me is 3" in cut["error"]["message"]
+    assert "passed on 4 times, by a > b > a > b; limits.hops of me is 3" in cut["error"]["message"]
     await team.at_rest()
     assert await reasons(team) == {"hops": 1}
 

@@ -170,7 +170,7 @@ async def test_work_that_nobody_takes_waits(team: Team, caplog: pytest.LogCaptur
     rules = "[{task: work.check, for_each: output.claims}]"
     await team.run(planner=planner(rules))
     assert (await team.ask("plan", "go"))["success"]
-    assert caplog.text.count("nobody online takes work.check") == 1
+    assert caplog.text.count("no agent online takes work.check") == 1
     await team.run(planner=planner(rules), worker=WORKER)
     await team.at_rest()
     assert len(await messages(team, "result.work.*.*")) == 3

@@ -68,7 +68,7 @@ async def test_nobody_fit_is_told_before_anything_is_sent(team: Team) -> None:
         ("analysis", task(target="nobody")),
         ("analysis", task(capabilities=("research",), exclusions=("both",))),
     ):
-        with pytest.raises(TaskError, match=r"nobody online .* online: analyst \(analysis\), both"):
+        with pytest.raises(TaskError, match=r"no agent online .* online: analyst \(analysis\), both"):
             await send(team.bus, team.subjects, Destination.parse(to), message)
     await team.at_rest()
 

@@ -205,7 +205,7 @@ class TestLater:
 
     async def test_a_task_for_nobody_is_refused_at_once(self, team: Team) -> None:
         task = new("task", "hello", source=AgentIdentity(id="me"))
-        with pytest.raises(TaskError, match="nobody online"):
+        with pytest.raises(TaskError, match="no agent online"):
             await send_later(
                 team.bus, team.subjects, Destination.parse("news"), task, time.time() + HOUR
             )

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import meeting
 from agentd.manifest.diagnose import did_you_mean
-from agentd.protocol.destination import Destination, Requirement
+from agentd.protocol.destination import Destination, Recipients
 from agentd.protocol.message import AgentMessage
-from agentd.protocol.subjects import AGENT_DOMAIN, Subjects
+from agentd.protocol.subjects import Subjects
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,9 @@ def explain_task(
     to: Destination, message: AgentMessage, candidates: Sequence[Candidate], env: str
 ) -> Explanation:
     """Who takes a task that is sent there."""
-    requirement = Requirement.of(message, to.domain)
-    if message.target is not None:
-        to = Destination(AGENT_DOMAIN, message.target)
-    verdicts = tuple(_verdict(each, to, requirement, message) for each in candidates)
-    at = requirement.destination if requirement is not None and to.agent is None else to
+    recipients = Recipients.of(message, to)
+    to, at = recipients.to, recipients.destination
+    verdicts = tuple(_verdict(each, recipients, message) for each in candidates)
     subject = Subjects(env).task(at.domain, at.specificity, message.routing.priority)
     late = message.expires_at is not None and time.time() >= message.expires_at
     known = [each.name for each in candidates]
@@ -105,34 +103,24 @@ def explain_fact(fact: str, speaker: str, candidates: Iterable[Candidate], env: 
     return Explanation(f"agents.{env}.{fact}", True, tuple(verdicts))
 
 
-def _verdict(
-    each: Candidate, to: Destination, requirement: Requirement | None, message: AgentMessage
-) -> Eligibility:
-    reasons = _reasons(each, to, requirement, message)
+def _verdict(each: Candidate, recipients: Recipients, message: AgentMessage) -> Eligibility:
+    reasons = _reasons(each, recipients, message)
     if reasons:
         return Eligibility(each.name, False, "; ".join(reasons))
-    why = "it is named" if to.agent else f"has the capability `{to.domain}`"
-    if requirement is not None and not to.agent:
-        why = f"is fit for {requirement}"
+    why = f"has the capability `{recipients.to.domain}`"
+    if recipients.to.agent:
+        why = "it is named"
+    elif recipients.needs_route:
+        why = f"fits the requirement {recipients.requirement}"
     return Eligibility(each.name, True, f"{why} ({each.note})" if each.note else why)
 
 
-def _reasons(
-    each: Candidate, to: Destination, requirement: Requirement | None, message: AgentMessage
-) -> list[str]:
-    """All that keeps an agent from it."""
-    if to.agent is not None and to.agent != each.name:
-        return [f"it is for @{to.agent} alone"]
-    reasons: list[str] = []
-    needed = requirement.capabilities if requirement else () if to.agent else (to.domain,)
-    lacking = [f"`{capability}`" for capability in needed if capability not in each.capabilities]
-    if lacking:
-        held = " ".join(each.capabilities) or "none"
-        reasons.append(f"lacks the capability {' and '.join(lacking)} (has {held})")
-    if each.name in message.routing.exclusions:
-        reasons.append("the message excludes it")
-    if message.context.path and message.context.path[-1] == each.name:
-        reasons.append("has just handed it on itself")
+def _reasons(each: Candidate, recipients: Recipients, message: AgentMessage) -> list[str]:
+    """Every reason why an agent does not take a message."""
+    objections = recipients.objections(each.name, each.capabilities)
+    reasons = [objection.text for objection in objections]
+    if any(objection.code == "target" for objection in objections):
+        return reasons
     if each.hops is not None and message.context.hops > each.hops:
-        reasons.append(f"handed on {message.context.hops} times, its limits.hops is {each.hops}")
+        reasons.append(f"passed on {message.context.hops} times, its limits.hops is {each.hops}")
     return [*reasons, *filter(None, [each.trouble])]

@@ -21,6 +21,7 @@ from agentd.catalog.topology.members import (
     meeting,
 )
 from agentd.manifest.agent import Manifest
+from agentd.protocol.destination import Recipients
 from agentd.protocol.subjects import AGENT_DOMAIN
 
 GENERAL = "general"  # the specificity of work for a capability as such
@@ -146,12 +147,19 @@ class Topology:
         return frozenset.intersection(*(self.capable.get(each, frozenset()) for each in wanted))
 
     def takers(self, emission: Emission) -> frozenset[str]:
-        """The agents that may take this task. Nobody takes what it has just handed on itself."""
-        rule = emission.rule
-        if rule and rule.target:
-            return frozenset({rule.target} & self.agents.keys())
-        needed = {emission.topic[0], *(rule.capabilities if rule else ())}
-        return self.holding(needed) - {emission.agent, *(rule.exclusions if rule else ())}
+        """The agents that may take this task."""
+        recipients = emission.recipients
+        return frozenset(
+            name
+            for name in self._able(recipients)
+            if recipients.include(name, (*self.agents[name].manifest.capabilities, ANY))
+        )
+
+    def _able(self, recipients: Recipients) -> Iterable[str]:
+        """The agents that are worth a look, so that not every agent is asked about every task."""
+        if recipients.to.agent is not None:
+            return {recipients.to.agent} & self.agents.keys()
+        return self.holding(recipients.requirement.capabilities)
 
     def subscribers(self, fact: str, speaker: str) -> Iterator[FactSubscription]:
         """Who hears of a fact, except the agent that said it."""

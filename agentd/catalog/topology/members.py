@@ -10,6 +10,7 @@ from agentd.manifest.diagnose import place
 from agentd.manifest.flow import EmitRule
 from agentd.manifest.yaml.nodes import Map
 from agentd.problems import Problem
+from agentd.protocol.destination import Destination, Recipients
 from agentd.protocol.subjects import RUNTIME_EVENTS
 
 Loc = tuple[str | int, ...]
@@ -50,6 +51,19 @@ class Emission:
         """Domain and specificity."""
         _, domain, specificity = self.subject.split(".")
         return domain, specificity
+
+    @property
+    def recipients(self) -> Recipients:
+        """Who may take it, if it is a task. A domain `*` is a capability that every agent with a
+        capability has."""
+        rule = self.rule
+        return Recipients.among(
+            Destination(*self.topic),
+            target=rule.target if rule else None,
+            capabilities=rule.capabilities if rule else (),
+            exclusions=rule.exclusions if rule else (),
+            passed_on_by=self.agent,
+        )
 
     @property
     def always(self) -> bool:

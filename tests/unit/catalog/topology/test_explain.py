@@ -43,7 +43,7 @@ def why_not(explanation: Explanation) -> dict[str, str]:
             "@other",
             {},
             ["other"],
-            {"analyst": "it is for @other alone", "coder": "it is for @other alone"},
+            {"analyst": "the message is for @other only", "coder": "the message is for @other only"},
         ),
         (
             "analysis.mood",
@@ -59,15 +59,15 @@ def why_not(explanation: Explanation) -> dict[str, str]:
             "coding",
             {"target": "other"},
             ["other"],
-            {"analyst": "it is for @other alone", "coder": "it is for @other alone"},
+            {"analyst": "the message is for @other only", "coder": "the message is for @other only"},
         ),
         (
             "analysis",
             {"context": {"hops": 3, "path": ["coder", "other"]}},
             [],
             {
-                "analyst": "handed on 3 times, its limits.hops is 2",
-                "other": "has just handed it on itself",
+                "analyst": "passed on 3 times, its limits.hops is 2",
+                "other": "it emitted the message itself",
                 "coder": "lacks the capability `analysis` (has coding)",
             },
         ),
