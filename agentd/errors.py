@@ -1,4 +1,4 @@
-"""The one error tree. Where an error stands in it says what becomes of the message."""
+"""The one error tree. The class of an error decides what becomes of the message."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 
 
 class AgentdError(Exception):
-    """Anything that agentd raises on purpose. `str(error)` is meant for a person to read."""
+    """Every error that agentd raises on purpose. `str(error)` is written for a person."""
 
 
 class UsageError(AgentdError):
-    """The files or the command line are wrong; the command exits with 2."""
+    """The files or the command line are wrong. The command exits with 2."""
 
 
 class StartError(AgentdError):
-    """The process cannot start (no server, wrong server, port taken); it exits with 3."""
+    """The process cannot start (no server, wrong server, port taken). It exits with 3."""
 
 
 class SubjectError(AgentdError):
-    """A name that cannot stand in a NATS subject; raised before anything is sent."""
+    """A name that cannot be part of a NATS subject. Raised before anything is sent."""
 
 
 class DecodeError(AgentdError):
-    """Bytes that are not a message of protocol 1.0: the delivery goes to the dead letters.
+    """Bytes that are not a message of protocol 1.0. A delivery of them is dead-lettered.
 
-    `path` is where in the message the mistake is (`payload.content`), "" when it has no place;
-    `message_id` is the id of the message where one could be read, so that its sender can be told.
+    `path` names the wrong field (`payload.content`), or is empty. `message_id` is the id of the
+    message if it could be read: the sender's error result is published under it.
     """
 
     def __init__(self, problem: str, *, path: str = "", message_id: str | None = None) -> None:
@@ -36,9 +36,9 @@ class DecodeError(AgentdError):
 
 
 class TaskError(AgentdError):
-    """The task ends with an error outcome: `code` and the text are in its result.
+    """The task ends with an error: its result has `code` and the text.
 
-    `retryable` says that the same task may succeed later, on any replica.
+    `retryable` means that the same task may succeed later, on any replica.
     """
 
     def __init__(self, text: str, *, code: str, retryable: bool = False) -> None:
@@ -48,22 +48,31 @@ class TaskError(AgentdError):
 
 
 class Undeliverable(TaskError):
-    """The task is not run (any more): it goes to the dead letters, and `code` is the reason.
+    """The task is not run, or no longer: it is dead-lettered, and `code` is the reason.
 
-    `expired`, `poisonous` (its attempts ended with the process), `exhausted` (every attempt failed
-    with an error that might have passed), `hops`, `loop`, `budget`, `stopped`.
+    * `malformed`: its bytes are not a valid task.
+    * `expired`: its time was over.
+    * `hops`: it was passed on too often.
+    * `loop`: the agent emitted it itself.
+    * `no_taker`, `overloaded`: it is for another agent, which could not be reached.
+    * `cancelled`: a person cancelled the task or its conversation.
+    * `budget`: too little money, or too few tokens, are left.
+    * `turns`: `limits.turns` was reached without an answer.
+    * `exhausted`: every attempt failed with an error that might have passed.
+    * `poisonous`: its attempts ended together with the process.
+    * `given_up`: the server stopped delivering it.
     """
 
 
 class PromptError(TaskError):
-    """A prompt that cannot be rendered for this message (code `prompt`)."""
+    """The prompt cannot be rendered for this message (code `prompt`)."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, code="prompt")
 
 
 class Again(AgentdError):
-    """This attempt failed, and another is worth it after `delay` seconds: the task goes back."""
+    """This attempt failed. The task is handed back, to be attempted again after `delay` seconds."""
 
     def __init__(self, error: TaskError, *, delay: float) -> None:
         super().__init__(str(error))
@@ -72,11 +81,11 @@ class Again(AgentdError):
 
 
 class Paused(AgentdError):
-    """The run waits for a person: the task is laid by, and delivered again when it is decided or
-    `timeout` seconds are over.
+    """The run needs approvals: the task is suspended until they are decided, or until `timeout`
+    seconds have passed.
 
-    `calls` are those of `turn` to be decided: `index`, `name` and `arguments` each. Without any,
-    the task is laid by already.
+    `calls` are the tool calls of `turn` that need a decision, each with `index`, `name` and
+    `arguments`. Without any, the task is suspended already.
     """
 
     def __init__(
@@ -89,20 +98,22 @@ class Paused(AgentdError):
         self.timeout = timeout
 
 
-# After these errors the provider may have answered; after the others it has not.
+# After these errors the provider may have answered, and charge for it; after others it has not.
 _ANSWERED = ("model_timeout", "model_truncated", "model_too_large", "model_garbage")
 
 
 class ModelError(TaskError):
-    """A model call without a usable answer.
+    """A model call gave no usable answer.
 
-    `code` is one of `model_auth`, `model_config`, `model_not_allowed` and
-    `parameter_not_allowed` (for a sender to choose),
-    `model_not_found`, `model_rejected` (a 4xx), `model_refused` (by a content policy),
-    `model_rate_limited`, `model_overloaded` (a 5xx or no connection), `model_timeout`,
-    `model_truncated`, `model_too_large`, `model_garbage`. `status` is the HTTP status where there
-    was one, `retry_after` the seconds the provider asked us to wait. `cost` is what was paid all
-    the same, in USD, as far as somebody knows.
+    Attributes:
+        code: `model_auth`, `model_config`, `model_not_found`, `model_rejected` (a 4xx),
+            `model_refused` (by a content policy), `model_rate_limited`, `model_overloaded` (a 5xx,
+            or no connection), `model_timeout`, `model_truncated`, `model_too_large`,
+            `model_garbage`; or what a sender may not choose: `model_not_allowed`,
+            `parameter_not_allowed`.
+        status: the HTTP status, if there was one.
+        retry_after: the seconds that the provider asked us to wait.
+        cost: what was charged nevertheless, in USD, if it is known.
     """
 
     cost: float | None = None
@@ -122,42 +133,42 @@ class ModelError(TaskError):
 
     @property
     def may_cost(self) -> bool:
-        """Whether the provider may have answered, and be paid."""
+        """Whether the provider may have answered, and charge for it."""
         return self.code in _ANSWERED
 
 
 class NotCalled(ModelError):
-    """The endpoint had no slot in time, or is left alone for now: nothing was asked or paid."""
+    """The endpoint had no free slot in time, or is in cooldown. Nothing was sent or paid."""
 
     @property
     def may_cost(self) -> bool:
-        """No."""
+        """False: nothing was sent."""
         return False
 
 
 class Throttled(NotCalled):
-    """A rate of the manifest's own is used up, or money is set aside for others: the task waits its
-    turn, which is no attempt."""
+    """A rate of the manifest is used up, or the money left is reserved for other tasks. The task
+    waits, and the wait does not count as an attempt."""
 
 
 class BusError(AgentdError):
-    """NATS did not take or give something. The delivery is handed back, never lost."""
+    """NATS did not store or return something. The delivery is handed back, never lost."""
 
 
 class Conflict(BusError):
-    """A create-only record exists already: somebody else's outcome stands."""
+    """A record that can be created only once exists already: another replica stored it."""
 
 
 class NotStored(BusError):
-    """No stream takes this subject, or the server refused to store the message."""
+    """No stream stores this subject, or the server refused to store the message."""
 
 
 class Unheard(NotStored):
-    """Nobody listens to the subject: the stream that took it is gone, or never was."""
+    """No one listens to the subject: its stream was deleted, or never existed."""
 
 
 class TooLarge(BusError):
-    """Header and payload are over what the server accepts; caught before the wire."""
+    """Headers and payload are larger than the server accepts. Raised before anything is sent."""
 
     def __init__(self, subject: str, *, size: int, limit: int) -> None:
         super().__init__(f"{subject}: {size:,} bytes with headers; the server takes {limit:,}")

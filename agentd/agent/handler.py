@@ -6,13 +6,15 @@ import asyncio
 import logging
 
 from agentd import crash_points
-from agentd.agent.attempt import Attempt
+from agentd.agent.attempt import attempt, excuse
+from agentd.agent.commit import refuse
+from agentd.agent.delivered_task import DeliveredTask
 from agentd.agent.facts import Facts
 from agentd.agent.outcome import Outcome
 from agentd.agent.services import Services
 from agentd.agent.stats import AgentStats
 from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
-from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
+from agentd.protocol.message import AgentIdentity, AgentMessage, new
 from agentd.queue.delivery import Delivery
 from agentd.run.revision import Revision
 
@@ -58,48 +60,52 @@ class Handler:
                 return
             delivery = task
         try:
-            message = decode(
-                delivery.data, type="task", id=delivery.default_id, timestamp=delivery.stored_at
-            )
+            message = delivery.task()
         except DecodeError as error:
             await self._refuse(delivery, live, error)
             return
-        if again := delivery.sent_again_at:
-            message = message.model_copy(update={"timestamp": again})
-        attempt = self._attempt(message, delivery, live)
+        task = self._delivered(message, delivery, live)
         try:
-            outcome = await attempt.make()
+            outcome = await attempt(task)
         except Conflict:
             self._say(logging.INFO, "was answered elsewhere", delivery)
             return
         except BusError:
-            # The server's trouble is not the task's. It can be told once the server is back.
-            excuse = asyncio.create_task(attempt.excuse(patience=_OUTAGE))
-            self._excuses.add(excuse)
-            excuse.add_done_callback(self._excuses.discard)
+            # The task is not to blame for the server's failure. The journal can only be written
+            # once the server is back.
+            excusing = asyncio.create_task(excuse(task, patience=_OUTAGE))
+            self._excuses.add(excusing)
+            excusing.add_done_callback(self._excuses.discard)
             raise
         if outcome is not None:
             self.count(message, outcome)
 
     async def _refuse(self, delivery: Delivery, live: Revision, error: DecodeError) -> None:
-        """Buries what is no message, and tells its sender on the result subject of its id."""
+        """Dead-letters bytes that are not a task. The sender gets an error result, on the subject
+        of the id in them, where one is readable."""
         stand_in = new(
             "task", None, source=self._source, id=error.message_id or delivery.default_id
         )
         try:
             refusal = Undeliverable(str(error), code="malformed")
-            await self._attempt(stand_in, delivery, live).refuse(refusal)
+            await refuse(self._delivered(stand_in, delivery, live), refusal)
         except Conflict:
-            return  # buried before, by somebody who was not able to settle it
-        self._say(logging.WARNING, f"is no message: {error}", delivery)
+            return  # dead-lettered before, by a delivery that could not be settled
+        self._say(logging.WARNING, f"is not a valid task: {error}", delivery)
 
     async def _hand_back(self, delivery: Delivery, delay: float) -> None:
         await delivery.nak(delay)
         self._services.queue.expect(delivery, delay)
 
-    def _attempt(self, message: AgentMessage, delivery: Delivery, live: Revision) -> Attempt:
-        return Attempt(
-            message, delivery, revision=live, source=self._source, services=self._services
+    def _delivered(
+        self, message: AgentMessage, delivery: Delivery, live: Revision
+    ) -> DeliveredTask:
+        return DeliveredTask(
+            message=message,
+            delivery=delivery,
+            revision=live,
+            source=self._source,
+            services=self._services,
         )
 
     def count(self, task: AgentMessage, outcome: Outcome) -> None:

@@ -118,7 +118,7 @@ async def on_record(bus: Bus, subject: str) -> bool:
     return await jetstream.last(bus, LOG, subject) is not None
 
 
-async def commit(
+async def store(
     bus: Bus,
     subject: str,
     outcome: Outcome,

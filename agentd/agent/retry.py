@@ -1,18 +1,44 @@
-"""When a failed attempt is worth another one, and how long to wait for it."""
+"""Decides what a failed attempt leads to: another attempt, and when, or the end of the task."""
 
 from __future__ import annotations
 
 import random
 
-from agentd.errors import ModelError, TaskError
+from agentd.agent.delivered_task import DeliveredTask
+from agentd.errors import Again, ModelError, TaskError, Throttled, Undeliverable
 from agentd.manifest.limits import Retry
+from agentd.queue.journal import FAILED, HANDED_BACK
+
+
+async def final_error(task: DeliveredTask, error: TaskError, attempt: int) -> TaskError:
+    """The error that the task ends with, after this `attempt` (from 1) failed.
+
+    Raises:
+        Again: the error may pass, an attempt is left, and so is time for it.
+        BusError: the attempt could not be noted in the journal.
+    """
+    if not error.retryable:
+        return error
+    policy = task.manifest.retry
+    throttled = isinstance(error, Throttled)  # nothing was called: this was no attempt
+    if attempt >= policy.attempts and not throttled:
+        return Undeliverable(
+            f"{attempt} attempts failed, the last one with {error.code}: {error}",
+            code="exhausted",
+        )
+    delay = pause(policy, attempt, error)
+    if not task.deadline.allows(delay):
+        return error
+    kind = HANDED_BACK if throttled else FAILED
+    await task.journal.note(kind, error={"code": error.code, "message": str(error)})
+    raise Again(error, delay=delay)
 
 
 def pause(policy: Retry, attempt: int, error: TaskError) -> float:
     """The seconds between `attempt`, which ended with `error`, and the next one.
 
-    Backoff with full jitter, so that replicas that failed together do not come back together; and
-    never less than a provider asked for.
+    Exponential backoff with full jitter, so that replicas that failed together do not retry
+    together; never less than the provider's `Retry-After`.
     """
     longest = min(policy.max_backoff, policy.backoff * 2 ** (attempt - 1))
     asked = (error.retry_after or 0.0) if isinstance(error, ModelError) else 0.0

@@ -204,15 +204,17 @@ def decode(
     type: MessageType | None = None,
     id: str | None = None,
     timestamp: float | None = None,
+    priority: int | None = None,
 ) -> AgentMessage:
-    """The message in `data`; the keywords are what subject and delivery say where it does not.
+    """The message in `data`; the keywords come from its subject and delivery, and count where the
+    message itself says nothing.
 
     Raises:
         DecodeError: it is not a message of protocol 1.0, or contradicts the subject's `type`.
     """
     sent = time.time() if timestamp is None else timestamp
     try:
-        return _message({"id": id or new_id(), "timestamp": sent}, parse(data), type)
+        return _message({"id": id or new_id(), "timestamp": sent}, parse(data), type, priority)
     except DecodeError as error:
         error.message_id = _readable_id(data) or id
         raise
@@ -239,15 +241,20 @@ class _Untitled(GenerateJsonSchema):
         return False  # a title would only repeat the field's name
 
 
-def _message(told: dict[str, Any], body: Any, type: MessageType | None) -> AgentMessage:
+def _message(
+    defaults: dict[str, Any], body: Any, type: MessageType | None, priority: int | None
+) -> AgentMessage:
     if not isinstance(body, dict):
         raise DecodeError(f"not a JSON object; the smallest task is {MINIMAL}")
-    raw: dict[str, Any] = {**told, "type": type or "task", **body}
+    raw: dict[str, Any] = {**defaults, "type": type or "task", **body}
     if type and raw["type"] != type:
         raise DecodeError(f"is {_shown(raw['type'])}, but the subject says {type!r}", path="type")
     context = raw.get("context", {})
     if isinstance(context, dict):
         raw["context"] = {"conversationId": raw["id"], **context}
+    routing = raw.get("routing", {})
+    if priority is not None and isinstance(routing, dict):
+        raw["routing"] = {"priority": priority, **routing}
     try:
         # By alias only: `reply_to` is for Python, and refused on the wire.
         message = AgentMessage.model_validate(raw, by_name=False)

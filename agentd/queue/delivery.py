@@ -14,6 +14,7 @@ from datetime import datetime
 from agentd.errors import BusError, Unheard
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
+from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import RESERVED_DOMAINS, TOKEN, Subject
 
 # Headers of ours: the id of a task whose bytes hold none, and when a dead letter was sent again.
@@ -59,6 +60,23 @@ class Parcel:
         if self.overtaken_at:  # a schedule's: were it sent twice, it would be the same task
             place = f"{self.headers.get('Nats-Scheduler')} {self.overtaken_at}"
         return hashlib.sha256(place.encode()).hexdigest()[:32]
+
+    def task(self) -> AgentMessage:
+        """The task: its message, with what only its subject and its delivery say filled in.
+
+        Raises:
+            DecodeError: the bytes are not a task of protocol 1.0.
+        """
+        message = decode(
+            self.data,
+            type="task",
+            id=self.default_id,
+            timestamp=self.stored_at,
+            priority=self.subject.priority,
+        )
+        if again := self.sent_again_at:
+            return message.model_copy(update={"timestamp": again})
+        return message
 
     @property
     def topic(self) -> Subject:
@@ -199,6 +217,11 @@ def delivery(msg: Msg, bus: Bus, on_settled: Callable[[str], None], *, route: st
         reply=msg.reply,
         on_settled=on_settled,
     )
+
+
+async def settle_foreign(msg: Msg, bus: Bus) -> None:
+    """Acknowledges a pulled message that cannot be a delivery: its subject is none of agentd's."""
+    await bus.publish(msg.reply, b"+ACK")
 
 
 def parcel(data: bytes, headers: Mapping[str, str], *, attempt: int, stored_at: float) -> Parcel:

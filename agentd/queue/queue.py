@@ -22,7 +22,7 @@ from agentd.nats.bus import Bus, Msg, Subscription
 from agentd.nats.streams import SECOND, WORK
 from agentd.protocol.subjects import DEFAULT_PRIORITY, Subjects, parse_work
 from agentd.queue.bands import ConsumerSource, Route, route_of
-from agentd.queue.delivery import Delivery, delivery, still_pending
+from agentd.queue.delivery import Delivery, delivery, settle_foreign, still_pending
 from agentd.queue.in_progress import Beats
 
 log = logging.getLogger(__name__)
@@ -230,9 +230,9 @@ class Puller:
         try:
             return self._queue.take(msg, route)
         except SubjectError as error:
-            # NATS allows more in a subject than agentd does; a result could stand nowhere.
-            log.warning("left alone: %s", error)
-            await self._queue.bus.publish(msg.reply, b"+ACK")
+            # NATS allows more in a subject than agentd does; no result subject could be made of it.
+            log.warning("ignored: %s", error)
+            await settle_foreign(msg, self._queue.bus)
             return None
 
     async def close(self) -> None:

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from agentd.agent.outcome import Outcome, commit, result_subject
+from agentd.agent.outcome import Outcome, result_subject, store
 from agentd.errors import BusError, Conflict, DecodeError, Undeliverable
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
-from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
+from agentd.protocol.message import AgentIdentity, AgentMessage, new
 from agentd.protocol.subjects import Subjects
 from agentd.queue import dead_letters
 from agentd.queue.delivery import Parcel, parcel
@@ -43,7 +43,7 @@ async def dead_letter(
         task_id=task.id,
     )
     try:
-        await commit(
+        await store(
             bus,
             result_subject(subjects, parcel.topic, task.id),
             Outcome(revision="", model="", latency=0.0, error=error),
@@ -60,7 +60,7 @@ async def dead_letter(
 def task_of(parcel: Parcel) -> AgentMessage:
     """The task that it is; of bytes that are none, an empty one with its id."""
     try:
-        return decode(parcel.data, type="task", id=parcel.default_id, timestamp=parcel.stored_at)
+        return parcel.task()
     except DecodeError as error:
         return new("task", None, source=_RUNTIME, id=error.message_id or parcel.default_id)
 

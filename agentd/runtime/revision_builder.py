@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentd.catalog.spec import AgentSpec
-from agentd.errors import ModelError
+from agentd.errors import AgentdError, ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.models.choose import Models, Rated
 from agentd.models.failover import FailoverModel
@@ -16,7 +16,7 @@ from agentd.settings import Settings
 from agentd.tools.open import Tools
 
 
-class CannotRun(Exception):
+class CannotRun(AgentdError):
     """An agent cannot run as its files have it; `problems` say why."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.agent.outcome import Outcome, commit
+from agentd.agent.outcome import Outcome, store
 from agentd.errors import BusError, Conflict
 from agentd.models.port import Completion
 from agentd.nats import jetstream, streams
@@ -67,7 +67,7 @@ def committing(bus: Bus, text: str = "An answer.") -> asyncio.Task[None]:
     outcome = Outcome(revision="1", model="mock/echo", latency=1, result=result)
     source = AgentIdentity(id="agent", type="agent")
     task = new("task", "please", source=source, id="c")
-    return asyncio.create_task(commit(bus, RESULT, outcome, task=task, source=source, headers={}))
+    return asyncio.create_task(store(bus, RESULT, outcome, task=task, source=source, headers={}))
 
 
 async def refused(job: asyncio.Task[None]) -> None:

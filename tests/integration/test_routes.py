@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentd.errors import TaskError
+from agentd.nats import jetstream
+from agentd.nats.streams import LOG
 from agentd.protocol.destination import Destination, Requirement
 from agentd.protocol.message import AgentIdentity, AgentMessage, Routing, new
 from agentd.routing.ask import ask, send
@@ -68,7 +70,7 @@ async def test_nobody_fit_is_told_before_anything_is_sent(team: Team) -> None:
         ("analysis", task(target="nobody")),
         ("analysis", task(capabilities=("research",), exclusions=("both",))),
     ):
-        with pytest.raises(TaskError, match=r"no agent online .* online: analyst \(analysis\), both"):
+        with pytest.raises(TaskError, match=r"no agent online .*: analyst \(analysis\), both"):
             await send(team.bus, team.subjects, Destination.parse(to), message)
     await team.at_rest()
 
@@ -114,3 +116,26 @@ async def test_a_new_agent_takes_part_in_routes_there_are(team: Team) -> None:
     await team.run()
     result = await answer(team, "analysis", message)
     assert (to.domain, result.source.id) == ("_route", "late")
+
+
+async def test_the_priority_of_the_subject_counts_for_all_that_follows(team: Team) -> None:
+    """The task itself names none: it is forwarded, and emits, with that of its subject."""
+    emits = "capabilities: [analysis]\nemit: [{task: report.x, content: message.id}]\n"
+    await team.run(analyst=emits, reporter="capabilities: [report]\n")
+    subject = team.subjects.task("analysis", "x", 9)
+    await team.send(subject, {"id": "named", "target": "reporter", "payload": {"content": "hi"}})
+    await team.send(subject, {"id": "plain", "payload": {"content": "hi"}})
+    await team.at_rest()
+
+    pattern = team.subjects.pattern("task.>")
+    stored = [
+        (msg.headers or {})["Nats-Subject"]
+        async for msg in jetstream.stored(team.bus, LOG, pattern)
+    ]
+    own = f"agents.{team.subjects.env}.task."
+    assert sorted(each.removeprefix(own) for each in stored) == [
+        "_agent.reporter.9",
+        "analysis.x.9",
+        "analysis.x.9",
+        "report.x.9",
+    ]

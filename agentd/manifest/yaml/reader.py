@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from agentd.errors import AgentdError
 from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Span, Style, YamlSource
 from agentd.manifest.yaml.syntax import explain
 from agentd.problems import Problem
@@ -48,7 +49,7 @@ def read(text: str | bytes, file: str) -> Document:
     return Document(root, tuple(problems))
 
 
-class _YamlRefused(Exception):
+class _YamlRefused(AgentdError):
     """Reading stops here."""
 
     def __init__(self, problem: Problem) -> None:

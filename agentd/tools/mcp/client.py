@@ -18,6 +18,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from agentd.errors import AgentdError
 from agentd.tools.mcp import wire
 from agentd.tools.mcp.text import resource_text, text_of
 from agentd.tools.port import ToolError
@@ -37,7 +38,7 @@ _CHANGES = (
 )
 
 
-class Lost(Exception):
+class Lost(AgentdError):
     """The server is not there (any more); the text says why."""
 
 

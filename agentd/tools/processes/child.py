@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentd.errors import AgentdError
 from agentd.tools.processes.processes import Process, Processes, how_it_ended
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ _COMPLAINTS = 20  # lines of a piece of stderr that are logged
 _GRACE, _LAST_GRACE = 2.0, 1.0  # seconds to end by itself, and after SIGTERM
 
 
-class ChildError(Exception):
+class ChildError(AgentdError):
     """The program did not start, or is gone; the text is for a person."""
 
 

@@ -7,11 +7,13 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+from agentd.errors import AgentdError
+
 LENGTH = struct.Struct(">I")
 MOST = 8 << 20  # bytes of a frame that is read: a million characters, all of them escaped
 
 
-class FrameTooLong(Exception):
+class FrameTooLong(AgentdError):
     """A frame of more than `MOST` bytes is announced; it was not read."""
 
 

@@ -16,6 +16,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from typing_extensions import TypedDict
 
+from agentd.errors import AgentdError
+
 KEY = "idempotency_key"
 
 _NO_ARGUMENTS = {
@@ -31,7 +33,7 @@ _ENTRY = re.compile(r"(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)")
 _DATA = ("default", "examples", "const", "enum")  # keywords whose values are data, not schemas
 
 
-class BadFunction(Exception):
+class BadFunction(AgentdError):
     """A function that cannot be a tool; each mistake with the parameter that has it, or ""."""
 
     def __init__(self, mistakes: list[tuple[str, str, str]]) -> None:
@@ -39,7 +41,7 @@ class BadFunction(Exception):
         self.mistakes = mistakes  # parameter, text, mend
 
 
-class BadArguments(Exception):
+class BadArguments(AgentdError):
     """Arguments that fit the schema, but not the types."""
 
 

@@ -12,6 +12,8 @@ from importlib.util import spec_from_file_location
 from types import ModuleType, TracebackType
 from typing import Any
 
+from agentd.errors import AgentdError
+
 
 class _Source(SourceLoader):
     """One file. Its bytecode is kept nowhere."""
@@ -90,7 +92,7 @@ class Modules(MetaPathFinder):
         return name if name in self._files else ""
 
 
-class NameTaken(Exception):
+class NameTaken(AgentdError):
     """A file of tools has the name of a module of Python or of an installed package."""
 
 

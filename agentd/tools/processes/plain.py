@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from agentd.errors import AgentdError
+
 MOST = 1_000_000  # characters
 DEPTH = 64
 
@@ -17,7 +19,7 @@ _ITEM = 4  # what a member of a collection costs besides its content
 _BITS = 8_192  # of a whole number
 
 
-class NoAnswer(Exception):
+class NoAnswer(AgentdError):
     """The value cannot be told to a model; the text says why."""
 
 

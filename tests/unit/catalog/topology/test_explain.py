@@ -43,7 +43,10 @@ def why_not(explanation: Explanation) -> dict[str, str]:
             "@other",
             {},
             ["other"],
-            {"analyst": "the message is for @other only", "coder": "the message is for @other only"},
+            {
+                "analyst": "the message is for @other only",
+                "coder": "the message is for @other only",
+            },
         ),
         (
             "analysis.mood",
@@ -59,7 +62,10 @@ def why_not(explanation: Explanation) -> dict[str, str]:
             "coding",
             {"target": "other"},
             ["other"],
-            {"analyst": "the message is for @other only", "coder": "the message is for @other only"},
+            {
+                "analyst": "the message is for @other only",
+                "coder": "the message is for @other only",
+            },
         ),
         (
             "analysis",

@@ -1,0 +1,97 @@
+"""The commit: the outcome of a task and all that belongs to it, on record in one atomic batch."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+
+from agentd import crash_points
+from agentd.agent import outcome as outcomes
+from agentd.agent.delivered_task import DeliveredTask
+from agentd.agent.emit import FollowUp
+from agentd.agent.outcome import Outcome
+from agentd.errors import BusError, TaskError, TooLarge, Undeliverable
+from agentd.nats.jetstream import Record
+from agentd.queue import dead_letters
+
+log = logging.getLogger(__name__)
+
+
+async def commit(
+    task: DeliveredTask,
+    outcome: Outcome,
+    *,
+    follow_ups: Sequence[FollowUp] = (),
+    attempt: int = 1,
+) -> None:
+    """Stores the result, and with it what the answer emits, what the conversation remembers of it,
+    and the dead letter of a task that is given up in this `attempt`.
+
+    Raises:
+        Conflict: another replica's outcome is on record; this one is dropped.
+        BusError: it could not be stored; the task is to be delivered again.
+    """
+    try:
+        await _store(task, outcome, follow_ups, attempt)
+    except TooLarge as error:
+        failure = task.outcome(error=TaskError(str(error), code="answer_too_large"))
+        await _store(task, failure, (), attempt)
+
+
+async def refuse(task: DeliveredTask, error: Undeliverable) -> Outcome:
+    """Commits a dead letter and an error result for a task that is not attempted.
+
+    Raises:
+        Conflict, BusError: as `commit`.
+    """
+    outcome = task.outcome(error=error)
+    await commit(task, outcome)
+    crash_points.here("after-letter")
+    return outcome
+
+
+async def _store(
+    task: DeliveredTask, outcome: Outcome, follow_ups: Sequence[FollowUp], attempt: int
+) -> None:
+    also = await _remembered(task, outcome)
+    if follow_ups:
+        also += await task.services.emitter.records(follow_ups, task.trace.headers())
+    if isinstance(outcome.error, Undeliverable):
+        also.append(_dead_letter(task, outcome.error, attempt))
+    await outcomes.store(
+        task.services.bus,
+        task.result_subject,
+        outcome,
+        task=task.message,
+        source=task.source,
+        headers=task.trace.headers(),
+        also=also,
+    )
+
+
+async def _remembered(task: DeliveredTask, outcome: Outcome) -> list[Record]:
+    """What the conversation remembers of this task. A task that is its own conversation is only
+    remembered by an agent with a `history`: no other could continue it."""
+    alone = task.message.context.conversation_id == task.message.id
+    if outcome.result is None or (alone and not task.manifest.history):
+        return []
+    data = outcome.result.data
+    answer = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    try:
+        return [await task.memory.exchange(outcome.result.asked, answer)]
+    except BusError as error:
+        # Losing the memory of an answer is better than losing the answer, which has been paid for.
+        log.warning("%s will not be remembered: %s", task.message.id, error)
+        return []
+
+
+def _dead_letter(task: DeliveredTask, error: Undeliverable, attempt: int) -> Record:
+    return dead_letters.dead_letter(
+        task.services.subjects,
+        task.delivery,
+        reason=error.code,
+        error=error,
+        attempts=attempt,
+        task_id=task.message.id,
+    )

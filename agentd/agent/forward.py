@@ -1,0 +1,40 @@
+"""Forwards a task that came to this agent but is for another one, once."""
+
+from __future__ import annotations
+
+from agentd import crash_points
+from agentd.agent.commit import refuse
+from agentd.agent.delivered_task import DeliveredTask
+from agentd.agent.outcome import Outcome
+from agentd.errors import TaskError, Undeliverable
+from agentd.nats import jetstream
+from agentd.protocol.destination import Destination
+from agentd.routing.eligibility import address
+
+
+async def forward(task: DeliveredTask) -> Outcome | None:
+    """Publishes the task again, to the destination that its body asks for.
+
+    A sender that uses agentd's own rule publishes there to begin with, and is told immediately
+    when no agent takes the task. A foreign client gets an error result instead: the outcome that
+    is returned.
+
+    Raises:
+        Conflict, BusError: as `commit`.
+    """
+    services, message, subject = task.services, task.message, task.delivery.subject
+    here = Destination(subject.domain, subject.specificity)
+    try:
+        to = await address(services.bus, services.subjects, here, message)
+    except TaskError as error:
+        return await refuse(task, Undeliverable(str(error), code=error.code))
+    await jetstream.store(
+        services.bus,
+        services.subjects.task(to.domain, to.specificity, message.routing.priority),
+        task.delivery.data,
+        # A second delivery of the same task forwards it with the same id: it is stored once.
+        message_id=f"{message.id}@{to.specificity}",
+        headers=task.delivery.headers_for(message.id),
+    )
+    crash_points.here("after-forward")
+    return None
