@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
@@ -58,3 +59,53 @@ def test_a_clock_that_is_set_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
     deadline = Deadline.of(task(timeout=60_000), limit=120, now=NOW)
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert deadline.left == pytest.approx(50, abs=1)
+
+
+def deadline_at(
+    monkeypatch: pytest.MonkeyPatch, moment: float, *, ends: float, expires: float
+) -> Deadline:
+    """A deadline that is asked at exactly this moment of the monotonic clock."""
+    monkeypatch.setattr(time, "monotonic", lambda: moment)
+    return Deadline(ends=ends, expires=expires)
+
+
+def test_the_deadline_counts_from_the_clock_of_this_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 500.0)
+    assert Deadline.of(task(), limit=120, now=NOW) == Deadline(ends=620.0, expires=math.inf)
+    assert Deadline.of(task(timeout=60_000), limit=120, now=NOW) == Deadline(
+        ends=550.0, expires=550.0
+    )
+    long = task(timeout=600_000, constraints=Constraints(timeout=5_000))
+    assert Deadline.of(long, limit=120, now=NOW) == Deadline(ends=505.0, expires=1090.0)
+
+
+def test_the_sender_cannot_ask_for_more_time_than_the_agent_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 500.0)
+    message = task(constraints=Constraints(timeout=600_000))
+    assert Deadline.of(message, limit=120, now=NOW).ends == 620.0
+
+
+@pytest.mark.parametrize(("moment", "left"), [(9.5, 0.5), (10.0, 0.0), (11.0, 0.0)])
+def test_an_attempt_has_the_seconds_until_its_end(
+    monkeypatch: pytest.MonkeyPatch, moment: float, left: float
+) -> None:
+    assert deadline_at(monkeypatch, moment, ends=10.0, expires=99.0).left == left
+
+
+def test_the_model_is_called_until_the_last_moment_and_not_at_the_end_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert deadline_at(monkeypatch, 9.5, ends=10.0, expires=99.0).required() == 0.5
+    with pytest.raises(Undeliverable, match=r"limits\.timeout"):
+        deadline_at(monkeypatch, 10.0, ends=10.0, expires=99.0).required()
+
+
+@pytest.mark.parametrize(("delay", "allowed"), [(1.5, True), (2.0, False), (2.5, False)])
+def test_a_pause_must_end_before_the_task_expires(
+    monkeypatch: pytest.MonkeyPatch, delay: float, allowed: bool
+) -> None:
+    assert deadline_at(monkeypatch, 8.0, ends=9.0, expires=10.0).allows(delay) is allowed
