@@ -27,8 +27,9 @@ from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
 from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.shared_value import Shared
-from agentd.nats.streams import JOINS, bucket
+from agentd.nats.streams import JOINS
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
+from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import TOKEN, Subjects, digest
 from agentd.queue.delivery import TOPIC, Delivery
 from agentd.queue.fact_consumer import DUE
@@ -87,7 +88,7 @@ class Joins:
 
     async def _change(self, name: str, edit: Any) -> Gathering:
         """What the gathering is after `edit`."""
-        subject = f"{bucket(JOINS)}.{self._subjects.env}.{name}"
+        subject = bucket(JOINS, self._subjects.env, name)
         shared = self._shared.get(name)
         if shared is None:
             shared = Shared(self._bus, JOINS, subject, parse=Gathering.parse, ttl=_KEPT)

@@ -52,6 +52,7 @@ def route(
 def _asked(to: str, given: str | None, env: str) -> tuple[str, AgentMessage]:
     """Where it goes, as `kind.domain.specificity` or a target of `ask`; and the message."""
     from agentd.errors import UsageError
+    from agentd.protocol.subjects import Subjects
 
     is_message = to == "-" or to.lstrip().startswith("{") or Path(to).is_file()
     raw = _read(to if is_message else given)
@@ -65,10 +66,7 @@ def _asked(to: str, given: str | None, env: str) -> tuple[str, AgentMessage]:
         where = message.routing.capabilities[0]
     if not where:
         raise UsageError("the message does not say where it goes: agentd route TARGET MESSAGE")
-    own = f"agents.{env}."
-    if where.startswith("agents.") and not where.startswith(own):
-        raise UsageError(f"{where} is of another environment; say --env {where.split('.')[1]}")
-    return where.removeprefix(own), message
+    return Subjects(env).relative(where), message
 
 
 def _read(given: str | None) -> dict[str, Any]:

@@ -42,12 +42,8 @@ async def _tap(
 
     settings = from_environment(env=env, nats=nats)
     subjects = Subjects(settings.env)
-    own = f"agents.{settings.env}."
-    if pattern.startswith("agents.") and not pattern.startswith(own):
-        other = pattern.split(".")[1]
-        raise UsageError(f"{pattern} is of the environment {other!r}; say --env {other}")
     try:
-        wanted = subjects.pattern(pattern.removeprefix(own))
+        wanted = subjects.pattern(subjects.relative(pattern))
     except SubjectError as error:
         raise UsageError(str(error)) from None
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

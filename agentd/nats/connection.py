@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from agentd.errors import UsageError
 from agentd.nats import context as nats_context
+from agentd.protocol.server_subjects import API
 from agentd.settings import Settings
 
 EMBEDDED = "embedded"  # as the value of --nats: whatever the environment and the contexts say
@@ -29,7 +30,6 @@ _VARIABLES = {
 }
 _CREDENTIALS = ("creds", "nkey", "user_jwt", "user_seed", "user", "password", "token")
 _TLS = ("cert", "key", "ca")
-_API = "$JS.API"  # what the subjects of the JetStream API begin with
 _FILES = ("creds", "nkey", *_TLS)
 
 # Our names are those of the nats CLI's context files; these are nats-py's.
@@ -144,7 +144,7 @@ def _at_context(
     values = _checked(context.values, names, environ)
     servers, user = _servers(context.url, f'{context.file}: "url"')
     for name in ("jetstream_domain", "jetstream_api_prefix"):
-        if values.get(name, _API) != _API:
+        if values.get(name, API) != API:
             raise UsageError(
                 f"{names[name]} leads to JetStream elsewhere, and agentd keeps its streams at the "
                 "server it connects to; name a server of that domain, in a context without it"

@@ -13,6 +13,8 @@ from typing import Any
 from agentd import crash_points
 from agentd.errors import BusError, Conflict, NotStored, TooLarge, Unheard
 from agentd.nats.bus import Bus, Msg
+from agentd.protocol import server_subjects
+from agentd.protocol.subjects import environment_of
 
 REQUEST_TIMEOUT = 5.0
 # Seconds for which what was paid for is kept, and stored as soon as the server has room for it.
@@ -45,7 +47,7 @@ async def api(bus: Bus, verb: str, request: Mapping[str, Any] | None = None) -> 
         BusError: no answer.
     """
     body = json.dumps(request).encode() if request is not None else b""
-    answer = await bus.request(f"$JS.API.{verb}", body)
+    answer = await bus.request(server_subjects.api(verb), body)
     reply: dict[str, Any] = json.loads(answer.data)
     if "error" in reply:
         raise ApiError(verb, reply["error"])
@@ -93,10 +95,8 @@ class Record:
     @property
     def wire_id(self) -> str:
         """Its id for the server. A stream knows an id once, and holds every environment."""
-        root, _, rest = self.subject.partition(".")
-        return (
-            f"{self.message_id}.{rest.partition('.')[0]}" if root == "agents" else self.message_id
-        )
+        env = environment_of(self.subject)
+        return self.message_id if env is None else f"{self.message_id}.{env}"
 
     def all_headers(self) -> dict[str, str]:
         headers = {**self.headers, "Nats-Msg-Id": self.wire_id}
@@ -231,7 +231,7 @@ async def newest(bus: Bus, stream: str, subject: str) -> tuple[int, bytes]:
 
 async def last(bus: Bus, stream: str, subject: str) -> Msg | None:
     """The newest message that `stream` holds on `subject` (no wildcards)."""
-    answer = await bus.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
+    answer = await bus.request(server_subjects.direct_get(stream, subject))
     return None if answer.headers and answer.headers.get("Status") else answer
 
 
@@ -270,7 +270,7 @@ async def _batch(bus: Bus, stream: str, subject: str, start: int) -> AsyncIterat
     subscription = await bus.subscribe(inbox, arrived.put)
     body = json.dumps({"batch": 256, "seq": start, "next_by_subj": subject}).encode()
     try:
-        await bus.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=inbox)
+        await bus.publish(server_subjects.direct_get(stream), body, reply=inbox)
         while True:
             msg = await asyncio.wait_for(arrived.get(), REQUEST_TIMEOUT)
             if msg.headers and msg.headers.get("Status"):

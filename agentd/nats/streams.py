@@ -17,6 +17,8 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.folder import NatsFolder
 from agentd.nats.jetstream import ApiError
+from agentd.protocol import subjects
+from agentd.protocol.server_subjects import bucket, object_store
 from agentd.settings import Settings
 
 LOG = "AGENTD_LOG"
@@ -45,11 +47,6 @@ _STREAM_NOT_FOUND = 10059
 _NO_ROOM = frozenset({10047, 10028, 10023})
 # 2.15 caps a stream at 1,000 consumers unless told otherwise.
 _MAX_CONSUMERS = 20_000
-
-
-def bucket(stream: str) -> str:
-    """What the subjects of a bucket begin with: its keys follow."""
-    return f"$KV.{stream.removeprefix('KV_')}"
 
 
 async def ensure(bus: Bus, settings: Settings) -> None:
@@ -85,7 +82,7 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
         {
             **shared,
             "name": LOG,
-            "subjects": _log_subjects(),
+            "subjects": list(subjects.LOGGED),
             "retention": "limits",
             "storage": "file",
             "max_age": int(settings.log_days * DAY),
@@ -94,22 +91,22 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
             "allow_atomic": True,
             "allow_msg_ttl": True,
             "allow_msg_schedules": True,
-            # The doorbell of facts.
-            "republish": {"src": "agents.>", "dest": "stored.>", "headers_only": True},
+            # Agents that subscribe to facts need not poll.
+            "republish": _republish(subjects.LOG_DOORBELL),
         },
         {
             **shared,
             "name": WORK,
             "retention": "workqueue",
             "storage": "file",
-            "sources": [{"name": LOG, "subject_transforms": _default_priority()}],
-            # The doorbell: idle workers need not ask.
-            "republish": {"src": "work.>", "dest": "ring.>", "headers_only": True},
+            "sources": [{"name": LOG, "subject_transforms": _transforms()}],
+            # Idle agents need not poll.
+            "republish": _republish(subjects.WORK_DOORBELL),
         },
         {
             **shared,
             "name": CHUNKS,
-            "subjects": ["agents.*.stream.*.*"],
+            "subjects": list(subjects.STREAMED),
             "retention": "limits",
             "storage": "memory",
             "max_age": 600 * SECOND,
@@ -122,24 +119,15 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-def _log_subjects() -> list[str]:
-    """Exact depths and priorities, so that anything else is refused to its sender's face."""
-    return [
-        "agents.*.task.*.*",
-        *(f"agents.*.task.*.*.{priority}" for priority in range(10)),
-        "agents.*.result.*.*.*",
-        "agents.*.event.*.*",
-        "agents.*.dlq.*.*",
-        "agents.*.sched.*.*",
-    ]
+def _republish(doorbell: tuple[str, str]) -> dict[str, Any]:
+    src, dest = doorbell
+    return {"src": src, "dest": dest, "headers_only": True}
 
 
-def _default_priority() -> list[dict[str, str]]:
-    route = "work.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}"
-    return [
-        {"src": "agents.*.task.*.*", "dest": f"{route}.5"},
-        {"src": "agents.*.task.*.*.*", "dest": route + ".{{wildcard(4)}}"},
-    ]
+def _transforms(*more: tuple[str, str]) -> list[dict[str, str]]:
+    """How tasks of LOG become work."""
+    pairs = (*subjects.WORK_TRANSFORMS.items(), *more)
+    return [{"src": src, "dest": dest} for src, dest in pairs]
 
 
 def _bucket(name: str, shared: Mapping[str, Any], *, storage: str) -> dict[str, Any]:
@@ -147,7 +135,7 @@ def _bucket(name: str, shared: Mapping[str, Any], *, storage: str) -> dict[str, 
     return {
         **shared,
         "name": name,
-        "subjects": [f"{bucket(name)}.>"],
+        "subjects": [bucket(name, ">")],
         "retention": "limits",
         "storage": storage,
         # A TTL below the marker's is raised to it unless there is one message a key.
@@ -172,7 +160,7 @@ def _objects(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     return {
         **shared,
         "name": OBJECTS,
-        "subjects": ["$O.agentd_objects.C.>", "$O.agentd_objects.M.>"],
+        "subjects": object_store(OBJECTS.removeprefix("OBJ_")),
         "retention": "limits",
         "storage": "file",
         "max_age": int(settings.log_days * DAY),  # as long as the messages that refer to them
@@ -241,7 +229,7 @@ async def _tie(bus: Bus, first: int) -> None:
     work = await _existing(bus, WORK)
     if work is None:
         return
-    transforms = [*_default_priority(), {"src": f"agents.{first}", "dest": f"work.{first}"}]
+    transforms = _transforms(subjects.impossible_transform(first))
     source = {"name": LOG, "subject_transforms": transforms}
     # Else it would begin at the time of the last message of WORK, by a clock that may be wrong.
     first_time = {**source, "opt_start_seq": first}

@@ -1,4 +1,4 @@
-"""Every NATS subject that agentd uses, spelled here and nowhere else."""
+"""Every subject of agentd, spelled here and nowhere else."""
 
 from __future__ import annotations
 
@@ -50,6 +50,28 @@ _REST: Final[dict[str, tuple[int, ...]]] = {
     "stream": (0,),
     "dlq": (0,),
 }
+
+# What the streams hold, of every environment. The depths and the priorities are exact, so that the
+# server refuses any other subject: a deeper task would be stored in LOG and never reach WORK.
+LOGGED: Final = (
+    "agents.*.task.*.*",
+    *(f"agents.*.task.*.*.{priority}" for priority in range(10)),
+    "agents.*.result.*.*.*",
+    "agents.*.event.*.*",
+    "agents.*.dlq.*.*",
+    "agents.*.sched.*.*",
+)
+STREAMED: Final = ("agents.*.stream.*.*",)
+# From a task in LOG to its subject in WORK, in the language of the server. A task without a
+# priority gets the default one.
+WORK_TRANSFORMS: Final = {
+    "agents.*.task.*.*": "work.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}"
+    f".{DEFAULT_PRIORITY}",
+    "agents.*.task.*.*.*": "work.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(4)}}",
+}
+# What the server publishes, without contents, for everything that it stores: a doorbell.
+LOG_DOORBELL: Final = ("agents.>", "stored.>")
+WORK_DOORBELL: Final = ("work.>", "ring.>")
 
 _is_token = re.compile(TOKEN).fullmatch
 _is_priority = re.compile("[0-9]").fullmatch
@@ -104,6 +126,11 @@ class Subjects:
 
     def __post_init__(self) -> None:
         environment(self.env)
+
+    @property
+    def group(self) -> str:
+        """The queue group of all processes: one of them receives each message."""
+        return f"agentd.{self.env}"
 
     @property
     def everything(self) -> str:
@@ -171,6 +198,18 @@ class Subjects:
             if part != "*":
                 token(part, f"in {_shown(rest)} the part")
         return f"agents.{self.env}.{rest}"
+
+    def relative(self, subject: str) -> str:
+        """A subject or pattern without `agents.{env}.`, which it need not have.
+
+        Raises:
+            UsageError: it belongs to another environment.
+        """
+        own = f"agents.{self.env}."
+        if subject.startswith("agents.") and not subject.startswith(own):
+            other = subject.split(".")[1]
+            raise UsageError(f"{subject} belongs to the environment {other!r}; say --env {other}")
+        return subject.removeprefix(own)
 
     def work(
         self, domain: str, specificity: str | None = None, *, priority: int | None = None
@@ -244,6 +283,17 @@ def parse_work(subject: str) -> Subject:
     if root not in ("work", "ring") or len(parts) != 4:
         raise _foreign(subject)
     return Subject.parse(".".join(("agents", parts[0], "task", *parts[1:])))
+
+
+def environment_of(subject: str) -> str | None:
+    """The environment of a public subject; None for any other subject."""
+    root, _, rest = subject.partition(".")
+    return rest.partition(".")[0] if root == "agents" else None
+
+
+def impossible_transform(number: int) -> tuple[str, str]:
+    """A transform of tasks that applies to none: the subject has too few tokens for a task."""
+    return f"agents.{number}", f"work.{number}"
 
 
 def matches(pattern: str, subject: str) -> bool:

@@ -19,9 +19,8 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import STOPS
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
+from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import Subjects, digest
-
-_BUCKET = "$KV." + STOPS.removeprefix("KV_")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Cancellations:
 
     def __init__(self, bus: Bus, env: str) -> None:
         self._bus = bus
-        self._pattern = f"{_BUCKET}.{env}.*"
+        self._pattern = bucket(STOPS, env, "*")
         self._stopped: set[str] = set()
         self._heard: dict[str, bool] = {}
         self._running: defaultdict[str, set[_CancellableRun]] = defaultdict(set)
@@ -183,7 +182,7 @@ async def _put(
         source=AgentIdentity(id="agentd-stop", type="runtime"),
         context=Context(conversation_id=conversation),
     )
-    subject = f"{_BUCKET}.{subjects.env}.{scope.key}"
+    subject = bucket(STOPS, subjects.env, scope.key)
     await jetstream.store(bus, subject, value, message_id=event.id, headers=headers)
     fact = subjects.event(scope.kind, what)
     await jetstream.store(bus, fact, encode(event), message_id=event.id)

@@ -15,6 +15,7 @@ from agentd.errors import BusError, Unheard
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
 from agentd.protocol.message import AgentMessage, decode
+from agentd.protocol.server_subjects import Acknowledgement
 from agentd.protocol.subjects import RESERVED_DOMAINS, TOKEN, Subject
 
 # Headers of ours: the id of a task whose bytes hold none, and when a dead letter was sent again.
@@ -194,24 +195,20 @@ class Delivery(Parcel):
 
 
 def delivery(msg: Msg, bus: Bus, on_settled: Callable[[str], None], *, route: str = "") -> Delivery:
-    """The delivery that a message pulled on this route is; `on_settled` is told its reply subject.
-
-    The reply subject is `$JS.ACK.{stream}.{consumer}.{deliveries}.{stream seq}.{consumer seq}.
-    {nanoseconds}.{pending}` (nats-server, ADR-15).
-    """
-    acknowledgement = msg.reply.split(".")
+    """A message pulled on this route, as a delivery; `on_settled` receives its reply subject."""
+    acknowledgement = Acknowledgement.parse(msg.reply)
     headers: Mapping[str, str] = msg.headers or {}
-    if acknowledgement[2] == WORK:
+    if acknowledgement.stream == WORK:
         subject, sequence = _source(headers)
     else:
-        subject, sequence = Subject.parse(msg.subject), int(acknowledgement[5])
+        subject, sequence = Subject.parse(msg.subject), acknowledgement.sequence
     return Delivery(
         route=route,
         data=msg.data,
         headers=headers,
         subject=subject,
-        attempt=int(acknowledgement[4]),
-        stored_at=int(acknowledgement[7]) / 1e9,
+        attempt=acknowledgement.deliveries,
+        stored_at=acknowledgement.stored_at,
         sequence=sequence,
         bus=bus,
         reply=msg.reply,
@@ -244,8 +241,3 @@ def _source(headers: Mapping[str, str]) -> tuple[Subject, int]:
     """
     source = headers["Nats-Stream-Source"].split(" ")
     return Subject.parse(source[4]), int(source[1])
-
-
-def still_pending(msg: Msg) -> int:
-    """How many messages its consumer had left when the server sent this one."""
-    return int(msg.reply.rpartition(".")[2])

@@ -13,7 +13,7 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg, Subscription
 from agentd.nats.jetstream import ApiError
 from agentd.nats.streams import LOG
-from agentd.protocol.subjects import DEFAULT_PRIORITY, RUNTIME_EVENTS, Subject, matches
+from agentd.protocol.subjects import DEFAULT_PRIORITY, RUNTIME_EVENTS, Subject, Subjects, matches
 from agentd.queue.bands import Route
 from agentd.queue.queue import Queue, consumer_config
 
@@ -71,7 +71,9 @@ async def heard_by(bus: Bus, env: str, agent: str) -> tuple[str, ...]:
         if error.code in _NO_CONSUMER:
             return ()
         raise
-    found = (each.split(".")[2:5] for each in info["config"].get("filter_subjects", ()))
+    subjects = Subjects(env)
+    filtered = info["config"].get("filter_subjects", ())
+    found = (subjects.relative(each).split(".")[:3] for each in filtered)
     return tuple(".".join(parts) for parts in found if parts[1] != DUE)
 
 
@@ -98,7 +100,7 @@ class FactConsumer:
         self._heard = facts
         if facts:
             since = manifest.subscribe.since if manifest.subscribe else None
-            source = _Facts(self._queue.bus, self._queue.subjects.env, self._agent, facts, since)
+            source = _Facts(self._queue.bus, self._queue.subjects, self._agent, facts, since)
             route = self._queue.facts(f"_facts.{self._agent}", source)
             await self._hang_bells(facts, route)
             await self._make(route)
@@ -137,11 +139,11 @@ class _Facts:
     stream = LOG
 
     def __init__(
-        self, bus: Bus, env: str, agent: str, facts: Iterable[str], since: float | None
+        self, bus: Bus, subjects: Subjects, agent: str, facts: Iterable[str], since: float | None
     ) -> None:
         self._bus = bus
-        self._name = _name(env, agent)
-        self._filters = [f"agents.{env}.{each}" for each in filters(facts)]
+        self._name = _name(subjects.env, agent)
+        self._filters = [subjects.pattern(each) for each in filters(facts)]
         self._since = since
         self._made = False
 

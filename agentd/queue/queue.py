@@ -20,9 +20,10 @@ from agentd.errors import BusError, SubjectError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg, Subscription
 from agentd.nats.streams import SECOND, WORK
+from agentd.protocol.server_subjects import Acknowledgement, next_message
 from agentd.protocol.subjects import DEFAULT_PRIORITY, Subjects, parse_work
 from agentd.queue.bands import ConsumerSource, Route, route_of
-from agentd.queue.delivery import Delivery, delivery, settle_foreign, still_pending
+from agentd.queue.delivery import Delivery, delivery, settle_foreign
 from agentd.queue.in_progress import Beats
 
 log = logging.getLogger(__name__)
@@ -298,9 +299,9 @@ class Puller:
     @staticmethod
     def _is_empty(pull: _Pull) -> bool:
         if pull.messages:
-            last = pull.messages[-1]
+            last = Acknowledgement.parse(pull.messages[-1].reply)
             # What comes a second time is not counted as pending: there may be more of it.
-            return still_pending(last) == 0 and int(last.reply.split(".")[4]) == 1
+            return last.pending == 0 and last.deliveries == 1
         return pull.done.result() == "404"
 
     async def _ask(self, source: ConsumerSource, priority: int, most: int) -> _Pull:
@@ -313,7 +314,7 @@ class Puller:
         try:
             async with asyncio.timeout(_PULL_TIMEOUT):
                 consumer = source.consumer(priority)
-                subject = f"$JS.API.CONSUMER.MSG.NEXT.{source.stream}.{consumer}"
+                subject = next_message(source.stream, consumer)
                 await self._queue.bus.publish(subject, request, reply=self._inbox.subject)
                 # Shielded: a timeout would else cancel the future, and its result() cancel us.
                 await asyncio.shield(self._pull.done)

@@ -16,6 +16,7 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.streams import AGENTS, LOG
 from agentd.protocol.message import decode
+from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import Subjects
 
 # An entry outlives so many missed signs of life.
@@ -24,8 +25,6 @@ BEATS_TO_LIVE = 3
 _GONE = "1h"  # how long it is remembered that an agent has left
 # Seconds for which agents may be on their way back to a server that was started again.
 _PATIENCE, _LOOK = 2.0, 0.05
-
-_BUCKET = "$KV." + AGENTS.removeprefix("KV_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ _FIELDS = frozenset(field.name for field in fields(Replica))
 
 def key(env: str, agent: str, instance: str) -> str:
     """The subject of an entry in the bucket."""
-    return f"{_BUCKET}.{env}.{agent}.{instance}"
+    return bucket(AGENTS, env, agent, instance)
 
 
 async def announce(
@@ -113,7 +112,7 @@ async def online(bus: Bus, env: str) -> list[Replica]:
 async def _entries(bus: Bus, env: str) -> dict[str, list[Replica]]:
     """The entries of each instance; of one that has left, none."""
     found: defaultdict[str, list[Replica]] = defaultdict(list)
-    async for msg in jetstream.stored(bus, AGENTS, f"{_BUCKET}.{env}.>"):
+    async for msg in jetstream.stored(bus, AGENTS, bucket(AGENTS, env, ">")):
         replicas = found[str((msg.headers or {})["Nats-Subject"]).rpartition(".")[2]]
         if msg.data:  # a removed key leaves an empty marker
             raw = json.loads(msg.data)

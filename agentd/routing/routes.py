@@ -13,9 +13,8 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import ROUTES
 from agentd.protocol.destination import Requirement
+from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import ROUTE_DOMAIN
-
-_BUCKET = "$KV." + ROUTES.removeprefix("KV_")
 
 
 async def announce(bus: Bus, env: str, requirement: Requirement) -> None:
@@ -24,7 +23,7 @@ async def announce(bus: Bus, env: str, requirement: Requirement) -> None:
     Raises:
         BusError: it could not be stored.
     """
-    subject = f"{_BUCKET}.{env}.{requirement.signature}"
+    subject = bucket(ROUTES, env, requirement.signature)
     data = requirement.canonical()
     await jetstream.store(bus, subject, data, message_id=f"{env}.{requirement.signature}")
 
@@ -40,7 +39,7 @@ class RouteTable:
 
     async def open(self) -> None:
         """Reads the routes there are, and hears of new ones from then on."""
-        await self._bus.subscribe(f"{_BUCKET}.{self._env}.*", self._on_route)
+        await self._bus.subscribe(bucket(ROUTES, self._env, "*"), self._on_route)
         self._bus.on_reconnect(self._read)
         await self._read()
 
@@ -54,7 +53,7 @@ class RouteTable:
         ]
 
     async def _read(self) -> None:
-        async for msg in jetstream.stored(self._bus, ROUTES, f"{_BUCKET}.{self._env}.*"):
+        async for msg in jetstream.stored(self._bus, ROUTES, bucket(ROUTES, self._env, "*")):
             await self._on_route(msg)
 
     async def _on_route(self, msg: Msg) -> None:

@@ -9,7 +9,8 @@ from typing import Any, Self, TypeAlias
 
 from agentd.nats.bus import Bus
 from agentd.nats.shared_value import Shared
-from agentd.nats.streams import BUDGETS, bucket
+from agentd.nats.streams import BUDGETS
+from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import digest
 
 # What floats of dollars are rounded to, or three times $0.10 would be more than $0.30.
@@ -117,7 +118,7 @@ _FORGET = 30 * 86400  # seconds without a call until a conversation's account is
 
 def account_subject(env: str, conversation: str) -> str:
     """The subject of a conversation's account."""
-    return f"{bucket(BUDGETS)}.{env}.{digest(conversation)}"
+    return bucket(BUDGETS, env, digest(conversation))
 
 
 def shared_account(bus: Bus, subject: str) -> SharedAccount:

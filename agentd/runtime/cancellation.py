@@ -52,7 +52,7 @@ class CancelRequests:
     async def open(self) -> None:
         """Hears them from now on."""
         subject = self._subjects.event("cancel", "requested")
-        await self._bus.subscribe(subject, self._on_request, f"agentd.{self._subjects.env}")
+        await self._bus.subscribe(subject, self._on_request, self._subjects.group)
 
     async def _on_request(self, msg: Msg) -> None:
         try:

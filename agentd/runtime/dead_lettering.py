@@ -16,6 +16,7 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
 from agentd.protocol.message import AgentIdentity, AgentMessage, new
+from agentd.protocol.server_subjects import consumer_advisory
 from agentd.protocol.subjects import Subjects
 from agentd.queue import dead_letters
 from agentd.queue.delivery import Parcel, parcel
@@ -65,9 +66,6 @@ def task_of(parcel: Parcel) -> AgentMessage:
         return new("task", None, source=_RUNTIME, id=error.message_id or parcel.default_id)
 
 
-_ADVISORY = "$JS.EVENT.ADVISORY.CONSUMER"
-
-
 _HEADER = re.compile(r"^([^:\r\n]+):[ ]*(.*?)\r?$", re.MULTILINE)
 
 
@@ -80,13 +78,12 @@ class Advisories:
 
     async def open(self) -> None:
         """Hears them from now on."""
-        group = f"agentd.{self._subjects.env}"
-        for kind, handler in (
-            ("MAX_DELIVERIES", self._on_given_up),
-            ("MSG_TERMINATED", self._on_terminated),
-        ):
-            # A wildcard stands for a whole token, so consumers of other environments are heard too.
-            await self._bus.subscribe(f"{_ADVISORY}.{kind}.{WORK}.*", handler, group)
+        group = self._subjects.group
+        # The advisories of other environments arrive too; see `_is_ours`.
+        given_up = consumer_advisory("MAX_DELIVERIES", WORK)
+        await self._bus.subscribe(given_up, self._on_given_up, group)
+        terminated = consumer_advisory("MSG_TERMINATED", WORK)
+        await self._bus.subscribe(terminated, self._on_terminated, group)
 
     async def _on_given_up(self, msg: Msg) -> None:
         """The server has delivered a task as often as its consumer allows."""

@@ -9,6 +9,7 @@ import logging
 from agentd.errors import BusError, StartError
 from agentd.nats import streams
 from agentd.nats.bus import Bus, Msg
+from agentd.protocol.server_subjects import STREAM_DELETED
 from agentd.queue.queue import Queue
 from agentd.runtime.agent_schedules import Timetable
 from agentd.runtime.presence import Presence
@@ -17,7 +18,6 @@ from agentd.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_DELETED = "$JS.EVENT.ADVISORY.STREAM.DELETED.*"
 # Seconds until the second look at what was deleted: at the first the server may still be deleting.
 _AGAIN = 0.1
 # Seconds between two looks at whether the streams are there, at what waits in WORK, and at whether
@@ -55,7 +55,7 @@ class Housekeeper:
 
     async def open(self) -> None:
         """Keeps house from now on."""
-        await self._bus.subscribe(_DELETED, self._on_deleted)
+        await self._bus.subscribe(STREAM_DELETED, self._on_deleted)
         self._bus.on_reconnect(self._on_back)
         self._job = asyncio.create_task(self._keep())
 

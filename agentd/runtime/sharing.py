@@ -16,8 +16,9 @@ from agentd.manifest.rate import Allowance, Window
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.shared_value import Shared
-from agentd.nats.streams import CACHE, RATES, bucket
+from agentd.nats.streams import CACHE, RATES
 from agentd.protocol import strict_json
+from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import Subjects, digest
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class Cooldowns:
 
 def rate_window(bus: Bus, env: str, key: str, allowance: Allowance) -> Shared[Window]:
     """The window of the rate `key`; it is dropped when nothing in it can count any more."""
-    subject = f"{bucket(RATES)}.{env}.{digest(key)}"
+    subject = bucket(RATES, env, digest(key))
     ttl = math.ceil(2 * allowance.period)
     return Shared(bus, RATES, subject, parse=Window.parse, ttl=ttl)
 
@@ -89,7 +90,7 @@ class Answers:
 
     def __init__(self, bus: Bus, env: str, clock: Callable[[], float] = time.time) -> None:
         self._bus = bus
-        self._subject = f"{bucket(CACHE)}.{env}"
+        self._subject = bucket(CACHE, env)
         self._clock = clock
 
     async def get(self, key: str, seconds: float) -> bytes | None:

@@ -10,6 +10,7 @@ import pytest
 
 from agentd.nats import jetstream, streams
 from agentd.protocol.message import new_id
+from agentd.protocol.server_subjects import bucket
 from agentd.settings import Settings
 from tests.integration.test_subscribe import settled, stored, tell
 
@@ -220,7 +221,7 @@ async def test_a_join_outlives_its_forgotten_state(team: Team) -> None:
         await tell(team, "part.b", "B", correlationId="r1")
         await joined(team)
         await at_rest(team)
-        keys = f"{streams.bucket(streams.JOINS)}.{team.subjects.env}.>"
+        keys = bucket(streams.JOINS, team.subjects.env, ">")
         await jetstream.api(team.bus, f"STREAM.PURGE.{streams.JOINS}", {"filter": keys})
     assert len(await joined(team)) == 1
 

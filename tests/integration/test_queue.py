@@ -10,6 +10,7 @@ import pytest
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
+from agentd.protocol.server_subjects import next_message
 from agentd.protocol.subjects import Subjects
 from agentd.queue.delivery import Delivery
 from agentd.queue.queue import Puller, Queue
@@ -172,7 +173,7 @@ async def test_a_band_that_rang_for_nothing_is_looked_at_a_few_times_more(
 ) -> None:
     """The server may ring before its consumer knows of the task."""
     looks: asyncio.Queue[Msg] = asyncio.Queue()
-    asked_for = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}.{subjects.env}+analysis+5"
+    asked_for = next_message(WORK, f"{subjects.env}+analysis+5")
     await bus.subscribe(asked_for, looks.put)
     puller = await listening(queue, "analysis")
     waiting = asyncio.create_task(puller.pull(1))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agentd.nats import jetstream
 from agentd.nats.streams import WORK
+from agentd.protocol.server_subjects import next_message
 from agentd.queue import dead_letters
 from agentd.queue.queue import Puller
 from agentd.routing import registry
@@ -81,7 +82,7 @@ async def test_a_task_that_the_server_gave_up_is_buried(team: Team) -> None:
     pulled: asyncio.Queue[object] = asyncio.Queue()
     await team.bus.subscribe(inbox, pulled.put)
     for _ in range(3):  # the server speaks up when it is asked once more
-        pull = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}.{consumer}"
+        pull = next_message(WORK, consumer)
         await team.bus.publish(pull, b'{"batch": 1, "expires": 300000000}', reply=inbox)
         await asyncio.wait_for(pulled.get(), 5)
         await asyncio.sleep(0.1)

@@ -95,6 +95,13 @@ def test_nothing_is_put_off_and_nothing_is_mocked() -> None:
     assert mentions(r"\bunit" + r"test\.mock\b", MODULES) == []
 
 
+def test_subjects_are_spelled_in_two_modules_of_protocol() -> None:
+    spelled = ("protocol/subjects.py", "protocol/server_subjects.py")
+    modules = [path for path in PACKAGE if not str(path).endswith(spelled)]
+
+    assert mentions(r"""["']\$(JS|KV|O)\b|["'](agents|work|ring|stored)\.[{*>$]""", modules) == []
+
+
 def contents(package: Path) -> list[str]:
     """The modules and packages that the docstring of a package lists, in its order."""
     docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""

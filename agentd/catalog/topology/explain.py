@@ -100,7 +100,7 @@ def explain_fact(fact: str, speaker: str, candidates: Iterable[Candidate], env: 
         else:
             what = ", ".join(each.hears) or "nothing"
             verdicts.append(Eligibility(each.name, False, f"hears of {what}"))
-    return Explanation(f"agents.{env}.{fact}", True, tuple(verdicts))
+    return Explanation(Subjects(env).pattern(fact), True, tuple(verdicts))
 
 
 def _verdict(each: Candidate, recipients: Recipients, message: AgentMessage) -> Eligibility:

@@ -8,10 +8,14 @@ import pytest
 
 from agentd.errors import SubjectError, UsageError
 from agentd.protocol.subjects import (
+    LOGGED,
     RESERVED_ENVIRONMENTS,
+    STREAMED,
     Subject,
     Subjects,
     environment,
+    environment_of,
+    impossible_transform,
     matches,
     parse_work,
     token,
@@ -45,12 +49,59 @@ def test_patterns() -> None:
     assert DEV.everything == "agents.dev.>"
     assert DEV.ring == "ring.dev.>"
     assert DEV.cooldown == "agentd.dev.cooldown"
+    assert DEV.group == "agentd.dev"
     assert DEV.all_work == "work.dev.>"
     assert DEV.work("analysis", priority=7) == "work.dev.analysis.*.7"
     assert DEV.work("_agent", "analyst") == "work.dev._agent.analyst.*"
     assert DEV.pattern("event.status.*") == "agents.dev.event.status.*"
     assert DEV.pattern("result.>") == "agents.dev.result.>"
     assert DEV.pattern(">") == DEV.everything
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        DEV.task("analysis", "x"),
+        DEV.task("analysis", "x", 9),
+        DEV.result("analysis", "x", "t-1"),
+        DEV.event("status", "ready"),
+        DEV.dlq("analysis", "x"),
+        DEV.schedule("agent", "analyst"),
+    ],
+)
+def test_the_log_stores_a_public_subject_once(subject: str) -> None:
+    assert len([pattern for pattern in LOGGED if matches(pattern, subject)]) == 1
+
+
+@pytest.mark.parametrize(
+    "subject", [f"{DEV.task('analysis', 'x')}.urgent", DEV.query("analysis", "x"), DEV.stream("t")]
+)
+def test_the_log_stores_nothing_else(subject: str) -> None:
+    assert not any(matches(pattern, subject) for pattern in LOGGED)
+
+
+def test_deltas_have_a_stream_of_their_own() -> None:
+    assert [matches(pattern, DEV.stream("t")) for pattern in STREAMED] == [True]
+
+
+def test_the_impossible_transform_applies_to_no_task() -> None:
+    source, _ = impossible_transform(7)
+
+    assert not any(matches(source, DEV.task("a", "b", priority)) for priority in (None, 7))
+
+
+def test_a_subject_is_made_relative_to_its_environment() -> None:
+    assert DEV.relative("agents.dev.event.a.b") == "event.a.b"
+    assert DEV.relative("event.a.b") == "event.a.b"
+    with pytest.raises(UsageError, match="belongs to the environment 'prod'; say --env prod"):
+        DEV.relative("agents.prod.event.a.b")
+    with pytest.raises(UsageError, match="'develop'"):
+        DEV.relative("agents.develop.event.a.b")
+
+
+def test_only_a_public_subject_has_an_environment() -> None:
+    assert environment_of("agents.dev.event.a.b") == "dev"
+    assert environment_of("$KV.agents.dev.a") is None
 
 
 @pytest.mark.parametrize("rest", ["", "event.", "event..x", ">.x", "event.a b", "event.a*"])

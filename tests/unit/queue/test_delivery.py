@@ -23,7 +23,6 @@ from agentd.queue.delivery import (
     Parcel,
     delivery,
     parcel,
-    still_pending,
     topic_of,
 )
 from agentd.testing import virtual_time
@@ -82,10 +81,6 @@ def test_a_parcel_is_read_from_the_headers_of_a_stored_message() -> None:
     assert (str(found.subject), found.sequence) == ("agents.dev.task.analysis.x", 7)
     assert (found.data, found.attempt, found.stored_at) == (b"{}", 3, 1.5)
     assert found.headers == {**SOURCE, "X": "y"}
-
-
-def test_the_reply_subject_says_how_many_messages_are_pending() -> None:
-    assert still_pending(Msg(_client=cast("Any", None), reply=REPLY)) == 4
 
 
 @pytest.mark.parametrize(
