@@ -1,23 +1,22 @@
-"""YAML to a checked manifest: one agent as its file describes it.
+"""Reading manifests: from YAML files to checked models, or to problems with places.
 
-A module imports only from what stands below it.
+A module imports only from the modules below it.
 
-    file          one file with its folder's defaults and the environment
-    reference     the manifest's JSON Schema and its reference
-    diagnose      what pydantic says, with place and mend
-    agent         one agent as its file describes it
-    limits        a model, limits, retries
-    tools         tools
-    http          HTTP requests and OpenAPI documents
-    mcp           MCP servers
-    flow          emit, join, schedule
-    model         A model in a manifest: its name, address, key, price, rates; and several to
-                  choose from
-    strict_model  what every part of a manifest is built on: a strict, immutable model
-    quantities    durations, rates, names and topics as people write them
-    rate          so much of something in so much time: the arithmetic
-    json_schema   is a schema one, and does a value fit it?
-    cron          cron expressions, checked as the server does
-    files         all that the folders hold, read at once
-    yaml          YAML from strangers: nodes that know their place, or problems
+    file          reads one manifest file: front matter, defaults of the folder, variables, checks
+    reference     generates `agent.schema.json` and the reference in `docs/manifest.md`
+    diagnose      validation errors of pydantic as problems: place, text, hint, "did you mean"
+    agent         the class `Manifest`: every top-level field, and the short forms of some
+    limits        `limits`, `retry`, `history` and `output`
+    tools         an entry under `tools`: its kind, command, approval, effects
+    http          the tools `http` and `openapi`, and `allow_private`
+    mcp           the tool `mcp`: a server with its resources and prompts
+    flow          `subscribe`, `emit`, `join` and `schedule`
+    model         `model` and its parameters, price, rates and routes; the names of the mock models
+    strict_model  the base class of all parts: unknown fields are errors, nothing can be changed
+    quantities    types of values: durations, rates, money, names, topics, patterns, expressions
+    rate          the arithmetic of a rate: what is available in a sliding window, and when
+    json_schema   whether a JSON Schema is valid, and whether a value fits it
+    cron          cron expressions: parsing, and when they are due next
+    files         reads the folders of manifests, prompts and tools; which files count
+    yaml          reading YAML that may be hostile: nodes with places, variables, syntax errors
 """

@@ -23,8 +23,8 @@ from agentd.manifest.tools import ToolEntry
 __all__ = ["Limits", "Manifest", "ModelRef"]
 
 
-def _several(value: Any) -> Any:
-    """One model, or routes to several, as the list of them."""
+def _as_models(value: Any) -> Any:
+    """A model, a list of models, or `{routes: [...]}` as a list of models."""
     if isinstance(value, list | tuple):
         return value
     if not isinstance(value, dict) or "routes" not in value:
@@ -32,32 +32,35 @@ def _several(value: Any) -> Any:
     shared: dict[str, Any] = {**value}
     routes = shared.pop("routes")
     for name in shared.keys() - {"cache"}:
-        raise ValueError("stands beside `routes`", "it belongs to one of them", name)
+        raise ValueError("cannot stand beside `routes`", "move it into one of the routes", name)
     if not isinstance(routes, list):
         raise ValueError("must be a list of models", "", "routes")
     try:
         shared |= {"cache": seconds(shared["cache"])} if "cache" in shared else {}
     except ValueError as error:
-        raise ValueError(*error.args, "cache") from None  # here, not at each of the routes
-    return [_shared(route, shared) for route in cast("list[Any]", routes)]
+        # Checked here, or the error would be reported once for each of the routes.
+        raise ValueError(*error.args, "cache") from None
+    return [_with_shared(route, shared) for route in cast("list[Any]", routes)]
 
 
-def _shared(route: Any, fields: dict[str, Any]) -> Any:
-    """A route with the fields that are given for all."""
+def _with_shared(route: Any, fields: dict[str, Any]) -> Any:
+    """A route, with the shared `fields` that it does not set itself."""
     whole = {"name": route} if isinstance(route, str) else route
     return {**fields, **whole} if isinstance(whole, dict) else whole
 
 
-def _rules(value: Any) -> Any:
-    """A list of rules as the mapping that it stands for."""
+def _as_emit(value: Any) -> Any:
+    """A list of rules as the mapping that it is short for."""
     return {"rules": value} if isinstance(value, list) else value
 
 
-def _facts(value: Any) -> Any:
-    """Patterns as the mapping that they stand for."""
+def _as_subscribe(value: Any) -> Any:
+    """Patterns as the mapping that they are short for."""
     return {"to": value} if isinstance(value, str | list) else value
 
 
+# The validators below turn short forms into full ones before pydantic sees them. The
+# `json_schema_input_type` of each lists the forms that the published schema allows.
 _ModelForms = (
     str | ModelRoutes | ModelChoice | Annotated[list[str | ModelChoice], Field(min_length=1)]
 )
@@ -65,147 +68,152 @@ _ModelForms = (
 Models = Annotated[
     tuple[ModelChoice, ...],
     AfterValidator(not_empty),
-    BeforeValidator(_several, json_schema_input_type=_ModelForms),
+    BeforeValidator(_as_models, json_schema_input_type=_ModelForms),
 ]
 Subscription = Annotated[
     Subscribe | None,
-    BeforeValidator(_facts, json_schema_input_type=FactPatterns | Subscribe | None),
+    BeforeValidator(_as_subscribe, json_schema_input_type=FactPatterns | Subscribe | None),
 ]
-Emission = Annotated[Emit, BeforeValidator(_rules, json_schema_input_type=list[EmitRule] | Emit)]
+Emission = Annotated[Emit, BeforeValidator(_as_emit, json_schema_input_type=list[EmitRule] | Emit)]
 
 
 class Manifest(StrictModel):
-    """One agent. Only `capabilities` must be given; the catalog fills in the name.
+    """One agent. Only `capabilities` is required; the reader fills in the name.
 
-    `model` is empty where the process's own model is to be used; `prompt` and `instructions` are
-    both None where the prompt is `{name}.md`. Durations are seconds.
+    An empty `model` means the model of the process. If `prompt` and `instructions` are both None,
+    the prompt is `{name}.md`. Durations are in seconds.
     """
 
     name: str = Field(
         default="",
-        description="What the agent is called, here and on the wire. Default: the file's name "
-        "without its ending.",
+        description="The name of the agent, also in subjects and messages. Default: the name of "
+        "the file without its extension.",
         examples=["analyst"],
     )
     description: str = Field(
         default="",
         max_length=2000,
-        description="What the agent does, in a sentence: for people, and for agents that look for "
-        "help.",
+        description="What the agent does, in one sentence. People read it, and so do agents that "
+        "look for help.",
         examples=["Finds the sentiment and the themes of a text."],
     )
     capabilities: Names = Field(
-        description="The domains whose tasks the agent takes: `analysis` takes "
-        "`task.analysis.anything`. With an empty list it gets only what is sent to its name.",
+        description="The domains whose tasks the agent takes: with `analysis` it takes "
+        "`task.analysis.sentiment`, for example. With an empty list it gets only tasks that are "
+        "sent to it by name.",
         examples=[["analysis", "sentiment"]],
     )
     model: Models = Field(
         default=(),
-        description="The model: a name, a mapping, or a list of which the later ones stand in for "
-        "the first. Entries with `when` are only asked where it holds; `{routes: [...]}` is the "
-        "same list. Default: `AGENTD_MODEL`, else `mock/echo`.",
+        description="The model: a name, a mapping, or a list. If a model of a list fails, agentd "
+        "calls the next one. A model with `when` is called only if that expression is true for "
+        "the message. `{routes: [...]}` is another form of the list. Default: `AGENTD_MODEL`, or "
+        "else `mock/echo`.",
         examples=["openai/gpt-4o-mini"],
     )
     parameters: Parameters = Field(
         default={},
-        description="Passed to the model as they are.",
+        description="Parameters that are sent to the model unchanged.",
         examples=[{"temperature": 0.2, "max_tokens": 800}],
     )
     prompt: str | None = Field(
         default=None,
-        description="The template in `prompts/` that becomes the system turn. Default: "
+        description="The template in `prompts/` that makes the system message. Default: "
         "`{name}.md`.",
         examples=["analyst.md"],
     )
     instructions: str | None = Field(
         default=None,
         min_length=1,
-        description="The template itself, instead of `prompt`.",
+        description="The text of the template, in place of `prompt`.",
         examples=["You are {{ agent.name }}. Answer in one sentence."],
     )
     input: str | None = Field(
         default=None,
         min_length=1,
-        description="The template that makes the user turn of a task. Default: a content that is "
-        "text as it is, its `instruction` where it has one, else the content as JSON.",
+        description="The template that makes the user message from a task. Default: the content "
+        "if it is text, or else its field `instruction`, or else the content as JSON.",
         examples=["{{ content.instruction }}"],
     )
     output: Output | None = Field(
         default=None,
-        description="What the answer must look like. The model is told its mistake and asked "
-        "again; the result's `data` is then the value, not its text.",
+        description="The form that the answer must have. If an answer does not fit, the model "
+        "receives the error and answers again. The result's `data` is then the parsed value "
+        "instead of text.",
         examples=[{"schema": {"type": "object", "required": ["score"]}, "retries": 2}],
     )
     tools: tuple[ToolEntry, ...] = Field(
         default=(),
-        description="What the model can call.",
+        description="The tools that the model can call.",
         examples=[[{"python": "weather.py:forecast"}, {"mcp": {"command": ["mcp-server-time"]}}]],
     )
     subscribe: Subscription = Field(
         default=None,
-        description="Results and events that the agent runs for, besides its tasks.",
+        description="The results and events that the agent runs for, besides its tasks.",
         examples=[["result.research.*", "event.review.requested"]],
     )
     emit: Emission = Field(
         default=Emit(),
-        description="Tasks and events that follow an answer.",
+        description="The tasks and events that the agent sends after an answer.",
         examples=[[{"task": "factcheck.claims", "for_each": "output.claims", "content": "item"}]],
     )
     join: Join | None = Field(
         default=None,
-        description="Waits for several facts and runs once for all of them.",
+        description="Waits for several facts, then runs once with all of them.",
         examples=[{"wait_for": ["result.analysis.*", "result.research.*"], "timeout": "60s"}],
     )
     history: History | None = Field(
         default=None,
-        description="How much of the conversation the model sees: what was said under the same "
-        "`conversationId`, by whichever agent. Without it, only what the sender attaches.",
+        description="How much of the conversation the model sees: the messages with the same "
+        "`conversationId`, from all agents. Without `history`, the model sees only the messages "
+        "that the sender attaches.",
         examples=[{"max_messages": 20}],
     )
     limits: Limits = Field(
         default=Limits(),
-        description="What the agent may use up.",
+        description="The limits of the agent: tasks, time, turns, hops, cost and rate.",
         examples=[{"concurrency": 8, "timeout": "120s"}],
     )
     retry: Retry = Field(
         default=Retry(),
-        description="What happens to a task that may succeed later.",
+        description="How a task is tried again after an error that may pass.",
         examples=[{"attempts": 5, "backoff": "1s"}],
     )
     schedule: Schedule | None = Field(
         default=None,
-        description="Work that comes by itself, once for all replicas.",
+        description="A task that agentd publishes regularly, once for all replicas.",
         examples=[{"every": "1h", "task": "Collect the news."}],
     )
     stream: Flag = Field(
         default=True,
-        description="Sends the answer piece by piece while it is made.",
+        description="If true, the answer is published in pieces while the model writes it.",
         examples=[False],
     )
 
     @field_validator("name")
     @classmethod
-    def _subject_name(cls, name: str) -> str:
+    def _is_subject_token(cls, name: str) -> str:
         return subject_name(name)
 
     @field_validator("tools")
     @classmethod
-    def _one_text_a_name(cls, tools: tuple[ToolEntry, ...]) -> tuple[ToolEntry, ...]:
+    def _unique_mcp_names(cls, tools: tuple[ToolEntry, ...]) -> tuple[ToolEntry, ...]:
         names = [name for tool in tools if tool.mcp for name in tool.mcp.texts]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"has two servers that give `mcp.{name}`", "rename one of them")
+                raise ValueError(f"has two servers that define `mcp.{name}`", "rename one of them")
         return tools
 
     @model_validator(mode="after")
-    def _not_to_itself(self) -> Self:
-        itself = "is this agent itself, which takes nothing that it has just handed on"
+    def _not_addressed_to_itself(self) -> Self:
+        # Routing never gives a task to the agent that emitted it, so nothing would take this task.
+        itself = "is this agent itself, which cannot take a task that it has just emitted"
         for index, rule in enumerate(self.emit.rules):
             if rule.target == self.name:
-                raise ValueError(itself, "name another", "emit", "rules", index, "target")
+                raise ValueError(itself, "name another agent", "emit", "rules", index, "target")
         for index, tool in enumerate(self.tools):
             if tool.agent == self.name and not tool.gather:
-                raise ValueError(itself, "name another", "tools", index, "agent")
+                raise ValueError(itself, "name another agent", "tools", index, "agent")
         return self
 
     @field_validator("prompt")
@@ -214,8 +222,8 @@ class Manifest(StrictModel):
         if prompt is None:
             return None
         if prompt.startswith("prompts/"):
-            mend = f"names are relative to prompts/ already: {prompt.removeprefix('prompts/')}"
-            raise ValueError("must not begin with prompts/", mend)
+            hint = f"the path is relative to prompts/: write {prompt.removeprefix('prompts/')}"
+            raise ValueError("must not begin with prompts/", hint)
         parts = prompt.split("/")
         if not prompt or "\\" in prompt or any(part in ("", ".", "..") for part in parts):
             raise ValueError("must be a file in prompts/", "for example analyst.md or team/lead.md")
@@ -225,5 +233,5 @@ class Manifest(StrictModel):
     @classmethod
     def _instead_of_prompt(cls, instructions: str | None, info: ValidationInfo) -> str | None:
         if instructions is not None and info.data.get("prompt") is not None:
-            raise ValueError("stands beside `prompt`", "keep one of them")
+            raise ValueError("cannot stand beside `prompt`", "keep one of them")
         return instructions

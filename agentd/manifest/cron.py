@@ -1,7 +1,9 @@
-"""Cron expressions as the server's message schedules take them (ADR-51, after robfig/cron).
+"""Cron expressions, checked before the NATS server sees them.
 
-Six fields, of which the first, the seconds, may be left out; or `@hourly` and its like. Stricter
-than the server in what is surely a mistake, never laxer.
+The format is that of the server's message schedules (ADR-51 of NATS, after the library
+robfig/cron): six fields, of which the first, the seconds, may be left out; or `@hourly` and the
+like. This parser is stricter than the server where an expression is surely an error, and never
+accepts an expression that the server refuses.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import product
 
+# The names and their meanings are those of robfig/cron.
 NAMED = {
     "@yearly": "0 0 0 1 1 *",
     "@annually": "0 0 0 1 1 *",
@@ -21,14 +24,14 @@ NAMED = {
     "@hourly": "0 0 * * * *",
 }
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+_WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 _PART = re.compile(r"(?:[*?]|(\w+)(?:-(\w+))?)(?:/(\d{1,4}))?", re.ASCII)
-_AHEAD = 5 * 366  # days; the server looks no further for the next time
+_DAYS_AHEAD = 5 * 366  # the server searches no further for the next time
 
 
 @dataclass(frozen=True)
 class _Field:
-    """What one field may say."""
+    """One field of an expression: its name and the values that it can have."""
 
     name: str
     low: int
@@ -36,15 +39,21 @@ class _Field:
     names: tuple[str, ...] = ()
 
     def number(self, text: str) -> int:
+        """The value of a number or name, such as `5` or `mon`.
+
+        Raises:
+            ValueError: the field does not have this value.
+        """
         if text.lower() in self.names:
             return self.low + self.names.index(text.lower())
         value = int(text) if re.fullmatch(r"\d{1,4}", text) else -1
         if not self.low <= value <= self.high:
             names = f", or {self.names[0]} to {self.names[-1]}" if self.names else ""
-            mend = f"{self.low} to {self.high}{names}"
+            hint = f"use {self.low} to {self.high}{names}"
             if text == "7" and self.high == 6:
-                mend = "Sunday is 0"
-            raise ValueError(f"has no {self.name} `{text}`", mend)
+                # Most cron programs take 7 for Sunday, but the NATS server does not.
+                hint = "Sunday is 0"
+            raise ValueError(f"has an invalid {self.name}: `{text}`", hint)
         return value
 
 
@@ -54,31 +63,33 @@ _FIELDS = (
     _Field("hour", 0, 23),
     _Field("day of the month", 1, 31),
     _Field("month", 1, 12, tuple(_MONTHS)),
-    _Field("day of the week", 0, 6, tuple(_DAYS)),
+    _Field("day of the week", 0, 6, tuple(_WEEKDAYS)),
 )
 
 
 @dataclass(frozen=True)
 class Cron:
-    """An expression that was read.
+    """A valid expression.
 
     Attributes:
-        text: in six fields, as the server wants it.
-        values: what each field allows, in order.
-        any_day: neither days of the month nor of the week narrow the other down; else a day that
-            one of them allows is enough.
+        text: the expression with six fields, as the server needs it.
+        values: the values that each field allows, sorted.
+        both_days: whether a day must match both the day of the month and the day of the week.
+            This is so if one of them is `*`. If both are restricted, one match is enough: that is
+            the rule of cron.
     """
 
     text: str
     values: tuple[tuple[int, ...], ...]
-    any_day: bool
+    both_days: bool
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first time after `moment`, in its zone; None where there is none for five years."""
+        """The first time after `moment`, in the same zone; None if there is none in five years."""
         seconds, minutes, hours = self.values[:3]
-        for days in range(_AHEAD):
+        # Day by day, and only then hours, minutes and seconds: second by second would take minutes.
+        for days in range(_DAYS_AHEAD):
             day = moment.date() + timedelta(days=days)
-            if not self._on(day):
+            if not self._allows(day):
                 continue
             for hour, minute, second in product(hours, minutes, seconds):
                 found = datetime.combine(day, time(hour, minute, second), moment.tzinfo)
@@ -86,48 +97,51 @@ class Cron:
                     return found
         return None
 
-    def _on(self, day: date) -> bool:
+    def _allows(self, day: date) -> bool:
         of_month, months, of_week = self.values[3:]
-        fits = (day.day in of_month, day.isoweekday() % 7 in of_week)
-        return day.month in months and (all(fits) if self.any_day else any(fits))
+        matches = (day.day in of_month, day.isoweekday() % 7 in of_week)
+        return day.month in months and (all(matches) if self.both_days else any(matches))
 
 
 def parse(text: str) -> Cron:
     """Reads an expression.
 
     Raises:
-        ValueError: mistake and mend, as in `agentd.manifest.quantities`.
+        ValueError: with problem and hint, as in `agentd.manifest.quantities`.
     """
     parts = NAMED.get(text, text).split()
     if text.startswith("@") and text not in NAMED:
-        raise ValueError(f"has no `{text}`", f"there are {', '.join(NAMED)}")
+        raise ValueError(f"has an unknown name: `{text}`", f"use one of {', '.join(NAMED)}")
     if len(parts) == len(_FIELDS) - 1:
         parts = ["0", *parts]
     if len(parts) != len(_FIELDS):
-        mend = "minute, hour, day of the month, month, day of the week: 0 7 * * 1-5"
-        raise ValueError(f"has {len(parts)} fields, not 5 or 6", mend)
+        hint = "write minute, hour, day of the month, month, day of the week: 0 7 * * 1-5"
+        raise ValueError(f"has {len(parts)} fields instead of 5 or 6", hint)
     values = tuple(_values(field, part) for field, part in zip(_FIELDS, parts, strict=True))
     stars = [any(each in ("*", "?", "*/1", "?/1") for each in part.split(",")) for part in parts]
-    cron = Cron(" ".join(parts), values, any_day=stars[3] or stars[5])
+    cron = Cron(" ".join(parts), values, both_days=stars[3] or stars[5])
     if cron.next_after(datetime.now()) is None:
-        raise ValueError("is never due", "no such day comes in the next five years")
+        raise ValueError("is never due", "there is no such day in the next five years")
     return cron
 
 
 def _values(field: _Field, text: str) -> tuple[int, ...]:
+    """The values that one field of an expression allows."""
     found: set[int] = set()
     for part in text.split(","):
         match = _PART.fullmatch(part)
         if match is None:
-            mend = "write *, 5, 1-5, */10 or 1,15"
-            raise ValueError(f"has `{part}` as {field.name}", mend)
+            hint = "write *, 5, 1-5, */10 or 1,15"
+            raise ValueError(f"has an invalid {field.name}: `{part}`", hint)
         first, last, step = match.groups()
         low = field.number(first) if first else field.low
-        # `5/10` begins at 5 and goes on to the end.
+        # `5/10` starts at 5 and runs to the end of the field; a plain `5` is only 5.
         high = field.number(last) if last else low if first and not step else field.high
         if low > high:
-            raise ValueError(f"has `{part}` as {field.name}", "a range goes from low to high")
+            raise ValueError(
+                f"has an invalid {field.name}: `{part}`", "a range runs from low to high"
+            )
         if step and int(step) == 0:
-            raise ValueError(f"has `{part}` as {field.name}", "a step is at least 1")
+            raise ValueError(f"has an invalid {field.name}: `{part}`", "a step is at least 1")
         found.update(range(low, high + 1, int(step or 1)))
     return tuple(sorted(found))

@@ -1,4 +1,4 @@
-"""Turns what pydantic says of a manifest into problems with a place, a mistake and a mend."""
+"""Turns the validation errors of pydantic into problems with a place and a hint."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Span
 from agentd.manifest.yaml.reader import MAX_PROBLEMS, shorten
 from agentd.problems import Problem
 
-# What people write beside `parameters` most often.
-_PARAMETERS = (
+# Parameters that users often write at the top level, instead of under `parameters`.
+_OFTEN_MISPLACED = (
     "temperature",
     "top_p",
     "top_k",
@@ -26,19 +26,23 @@ _PARAMETERS = (
     "stop",
     "seed",
 )
-_SWITCHES = ("yes", "no", "on", "off", "y", "n")
+# Booleans in YAML 1.1, text in YAML 1.2.
+_OLD_BOOLEANS = ("yes", "no", "on", "off", "y", "n")
 
-# pydantic's kinds of error against our words; {name} is filled from the error's context.
-_WORDS = {
+# The types of pydantic's errors, with problem and hint; {…} is filled in from the error's context.
+_TEXTS = {
     "string_type": ("must be text", ""),
     "int_type": ("must be a whole number", ""),
     "float_type": ("must be a number", ""),
     "bool_type": ("must be true or false", ""),
-    "dict_type": ("must be a mapping", "write fields below it, as `name: value`"),
-    "model_type": ("must be a mapping", "write fields below it, as `name: value`"),
-    "tuple_type": ("must be a list", "write [ ] around it, or lines that begin with `- `"),
+    "dict_type": ("must be a mapping", "write its fields below it, each as `name: value`"),
+    "model_type": ("must be a mapping", "write its fields below it, each as `name: value`"),
+    "tuple_type": (
+        "must be a list",
+        "write [ ] around it, or put each item on a line that begins with `- `",
+    ),
     "missing": ("is missing", ""),
-    "string_too_short": ("is empty", "write something, or delete the line"),
+    "string_too_short": ("is empty", "write a value, or delete the line"),
     "string_too_long": ("is longer than {max_length} characters", ""),
     "greater_than_equal": ("must be at least {ge:g}", ""),
     "less_than_equal": ("must be at most {le:g}", ""),
@@ -50,97 +54,108 @@ def diagnose(
     error: ValidationError,
     root: Map,
     *,
-    of: type[StrictModel] = Manifest,
-    called: str = "the manifest",
+    model: type[StrictModel] = Manifest,
+    subject: str = "the manifest",
 ) -> list[Problem]:
-    """The errors of an `of` made from `plain(root)`, each at its place in the file, which people
-    know as `called`."""
+    """The problems of `plain(root)`, which is no valid `model`, each at its place in the file.
+
+    `subject` names the whole in problems that belong to no field.
+    """
+    # Without the input: it may hold secrets, and pydantic would copy it into each error.
     found = error.errors(include_url=False, include_input=False)
-    told = [(details, _problem(details, root, of, called)) for details in found[:MAX_PROBLEMS]]
-    # A misspelt field is also a missing one: one mistake, one problem.
-    meant = {problem.hint for _, problem in told}
+    reported = [
+        (details, _problem(details, root, model, subject)) for details in found[:MAX_PROBLEMS]
+    ]
+    # A misspelt required field is both unknown and missing. Report it once.
+    hints = {problem.hint for _, problem in reported}
     problems = [
         problem
-        for details, problem in told
-        if details["type"] != "missing" or _meant(str(details["loc"][-1])) not in meant
+        for details, problem in reported
+        if details["type"] != "missing" or _question(str(details["loc"][-1])) not in hints
     ]
     if len(found) > MAX_PROBLEMS:
-        problems.append(root.span.problem(f"and {len(found) - MAX_PROBLEMS:,} more mistakes"))
+        more = len(found) - MAX_PROBLEMS
+        problems.append(root.span.problem(f"there are {more:,} more problems like these"))
     return problems
 
 
-def unconditional(manifest: Manifest, root: Map) -> Iterator[Problem]:
-    """A warning where no model is left for a message that no `when` is true of."""
+def warn_if_no_model_is_left(manifest: Manifest, root: Map) -> Iterator[Problem]:
+    """A warning if every model has a `when`, so that some message may find no model."""
     if manifest.model and all(model.when for model in manifest.model):
         last = ("model", len(manifest.model) - 1, "when")
         yield place(root, last).problem(
-            "every model has a `when`: a task that none is true of fails (no_model)",
-            hint="leave it out of the last one",
+            "every model has a `when`, so a task for which none is true fails with no_model",
+            hint="remove `when` from the last model",
             severity="warning",
         )
 
 
 def place(root: Map, loc: Sequence[str | int]) -> Span:
-    """Where the field at `loc` stands, or the nearest thing around it."""
+    """The place of the field at `loc`, or of the nearest thing around it."""
     return _walk(root, loc)[1]
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
-    """`did you mean …?` for a misspelt name; "" where nothing known is near."""
+    """`did you mean …?` with the known name that is most similar; "" if none is similar."""
+    # Shortened first: comparing takes time that grows with the square of the length.
     near = get_close_matches(shorten(name), known, n=1, cutoff=0.65)
-    return _meant(near[0]) if near else ""
+    return _question(near[0]) if near else ""
 
 
-def _problem(details: ErrorDetails, root: Map, of: type[StrictModel], called: str) -> Problem:
+def _problem(details: ErrorDetails, root: Map, model: type[StrictModel], subject: str) -> Problem:
     if details["type"] == "extra_forbidden":
-        return _unknown(details["loc"], root, of)
-    mistake, hint, *path = _words(details)
+        return _unknown_field(details["loc"], root, model)
+    text, hint, *path = _text(details)
     names, span, node = _walk(root, (*details["loc"], *path))
     if details["type"] == "missing":
         names = [*names, str(details["loc"][-1])]
     elif isinstance(node, Scalar) and node.value is None and details["type"] != "value_error":
-        mistake, hint = "has no value", "write one, or delete the line"
+        text, hint = "has no value", "write one, or delete the line"
     elif details["type"] == "string_type" and isinstance(node, Scalar):
         hint = "quote it"
     elif details["type"] == "bool_type" and isinstance(node, Scalar):
-        hint = "yes, no, on and off are text" if node.text.lower() in _SWITCHES else ""
+        hint = (
+            "yes, no, on and off are text in YAML 1.2" if node.text.lower() in _OLD_BOOLEANS else ""
+        )
     elif details["type"] == "literal_error" and isinstance(node, Scalar):
         hint = did_you_mean(node.text, details.get("ctx", {})["expected"].replace("'", "").split())
     if not names and details["loc"] == ("name",):
-        names, hint = ["name"], "it comes from the file's name; write `name:`, or rename the file"
-    subject = f"`{'.'.join(names)}`" if names else called
-    return span.problem(f"{subject} {mistake}", hint=hint)
+        # The name of the file, as there is no field `name` to point at.
+        names, hint = ["name"], "it comes from the file name; set `name`, or rename the file"
+    what = f"`{'.'.join(names)}`" if names else subject
+    return span.problem(f"{what} {text}", hint=hint)
 
 
-def _unknown(loc: tuple[str | int, ...], root: Map, of: type[StrictModel]) -> Problem:
+def _unknown_field(loc: tuple[str | int, ...], root: Map, model: type[StrictModel]) -> Problem:
     name = str(loc[-1])
     _, span, parent = _walk(root, loc[:-1])
     if isinstance(parent, Map) and name in parent.entries:
         span = parent.entries[name][0].span
-    return span.problem(f"unknown field `{shorten(name)}`", hint=_suggest(name, loc[:-1], of))
+    return span.problem(f"unknown field `{shorten(name)}`", hint=_suggestion(name, loc[:-1], model))
 
 
-def _words(details: ErrorDetails) -> tuple[str, ...]:
-    """Mistake, mend, and what a validator of ours adds to the place."""
+def _text(details: ErrorDetails) -> tuple[str, ...]:
+    """Problem and hint, followed by the keys that a validator of ours adds to the place."""
     context: Mapping[str, Any] = details.get("ctx", {})
     if details["type"] == "value_error":
         return context["error"].args
-    mistake, hint = _WORDS.get(details["type"], (details["msg"], ""))
-    return mistake.format_map(context).replace("'", "`"), hint
+    text, hint = _TEXTS.get(details["type"], (details["msg"], ""))
+    return text.format_map(context).replace("'", "`"), hint
 
 
 def _walk(root: Map, loc: Sequence[str | int]) -> tuple[list[str], Span, Node]:
     """The keys on the way to `loc`, the best place to point at, and the node there.
 
-    A location may name what is not in the file: an absent field, the `name` of a model given as a
-    text, the `rules` that a list stands for. Such steps are left out.
+    A location may name steps that the file does not have: an absent field, the `name` of a model
+    that is given as a text, the `rules` that a list is short for. Such steps are left out.
     """
     names: list[str] = []
     node: Node = root
     span = _point(root)
     for step in loc:
         if isinstance(node, Map) and isinstance(step, int):
-            node = node.get("routes") or node  # a list of models that is written as a mapping
+            # `model: {routes: […]}`, which the manifest turns into a list before it is checked.
+            node = node.get("routes") or node
         if isinstance(node, Map) and step in node.entries:
             key, node = node.entries[str(step)]
             names.append(str(step))
@@ -153,32 +168,34 @@ def _walk(root: Map, loc: Sequence[str | int]) -> tuple[list[str], Span, Node]:
 
 
 def _point(node: Node) -> Span:
-    """Where to point for a whole node: at its first key rather than under all of its line."""
+    """The place to show for a whole node: its first key, instead of all of its line."""
     if isinstance(node, Map) and node.entries:
         return next(iter(node.entries.values()))[0].span
     return node.span
 
 
-def _suggest(name: str, loc: Sequence[str | int], of: type[StrictModel]) -> str:
-    part = _part_at(loc, of)
+def _suggestion(name: str, loc: Sequence[str | int], model: type[StrictModel]) -> str:
+    part = _part_at(loc, model)
     near = did_you_mean(name, list(_fields(part)))
     if near or part is not Manifest:
-        return near or f"fields here: {', '.join(_fields(part))}"
-    if name in _PARAMETERS:
+        return near or f"the fields here are {', '.join(_fields(part))}"
+    if name in _OFTEN_MISPLACED:
         return "it belongs under `parameters`"
+    # `limits` first: it has a `timeout`, as other parts have, and is what users mean most often.
     for outer in ("limits", *Manifest.model_fields):
         inner = _part(Manifest.model_fields[outer].annotation)
         if inner and name in _fields(inner):
             return f"it belongs under `{outer}`"
-    return f"fields: {', '.join(_fields(part))}"
+    return f"the fields are {', '.join(_fields(part))}"
 
 
-def _meant(name: str) -> str:
+def _question(name: str) -> str:
     return f"did you mean `{name}`?"
 
 
-def _part_at(loc: Sequence[str | int], of: type[StrictModel]) -> type[StrictModel]:
-    part = of
+def _part_at(loc: Sequence[str | int], model: type[StrictModel]) -> type[StrictModel]:
+    """The class of the mapping at `loc`."""
+    part = model
     for step in loc:
         field = _fields(part).get(str(step))
         part = (field and _part(field.annotation)) or part
@@ -190,7 +207,7 @@ def _fields(part: type[StrictModel]) -> dict[str, FieldInfo]:
 
 
 def _part(annotation: Any) -> type[StrictModel] | None:
-    """The class of the mapping that a field holds, alone or in a list."""
+    """The class of the mapping that a field holds, alone or in a list; None if it holds none."""
     if isinstance(annotation, type) and issubclass(annotation, StrictModel):
         return annotation
     inner = (_part(argument) for argument in get_args(annotation))

@@ -1,4 +1,4 @@
-"""All that the folders of manifests, prompts and tools hold, read at once: a catalog's input."""
+"""The contents of the folders of manifests, prompts and tools: the input of a catalog."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ MAX_BYTES = 1 << 20
 
 _SUFFIXES = (".yaml", ".yml", ".agent.md", ".json")
 _PYTHON = (".py",)
-_LEFTOVERS = (
+# Test cases, which have their own format, and temporary files of editors. A catalog that read the
+# latter would report errors while a person is saving a file.
+_IGNORED = (
     ".test.yaml",
     ".test.yml",
     "~",
@@ -30,11 +32,16 @@ _LEFTOVERS = (
 
 @dataclass(frozen=True)
 class Files:
-    """The bytes of three folders at one moment; two of these are equal when nothing has changed.
+    """The contents of three folders at one moment. Two of these are equal if nothing has changed.
 
-    `manifests`, `prompts` and `tools` map a path below their folder, with forward slashes, to its
-    bytes, of which more than `MAX_BYTES` are not read. `refused` are files that could not be read:
-    of the manifests' folder an error each, of the others a warning, as an agent may not need it.
+    Attributes:
+        manifests: the bytes of each file, by its path below the folder, with forward slashes. Of a
+            larger file only `MAX_BYTES` + 1 bytes are read, so that the reader can see that it is
+            too large.
+        prompts: the same for the folder of prompts.
+        tools: the same for the folder of tools.
+        refused: the files that could not be read. This is an error in the folder of manifests and
+            a warning in the others, as perhaps no agent needs the file.
     """
 
     folder: Path
@@ -46,31 +53,32 @@ class Files:
     refused: Mapping[Path, Problem]
 
     def manifest_path(self, name: str) -> str:
-        """How a person sees the path of a manifest."""
+        """The path of a file in the folder of manifests, as problems show it."""
         return display_path(self.folder / name)
 
     def prompt_path(self, name: str) -> str:
-        """How a person sees the path of a prompt."""
+        """The path of a prompt, as problems show it."""
         return display_path(self.prompt_folder / name)
 
     def tool_path(self, name: str) -> str:
-        """How a person sees the path of a file of tools."""
+        """The path of a file in the folder of tools, as problems show it."""
         return display_path(self.tool_folder / name)
 
 
 def read_files(manifests: Path, prompts: Path | None = None) -> Files:
-    """Reads `manifests`, and the folders `tools` and, unless another is given, `prompts` beside it.
+    """Reads the folder `manifests`, and beside it `tools` and, by default, `prompts`.
 
-    Sub-folders count, hidden files and what editors leave behind do not; of the manifests' folder
-    YAML (but no `*.test.yaml`), JSON and `.agent.md`, of the tools' folder Python. A missing
-    folder of prompts or tools is an empty one.
+    Sub-folders are read too; hidden files and temporary files of editors are not. In the folder of
+    manifests these are YAML (without `*.test.yaml`), JSON and `.agent.md` files, in the folder of
+    tools Python files, in the folder of prompts all files. A missing folder of prompts or tools
+    counts as empty.
 
     Raises:
         UsageError: `manifests` is not a folder, or one of the three cannot be listed.
     """
     if not manifests.is_dir():
-        what = "is a file; name its folder" if manifests.exists() else "does not exist"
-        raise UsageError(f"{manifests} {what}")
+        why = "is a file; name its folder" if manifests.exists() else "does not exist"
+        raise UsageError(f"{manifests} {why}")
     around = Path(os.path.abspath(manifests)).parent
     readers = (
         _FolderReader(manifests, "error", _SUFFIXES),
@@ -93,7 +101,7 @@ def read_files(manifests: Path, prompts: Path | None = None) -> Files:
 
 
 def display_path(path: Path) -> str:
-    """`path` relative to the working directory where it is below it."""
+    """`path` relative to the working directory if it is below it, else the absolute path."""
     absolute = Path(os.path.abspath(path))
     try:
         return absolute.relative_to(Path.cwd()).as_posix()
@@ -102,7 +110,7 @@ def display_path(path: Path) -> str:
 
 
 class _FolderReader:
-    """Reads one folder; `refused` are the files that it could not read."""
+    """Reads one folder. `refused` holds the files that could not be read, with the reason."""
 
     def __init__(
         self, root: Path, severity: Literal["error", "warning"], suffixes: tuple[str, ...] = ("",)
@@ -114,9 +122,11 @@ class _FolderReader:
         self._suffixes = suffixes
 
     def read(self) -> dict[str, bytes]:
-        """Path below the root to content; nothing if it is no folder.
+        """The content of each file, by its path below the root; empty if the root is no folder.
 
-        Raises OSError where a folder cannot be listed."""
+        Raises:
+            OSError: a folder cannot be listed.
+        """
         found: dict[str, bytes] = {}
         if not self.root.is_dir():
             return found
@@ -125,7 +135,7 @@ class _FolderReader:
                 with path.open("rb") as file:
                     found[path.relative_to(self.root).as_posix()] = file.read(MAX_BYTES + 1)
             except FileNotFoundError:
-                # It left between the listing and the reading; the next look knows.
+                # The file was removed after the folder was listed. The next reading will see that.
                 continue
             except OSError as error:
                 self._refuse(path, f"cannot be read: {error.strerror}")
@@ -134,20 +144,23 @@ class _FolderReader:
     def _walk(self, folder: Path, above: frozenset[str]) -> Iterator[Path]:
         """The visible files below `folder` in the order of their names.
 
-        `above` are the real paths of the folders that lead here: a link back to one is a loop.
+        `above` holds the real paths of the folders that lead here: a link to one of them is a
+        loop, and is not followed.
         """
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except FileNotFoundError:
             if folder == self.root:
                 raise
-            return  # it left between the listing of its parent and this one
+            return  # removed after its parent was listed
         for entry in entries:
-            if entry.name.startswith((".", "#")) or entry.name.endswith(_LEFTOVERS):
+            if entry.name.startswith((".", "#")) or entry.name.endswith(_IGNORED):
                 continue
+            # Links inside the folder are followed: a mounted ConfigMap consists of them. A link to
+            # the outside could show any file of the machine to a model.
             real = os.path.realpath(entry.path) if entry.is_symlink() else ""
             if real and not f"{real}{os.sep}".startswith(self._real + os.sep):
-                self._refuse(Path(entry.path), "is a link to outside of its folder")
+                self._refuse(Path(entry.path), "is a link to a file outside its folder")
             elif os.path.isdir(entry.path):
                 real = real or os.path.realpath(entry.path)
                 if real not in above:

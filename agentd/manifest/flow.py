@@ -1,4 +1,4 @@
-"""How work flows between agents: what a manifest emits, joins and schedules."""
+"""How work flows between agents: what a manifest subscribes to, emits, joins and schedules."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ from agentd.manifest.quantities import (
 from agentd.manifest.strict_model import Count, StrictModel
 from agentd.protocol.subjects import RUNTIME_EVENTS
 
-# More than this many facts make no prompt, and a state that is slow to share.
+# More facts would not fit into a prompt, and the state of the join, which replicas share, would be
+# slow to write.
 MOST_JOINED = 1_000
 
 FactPatterns = Annotated[
@@ -42,13 +43,14 @@ FactPatterns = Annotated[
 ]
 
 
-def _since(value: object) -> float | None:
-    """How far back, in seconds; None for `new`."""
+def _start(value: object) -> float | None:
+    """How far back a subscription starts, in seconds; None for `new`."""
     return None if value in (None, "new") else seconds(value)
 
 
-def _enough(value: object) -> object:
+def _number_or_all(value: object) -> object:
     """A number of facts, or `all`."""
+    # `bool` is a subclass of `int`, so `count: true` would count as 1.
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_JOINED:
         return value
     if value in (None, "all"):
@@ -57,164 +59,200 @@ def _enough(value: object) -> object:
 
 
 class Subscribe(StrictModel):
-    """Facts that an agent runs for. A pattern, or a list of them, stands for its `to`."""
+    """The facts that an agent runs for. A pattern or a list of patterns is short for `to`."""
 
     to: Annotated[FactPatterns, AfterValidator(not_empty)] = Field(
-        description="Patterns of results and events.",
+        description="The patterns of the results and events.",
         examples=[["result.research.*", "event.review.requested"]],
     )
     since: Annotated[
-        float | None, BeforeValidator(_since, json_schema_input_type=Duration | Literal["new"])
+        float | None, BeforeValidator(_start, json_schema_input_type=Duration | Literal["new"])
     ] = Field(
         default=None,
         alias="from",
-        description="Where an agent begins that has no place in the log yet: with facts that are "
-        "`new` then, or so far back.",
+        description="Where a new subscription starts in the log: at `new` facts only, or this far "
+        "back. An agent that has subscribed before resumes where it stopped.",
         examples=["1h"],
     )
     errors: Flag = Field(
         default=False,
-        description="Also runs for results that are errors.",
+        description="If true, the agent also runs for results that are errors.",
         examples=[True],
     )
 
 
 class EmitRule(StrictModel):
-    """One kind of message that follows an answer: exactly one of `task` and `event`."""
+    """A rule that emits a message after an answer: either a `task` or an `event`."""
 
     task: Topic | None = Field(
-        default=None, description="A task for whoever can do it.", examples=["factcheck.claims"]
+        default=None,
+        description="The topic of a task. One agent that has its domain as a capability takes the "
+        "task.",
+        examples=["factcheck.claims"],
     )
     event: Topic | None = Field(
-        default=None, description="A fact for whoever listens.", examples=["report.ready"]
+        default=None,
+        description="The topic of an event. Every subscriber gets the event.",
+        examples=["report.ready"],
     )
     when: Expression | None = Field(
         default=None,
-        description="Only if this holds; sees `output`, `item`, `message`, `content`, `context` "
-        "and `agent`, as the other expressions here do.",
+        description="The rule applies only if this expression is true. All expressions of a rule "
+        "can use `output`, `message`, `content`, `context`, `agent`, `now` and, beside "
+        "`for_each`, `item`.",
         examples=["output.score > 0.5"],
     )
     for_each: Expression | None = Field(
         default=None,
-        description="One message for each `item` of this list.",
+        description="An expression that gives a list. The rule emits one message for each `item` "
+        "of it.",
         examples=["output.claims"],
     )
     content: Expression | None = Field(
         default=None,
-        description="What it says; default: the item, or the answer.",
+        description="An expression that gives the content of the message. Default: the item, or "
+        "else the answer.",
         examples=["item"],
     )
     priority: Priority | None = Field(
-        default=None, description="0 to 9; default: that of the task.", examples=[7]
+        default=None,
+        description="The priority of the message, 0 to 9. Default: the priority of the task that "
+        "was answered.",
+        examples=[7],
     )
     target: Name | None = Field(
-        default=None, description="The one agent that shall do it.", examples=["factchecker"]
+        default=None,
+        description="The name of the one agent that the task is for.",
+        examples=["factchecker"],
     )
     capabilities: Names = Field(
-        default=(), description="All that its agent must be able to do.", examples=[["research"]]
+        default=(),
+        description="Capabilities that the agent must have besides the domain of the task.",
+        examples=[["research"]],
     )
     exclusions: Names = Field(
-        default=(), description="Agents that shall not do it.", examples=[["analyst"]]
+        default=(),
+        description="The names of agents that must not take the task.",
+        examples=[["analyst"]],
     )
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Self:
+    def _either_task_or_event(self) -> Self:
         if (self.task is None) == (self.event is None):
             raise ValueError("needs either `task` or `event`", "")
         return self
 
     @field_validator("task", "event")
     @classmethod
-    def _not_ours(cls, topic: str | None, info: ValidationInfo) -> str | None:
+    def _not_reserved(cls, topic: str | None, info: ValidationInfo) -> str | None:
         domain = (topic or "").partition(".")[0]
         if info.field_name == "event" and domain in RUNTIME_EVENTS:
-            raise ValueError(f"may not begin with {domain}.", "such events are agentd's own")
+            raise ValueError(
+                f"must not begin with {domain}.", "agentd publishes such events itself"
+            )
         if domain.startswith("_"):
-            raise ValueError("may not begin with _", "name an agent as `target`")
+            raise ValueError("must not begin with _", "to name an agent, use `target`")
         return topic
 
     @model_validator(mode="after")
-    def _addressed(self) -> Self:
+    def _can_be_delivered(self) -> Self:
         if self.event is not None:
             for name in ("target", "capabilities", "exclusions"):
                 if getattr(self, name):
-                    mend = "an event is for whoever listens"
-                    raise ValueError("does not go with `event`", mend, name)
+                    hint = "every subscriber gets an event"
+                    raise ValueError("cannot be combined with `event`", hint, name)
         if self.target in self.exclusions:
-            raise ValueError("is excluded as well: nobody may do this", "", "target")
+            hint = "remove it from `exclusions`, or name another target"
+            raise ValueError(
+                "is also in `exclusions`, so no agent may take this task", hint, "target"
+            )
         return self
 
 
 class Emit(StrictModel):
-    """What follows an answer. A list stands for its `rules`."""
+    """The messages that follow an answer. A list is short for `rules`."""
 
     rules: tuple[EmitRule, ...] = Field(
-        default=(), description="What follows every answer.", examples=[[{"event": "report.ready"}]]
+        default=(),
+        description="The rules that emit messages after each answer.",
+        examples=[[{"event": "report.ready"}]],
     )
     allow: tuple[EmissionPattern, ...] = Field(
         default=(),
-        description="What the model itself may emit, through the tool `emit`.",
+        description="Patterns of tasks and events that the model may emit with the tool `emit`.",
         examples=[["task.research.*"]],
     )
     limit: Count = Field(
-        default=20, description="How often it may do so in one task.", examples=[5]
+        default=20,
+        description="The maximum number of messages that the model may emit in one task.",
+        examples=[5],
     )
 
     @field_validator("allow")
     @classmethod
-    def _not_ours(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+    def _not_reserved(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
         for index, pattern in enumerate(allow):
             kind, domain, _ = pattern.split(".")
             if domain.startswith("_") or (kind == "event" and domain in RUNTIME_EVENTS):
-                raise ValueError(f"has `{pattern}`: {domain}. is agentd's own", "", index)
+                raise ValueError(
+                    f"has `{pattern}`, but `{domain}` is reserved for agentd", "", index
+                )
         return allow
 
 
 class Join(StrictModel):
-    """Waits for several facts and runs once for all of them."""
+    """Waits for several facts, then runs once with all of them."""
 
     wait_for: Annotated[FactPatterns, AfterValidator(not_empty)] = Field(
-        description="One of each of these.", examples=[["result.analysis.*", "result.research.*"]]
+        description="The patterns of the facts. Without `count`, the join waits for one fact of "
+        "each pattern.",
+        examples=[["result.analysis.*", "result.research.*"]],
     )
     by: Literal["conversation", "correlation", "parent"] = Field(
         default="correlation",
-        description="What the facts must have in common: the conversation; the request that they "
-        "all go back to; or the message that they (or their tasks) follow.",
+        description="What the facts of one join have in common: the `conversation`, the original "
+        "request (`correlation`), or the message that they follow (`parent`). For a result, "
+        "`parent` is the message that its task follows.",
         examples=["parent"],
     )
     count: Annotated[
         int | Literal["all"] | None,
-        BeforeValidator(_enough, json_schema_input_type=int | Literal["all"] | None),
+        BeforeValidator(_number_or_all, json_schema_input_type=int | Literal["all"] | None),
     ] = Field(
         default=None,
-        description="How many facts complete it; `all`: every sibling of a fan-out. Default: one "
-        "of each of `wait_for`.",
+        description="The number of facts that completes the join, or `all` for every message of a "
+        "fan-out. Default: one fact of each pattern.",
         examples=[3],
     )
     timeout: Duration = Field(
-        default=60.0, description="The longest wait after the first.", examples=["60s"]
+        default=60.0,
+        description="The longest wait after the first fact.",
+        examples=["60s"],
     )
     on_timeout: Literal["run", "fail"] = Field(
-        default="run", description="`run` with what is there, or `fail`.", examples=["fail"]
+        default="run",
+        description="What happens after the timeout: `run` with the facts that have arrived, or "
+        "`fail` with an error result.",
+        examples=["fail"],
     )
 
 
 class Schedule(StrictModel):
-    """Work that comes by itself: exactly one of `every` and `cron`."""
+    """A task that agentd publishes regularly: by either `every` or `cron`."""
 
     every: Duration | None = Field(
-        default=None, description="The time between two tasks.", examples=["1h"]
+        default=None, description="The time between two tasks, at least 1s.", examples=["1h"]
     )
     cron: str | None = Field(
         default=None,
         min_length=1,
-        description="A cron expression: minute, hour, day of the month, month, day of the week; a "
-        "sixth field in front is the second.",
+        description="A cron expression: minute, hour, day of the month, month and day of the "
+        "week. An optional field in front is the second.",
         examples=["0 7 * * 1-5"],
     )
     time_zone: str = Field(
         default="UTC",
-        description="The time zone that `cron` is meant in.",
+        description="The time zone of `cron`.",
         examples=["Europe/Berlin"],
     )
     task: Any = Field(
@@ -223,30 +261,32 @@ class Schedule(StrictModel):
 
     @field_validator("every")
     @classmethod
-    def _a_second_or_more(cls, every: float | None) -> float | None:
+    def _at_least_a_second(cls, every: float | None) -> float | None:
         if every is not None and every < 1:
             raise ValueError("must be at least 1s", "")
         return every
 
     @field_validator("cron")
     @classmethod
-    def _six_fields(cls, cron: str | None) -> str | None:
+    def _with_six_fields(cls, cron: str | None) -> str | None:
         return cron and parse(cron).text
 
     @field_validator("time_zone")
     @classmethod
-    def _known(cls, zone: str) -> str:
-        known = zoneinfo.available_timezones()  # empty where the system has no such data
+    def _is_known(cls, zone: str) -> str:
+        known = zoneinfo.available_timezones()  # empty if the system has no time zone data
         if known and zone not in known:
             near = difflib.get_close_matches(zone, known, n=1)
-            mend = f"did you mean `{near[0]}`?" if near else "for example Europe/Berlin"
-            raise ValueError(f"is no time zone: `{zone[:40]}`", mend)
+            hint = f"did you mean `{near[0]}`?" if near else "for example Europe/Berlin"
+            raise ValueError(f"is not a known time zone: `{zone[:40]}`", hint)
         return zone
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _either_every_or_cron(self) -> Self:
         if (self.every is None) == (self.cron is None):
             raise ValueError("needs either `every` or `cron`", "")
         if self.every is not None and self.time_zone != "UTC":
-            raise ValueError("`time_zone` goes with `cron`", "")
+            raise ValueError(
+                "has a `time_zone` without `cron`", "remove it: `every` has no time zone"
+            )
         return self

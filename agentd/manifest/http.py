@@ -1,4 +1,4 @@
-"""Requests that a model can make, as a manifest declares them."""
+"""HTTP requests and OpenAPI documents, as a manifest declares them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from agentd.manifest.strict_model import StrictModel
 
 
 def _networks(value: Any) -> Any:
-    """True, or the hosts and networks that may be reached though they are not public."""
+    """True or False, or the hosts and networks that are allowed although they are not public."""
     for each in value if isinstance(value, list | tuple) else ():
         if not isinstance(each, str) or not (_is_network(each) or _HOST.fullmatch(each)):
-            raise ValueError("must be true or a list of hosts and networks", _PRIVATE_FORMS)
+            raise ValueError("must be true, false or a list of hosts and networks", _EXAMPLE)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -28,8 +28,9 @@ def _is_network(text: str) -> bool:
     return True
 
 
+# A host name. Its last label must not be a number, or a mistyped IP address would pass as a host.
 _HOST = re.compile(r"(?=.{1,253}$)(?!.*\.\d+$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
-_PRIVATE_FORMS = "for example [10.0.0.0/8, wiki.internal]"
+_EXAMPLE = "for example [10.0.0.0/8, wiki.internal]"
 
 AllowPrivate = Annotated[
     Any,
@@ -41,59 +42,64 @@ AllowPrivate = Annotated[
 
 
 def allow_private() -> Any:
-    """The field that lets a tool reach addresses that are not public."""
+    """The field `allow_private`, which several kinds of tools have."""
     return Field(
         default=False,
-        description="Lets it reach addresses that are not public: all of them, or these hosts and "
-        "networks. Link-local addresses, where clouds hand out credentials, must be named.",
+        description="Allows requests to addresses that are not public: to all of them (`true`), "
+        "or to a list of hosts and networks. Link-local addresses, where clouds hand out "
+        "credentials, are allowed only if the list names them.",
         examples=[["10.0.0.0/8", "wiki.internal"]],
     )
 
 
 class HttpTool(StrictModel):
-    """A request that the model can make; its texts may hold `{{ arguments }}`."""
+    """An HTTP request that the model can make. Its texts are templates over the arguments."""
 
     url: str = Field(
         min_length=1,
-        description="The address. Arguments stand in its path or query, each as one value.",
+        description="The URL. Arguments can stand in its path and its query, each as one value.",
         examples=["https://api.example.org/weather?city={{ city }}"],
     )
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = Field(
         default="GET", description="The HTTP method.", examples=["POST"]
     )
     headers: dict[str, str] = Field(
-        default={}, description="Headers.", examples=[{"Authorization": "Bearer ${TOKEN}"}]
+        default={},
+        description="The headers of the request.",
+        examples=[{"Authorization": "Bearer ${TOKEN}"}],
     )
     query: dict[str, Any] = Field(
         default={},
-        description="More of the query, name by name; a list gives several of one name.",
+        description="Parameters that are added to the query. A list gives a parameter several "
+        "values.",
         examples=[{"units": "{{ units }}"}],
     )
     body: Any = Field(
         default=None,
-        description="The body, sent as JSON, or as the header `Content-Type` says; a text is sent "
-        "as it is.",
+        description="The body of the request. It is sent as JSON, or in the form that the header "
+        "`Content-Type` names. A text is sent unchanged.",
         examples=[{"city": "{{ city }}"}],
     )
     pick: str | None = Field(
         default=None,
-        description="The path to the part of the answer that counts.",
+        description="The path to the part of a JSON answer that the model gets. Default: all of "
+        "it.",
         examples=["data.items[0].temp"],
     )
     allow_private: AllowPrivate = allow_private()
 
 
 class OpenApi(StrictModel):
-    """The operations of an OpenAPI document, 3.0 or 3.1. Its name alone will do."""
+    """The operations of an OpenAPI 3.0 or 3.1 document. A text is short for `document`."""
 
     document: Annotated[Any, one_of_types("a file or a URL", str)] = Field(
-        description="A file beside the manifest, or the URL of one.",
+        description="The name of a file, relative to the manifest, or a URL.",
         examples=["petstore.yaml"],
         json_schema_extra={"type": "string"},
     )
     base_url: str | None = Field(
         default=None,
-        description="Where the API is, in place of the document's `servers`.",
+        description="The base URL of the API, in place of the document's `servers`.",
         examples=["https://api.example.org/v1"],
     )
     headers: dict[str, str] = Field(
@@ -102,12 +108,17 @@ class OpenApi(StrictModel):
         examples=[{"Authorization": "Bearer ${TOKEN}"}],
     )
     query: dict[str, str] = Field(
-        default={}, description="A part of every query.", examples=[{"api_key": "${KEY}"}]
+        default={},
+        description="Query parameters of every request.",
+        examples=[{"api_key": "${KEY}"}],
     )
     allow_private: AllowPrivate = allow_private()
 
     @property
     def url(self) -> str | None:
-        """Where the document is, unless it is a file: then its content stands in `document`."""
+        """The URL of the document, or None for a file.
+
+        The catalog replaces the name of a file in `document` by its content.
+        """
         is_url = isinstance(self.document, str) and "://" in self.document
         return self.document if is_url else None

@@ -1,6 +1,7 @@
-"""JSON Schema: is a schema one, and does a value fit it?
+"""JSON Schema: whether a schema is valid, and whether a value fits it.
 
-The library is imported with the first schema: most agents have none, and it takes 100 ms.
+The library is imported when the first schema is checked: it takes 100 ms, and most agents have no
+schema.
 """
 
 from __future__ import annotations
@@ -14,49 +15,51 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
-_KEPT = 512  # compiled schemas
-_LONGEST = 500  # characters of a mistake: it may quote the value
+_CACHED_SCHEMAS = 512
+_MAX_TEXT = 500  # characters of an error, which may quote the whole value
 
 
 def schema_error(schema: Mapping[str, Any]) -> str:
-    """Why `schema` is no JSON Schema (draft 2020-12); empty if it is one."""
+    """Why `schema` is not a valid JSON Schema (draft 2020-12); "" if it is valid."""
     from jsonschema.exceptions import SchemaError
 
     try:
         _validator(json.dumps(schema))
     except SchemaError as error:
-        return _in_words(error.message, error.absolute_path)
+        return _text(error.message, error.absolute_path)
     except (re.error, RecursionError) as error:
+        # The library recurses into the schema, so deep nesting exhausts the stack.
         return str(error)
     return ""
 
 
 def value_error(value: Any, schema: Mapping[str, Any]) -> str:
-    """The most telling way in which `value` does not fit `schema`; empty if it fits."""
+    """Why `value` does not fit `schema`, by the most relevant error; "" if it fits."""
     from jsonschema.exceptions import best_match
     from referencing.exceptions import Unresolvable
 
-    wrong = schema_error(schema)
-    if wrong:
-        return f"the schema itself is wrong: {wrong}"
+    if invalid := schema_error(schema):
+        return f"the schema itself is invalid: {invalid}"
     try:
-        mistake = best_match(_validator(json.dumps(schema)).iter_errors(value))
-    except (Unresolvable, re.error, RecursionError) as error:
-        return f"the schema itself is wrong: {error}"
-    return _in_words(mistake.message, mistake.absolute_path) if mistake else ""
+        error = best_match(_validator(json.dumps(schema)).iter_errors(value))
+    except (Unresolvable, re.error, RecursionError) as failure:
+        # A reference that leads nowhere is only found when a value is checked.
+        return f"the schema itself is invalid: {failure}"
+    return _text(error.message, error.absolute_path) if error else ""
 
 
-@lru_cache(_KEPT)
+@lru_cache(_CACHED_SCHEMAS)
 def _validator(schema: str) -> Draft202012Validator:
     from jsonschema import Draft202012Validator
     from referencing import Registry
 
     read = json.loads(schema)
     Draft202012Validator.check_schema(read)
-    # An empty registry: a schema that a stranger sent must not make us fetch what it refers to.
+    # With an empty registry the library fetches no URL that a schema refers to. A schema may come
+    # from a stranger, for example from an MCP server.
     return Draft202012Validator(read, registry=Registry())
 
 
-def _in_words(message: str, path: Iterable[str | int]) -> str:
+def _text(message: str, path: Iterable[str | int]) -> str:
     where = "".join(f"[{part!r}]" for part in path)
-    return message[:_LONGEST] + (f" (at {where[:200]})" if where else "")
+    return message[:_MAX_TEXT] + (f" (at {where[:200]})" if where else "")

@@ -1,4 +1,4 @@
-"""What every agent has in its manifest: a model, limits, and how it answers and remembers."""
+"""The parts of a manifest that bound an agent: the form of its answer, history, limits, retries."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from agentd.manifest.strict_model import Count, StrictModel
 
 
 class Output(StrictModel):
-    """What an answer must look like."""
+    """The form that an answer must have."""
 
     schema_: Annotated[Any, one_of_types("a JSON Schema or a file name", dict, str)] = Field(
         alias="schema",
-        description="The JSON Schema of the answer, or the file that holds it.",
+        description="The JSON Schema of the answer, or the name of the file that holds it.",
         examples=[{"type": "object", "required": ["score"]}],
         json_schema_extra={"type": ["object", "string"]},
     )
     retries: Annotated[Whole, Field(ge=0, le=10)] = Field(
         default=2,
-        description="How often the model is told its mistake and asked again.",
+        description="How many times the model may correct an answer that does not fit the schema.",
         examples=[2],
     )
 
@@ -34,89 +34,97 @@ class History(StrictModel):
 
     max_messages: Count = Field(
         default=20,
-        description="The most messages, of users and agents together. A user's message and the "
-        "answer to it go or stay together.",
+        description="The maximum number of messages, of users and agents together. A user's "
+        "message and its answer are kept or left out together.",
         examples=[20],
     )
     max_tokens: Count = Field(
         default=4000,
-        description="The most tokens, estimated at four bytes each. Only the newest exchange may "
-        "be larger.",
+        description="The maximum number of tokens, estimated at four bytes per token. Only the "
+        "newest exchange may exceed it.",
         examples=[4000],
     )
     keep: Annotated[Whole, Field(ge=0, le=1000)] = Field(
         default=5,
-        description="The newest messages, which are never summarized; they stay as they are where "
-        "the other two allow it.",
+        description="How many of the newest messages stay unchanged when the older ones are "
+        "summarized, as far as `max_messages` and `max_tokens` allow.",
         examples=[5],
     )
     compact: Literal["summarize", "trim"] = Field(
         default="summarize",
-        description="What becomes of the older ones when there are too many: a model condenses "
-        "them, or they are left out. They stay in the log.",
+        description="What happens to the older messages when there are too many: `summarize` lets "
+        "a model condense them, `trim` leaves them out. The log keeps them in both cases.",
         examples=["trim"],
     )
     model: ShortRef | None = Field(
         default=None,
-        description="The model that summarizes, given as `model` itself is. Default: the agent's "
-        "own.",
+        description="The model that writes the summaries, in the same form as one `model`. "
+        "Default: the agent's own model.",
         examples=["openai/gpt-4o-mini"],
     )
 
 
 class Limits(StrictModel):
-    """What an agent may use up."""
+    """The limits of an agent."""
 
     concurrency: Annotated[Whole, Field(ge=1, le=10_000)] = Field(
-        default=8, description="Tasks at once in one process.", examples=[8]
+        default=8,
+        description="The maximum number of tasks that one process runs at the same time.",
+        examples=[8],
     )
     timeout: Duration = Field(
         default=120.0,
-        description="The longest that a task may take, all in all.",
+        description="The longest time for one attempt, with all its turns and tool calls.",
         examples=["120s"],
     )
     turns: Count = Field(
         default=10,
-        description="Turns of model and tools in one task. A task that has no answer then ends "
-        "among the dead letters.",
+        description="The maximum number of turns in one task. A task that has no answer by then "
+        "becomes a dead letter.",
         examples=[10],
     )
     hops: Annotated[Whole, Field(ge=1, le=1000)] = Field(
         default=16,
-        description="How often one request may be handed on, from agent to agent, before it ends "
-        "among the dead letters.",
+        description="The maximum number of hops of a request, from agent to agent. A task with "
+        "more hops becomes a dead letter.",
         examples=[16],
     )
     cost: Money = Field(
         default=0.5,
-        description="USD for one task, all its attempts together. A call that may cost more than "
-        "is left is not made. What it may cost is estimated from its text and its `max_tokens`, "
-        "or 1,000 tokens of output; a model whose price is not known has no such limit.",
+        description="The most that one task may cost, in USD, with all its attempts. agentd does "
+        "not make a call that may cost more than is left. It estimates the cost from the text of "
+        "the call and its `max_tokens` (default: 1,000 output tokens). The limit has no effect "
+        "for a model whose price is unknown.",
         examples=[0.5],
     )
     conversation_cost: Money = Field(
         default=5.0,
-        description="USD for one conversation, all its agents and replicas together; "
-        "otherwise like `cost`.",
+        description="The most that one conversation may cost, in USD, for all agents and replicas "
+        "together; otherwise like `cost`.",
         examples=[5.0],
     )
     rate: Rate | None = Field(
         default=None,
-        description="The most calls of its models in any such time, over all replicas. A task that "
-        "would make one too many waits, and is handed back if it would wait too long.",
+        description="The highest rate of calls to the agent's models, on all replicas together. A "
+        "task whose call would exceed the rate waits. If the wait is too long, the task is handed "
+        "back to the queue.",
         examples=["60/min"],
     )
 
 
 class Retry(StrictModel):
-    """What happens to a task that failed and may succeed later."""
+    """How often and how soon a task is tried again."""
 
     attempts: Annotated[Whole, Field(ge=1, le=100)] = Field(
-        default=5, description="Attempts in all.", examples=[5]
+        default=5,
+        description="The maximum number of attempts, the first one included.",
+        examples=[5],
     )
     backoff: Duration = Field(
         default=1.0,
-        description="The wait after the first failure; it doubles each time.",
+        description="The wait after the first failed attempt. It doubles after each further one.",
         examples=["1s"],
     )
-    max_backoff: Duration = Field(default=60.0, description="The longest wait.", examples=["60s"])
+    max_backoff: Duration = Field(
+        default=60.0, description="The longest wait between two attempts.", examples=["60s"]
+    )

@@ -1,4 +1,4 @@
-"""An MCP server as a manifest declares it."""
+"""An MCP server, as a manifest declares it."""
 
 from __future__ import annotations
 
@@ -12,118 +12,123 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from agentd.manifest.strict_model import StrictModel
 
 
-def _named(wanted: dict[str, Any]) -> dict[str, Any]:
-    for name in wanted:
+def _template_names(declared: dict[str, Any]) -> dict[str, Any]:
+    """`declared`, whose keys must be usable as names in a template."""
+    for name in declared:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
-            raise ValueError(f"`{name}` is no name for a template", "write letters, digits and _")
-    return wanted
+            raise ValueError(
+                f"has `{name}`, which cannot be a name in a template", "use letters, digits and _"
+            )
+    return declared
 
 
-def _spelled_out(key: str) -> BeforeValidator:
-    """Takes a mere text for the mapping of which it is the field `key`."""
+def _with_short_form(key: str) -> BeforeValidator:
+    """Accepts a text in place of a mapping with only the field `key`."""
 
-    def spell_out(value: Any) -> Any:
+    def expand(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
         return {
             name: {key: item} if isinstance(item, str) else item for name, item in value.items()
         }
 
-    return BeforeValidator(spell_out)
+    return BeforeValidator(expand)
 
 
 class McpText(StrictModel):
-    """What a resource and a prompt have in common."""
+    """The fields that a resource and a prompt share."""
 
     default: str | None = Field(
         default=None,
-        description="What the prompt gets when the server does not give it. Without it, the task "
-        "is tried again later.",
+        description="The text to use if the server does not provide it. Without a default, the "
+        "task is tried again later.",
         examples=[""],
     )
 
 
 class McpResource(McpText):
-    """A resource of the server. A mere text is its `uri`."""
+    """A resource of the server. A text is short for `uri`."""
 
     uri: str = Field(
-        min_length=1, description="What the server calls it.", examples=["file:///README.md"]
+        min_length=1, description="The URI of the resource.", examples=["file:///README.md"]
     )
 
 
 class McpPrompt(McpText):
-    """A prompt of the server. A mere text is its `prompt`."""
+    """A prompt of the server. A text is short for `prompt`."""
 
     prompt: str = Field(
-        min_length=1, description="What the server calls it.", examples=["code-review"]
+        min_length=1, description="The name of the prompt.", examples=["code-review"]
     )
     arguments: dict[str, str] = Field(
-        default={}, description="What it is to be about.", examples=[{"language": "python"}]
+        default={}, description="The arguments of the prompt.", examples=[{"language": "python"}]
     )
 
 
 class McpServer(StrictModel):
-    """An MCP server: a command of ours, or an address. Equal ones of several agents are one."""
+    """An MCP server: either a program or a URL. Agents with equal entries share one server."""
 
     command: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
-        description="A program and its arguments, speaking over stdio.",
+        description="A program and its arguments. agentd starts it and speaks to it over stdio.",
         examples=[["mcp-server-time"]],
     )
     env: dict[str, str] = Field(
         default={},
-        description="Environment of the program, besides `PATH`, `HOME`, `LANG` and the like: "
-        "it gets nothing else of ours.",
+        description="Environment variables of the program, besides `PATH`, `HOME`, `LANG` and the "
+        "like. It gets no other variables of agentd.",
         examples=[{"API_KEY": "${API_KEY}"}],
     )
     cwd: Path | None = Field(
         default=None,
-        description="The folder in which the program runs. Default: where agentd runs.",
+        description="The working directory of the program. Default: that of agentd.",
         examples=["/srv/work"],
     )
     url: str | None = Field(
         default=None,
-        description="The address of a server over streamable HTTP.",
+        description="The URL of a server that speaks streamable HTTP.",
         examples=["http://127.0.0.1:9000/mcp"],
     )
     headers: dict[str, str] = Field(
         default={},
-        description="Headers of every request to it.",
+        description="Headers of every request to the server.",
         examples=[{"Authorization": "Bearer ${TOKEN}"}],
     )
-    resources: Annotated[dict[str, McpResource], AfterValidator(_named), _spelled_out("uri")] = (
-        Field(
-            default={},
-            description="Resources that a prompt can name: `{{ mcp.readme }}`.",
-            examples=[{"readme": "file:///README.md"}],
-        )
+    resources: Annotated[
+        dict[str, McpResource], AfterValidator(_template_names), _with_short_form("uri")
+    ] = Field(
+        default={},
+        description="Resources of the server by the name that the agent's prompt uses: `{{ "
+        "mcp.readme }}`.",
+        examples=[{"readme": "file:///README.md"}],
     )
-    prompts: Annotated[dict[str, McpPrompt], AfterValidator(_named), _spelled_out("prompt")] = (
-        Field(
-            default={},
-            description="Prompts of the server that a prompt can name: `{{ mcp.review }}`.",
-            examples=[{"review": {"prompt": "code-review", "arguments": {"language": "python"}}}],
-        )
+    prompts: Annotated[
+        dict[str, McpPrompt], AfterValidator(_template_names), _with_short_form("prompt")
+    ] = Field(
+        default={},
+        description="Prompts of the server by the name that the agent's prompt uses: `{{ "
+        "mcp.review }}`.",
+        examples=[{"review": {"prompt": "code-review", "arguments": {"language": "python"}}}],
     )
 
     @property
     def texts(self) -> dict[str, McpText]:
-        """Its resources and prompts by the name that the agent's prompt has for them."""
+        """The resources and prompts, by the name that the agent's prompt uses."""
         return {**self.resources, **self.prompts}
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _either_command_or_url(self) -> Self:
         if (self.command is None) == (self.url is None):
             raise ValueError("needs either `command` or `url`", "")
         if self.command is None and (self.env or self.cwd):
-            raise ValueError("`env` and `cwd` go with `command`", "")
+            raise ValueError("has `env` or `cwd` without `command`", "")
         if self.url is None and self.headers:
-            raise ValueError("`headers` go with `url`", "")
+            raise ValueError("has `headers` without `url`", "")
         if self.url is not None and not _is_http(self.url):
-            raise ValueError("`url` must begin with http:// or https://", "")
+            raise ValueError("has a `url` that does not begin with http:// or https://", "")
         for name in self.resources.keys() & self.prompts.keys():
-            raise ValueError(f"has `{name}` twice: among `resources` and `prompts`", "")
+            raise ValueError(f"has `{name}` under both `resources` and `prompts`", "rename one")
         return self
 
 

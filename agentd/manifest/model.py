@@ -1,4 +1,4 @@
-"""A model in a manifest: its name, address, key, price, rates; and several to choose from."""
+"""A model in a manifest: its name, address, key, price and rates, and lists of models."""
 
 from __future__ import annotations
 
@@ -41,93 +41,102 @@ Parameters = Annotated[dict[str, Any], AfterValidator(_not_reserved)]
 
 
 class Price(StrictModel):
-    """What a model costs, in USD per million tokens."""
+    """The price of a model, in USD per million tokens."""
 
-    input: Money = Field(description="USD per million tokens of input.", examples=[0.15])
-    output: Money = Field(description="USD per million tokens of output.", examples=[0.6])
+    input: Money = Field(
+        description="The price of a million input tokens, in USD.", examples=[0.15]
+    )
+    output: Money = Field(
+        description="The price of a million output tokens, in USD.", examples=[0.6]
+    )
     cached_input: Money | None = Field(
         default=None,
-        description="USD per million tokens of input that the provider had in its cache. Default: "
-        "as `input`.",
+        description="The price of a million input tokens that the provider reads from its cache, "
+        "in USD. Default: the same as `input`.",
         examples=[0.075],
     )
 
 
 class ModelRef(StrictModel):
-    """A model and how to reach it."""
+    """A model and how agentd reaches it."""
 
     name: str = Field(
-        description="The model as litellm names it; `mock/echo` and `mock/script` need no key.",
+        description="The name of the model, as litellm spells it. `mock/echo` and `mock/script` "
+        "need no key and no network.",
         examples=["openai/gpt-4o-mini"],
     )
     api_base: str | None = Field(
         default=None,
-        description="The address of an OpenAI-compatible server, or of the provider's API.",
+        description="The address of an OpenAI-compatible server or of the provider's API. "
+        "Default: the address in the provider's own variable (`OPENAI_BASE_URL`…), or else the "
+        "provider's default address.",
         examples=["http://127.0.0.1:8080/v1"],
     )
     api_key: SecretStr | None = Field(
         default=None,
-        description="The key, best taken from the environment. Left out, the provider's own "
-        "variable (`OPENAI_API_KEY`…) counts.",
+        description="The API key. Take it from the environment, so that the file holds no secret. "
+        "Default: the value of the provider's own variable (`OPENAI_API_KEY`…).",
         examples=["${LOCAL_LLM_KEY}"],
     )
     timeout: Duration | None = Field(
         default=None,
-        description="The longest that one call may take; `limits.timeout` bounds the whole task.",
+        description="The longest time that one call may take. `limits.timeout` bounds all calls "
+        "of an attempt together.",
         examples=["30s"],
     )
     script: Annotated[
         Any, one_of_types("a file name or a list of turns", str, list, type(None))
     ] = Field(
         default=None,
-        description="For `mock/script`: its turns, or the YAML file that holds them, relative to "
-        "the manifest. Other models leave it alone, so that `name: ${AGENTD_MODEL:-mock/script}` "
-        "is one or the other.",
+        description="The turns of `mock/script`, or the name of the YAML file that holds them, "
+        "relative to the manifest. Other models ignore this field, so that `name: "
+        "${AGENTD_MODEL:-mock/script}` can be either.",
         examples=[["Hello.", "Hello again."]],
         json_schema_extra={"type": ["string", "array"]},
     )
     price: Price | None = Field(
         default=None,
-        description="What it costs, for a model whose price is not known or is another for you.",
+        description="The price of the model. Set it if agentd does not know the price, or if you "
+        "pay a different one.",
         examples=[{"input": 0.15, "output": 0.6}],
     )
     parameters: Parameters = Field(
         default={},
-        description="Passed to this model as they are, where neither the agent's `parameters` nor "
-        "the sender say otherwise.",
+        description="Parameters that are sent to this model unchanged. The agent's `parameters` "
+        "and those of the sender take precedence.",
         examples=[{"reasoning_effort": "low"}],
     )
     rate: Rate | None = Field(
         default=None,
-        description="The most calls of this model in any such time, of all agents that use it with "
-        "this key, over all replicas. A call that would be one too many waits.",
+        description="The highest rate of calls to this model: of all agents that use it with this "
+        "key, on all replicas together. A call that would exceed the rate waits.",
         examples=["500/min"],
     )
     tokens: Rate | None = Field(
         default=None,
-        description="The most tokens, in and out, otherwise like `rate`. What a call will take is "
-        "estimated before and corrected after it.",
+        description="The highest rate of tokens, input and output together; otherwise like "
+        "`rate`. agentd estimates the tokens of a call before the call and corrects them after it.",
         examples=["200000/min"],
     )
     cache: Duration | None = Field(
         default=None,
-        description="How long an answer is given again to an identical request, on all replicas.",
+        description="How long agentd reuses an answer for identical requests, on all replicas.",
         examples=["10m"],
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _short(cls, value: Any) -> Any:
-        """A name alone stands for a mapping with nothing else."""
+    def _from_name(cls, value: Any) -> Any:
+        """Accepts a name alone in place of a mapping with only `name`."""
         if isinstance(value, str):
             return {"name": value}
         if not isinstance(value, dict | ModelRef):
-            raise ValueError("must be the name of a model, or a mapping with `name`", "")
+            raise ValueError("must be the name of a model, or a mapping with a `name`", "")
         return cast("Any", value)
 
     @field_validator("name")
     @classmethod
-    def _model_name(cls, name: str) -> str:
+    def _is_known_name(cls, name: str) -> str:
         if not re.fullmatch(r"\S{1,256}", name):
             raise ValueError("must be the name of a model", "for example openai/gpt-4o-mini")
         if name.startswith("mock/") and name not in MOCK_MODELS:
@@ -136,39 +145,45 @@ class ModelRef(StrictModel):
 
     @field_validator("api_base")
     @classmethod
-    def _http(cls, url: str | None) -> str | None:
+    def _is_http(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("must be a URL", "for example http://127.0.0.1:8080/v1")
         return url
 
     @model_validator(mode="after")
-    def _scripted(self) -> Self:
+    def _has_script(self) -> Self:
         if self.name == "mock/script" and self.script is None:
-            raise ValueError("needs a `script` for `mock/script`", "")
+            hint = "give its turns, or the file that holds them"
+            raise ValueError("needs a `script` for `mock/script`", hint)
         return self
 
 
+# The validator changes nothing. It is here so that the JSON Schema allows a plain name as well.
 ShortRef = Annotated[
     ModelRef, BeforeValidator(lambda value: value, json_schema_input_type=str | ModelRef)
 ]
 
 
 class ModelChoice(ModelRef):
-    """A model of a list, and when it is asked."""
+    """A model of a list, and the condition for its use."""
 
     when: Expression | None = Field(
         default=None,
-        description="The model is only asked if this expression is true of the message.",
+        description="agentd uses the model only if this expression is true for the message.",
         examples=["content | length > 1000"],
     )
 
 
 class ModelRoutes(StrictModel):
-    """Models to choose from."""
+    """A list of models, and a field that they share."""
 
     routes: list[str | ModelChoice] = Field(
-        min_length=1, description="As a list of models; see there.", examples=[["mock/echo"]]
+        min_length=1,
+        description="The models, in the same form as a list under `model`.",
+        examples=[["mock/echo"]],
     )
     cache: Duration | None = Field(
-        default=None, description="For each of them that has no other.", examples=["10m"]
+        default=None,
+        description="The `cache` of each model in the list that has none of its own.",
+        examples=["10m"],
     )

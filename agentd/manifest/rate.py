@@ -1,8 +1,8 @@
-"""So much of something in so much time, whoever uses it: the arithmetic.
+"""Rates, such as 60 calls per minute: how much is available in a sliding window of time.
 
-Time is cut into slots, 20 to the period. What is taken in a slot may be used until the slot ends,
-and counts until the whole period has passed since then. So in no period, wherever it begins, is
-more used than allowed, and all of it may be used at once.
+The period is divided into 20 slots. An amount that is taken in a slot may be used until the slot
+ends, and it counts until a whole period has passed after that end. So no period, wherever it
+starts, has more than the allowed amount, and the whole amount may still be used in one burst.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-SLOTS = 20
+SLOTS = 20  # in one period
 _UNITS = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "day"}
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """`count` in any `period` of so many seconds: 60 in 60.0 for `60/min`."""
+    """A rate: at most `count` in any `period` (seconds). `60/min` is 60 in 60.0."""
 
     count: int
     period: float
@@ -29,62 +29,66 @@ class Allowance:
 
     @property
     def slot(self) -> float:
-        """The seconds of one slot."""
+        """The length of one slot, in seconds."""
         return self.period / SLOTS
 
     def slot_at(self, now: float) -> int:
-        """The number of the slot that `now` is in, in seconds since the epoch."""
+        """The number of the slot that contains `now` (seconds since the epoch)."""
         return int(now / self.slot)
 
     def available(self, window: Window) -> float:
-        """How much may be taken, of a window that is up to date."""
+        """The amount that may be taken now; `window` must be up to date (see `Window.since`)."""
         return max(0.0, self.count - window.total)
 
     def available_at(self, window: Window, amount: float) -> float:
-        """When there will be room for `amount`, in seconds since the epoch; 0 if there is now."""
+        """When `amount` will be available, in seconds since the epoch; 0 if it is available now."""
+        # More than `count` never fits into one period; such an amount waits for an empty window.
         missing = min(amount, self.count) - self.available(window)
         for slot, used in sorted(window.used.items()):
             if missing <= 0:
                 break
             missing -= used
             if missing <= 0:
+                # One more slot: an amount of this slot may have been used at the end of the slot.
                 return (slot + SLOTS + 1) * self.slot
         return 0.0
 
 
 @dataclass(frozen=True)
 class Window:
-    """What was taken lately: amounts by the number of their slot."""
+    """The amounts taken recently, by the number of their slot."""
 
     used: Mapping[int, float] = field(default_factory=dict[int, float])
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """What `dump` wrote; nothing taken, of no bytes."""
+        """The window that `dump` wrote; an empty one if `data` is empty."""
         raw: dict[str, Any] = json.loads(data) if data else {}
         return cls({int(slot): float(used) for slot, used in raw.items()})
 
     def dump(self) -> bytes:
-        """`{slot: amount}`."""
+        """The window as JSON: `{slot: amount}`."""
         return json.dumps(self.used).encode()
 
     @property
     def total(self) -> float:
-        """All that still counts."""
+        """The sum of all amounts."""
         return sum(self.used.values())
 
     @property
     def newest(self) -> int:
-        """The last slot in which something was taken, perhaps by a clock that is ahead."""
+        """The last slot with an amount. It may lie in the future: clocks of replicas differ."""
         return max(self.used, default=0)
 
     def since(self, slot: int) -> Window:
-        """This window at `slot`: without what counts no more."""
+        """The window at `slot`, without the amounts that no longer count."""
         return Window({each: used for each, used in self.used.items() if each >= slot - SLOTS})
 
     def plus(self, amounts: Mapping[int, float]) -> Window:
-        """With these amounts added to slots, or given back where they are below 0. What belongs to
-        a slot that counts no more is dropped."""
+        """The window with these amounts added to its slots; a negative amount is given back.
+
+        A negative amount for a slot that no longer counts is dropped.
+        """
         sums = dict(self.used)
         for slot, amount in amounts.items():
             if slot in sums or amount > 0:

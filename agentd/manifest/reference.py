@@ -1,7 +1,7 @@
-"""Writes down the manifest for editors and for people: its JSON Schema and its reference.
+"""Generates the JSON Schema of a manifest, for editors, and its reference, for people.
 
-`python -m agentd.manifest.reference` renews `agent.schema.json` and the generated part of
-`docs/manifest.md`; a test fails when they are not current.
+`python -m agentd.manifest.reference` writes `agent.schema.json` and the generated part of
+`docs/manifest.md`. A test fails if they are not current.
 """
 
 from __future__ import annotations
@@ -30,14 +30,22 @@ _TYPES = {
     "object": "mapping",
     "array": "list",
 }
-# The titles of written forms that stand for themselves in the reference.
-_FORMS = ("duration", "rate", "name", "topic", "facts", "emission", "expression")
+# The titles that `agentd.manifest.quantities` gives to types. The reference shows them as they are.
+_TITLES = (
+    "duration",
+    "rate",
+    "name",
+    "topic",
+    "fact pattern",
+    "emission pattern",
+    "expression",
+)
 
 Schema = Mapping[str, Any]
 
 
 class _AsWritten(GenerateJsonSchema):
-    """Keeps the order of the fields, and no titles made from their names."""
+    """Keeps the order of the fields, and makes no titles from their names."""
 
     def sort(self, value: Any, parent_key: str | None = None) -> Any:
         return value
@@ -58,12 +66,12 @@ def json_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """`agent.schema.json`."""
+    """The text of `agent.schema.json`."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def page_text(page: str) -> str:
-    """`page` with the part between its two marks made anew.
+    """`page` with a new part between its two marks.
 
     Raises:
         ValueError: the marks are missing.
@@ -91,7 +99,7 @@ def _fields(schema: Schema) -> Iterator[str]:
 
 
 def _table(part: Schema, schema: Schema, shown: set[str]) -> Iterator[str]:
-    """The fields of a part, and below it those of its own parts, each part once in a page."""
+    """The fields of a part, and then those of the parts inside it; each part once in a page."""
     yield "| field | type | default | example | meaning |"
     yield "|---|---|---|---|---|"
     inner: list[str] = []
@@ -108,13 +116,13 @@ def _table(part: Schema, schema: Schema, shown: set[str]) -> Iterator[str]:
 
 
 def _part(field: Schema) -> str:
-    """The definition that a field refers to: the fullest of its forms, which comes last."""
+    """The definition that a field refers to: that of its last form, which has the most fields."""
     found = re.findall(r"#/\$defs/(\w+)", json.dumps(field))
     return found[-1] if found else ""
 
 
 def _type(field: Schema) -> str:
-    if field.get("title") in _FORMS:
+    if field.get("title") in _TITLES:
         return field["title"]
     if "$ref" in field:
         return "mapping"
@@ -124,9 +132,14 @@ def _type(field: Schema) -> str:
         forms = [_type(form) for form in field["anyOf"] if form.get("type") != "null"]
         return " or ".join(dict.fromkeys(forms))
     if field.get("type") == "array" and "items" in field:
-        return f"list of {_type(field['items'])}"
+        return f"list of {_plural(_type(field['items']))}"
     kinds: list[str] = as_list(field.get("type", "anything"))
     return " or ".join(_TYPES.get(kind, kind) for kind in kinds)
+
+
+def _plural(kind: str) -> str:
+    """`text or mapping` as `texts or mappings`."""
+    return " or ".join(f"{each}s" for each in kind.split(" or "))
 
 
 def _default(name: str, part: Schema) -> str:
@@ -140,7 +153,7 @@ def _default(name: str, part: Schema) -> str:
 
 
 def flow_style(value: Any) -> str:
-    """`value` as YAML on one line."""
+    """`value` as YAML on one line, in what YAML calls flow style."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {flow_style(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -151,7 +164,7 @@ def flow_style(value: Any) -> str:
 
 
 def main() -> None:
-    """Renews both files below the working directory."""
+    """Writes both files below the working directory."""
     SCHEMA.write_text(schema_text())
     PAGE.write_text(page_text(PAGE.read_text()))
 

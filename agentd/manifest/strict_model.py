@@ -1,4 +1,4 @@
-"""What every part of a manifest is built on: a strict, immutable model."""
+"""The base class of every part of a manifest: a strict, immutable model."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 
 
 class StrictModel(BaseModel):
-    """Strict and immutable. Values never appear in errors: they may be secrets."""
+    """A mapping of a manifest: unknown fields are errors, and nothing changes after reading.
+
+    Values never appear in pydantic's errors, because they may be secrets.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -1,4 +1,4 @@
-"""Tools as a manifest declares them."""
+"""The tools of an agent, as a manifest declares them."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from agentd.manifest.strict_model import StrictModel
 
 
 class Command(StrictModel):
-    """A program that the model can run; never through a shell."""
+    """A program that the model can run. agentd starts it directly, never through a shell."""
 
     argv: tuple[str, ...] = Field(
-        description="The program and its arguments, all but the first templates over what the "
-        "model gives.",
+        description="The program and its arguments. The arguments are templates over the values "
+        "that the model gives.",
         examples=[["git", "log", "-n", "{{ count }}"]],
     )
     stdin: str | None = Field(
         default=None,
-        description="What it reads from its standard input, a template too. Default: nothing.",
+        description="The standard input of the program, also a template. Default: empty.",
         examples=["{{ text }}"],
     )
     env: dict[str, str] = Field(
         default={},
-        description="Its environment, besides PATH, HOME, LANG and TZ.",
+        description="Environment variables of the program, besides `PATH`, `HOME`, `LANG` and "
+        "`TZ`.",
         examples=[{"GIT_PAGER": "cat"}],
     )
     cwd: str | None = Field(
         default=None,
-        description="The folder in which it runs, relative to the one that holds `manifests/`, "
-        "which is the default.",
+        description="The working directory of the program, relative to the folder that holds "
+        "`manifests/`. Default: that folder.",
         examples=["data"],
     )
 
@@ -43,17 +44,21 @@ class Command(StrictModel):
     @classmethod
     def _fixed_program(cls, argv: tuple[str, ...]) -> tuple[str, ...]:
         if not argv:
-            raise ValueError("is empty", "")
+            raise ValueError("is empty", "name a program")
         if "{{" in argv[0] or "{%" in argv[0] or not argv[0].strip():
-            raise ValueError("must begin with a program", "a model cannot choose which one", 0)
+            raise ValueError(
+                "must begin with a program", "the model must not choose the program", 0
+            )
         return argv
 
 
-def _argv_alone(value: Any) -> Any:
+def _as_command(value: Any) -> Any:
+    """A list as the `argv` of a command."""
     return {"argv": value} if isinstance(value, list | tuple) else value
 
 
-def _document_alone(value: Any) -> Any:
+def _as_openapi(value: Any) -> Any:
+    """A text as the `document` of an OpenAPI entry."""
     return {"document": value} if isinstance(value, str) else value
 
 
@@ -61,7 +66,7 @@ TOOL_KINDS = ("python", "command", "http", "openapi", "mcp", "agent")
 
 
 class ToolEntry(StrictModel):
-    """Something that the model can call: exactly one of the first six fields says what."""
+    """An entry under `tools`. Exactly one of its first six fields sets the kind of the tool."""
 
     python: str | None = Field(
         default=None,
@@ -70,23 +75,24 @@ class ToolEntry(StrictModel):
     )
     command: Annotated[
         Command | None,
-        BeforeValidator(_argv_alone, json_schema_input_type=list[str] | Command | None),
+        BeforeValidator(_as_command, json_schema_input_type=list[str] | Command | None),
     ] = Field(
         default=None,
-        description="A program with its arguments, or a mapping that says more.",
+        description="A program with its arguments, as a list or as a mapping with more fields.",
         examples=[["git", "log", "-n", "{{ count }}"]],
     )
     http: HttpTool | None = Field(
         default=None,
-        description="A request.",
+        description="An HTTP request.",
         examples=[{"url": "https://api.example.org/weather?city={{ city }}"}],
     )
     openapi: Annotated[
         OpenApi | None,
-        BeforeValidator(_document_alone, json_schema_input_type=str | OpenApi | None),
+        BeforeValidator(_as_openapi, json_schema_input_type=str | OpenApi | None),
     ] = Field(
         default=None,
-        description="The operations of an OpenAPI document: a file or a URL.",
+        description="The operations of an OpenAPI document, given as a file name, a URL or a "
+        "mapping.",
         examples=["petstore.yaml"],
     )
     mcp: McpServer | None = Field(
@@ -96,61 +102,73 @@ class ToolEntry(StrictModel):
     )
     agent: Name | None = Field(
         default=None,
-        description="Another agent, by its name or a capability.",
+        description="Another agent, by its name or by a capability.",
         examples=["factchecker"],
     )
     gather: Literal["all", "first", "majority"] | None = Field(
         default=None,
-        description="With `agent`, a capability: asks every agent that has it, and gives `all` "
-        "answers, the `first`, or what the `majority` says.",
+        description="Asks every agent that has the capability in `agent`, and returns `all` "
+        "answers, the `first` answer, or the answer of the `majority`.",
         examples=["majority"],
     )
     name: Name | None = Field(
-        default=None, description="What the model calls it.", examples=["forecast"]
+        default=None,
+        description="The name by which the model calls the tool.",
+        examples=["forecast"],
     )
     description: str | None = Field(
         default=None,
-        description="What the model is told about it.",
+        description="The description of the tool for the model.",
         examples=["The weather of tomorrow."],
     )
     parameters: dict[str, Any] | None = Field(
         default=None,
-        description="The JSON Schema of the arguments of a `command` or `http` tool. Default: each "
-        "name in its templates is a text.",
+        description="The JSON Schema of the arguments of a `command` or `http` tool. Default: "
+        "each name in its templates is a required text.",
         examples=[{"properties": {"count": {"type": "integer", "maximum": 50}}}],
     )
     allow: Names | None = Field(
         default=None,
-        description="Only these tools of an `mcp` server or `openapi` document.",
+        description="The tools of an `mcp` server or `openapi` document that the model gets. "
+        "Default: all.",
         examples=[["get_current_time"]],
     )
     deny: Names | None = Field(
-        default=None, description="All tools of it but these.", examples=[["convert_time"]]
+        default=None,
+        description="The tools of an `mcp` server or `openapi` document that the model does not "
+        "get.",
+        examples=[["convert_time"]],
     )
     timeout: Duration | None = Field(
-        default=None, description="The longest that a call may take.", examples=["10s"]
+        default=None, description="The longest time that a call may take.", examples=["10s"]
     )
     isolate: Flag = Field(
-        default=False, description="Runs a `python` tool in a process of its own.", examples=[True]
+        default=False,
+        description="If true, each call of a `python` tool has a process to itself.",
+        examples=[True],
     )
     effects: Flag = Field(
         default=False,
-        description="It changes something outside: never called twice for one request.",
+        description="If true, the tool changes something outside agentd. A call that may have "
+        "happened before a crash is then repeated only if the tool accepts an idempotency key.",
         examples=[True],
     )
     approval: Annotated[Any, one_of_types("true, false or an expression", bool, str)] = Field(
         default=False,
-        description="A person must agree first: always, or when the expression holds.",
+        description="Whether a person must approve a call first: `true` for every call, or an "
+        "expression for those calls for which it is true.",
         examples=[True],
         json_schema_extra={"type": ["boolean", "string"]},
     )
     approval_timeout: Duration | None = Field(
         default=None,
-        description="How long a call waits for that; then it is denied. Default: 24h.",
+        description="How long a call waits for the approval. Then it is denied. Default: 24h.",
         examples=["30m"],
     )
     required: Flag = Field(
-        default=False, description="Without this tool the agent is not ready.", examples=[True]
+        default=False,
+        description="If true, the agent is ready only while this tool is available.",
+        examples=[True],
     )
 
     @field_validator("python")
@@ -162,14 +180,14 @@ class ToolEntry(StrictModel):
 
     @field_validator("parameters")
     @classmethod
-    def _schema(cls, parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _is_object_schema(cls, parameters: dict[str, Any] | None) -> dict[str, Any] | None:
         if parameters is None:
             return None
-        wrong = schema_error(parameters)
-        if wrong:
-            raise ValueError(f"is no JSON Schema: {wrong}", "")
+        error = schema_error(parameters)
+        if error:
+            raise ValueError(f"is not a valid JSON Schema: {error}", "")
         if parameters.get("type", "object") != "object":
-            raise ValueError("must describe an object", "its `properties` are the arguments")
+            raise ValueError("must describe an object", "list the arguments under `properties`")
         return {"type": "object", "additionalProperties": False, **parameters}
 
     @model_validator(mode="after")
@@ -178,9 +196,9 @@ class ToolEntry(StrictModel):
         if len(given) != 1:
             raise ValueError(f"needs exactly one of {', '.join(TOOL_KINDS)}", "")
         if (self.allow or self.deny) and given[0] not in ("mcp", "openapi"):
-            raise ValueError("`allow` and `deny` go with `mcp` and `openapi`", "")
+            raise ValueError("has `allow` or `deny` without `mcp` or `openapi`", "")
         if self.gather and given[0] != "agent":
-            raise ValueError("`gather` goes with `agent`", "")
+            raise ValueError("has `gather` without `agent`", "")
         if self.parameters is not None and given[0] not in ("command", "http"):
-            raise ValueError("`parameters` goes with `command` and `http`", "")
+            raise ValueError("has `parameters` without `command` or `http`", "")
         return self

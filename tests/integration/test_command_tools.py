@@ -185,14 +185,17 @@ async def test_what_is_not_here_is_a_warning_and_no_tool(workshop: Workshop) -> 
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
-        ({"command": ["{{ program }}", "x"]}, "must begin with a program; a model cannot choose"),
+        ({"command": ["{{ program }}", "x"]}, "must begin with a program; the model must not"),
         ({"command": []}, "`tools.command` is empty"),
         ({"command": "rm -rf {{ x }}"}, "`tools.command` must be a mapping"),
         ({"command": ["ls", "{{ paht }}"], "parameters": {"properties": {"path": {}}}}, "'path'?"),
         ({"command": ["ls", "{{ path"]}, "unexpected end of template"),
         ({"command": ["ls"], "parameters": {"type": "array"}}, "must describe an object"),
-        ({"command": ["ls"], "parameters": {"properties": 3}}, "is no JSON Schema: 3 is not of"),
-        ({"agent": "x", "parameters": {}}, "`parameters` goes with `command` and `http`"),
+        (
+            {"command": ["ls"], "parameters": {"properties": 3}},
+            "is not a valid JSON Schema: 3 is not of",
+        ),
+        ({"agent": "x", "parameters": {}}, "has `parameters` without `command` or `http`"),
     ],
 )
 async def test_a_mistake_in_the_manifest_is_told(

@@ -1,9 +1,9 @@
-"""YAML from strangers: nodes that know their place, or problems.
+"""Reading YAML that may be hostile: into nodes with their places, or into problems.
 
-A module imports only from what stands below it.
+A module imports only from the modules below it.
 
-    reader       hostile YAML in, nodes or problems out
-    interpolate  `${VAR}` as Compose has it
-    syntax       libyaml's complaints in plain words
-    nodes        YAML values that know their place
+    reader       reads YAML text into nodes; limits on size, depth and syntax
+    interpolate  fills in `${VAR}` from the environment, as Docker Compose does
+    syntax       turns libyaml's syntax errors into problems in plain words
+    nodes        scalars, lists and mappings that know their line and column; what text means
 """

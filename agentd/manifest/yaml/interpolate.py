@@ -1,4 +1,8 @@
-"""Fills `${VAR}` in manifest values from the environment, in the grammar of Compose."""
+"""Fills in `${VAR}` in the values of a manifest from the environment, as Docker Compose does.
+
+The grammar: https://docs.docker.com/reference/compose-file/interpolation/. Two things differ: a
+variable that is not set is an error, and variables do not nest.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,20 @@ from dataclasses import replace
 from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq
 from agentd.problems import Problem
 
-# `$$` is a dollar, `${…}` is ours, and any other dollar stays as it is.
+# `$$` is a dollar, `${…}` is a variable, and any other dollar stays as it is.
 _TOKEN = re.compile(r"\$\$|\$\{([^{}]*)\}|\$\{")
 _EXPRESSION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:?)([-?])(.*))?", re.DOTALL)
-_FORMS = "write ${NAME}, ${NAME:-default} or ${NAME:?why}; a dollar is $$"
+_FORMS = "write ${NAME}, ${NAME:-default} or ${NAME:?message}, and $$ for a dollar"
 
 
 def interpolate(
     root: Map, environ: Mapping[str, str], *, skip: Collection[str] = ()
 ) -> tuple[Map, list[Problem]]:
-    """`root` with its variables filled in, and those that cannot be.
+    """`root` with its variables filled in, and a problem for each variable that cannot be.
 
-    Values are filled, keys are not, nor anything under the top-level fields in `skip`. Every value
-    keeps its place. An unquoted value is read again afterwards: `concurrency: ${N:-8}` is a number;
-    what a variable holds is never read as YAML structure.
+    Only values are filled in, not keys, and nothing below the top-level fields in `skip`. Every
+    value keeps its place. The type of an unquoted value is determined afterwards, so that
+    `concurrency: ${N:-8}` is a number. The value of a variable never becomes a list or a mapping.
     """
     problems: list[Problem] = []
     entries = {
@@ -35,11 +39,14 @@ def interpolate(
 def substitute(
     text: str, environ: Mapping[str, str], from_environment: list[str] | None = None
 ) -> str:
-    """`text` with its variables filled in; `from_environment` gets what came from the environment.
+    """`text` with its variables filled in.
+
+    Args:
+        from_environment: the values that came from the environment are added to this list.
 
     Raises:
-        ValueError: a variable that is missing or an expression that is none; the arguments are
-            the problem and its mend.
+        ValueError: a variable is not set, or an expression is invalid; the arguments are the
+            problem and the hint.
     """
     seen: list[str] = [] if from_environment is None else from_environment
     return _TOKEN.sub(lambda match: _expand(match, environ, seen), text)
@@ -69,12 +76,12 @@ def _fill(node: Node, environ: Mapping[str, str], problems: list[Problem]) -> No
 
 
 def _expand(match: re.Match[str], environ: Mapping[str, str], from_environment: list[str]) -> str:
-    """What stands for a `${…}`; a value of the environment is also added to `taken`."""
+    """The text for one match of `_TOKEN`; a value of the environment is also recorded."""
     if match[0] == "$$":
         return "$"
     expression = _EXPRESSION.fullmatch(match[1] or "")
     if expression is None:
-        raise ValueError("this `${` is not a variable", _FORMS)
+        raise ValueError("this `${` does not begin a variable", _FORMS)
     name, colon, operator, word = expression.groups()
     value = environ.get(name)
     if value is not None and not (colon and value == ""):

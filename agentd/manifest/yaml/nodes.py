@@ -1,4 +1,4 @@
-"""YAML values that know their place in the file."""
+"""YAML values that know their line and column, and what a scalar means."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from agentd.problems import Problem
 Style = Literal["plain", "quoted", "literal", "folded"]
 Value = str | int | float | bool | None
 
+# Digits are bounded: converting a number of a million digits would take minutes.
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,29})")
 _FLOAT = re.compile(
     r"(?=[-+0-9]*[.eE])[-+]?(?:(?:0|[1-9][0-9]{0,99})(?:\.[0-9]{0,99})?|\.[0-9]{1,99})(?:[eE][-+]?[0-9]{1,4})?"
@@ -26,19 +27,19 @@ _CONSTANTS: Mapping[str, bool | None] = {
 
 @dataclass(frozen=True, slots=True)
 class YamlSource:
-    """A file as it was read: its name for people and its lines."""
+    """The text of a file: its name in problems, and its lines."""
 
     file: str
     lines: tuple[str, ...] = field(repr=False)
 
     def line(self, number: int) -> str:
-        """The text of a line, counted from 1; "" where there is none."""
+        """The text of a line, counted from 1; "" if there is no such line."""
         return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A place in a source: line and column from 1, and how many characters it covers there."""
+    """A place in a file: line and column, counted from 1, and the number of characters."""
 
     source: YamlSource
     line: int
@@ -48,7 +49,7 @@ class Span:
     def problem(
         self, text: str, *, hint: str = "", severity: Literal["error", "warning"] = "error"
     ) -> Problem:
-        """What is wrong here."""
+        """A problem at this place."""
         return Problem(
             file=self.source.file,
             text=text,
@@ -63,9 +64,9 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """One value as written: text, number, true, false or null.
+    """One value as it is written: text, number, true, false or null.
 
-    `from_environment` is what environment variables gave to the text: it may be secret.
+    `from_environment` holds the values of environment variables in the text: they may be secret.
     """
 
     span: Span
@@ -75,10 +76,10 @@ class Scalar:
 
     @property
     def value(self) -> Value:
-        """What the text means; anything quoted is text.
+        """The value that the text stands for; quoted text is always text.
 
-        The core schema of YAML 1.2 without octal, hexadecimal, infinity and NaN: `on`, `no`,
-        `012`, `12:30` and `2024-01-01` are text, `1e3` is a number.
+        This is the core schema of YAML 1.2 without octal and hexadecimal numbers, infinity and
+        NaN: `on`, `no`, `012`, `12:30` and `2024-01-01` are text, `1e3` is a number.
         """
         return _resolve(self.text) if self.style == "plain" else self.text
 
@@ -93,13 +94,13 @@ class Seq:
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """A mapping: a key's text to the key as it stands in the file and its value."""
+    """A mapping. Each entry has the key, as it stands in the file, and the value."""
 
     span: Span
     entries: Mapping[str, tuple[Scalar, Node]]
 
     def get(self, key: str) -> Node | None:
-        """The value of `key`, None where it is absent."""
+        """The value of `key`; None if it is absent."""
         entry = self.entries.get(key)
         return entry[1] if entry else None
 
@@ -108,7 +109,7 @@ Node = Scalar | Seq | Map
 
 
 def plain(node: Node) -> Any:
-    """The dicts, lists and scalars that a node stands for."""
+    """The dicts, lists and scalars of a node, without places."""
     if isinstance(node, Map):
         return {key: plain(value) for key, (_, value) in node.entries.items()}
     if isinstance(node, Seq):
@@ -117,7 +118,7 @@ def plain(node: Node) -> Any:
 
 
 def environment_values(node: Node) -> Iterator[str]:
-    """What environment variables gave to a node, and to all that is in it."""
+    """The values of environment variables in a node and in all nodes inside it."""
     if isinstance(node, Scalar):
         yield from node.from_environment
         return
@@ -127,7 +128,10 @@ def environment_values(node: Node) -> Iterator[str]:
 
 
 def is_text(text: str) -> bool:
-    """Whether YAML reads `text` as text even without quotes, as far as its type goes."""
+    """Whether `text` without quotes means text, and not a number, true, false or null.
+
+    It may still need quotes for other reasons, for example because it contains `: `.
+    """
     return isinstance(_resolve(text), str)
 
 

@@ -197,7 +197,7 @@ def _read(file: Path) -> tuple[Suite | None, list[Problem]]:
     try:
         said = CaseFile.model_validate(plain(root))
     except ValidationError as error:
-        return None, problems + diagnose(error, root, of=CaseFile, called="the test")
+        return None, problems + diagnose(error, root, model=CaseFile, subject="the test")
     return Suite(file, said.agent or _stem(file), said.judge, said.cases), problems
 
 

@@ -10,14 +10,17 @@ from agentd.manifest.file import read_manifest
 MISTAKES = [
     (
         "emit: [{event: run.x}]",
-        "`emit.event` may not begin with run.; such events are agentd's own",
+        "`emit.event` must not begin with run.; agentd publishes such events itself",
     ),
-    ("emit: [{task: _agent.b}]", "`emit.task` may not begin with _; name an agent as `target`"),
-    ("emit: [{event: a.b, target: c}]", "`emit.target` does not go with `event`"),
+    (
+        "emit: [{task: _agent.b}]",
+        "`emit.task` must not begin with _; to name an agent, use `target`",
+    ),
+    ("emit: [{event: a.b, target: c}]", "`emit.target` cannot be combined with `event`"),
     ("emit: [{when: output}]", "`emit` needs either `task` or `event`"),
-    ("emit: {allow: [foo]}", "`emit.allow` must be `task.…` or `event.…`"),
+    ("emit: {allow: [foo]}", "`emit.allow` must be `task.` or `event.`"),
     ("subscribe: {to: event.a.b, from: 1y}", "`subscribe.from` must be a duration"),
-    ("subscribe: [event.a]", "`subscribe` must be `result.…` or `event.…`"),
+    ("subscribe: [event.a]", "`subscribe` must be `result.` or `event.`"),
     ("subscribe: {to: []}", "`subscribe.to` is empty"),
     ("join: {wait_for: [event.a.b], count: 0}", "`join.count` must be a number from 1 to 1,000"),
     ("join: {wait_for: []}", "`join.wait_for` is empty"),

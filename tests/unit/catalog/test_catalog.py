@@ -275,7 +275,7 @@ def test_a_manifest_that_is_not_read_is_broken_and_not_gone(project: Project) ->
 
     catalog = project.load()
 
-    assert said(catalog) == ["manifests/analyst.yaml: is a link to outside of its folder"]
+    assert said(catalog) == ["manifests/analyst.yaml: is a link to a file outside its folder"]
     assert catalog.broken == {project.manifests / "analyst.yaml"}
 
 

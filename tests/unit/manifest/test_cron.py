@@ -1,4 +1,4 @@
-"""Cron expressions: what is read, what is refused and why, and the times they stand for."""
+"""Cron expressions: what is refused and why, and when the others are due."""
 
 from __future__ import annotations
 
@@ -10,27 +10,42 @@ import pytest
 from agentd.manifest.cron import parse
 
 REFUSED = [
-    ("* * *", "has 3 fields, not 5 or 6"),
-    ("@often", "has no `@often`"),
-    ("61 * * * *", "has no minute `61`"),
-    ("0 24 * * *", "has no hour `24`"),
-    ("0 0 0 * *", "has no day of the month `0`"),
-    ("0 0 * foo *", "has no month `foo`"),
-    ("0 0 * * 7", "has no day of the week `7`"),
-    ("5-1 * * * *", "has `5-1` as minute"),
-    ("*/0 * * * *", "has `*/0` as minute"),
-    ("1,,2 * * * *", "has `` as minute"),
-    ("*-5 * * * *", "has `*-5` as minute"),
+    ("* * *", "has 3 fields instead of 5 or 6"),
+    ("* * * * * * *", "has 7 fields instead of 5 or 6"),
+    ("@often", "has an unknown name: `@often`"),
+    ("61 * * * *", "has an invalid minute: `61`"),
+    ("60 * * * * *", "has an invalid second: `60`"),
+    ("0 24 * * *", "has an invalid hour: `24`"),
+    ("0 0 0 * *", "has an invalid day of the month: `0`"),
+    ("0 0 * 13 *", "has an invalid month: `13`"),
+    ("0 0 * foo *", "has an invalid month: `foo`"),
+    ("0 0 * * 7", "has an invalid day of the week: `7`"),
+    ("5-1 * * * *", "has an invalid minute: `5-1`"),
+    ("*/0 * * * *", "has an invalid minute: `*/0`"),
+    ("1,,2 * * * *", "has an invalid minute: ``"),
+    ("*-5 * * * *", "has an invalid minute: `*-5`"),
     ("0 0 30 2 *", "is never due"),
 ]
 
 
-@pytest.mark.parametrize(("text", "mistake"), REFUSED)
-def test_a_mistake_is_named(text: str, mistake: str) -> None:
-    with pytest.raises(ValueError, match=r"has|is") as caught:
+@pytest.mark.parametrize(("text", "problem"), REFUSED)
+def test_an_invalid_expression_is_refused_with_a_hint(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=r"has|is") as refused:
         parse(text)
-    assert caught.value.args[0] == mistake
-    assert len(caught.value.args) == 2
+    found, hint = refused.value.args
+    assert found == problem
+    assert hint
+
+
+def test_the_hint_names_the_values_of_the_field() -> None:
+    for text, hint in (
+        ("0 0 * foo *", "use 1 to 12, or jan to dec"),
+        ("0 0 32 * *", "use 1 to 31"),
+        ("0 0 * * 7", "Sunday is 0"),
+    ):
+        with pytest.raises(ValueError, match="invalid") as refused:
+            parse(text)
+        assert refused.value.args[1] == hint
 
 
 @pytest.mark.parametrize(
@@ -42,17 +57,28 @@ def test_a_mistake_is_named(text: str, mistake: str) -> None:
         ("5/20 * * * *", "2026-11-23T00:06:00", "2026-11-23T00:25:00"),
         ("@weekly", "2026-11-23T00:00:00", "2026-11-29T00:00:00"),
         ("0 0 29 2 *", "2026-11-23T00:00:00", "2028-02-29T00:00:00"),
-        # Two restricted days: either is enough. A star: both must fit.
+        # If both days are restricted, one match is enough. If one is a star, both must match.
         ("0 0 1 * 5", "2026-11-23T00:00:00", "2026-11-27T00:00:00"),
         ("0 0 * * 5", "2026-11-23T00:00:00", "2026-11-27T00:00:00"),
+        ("0 0 1 * *", "2026-11-23T00:00:00", "2026-12-01T00:00:00"),
+        ("0 0 1 * *", "2026-12-01T00:00:00", "2027-01-01T00:00:00"),
+        ("59 59 23 31 12 *", "2026-12-31T23:59:58", "2026-12-31T23:59:59"),
     ],
 )
-def test_the_next_time(text: str, after: str, due: str) -> None:
+def test_the_next_time_is_the_first_that_all_fields_allow(text: str, after: str, due: str) -> None:
     zone = ZoneInfo("Europe/Berlin")
     moment = datetime.fromisoformat(after).replace(tzinfo=zone)
     assert parse(text).next_after(moment) == datetime.fromisoformat(due).replace(tzinfo=zone)
 
 
-def test_the_seconds_may_be_left_out() -> None:
+def test_an_expression_always_gets_six_fields() -> None:
     assert parse("0 7 * * 1-5").text == "0 0 7 * * 1-5"
     assert parse("@daily").text == "0 0 0 * * *"
+
+
+def test_an_expression_without_a_day_in_five_years_has_no_next_time() -> None:
+    leap_day = parse("0 0 29 2 *")
+
+    # 2100 is no leap year, so the day after 2096 comes in 2104.
+    assert leap_day.next_after(datetime(2096, 3, 1)) is None
+    assert leap_day.next_after(datetime(2099, 3, 1)) == datetime(2104, 2, 29)

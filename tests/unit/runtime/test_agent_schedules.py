@@ -27,13 +27,17 @@ def mistakes(schedule: str) -> list[str]:
     ("schedule", "mistake"),
     [
         ("{every: 500ms, task: x}", "2:19 `schedule.every` must be at least 1s; "),
-        ("{cron: 0 25 * * *, task: x}", "2:18 `schedule.cron` has no hour `25`; 0 to 23"),
+        (
+            "{cron: 0 25 * * *, task: x}",
+            "2:18 `schedule.cron` has an invalid hour: `25`; use 0 to 23",
+        ),
         ("{every: 1h, cron: 0 7 * * *, task: x}", "needs either `every` or `cron`"),
         ("{every: 1h}", "`schedule.task` is missing"),
-        ("{every: 1h, time_zone: Europe/Berlin, task: x}", "`time_zone` goes with `cron`"),
+        ("{every: 1h, time_zone: Europe/Berlin, task: x}", "has a `time_zone` without `cron`"),
         (
             "{cron: 0 7 * * *, time_zone: Europe/Berln, task: x}",
-            "`schedule.time_zone` is no time zone: `Europe/Berln`; did you mean `Europe/Berlin`?",
+            "`schedule.time_zone` is not a known time zone: `Europe/Berln`; "
+            "did you mean `Europe/Berlin`?",
         ),
     ],
 )

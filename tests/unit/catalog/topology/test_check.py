@@ -183,21 +183,22 @@ def test_there_are_many_ways_to_reach_one(folder: Folder, reached: dict[str, str
     [
         (
             "emit: [{task: b.x, target: a}]",
-            "a:1:28 `emit.target` is this agent itself, which takes nothing that it has just "
-            "handed on; name another",
+            "a:1:28 `emit.target` is this agent itself, which cannot take a task that it has just "
+            "emitted; name another agent",
         ),
         (
             "tools: [{agent: a}]",
-            "a:1:17 `tools.agent` is this agent itself, which takes nothing that it has just "
-            "handed on; name another",
+            "a:1:17 `tools.agent` is this agent itself, which cannot take a task that it has just "
+            "emitted; name another agent",
         ),
         (
             "emit: [{task: b.x, target: b, exclusions: [b]}]",
-            "a:1:28 `emit.target` is excluded as well: nobody may do this; ",
+            "a:1:28 `emit.target` is also in `exclusions`, so no agent may take this task; "
+            "remove it from `exclusions`, or name another target",
         ),
         (
             "emit: {allow: [task.b.*, event.run.x]}",
-            "a:1:26 `emit.allow` has `event.run.x`: run. is agentd's own; ",
+            "a:1:26 `emit.allow` has `event.run.x`, but `run` is reserved for agentd; ",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Variables are filled in as in Compose, at their place, and only where they should be."""
+"""Variables are filled in as in Docker Compose, and only in the values where they are allowed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENVIRON = {"SET": "value", "EMPTY": "", "NUMBER": "7"}
 
 
 @pytest.mark.parametrize(
-    ("text", "becomes"),
+    ("text", "expected"),
     [
         ("${SET}", "value"),
         ("a ${SET} b ${NUMBER}", "a value b 7"),
@@ -33,31 +33,40 @@ ENVIRON = {"SET": "value", "EMPTY": "", "NUMBER": "7"}
         ("$SET costs $5", "$SET costs $5"),
     ],
 )
-def test_variables_become_values(text: str, becomes: str) -> None:
-    assert substitute(text, ENVIRON) == becomes
+def test_a_variable_becomes_its_value_or_its_default(text: str, expected: str) -> None:
+    assert substitute(text, ENVIRON) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "mistake", "mend"),
+    ("text", "problem", "hint"),
     [
         ("${UNSET}", "UNSET is not set", "set it, or give a default: ${UNSET:-…}"),
         ("${UNSET:?say how many}", "UNSET is not set: say how many", ""),
         ("${EMPTY:?}", "EMPTY is not set", ""),
-        ("${}", "this `${` is not a variable", "write ${NAME}"),
-        ("${1}", "this `${` is not a variable", "write ${NAME}"),
-        ("${SET", "this `${` is not a variable", "write ${NAME}"),
-        ("${SET:x}", "this `${` is not a variable", "write ${NAME}"),
-        ("${UNSET:-${SET}}", "this `${` is not a variable", "write ${NAME}"),
+        ("${}", "this `${` does not begin a variable", "write ${NAME}"),
+        ("${1}", "this `${` does not begin a variable", "write ${NAME}"),
+        ("${SET", "this `${` does not begin a variable", "write ${NAME}"),
+        ("${SET:x}", "this `${` does not begin a variable", "write ${NAME}"),
+        ("${UNSET:-${SET}}", "this `${` does not begin a variable", "write ${NAME}"),
     ],
 )
-def test_a_mistake_names_the_variable_and_the_mend(text: str, mistake: str, mend: str) -> None:
+def test_a_variable_that_cannot_be_filled_in_is_a_problem(
+    text: str, problem: str, hint: str
+) -> None:
     root = read(f"a: '{text}'", "f").root
     assert isinstance(root, Map)
 
-    _, (problem,) = interpolate(root, ENVIRON)
+    _, [found] = interpolate(root, ENVIRON)
 
-    assert problem.text == mistake
-    assert problem.hint.startswith(mend)
+    assert found.text == problem
+    assert found.hint.startswith(hint)
+
+
+def test_values_of_the_environment_are_recorded() -> None:
+    used: list[str] = []
+
+    assert substitute("${SET}, ${UNSET:-default}, ${NUMBER}", ENVIRON, used)
+    assert used == ["value", "7"]
 
 
 def filled(text: str, environ: dict[str, str], *, skip: tuple[str, ...] = ()) -> object:
@@ -68,7 +77,7 @@ def filled(text: str, environ: dict[str, str], *, skip: tuple[str, ...] = ()) ->
     return plain(node)
 
 
-def test_an_unquoted_value_is_read_again_and_a_quoted_one_is_text() -> None:
+def test_an_unquoted_value_gets_its_type_afterwards_and_a_quoted_one_is_text() -> None:
     assert filled("a: ${N}\nb: '${N}'\nc: [1, \"${N}\"]", {"N": "8"}) == {
         "a": 8,
         "b": "8",
@@ -76,7 +85,7 @@ def test_an_unquoted_value_is_read_again_and_a_quoted_one_is_text() -> None:
     }
 
 
-def test_what_a_variable_holds_is_never_structure() -> None:
+def test_the_value_of_a_variable_never_becomes_a_list_or_mapping() -> None:
     assert filled("a: ${X}", {"X": "b: [c, {d: 1}]"}) == {"a": "b: [c, {d: 1}]"}
 
 
@@ -90,7 +99,7 @@ def test_keys_and_skipped_fields_stay_as_they_are() -> None:
     }
 
 
-def test_every_mistake_has_its_place() -> None:
+def test_every_problem_has_the_place_of_its_value() -> None:
     root = read("a: ${ONE}\nb:\n  - x\n  - ${TWO:?why}\n", "f").root
     assert isinstance(root, Map)
 
@@ -100,10 +109,10 @@ def test_every_mistake_has_its_place() -> None:
 
 
 @given(st.text())
-def test_doubled_dollars_are_every_text_again(text: str) -> None:
+def test_a_text_with_doubled_dollars_becomes_the_text(text: str) -> None:
     assert substitute(text.replace("$", "$$"), {}) == text
 
 
 @given(st.text(), st.text(alphabet=st.characters(exclude_characters="$")))
-def test_a_value_is_put_in_as_it_is(value: str, around: str) -> None:
+def test_a_value_is_inserted_unchanged(value: str, around: str) -> None:
     assert substitute(f"{around}${{X}}{around}", {"X": value}) == around + value + around

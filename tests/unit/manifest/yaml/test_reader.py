@@ -1,4 +1,4 @@
-"""YAML is read with places, by the rules of 1.2, and nothing hostile gets far."""
+"""YAML is read with places, and hostile YAML is refused quickly."""
 
 from __future__ import annotations
 
@@ -7,55 +7,31 @@ import time
 import pytest
 
 from agentd.manifest.yaml.nodes import Map, Scalar, plain
-from agentd.manifest.yaml.reader import MAX_BYTES, read
+from agentd.manifest.yaml.reader import MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_PROBLEMS, read
 
 BIG = MAX_BYTES - 100
-
-
-def value(text: str) -> object:
-    document = read(f"a: {text}\n", "f.yaml")
-    assert document.root is not None
-    return plain(document.root)["a"]
 
 
 @pytest.mark.parametrize(
     ("text", "meaning"),
     [
-        ("", None),
-        ("~", None),
-        ("null", None),
-        ("true", True),
-        ("False", False),
-        ("0", 0),
-        ("-12", -12),
-        ("1.5", 1.5),
-        (".5", 0.5),
-        ("1e3", 1000.0),
-        ("-2.5E-3", -0.0025),
-        # What YAML 1.1 takes for something else.
-        ("yes", "yes"),
-        ("on", "on"),
-        ("012", "012"),
-        ("0x1f", "0x1f"),
-        ("1_000", "1_000"),
-        ("12:30:45", "12:30:45"),
-        ("2024-01-01", "2024-01-01"),
-        (".inf", ".inf"),
-        (".nan", ".nan"),
-        ("1e999", "1e999"),
-        ("9" * 40, "9" * 40),
+        ("5", 5),
         ("'5'", "5"),
         ('"true"', "true"),
         ("[1, {b: c}]", [1, {"b": "c"}]),
         ("|\n  x\n   y\n", "x\n y\n"),
+        (">\n  5\n", "5\n"),
+        ("", None),
     ],
 )
-def test_values_mean_what_yaml_1_2_says(text: str, meaning: object) -> None:
-    assert value(text) == meaning
-    assert type(value(text)) is type(meaning)
+def test_values_are_read_in_every_style(text: str, meaning: object) -> None:
+    root = read(f"a: {text}\n", "f.yaml").root
+
+    assert root is not None
+    assert plain(root) == {"a": meaning}
 
 
-def test_everything_knows_its_place() -> None:
+def test_every_key_and_value_has_a_place() -> None:
     root = read("# comment\nlimits:\n  timeout: 5s\n", "f.yaml").root
 
     assert isinstance(root, Map)
@@ -68,47 +44,67 @@ def test_everything_knows_its_place() -> None:
     assert timeout.span.problem("no").source == "  timeout: 5s"
 
 
+DEFAULTS = "put fields that agents share into _defaults.yaml"
+
+
 @pytest.mark.parametrize(
-    ("text", "place", "mistake", "mend"),
+    ("text", "place", "problem", "hint"),
     [
-        ("a: {{ x }}", "f:1:4", "a template that is not quoted", 'write "{{ … }}"'),
-        ("a: {{ x }} and y", "f:1:4", "a template that is not quoted", 'write "{{ … }}"'),
-        ("a: {% if x %}", "f:1:4", "a template that is not quoted", 'write "{{ … }}"'),
-        ("a:\n\tb: 1", "f:2:1", "a tab in the indentation", "indent with spaces"),
-        ("a: @x", "f:1:4", "a value cannot begin with `@`", "quote it"),
-        ("a: [*.x]", "f:1:5", "a value cannot begin with `*`", "quote it"),
-        ("a: b: c", "f:1:5", "a `:` where no field can begin", "quote a value"),
-        ("a: [1,\n  2\nb: 3", "f:1:4", "this list is not closed", "a ]"),
-        ("a: {b: 1\n", "f:1:4", "this mapping is not closed", "a }"),
-        ('a: "x\n', "f:1:4", "this quote is not closed", ""),
-        ('a: "\\q"', "f:1:5", "an unknown \\ inside double quotes", "single quotes"),
-        ("a: ['${X}', ${Y}]", "f:1:14", "a `${` inside [ ] or { } that is not quoted", '"${…}"'),
-        ("a: 'it's'", "f:1:8", "this fits nothing before it", "quotes"),
-        ("a: 1\na: 2", "f:2:1", "`a` is given twice", "line 1"),
-        ("a: !!python/object:os.system x", "f:1:4", "YAML tags are not taken", "quote"),
-        ("a: &x 1\nb: *x", "f:2:4", "YAML aliases are not taken", "_defaults.yaml"),
-        ("<<: {a: 1}", "f:1:1", "YAML merge keys are not taken", "_defaults.yaml"),
+        ("a: 1\na: 2", "f:2:1", "`a` is given twice", "it is already in line 1"),
+        (
+            "a: !!python/object:os.system x",
+            "f:1:4",
+            "YAML tags are not allowed",
+            "to make a value text, quote it",
+        ),
+        (
+            "a: &x 1\nb: *x",
+            "f:2:4",
+            "YAML aliases are not allowed",
+            f"{DEFAULTS}, and quote a text that begins with `*`",
+        ),
+        ("<<: {a: 1}", "f:1:1", "YAML merge keys are not allowed", DEFAULTS),
         ("? [a]\n: b", "f:1:1", "a key must be text", ""),
-        ("a: 1\n---\nb: 2", "f:3:1", "a second document; one file holds one", ""),
-        ("a: \x00", "f:1:4", "a control character", "plain text"),
-        ("%TAG ! x\n---\na: 1", "f:1:1", "YAML directives are not taken", ""),
+        (
+            "a: 1\n---\nb: 2",
+            "f:3:1",
+            "a second document begins here",
+            "put it into a file of its own",
+        ),
+        ("a: \x00", "f:1:4", "this is a control character", "save the file as plain text"),
+        ("%TAG ! x\n---\na: 1", "f:1:1", "YAML directives are not allowed", ""),
     ],
 )
-def test_a_mistake_is_told_once_with_its_mend(
-    text: str, place: str, mistake: str, mend: str
+def test_yaml_that_is_not_allowed_is_one_problem_with_a_hint(
+    text: str, place: str, problem: str, hint: str
 ) -> None:
-    (problem,) = read(text, "f").problems
+    [found] = read(text, "f").problems
 
-    assert problem.place == place
-    assert problem.text == mistake
-    assert mend in problem.hint
+    assert (found.place, found.text, found.hint) == (place, problem, hint)
 
 
-def test_all_mistakes_of_a_file_are_told() -> None:
+def test_all_problems_of_a_file_are_reported() -> None:
     document = read("a: 1\na: 2\nb: !x 3\nb: *c\n", "f")
 
     assert [problem.line for problem in document.problems] == [2, 3, 4, 4]
     assert document.root is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("x" * (MAX_BYTES + 1), "is larger than 1,048,576 bytes, the limit of a YAML file"),
+        (
+            "[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2),
+            f"the nesting is deeper than {MAX_DEPTH} levels",
+        ),
+        ("- a\n" * MAX_NODES, f"the file has more than {MAX_NODES:,} values"),
+        ("- !a b\n" * (MAX_PROBLEMS + 1), f"the file has more than {MAX_PROBLEMS} problems"),
+    ],
+    ids=["bytes", "depth", "values", "problems"],
+)
+def test_the_size_of_a_file_is_limited(text: str, problem: str) -> None:
+    assert read(text, "f").problems[-1].text == problem
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", b"\xef\xbb\xbf"])
@@ -119,10 +115,10 @@ def test_an_empty_file_has_no_root_and_no_problem(text: str | bytes) -> None:
     assert document.problems == ()
 
 
-def test_bytes_that_are_no_utf8_are_placed() -> None:
+def test_bytes_that_are_not_utf_8_have_a_line() -> None:
     (problem,) = read(b"a: 1\nb: \xff\n", "f").problems
 
-    assert (problem.line, problem.text) == (2, "not UTF-8")
+    assert (problem.line, problem.text) == (2, "is not UTF-8 text")
 
 
 HOSTILE = {
