@@ -21,7 +21,9 @@ from agentd.agent.stream import Deltas
 from agentd.errors import AgentdError, BusError, Paused, TaskError, Undeliverable
 from agentd.nats.objects import whole
 from agentd.protocol.destination import Destination
+from agentd.protocol.message import AgentMessage
 from agentd.queue import approvals
+from agentd.queue.approvals import Verdicts
 from agentd.queue.journal import HANDED_BACK, STARTED, Standing
 from agentd.run.context import Reader, RunContext
 from agentd.run.loop import RunResult, run
@@ -96,7 +98,8 @@ async def _answer(task: DeliveredTask) -> _Finished:
 
 async def _run_or_fail(task: DeliveredTask, reader: Reader | None) -> _Finished:
     """The end of this attempt: an answer, or the error that the task ends with."""
-    standing = await task.journal.read()
+    # A first delivery has no journal yet, and nothing decided.
+    standing = Standing() if task.delivery.is_first else await task.journal.read()
     number = min(standing.attempt, task.manifest.retry.attempts)
     try:
         _admit(task)
@@ -145,9 +148,11 @@ async def _run(
             code="poisonous",
         )
     services = task.services
-    verdicts = await approvals.verdicts(
-        services.bus, services.subjects, task.message.id, task.delivery
-    )
+    verdicts = Verdicts()
+    if not task.delivery.is_first:
+        verdicts = await approvals.verdicts(
+            services.bus, services.subjects, task.message.id, task.delivery
+        )
     async with _alone(task) if standing.suspect else contextlib.nullcontext():
         crash_points.here("before-model")
         context = RunContext(
@@ -155,9 +160,10 @@ async def _run(
             budget=services.budgets.of_task(task.message, task.manifest.limits, task.deadline),
             metrics=services.metrics,
             now=services.clock(),
-            record=task.journal,
-            memory=task.memory,
+            journal=lambda: task.journal,
+            memory=lambda: task.memory,
             bus=services.bus,
+            steps=standing.steps,
             reader=reader,
             verdicts=verdicts,
         )
@@ -182,20 +188,21 @@ async def _guarded(
     try:
         message = await whole(context.bus, task.message)
         result = await run(task.revision, message, context)
-        follow_ups = plan(
-            task.revision,
-            message,
-            result,
-            task.source,
-            subject=task.result_subject,
-            now=context.now,
-        )
+        return result, _plan(task, message, result, context.now)
     except AgentdError:
         raise
     except Exception as error:
         log.exception("a bug ended task %s", task.message.id, extra={"agent": task.source.id})
         raise TaskError(f"{type(error).__name__}: {error}", code="internal") from error
-    return result, follow_ups
+
+
+def _plan(
+    task: DeliveredTask, message: AgentMessage, result: RunResult, now: float
+) -> tuple[FollowUp, ...]:
+    """What the agent emits after this answer: most agents emit nothing."""
+    if not task.manifest.emit.rules and not result.emitted:
+        return ()
+    return plan(task.revision, message, result, task.source, subject=task.result_subject, now=now)
 
 
 async def _suspend(task: DeliveredTask, paused: Paused) -> None:

@@ -73,8 +73,6 @@ def plan(
         TaskError: an expression fails, gives what cannot be sent, or too much (`emit_failed`).
     """
     spec, emit = revision.spec, revision.spec.manifest.emit
-    if not emit.rules and not result.emitted:
-        return ()
     context = template_context(revision, revision.model_for(task), task, now)
     context["output"] = readable(result.data)
     drafts = [

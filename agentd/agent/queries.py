@@ -115,8 +115,8 @@ class Queries:
                 budget=services.budgets.of_task(question, limits, deadline),
                 metrics=services.metrics,
                 now=now,
-                record=NoStepLog(),
-                memory=Memory(
+                journal=NoStepLog,
+                memory=lambda: Memory(
                     services.bus,
                     services.subjects,
                     question,

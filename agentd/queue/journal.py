@@ -8,7 +8,7 @@ tells which of them were attempts, and where a run that was cut off goes on.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agentd.errors import DecodeError
@@ -43,20 +43,18 @@ class Standing:
 
     Attributes:
         attempt: which attempt this is, from 1.
-        suspect: a delivery before this one ended without a word, as when the task, or one that
-            ran beside it, killed the process.
+        suspect: an earlier delivery ended without a word, as when this task, or one that ran
+            beside it, killed the process.
+        steps: the steps of the run that are on record: (event, turn, index of the call) to content.
     """
 
     attempt: int = 1
     suspect: bool = False
+    steps: Mapping[Step, Content] = field(default_factory=dict[Step, Content])
 
 
 class Journal:
-    """The journal of one delivery of a task: a `agentd.run.context.StepLog`.
-
-    `steps` is what was on record of the run when it was read: (event, turn, index of the call) to
-    content.
-    """
+    """The journal of one delivery of a task: an `agentd.run.context.StepLog`."""
 
     def __init__(
         self,
@@ -72,7 +70,6 @@ class Journal:
         self._task = task
         self._delivery = delivery
         self._source = source
-        self.steps: dict[Step, Content] = {}
 
     async def note(
         self, kind: str, *, patience: float = 5.0, mark: str = "", **details: Any
@@ -109,17 +106,17 @@ class Journal:
         delivery = self._delivery
         if delivery.is_first:
             return Standing()
-        counted, excused = set[int](), set[int]()
+        counted, excused, steps = set[int](), set[int](), dict[Step, Content]()
         async for content in self._events():
             kind = content["event"]
             if kind in _STEPS:
                 # The first one counts: another is that of a replica that was thought dead.
-                self.steps.setdefault((kind, content["turn"], content["index"]), content)
+                steps.setdefault((kind, content["turn"], content["index"]), content)
             elif kind in _ATTEMPTS and content["taskSequence"] == delivery.sequence:
                 (excused if kind == HANDED_BACK else counted).add(content["delivery"])
         counted -= excused
         silent = len(set(range(1, delivery.attempt)) - counted - excused) > 0
-        return Standing(1 + len(counted) + silent, suspect=silent)
+        return Standing(1 + len(counted) + silent, suspect=silent, steps=steps)
 
     async def _events(self) -> AsyncIterator[Mapping[str, Any]]:
         """What is on record of this life of the task: not of one before a person took it out of

@@ -1,9 +1,9 @@
-"""What a run may use: time, money, memory, a record of its steps, and whoever reads along."""
+"""What a run may use: its deadline, its budget, its journal, and who follows its answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agentd.metrics import Metrics
@@ -16,69 +16,66 @@ from agentd.run.memory import Memory
 
 
 class StepLog(Protocol):
-    """Where the steps of a run are recorded; `agentd.queue.journal` has what they are."""
-
-    @property
-    def steps(self) -> Mapping[Step, Mapping[str, Any]]:
-        """What is on record from before."""
-        ...
+    """Where the steps of a run are recorded; `agentd.queue.journal` lists the kinds of steps."""
 
     async def step(self, kind: str, turn: int, index: int = 0, **details: Any) -> None:
         """Records a step.
 
         Raises:
-            BusError: it is not on record; the run must not go on.
+            BusError: it was not recorded; the run must not continue.
         """
         ...
 
     async def note(self, kind: str, *, mark: str = "", **details: Any) -> None:
-        """Records what happened on the way; `mark` is another one each time.
+        """Records an event that a resumed run does not need. `mark` tells two of a kind apart.
 
         Raises:
-            BusError: it is not on record.
+            BusError: it was not recorded.
         """
         ...
 
 
 class NoStepLog:
-    """The record of a run that nobody repeats."""
-
-    @property
-    def steps(self) -> Mapping[Step, Mapping[str, Any]]:
-        """Nothing."""
-        return {}
+    """The step log of a run that is never resumed."""
 
     async def step(self, kind: str, turn: int, index: int = 0, **details: Any) -> None:
-        """Keeps nothing."""
+        """Records nothing."""
 
     async def note(self, kind: str, *, mark: str = "", **details: Any) -> None:
-        """Keeps nothing."""
+        """Records nothing."""
 
 
 class Reader(Protocol):
-    """Whoever follows an answer while it is made."""
+    """Who follows an answer while the model writes it."""
 
     def push(self, text: str) -> None:
         """Takes the next piece."""
         ...
 
     def restart(self) -> None:
-        """What was pushed so far was not the answer."""
+        """Voids what was pushed so far: it was not the answer."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """What a run may use. `now` is the time of its beginning, in seconds since the epoch; `bus` is
-    for the files that come with a task; `verdicts` is what people said about its calls, None where
-    nobody can be waited for."""
+    """What a run may use.
+
+    Attributes:
+        now: when the run began, in seconds since the epoch.
+        journal, memory: made when they are first needed; most runs need neither.
+        steps: the steps that are on record from an earlier attempt.
+        bus: for the files that come with a task.
+        verdicts: what was decided about the run's tool calls; None where a run cannot be suspended.
+    """
 
     deadline: Deadline
     budget: TaskBudget
     metrics: Metrics
     now: float
-    record: StepLog
-    memory: Memory
+    journal: Callable[[], StepLog]
+    memory: Callable[[], Memory]
     bus: Bus
+    steps: Mapping[Step, Mapping[str, Any]] = field(default_factory=dict[Step, Mapping[str, Any]])
     reader: Reader | None = None
     verdicts: Verdicts | None = None

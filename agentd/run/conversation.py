@@ -44,11 +44,15 @@ async def begin(
     spec, values = revision.spec, template_context(revision, model, message, context.now)
     values["mcp"] = await revision.toolbox.prepare()
     system = {"role": "system", "content": spec.prompt.render(values)}
-    shown = await attachments.contents(context.bus, message.payload.content)
-    content = _joined(_user_text(spec, message, values), shown)
+    if isinstance(message.payload.content, str):
+        content = asked = _user_text(spec, message, values)
+    else:
+        shown = await attachments.contents(context.bus, message.payload.content)
+        content = _joined(_user_text(spec, message, values), shown)
+        asked = media.in_words(content)
     past = await _past(revision, model, message, context, ask)
-    chat = [system, *past.chat(), {"role": "user", "content": content}]
-    return Opening(chat, media.in_words(content))
+    chat = [system, *past, {"role": "user", "content": content}]
+    return Opening(chat, asked)
 
 
 def template_context(
@@ -61,13 +65,17 @@ def template_context(
 
 async def _past(
     revision: Revision, model: Model, message: AgentMessage, context: RunContext, ask: Ask
-) -> Past:
-    """What was said before: as the sender tells it, else as it is on record."""
-    limits, given = revision.spec.manifest.history, attached(message)
+) -> Sequence[Mapping[str, Any]]:
+    """The turns before this message: those that the sender attached, else those on record."""
+    limits = revision.spec.manifest.history
+    if message.context.history:
+        given = attached(message)
+        if limits is None:
+            return given.chat()
+        if given.exchanges:
+            return trimmed(given, limits).chat()
     if limits is None:
-        return given
-    if given.exchanges:
-        return trimmed(given, limits)
+        return ()
 
     async def summarize(older: Past) -> str:
         request = ChatRequest(
@@ -82,15 +90,16 @@ async def _past(
             raise ModelError(f"{completion.model} gave an empty summary", code="model_garbage")
         return completion.text
 
-    return await context.memory.recall(limits, summarize)
+    past = await context.memory().recall(limits, summarize)
+    return past.chat()
 
 
 def _user_text(spec: AgentSpec, message: AgentMessage, values: Mapping[str, Any]) -> str:
     if spec.input is not None:
         return spec.input.render(values)
+    if isinstance(message.payload.content, str):
+        return message.payload.content
     content = attachments.without(message.payload.content)
-    if isinstance(content, str):
-        return content
     if isinstance(content, dict) and isinstance(content.get("instruction"), str):
         return content["instruction"]
     if content is None and message.payload.content is not None:

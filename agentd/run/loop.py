@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from agentd import crash_points
@@ -90,11 +91,15 @@ class _TurnLoop:
         }
         self._completions: list[Completion] = []
         self._aside: list[Completion] = []
-        self._calls = TurnCalls(revision, message, context)
         self._asked = ""
         self._called = 0
         self._emitted: list[Emitted] = []
         self._corrections = 0
+
+    @cached_property
+    def _calls(self) -> TurnCalls:
+        """Made by the first turn that calls tools."""
+        return TurnCalls(self._revision, self._message, self._context)
 
     async def result(self) -> RunResult:
         """Takes turns until there is an answer."""
@@ -117,7 +122,7 @@ class _TurnLoop:
 
     async def _turn(self, turn: int) -> Completion:
         """What the model says in this turn, or said before the run was cut off."""
-        recorded = self._context.record.steps.get((TURN, turn, 0))
+        recorded = self._context.steps.get((TURN, turn, 0))
         if recorded is not None:
             completion = _completion(recorded["completion"])
         else:
@@ -169,7 +174,7 @@ class _TurnLoop:
         """Puts a turn on record that another one follows."""
         if self._context.reader:
             self._context.reader.restart()
-        await self._context.record.step(TURN, turn, completion=asdict(completion))
+        await self._context.journal().step(TURN, turn, completion=asdict(completion))
 
     async def _use_tools(self, turn: int, completion: Completion) -> None:
         """Makes the calls that the model asks for, and tells it the answers."""
@@ -209,7 +214,7 @@ class _TurnLoop:
         if self._corrections >= self._manifest.output.retries:
             raise TaskError(f"the answer cannot be used: {error}", code="output_invalid")
         self._corrections += 1
-        if (TURN, turn, 0) not in self._context.record.steps:
+        if (TURN, turn, 0) not in self._context.steps:
             await self._keep(turn, completion)
         self._chat += [
             {"role": "assistant", "content": completion.text},

@@ -64,7 +64,7 @@ async def _note(attempts: list[ModelAttempt], context: RunContext) -> None:
     try:
         for attempt in attempts:
             if attempt.code and attempt.called:
-                await context.record.note(
+                await context.journal().note(
                     MODEL_FAILED, mark=secrets.token_hex(4), **as_payload(attempt)
                 )
     except BusError as error:

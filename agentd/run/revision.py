@@ -76,7 +76,7 @@ class Revision:
 
     def _sighted(self, models: Sequence[Model], message: AgentMessage) -> Sequence[Model]:
         """Those of them that take the images of the message, if it has some."""
-        if not has_images(message.payload.content):
+        if not self.blind or not has_images(message.payload.content):
             return models
         able = [model for model in models if model.name not in self.blind]
         if not able:

@@ -53,8 +53,7 @@ class TurnCalls:
 
     async def _answer(self, turn: int, index: int, call: ToolCall) -> ToolAnswer:
         """What a tool says, or said before the run was cut off."""
-        record = self._context.record
-        recorded = record.steps.get((ANSWERED, turn, index))
+        recorded = self._context.steps.get((ANSWERED, turn, index))
         if recorded is not None:
             toolbox = self._revision.toolbox
             return toolbox.recorded(call, recorded["text"], error=recorded["error"])
@@ -62,7 +61,7 @@ class TurnCalls:
         denied = refusal and ToolAnswer(refusal, error=True)
         answer = denied or await self._call(turn, index, call)
         crash_points.here("after-tool")
-        await record.step(
+        await self._context.journal().step(
             ANSWERED, turn, index, name=call.name, text=answer.text, error=answer.error
         )
         return answer
@@ -70,12 +69,12 @@ class TurnCalls:
     async def _call(self, turn: int, index: int, call: ToolCall) -> ToolAnswer:
         """Makes a call. One with effects that may have been made before is only repeated where
         its key tells the other side that it is the same."""
-        record, task = self._context.record, self._message
+        task = self._message
         held = self._revision.toolbox.held.get(call.name)
         key = f"{task.id}.{turn}.{index}"
         if held and held.declared.effects:
-            if (CALLED, turn, index) not in record.steps:
-                await record.step(CALLED, turn, index, name=call.name, key=key)
+            if (CALLED, turn, index) not in self._context.steps:
+                await self._context.journal().step(CALLED, turn, index, name=call.name, key=key)
             elif not held.tool.takes_key:
                 return ToolAnswer(_INTERRUPTED, error=True)
         crash_points.here("before-tool")

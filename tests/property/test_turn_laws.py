@@ -156,9 +156,10 @@ async def one_run(spec: AgentSpec, world: World, plan: Sequence[Sequence[str]]) 
         budget=budget,
         metrics=Metrics(),
         now=0.0,
-        record=world,
-        memory=Memory(bus, Subjects("t"), message, agent=AgentIdentity(id="me", type="agent")),
+        journal=lambda: world,
+        memory=lambda: Memory(bus, Subjects("t"), message, agent=AgentIdentity(id="me")),
         bus=bus,
+        steps=dict(world.steps),
     )
     return await run(Revision(spec, (Talker(world, plan),), Toolbox(entries)), message, context)
 

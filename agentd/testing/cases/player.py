@@ -120,8 +120,8 @@ class Studio:
             budget=budgets.of_task(message, limits, deadline),
             metrics=Metrics(),
             now=now,
-            record=record,
-            memory=Memory(self.bus, self.subjects, message, agent=source),
+            journal=lambda: record,
+            memory=lambda: Memory(self.bus, self.subjects, message, agent=source),
             bus=self.bus,
         )
         wire = message.model_dump(mode="json", by_alias=True)
