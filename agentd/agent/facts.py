@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from agentd.agent.joins import Joins, topic_of
+from agentd.agent.joins import Joins
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import Again, DecodeError, TaskError
 from agentd.nats.bus import Bus
@@ -91,7 +91,7 @@ class Facts:
             subject=Subject.parse(self._subjects.task_for(self._agent)),
             headers={
                 **fact.headers_for(identity),
-                TOPIC: ".".join(topic_of(spec, fact.subject.specificity)),
+                TOPIC: ".".join(spec.manifest.fact_topic(fact.subject.specificity)),
             },
         )
 

@@ -20,7 +20,7 @@ from agentd.agent.join_state import Fact, Gathering, branch_of, key_of
 from agentd.agent.outcome import Outcome
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import Conflict, TaskError
-from agentd.manifest.flow import Join
+from agentd.manifest.flow import JOINED, Join
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
@@ -35,8 +35,6 @@ from agentd.queue.delivery import TOPIC, Delivery
 from agentd.queue.fact_consumer import DUE
 
 log = logging.getLogger(__name__)
-
-SPECIFICITY = "joined"  # of a join's task and its result
 
 _KEPT = 37 * 86400  # seconds that a join is remembered: longer than any timeout, to know late facts
 
@@ -155,14 +153,14 @@ class Joins:
             subject=self._subjects.task_for(self._agent, priority),
             data=await fit(self._bus, task),
             message_id=task.id,
-            headers={TOPIC: ".".join(topic_of(spec))},
+            headers={TOPIC: ".".join(spec.manifest.fact_topic(JOINED))},
         )
 
     async def _error(self, task: AgentMessage, spec: AgentSpec, error: TaskError) -> Record:
         outcome = Outcome(revision=spec.revision, model="", latency=0.0, error=error)
         source = AgentIdentity(id=self._agent, type="agent")
         return Record(
-            subject=self._subjects.result(*topic_of(spec), task.id),
+            subject=self._subjects.result(*spec.manifest.fact_topic(JOINED), task.id),
             data=encode(task.reply("result", outcome.content(), source=source)),
             message_id=f"{task.id}.join",
             create=True,
@@ -207,13 +205,6 @@ class Joins:
 def join_id(env: str, agent: str, join: Join, key: str) -> str:
     """The id of the join of an agent whose facts have this key in common, and of its task."""
     return digest(f"{env} {agent} {join.by} {key}")
-
-
-def topic_of(spec: AgentSpec, specificity: str = SPECIFICITY) -> tuple[str, str]:
-    """Domain and specificity under which the results of such runs stand: the agent's first
-    capability's, so that others find them where its other results are."""
-    held = spec.manifest.capabilities
-    return (held[0], specificity) if held else ("_agent", spec.name)
 
 
 def _join_of(spec: AgentSpec) -> Join:

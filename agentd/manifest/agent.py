@@ -19,6 +19,7 @@ from agentd.manifest.model import ModelChoice, ModelRef, ModelRoutes, Parameters
 from agentd.manifest.quantities import Flag, Names, not_empty, seconds, subject_name
 from agentd.manifest.strict_model import StrictModel
 from agentd.manifest.tools import ToolEntry
+from agentd.protocol.subjects import AGENT_DOMAIN
 
 __all__ = ["Limits", "Manifest", "ModelRef"]
 
@@ -215,6 +216,13 @@ class Manifest(StrictModel):
             if tool.agent == self.name and not tool.gather:
                 raise ValueError(itself, "name another agent", "tools", index, "agent")
         return self
+
+    def fact_topic(self, specificity: str) -> tuple[str, str]:
+        """Domain and specificity of the results of runs for facts: those of the agent's first
+        capability, so that they are found beside its other results."""
+        if self.capabilities:
+            return self.capabilities[0], specificity
+        return AGENT_DOMAIN, self.name
 
     @field_validator("prompt")
     @classmethod

@@ -34,6 +34,8 @@ from agentd.manifest.quantities import (
 from agentd.manifest.strict_model import Count, StrictModel
 from agentd.protocol.subjects import RUNTIME_EVENTS
 
+JOINED = "joined"  # the specificity of a join's task and of its result
+
 # More facts would not fit into a prompt, and the state of the join, which replicas share, would be
 # slow to write.
 MOST_JOINED = 1_000

@@ -20,7 +20,7 @@ from agentd.catalog.topology.members import (
     emissions_of,
     meeting,
 )
-from agentd.manifest.agent import Manifest
+from agentd.manifest.flow import JOINED
 from agentd.protocol.destination import Recipients
 from agentd.protocol.subjects import AGENT_DOMAIN
 
@@ -202,15 +202,13 @@ class Topology:
     def _heard(self, fact: str, speaker: str, said: Emission | None = None) -> Iterator[FlowStep]:
         for subscription in self.subscribers(fact, speaker):
             manifest = self.agents[subscription.agent].manifest
-            specificity = (
-                "joined"
-                if subscription.joins
-                else meeting(subscription.pattern, fact).rpartition(".")[2]
-            )
+            specificity = JOINED
+            if not subscription.joins:
+                specificity = meeting(subscription.pattern, fact).rpartition(".")[2]
             # Joined by parent, every round of a circle has a key of its own; else all have one.
             once = subscription.joins and manifest.join is not None and manifest.join.by != "parent"
             yield FlowStep(
-                run=_run_for_facts(manifest, specificity),
+                run=AgentRun(manifest.name, *manifest.fact_topic(specificity)),
                 subject=fact,
                 always=not once and (said is None or said.always),
                 several=said is not None and said.several,
@@ -225,13 +223,6 @@ class Topology:
     def helpers(self, name: str) -> frozenset[str]:
         """Who answers for an agent, or capability, that is a tool."""
         return frozenset({name}) if name in self.agents else self.holding([name])
-
-
-def _run_for_facts(manifest: Manifest, specificity: str) -> AgentRun:
-    """As `agentd.agent.joins.topic_of` has it."""
-    if manifest.capabilities:
-        return AgentRun(manifest.name, manifest.capabilities[0], specificity)
-    return AgentRun(manifest.name, AGENT_DOMAIN, manifest.name)
 
 
 def _grouped(pairs: Iterable[tuple[str, _Value]]) -> dict[str, frozenset[_Value]]:
