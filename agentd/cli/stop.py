@@ -48,7 +48,7 @@ async def _stop(scope: Scope, undo: bool, as_json: bool, env: str | None, nats: 
     subjects, buried = Subjects(settings.env), 0
     async with visit(settings) as bus:
         if undo:
-            await cancellations.resume(bus, subjects, scope)
+            await cancellations.undo(bus, subjects, scope)
         else:
             buried = await cancel(bus, subjects, scope)
     if as_json:

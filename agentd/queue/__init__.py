@@ -2,15 +2,14 @@
 
 A module imports only from what stands below it.
 
-    fact_consumer  what an agent hears of: its consumer for facts, and their doorbell
-    approvals      tasks that wait for a person: laid by, and gone on with once
-    journal        what happened to a task before its outcome
-    dead_letters   dead letters
-    queue          pulls what can be run, the most urgent first
-    decisions      what people are asked about the calls of a task, and what they say
-    bands          the tasks of one kind, and which priorities may hold some
-    delivery       one task in our hands, settled exactly once
-    in_progress    tells the server, from a thread, what is still worked on
-    cancellations  conversations and tasks that a person stopped: nothing of them runs, until it is
-                   undone
+    fact_consumer  the subscription of an agent to facts: its consumer on LOG, and their doorbell
+    approvals      suspends a task until tool calls are approved, and resumes it once
+    journal        the events of a task before its outcome: attempts, turns, tool answers
+    dead_letters   dead letters: written, listed, sent again, dropped
+    queue          pulls tasks: never more than can run, the most urgent first
+    decisions      approval requests and decisions, read back from the log
+    bands          a route as one process sees it: ten priority bands, and hints which hold tasks
+    delivery       one task or fact in our hands: its headers, ids, and its settlement
+    in_progress    reports held deliveries to the server, from a separate thread
+    cancellations  cancelled conversations and tasks: nothing of them runs
 """

@@ -1,9 +1,9 @@
-"""Tasks that wait for a person: laid by with their request, decided, and gone on with once.
+"""Approvals: a task is suspended with its request, decided by a person, and resumed once.
 
-`event.approval.{taskId}` holds the requests of a task and the decisions on them, in order. While a
-task waits nobody holds it: beside its request lies a schedule, a copy of the task that the server
-publishes when the request expires. A decision has it published at once instead. Whichever comes
-first ends the schedule, so that the task goes on once.
+`event.approval.{taskId}` holds the requests of a task and the decisions on them, in order. No
+process holds a suspended task: a schedule is stored together with the request, and the server
+publishes its copy of the task when the request expires. A decision publishes the copy immediately.
+Whichever comes first ends the schedule, so the task is resumed once.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from agentd.queue.delivery import LIFE, RESUMES, SENT_AGAIN, Delivery
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a run that goes on knows: up to `turn` it has asked; `calls` are those that were asked
-    about in that turn, with the decision, None for one that nobody made in time."""
+    """What a resumed run knows: approvals were requested up to `turn`; `calls` are the calls of
+    that turn with their decisions. None is a call that was not decided in time."""
 
     turn: int = 0
     calls: Mapping[int, Decision | None] = field(default_factory=dict[int, Decision | None])
 
 
 async def verdicts(bus: Bus, subjects: Subjects, task: str, delivery: Delivery) -> Verdicts:
-    """What a delivery of a task may go on with.
+    """The decisions that this delivery of a task resumes with.
 
     Raises:
-        Paused: another delivery of it does, or will, when the decision is there.
+        Paused: the task is suspended; another delivery resumes it, or has resumed it.
         BusError: the log does not answer.
     """
     if delivery.is_first:
@@ -51,10 +51,11 @@ async def verdicts(bus: Bus, subjects: Subjects, task: str, delivery: Delivery) 
         raise Paused(delivery.resumes)
     for request in asked:
         if request.turn == delivery.resumes:
-            # What was decided after the task went on came too late, however late it is run.
+            # A decision stored after the resuming delivery came too late: another replica that runs
+            # the same delivery must see the same decisions.
             made = dialogue.verdicts(request, before=delivery.sequence)
             return Verdicts(request.turn, {i: made.get(i) for i in request.indexes})
-    return Verdicts()  # the log was lost: the run begins anew, and asks anew
+    return Verdicts()  # the log was lost: the run starts over, and requests approval again
 
 
 async def suspend(
@@ -66,7 +67,7 @@ async def suspend(
     *,
     source: AgentIdentity,
 ) -> None:
-    """Puts on record, together, the request and the copy of the task that goes on with it.
+    """Stores the request and the scheduled copy of the task, in one batch.
 
     Raises:
         BusError: it could not be recorded.
@@ -90,7 +91,7 @@ async def suspend(
         dialogue = await read(bus, subjects, task.id)
         made = {(each.life, each.turn) for each in dialogue.requests}
         if (delivery.life, paused.turn) in made:
-            return  # by another replica, which was thought dead
+            return  # by another replica that was thought dead
         request = Record(
             subject=subject,
             data=event,
@@ -107,7 +108,7 @@ async def suspend(
 def _copy(
     subjects: Subjects, task: AgentMessage, delivery: Delivery, *, turn: int, expires: float
 ) -> ScheduleEntry:
-    """The task as it is delivered again, with the journal of the run that it goes on with."""
+    """The task as it is delivered again. Its headers name the journal and the turn to resume at."""
     return ScheduleEntry(
         subject=subjects.schedule("approval", task.id),
         target=str(delivery.subject),
@@ -117,14 +118,15 @@ def _copy(
             **delivery.headers_for(task.id),
             LIFE: str(delivery.life),
             RESUMES: str(turn),
-            # A task whose sender did not say when it was sent is not newer for having waited.
+            # Without a timestamp in the task, its age would count from the copy, and it would get
+            # more time for having been suspended.
             SENT_AGAIN: str(task.sent_at),
         },
     )
 
 
 async def waiting(bus: Bus, subjects: Subjects) -> list[ApprovalRequest]:
-    """The requests that are not decided and not expired, oldest first.
+    """The requests that are neither decided nor expired, oldest first.
 
     Raises:
         BusError: the log does not answer.
@@ -149,7 +151,7 @@ async def decide(
     by: str = "",
     reason: str = "",
 ) -> Dialogue:
-    """Puts a decision on record; returns what is on record then: an earlier one counts.
+    """Stores a decision; returns what is on record then. The first decision on a call counts.
 
     Raises:
         BusError: it was not stored.
@@ -174,7 +176,7 @@ async def decide(
 
 
 async def resume(bus: Bus, subjects: Subjects, task: str) -> bool:
-    """Has a task delivered again if all that it waits for is decided; whether this did it.
+    """Resumes a task if all its requested approvals are decided; returns whether this call did.
 
     Raises:
         BusError: the server does not answer.
@@ -193,12 +195,12 @@ async def resume(bus: Bus, subjects: Subjects, task: str) -> bool:
             headers={**entry.headers, **entry.ending},
         )
     except Conflict:
-        return False  # another replica did, or it expired in this moment
+        return False  # another replica resumed it, or the request expired in this moment
     return True
 
 
 def _asked_by(entry: ScheduleEntry, dialogue: Dialogue) -> ApprovalRequest | None:
-    """The request that a copy of a task was laid by with."""
+    """The request that a scheduled copy of a task belongs to."""
     mark = (entry.headers.get(LIFE), entry.headers.get(RESUMES))
     matching = (each for each in dialogue.requests if (str(each.life), str(each.turn)) == mark)
     return next(matching, None)

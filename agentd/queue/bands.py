@@ -1,4 +1,4 @@
-"""The tasks of one kind as a process knows them: ten bands of priority, and which may hold some."""
+"""A route as one process sees it: ten priority bands, and hints which of them hold tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from agentd.protocol.subjects import RESERVED_DOMAINS, Subject
 
-_LOOKS = (0.02, 0.1, 0.5)  # seconds until a band that rang for nothing is looked at again
+_LOOKS = (0.02, 0.1, 0.5)  # seconds until a band that rang, but was empty, is pulled again
 
 
 class ConsumerSource(Protocol):
@@ -16,27 +16,27 @@ class ConsumerSource(Protocol):
 
     @property
     def stream(self) -> str:
-        """The stream that they are on."""
+        """The stream that the consumers are on."""
         ...
 
     def consumer(self, priority: int) -> str:
-        """The name of a band's consumer."""
+        """The name of the consumer of one band."""
         ...
 
     async def make(self, priority: int) -> None:
-        """Makes the consumer of a band, or finds it made.
+        """Creates the consumer of one band, unless it exists.
 
         Raises:
-            BusError: the server does not answer, or does not make it.
+            BusError: the server does not answer, or refuses to create it.
         """
         ...
 
 
 class Sleeper(Protocol):
-    """Whoever pulls from a route, and sleeps while nothing is there."""
+    """A puller of a route, which sleeps while no band holds anything."""
 
     def wake(self) -> None:
-        """Something may be there."""
+        """Reports that a band may hold something."""
         ...
 
 
@@ -45,12 +45,12 @@ class Band:
     """One priority of a route.
 
     Attributes:
-        hint: it may hold something.
-        rung: how often it rang in all.
-        made: its consumer is there.
-        due: the rings that no task has come of.
-        looks: how often it was looked at again since.
-        doubted: it will be looked at again in a moment.
+        hint: whether the band may hold something.
+        rung: how often the doorbell rang for it, in all.
+        made: whether its consumer exists.
+        due: the rings for which no task has arrived yet.
+        looks: how often the band was pulled again since the last ring.
+        doubted: whether it will be pulled again in a moment.
     """
 
     hint: bool = False
@@ -69,7 +69,7 @@ class Band:
 
 @dataclass(eq=False)
 class Route:
-    """Where tasks of one kind wait: a domain, `_agent.{name}`, or the facts of an agent."""
+    """The tasks that share a queue: of a domain, of `_agent.{name}`, or the facts of an agent."""
 
     name: str
     source: ConsumerSource
@@ -81,16 +81,18 @@ class Route:
         self._wake()
 
     def look_again(self, priority: int) -> None:
-        """To be called when a band is found empty: it rang, so something may be on its way. The
-        server rings before its consumers know of the task, by a moment that is long when it is
-        busy."""
+        """Schedules another pull of a band that rang but was found empty.
+
+        The server rings the doorbell before its consumers know of the task; when it is busy, the
+        time between the two is long. Without another look, the task would wait for the next sweep.
+        """
         band = self.bands[priority]
         if band.due and not band.doubted and band.looks < len(_LOOKS):
             band.doubted = True
             asyncio.get_running_loop().call_later(_LOOKS[band.looks], self._look, band)
             band.looks += 1
         elif not band.doubted:
-            band.due = 0  # a replica has it
+            band.due = 0  # another replica has pulled the task
 
     def _look(self, band: Band) -> None:
         band.doubted = False

@@ -1,7 +1,7 @@
-"""Conversations and tasks that a person stopped: nothing of them runs, until it is undone.
+"""Cancelled conversations and tasks: nothing of them runs until the cancellation is undone.
 
-A stop is a key in a bucket. Its publish reaches every process at once, as any message does; what a
-process missed it reads when it is connected again.
+A cancellation is a key in a bucket. Its publish reaches every connected process immediately, as any
+message does; a process that was disconnected reads the bucket when it is back.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from agentd.protocol.subjects import Subjects, digest
 
 @dataclass(frozen=True)
 class Scope:
-    """What is stopped: a conversation, or a task with all the work that followed from it."""
+    """What is cancelled: a conversation, or a task with all the work that followed from it."""
 
     kind: Literal["conversation", "task"]
     id: str
 
     @property
     def key(self) -> str:
-        """The token under which its stop is kept."""
+        """The key of the cancellation in the bucket."""
         return digest(self.id if self.kind == "conversation" else f"task\n{self.id}")
 
     def __str__(self) -> str:
         return f"the {self.kind} {self.id[:100]!r}"
 
     def holds(self, message: AgentMessage) -> bool:
-        """Whether the message belongs to it. All work that follows from a task has its id, or the
-        one that it was sent with, as `correlationId`."""
+        """Whether the message belongs to this scope. All work that follows from a task has that
+        task's id, or its `correlationId`, as its own `correlationId`."""
         if self.kind == "conversation":
             return message.context.conversation_id == self.id
         return self.id in (message.id, message.correlation_id)
 
 
 def scopes_of(message: AgentMessage) -> tuple[Scope, ...]:
-    """All that can be stopped to end this message's run."""
+    """Every scope whose cancellation ends the run of this message."""
     scopes = [Scope("conversation", message.context.conversation_id), Scope("task", message.id)]
     if message.correlation_id:
         scopes.append(Scope("task", message.correlation_id))
@@ -55,17 +55,17 @@ def scopes_of(message: AgentMessage) -> tuple[Scope, ...]:
 
 
 class Cancellations:
-    """The stops of an environment, as one process knows them."""
+    """The cancellations of an environment, as one process knows them."""
 
     def __init__(self, bus: Bus, env: str) -> None:
         self._bus = bus
         self._pattern = bucket(STOPS, env, "*")
-        self._stopped: set[str] = set()
+        self._cancelled: set[str] = set()
         self._heard: dict[str, bool] = {}
         self._running: defaultdict[str, set[_CancellableRun]] = defaultdict(set)
 
     async def open(self) -> None:
-        """Reads the stops there are, and hears of others from then on.
+        """Reads the cancellations there are, and follows changes from then on.
 
         Raises:
             BusError: the bucket does not answer.
@@ -76,13 +76,13 @@ class Cancellations:
 
     @contextlib.contextmanager
     def obeyed(self, message: AgentMessage) -> Generator[None]:
-        """Runs the block unless what the message belongs to is stopped; a stop cancels it at once.
+        """Runs the block, unless the message is cancelled; a cancellation meanwhile ends the block.
 
         Raises:
-            Undeliverable: it is, or was meanwhile (`cancelled`).
+            Undeliverable: the message was cancelled, before or meanwhile (`cancelled`).
         """
         scopes = {scope.key: scope for scope in scopes_of(message)}
-        for key in scopes.keys() & self._stopped:
+        for key in scopes.keys() & self._cancelled:
             raise refusal(scopes[key])
         run = _CancellableRun()
         for key in scopes:
@@ -90,7 +90,7 @@ class Cancellations:
         try:
             yield
         except asyncio.CancelledError:
-            if run.ended_by_stop():
+            if run.ended_by_cancellation():
                 raise refusal(scopes[run.ended_by]) from None
             raise
         finally:
@@ -100,15 +100,15 @@ class Cancellations:
                     del self._running[key]
 
     async def _read(self) -> None:
-        # What is heard from here on is newer than what the bucket may answer.
+        # Changes that arrive while the bucket is read are newer than what it answers.
         self._heard.clear()
         keys: set[str] = set()
         async for msg in jetstream.stored(self._bus, STOPS, self._pattern):
             if msg.data:
                 keys.add((msg.headers or {})["Nats-Subject"].rpartition(".")[2])
-        self._stopped = keys
-        for key, stopped in self._heard.items():
-            self._take(key, stopped)
+        self._cancelled = keys
+        for key, cancelled in self._heard.items():
+            self._take(key, cancelled)
         for key in keys & self._running.keys():
             self._end(key)
 
@@ -119,8 +119,8 @@ class Cancellations:
         if msg.data:
             self._end(key)
 
-    def _take(self, key: str, stopped: bool) -> None:
-        (self._stopped.add if stopped else self._stopped.discard)(key)
+    def _take(self, key: str, cancelled: bool) -> None:
+        (self._cancelled.add if cancelled else self._cancelled.discard)(key)
 
     def _end(self, key: str) -> None:
         for run in self._running.get(key, ()):
@@ -128,7 +128,7 @@ class Cancellations:
 
 
 class _CancellableRun:
-    """The running block of one asyncio task, made in that task."""
+    """The running block of one asyncio task; constructed in that task."""
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -138,18 +138,18 @@ class _CancellableRun:
         self.ended_by = ""
 
     def end(self, key: str) -> None:
-        """Cancels it, once."""
+        """Cancels the asyncio task, once."""
         if not self.ended_by:
             self.ended_by = key
             self._task.cancel()
 
-    def ended_by_stop(self) -> bool:
-        """Whether its cancellation is ours alone, as `asyncio.timeout` finds out."""
+    def ended_by_cancellation(self) -> bool:
+        """Whether only we have cancelled the asyncio task; `asyncio.timeout` decides so, too."""
         return bool(self.ended_by) and self._task.uncancel() <= self._cancels_before
 
 
-async def stop(bus: Bus, subjects: Subjects, scope: Scope) -> None:
-    """Stops it: what runs is cancelled, what waits or comes later is refused.
+async def cancel(bus: Bus, subjects: Subjects, scope: Scope) -> None:
+    """Cancels a scope: what runs is ended, what waits or comes later is refused.
 
     Raises:
         BusError: it could not be stored.
@@ -158,8 +158,8 @@ async def stop(bus: Bus, subjects: Subjects, scope: Scope) -> None:
     await _put(bus, subjects, scope, "stopped", value)
 
 
-async def resume(bus: Bus, subjects: Subjects, scope: Scope) -> None:
-    """Lets it go on; what was ended stays so, among the dead letters.
+async def undo(bus: Bus, subjects: Subjects, scope: Scope) -> None:
+    """Undoes a cancellation. Tasks that it has ended stay dead letters.
 
     Raises:
         BusError: it could not be stored.
@@ -189,5 +189,5 @@ async def _put(
 
 
 def refusal(scope: Scope) -> Undeliverable:
-    """What becomes of all that belongs to it."""
-    return Undeliverable(f"{scope} is stopped", code="cancelled")
+    """The error with which everything that belongs to the scope ends."""
+    return Undeliverable(f"{scope} was cancelled", code="cancelled")

@@ -1,4 +1,4 @@
-"""Dead letters: what could not be done, kept with its original bytes and the reason."""
+"""Dead letters: tasks that could not be done, with their original bytes and the reason."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class DeadLetter:
     """One dead letter.
 
     Attributes:
-        sequence: its place in the log, by which it is named.
-        at: when it was listed, RFC 3339.
+        sequence: its sequence in the log; commands name a dead letter by it.
+        at: when it was stored, RFC 3339.
         task_id: the id of its task.
-        reason: one word: `malformed`, `expired`, `poisonous`, `exhausted`, ….
-        subject: where it had been sent to.
-        headers: the sender's own.
+        reason: one word, as in `errors.Undeliverable`: `malformed`, `expired`, `exhausted`, ….
+        subject: the subject that the task was published to.
+        headers: the headers of the sender.
         data: the original bytes.
     """
 
@@ -63,10 +63,10 @@ def dead_letter(
     attempts: int,
     task_id: str,
 ) -> Record:
-    """The dead letter of a task, to be stored beside its error result.
+    """The dead letter of a task, to be stored in one batch with its error result.
 
-    Its body is the original bytes. `Agentd-Reason` (one word), `-Error` (the last one), `-Subject`
-    (where it was sent to), `-Attempts` and `-Task` are in its headers, beside the sender's own.
+    Its body is the original bytes. Its headers are those of the sender, `Agentd-Reason` (one
+    word), `-Error` (the last one), `-Subject` (where the task was sent), `-Attempts` and `-Task`.
     """
     return Record(
         subject=subjects.dlq(parcel.subject.domain, parcel.subject.specificity),
@@ -83,13 +83,13 @@ def dead_letter(
 
 
 async def listed(bus: Bus, subjects: Subjects) -> AsyncIterator[DeadLetter]:
-    """Every letter of an environment, oldest first."""
+    """Every dead letter of an environment, oldest first."""
     async for msg in jetstream.stored(bus, LOG, subjects.pattern("dlq.*.*")):
         yield _parsed(msg)
 
 
 async def find(bus: Bus, subjects: Subjects, sequence: int) -> DeadLetter:
-    """The letter at this place of the log.
+    """The dead letter with this sequence in the log.
 
     Raises:
         UsageError: there is none.
@@ -101,9 +101,10 @@ async def find(bus: Bus, subjects: Subjects, sequence: int) -> DeadLetter:
 
 
 async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
-    """Sends the original bytes again; the task's result will be the only one.
+    """Sends the original bytes again, and removes the dead letter.
 
-    The error result goes (the letter and an event keep what it said), as a result is create-only.
+    The error result is deleted first, because a result can be stored only once. The event that
+    records the retry keeps the reason and the error.
 
     Raises:
         UsageError: the task has been answered since.
@@ -113,7 +114,9 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
     last = await jetstream.last(bus, LOG, result)
     if last is not None:
         if json.loads(last.data)["payload"]["content"]["success"]:
-            raise UsageError(f"task {dead.task_id} has been answered; drop letter {dead.sequence}")
+            raise UsageError(
+                f"task {dead.task_id} has been answered; drop dead letter {dead.sequence}"
+            )
         await jetstream.delete(bus, LOG, int((last.headers or {})["Nats-Sequence"]))
     await jetstream.store(
         bus,
@@ -126,7 +129,7 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
 
 
 async def drop(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
-    """Removes a letter; an event keeps that it was there."""
+    """Removes a dead letter; an event records that it existed."""
     await _remove(bus, subjects, dead, "dropped")
 
 

@@ -1,4 +1,4 @@
-"""What people are asked about the calls of a task, and what they say: events, read back.
+"""Approval requests and the decisions on them: events of a task, read back from the log.
 
 `event.approval.{taskId}` holds requests and decisions in the order of the log.
 """
@@ -23,13 +23,13 @@ REQUESTED = "approval_requested"
 
 @dataclass(frozen=True, kw_only=True)
 class ApprovalRequest:
-    """What a person is asked.
+    """A request for approval of some tool calls of one turn.
 
     Attributes:
-        sequence: its place in LOG.
-        life, turn: the run, and the turn of it that waits.
+        sequence: its sequence in LOG.
+        life, turn: the run, and its turn that is suspended.
         calls: `index`, `name` and `arguments` of each call.
-        expires: in seconds since the epoch.
+        expires: when undecided calls count as denied, in seconds since the epoch.
     """
 
     sequence: int
@@ -47,7 +47,7 @@ class ApprovalRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a person says. `calls` are the indexes it is about, all if None."""
+    """A person's decision. `calls` are the indexes of the calls it covers; None means all."""
 
     sequence: int
     approve: bool
@@ -62,14 +62,14 @@ class Decision:
 
     @property
     def refusal(self) -> str:
-        """What the model is told of a call that was denied."""
+        """The tool answer that the model gets for a denied call."""
         by = f" by {self.by}" if self.by else ""
         return f"this call was denied{by}{': ' + self.reason if self.reason else ''}"
 
 
 @dataclass(frozen=True)
 class Dialogue:
-    """All that was asked and decided about a task, in the order of the log."""
+    """All requests and decisions of one task, in the order of the log."""
 
     requests: Sequence[ApprovalRequest] = ()
     decisions: Sequence[Decision] = ()
@@ -77,7 +77,7 @@ class Dialogue:
     def verdicts(
         self, request: ApprovalRequest, *, before: float = float("inf")
     ) -> dict[int, Decision]:
-        """The first decision on each call, of those that are in the log `before` a sequence."""
+        """The first decision on each call, among those stored `before` this sequence of the log."""
         found: dict[int, Decision] = {}
         for decision in self.decisions:
             for index in request.indexes if decision.sequence < before else ():
@@ -90,7 +90,7 @@ class Dialogue:
 
 
 async def read(bus: Bus, subjects: Subjects, task: str) -> Dialogue:
-    """What is on record of a task's approvals.
+    """The requests and decisions of a task that are on record.
 
     Raises:
         BusError: the log does not answer.
@@ -107,7 +107,7 @@ async def read(bus: Bus, subjects: Subjects, task: str) -> Dialogue:
 
 
 def request_of(content: Any, sequence: int = 0) -> ApprovalRequest | None:
-    """The request that an event's content is, if it is one."""
+    """The request in the content of an event; None if the content is not a valid request."""
     try:
         return ApprovalRequest(
             sequence=sequence,
@@ -126,27 +126,28 @@ def request_of(content: Any, sequence: int = 0) -> ApprovalRequest | None:
 
 
 def decision_of(content: Any, sequence: int = 0) -> Decision | None:
-    """The decision that an event's content is, if it is one."""
+    """The decision in the content of an event; None if the content is not a valid decision."""
     if not isinstance(content, dict):
         return None
-    said = cast("dict[str, Any]", content)
-    calls, turn = said.get("calls"), said.get("turn")
-    if said.get("decision") not in ("approve", "deny"):
+    fields = cast("dict[str, Any]", content)
+    calls, turn = fields.get("calls"), fields.get("turn")
+    if fields.get("decision") not in ("approve", "deny"):
         return None
     if not isinstance(turn, int | None) or not isinstance(calls, list | None):
         return None
     return Decision(
         sequence=sequence,
-        approve=said["decision"] == "approve",
+        approve=fields["decision"] == "approve",
         turn=turn,
         calls=None if calls is None else _numbers(cast("list[Any]", calls)),
-        by=str(said.get("by") or ""),
-        reason=str(said.get("reason") or ""),
+        by=str(fields.get("by") or ""),
+        reason=str(fields.get("reason") or ""),
     )
 
 
 async def _events(bus: Bus, subject: str) -> AsyncIterator[tuple[int, AgentMessage]]:
-    """The events on `subject` whose content is an object; anybody may publish there."""
+    """The events on `subject` whose content is an object. Any client may publish there, so
+    everything else is skipped."""
     async for msg in jetstream.stored(bus, LOG, subject):
         try:
             message = await whole(bus, decode(msg.data, type="event"))

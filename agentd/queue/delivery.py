@@ -1,4 +1,4 @@
-"""A task as it lies in WORK, and one handed to this process, to be settled exactly once."""
+"""A delivery: a task or a fact in the hands of this process, to be settled exactly once."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.server_subjects import Acknowledgement
 from agentd.protocol.subjects import RESERVED_DOMAINS, TOKEN, Subject
 
-# Headers of ours: the id of a task whose bytes hold none, and when a dead letter was sent again.
+# Our headers: the id of a task whose bytes contain none, and when a dead letter was sent again.
 TASK, SENT_AGAIN = "Agentd-Task", "Agentd-Sent-Again"
-# What a task is about, where its subject names an agent or a route instead.
+# The domain and specificity of a task whose subject names an agent or a route instead.
 TOPIC = "Agentd-Topic"
-# And, of a task that was laid by and is delivered anew, where its run began (its journal goes on),
-# and the turn whose calls a person was asked about.
+# For a suspended task that is delivered again: the sequence under which its run began (its journal
+# continues), and the turn whose calls needed approval.
 LIFE, RESUMES = "Agentd-Life", "Agentd-Resumes"
 
-# Headers that the server or a sender's publish put there; another publish gets its own.
+# Headers that belong to one publish. Another publish of the same task must not repeat them.
 _TRANSPORT = ("Nats-", SENT_AGAIN, LIFE, RESUMES)
 
 
 @dataclass(eq=False, kw_only=True)
 class Parcel:
-    """A task as it lies in WORK.
+    """A task as it is stored in WORK.
 
     Attributes:
         data: the message's bytes.
-        headers: as the sender published them, with those of the server.
-        subject: the public subject it was published to.
+        headers: those of the sender, and those that the server added.
+        subject: the public subject that it was published to.
         attempt: 1 for the first delivery, counted by the server.
-        stored_at: when WORK took it, in seconds since the epoch.
-        sequence: its sequence in LOG, the audit pointer.
+        stored_at: when WORK stored it, in seconds since the epoch.
+        sequence: its sequence in LOG, where it stays on record.
     """
 
     data: bytes
@@ -52,13 +52,13 @@ class Parcel:
 
     @property
     def default_id(self) -> str:
-        """The id of a message whose sender gave none: the same at every delivery of it."""
+        """The id of a message whose sender gave none: the same at every delivery."""
         for header in (TASK, "Nats-Msg-Id"):
             given = self.headers.get(header, "")
             if re.fullmatch(TOKEN, given):
                 return given
         place = f"{self.sequence} {self.stored_at}"
-        if self.overtaken_at:  # a schedule's: were it sent twice, it would be the same task
+        if self.overtaken_at:  # from a schedule: published twice, it is still the same task
             place = f"{self.headers.get('Nats-Scheduler')} {self.overtaken_at}"
         return hashlib.sha256(place.encode()).hexdigest()[:32]
 
@@ -81,12 +81,12 @@ class Parcel:
 
     @property
     def topic(self) -> Subject:
-        """The subject beside which its result stands: what the task is about, not who does it."""
+        """What the task is about, not who does it: its result is published beside this subject."""
         return topic_of(self.subject, self.headers)
 
     @property
     def sent_again_at(self) -> float | None:
-        """When a person took it out of the dead letters, in seconds since the epoch."""
+        """When it was sent again from the dead letters, in seconds since the epoch."""
         try:
             return float(self.headers[SENT_AGAIN])
         except (KeyError, ValueError):
@@ -102,29 +102,29 @@ class Parcel:
 
     @property
     def life(self) -> int:
-        """The sequence in LOG under which its run began; another run has another journal."""
+        """The sequence in LOG under which its run began. Each life has a journal of its own."""
         begun = self.headers.get(LIFE, "")
         return int(begun) if begun.isdecimal() else self.sequence
 
     @property
     def resumes(self) -> int:
-        """The turn that its run goes on with; 0 for one that did not wait for a person."""
+        """The turn at which its run resumes; 0 if it was not suspended."""
         turn = self.headers.get(RESUMES, "")
         return int(turn) if turn.isdecimal() else 0
 
     @property
     def is_first(self) -> bool:
-        """Whether nobody can have begun it before."""
+        """Whether no process can have begun the task before."""
         return self.attempt == 1 and self.life == self.sequence
 
     def headers_for(self, task_id: str) -> dict[str, str]:
-        """The sender's headers for another publish of the same bytes: the task keeps its id."""
+        """The headers for another publish of the same bytes: the sender's, and the task's id."""
         own = {k: v for k, v in self.headers.items() if not k.startswith(_TRANSPORT)}
         return {**own, TASK: task_id}
 
 
 def topic_of(subject: Subject, headers: Mapping[str, str]) -> Subject:
-    """What a task with this subject and these headers is about, as the subject it would have."""
+    """The subject that names what a task is about, where its own names an agent or a route."""
     topic = headers.get(TOPIC, "")
     if subject.domain in RESERVED_DOMAINS and re.fullmatch(rf"{TOKEN}\.{TOKEN}", topic):
         domain, _, specificity = topic.partition(".")
@@ -132,13 +132,13 @@ def topic_of(subject: Subject, headers: Mapping[str, str]) -> Subject:
     return subject
 
 
-_PATIENCE = 5.0  # seconds that settling a task waits for a server
+_PATIENCE = 5.0  # seconds that settling waits for a server
 
 
 @dataclass(eq=False, kw_only=True)
 class Delivery(Parcel):
-    """A parcel handed to this process on a `route`, with the right to settle it. Of a fact it is
-    the fact itself: its subject is that of a result or an event."""
+    """A parcel that this process has pulled from a `route`, and must settle. A fact is delivered as
+    it is: its subject is that of a result or an event."""
 
     settled: bool = field(default=False, init=False)
     route: str = ""
@@ -147,7 +147,7 @@ class Delivery(Parcel):
     on_settled: Callable[[str], None] = field(repr=False)
 
     async def ack(self) -> None:
-        """Done: waits until the server has removed it, also through a short absence of it.
+        """Acknowledges it: waits until the server has removed it, also through a short outage.
 
         Raises:
             BusError: the server did not confirm; it may deliver the task again.
@@ -157,28 +157,32 @@ class Delivery(Parcel):
             raise BusError(f"{self.reply}: not confirmed within {_PATIENCE:g} s")
 
     async def nak(self, delay: float = 0.0) -> None:
-        """Hands it back, to be delivered again after `delay` seconds, here or elsewhere."""
+        """Hands it back, to be delivered again after `delay` seconds, to any replica."""
         self._settle()
         wait = json.dumps({"delay": int(delay * 1e9)}) if delay else ""
         nak = f"-NAK {wait}".strip().encode()
         await self._tell(nak)
 
     async def _tell(self, answer: bytes) -> bool:
-        """Whether the server has confirmed an answer.
+        """Sends the acknowledgement until the server confirms it; whether it did in time.
 
-        One that is ending hears nothing, and the task would wait out its ACK_WAIT (as it does, too,
-        when there is no server in time).
+        A server that shuts down drops acknowledgements silently. An unconfirmed one would leave the
+        task to wait for its ACK_WAIT, as it does when no server is there in time.
         """
         with contextlib.suppress(BusError, TimeoutError):
             async with asyncio.timeout(_PATIENCE):
-                while not await self._told(answer):
+                while not await self._confirmed(answer):
                     await asyncio.sleep(0.1)
                     await self.bus.until_connected()
                 return True
         return False
 
-    async def _told(self, answer: bytes) -> bool:
-        """Raises BusError if nobody will ever confirm: the consumer is gone."""
+    async def _confirmed(self, answer: bytes) -> bool:
+        """Sends the acknowledgement once.
+
+        Raises:
+            Unheard: the consumer was deleted; no answer will ever come.
+        """
         try:
             await self.bus.request(self.reply, answer, timeout=1.0)
         except Unheard:
@@ -195,7 +199,8 @@ class Delivery(Parcel):
 
 
 def delivery(msg: Msg, bus: Bus, on_settled: Callable[[str], None], *, route: str = "") -> Delivery:
-    """A message pulled on this route, as a delivery; `on_settled` receives its reply subject."""
+    """The delivery of a message pulled from this route; settling it calls `on_settled` with its
+    reply subject."""
     acknowledgement = Acknowledgement.parse(msg.reply)
     headers: Mapping[str, str] = msg.headers or {}
     if acknowledgement.stream == WORK:
@@ -222,7 +227,7 @@ async def settle_foreign(msg: Msg, bus: Bus) -> None:
 
 
 def parcel(data: bytes, headers: Mapping[str, str], *, attempt: int, stored_at: float) -> Parcel:
-    """A message of WORK that nobody was handed."""
+    """A message of WORK that was read, not pulled: it cannot be settled."""
     subject, sequence = _source(headers)
     return Parcel(
         data=data,
@@ -235,7 +240,7 @@ def parcel(data: bytes, headers: Mapping[str, str], *, attempt: int, stored_at: 
 
 
 def _source(headers: Mapping[str, str]) -> tuple[Subject, int]:
-    """Where a message of WORK came from: its public subject, and its sequence in LOG.
+    """The public subject of a message of WORK, and its sequence in LOG.
 
     `Nats-Stream-Source` is `{stream} {seq} {filters} {transforms} {original subject} {id}`.
     """

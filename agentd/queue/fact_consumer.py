@@ -1,4 +1,4 @@
-"""What an agent hears of: its consumer on LOG for facts, and their doorbell."""
+"""The facts that an agent subscribes to: its consumer on LOG, and their doorbell."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ log = logging.getLogger(__name__)
 DUE = "join_due"
 
 _IDLE = 7 * 86400.0  # seconds that an agent's place in the log is kept without a replica
-# A consumer that somebody deleted begins again so far back; what has an outcome is not run again.
+# A consumer that was deleted is created again this far back. A fact that has been handled has an
+# outcome on record, so it is not run twice.
 _LOOK_BACK = 3600.0
 _NO_CONSUMER, _THERE_ALREADY = (10014, 10149), (10148, 10105)
 
 
 def patterns(manifest: Manifest) -> tuple[str, ...]:
-    """The facts that an agent needs to hear of, `result.research.*` for example."""
+    """The patterns of the facts that an agent subscribes to, for example `result.research.*`."""
     found = [*manifest.subscribe.to] if manifest.subscribe else []
     if manifest.join:
         found += [*manifest.join.wait_for, f"event.{DUE}.{manifest.name}"]
@@ -36,23 +37,25 @@ def patterns(manifest: Manifest) -> tuple[str, ...]:
 
 
 def wanted(facts: Iterable[str], subject: Subject) -> str | None:
-    """The pattern that asks for a fact; what agentd tells of itself has to be asked for by name."""
+    """The pattern that a fact matches. The events of agentd itself match only a pattern that names
+    their domain: `event.*.*` would make an agent run for its own run events."""
     topic = f"{subject.type}.{subject.domain}.{subject.specificity}"
     for pattern in facts:
-        by_chance = pattern.startswith("event.*") and subject.domain in RUNTIME_EVENTS
-        if matches(pattern, topic) and not by_chance:
+        by_wildcard = pattern.startswith("event.*") and subject.domain in RUNTIME_EVENTS
+        if matches(pattern, topic) and not by_wildcard:
             return pattern
     return None
 
 
 def asked(facts: Iterable[str], subject: Subject) -> bool:
-    """Whether one of the patterns brings this fact here, be it wanted or not."""
+    """Whether the consumer delivers this fact: one of the patterns matches, wanted or not."""
     topic = f"{subject.type}.{subject.domain}.{subject.specificity}"
     return any(matches(pattern, topic) for pattern in facts)
 
 
 def filters(facts: Iterable[str]) -> list[str]:
-    """Subjects below `agents.{env}.` for a consumer, which takes none that another one covers."""
+    """The filter subjects of the consumer, below `agents.{env}.`. The server refuses a filter that
+    another one covers, so those are left out."""
     found = {f"{fact}.*" if fact.startswith("result.") else fact for fact in facts}
     return sorted(
         each for each in found if not any(matches(other, each) for other in found - {each})
@@ -60,10 +63,10 @@ def filters(facts: Iterable[str]) -> list[str]:
 
 
 async def heard_by(bus: Bus, env: str, agent: str) -> tuple[str, ...]:
-    """The facts that an agent hears of, as the server has it; empty if it hears of none.
+    """The facts that an agent subscribes to, as its consumer on the server says.
 
     Raises:
-        BusError: the server does not say.
+        BusError: the server does not answer.
     """
     try:
         info = await jetstream.api(bus, f"CONSUMER.INFO.{LOG}.{_name(env, agent)}")
@@ -82,17 +85,18 @@ def _name(env: str, agent: str) -> str:
 
 
 class FactConsumer:
-    """One agent's ear for facts in this process; all replicas share its place in the log."""
+    """The subscription of one agent to facts, in this process. All replicas share one durable
+    consumer, so that each fact is handled once."""
 
     def __init__(self, queue: Queue, agent: str) -> None:
         self._queue = queue
         self._agent = agent
         self._heard: tuple[str, ...] = ()
-        self._bells: list[Subscription] = []
+        self._doorbells: list[Subscription] = []
         self._routes: list[Route] = []
 
     async def listen(self, manifest: Manifest) -> list[Route]:
-        """The route of the facts that the agent hears of from now on, if there are any."""
+        """Subscribes to the facts of this manifest; returns their route, if there are any."""
         facts = patterns(manifest)
         if facts == self._heard:
             return self._routes
@@ -102,39 +106,42 @@ class FactConsumer:
             since = manifest.subscribe.since if manifest.subscribe else None
             source = _Facts(self._queue.bus, self._queue.subjects, self._agent, facts, since)
             route = self._queue.facts(f"_facts.{self._agent}", source)
-            await self._hang_bells(facts, route)
+            await self._subscribe_doorbells(facts, route)
             await self._make(route)
             self._routes = [route]
         return self._routes
 
     async def close(self) -> None:
-        """Hears nothing more. The place in the log is kept for the next replica."""
+        """Ends the subscription here. The durable consumer stays, for the next replica."""
         self._heard, self._routes = (), []
-        bells, self._bells = self._bells, []
+        bells, self._doorbells = self._doorbells, []
         for bell in bells:
             await bell.close()
 
-    async def _hang_bells(self, facts: Iterable[str], route: Route) -> None:
+    async def _subscribe_doorbells(self, facts: Iterable[str], route: Route) -> None:
         async def ring(_: Msg) -> None:
             route.ring(DEFAULT_PRIORITY)
 
         bus, subjects = self._queue.bus, self._queue.subjects
         for each in filters(facts):
-            self._bells.append(await bus.subscribe(subjects.stored(each), ring))
+            self._doorbells.append(await bus.subscribe(subjects.stored(each), ring))
 
     async def _make(self, route: Route) -> None:
-        """Makes the consumer now: facts count from here on, not from the first one that rings."""
+        """Creates the consumer now: it delivers what is stored from here on, not from the first
+        ring on."""
         band = route.bands[DEFAULT_PRIORITY]
         band.made = False
         try:
             await route.source.make(DEFAULT_PRIORITY)
             band.made = True
         except BusError as error:
-            log.warning("hears of facts a little later: %s", error, extra={"agent": self._agent})
+            log.warning(
+                "the subscription to facts starts later: %s", error, extra={"agent": self._agent}
+            )
 
 
 class _Facts:
-    """The consumer behind an agent's facts: a `bands.Source`."""
+    """The consumer of the facts of one agent: a `bands.ConsumerSource`."""
 
     stream = LOG
 
@@ -148,11 +155,11 @@ class _Facts:
         self._made = False
 
     def consumer(self, priority: int) -> str:
-        """There is only one."""
+        """The one consumer, whatever the priority."""
         return self._name
 
     async def make(self, priority: int) -> None:
-        """Makes it; one that is there keeps its place and gets our filters."""
+        """Creates the consumer, or gives an existing one our filters; it keeps its position."""
         while not (await self._update() or await self._create()):
             continue
         self._made = True
@@ -185,11 +192,11 @@ class _Facts:
             await self._configure(config, "create")
         except ApiError as error:
             if error.code in _THERE_ALREADY:
-                return False  # another replica was faster
+                return False  # another replica has created it meanwhile
             raise
         return True
 
     async def _configure(self, config: Mapping[str, object], action: str) -> None:
-        # A single filter is told in the plural as well, so that it can be compared.
+        # Always `filter_subjects`, even for a single filter, so that `_update` can compare them.
         request = {"stream_name": LOG, "config": config, "action": action}
         await jetstream.api(self._bus, f"CONSUMER.CREATE.{LOG}.{self._name}", request)

@@ -1,6 +1,6 @@
-"""Tells the server, from a thread of its own, which tasks are still being worked on.
+"""Reports to the server, from a separate thread, which deliveries are still in progress.
 
-A prompt or a tool that keeps the event loop busy for long would else look like a dead process, and
+Without the thread, a prompt or a tool that blocks the event loop would look like a dead process:
 its tasks would be delivered, and paid for, a second time.
 """
 
@@ -19,19 +19,19 @@ log = logging.getLogger(__name__)
 
 
 class Beats:
-    """Sends `+WPI` for every held task each `interval` seconds, over a connection of its own."""
+    """Sends `+WPI` for every held delivery each `interval` seconds, over its own connection."""
 
     def __init__(self, options: Mapping[str, Any], interval: float) -> None:
         self._options = options
         self._interval = interval
-        # Reply subjects. Only ever touched by calls that the interpreter does not interrupt.
+        # Reply subjects. Shared by two threads without a lock: each single set operation is atomic.
         self._held: set[str] = set()
         self._ended: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="beats", daemon=True)
 
     def start(self) -> None:
-        """Connects in the background; there is time until the first beat."""
+        """Starts the thread, which connects by itself. The first beat is due only later."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -41,11 +41,11 @@ class Beats:
             self._loop.call_soon_threadsafe(self._ended.set)
 
     def hold(self, reply: str) -> None:
-        """Beats for the delivery with this reply subject from now on."""
+        """Reports the delivery with this reply subject as in progress from now on."""
         self._held.add(reply)
 
     def release(self, reply: str) -> None:
-        """No more: it is settled."""
+        """Stops reporting a delivery: it is settled."""
         self._held.discard(reply)
 
     def _run(self) -> None:
@@ -59,7 +59,7 @@ class Beats:
                 try:
                     await bus.publish(reply, b"+WPI")
                 except BusError as error:
-                    log.debug("no beat: %s", error)
+                    log.debug("cannot report progress: %s", error)
             try:
                 async with asyncio.timeout(self._interval):
                     await self._ended.wait()

@@ -1,8 +1,8 @@
-"""What happened to a task before its outcome, on record as events of its own subject.
+"""The journal of a task: what happened before its outcome, as events on its own subject.
 
 `event.run.{taskId}` holds an event for each attempt that failed or was handed back, each turn of
 the model that called tools, and each answer of a tool. The server counts deliveries; the journal
-tells which of them were attempts, and where a run that was cut off goes on.
+says which of them were attempts, and where an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from agentd.protocol.subjects import Subjects
 from agentd.queue.delivery import Delivery
 
 FAILED = "attempt_failed"
-STARTED = "attempt_started"  # told of suspects only
+STARTED = "attempt_started"  # recorded for suspects only
 HANDED_BACK = "handed_back"
 
-# Of a run: what the model said, a tool with effects is about to be called, and what a tool said.
+# The steps of a run: a turn of the model, a tool with effects about to be called, a tool answer.
 TURN = "turn"
 CALLED = "tool_called"
 ANSWERED = "tool_answered"
 
-MODEL_FAILED = "model_failed"  # and another one stood in, or all of them failed
+MODEL_FAILED = "model_failed"  # one model of several; another one answered, or all failed
 
 _ATTEMPTS, _STEPS = (FAILED, STARTED, HANDED_BACK), (TURN, CALLED, ANSWERED)
 
@@ -39,10 +39,10 @@ Step = tuple[str, int, int]  # the event, the turn from 1, the index of the call
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a task stands when it is delivered.
+    """How far a task has come when it is delivered.
 
     Attributes:
-        attempt: which attempt this is, from 1.
+        attempt: the number of this attempt, from 1.
         suspect: an earlier delivery ended without a word, as when this task, or one that ran
             beside it, killed the process.
         steps: the steps of the run that are on record: (event, turn, index of the call) to content.
@@ -74,8 +74,8 @@ class Journal:
     async def note(
         self, kind: str, *, patience: float = 5.0, mark: str = "", **details: Any
     ) -> None:
-        """Records that this delivery of the task ended, or began, as `kind`. What may happen more
-        than once in a delivery needs a `mark` of its own.
+        """Records that this delivery began, or how it ended. A kind that may occur more than once
+        in a delivery needs a different `mark` each time.
 
         Raises:
             BusError: it could not be recorded within `patience` seconds.
@@ -84,8 +84,8 @@ class Journal:
         await self._store(kind, mark, details, patience=patience)
 
     async def step(self, kind: str, turn: int, index: int = 0, **details: Any) -> None:
-        """Records a step of the run, so that it is never made again: `turn` counts from 1, `index`
-        the calls of a turn from 0.
+        """Records a step of the run, so that it is not repeated: `turn` counts from 1, `index` the
+        calls of a turn from 0.
 
         Raises:
             BusError: it could not be recorded.
@@ -94,11 +94,12 @@ class Journal:
         await self._store(kind, f"{turn}.{index}", details, patience=jetstream.HOLD)
 
     async def read(self) -> Standing:
-        """How far the task has come, by the server's count of deliveries and what is on record.
+        """How far the task has come, from the server's count of deliveries and the journal.
 
-        A delivery counts if it failed, or was started as a suspect's; one that was handed back
-        does not (a drain, a lost connection). All that ended without a word count as one: most of
-        them only stood by while another task killed the process.
+        A delivery counts as an attempt if it failed, or was started as a suspect's. One that was
+        handed back (a drain, a lost connection) does not. All deliveries that ended without any
+        entry count as one attempt together: most of them were only beside a task that killed the
+        process.
 
         Raises:
             BusError: the log does not answer.
@@ -110,7 +111,7 @@ class Journal:
         async for content in self._events():
             kind = content["event"]
             if kind in _STEPS:
-                # The first one counts: another is that of a replica that was thought dead.
+                # The first entry counts: a second one is from a replica that was thought dead.
                 steps.setdefault((kind, content["turn"], content["index"]), content)
             elif kind in _ATTEMPTS and content["taskSequence"] == delivery.sequence:
                 (excused if kind == HANDED_BACK else counted).add(content["delivery"])
@@ -119,13 +120,13 @@ class Journal:
         return Standing(1 + len(counted) + silent, suspect=silent, steps=steps)
 
     async def _events(self) -> AsyncIterator[Mapping[str, Any]]:
-        """What is on record of this life of the task: not of one before a person took it out of
-        the dead letters."""
+        """The entries of this life of the task; a task that was sent again from the dead letters
+        begins another life, with an empty journal."""
         async for msg in jetstream.stored(self._bus, LOG, self._subject):
             try:
                 event = decode(msg.data)
             except DecodeError:
-                continue  # anybody may publish on the subject
+                continue  # any client may publish on the subject
             content = (await whole(self._bus, event)).payload.content
             if isinstance(content, dict) and content.get("life") == self._delivery.life:
                 yield content

@@ -1,10 +1,11 @@
 """Pulls tasks: never more than can run, the most urgent first, woken by a doorbell.
 
-A route (a domain, or one agent) has ten priority bands, each a durable consumer on WORK that every
-capable replica shares, made when its first task rings. The facts that an agent hears of are a route
-as well (`queue.fact_consumer`), with a consumer on LOG and one band. A band is pulled only while
-there is a hint that it holds something: the bell, the count that came with the last task, or a
-sweep, which also finds what does not ring (tasks handed back, a bell that was lost).
+A route (a domain, or one agent) has ten priority bands. Each band is a durable consumer on WORK,
+shared by all replicas and created when its first task rings. The facts that an agent subscribes to
+are a route as well (`queue.fact_consumer`), with one band on a consumer of LOG. A band is pulled
+only while there is a hint that it holds something: the doorbell, the count that came with the last
+task, or a sweep. The sweep also finds what does not ring: tasks that were handed back, and tasks
+whose ring was lost.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from agentd.queue.in_progress import Beats
 
 log = logging.getLogger(__name__)
 
-ACK_WAIT = 15.0  # seconds without a beat until the server delivers a task again
+ACK_WAIT = 15.0  # seconds without a progress report until the server delivers a task again
 _BEAT = ACK_WAIT / 4
 _PULL_TIMEOUT = 2.0
 _IDLE_CONSUMER = 24 * 3600.0
@@ -37,7 +38,7 @@ _AGEING = 128
 
 
 class Queue:
-    """All routes of one process, and the tasks it holds."""
+    """All routes of one process, and the deliveries that it holds."""
 
     def __init__(self, bus: Bus, subjects: Subjects) -> None:
         self.bus = bus
@@ -47,27 +48,29 @@ class Queue:
         self._beats = Beats(bus.options, _BEAT)
 
     async def open(self) -> None:
-        """Listens to the doorbell, and keeps telling the server which tasks are worked on."""
+        """Listens to the doorbell, and starts to report held deliveries as in progress."""
         await self.bus.subscribe(self.subjects.ring, self._on_ring)
         self.bus.on_reconnect(self._after_reconnect)
         self._beats.start()
 
     async def close(self) -> None:
-        """Stops beating; to be called when nothing is held any more."""
+        """Ends the progress reports; to be called when nothing is held any more."""
         self._beats.stop()
 
     def puller(self) -> Puller:
-        """A new worker's view of the queue; it listens to nothing yet."""
+        """A new puller, which listens to no route yet."""
         puller = Puller(self)
         self._pullers.add(puller)
         return puller
 
     async def sweep(self) -> None:
-        """Looks at what waits in WORK, and hints at every band of ours that holds something; of
-        facts, at all: what comes again does not ring, and a consumer that nobody pulls is dropped.
+        """Reads what waits in WORK, and hints at each of our bands that holds something.
+
+        Fact routes are always hinted at: a redelivered fact does not ring, and the server deletes a
+        consumer that is never pulled.
 
         Raises:
-            BusError: the server does not answer, or WORK is gone.
+            BusError: the server does not answer, or WORK was deleted.
         """
         for route in self._routes.values():
             if route.source.stream != WORK and route.pullers:
@@ -85,36 +88,36 @@ class Queue:
                 return
 
     def expect(self, delivery: Delivery, delay: float) -> None:
-        """Rings for a task that was handed back for `delay` seconds: the server does not."""
-        # A little late rather than early: an early pull finds nothing and forgets the hint.
+        """Rings for a task that was handed back, when its `delay` is over: the server does not."""
+        # A little late rather than early: an early pull finds nothing and clears the hint.
         route, priority = self._routes.get(delivery.route), delivery.subject.priority
         if route:
             loop = asyncio.get_running_loop()
             loop.call_later(delay + 0.05, lambda: route.ring(priority))
 
     def routes(self, names: Iterable[str]) -> list[Route]:
-        """The routes of these names; made where they are new."""
+        """The routes of these names; new ones are created."""
         return [self._routes.setdefault(name, self._route(name)) for name in names]
 
     def facts(self, name: str, source: ConsumerSource) -> Route:
-        """The route of an agent's facts, from `source` from now on."""
+        """The route of an agent's facts, pulled from `source` from now on."""
         route = self._routes.setdefault(name, Route(name, source))
         route.source = source
         route.ring(DEFAULT_PRIORITY)
         return route
 
     def take(self, msg: Msg, route: Route) -> Delivery:
-        """A pulled message as a delivery, which the server hears of until it is settled.
+        """A pulled message as a delivery, reported as in progress until it is settled.
 
         Raises:
-            SubjectError: its subject is none of agentd's.
+            SubjectError: its subject is not one of agentd's.
         """
         taken = delivery(msg, self.bus, self._beats.release, route=route.name)
         self._beats.hold(msg.reply)
         return taken
 
     def forget(self, puller: Puller) -> None:
-        """Drops a puller that is closed."""
+        """Forgets a closed puller."""
         self._pullers.discard(puller)
 
     def _route(self, name: str) -> Route:
@@ -127,7 +130,7 @@ class Queue:
         try:
             task = parse_work(subject)
         except SubjectError:
-            return  # it is pulled, and left alone, with the next one that is ours
+            return  # a foreign subject: `Puller._take` drops it together with the next task of ours
         route = self._routes.get(route_of(task))
         if route and route.pullers:
             route.ring(task.priority)
@@ -142,7 +145,8 @@ class Queue:
 
 
 def consumer_config(name: str, *, idle: float) -> dict[str, Any]:
-    """What all consumers of agents have in common; they go when nobody pulls for `idle` seconds."""
+    """What all consumers of agents share. The server deletes one that is not pulled for `idle`
+    seconds."""
     return {
         "durable_name": name,
         "name": name,
@@ -164,7 +168,7 @@ class _Work:
     stream: str = WORK
 
     def consumer(self, priority: int) -> str:
-        """`+` stands in no token, so no two routes share one."""
+        """The name. `+` cannot occur in a token, so no two routes share a consumer."""
         return f"{self.subjects.env}+{self.route.replace('.', '+')}+{priority}"
 
     async def make(self, priority: int) -> None:
@@ -178,7 +182,7 @@ class _Work:
 
 @dataclass(eq=False)
 class _Pull:
-    """One request for tasks under way."""
+    """One pull request that has not been answered completely."""
 
     wanted: int
     done: asyncio.Future[str]
@@ -190,7 +194,7 @@ class _Pull:
 
 
 class Puller:
-    """One agent's pulls: one at a time, from the most urgent band that may hold something."""
+    """The pulls of one agent: one at a time, from the most urgent band that may hold something."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
@@ -202,7 +206,7 @@ class Puller:
         self._pulls = 0
 
     async def listen(self, names: Iterable[str], *others: Route) -> None:
-        """Listens to exactly these routes from now on (`analysis`, `_agent.analyst`)."""
+        """Listens to exactly these routes from now on, for example `analysis`, `_agent.analyst`."""
         for route in self._routes:
             route.pullers.discard(self)
         self._routes = [*self._queue.routes(names), *others]
@@ -211,12 +215,13 @@ class Puller:
         try:
             await self._queue.sweep()
         except BusError as error:
-            log.debug("swept once the server is back: %s", error)
+            log.debug("the sweep waits until the server is back: %s", error)
 
     async def pull(self, most: int) -> list[Delivery]:
         """Waits for tasks and returns 1 to `most` of them, all of one band; none once closed.
 
-        Not to be cancelled: what the server has sent would wait out its ACK_WAIT. Use `close`.
+        Must not be cancelled: tasks that the server has sent would wait for their ACK_WAIT. Use
+        `close` instead.
         """
         while not self._closed:
             self._bell.clear()
@@ -237,7 +242,7 @@ class Puller:
             return None
 
     async def close(self) -> None:
-        """Ends a waiting pull; one that has asked the server still returns what it got."""
+        """Ends a waiting pull. A pull that has asked the server still returns what it gets."""
         self._closed = True
         for route in self._routes:
             route.pullers.discard(self)
@@ -245,17 +250,17 @@ class Puller:
         self.wake()
 
     async def close_inbox(self) -> None:
-        """Takes no more answers; to be called when no pull is under way."""
+        """Ends the subscription for answers; to be called when no pull is under way."""
         inbox, self._inbox = self._inbox, None
         if inbox:
             await inbox.close()
 
     def wake(self) -> None:
-        """Something may be there."""
+        """Looks at the bands again: one may hold something."""
         self._bell.set()
 
     def restart(self) -> None:
-        """The connection was made anew: what was asked for will not come."""
+        """Gives up the pull under way: after a reconnect, its answer will not come."""
         if self._pull:
             self._pull.finish("restart")
         self.wake()
@@ -264,7 +269,7 @@ class Puller:
         self._pulls += 1
         urgent_first = range(9, -1, -1)
         order = urgent_first if self._pulls % _AGEING else reversed(urgent_first)
-        # By turns, so that no route holds up another of the same urgency.
+        # Round robin, so that no route starves another one of the same priority.
         turn = self._pulls % max(1, len(self._routes))
         routes = self._routes[turn:] + self._routes[:turn]
         for priority in order:
@@ -289,7 +294,7 @@ class Puller:
         band.due = max(0, band.due - len(pull.messages))
         status = pull.done.result()
         if status == "503":
-            band.made = False  # the consumer is gone; the next pull makes it again
+            band.made = False  # the consumer was deleted; the next pull creates it again
         elif self._is_empty(pull) and band.rung == rung:
             band.hint = False
             route.look_again(priority)
@@ -300,12 +305,12 @@ class Puller:
     def _is_empty(pull: _Pull) -> bool:
         if pull.messages:
             last = Acknowledgement.parse(pull.messages[-1].reply)
-            # What comes a second time is not counted as pending: there may be more of it.
+            # Redelivered messages are not counted as pending: there may be more of them.
             return last.pending == 0 and last.deliveries == 1
         return pull.done.result() == "404"
 
     async def _ask(self, source: ConsumerSource, priority: int, most: int) -> _Pull:
-        """Asks for up to `most` tasks and waits until the server has given all it has now."""
+        """Asks for up to `most` tasks, and waits until the server has sent all it has now."""
         if self._inbox is None:
             bus = self._queue.bus
             self._inbox = await bus.subscribe(bus.new_inbox(), self._on_message)
@@ -316,12 +321,12 @@ class Puller:
                 consumer = source.consumer(priority)
                 subject = next_message(source.stream, consumer)
                 await self._queue.bus.publish(subject, request, reply=self._inbox.subject)
-                # Shielded: a timeout would else cancel the future, and its result() cancel us.
+                # Shielded: otherwise a timeout cancels the future, and its result() cancels us.
                 await asyncio.shield(self._pull.done)
         except TimeoutError:
             self._pull.finish("timeout")
         if self._pull.done.result() in ("timeout", "restart"):
-            # Late answers to this pull must not be taken for answers to the next.
+            # Late answers to this pull must not count as answers to the next one.
             await self.close_inbox()
         return self._pull
 

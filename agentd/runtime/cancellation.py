@@ -15,7 +15,8 @@ from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
 from agentd.protocol.message import decode
 from agentd.protocol.subjects import Subjects
-from agentd.queue.cancellations import Scope, refusal, stop
+from agentd.queue import cancellations
+from agentd.queue.cancellations import Scope, refusal
 from agentd.queue.delivery import parcel
 from agentd.runtime.dead_lettering import dead_letter, task_of
 
@@ -28,7 +29,7 @@ async def cancel(bus: Bus, subjects: Subjects, scope: Scope) -> int:
     Raises:
         BusError: the server does not answer; a repeat does what is left.
     """
-    await stop(bus, subjects, scope)
+    await cancellations.cancel(bus, subjects, scope)
     dead_lettered = 0
     async for msg in jetstream.stored(bus, WORK, subjects.all_work):
         headers = dict(msg.headers or {})

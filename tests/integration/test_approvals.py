@@ -206,7 +206,7 @@ async def test_a_stopped_conversation_does_not_go_on(team: Team, purse: Purse) -
     conversation = new_id()
     task = await begin(team, context={"conversationId": conversation})
     request = await asked(team, task)
-    await cancellations.stop(
+    await cancellations.cancel(
         team.bus, team.subjects, cancellations.Scope("conversation", conversation)
     )
     await decided(team, request, approve=True)

@@ -345,13 +345,15 @@ async def test_a_stop_ends_what_runs_and_what_waits_in_every_process(
         elsewhere = asyncio.create_task(conversation_of(team, "another", 1))
         await running(team.runtime, 2)
         await running(other, 2)
-        await cancellations.stop(team.bus, team.subjects, cancellations.Scope("conversation", "c"))
+        await cancellations.cancel(
+            team.bus, team.subjects, cancellations.Scope("conversation", "c")
+        )
         results = await asyncio.wait_for(asking, 15)
         assert {result["error"]["code"] for result in results} == {"cancelled"}
-        assert results[0]["error"]["message"] == "the conversation 'c' is stopped"
+        assert results[0]["error"]["message"] == "the conversation 'c' was cancelled"
         assert await reasons(team) == {"cancelled": 10}
         assert not elsewhere.done()
-        await cancellations.stop(
+        await cancellations.cancel(
             team.bus, team.subjects, cancellations.Scope("conversation", "another")
         )
         await asyncio.wait_for(elsewhere, 15)
@@ -362,7 +364,7 @@ async def test_a_stopped_conversation_stays_so_until_it_is_undone(
     team: Team, nats_url: str
 ) -> None:
     await team.run(me=FINE)
-    await cancellations.stop(
+    await cancellations.cancel(
         team.bus, team.subjects, cancellations.Scope("conversation", "any text: é.*")
     )
     context = {"conversationId": "any text: é.*"}
@@ -370,7 +372,7 @@ async def test_a_stopped_conversation_stays_so_until_it_is_undone(
     await team.runtime.drain(1)
     async with replica(team, nats_url):  # that was not there when it was stopped
         assert (await team.ask("analysis", "x", context=context))["error"]["code"] == "cancelled"
-        await cancellations.resume(
+        await cancellations.undo(
             team.bus, team.subjects, cancellations.Scope("conversation", "any text: é.*")
         )
         await team.bus.fence()
@@ -412,7 +414,7 @@ async def test_the_command_stops_and_undoes(team: Team, nats_url: str) -> None:
 async def test_a_stop_cancels_no_answer_that_is_there(team: Team) -> None:
     await team.run(me=FINE)
     answered = await team.ask("analysis", "x", id="t1", context={"conversationId": "c"})
-    await cancellations.stop(team.bus, team.subjects, cancellations.Scope("conversation", "c"))
+    await cancellations.cancel(team.bus, team.subjects, cancellations.Scope("conversation", "c"))
     again = {"id": "t1", "context": {"conversationId": "c"}, "payload": {"content": "x"}}
     await team.send(team.subjects.task("analysis", "x"), again, **{"Nats-Msg-Id": "t1-again"})
     await team.at_rest()
@@ -425,7 +427,7 @@ async def test_a_stop_that_was_missed_is_read_on_reconnecting(team: Team, nats_u
     options = {"servers": nats_url, "reconnect_time_wait": 1.5}
     bus = await Bus.connect(options, timeout=5)
     known = Cancellations(bus, team.subjects.env)
-    await cancellations.stop(team.bus, team.subjects, cancellations.Scope("conversation", "old"))
+    await cancellations.cancel(team.bus, team.subjects, cancellations.Scope("conversation", "old"))
     await known.open()
 
     async def work(conversation: str) -> None:
@@ -437,10 +439,10 @@ async def test_a_stop_that_was_missed_is_read_on_reconnecting(team: Team, nats_u
     client = bus._client  # pyright: ignore[reportPrivateUsage]
     client._transport.close()  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
     await until(lambda: not bus.connected)
-    await cancellations.stop(team.bus, team.subjects, cancellations.Scope("conversation", "new"))
-    await cancellations.resume(team.bus, team.subjects, cancellations.Scope("conversation", "old"))
+    await cancellations.cancel(team.bus, team.subjects, cancellations.Scope("conversation", "new"))
+    await cancellations.undo(team.bus, team.subjects, cancellations.Scope("conversation", "old"))
     assert not bus.connected
-    with pytest.raises(Undeliverable, match="'new' is stopped"):
+    with pytest.raises(Undeliverable, match="'new' was cancelled"):
         await asyncio.wait_for(working, 10)
     with known.obeyed(message_of("old")):
         await bus.close()
@@ -465,12 +467,12 @@ async def test_work_that_was_stopped_can_be_sent_again(team: Team) -> None:
     await team.run(me=SLOW)
     asking = asyncio.create_task(conversation_of(team, "c", 1))
     await running(team.runtime)
-    await cancellations.stop(team.bus, team.subjects, cancellations.Scope("conversation", "c"))
+    await cancellations.cancel(team.bus, team.subjects, cancellations.Scope("conversation", "c"))
     assert (await asking)[0]["error"]["code"] == "cancelled"
     await team.at_rest()
     [letter] = [each async for each in dead_letters.listed(team.bus, team.subjects)]
     await team.run(me=FINE)
-    await cancellations.resume(team.bus, team.subjects, cancellations.Scope("conversation", "c"))
+    await cancellations.undo(team.bus, team.subjects, cancellations.Scope("conversation", "c"))
     await team.bus.fence()
     await dead_letters.send_again(team.bus, team.subjects, letter)
     result = await team.result(team.subjects.result("analysis", "x", letter.task_id))
