@@ -1,4 +1,4 @@
-"""Follows a question beyond its own answer: all that agents make of it, until a fact ends it."""
+"""Follows a task beyond its own result: yields what agents make of it, until a fact ends it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,27 @@ from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, Subjects, matches
 from agentd.queue.decisions import request_of
 from agentd.routing.ask import Delta, Waiting, send
 
-_LOOK = 2.0  # seconds until the log is asked, in case a message was missed
+_FOLLOWED = frozenset({"result", "event", "stream"})  # types of messages
+_LOOK = 2.0  # seconds between two searches of the log for an end whose message was lost
 
 
 @dataclass(frozen=True)
 class FollowedMessage:
-    """A result or an event on the way to the end; `topic` is `result.research.question`, say."""
+    """A result or an event before the end. `topic` is for example `result.research.question`."""
 
     topic: str
     message: AgentMessage
 
 
 Part = Delta | Waiting | FollowedMessage | AgentMessage
+
+
+@dataclass(frozen=True)
+class _Received:
+    """A message and its public subject, as it was published or as the log has it."""
+
+    subject: str
+    data: bytes
 
 
 async def follow(
@@ -41,37 +50,46 @@ async def follow(
     until: str,
     timeout: float,
 ) -> AsyncIterator[Part]:
-    """Sends a task and yields what comes of it. Last is the first fact that `until` matches, a
-    pattern as in `subscribe`; or the task's own result if it failed, for nothing follows that.
+    """Sends a task and yields what follows from it, in the order in which the server sent it.
 
-    Of answers that are streamed at the same time, only the first is.
+    The last part is the message that ends it: the first fact that matches `until`, a pattern as in
+    `subscribe`; or the result of the task itself if it failed, since nothing follows from that.
+    While one answer is streamed, the deltas of others are left out.
 
     Raises:
-        TaskError: no such fact within `timeout` seconds (`no_answer`), or as `send`.
-        BusError: it was not stored.
+        TaskError: no such fact within `timeout` seconds (code `no_answer`), or as `send`.
+        BusError: the task was not stored.
     """
-    arrived: asyncio.Queue[Msg] = asyncio.Queue()
+    received: asyncio.Queue[_Received] = asyncio.Queue()
     thread = _Thread(message, until)
     clock = asyncio.get_running_loop().time
-    async with contextlib.AsyncExitStack() as stack:
-        for pattern in ("result.>", "event.>", "stream.response.*"):
-            subscription = await bus.subscribe(subjects.pattern(pattern), arrived.put)
-            stack.push_async_callback(subscription.close)
+
+    async def receive(msg: Msg) -> None:
+        if msg.subject.split(".")[2] in _FOLLOWED:
+            received.put_nowait(_Received(msg.subject, msg.data))
+
+    # One subscription, although it also brings tasks. nats-py handles each subscription in an
+    # asyncio task: with one for each type, a result could overtake the deltas that precede it.
+    subscription = await bus.subscribe(subjects.everything, receive)
+    try:
         await bus.fence()
         start = await send(bus, subjects, to, message)
         deadline, look = clock() + timeout, clock() + _LOOK
         while (now := clock()) < deadline:
             if now >= look:
-                part = await _on_record(bus, subjects, thread, start)
+                # Behind what has been received, so that nothing before the end is left out.
+                if end := await _end_in_log(bus, subjects, thread, start):
+                    received.put_nowait(end)
                 look = clock() + _LOOK
-            else:
-                msg = await _next(arrived, min(deadline, look) - now)
-                part = thread.read(msg.subject, msg.data) if msg else None
+            each = await _next(received, min(deadline, look) - clock())
+            part = thread.read(each) if each else None
             if isinstance(part, AgentMessage):
                 yield await whole(bus, part)
                 return
             if part:
                 yield part
+    finally:
+        await subscription.close()
     raise TaskError(
         f"no {until} within {timeout:g} s of task {message.id}",
         code="no_answer",
@@ -79,45 +97,47 @@ async def follow(
     )
 
 
-async def _next(arrived: asyncio.Queue[Msg], seconds: float) -> Msg | None:
+async def _next(received: asyncio.Queue[_Received], seconds: float) -> _Received | None:
     try:
-        return await asyncio.wait_for(arrived.get(), seconds)
+        return await asyncio.wait_for(received.get(), seconds)
     except TimeoutError:
         return None
 
 
-async def _on_record(
+async def _end_in_log(
     bus: Bus, subjects: Subjects, thread: _Thread, start: int
-) -> AgentMessage | None:
-    """The end, if the log has it from sequence `start` on."""
-    with contextlib.suppress(BusError):  # the server is away, and will be asked again
-        for topic in (f"result.*.*.{thread.task.id}", thread.ends):
+) -> _Received | None:
+    """The message that ends it, if the log has it from sequence `start` on."""
+    with contextlib.suppress(BusError):  # no server: the next search may find it
+        for topic in (f"result.*.*.{thread.task.id}", thread.end_subject):
             async for msg in stored(bus, LOG, subjects.pattern(topic), start=start):
-                part = thread.read((msg.headers or {})["Nats-Subject"], msg.data)
-                if isinstance(part, AgentMessage):
-                    return part
+                found = _Received((msg.headers or {})["Nats-Subject"], msg.data)
+                if thread.is_end(found):
+                    return found
     return None
 
 
 class _Thread:
-    """Tells what belongs to a task, and what ends it."""
+    """Decides which messages follow from a task, and which one ends it."""
 
     def __init__(self, task: AgentMessage, until: str) -> None:
         self.task = task
-        self.ends = f"{until}.*" if until.startswith("result.") else until
+        self.end_subject = f"{until}.*" if until.startswith("result.") else until
         self._until = until
-        self._speaking: str | None = None  # the task whose answer is streamed
-        self._has_spoken = False
+        self._streaming: str | None = None  # the task whose answer is streamed
+        self._has_streamed = False
 
-    def read(self, subject: str, data: bytes) -> Part | None:
-        """What a message is to us; the end is the message itself."""
-        try:
-            place = Subject.parse(subject)
-            message = decode(data)
-        except (SubjectError, DecodeError):
+    def is_end(self, received: _Received) -> bool:
+        """Whether this message ends it. Unlike `read`, this changes nothing."""
+        return (found := self._parse(received)) is not None and self._ends(*found)
+
+    def read(self, received: _Received) -> Part | None:
+        """The part that a message is: the message itself if it is the end, None if it does not
+        belong to the task."""
+        found = self._parse(received)
+        if found is None:
             return None
-        if message.context.conversation_id != self.task.context.conversation_id:
-            return None
+        place, message = found
         if place.type == "stream":
             return self._delta(place, message)
         if place.domain == "approval":
@@ -125,27 +145,48 @@ class _Thread:
             return Waiting(request) if request else None
         return self._fact(place, message)
 
+    def _parse(self, received: _Received) -> tuple[Subject, AgentMessage] | None:
+        """The message, if it is a valid one of the task's conversation."""
+        try:
+            place, message = Subject.parse(received.subject), decode(received.data)
+        except (SubjectError, DecodeError):
+            return None
+        same = message.context.conversation_id == self.task.context.conversation_id
+        return (place, message) if same else None
+
     def _delta(self, place: Subject, message: AgentMessage) -> Delta | None:
         piece = message.payload
-        if piece.sequence_number == 0 and self._speaking is None:
-            self._speaking = place.task_id
-        if self._speaking != place.task_id:
+        if piece.sequence_number == 0 and self._streaming is None:
+            self._streaming = place.task_id
+        if self._streaming != place.task_id:
             return None
-        restarted = self._has_spoken and piece.sequence_number == 0
-        self._has_spoken = True
+        restarted = self._has_streamed and piece.sequence_number == 0
+        self._has_streamed = True
         if piece.is_final:
-            self._speaking = None
+            self._streaming = None
         return Delta(piece.chunk or "", restarted)
 
     def _fact(self, place: Subject, message: AgentMessage) -> FollowedMessage | AgentMessage | None:
-        if place.domain in RUNTIME_EVENTS or message.correlation_id != self.task.id:
+        if not self._follows(place, message):
             return None
-        topic = f"{place.type}.{place.domain}.{place.specificity}"
-        if place.task_id == self._speaking:
-            self._speaking = None  # its last delta was missed
-        if matches(self._until, topic) or (place.task_id == self.task.id and _failed(message)):
+        if place.task_id == self._streaming:
+            self._streaming = None  # the final delta was lost: core NATS does not repeat it
+        if self._ends(place, message):
             return message
-        return FollowedMessage(topic, message)
+        return FollowedMessage(_topic(place), message)
+
+    def _follows(self, place: Subject, message: AgentMessage) -> bool:
+        return message.correlation_id == self.task.id and place.domain not in RUNTIME_EVENTS
+
+    def _ends(self, place: Subject, message: AgentMessage) -> bool:
+        if place.type == "stream" or not self._follows(place, message):
+            return False
+        failed = place.task_id == self.task.id and _failed(message)
+        return failed or matches(self._until, _topic(place))
+
+
+def _topic(place: Subject) -> str:
+    return f"{place.type}.{place.domain}.{place.specificity}"
 
 
 def _failed(result: AgentMessage) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING, Any
 
+from agentd.nats.bus import Bus
 from agentd.protocol.destination import Destination
-from agentd.protocol.message import AgentIdentity, AgentMessage, Context, new, new_id
+from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new, new_id
 from agentd.routing.ask import Delta
 from agentd.routing.follow import FollowedMessage, follow
+from tests.integration.waiting import until
 
 if TYPE_CHECKING:
     import pytest
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Team
 
 SCRIPT = "model: {{name: mock/script, script: [{{text: {}, chunks: 4, interval: 30ms}}]}}\n"
+NEVER = "model: {name: mock/script, script: [{text: late, latency: 60s}]}\n"
 CHAIN = {
     "first": "capabilities: [first]\nstream: false\nemit: [{task: second.draft}]\n",
     "second": "capabilities: [second]\nemit: [{task: third.draft}]\n"
@@ -53,6 +57,53 @@ async def test_one_answer_streams_after_the_other(team: Team) -> None:
     assert parts[-1].payload.content == "five six"
 
 
+async def test_parts_come_in_the_order_in_which_the_server_sent_them(
+    team: Team, nats_url: str
+) -> None:
+    """All at once, so that the client has the choice which of them to handle first."""
+    await team.run(first="capabilities: [first]\n" + NEVER)
+    task = question()
+    sender = await Bus.connect({"servers": nats_url}, timeout=5)
+
+    async def publish_all() -> None:
+        await until(lambda: team.runtime.agents["first"].in_flight == 1)
+        for number in range(3):
+            await publish(sender, team, f"event.step.s{number}", fact(task))
+            for piece in range(4):
+                await publish(sender, team, f"stream.response.r{number}", delta(task, piece))
+            await publish(sender, team, f"result.step.s{number}.r{number}", fact(task))
+        await publish(sender, team, "event.all.done", fact(task))
+
+    publishing = asyncio.create_task(publish_all())
+    parts = await followed(team, task)
+    await publishing
+    await sender.close()
+    await team.runtime.drain(0)
+
+    shown = ["-" if isinstance(part, Delta) else topic_of(part) for part in parts]
+    steps = [[f"event.step.s{n}", *"----", f"result.step.s{n}"] for n in range(3)]
+    assert shown == [*itertools.chain(*steps), "the end"]
+
+
+def fact(task: AgentMessage) -> AgentMessage:
+    source, content = AgentIdentity(id="a"), {"success": True, "data": "x"}
+    return new("event", content, source=source, correlation_id=task.id, context=task.context)
+
+
+def delta(task: AgentMessage, number: int) -> AgentMessage:
+    return task.delta("x", number, final=number == 3, source=AgentIdentity(id="a"))
+
+
+async def publish(bus: Bus, team: Team, topic: str, message: AgentMessage) -> None:
+    kind: Any = topic.partition(".")[0]
+    data = encode(message.model_copy(update={"type": kind}))
+    await bus.publish(f"agents.{team.subjects.env}.{topic}", data)
+
+
+def topic_of(part: Any) -> str:
+    return part.topic if isinstance(part, FollowedMessage) else "the end"
+
+
 async def test_questions_of_one_conversation_are_kept_apart(team: Team) -> None:
     await team.run(**CHAIN)
     one, other = question("shared"), question("shared")
@@ -62,20 +113,23 @@ async def test_questions_of_one_conversation_are_kept_apart(team: Team) -> None:
     assert [end.correlation_id for end in ends] == [one.id, other.id]
 
 
-async def test_an_end_that_was_missed_is_found_on_record(
+async def test_an_end_whose_message_was_lost_is_found_in_the_log(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await team.run(**CHAIN)
-    deaf = team.bus.subscribe
+    subscribe = team.bus.subscribe
 
-    async def subscribe(subject: str, handler: Any, queue: str = "") -> Any:
-        missed = subject == team.subjects.pattern("event.>")
-        return await deaf(subject, _nothing if missed else handler, queue)
+    async def subscribe_lossy(subject: str, handler: Any, queue: str = "") -> Any:
+        async def handle(msg: Msg) -> None:
+            if msg.subject != team.subjects.event("all", "done"):
+                await handler(msg)
 
-    monkeypatch.setattr(team.bus, "subscribe", subscribe)
+        return await subscribe(subject, handle, queue)
 
-    assert (await followed(team, question()))[-1].payload.content == "five six"
+    monkeypatch.setattr(team.bus, "subscribe", subscribe_lossy)
 
+    parts = await followed(team, question())
 
-async def _nothing(_: Msg) -> None:
-    """A message that is lost."""
+    assert parts[-1].payload.content == "five six"
+    text = "".join(part.text for part in parts if isinstance(part, Delta))
+    assert text == "one two three fourfive six"
