@@ -1,4 +1,4 @@
-"""From a manifest's model to somebody who answers, or to what is wrong with it."""
+"""From a `model:` of a manifest to an object that can be called, or to what is wrong with it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agentd.errors import ModelError
-from agentd.manifest.model import MOCK_MODELS
+from agentd.manifest.model import MOCK_MODELS, ModelRef
 from agentd.manifest.rate import Allowance
 from agentd.models.limits.cache import Cache
-from agentd.models.limits.configured_model import ListedModel, Terms
+from agentd.models.limits.configured_model import CallOptions, ConfiguredModel
 from agentd.models.limits.limited_model import LimitedModel, Limiters, digest_of
 from agentd.models.limits.shared_rate import Rates
 from agentd.models.mock_script import ScriptError, parse
-from agentd.models.port import Model, ModelRef
+from agentd.models.port import Model
 from agentd.models.prices import ListPrice, PriceList
 from agentd.models.providers import (
     COMPATIBLE,
@@ -31,7 +31,7 @@ from agentd.models.providers import (
     split,
     unknown,
 )
-from agentd.models.unavailable import AbsentModel
+from agentd.models.unavailable import UnavailableModel
 
 if TYPE_CHECKING:
     from agentd.models.endpoint import Endpoint, Http
@@ -41,18 +41,18 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rated:
-    """An agent whose calls are rated; `key` names it among all that are."""
+class AgentRate:
+    """The rate of an agent (`limits.rate`). `key` names the agent among all that share a rate."""
 
     key: str
     rate: Allowance
 
 
 class Models:
-    """The models of one process: equal ones are one object, and all share one HTTP session.
+    """The models of one process: equal models are one object, and all share one HTTP session.
 
-    Each call of those that are not mocks waits for a slot of its endpoint, in `limiters`.
-    aiohttp and litellm are imported when a model first needs them.
+    A call of a model that is no mock waits for a slot of its endpoint, in `limiters`. aiohttp and
+    litellm are imported when a model first needs them, so that mocks start fast.
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
@@ -62,24 +62,25 @@ class Models:
         self._environ = environ
         self._prices = PriceList()
         self._models: dict[tuple[object, ...], Model] = {}
-        self._unknown: dict[str, str | None] = {}  # what `unknown` says; it reads megabytes
+        self._unknown: dict[str, str | None] = {}  # results of `unknown`, which reads megabytes
         self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
         self._http: Http | None = None
         self._litellm: Litellm | None = None
 
     def check(self, ref: ModelRef, script: Any = None) -> list[str]:
-        """What is wrong with `ref` as far as can be known without a call; empty if nothing is.
+        """The problems of `ref` that can be found without a call; empty if there are none.
 
-        `script` is the parsed mock script where `ref.script` is only the name of its file.
+        `script` is the parsed mock script, if `ref.script` is only the name of its file.
         """
         return [text for _, text in self._problems(ref, ref.script if script is None else script)]
 
-    def open_all(self, refs: Sequence[ModelRef], agent: Rated | None = None) -> tuple[Model, ...]:
-        """The models of `refs`, for `agent`. Where there are several, one that has no key here is
-        left to the others.
+    def open_all(
+        self, refs: Sequence[ModelRef], agent: AgentRate | None = None
+    ) -> tuple[Model, ...]:
+        """The models of `refs`, for `agent`. If one of several has no key here, that is a warning.
 
         Raises:
-            ModelError: as `open`.
+            ModelError: as `open`; for a missing key only if no model has one.
         """
         models: list[Model] = []
         missing: list[ModelError] = []
@@ -90,20 +91,21 @@ class Models:
                 if error.code != "model_auth":
                     raise
                 missing.append(error)
-                models.append(AbsentModel(ref.name, error.code, str(error)))
+                models.append(UnavailableModel(ref.name, error.code, str(error)))
         if len(missing) == len(refs):
             raise missing[0]
         for error in missing:
-            log.warning("%s; the other models stand in", error)
+            log.warning("%s; the other models of the list are called instead", error)
         return tuple(models)
 
-    def open(self, ref: ModelRef, script: Any = None, *, agent: Rated | None = None) -> Model:
-        """The model of `ref`; connects to nothing yet. Its calls count to the rate of `agent`.
+    def open(self, ref: ModelRef, script: Any = None, *, agent: AgentRate | None = None) -> Model:
+        """The model of `ref`. Its calls count in the rate of `agent`. Nothing is connected yet.
 
         Raises:
-            ModelError: `check` finds something (`model_auth` for a missing key, else
-                `model_config`); the text has all of it.
+            ModelError: `check` finds problems (`model_auth` for a missing key, else
+                `model_config`); the text has all of them.
         """
+        # Other models ignore the script: `name: ${AGENTD_MODEL:-mock/script}` may be either.
         script = (ref.script if script is None else script) if ref.name in MOCK_MODELS else None
         identity = (ref.name, ref.api_base, _key(ref), ref.timeout, _price(ref), repr(script))
         if identity not in self._models:
@@ -111,46 +113,45 @@ class Models:
             if problems:
                 raise ModelError("; ".join(text for _, text in problems), code=problems[0][0])
             self._models[identity] = self._make(ref, script)
-        terms = self._terms(ref, script, agent)
+        # The options are not part of the identity: agents with different ones share the model.
+        options = self._options(ref, script, agent)
         model = self._models[identity]
-        return ListedModel(model, terms) if terms else model
+        return ConfiguredModel(model, options) if options else model
 
     def takes_images(self, name: str) -> bool | None:
-        """Whether the model of this name looks at pictures; None where nobody knows."""
+        """Whether the model of this name takes images; None if that is not known."""
         return None if name in MOCK_MODELS else self._prices.takes_images(name)
 
     async def warm(self) -> None:
-        """Imports litellm, if an open model needs it, so that the first task need not wait."""
+        """Imports litellm if an open model needs it, so that the first task need not wait."""
         if self._litellm is not None:
             await self._litellm.module()
 
     async def close(self) -> None:
-        """Hangs up everywhere."""
-        for model in self._models.values():
-            await model.close()
+        """Closes all connections."""
         if self._http is not None:
             await self._http.close()
         if self._litellm is not None:
             await self._litellm.close()
 
     def _problems(self, ref: ModelRef, script: Any) -> list[tuple[str, str]]:
-        """(error code, what is wrong) each."""
+        """The problems of a model: an error code and a text each."""
         if ref.name.startswith("mock/"):
             return [("model_config", text) for text in _mock_problems(ref.name, script)]
         provider, model = split(ref.name)
         if not model:
-            return [("model_config", f"`{ref.name}` names no model")]
+            return [("model_config", f"`{ref.name}` has no model after the provider")]
         family = _family(provider, model)
         if family is not None:
             return self._compatible_problems(ref, family)
         if ref.name not in self._unknown:
             self._unknown[ref.name] = unknown(ref.name, self._prices)
-        nobody = self._unknown[ref.name]
-        if nobody:
-            return [("model_config", nobody)]
+        problem = self._unknown[ref.name]
+        if problem:
+            return [("model_config", problem)]
         provider = provider or self._prices.provider(ref.name) or ""
         variable = missing_key(provider, self._environ)
-        # Behind an address of one's own there may be a gateway that wants no key.
+        # With `api_base` it may be a gateway that needs no key.
         if variable and not _key(ref) and not ref.api_base:
             return [("model_auth", f"{variable} is not set (needed by {ref.name})")]
         return []
@@ -158,16 +159,22 @@ class Models:
     def _compatible_problems(self, ref: ModelRef, family: Compatible) -> list[tuple[str, str]]:
         base = base_of(family, ref.api_base, self._environ)
         if base is None:
-            mend = f"`api_base` or {family.bases[0]} must say where {ref.name} is served"
-            return [("model_config", mend)]
+            text = f"no address for {ref.name}: set `api_base` or {family.bases[0]}"
+            return [("model_config", text)]
         if not _is_http(base):
-            return [("model_config", f"{base} is not an http(s) address (for {ref.name})")]
+            return [
+                ("model_config", f"`{base}` is not an http:// or https:// address (for {ref.name})")
+            ]
         key = _key(ref) or first(family.keys, self._environ)
         host = urlsplit(base).hostname or ""
         if key is None and host.endswith("api.openai.com"):
             return [("model_auth", f"{family.keys[0]} is not set (needed by {ref.name})")]
         if key and not (key.isascii() and key.isprintable()):
-            return [("model_auth", f"the key of {ref.name} has characters that no key has")]
+            text = (
+                f"the API key of {ref.name} has characters that cannot be sent in a header; was it "
+                "copied with typographic quotes or a line break?"
+            )
+            return [("model_auth", text)]
         return []
 
     def _make(self, ref: ModelRef, script: Any) -> Model:
@@ -190,26 +197,28 @@ class Models:
         direct = OpenAIModel(ref.name, model, endpoint, price=price, timeout=ref.timeout)
         return LimitedModel(direct, self.limiters.of(base, key))
 
-    def _terms(self, ref: ModelRef, script: Any, agent: Rated | None) -> Terms | None:
-        """On what terms the model of `ref` is called; None if there are none."""
+    def _options(self, ref: ModelRef, script: Any, agent: AgentRate | None) -> CallOptions | None:
+        """How the model of `ref` is to be called; None if the manifest says nothing about it."""
         calls = [self.rates.of(agent.key, agent.rate, "limits.rate")] if agent else []
         if not (calls or ref.parameters or ref.rate or ref.tokens or ref.cache):
             return None
         key = self._shared_key(ref) if ref.rate or ref.tokens else ""
         if ref.rate:
-            calls.append(self.rates.of(f"{key}\ncalls", ref.rate, "its `rate`"))
-        tokens = self.rates.of(f"{key}\ntokens", ref.tokens, "its `tokens`") if ref.tokens else None
-        return Terms(
+            calls.append(self.rates.of(f"{key}\ncalls", ref.rate, "model.rate"))
+        tokens = None
+        if ref.tokens:
+            tokens = self.rates.of(f"{key}\ntokens", ref.tokens, "model.tokens")
+        return CallOptions(
             parameters=ref.parameters,
             calls=calls,
             tokens=tokens,
             cache=self.cache if ref.cache else None,
-            cached_as=f"{ref.name}\n{ref.api_base}\n{script!r}",
-            cached_for=ref.cache or 0.0,
+            cache_name=f"{ref.name}\n{ref.api_base}\n{script!r}",
+            cache_seconds=ref.cache or 0.0,
         )
 
     def _shared_key(self, ref: ModelRef) -> str:
-        """The same for all agents that use this model with this key."""
+        """A name of this model with this key: the same for all agents and replicas that use it."""
         provider, model = split(ref.name)
         family = _family(provider, model)
         base = base_of(family, ref.api_base, self._environ) if family else ref.api_base
@@ -239,22 +248,24 @@ class Models:
             api_base=ref.api_base,
             price=price,
             timeout=ref.timeout,
+            # litellm may read a key that agentd does not know of, so hide all that look like one.
             secrets=((key,) if key else ()) + secrets(self._environ),
         )
         return LimitedModel(model, self.limiters.of(ref.api_base or provider, known))
 
 
 def _family(provider: str, model: str) -> Compatible | None:
-    """The servers that are called directly; OpenAI's other API is left to litellm."""
+    """The family of servers that agentd calls directly; None if litellm does.
+
+    litellm does it for OpenAI's Responses API (`openai/responses/…`), which has another format.
+    """
     return None if model.startswith("responses/") else COMPATIBLE.get(provider)
 
 
 def _mock_problems(name: str, script: Any) -> list[str]:
     if name not in MOCK_MODELS:
-        return [
-            f"there is no `{name}`"
-            + (nearest(name, MOCK_MODELS) or f", only {', '.join(MOCK_MODELS)}")
-        ]
+        hint = nearest(name, MOCK_MODELS) or f"; write {' or '.join(MOCK_MODELS)}"
+        return [f"`{name}` is not a mock model{hint}"]
     if name == "mock/echo":
         return []
     try:

@@ -1,4 +1,4 @@
-"""How many tokens a call may take, guessed without a tokenizer, and a request kept within them."""
+"""Estimates the tokens of a call without a tokenizer, and limits a request to a number of them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from agentd.errors import Undeliverable
 from agentd.models.port import ChatRequest, Usage
 from agentd.protocol.media import size
 
+# A tokenizer would be more exact, but litellm's takes 57 microseconds a call, and downloads a
+# vocabulary for many models. The estimate is corrected after the call by the provider's count.
 BYTES_A_TOKEN = 4
 _TOKENS_A_MESSAGE, _TOKENS_A_PICTURE = 4, 1_000
-_BYTES_A_PAGE = 40_000  # of a document, whose pages a provider takes for pictures
-_OUTPUT = 1_000  # tokens, where a request names no limit
+_BYTES_A_PAGE = 40_000  # of a document; providers turn each page into an image
+_OUTPUT = 1_000  # tokens, if a request has no limit
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
 
 
 def expected(request: ChatRequest) -> Usage:
-    """The tokens that a call may take: its text at four bytes each, and all the output it asks for,
-    or 1,000."""
+    """The tokens that a call may take: four bytes of input each, and as much output as is allowed.
+
+    A request without a limit of its output counts as one of 1,000 tokens.
+    """
     choices = _whole(request.parameters.get("n")) or 1
     limits = [_whole(request.parameters.get(name)) for name in _OUTPUT_LIMITS]
     output = min((limit for limit in limits if limit), default=_OUTPUT)
@@ -28,10 +32,10 @@ def expected(request: ChatRequest) -> Usage:
 
 
 def within(request: ChatRequest, most: int | None) -> ChatRequest:
-    """The request with no more output than is left of `most` tokens, in and out together.
+    """The request with its output limited, so that input and output together are at most `most`.
 
     Raises:
-        Undeliverable: the prompt alone is more (`budget`).
+        Undeliverable: the prompt alone has that many (`budget`).
     """
     if most is None:
         return request
@@ -39,10 +43,13 @@ def within(request: ChatRequest, most: int | None) -> ChatRequest:
     room = most - prompt
     if room <= 0:
         raise Undeliverable(
-            f"payload.constraints.maxTokens is {most:,}, and the prompt alone has some {prompt:,}",
+            f"payload.constraints.maxTokens is {most:,}, and the prompt alone has about {prompt:,} "
+            f"tokens; allow more, or send a shorter message",
             code="budget",
         )
     given = request.parameters
+    # Newer OpenAI models accept only `max_completion_tokens`, most other servers only `max_tokens`:
+    # keep the one that the manifest uses.
     names = [name for name in _OUTPUT_LIMITS if name in given] or ["max_tokens"]
     lowered = {name: min(room, _whole(given.get(name)) or room) for name in names}
     return replace(request, parameters={**given, **lowered})
@@ -67,7 +74,7 @@ def _tokens(content: Any) -> int:
 
 
 def _part(part: Any) -> int:
-    """One part of a content: the bytes of a picture or a document are not its tokens."""
+    """The tokens of one part of a content. For an image or a document, its bytes say little."""
     if not isinstance(part, Mapping) or part.get("text") is not None:
         return _tokens(part if not isinstance(part, Mapping) else part["text"])
     pages = size(part) // _BYTES_A_PAGE if part.get("type") == "file" else 0
@@ -75,5 +82,5 @@ def _part(part: Any) -> int:
 
 
 def _whole(value: Any) -> int | None:
-    """A parameter as a number of tokens, if it is one."""
+    """A parameter as a number of tokens; None if it is not one."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

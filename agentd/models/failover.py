@@ -1,4 +1,4 @@
-"""Several models for one call: the first choice, and those that stand in when it fails."""
+"""Several models for one call: the first choice, then the others in order when one fails."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from agentd.errors import ModelError, NotCalled, Throttled
 from agentd.models.estimate import expected
 from agentd.models.port import ChatRequest, Completion, Model, ModelAttempt, Usage
 
-# Seconds to wait for a slot, for a rate, or for an endpoint that rests, before the next is asked.
+# Seconds to wait for a slot, a rate or the end of a cooldown, before the next model is tried.
 PATIENCE = 2.0
-_SAME = 0.5  # seconds by which being free later does not count
-# What one provider does not want to answer is not carried to another one.
+# Models that are free within so many seconds of each other count as free at the same time, and the
+# order of the list decides.
+_SAME = 0.5
+# The answer that one provider's content policy refuses is not requested from another provider.
 _FINAL = ("model_refused",)
 
 OnDelta = Callable[[str], None]
 
 
 class FailoverModel:
-    """Asks `models` in their order until one answers. Its name is that of the first.
+    """Calls `models` in their order until one answers. Its name is that of the first.
 
-    Any error of a model sends the request on to the next one, except a refusal by a content policy,
-    and any error after the first piece of text reached `on_delta`.
+    After any error the next model is called, except after a refusal by a content policy, and after
+    an error that comes when a piece of text has already reached `on_delta`.
     """
 
     def __init__(self, models: Sequence[Model]) -> None:
@@ -32,28 +34,24 @@ class FailoverModel:
         self.is_mock = self.models[0].is_mock
 
     def cost_of(self, usage: Usage) -> float | None:
-        """USD for the dearest of them, of which the price is known; None if it is of none."""
+        """USD at the highest of the known prices; None if no price is known."""
         costs = (model.cost_of(usage) for model in self.models)
         return max((cost for cost in costs if cost is not None), default=None)
 
-    async def close(self) -> None:
-        """Closes the models."""
-        for model in self.models:
-            await model.close()
-
     async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
-        """See `models.port.Model`. Each but the last gets a part of the time, and the rest of it
-        once it streams.
+        """See `agentd.models.port.Model`.
+
+        Each model but the last gets a share of the time; a model that streams gets all the rest.
 
         Raises:
-            ModelError: nobody answered; the text has each one's reason. A `NotCalled` if nobody was
-                called.
+            ModelError: no model answered; the text has the reason of each. It is a `NotCalled` if
+                no provider was called.
         """
         return await _FailoverCall(self.models, request, on_delta).answer()
 
 
 class _FailoverCall:
-    """One request on its way from model to model."""
+    """One request, from the first model to an answer or to the last error."""
 
     def __init__(
         self, models: Sequence[Model], request: ChatRequest, on_delta: OnDelta | None
@@ -62,7 +60,7 @@ class _FailoverCall:
         self._request = request
         self._on_delta = on_delta
         self._ends = asyncio.get_running_loop().time() + request.timeout
-        self._failed: list[tuple[float, Model, ModelError]] = []
+        self._failed: list[tuple[float, Model, ModelError]] = []  # with the time of the failure
         self._attempts: list[ModelAttempt] = []
         self._streaming = False
 
@@ -70,110 +68,116 @@ class _FailoverCall:
         last = len(self._models) - 1
         for number, model in enumerate(self._models):
             others = last - number
+            # If an earlier model is only busy, the last one gets no more patience than it had: it
+            # may be the earlier one that is free first.
             completion = await self._try(model, others, wait=not others and not self._busy())
             if completion:
                 return completion
         if last and (busy := self._busy()):
-            # Nobody is better: the one that is free soonest gets what time is left.
+            # All models failed and some were only busy. The first to be free gets the rest of the
+            # time.
             soon = min(free for free, _ in busy) + _SAME
             model = next(model for free, model in busy if free <= soon)
             completion = await self._try(model, 0, wait=True)
             if completion:
                 return completion
-        raise self._in_all()
+        raise self._merged_error()
 
     async def _try(self, model: Model, others: int, *, wait: bool) -> Completion | None:
-        """The answer of one model, or None if it gave none; `others` come after it. Without `wait`
-        it need not be waited for when it is busy.
+        """The answer of one model, of which `others` come later in the list; None if it failed.
+
+        Without `wait`, a busy model is waited for no longer than `PATIENCE`.
 
         Raises:
-            ModelError: it failed, and nobody else may be asked.
+            ModelError: it failed, and no other model may be called.
         """
         clock = asyncio.get_running_loop().time
         began = clock()
         if self._failed and began >= self._ends:
             return None
         try:
-            completion = await self._ask(model, others, wait)
+            completion = await self._call(model, others, wait)
         except ModelError as error:
             self._failed.append((clock(), model, error))
-            self._tell(self._failure(model, error, clock() - began))
+            self._report(self._failed_attempt(model, error, clock() - began))
             if self._streaming or error.code in _FINAL:
-                raise self._in_all() from None
+                raise self._merged_error() from None
             return None
         attempt = ModelAttempt(model=model.name, seconds=clock() - began)
         if self._failed:
             completion = replace(completion, attempts=(*self._attempts, attempt))
-        self._tell(replace(attempt, completion=completion))
+        self._report(replace(attempt, completion=completion))
         return completion
 
-    async def _ask(self, model: Model, others: int, wait: bool) -> Completion:
+    async def _call(self, model: Model, others: int, wait: bool) -> Completion:
         left = self._ends - asyncio.get_running_loop().time()
-        # Two parts of the time for this one, and one for each that comes after it.
+        # Two shares of the time for this model, and one for each that comes after it.
         share = left * 2 / (others + 2)
         patience = None if wait else min(PATIENCE, share)
         request = replace(self._request, timeout=left, patience=patience)
+        # `request.timeout` is not the share: a model that begins to stream may use all of it.
         deadline = asyncio.timeout(share if others else None)
         try:
             async with deadline:
-                return await model.complete(request, self._hook(deadline))
+                return await model.complete(request, self._forward(deadline))
         except TimeoutError:
             if not deadline.expired():
                 raise
-            what = f"{model.name}: no answer within {share:.3g} s, its part of the time"
-            raise ModelError(what, code="model_timeout", retryable=True) from None
+            text = f"{model.name}: no answer within {share:.3g} s, its share of the time"
+            raise ModelError(text, code="model_timeout", retryable=True) from None
 
-    def _hook(self, deadline: asyncio.Timeout) -> OnDelta | None:
-        """Hands on what is streamed; from the first piece on, nobody else can answer."""
+    def _forward(self, deadline: asyncio.Timeout) -> OnDelta | None:
+        """Passes streamed text on. The first piece fixes the model, so it lifts the deadline."""
         on_delta = self._on_delta
         if on_delta is None:
             return None
 
-        def hear(text: str) -> None:
+        def forward(text: str) -> None:
             if not self._streaming:
                 self._streaming = True
+                # `reschedule` raises an error if the deadline has passed in this very moment.
                 if not deadline.expired():
                     deadline.reschedule(None)
             on_delta(text)
 
-        return hear
+        return forward
 
     def _busy(self) -> list[tuple[float, Model]]:
-        """Those that were not called because they rest or are full, and when they are free."""
+        """The models that were not called, but can be later, each with the time when it is free."""
         return [
             (since + (error.retry_after or 0.0), model)
             for since, model, error in self._failed
             if isinstance(error, NotCalled) and error.retryable
         ]
 
-    def _failure(self, model: Model, error: ModelError, seconds: float) -> ModelAttempt:
-        likely = model.cost_of(expected(self._request)) if error.may_cost else None
+    def _failed_attempt(self, model: Model, error: ModelError, seconds: float) -> ModelAttempt:
+        estimate = model.cost_of(expected(self._request)) if error.may_cost else None
         return ModelAttempt(
             model=model.name,
             seconds=seconds,
             code=error.code,
             message=str(error),
             called=not isinstance(error, NotCalled),
-            cost=likely,
+            cost=estimate,
         )
 
-    def _tell(self, attempt: ModelAttempt) -> None:
+    def _report(self, attempt: ModelAttempt) -> None:
         self._attempts.append(attempt)
         if self._request.on_attempt:
             self._request.on_attempt(attempt)
 
-    def _in_all(self) -> ModelError:
-        """All that went wrong, as one error: it may pass if any of them may."""
+    def _merged_error(self) -> ModelError:
+        """All errors as one. It is retryable if one of them is; a single error stays as it is."""
         errors = [error for *_, error in self._failed]
         if len(errors) == 1:
             return errors[0]
-        passing = [error for error in errors if error.retryable]
-        waits = [error.retry_after or 0.0 for error in passing]
-        first = (passing or errors)[0]
+        retryable = [error for error in errors if error.retryable]
+        waits = [error.retry_after or 0.0 for error in retryable]
+        first = (retryable or errors)[0]
         merged = _kind(errors)(
             "no model answered: " + "; ".join(map(str, errors)),
             code=first.code,
-            retryable=bool(passing),
+            retryable=bool(retryable),
             status=first.status,
             retry_after=min(waits, default=0.0) or None,
         )
@@ -182,7 +186,10 @@ class _FailoverCall:
 
 
 def _kind(errors: Sequence[ModelError]) -> type[ModelError]:
-    """If nobody was called, that is what is to be said."""
+    """The class of the merged error.
+
+    If no provider was called, the task may simply wait for its turn; see `NotCalled`, `Throttled`.
+    """
     if not all(isinstance(error, NotCalled) for error in errors):
         return ModelError
     throttled = any(isinstance(error, Throttled) for error in errors)

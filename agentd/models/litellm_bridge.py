@@ -1,4 +1,8 @@
-"""Models of every other provider, through litellm: imported when first used, and kept honest."""
+"""Models of all other providers, through litellm, which is imported at first use.
+
+litellm hides failures that agentd must see: a stream that is cut off looks complete, its timeout is
+for each read, it retries by itself, and its errors show keys. This module takes all of that back.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +22,20 @@ from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.models.prices import ListPrice
 from agentd.models.response_format import in_words, is_refusal, response_format
 
-# Read by litellm when it is imported: no price list from the network, no `.env` of the working
-# directory, no tokenizers from the network (22 s until they are given up).
+# litellm reads these when it is imported. Without them it fetches a price list from the network,
+# loads `.env` of the working directory, and tries for 22 s to download a tokenizer.
 _SWITCHES = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_MODE": "PRODUCTION",
     "HF_HUB_OFFLINE": "1",
 }
-# Of the hundreds of parameters that steer litellm itself (other servers, credentials, callbacks,
-# made-up answers), these are the ones that only say which model is meant.
+# litellm has hundreds of parameters of its own: for other servers, credentials, callbacks, invented
+# answers. A manifest or a sender may not set them. These two only say which model is meant.
 _HARMLESS = frozenset({"api_version", "region_name"})
 
 # "litellm.AuthenticationError: AuthenticationError: DeepseekException - {the provider's JSON}"
 _CLASSES = re.compile(r"^(litellm\.)?(\w+: )*(\w+Exception - )?")
-# All of these are a 500 by litellm's account, though no server has said anything.
+# litellm reports these as a status 500, although no server has answered.
 _NOT_A_500 = (
     (re.compile("Missing credentials|api_key client option must be set"), "model_auth"),
     (re.compile("No module named"), "model_config"),
@@ -40,7 +44,7 @@ _NOT_A_500 = (
 
 
 class Litellm:
-    """The library, imported once, in a thread; it takes 2 to 8 seconds and 150 MB."""
+    """The library, imported once, in a thread. The import takes 2 to 8 seconds and 150 MB."""
 
     def __init__(self) -> None:
         self._module: Any = None
@@ -51,6 +55,7 @@ class Litellm:
         return self._module
 
     async def close(self) -> None:
+        """Closes the connections that litellm keeps open."""
         if self._module is not None:
             await self._module.close_litellm_async_clients()
 
@@ -59,11 +64,12 @@ def _load() -> Any:
     for name, value in _SWITCHES.items():
         os.environ.setdefault(name, value)
     litellm: Any = import_module("litellm")
-    litellm.suppress_debug_info = True  # banners on stdout
+    litellm.suppress_debug_info = True  # it prints banners on stdout
     litellm.telemetry = False
+    # They print each error, which agentd reports itself.
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).disabled = True
-    # The first call imports for another 0.3 s, which would be the event loop's if not done here.
+    # The first call imports modules for another 0.3 s, which would block the event loop.
     ask = {"model": "gpt-4o", "messages": [{"role": "user", "content": "-"}], "mock_response": "-"}
     litellm.completion(**ask)
     list(litellm.completion(**ask, stream=True))
@@ -71,7 +77,7 @@ def _load() -> Any:
 
 
 class LitellmModel:
-    """One model by litellm's name for it. `secrets` are whatever keys its errors might show."""
+    """One model by litellm's name for it. `secrets` are the keys that its errors could show."""
 
     is_mock = False
 
@@ -91,16 +97,13 @@ class LitellmModel:
         self._target = {"model": name, "api_key": api_key, "api_base": api_base}
         self._price = price
         self._timeout = timeout
-        self._counts_streams = True
+        self._counts_streams = True  # until the provider has refused `stream_options`
         self._takes_schemas: bool | None = None  # None until it is known
         self._failures = Failures(name, secrets)
 
     def cost_of(self, usage: Usage) -> float | None:
         """See `agentd.models.port.Model`."""
         return self._price.cost(usage) if self._price else None
-
-    async def close(self) -> None:
-        """Nothing: litellm's connections belong to the process."""
 
     async def complete(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
@@ -110,7 +113,7 @@ class LitellmModel:
         answer = AnswerParser(self._failures)
         async with self._failures.within(seconds):
             litellm = await self._library.module()
-            self._refuse_steering(litellm, request.parameters)
+            self._check_parameters(litellm, request.parameters)
             if on_delta is None:
                 response = await self._call(litellm, request, seconds)
                 answer.add_whole(response.model_dump())
@@ -123,22 +126,23 @@ class LitellmModel:
     async def _stream(
         self, litellm: Any, request: ChatRequest, seconds: float, answer: AnswerParser
     ) -> AsyncGenerator[str]:
-        """The pieces of text; afterwards `answer` knows whether they were all."""
+        """The pieces of text. Afterwards `answer` knows whether the stream was complete."""
         stream = await self._call(litellm, request, seconds, stream=True)
         try:
-            async with aclosing(stream):  # or an answer given up on would keep its connection
+            async with aclosing(stream):  # or a call that is cancelled would keep its connection
                 async for chunk in stream:
                     text = answer.add(chunk.model_dump())
                     if text:
                         yield text
         except ModelError:
             raise
-        except Exception as error:  # noqa: BLE001 every library of a provider raises here
+        except Exception as error:  # noqa: BLE001 each provider's library raises its own
             raise self._failed(error, streaming=True) from None
-        # litellm ends a stream with "stop" however it ended. What the provider said is kept here,
-        # in CustomStreamWrapper; other kinds of stream pass the provider's own chunks through.
-        said = getattr(stream, "received_finish_reason", answer.finish_reason)
-        if not said and not getattr(stream, "intermittent_finish_reason", None):
+        # litellm reports "stop" at the end of every stream, also of one that was cut off. The
+        # provider's own reason is in these attributes of CustomStreamWrapper. Other kinds of
+        # stream have no such attributes, and pass the provider's chunks through.
+        reason = getattr(stream, "received_finish_reason", answer.finish_reason)
+        if not reason and not getattr(stream, "intermittent_finish_reason", None):
             answer.finish_reason = None
 
     async def _call(
@@ -163,6 +167,8 @@ class LitellmModel:
                 messages=messages,
                 stream=stream,
                 timeout=seconds,
+                # agentd retries, with the same rules on every replica. By default litellm and the
+                # library of the provider turn one call into three requests.
                 max_retries=0,
                 num_retries=0,
             )
@@ -176,28 +182,29 @@ class LitellmModel:
         return await self._call(litellm, request, seconds, stream=stream)
 
     def _knows_schemas(self, litellm: Any) -> bool:
-        """Whether the model can be held to a schema, by litellm's account of it."""
+        """Whether litellm says that the model supports a schema. Looked up once: it is slow."""
         if self._takes_schemas is None:
             self._takes_schemas = bool(litellm.supports_response_schema(model=self.name))
         return self._takes_schemas
 
-    def _refuse_steering(self, litellm: Any, parameters: Mapping[str, Any]) -> None:
+    def _check_parameters(self, litellm: Any, parameters: Mapping[str, Any]) -> None:
         for name in parameters:
             if name in litellm.all_litellm_params and name not in _HARMLESS:
-                what = f"`{name}` is not a parameter of the model: it steers litellm"
-                raise self._failures.error("model_config", what)
+                text = f"`{name}` is not a parameter of the model, it controls litellm"
+                raise self._failures.error("model_config", text, hint="remove it")
 
     def _failed(self, error: Exception, *, streaming: bool = False) -> ModelError:
-        """litellm's exception as ours. Not raised `from` it, because it may show the key."""
+        """litellm's exception as a `ModelError`, never raised `from` it: it may show the key."""
         inner = getattr(error, "original_exception", None) or error
         status = getattr(inner, "status_code", None)
         text = _CLASSES.sub("", str(inner)).partition("Traceback (most recent call last)")[0]
         if streaming and "Connection" in type(inner).__name__:
-            return self._failures.error("model_truncated", f"the answer broke off ({text})")
+            text = f"the connection ended before the answer was complete: {text}"
+            return self._failures.error("model_truncated", text)
         for pattern, code in _NOT_A_500:
             if status == 500 and pattern.search(text):
                 return self._failures.error(code, text)
-        if not isinstance(status, int) or status < 300:  # an answer it could not make sense of
+        if not isinstance(status, int) or status < 300:  # it could not parse the answer
             return self._failures.error("model_garbage", f"{type(inner).__name__}: {text}")
         if "ContentPolicyViolation" in type(inner).__name__:
             return self._failures.error("model_refused", text, status=status)

@@ -1,4 +1,4 @@
-"""Models without a model: one tells what it was asked, one follows a script. No key, no network."""
+"""Mock models, without key and network: one repeats its prompt, one follows a script."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from agentd.models.port import CORRECTION, ChatRequest, Completion, Usage
 from agentd.models.prices import ListPrice
 from agentd.protocol.media import in_words
 
-GROUP = 3  # words in a streamed piece
-TOLD, ASKED = 400, 1000  # characters that the echo repeats
+WORDS_A_PIECE = 3  # of a streamed answer
+SYSTEM_SHOWN, USER_SHOWN = 400, 1000  # characters that the echo repeats
 
 OnDelta = Callable[[str], None]
 
 
 class EchoModel:
-    """Says what it was told and asked, so that an edit of a prompt shows in the answer."""
+    """Repeats the system and the user message, so that an edit of a prompt shows in the answer."""
 
     name = "mock/echo"
     is_mock = True
@@ -30,26 +30,24 @@ class EchoModel:
 
     async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
         """See `agentd.models.port.Model`."""
-        told = _cut(_said(request.messages, "system"), TOLD)
-        asked = _cut(_said(request.messages, "user"), ASKED)
+        system = _cut(_last_text(request.messages, "system"), SYSTEM_SHOWN)
+        user = _cut(_last_text(request.messages, "user"), USER_SHOWN)
         earlier = _earlier(request.messages)
         when = f", after {earlier} earlier messages" if earlier else ""
-        turn = Turn(text=f'[mock/echo] I was told: "{told}" and asked{when}: "{asked}"')
+        turn = Turn(text=f'[mock/echo] I was told: "{system}" and asked{when}: "{user}"')
         return await _play(turn, request, on_delta, Failures(self.name), self._price)
 
     def cost_of(self, usage: Usage) -> float | None:
         """See `agentd.models.port.Model`."""
         return _cost(self._price, usage)
 
-    async def close(self) -> None:
-        """Nothing to close."""
-
 
 class ScriptModel:
-    """Plays the first case whose `match` is found in the last user turn.
+    """Plays the first case whose `match` is found in the last user message.
 
-    Which of its turns depends on the request alone: as many as there are assistant messages after
-    the last user turn have been played. So it has no state, and many tasks can share it.
+    The request alone decides which turn of the case comes next: the assistant messages after the
+    last user message are the turns that were played. So the model has no state, many tasks can
+    share it, and a task that runs again gets the same answers.
     """
 
     name = "mock/script"
@@ -78,21 +76,18 @@ class ScriptModel:
         """See `agentd.models.port.Model`."""
         return _cost(self._price, usage)
 
-    async def close(self) -> None:
-        """Nothing to close."""
-
     def _turn(self, messages: Sequence[Mapping[str, Any]]) -> Turn:
-        asked = _said(messages, "user")
+        user = _last_text(messages, "user")
         for case in self._cases:
-            if case.match is None or case.match.search(asked):
+            if case.match is None or case.match.search(user):
                 break
         else:
-            what = f'no case of the script matches "{_cut(asked, 100)}"'
-            raise self._failures.error("model_config", what)
+            text = f'no case of the script matches "{_cut(user, 100)}"'
+            raise self._failures.error("model_config", text, hint="add a case without `match`")
         played = _played(messages)
         if played >= len(case.turns):
-            what = f"the script has {len(case.turns)} turns for this, and was asked for one more"
-            raise self._failures.error("model_config", what)
+            text = f"the script has {len(case.turns)} turns for this message, and all were played"
+            raise self._failures.error("model_config", text, hint="add a turn to the script")
         return case.turns[played]
 
 
@@ -130,49 +125,58 @@ def _cost(price: ListPrice | None, usage: Usage) -> float:
     return price.cost(usage) if price else 0.0
 
 
-def _said(messages: Sequence[Mapping[str, Any]], role: str) -> str:
-    """The text of the last message of this role that is no correction of ours."""
-    content = next(
-        (m.get("content") for m in reversed(messages) if m.get("role") == role and not _ours(m)), ""
+def _last_text(messages: Sequence[Mapping[str, Any]], role: str) -> str:
+    """The text of the last message of this role, corrections left out."""
+    found = (
+        message.get("content")
+        for message in reversed(messages)
+        if message.get("role") == role and not _is_correction(message)
     )
-    return in_words(content)
+    return in_words(next(found, ""))
 
 
 def _earlier(messages: Sequence[Mapping[str, Any]]) -> int:
-    """How many messages of the conversation come before the last user turn."""
-    said = [message for message in messages if message.get("role") != "system"]
-    users = (i for i, each in enumerate(said) if each.get("role") == "user" and not _ours(each))
+    """How many messages of the conversation come before the last user message."""
+    talk = [message for message in messages if message.get("role") != "system"]
+    users = (i for i, each in enumerate(talk) if _is_question(each))
     return max(users, default=0)
 
 
 def _played(messages: Sequence[Mapping[str, Any]]) -> int:
+    """How many turns were played: the assistant messages after the last user message."""
     played = 0
     for message in reversed(messages):
-        if message.get("role") == "user" and not _ours(message):
+        if _is_question(message):
             break
         played += message.get("role") == "assistant"
     return played
 
 
-def _ours(message: Mapping[str, Any]) -> bool:
+def _is_question(message: Mapping[str, Any]) -> bool:
+    return message.get("role") == "user" and not _is_correction(message)
+
+
+def _is_correction(message: Mapping[str, Any]) -> bool:
+    """Whether agentd wrote the message, because an answer did not fit its schema."""
     return str(message.get("content")).startswith(CORRECTION)
 
 
 def _cut(text: str, most: int) -> str:
-    """On one line, shortened; only as much of it is looked at as could be shown."""
+    """`text` on one line, shortened. Of a huge text, only the part that could be shown is read."""
     line = " ".join(text[: 4 * most].split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def _pieces(turn: Turn) -> list[str]:
-    """The text in `chunks` pieces, or a few words each. Joined they are the text."""
+    """The text in `chunks` pieces, or in pieces of a few words. Joined they are the text."""
     words = turn.text.split(" ")
     words = [word + " " for word in words[:-1]] + words[-1:]
-    size = max(1, -(-len(words) // turn.chunks)) if turn.chunks else GROUP
+    size = max(1, -(-len(words) // turn.chunks)) if turn.chunks else WORDS_A_PIECE
     pieces = ["".join(words[start : start + size]) for start in range(0, len(words), size)]
     return [piece for piece in pieces if piece]
 
 
 def _words(turn: Turn, request: ChatRequest) -> Usage:
-    told = sum(len(in_words(message.get("content")).split()) for message in request.messages)
-    return Usage(told, len(turn.text.split()))
+    """A usage in which each word is a token."""
+    words = sum(len(in_words(message.get("content")).split()) for message in request.messages)
+    return Usage(words, len(turn.text.split()))

@@ -1,36 +1,36 @@
-"""The port to language models: what is asked, what comes back, and the shape of an answerer."""
+"""The port to language models: what a call sends, what it returns, and what every model offers."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Protocol
 
 from agentd.errors import ModelError
 from agentd.manifest.model import RESERVED_PARAMETERS
-from agentd.manifest.rate import Allowance
 
-# How a correction begins that a model is told as a user turn: it is no new question.
+# How a message begins that asks the model to correct its answer. It has the role `user`, but it is
+# not a new question: mocks skip it.
 CORRECTION = "Your answer cannot be used: "
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One turn asked of a model.
+    """What one call sends to a model.
 
     Attributes:
-        messages: in OpenAI's chat shape, `{"role", "content", ...}` each.
-        parameters: temperature and the like, sent as they are.
+        messages: in OpenAI's chat format, `{"role", "content", ...}` each.
+        parameters: temperature and the like, sent unchanged.
         timeout: seconds for the whole call, from connecting to the last token.
-        tools: in OpenAI's shape, `{"type": "function", "function": {...}}` each.
-        agent: who asks, so that agents take turns at a busy endpoint; no model is told.
-        schema: the JSON Schema that the answer must fit; a model that knows how is held to it.
-        patience: seconds to wait for a slot or for a rate, while another model could stand in.
-        on_attempt: hears of every attempt as it ends; several models may be tried for one call.
+        tools: in OpenAI's format, `{"type": "function", "function": {...}}` each.
+        agent: who calls, so that agents take turns at a busy endpoint; it is not sent.
+        schema: the JSON Schema that the answer must fit; sent in the way that the model supports.
+        patience: seconds to wait for a slot or a rate, when another model could be called instead.
+        on_attempt: is called at the end of each attempt; one call may try several models.
 
     Raises:
-        ModelError: `model_config`, when a parameter is one that agentd sets itself.
+        ModelError: `model_config`, if a parameter is one that agentd sets itself.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -47,10 +47,22 @@ class ChatRequest:
             reason = RESERVED_PARAMETERS[name]
             raise ModelError(f"`{name}` is not a parameter: {reason}", code="model_config")
 
+    @property
+    def longest_wait(self) -> float:
+        """Seconds that the call may wait for a slot or a rate before it begins."""
+        return self.timeout if self.patience is None else min(self.timeout, self.patience)
+
+    def after(self, seconds: float) -> ChatRequest:
+        """The same request when so many seconds of its time have passed."""
+        return replace(self, timeout=self.timeout - seconds)
+
 
 @dataclass(frozen=True)
 class ToolCall:
-    """What the model wants called; `arguments` is JSON text, exactly as the model wrote it."""
+    """A tool call that the model requests; `arguments` is JSON text exactly as the model wrote it.
+
+    It may be invalid JSON: whoever runs the tool checks it.
+    """
 
     id: str
     name: str
@@ -60,7 +72,7 @@ class ToolCall:
 @dataclass(frozen=True)
 class Usage:
     """Tokens of one call. `cache_read` and `cache_write` are parts of `input_tokens`,
-    `reasoning_tokens` of `output_tokens`."""
+    `reasoning_tokens` is a part of `output_tokens`."""
 
     input_tokens: int
     output_tokens: int
@@ -78,16 +90,16 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelAttempt:
-    """One call of one model, and what became of it.
+    """One attempt to get an answer from one model.
 
     Attributes:
         model: its name.
-        seconds: from the first look for a slot to the end of the answer.
-        code: of its error; "" if it answered.
-        message: of its error.
-        called: False when nobody was asked, because the endpoint rests or its rate is used up.
-        cost: USD that a failed attempt may have cost, None where nobody knows.
-        completion: the answer, of one that has it.
+        seconds: from the wait for a slot to the end of the answer.
+        code: of the error; "" if the model answered.
+        message: of the error.
+        called: False if the provider was not called, because of a cooldown or a used-up rate.
+        cost: USD that a failed attempt may have cost; None if not known.
+        completion: the answer, of an attempt that succeeded.
     """
 
     model: str
@@ -101,10 +113,10 @@ class ModelAttempt:
 
 @dataclass(frozen=True)
 class Completion:
-    """A whole answer. `cost` is in USD; `usage` and `cost` are None where nobody knows them.
+    """A complete answer. `cost` is in USD; `usage` and `cost` are None if not known.
 
-    `cached` says that it was given before, to an identical request, and is paid already;
-    `attempts` are all that were made, where one failed before it.
+    `cached` says that it was given before to an identical request and costs nothing now.
+    `attempts` has all attempts, if one failed before this answer; else it is empty.
     """
 
     text: str
@@ -119,7 +131,10 @@ class Completion:
 
 
 class Model(Protocol):
-    """Something that answers; it may be several, of which one stands in for another."""
+    """What answers: one model, or several of which the next is called when one fails.
+
+    A model holds no connection of its own; sessions belong to `choose.Models`.
+    """
 
     name: str
     is_mock: bool
@@ -127,61 +142,16 @@ class Model(Protocol):
     async def complete(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
     ) -> Completion:
-        """The answer, whole and within `request.timeout` seconds.
+        """Returns the answer, complete and within `request.timeout` seconds.
 
-        With `on_delta` the answer is streamed: it gets each piece of text as it comes, and the
-        pieces joined are `Completion.text`.
+        With `on_delta` the answer is streamed: `on_delta` is called with each piece of text as it
+        arrives, and the pieces joined are `Completion.text`.
 
         Raises:
-            ModelError: in every other case; what `on_delta` itself raises passes through.
+            ModelError: there is no complete answer. What `on_delta` itself raises passes through.
         """
         ...
 
     def cost_of(self, usage: Usage) -> float | None:
-        """USD for a call that takes these tokens; None where the price is not known."""
+        """USD for a call that takes these tokens; None if the price is not known."""
         ...
-
-    async def close(self) -> None: ...
-
-
-class Secret(Protocol):
-    """A value that does not print itself, such as pydantic's `SecretStr`."""
-
-    def get_secret_value(self) -> str: ...
-
-
-class TokenPrice(Protocol):
-    """USD per million tokens; `cached_input` None is the price of any input."""
-
-    @property
-    def input(self) -> float: ...
-    @property
-    def output(self) -> float: ...
-    @property
-    def cached_input(self) -> float | None: ...
-
-
-class ModelRef(Protocol):
-    """What a manifest says of a model. `timeout` and `cache` are in seconds, `script` is a parsed
-    mock script; a `price` overrides the list's, `parameters` those of the agent."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def api_base(self) -> str | None: ...
-    @property
-    def api_key(self) -> Secret | None: ...
-    @property
-    def timeout(self) -> float | None: ...
-    @property
-    def script(self) -> Any: ...
-    @property
-    def price(self) -> TokenPrice | None: ...
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
-    @property
-    def rate(self) -> Allowance | None: ...
-    @property
-    def tokens(self) -> Allowance | None: ...
-    @property
-    def cache(self) -> float | None: ...

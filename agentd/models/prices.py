@@ -1,4 +1,4 @@
-"""What a token costs, out of the price list that litellm's package carries, without litellm."""
+"""The prices of tokens, from the list in litellm's package, which is read without importing it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-from agentd.models.port import TokenPrice, Usage
+from agentd.manifest.model import Price
+from agentd.models.port import Usage
 
 _TIER = re.compile(r"input_cost_per_token_above_(\d+)k_tokens$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListPrice:
-    """USD per token. `tiers` are prices for prompts of more than so many tokens, rising."""
+    """USD per token. `tiers` are prices for prompts of more than so many tokens, ascending."""
 
     input: float
     output: float
@@ -27,8 +28,8 @@ class ListPrice:
     tiers: tuple[tuple[int, ListPrice], ...] = ()
 
     @classmethod
-    def flat(cls, price: TokenPrice) -> Self:
-        """The price a manifest gives, in USD per million tokens."""
+    def flat(cls, price: Price) -> Self:
+        """The price from a manifest, which is in USD per million tokens."""
         fresh, output = price.input / 1e6, price.output / 1e6
         cached = fresh if price.cached_input is None else price.cached_input / 1e6
         return cls(
@@ -40,6 +41,8 @@ class ListPrice:
         for above, price in reversed(self.tiers):
             if usage.input_tokens > above:
                 return price.cost(usage)
+        # Cached tokens are part of the input, reasoning tokens are part of the output. A server
+        # may count them differently: nothing may become negative.
         plain = max(0, usage.input_tokens - usage.cache_read - usage.cache_write)
         thought = min(usage.reasoning_tokens, usage.output_tokens)
         return (
@@ -52,7 +55,7 @@ class ListPrice:
 
 
 class PriceList:
-    """The list on disk: 3 MB of JSON, of which only what was asked for is parsed and kept."""
+    """The list on disk: 3 MB of JSON, of which only the entries that are needed are parsed."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or litellm_file("model_prices_and_context_window_backup.json")
@@ -60,23 +63,25 @@ class PriceList:
         self._prices: dict[str, ListPrice | None] = {}
 
     def of(self, name: str) -> ListPrice | None:
-        """The price of a model by litellm's name for it; None when the list does not have it.
+        """The price of a model by litellm's name for it; None if the list does not have it.
 
-        The first question after a name reads the file (some 5 ms), the others are free.
+        None is not a price of 0: the cost of a call is then unknown. The first look-up of a name
+        reads the file (about 5 ms); later ones cost nothing.
         """
         if name not in self._prices:
             self._prices[name] = self._of(name)
         return self._prices[name]
 
     def provider(self, name: str) -> str | None:
-        """The provider of a model named without one, such as `claude-sonnet-4-5`."""
+        """The provider of a name without one, such as `claude-sonnet-4-5`; None if not listed."""
         return (self._entry(name) or {}).get("litellm_provider")
 
     def takes_images(self, name: str) -> bool | None:
-        """Whether a model looks at pictures; None where the list does not say."""
+        """Whether a model takes images; None if the list does not say."""
         return (self._listed(name) or {}).get("supports_vision")
 
     def text(self) -> str:
+        """The whole list; "" if litellm's package does not have it."""
         if self._path is None or not self._path.is_file():
             return ""
         return self._path.read_text(encoding="utf-8")
@@ -89,7 +94,8 @@ class PriceList:
         entry = self._entry(name)
         provider, _, rest = name.partition("/")
         if entry is None and rest:
-            # `openai/gpt-4o` is listed as `gpt-4o` of openai; another provider's is another model.
+            # `openai/gpt-4o` is listed as `gpt-4o` with the provider openai. The same name at
+            # another provider is another model with another price.
             entry = self._entry(rest)
             if entry and not str(entry.get("litellm_provider")).startswith(provider):
                 return None
@@ -102,13 +108,13 @@ class PriceList:
 
 
 def find(text: str, name: str) -> dict[str, Any] | None:
-    """The object under a top-level key of the list, without parsing the other 4,000."""
+    """The object of one key of the list, found without parsing the other 4,000 entries."""
     found = re.search(rf"{re.escape(json.dumps(name))}\s*:\s*(?={{)", text)
     return json.JSONDecoder().raw_decode(text, found.end())[0] if found else None
 
 
 def litellm_file(name: str) -> Path | None:
-    """A file of litellm's package, found without importing it."""
+    """A file of litellm's package. It is not imported: that takes 2 to 8 seconds and 150 MB."""
     spec = find_spec("litellm")
     folders = (spec.submodule_search_locations if spec else None) or ()
     return next((Path(folder) / name for folder in folders), None)

@@ -1,4 +1,4 @@
-"""Who stands behind a model's name: where it is reached, and which key it needs."""
+"""The provider of a model by its name: its address, and the variable with its API key."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ _LISTED = re.compile(r'^    "([\w.:-]+)"\s*:\s*\{', re.MULTILINE)
 
 @dataclass(frozen=True)
 class Compatible:
-    """A family of OpenAI-compatible servers. Of variables, the first that is set counts.
+    """A family of OpenAI-compatible servers.
 
-    `rooted`: its base names the server, and the API is at `/v1` below.
+    Attributes:
+        bases: variables with the address; the first that is set counts.
+        keys: variables with the API key; the first that is set counts.
+        default: the address if no variable is set.
+        rooted: the address is that of the server, and the API is at `/v1` below it.
     """
 
     bases: tuple[str, ...]
@@ -45,8 +49,9 @@ COMPATIBLE = {
     "ollama_chat": _OLLAMA,
 }
 
-# What litellm's providers read, where the variable is the only way in (Bedrock, Vertex and Azure
-# have others, so nothing can be said before the call). Any one of them is enough.
+# The variables that litellm reads for a key; any one of them is enough. Bedrock, Vertex and Azure
+# are not in the table: they can also take credentials from the machine, so only a call shows
+# whether they have any.
 KEYS = {
     "ai21": ("AI21_API_KEY",),
     "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
@@ -83,14 +88,14 @@ KEYS = {
 
 
 def first(names: tuple[str, ...], environ: Mapping[str, str]) -> str | None:
-    """The value of the first of these variables that is set and not blank."""
+    """The value of the first of these variables that is set and not blank, if any."""
     return next((value for name in names if (value := environ.get(name, "").strip())), None)
 
 
 def split(name: str) -> tuple[str, str]:
-    """A model's provider and the rest of its name; `gpt-4o` and its like are OpenAI's.
+    """A model's provider and the rest of its name. `gpt-4o` and similar names are OpenAI's.
 
-    The provider is "" when the name does not say.
+    The provider is "" if the name does not say.
     """
     provider, slash, rest = name.partition("/")
     if slash:
@@ -99,27 +104,30 @@ def split(name: str) -> tuple[str, str]:
 
 
 def base_of(family: Compatible, api_base: str | None, environ: Mapping[str, str]) -> str | None:
-    """Where a compatible server's `/chat/completions` is, or None if nobody said."""
+    """The address above a compatible server's `/chat/completions`; None if it is not configured."""
     base = api_base or first(family.bases, environ) or family.default
     if base is None:
         return None
     base = base.rstrip("/")
     if not family.rooted:
         return base
-    if "://" not in base:  # OLLAMA_HOST may be no more than a host, or the address to bind to
+    if "://" not in base:  # OLLAMA_HOST may be only a host, or the address that the server binds to
         base = "http://" + base.replace("0.0.0.0", "localhost")
         base = base if re.search(r":\d+$", base) else base + ":11434"
     return base if base.endswith("/v1") else base + "/v1"
 
 
 def missing_key(provider: str, environ: Mapping[str, str]) -> str | None:
-    """The variable that is not set and that this provider cannot do without."""
+    """The variable for the key of this provider, if it needs one and none is set."""
     names = KEYS.get(provider)
     return names[0] if names and not first(names, environ) else None
 
 
 def secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Values of the environment that no error may show, by the names they go under."""
+    """Values of the environment that no error may show: those whose name looks like a secret's.
+
+    A short value, such as `TOKEN=1`, is no secret, and would be replaced in every text.
+    """
     return tuple(
         value
         for name, value in environ.items()
@@ -128,30 +136,33 @@ def secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def unknown(name: str, prices: PriceList) -> str | None:
-    """Why litellm would not know what to do with this name, with the nearest that it knows."""
+    """Why litellm cannot call a model of this name, with the most similar known name.
+
+    None if it can. A wrong name would otherwise only be noticed at the first task.
+    """
     provider, rest = split(name)
     if not provider:
         if not (listed := prices.text()) or prices.provider(name):
             return None
         near = nearest(name, _LISTED.findall(listed))
-        return f"`{name}` names no provider and is no model that litellm lists{near}"
+        return f"`{name}` is not a model that litellm lists, and names no provider{near}"
     if provider in KEYS or provider in COMPATIBLE:
         return None
     known = _providers(prices)
     if not known or provider in known:
         return None
     near = nearest(provider, {*known, *KEYS, *COMPATIBLE, "mock"}, f"/{rest}")
-    return f"`{provider}` in `{name}` is no provider that litellm knows{near}"
+    return f"`{provider}` in `{name}` is not a provider that litellm knows{near}"
 
 
 def nearest(name: str, names: Iterable[str], suffix: str = "") -> str:
-    """`; did you mean …?`, or nothing."""
+    """`; did you mean …?` with the most similar of `names`; "" if none is similar."""
     close = get_close_matches(name, sorted(names), 1)
     return f"; did you mean `{close[0]}{suffix}`?" if close else ""
 
 
 def _providers(prices: PriceList) -> set[str]:
-    """Every provider that litellm's files name, read as text: importing it takes seconds."""
+    """All providers named in litellm's files, which are read as text: an import takes seconds."""
     known = set(re.findall(r'^    "([\w.-]+)/', prices.text(), re.MULTILINE))
     for file, pattern in (
         ("types/utils.py", _ENUM),

@@ -1,4 +1,4 @@
-"""A model of a list that cannot be called here: the others of the list stand in for it."""
+"""A model of a list that cannot be called here, for example because its API key is not set."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from agentd.errors import NotCalled
 from agentd.models.port import ChatRequest, Completion, Usage
 
 
-class AbsentModel:
-    """Says why nobody answers by this name, such as that its key is not set."""
+class UnavailableModel:
+    """Raises at every call, with the reason. It keeps its place in the list of models.
+
+    So the other models of the list are called instead, and the result of a task says why.
+    """
 
     is_mock = False
 
@@ -21,12 +24,9 @@ class AbsentModel:
     async def complete(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
     ) -> Completion:
-        """See `agentd.models.port.Model`; it always raises."""
+        """See `agentd.models.port.Model`. It always raises."""
         raise NotCalled(f"{self.name}: {self._problem}", code=self._code)
 
     def cost_of(self, usage: Usage) -> float | None:
-        """Not known: nobody is ever paid."""
+        """None: it is never called."""
         return None
-
-    async def close(self) -> None:
-        """Nothing to close."""

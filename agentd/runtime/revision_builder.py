@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import AgentdError, ModelError
 from agentd.manifest.agent import ModelRef
-from agentd.models.choose import Models, Rated
+from agentd.models.choose import AgentRate, Models
 from agentd.models.failover import FailoverModel
 from agentd.models.port import Model
 from agentd.problems import Problem, errors
@@ -42,7 +42,7 @@ class Revisions:
         if mistakes:
             raise CannotRun(mistakes)
         try:
-            models = self._models.open_all(self._refs(spec), self._rated(spec))
+            models = self._models.open_all(self._refs(spec), self._rate(spec))
             summarizer = self._summarizer(spec)
         except ModelError as error:
             raise CannotRun([self._problem(spec, error)]) from error
@@ -57,9 +57,9 @@ class Revisions:
     def _refs(self, spec: AgentSpec) -> tuple[ModelRef, ...]:
         return spec.manifest.model or (ModelRef(name=self._settings.model),)
 
-    def _rated(self, spec: AgentSpec) -> Rated | None:
+    def _rate(self, spec: AgentSpec) -> AgentRate | None:
         rate = spec.manifest.limits.rate
-        return Rated(f"{self._settings.env}.{spec.name}", rate) if rate else None
+        return AgentRate(f"{self._settings.env}.{spec.name}", rate) if rate else None
 
     def _summarizer(self, spec: AgentSpec) -> Model | None:
         history = spec.manifest.history

@@ -1,4 +1,4 @@
-"""Agents whose models fail over, are rated over replicas, and give known answers again."""
+"""Agents with several models, with rates over all replicas, and with cached answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.manifest.rate import Allowance
-from agentd.models.choose import Models, Rated
+from agentd.models.choose import AgentRate, Models
 from agentd.models.port import ChatRequest
 from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
@@ -65,12 +65,12 @@ def measured(team: Team, model: str, status: str) -> bool:
         ("reset", "model_overloaded"),
     ],
 )
-async def test_another_model_stands_in(
+async def test_after_an_error_the_next_model_is_called(
     team: Team, stub: StubModel, fault: Fault, code: str
 ) -> None:
     bad = f"openai/fault-{fault}"
     stub.behaviour = Behaviour(text="Fine.")
-    # With a key of its own: where one key is to wait, all its models are.
+    # With another key: after a 429, all models with the first key are in the cooldown.
     models = entry(stub, bad), entry(stub, GOOD, api_key="sk-other")
     await team.run(me=manifest(*models, stream=fault == "no-choices"))
     answer = await team.ask("x", "hello", id="t1")
@@ -78,19 +78,19 @@ async def test_another_model_stands_in(
     failed, made = answer["attempts"]
     assert (failed["model"], failed["code"], made["model"]) == (bad, code, GOOD)
     [event] = await run_events(team, "t1")
-    told = event.payload.content
-    assert (told["event"], told["model"], told["code"]) == ("model_failed", bad, code)
+    failure = event.payload.content
+    assert (failure["event"], failure["model"], failure["code"]) == ("model_failed", bad, code)
     assert measured(team, bad, code)
     assert measured(team, GOOD, "success")
 
 
-async def test_a_stream_that_says_nothing_falls_over(team: Team, stub: StubModel) -> None:
+async def test_after_an_empty_stream_the_next_model_is_called(team: Team, stub: StubModel) -> None:
     await team.run(me=manifest(entry(stub, "openai/fault-empty"), entry(stub, GOOD)))
     answer = await team.ask("x", "hello")
     assert (answer["model"], answer["attempts"][0]["code"]) == (GOOD, "model_truncated")
 
 
-async def test_a_stream_that_broke_off_is_nobody_else_s_to_end(team: Team, stub: StubModel) -> None:
+async def test_after_streamed_text_no_other_model_is_called(team: Team, stub: StubModel) -> None:
     models = entry(stub, "openai/fault-cut"), entry(stub, GOOD)
     await team.run(me=manifest(*models, retry={"attempts": 1}))
     answer = await team.ask("x", "hello")
@@ -98,13 +98,15 @@ async def test_a_stream_that_broke_off_is_nobody_else_s_to_end(team: Team, stub:
     assert [body["model"] for body in stub.last] == ["fault-cut"]
 
 
-async def test_what_a_policy_refuses_is_asked_of_nobody_else(team: Team, stub: StubModel) -> None:
+async def test_after_a_refusal_by_a_content_policy_no_other_model_is_called(
+    team: Team, stub: StubModel
+) -> None:
     await team.run(me=manifest(entry(stub, "openai/fault-policy"), entry(stub, GOOD)))
     answer = await team.ask("x", "hello")
     assert (answer["error"]["code"], stub.count) == ("model_refused", 1)
 
 
-async def test_all_that_failed_is_told(team: Team, stub: StubModel) -> None:
+async def test_the_error_names_every_model_that_failed(team: Team, stub: StubModel) -> None:
     await team.run(me=manifest(entry(stub, "openai/fault-401"), entry(stub, "openai/fault-404")))
     error = (await team.ask("x", "hello"))["error"]
     assert (error["code"], error["retryable"]) == ("model_auth", False)
@@ -112,7 +114,7 @@ async def test_all_that_failed_is_told(team: Team, stub: StubModel) -> None:
     assert "openai/fault-404: answered 404" in error["message"]
 
 
-async def test_a_connection_that_ends_unheard_is_tried_once_more(stub: StubModel) -> None:
+async def test_a_connection_that_ends_without_an_answer_is_tried_once_more(stub: StubModel) -> None:
     models = Models({})
     stub.plan = lambda number, _: Behaviour(fault="reset") if number == 1 else None
     model = models.open(ModelRef(name=GOOD, api_base=stub.url))
@@ -125,7 +127,7 @@ async def test_a_connection_that_ends_unheard_is_tried_once_more(stub: StubModel
     await models.close()
 
 
-async def test_a_model_without_a_key_is_left_to_the_others(team: Team) -> None:
+async def test_the_other_models_are_called_for_one_without_a_key(team: Team) -> None:
     await team.run(me="capabilities: [x]\nmodel: [openai/gpt-4o, mock/echo]\n")
     answer = await team.ask("x", "hello")
     assert (answer["model"], answer["attempts"][0]["code"]) == ("mock/echo", "model_auth")
@@ -148,7 +150,7 @@ async def test_a_message_chooses_its_model(team: Team, stub: StubModel) -> None:
 
 
 def replica(bus: Bus, subjects: Subjects) -> Models:
-    """The models of one process more."""
+    """The models of another process."""
     models = Models({})
     models.rates.share(lambda key, allowance: rate_window(bus, subjects.env, key, allowance))
     models.cache.share(Answers(bus, subjects.env))
@@ -162,7 +164,7 @@ async def test_replicas_share_a_rate(
     replicas = [replica(bus, subjects), replica(bus, subjects)]
     rate = None if whose == "agent" else "8/s"
     ref = ModelRef.model_validate({"name": GOOD, "api_base": stub.url, "rate": rate})
-    agent = Rated("me", Allowance(8, 1.0)) if whose == "agent" else None
+    agent = AgentRate("me", Allowance(8, 1.0)) if whose == "agent" else None
     opened = [models.open(ref, agent=agent) for models in replicas]
     clock = asyncio.get_running_loop().time
     began = clock()
@@ -170,19 +172,20 @@ async def test_replicas_share_a_rate(
         *(opened[number % 2].complete(ChatRequest(HI, {}, 30.0)) for number in range(20))
     )
     assert len(answers) == stub.count == 20
-    # Eight at once, eight a second later, four after another one.
+    # Eight at once, eight a second later, four after another second. A slow machine only takes
+    # longer.
     assert clock() - began > 1.9
     for models in replicas:
         await models.close()
 
 
-async def test_tokens_count_as_they_were_used(
+async def test_tokens_are_corrected_to_what_was_used(
     bus: Bus, subjects: Subjects, stub: StubModel
 ) -> None:
     models = replica(bus, subjects)
     ref = ModelRef.model_validate({"name": GOOD, "api_base": stub.url, "tokens": "2000/h"})
     model = models.open(ref)
-    for _ in range(3):  # each is expected to take a thousand, and takes four
+    for _ in range(3):  # each is estimated at a thousand, and takes four
         assert (await model.complete(ChatRequest(HI, {}, 30.0))).usage
     with pytest.raises(ModelError) as caught:
         await model.complete(ChatRequest(HI, {"max_tokens": 1990}, 30.0))
@@ -193,7 +196,7 @@ async def test_tokens_count_as_they_were_used(
     await models.close()
 
 
-async def test_a_task_waits_its_turn_and_that_is_no_attempt(team: Team, stub: StubModel) -> None:
+async def test_a_task_that_waits_for_a_rate_uses_no_attempt(team: Team, stub: StubModel) -> None:
     await team.run(me=manifest(entry(stub, GOOD), limits={"rate": "1/h"}, retry={"attempts": 1}))
     assert (await team.ask("x", "first"))["success"]
     message = {"id": "t2", "payload": {"content": "second"}}
@@ -202,14 +205,12 @@ async def test_a_task_waits_its_turn_and_that_is_no_attempt(team: Team, stub: St
         while not (events := await run_events(team, "t2")):  # noqa: ASYNC110 (as it is stored)
             await asyncio.sleep(0.02)
     assert [event.payload.content["event"] for event in events] == ["handed_back"]
-    assert "limits.rate is 1/h" in events[0].payload.content["error"]["message"]
+    assert "`limits.rate: 1/h` is used up" in events[0].payload.content["error"]["message"]
     hurried = await team.ask("x", "third", routing={"timeout": 5000})
     assert (hurried["error"]["code"], stub.count) == ("model_rate_limited", 1)
 
 
-async def test_replicas_share_what_they_were_answered(
-    bus: Bus, subjects: Subjects, stub: StubModel
-) -> None:
+async def test_replicas_share_cached_answers(bus: Bus, subjects: Subjects, stub: StubModel) -> None:
     first, second = replica(bus, subjects), replica(bus, subjects)
     ref = ModelRef.model_validate(
         {"name": GOOD, "api_base": stub.url, "cache": "1m", "price": {"input": 1, "output": 1}}
@@ -228,7 +229,7 @@ async def test_replicas_share_what_they_were_answered(
     await second.close()
 
 
-async def test_a_known_answer_is_marked_and_free(team: Team, stub: StubModel) -> None:
+async def test_a_cached_answer_is_marked_and_free(team: Team, stub: StubModel) -> None:
     await team.run(me=manifest(entry(stub, GOOD, cache="10m", price={"input": 5, "output": 5})))
     paid, known = await team.ask("x", "hello"), await team.ask("x", "hello")
     assert (paid["data"], "cached" in paid, paid["cost"] > 0) == (known["data"], False, True)
@@ -236,7 +237,7 @@ async def test_a_known_answer_is_marked_and_free(team: Team, stub: StubModel) ->
     assert measured(team, GOOD, "cached")
 
 
-async def test_what_failed_is_not_kept(bus: Bus, subjects: Subjects, stub: StubModel) -> None:
+async def test_an_error_is_not_cached(bus: Bus, subjects: Subjects, stub: StubModel) -> None:
     models = replica(bus, subjects)
     stub.plan = lambda number, _: Behaviour(fault="500") if number == 1 else None
     ref = ModelRef.model_validate({"name": GOOD, "api_base": stub.url, "cache": "1m"})
@@ -246,7 +247,9 @@ async def test_what_failed_is_not_kept(bus: Bus, subjects: Subjects, stub: StubM
     await models.close()
 
 
-async def test_a_model_is_told_the_schema_as_it_understands_it(team: Team, stub: StubModel) -> None:
+async def test_a_schema_is_sent_in_the_way_that_the_model_supports(
+    team: Team, stub: StubModel
+) -> None:
     schema = {"type": "object", "required": ["score"]}
     stub.behaviour = Behaviour(text='{"score": 1} ')
     own = {"schema": schema, "retries": 0}
@@ -254,15 +257,15 @@ async def test_a_model_is_told_the_schema_as_it_understands_it(team: Team, stub:
     assert (await team.ask("x", "hello"))["data"] == {"score": 1}
     assert stub.last[-1]["response_format"]["json_schema"]["schema"] == schema
     await team.run(me=manifest(entry(stub, "openai/fault-no-schemas"), output=own))
-    for calls in (3, 4):  # it is asked natively once, and never again
+    for calls in (3, 4):  # the server has refused `response_format` once, and never gets it again
         assert (await team.ask("x", "hello"))["data"] == {"score": 1}
         assert stub.count == calls
-    told = stub.last[-1]
-    assert "response_format" not in told
-    assert json.dumps(schema) in told["messages"][0]["content"]
+    sent = stub.last[-1]
+    assert "response_format" not in sent
+    assert json.dumps(schema) in sent["messages"][0]["content"]
 
 
-async def test_parameters_of_a_provider_go_through(team: Team, stub: StubModel) -> None:
+async def test_parameters_of_a_provider_are_passed_on(team: Team, stub: StubModel) -> None:
     model = entry(stub, GOOD, parameters={"thinking": {"budget": 5}, "top_k": 1})
     await team.run(me=manifest(model, parameters={"top_k": 7, "chat_template_kwargs": {"a": [1]}}))
     await team.ask("x", "hello")
@@ -271,7 +274,7 @@ async def test_parameters_of_a_provider_go_through(team: Team, stub: StubModel) 
     assert sent["chat_template_kwargs"] == {"a": [1]}
 
 
-async def test_reasoning_is_counted(team: Team, stub: StubModel) -> None:
+async def test_reasoning_is_counted_and_shown(team: Team, stub: StubModel) -> None:
     stub.behaviour = Behaviour(text="Yes. ", reasoning="let me think a while")
     await team.run(me=manifest(entry(stub, GOOD)))
     answer = await team.ask("x", "hello")

@@ -132,10 +132,6 @@ class Taped:
         """See `agentd.models.port.Model`."""
         return self._model.cost_of(usage)
 
-    async def close(self) -> None:
-        """Closes the model."""
-        await self._model.close()
-
 
 def as_turn(completion: Completion) -> dict[str, Any]:
     """A completion as a turn of a mock script."""

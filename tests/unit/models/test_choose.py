@@ -1,74 +1,29 @@
-"""A name finds its server, and what cannot work is said before anything is called."""
+"""A `model:` of a manifest becomes a model, and its problems are found before any call."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
-from agentd.models.choose import Models
+from agentd.manifest.rate import Allowance
+from agentd.models.choose import AgentRate, Models
 from agentd.models.limits.concurrency import Limiter
+from agentd.models.limits.configured_model import ConfiguredModel
 from agentd.models.limits.limited_model import LimitedModel
 from agentd.models.litellm_bridge import LitellmModel
 from agentd.models.openai_http import OpenAIModel
-from agentd.models.prices import PriceList
-from agentd.models.providers import COMPATIBLE, base_of, secrets, split, unknown
+from agentd.models.port import Model
+from agentd.models.unavailable import UnavailableModel
 
 KEY = {"OPENAI_API_KEY": "sk-test"}
 
 
 def check(name: str, environ: dict[str, str] | None = None, **fields: str) -> list[str]:
     return Models(environ or {}).check(ModelRef.model_validate({"name": name, **fields}))
-
-
-@pytest.mark.parametrize(
-    ("name", "provider"),
-    [
-        ("openai/gpt-4o", "openai"),
-        ("gpt-4o-mini", "openai"),
-        ("ft:gpt-4o:mine::x", "openai"),
-        ("o1", "openai"),
-        ("o3-mini", "openai"),
-        ("o4-mini", "openai"),
-        ("chatgpt-4o-latest", "openai"),
-        ("hosted_vllm/org/model", "hosted_vllm"),
-        ("claude-sonnet-4-5", ""),
-        ("o100", ""),
-        ("anthropic/claude-sonnet-4-5", "anthropic"),
-    ],
-)
-def test_the_provider_of_a_name(name: str, provider: str) -> None:
-    assert split(name)[0] == provider
-
-
-@pytest.mark.parametrize(
-    ("family", "environ", "base"),
-    [
-        ("openai", {}, "https://api.openai.com/v1"),
-        (
-            "openai",
-            {"OPENAI_BASE_URL": "http://a/v1/", "OPENAI_API_BASE": "http://b"},
-            "http://a/v1",
-        ),
-        ("openai", {"OPENAI_BASE_URL": " ", "OPENAI_API_BASE": "http://b"}, "http://b"),
-        ("hosted_vllm", {}, None),
-        ("hosted_vllm", {"HOSTED_VLLM_API_BASE": "http://v/v1"}, "http://v/v1"),
-        ("lm_studio", {}, "http://localhost:1234/v1"),
-        ("llamafile", {}, "http://localhost:8080/v1"),
-        ("ollama", {}, "http://localhost:11434/v1"),
-        ("ollama_chat", {"OLLAMA_API_BASE": "http://o:1/"}, "http://o:1/v1"),
-        ("ollama", {"OLLAMA_HOST": "0.0.0.0"}, "http://localhost:11434/v1"),
-        ("ollama", {"OLLAMA_HOST": "box:8000"}, "http://box:8000/v1"),
-        ("ollama", {"OLLAMA_HOST": "https://box/v1"}, "https://box/v1"),
-    ],
-)
-def test_where_a_compatible_server_is(
-    family: str, environ: dict[str, str], base: str | None
-) -> None:
-    assert base_of(COMPATIBLE[family], None, environ) == base
-    assert base_of(COMPATIBLE[family], "http://mine/v1", environ) == "http://mine/v1"
 
 
 def test_a_missing_key_is_named() -> None:
@@ -86,7 +41,7 @@ def test_a_missing_key_is_named() -> None:
     assert check("bedrock/anthropic.claude") == []  # its credentials may come from the machine
 
 
-def test_a_server_of_ones_own_needs_no_key() -> None:
+def test_a_server_at_another_address_needs_no_key() -> None:
     assert check("openai/llama", api_base="http://127.0.0.1:8080/v1") == []
     assert check("openai/llama", {"OPENAI_BASE_URL": "http://127.0.0.1:8080/v1"}) == []
     assert check("ollama/llama3.1") == []
@@ -95,59 +50,43 @@ def test_a_server_of_ones_own_needs_no_key() -> None:
     assert check("openai/gpt-4o", api_base="https://eu.api.openai.com/v1") != []
 
 
-def test_a_server_without_an_address() -> None:
+def test_a_server_needs_an_http_address() -> None:
     assert check("hosted_vllm/x") == [
-        "`api_base` or HOSTED_VLLM_API_BASE must say where hosted_vllm/x is served"
+        "no address for hosted_vllm/x: set `api_base` or HOSTED_VLLM_API_BASE"
     ]
-    assert "not an http(s) address" in check("openai/x", {"OPENAI_BASE_URL": "ftp://x"})[0]
-    assert "not an http(s) address" in check("openai/x", {"OPENAI_BASE_URL": "http://[x"})[0]
+    for address in ("ftp://x", "http://[x", "http://:8000", "http://x:0"):
+        assert check("openai/x", {"OPENAI_BASE_URL": address}) == [
+            f"`{address}` is not an http:// or https:// address (for openai/x)"
+        ]
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "problem"),
     [
         ("opnai/gpt-4o", "did you mean `openai/gpt-4o`?"),
         ("antropic/claude", "did you mean `anthropic/claude`?"),
         ("gtp-4o-mini", "did you mean `gpt-4o-mini`?"),
         ("zzzzzzzzzzzz", "names no provider"),
-        ("zzzzzzzzzzzz/x", "no provider that litellm knows"),
-        ("openai/", "names no model"),
+        ("zzzzzzzzzzzz/x", "not a provider that litellm knows"),
+        ("openai/", "has no model after the provider"),
     ],
 )
-def test_a_nonsense_name(name: str, said: str) -> None:
-    assert said in check(name, KEY)[0]
+def test_a_name_that_cannot_be_called_is_a_problem(name: str, problem: str) -> None:
+    assert problem in check(name, KEY)[0]
     with pytest.raises(ModelError) as caught:
         Models(KEY).open(ModelRef(name=name))
     assert caught.value.code == "model_config"
 
 
-@pytest.mark.parametrize(
-    "provider",
-    [
-        "deepinfra",
-        "azure",
-        "vertex_ai",
-        "bedrock",
-        "modelscope",
-        "inception",
-        "nadir",
-        "publicai",
-        "veniceai",
-        "openai_like",
-        "sagemaker",
-        "watsonx",
-    ],
-)
-def test_litellm_s_providers_are_known(provider: str) -> None:
-    assert unknown(f"{provider}/x", PriceList()) is None
-
-
-def test_a_key_that_cannot_stand_in_a_header() -> None:
-    assert "characters" in check("openai/x", {"OPENAI_API_KEY": "sk-\u201cquoted\u201d"})[0]
+def test_a_key_that_cannot_be_sent_in_a_header_is_a_problem() -> None:
+    assert (
+        "was it copied with typographic quotes"
+        in check("openai/x", {"OPENAI_API_KEY": "sk-\u201cquoted\u201d"})[0]
+    )
     assert check("openai/x", {"OPENAI_API_KEY": "sk-fine\n"}) == []
 
 
-def test_a_script_is_only_for_the_mock() -> None:
+def test_other_models_ignore_a_script() -> None:
     models = Models(KEY)
 
     assert models.open(ModelRef(name="openai/x", script=["Hello."])) is models.open(
@@ -155,13 +94,13 @@ def test_a_script_is_only_for_the_mock() -> None:
     )
 
 
-def test_open_raises_what_check_says() -> None:
+def test_open_raises_the_problems_that_check_finds() -> None:
     with pytest.raises(ModelError, match="OPENAI_API_KEY is not set") as caught:
         Models({}).open(ModelRef(name="openai/gpt-4o"))
     assert caught.value.code == "model_auth"
 
 
-def test_who_answers() -> None:
+def test_compatible_servers_are_called_directly_and_all_others_through_litellm() -> None:
     models = Models({**KEY, "ANTHROPIC_API_KEY": "x"})
     for name in ("openai/gpt-4o", "gpt-4o", "ollama/x", "lm_studio/x", "llamafile/x"):
         model = models.open(ModelRef(name=name))
@@ -174,7 +113,7 @@ def test_who_answers() -> None:
         assert isinstance(model.model, LitellmModel)
 
 
-def test_endpoints_are_addresses_with_a_key() -> None:
+def test_an_endpoint_is_an_address_with_a_key() -> None:
     models = Models({**KEY, "ANTHROPIC_API_KEY": "x"})
 
     def limiter(name: str, **fields: str) -> Limiter:
@@ -195,13 +134,98 @@ def test_endpoints_are_addresses_with_a_key() -> None:
     assert not isinstance(models.open(ModelRef(name="mock/echo")), LimitedModel)
 
 
-def test_equal_refs_are_one_model() -> None:
+def test_equal_refs_share_one_model() -> None:
     models = Models(KEY)
     first = models.open(ModelRef(name="gpt-4o"))
     assert models.open(ModelRef(name="gpt-4o")) is first
     assert models.open(ModelRef(name="gpt-4o", timeout=3.0)) is not first
 
 
-def test_secrets_are_known_by_their_names() -> None:
-    environ = {"MY_API_KEY": "12345678", "GITHUB_TOKEN": "abcdefgh", "HOME": "/a/long/path"}
-    assert set(secrets(environ)) == {"12345678", "abcdefgh"}
+def opened(**fields: Any) -> Model:
+    return Models(KEY).open(ModelRef.model_validate({"name": "openai/x", **fields}))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"parameters": {"seed": 1}},
+        {"rate": "5/min"},
+        {"tokens": "5/min"},
+        {"cache": "5s"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_a_manifest_says_about_calls_makes_a_configured_model(fields: dict[str, Any]) -> None:
+    assert isinstance(opened(**fields), ConfiguredModel)
+
+
+def test_refs_that_differ_in_what_they_say_about_calls_share_their_model() -> None:
+    models = Models(KEY)
+    plain = models.open(ModelRef(name="openai/x"))
+    configured = models.open(ModelRef(name="openai/x", parameters={"seed": 1}))
+    rated = models.open(ModelRef(name="openai/x"), agent=AgentRate("me", Allowance(5, 60.0)))
+
+    for each in (configured, rated):
+        assert isinstance(each, ConfiguredModel)
+        assert each.model is plain
+
+
+def test_a_model_without_a_key_stays_in_the_list_as_unavailable(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refs = [ModelRef(name="openai/gpt-4o"), ModelRef(name="mock/echo")]
+    first, second = Models({}).open_all(refs)
+
+    assert isinstance(first, UnavailableModel)
+    assert second.is_mock
+    assert caplog.messages == [
+        "OPENAI_API_KEY is not set (needed by openai/gpt-4o); "
+        "the other models of the list are called instead"
+    ]
+
+
+def test_a_list_in_which_no_model_has_a_key_is_refused() -> None:
+    refs = [ModelRef(name="openai/gpt-4o"), ModelRef(name="anthropic/claude-x")]
+    with pytest.raises(ModelError, match="OPENAI_API_KEY is not set") as caught:
+        Models({}).open_all(refs)
+    assert caught.value.code == "model_auth"
+
+
+def test_any_other_problem_of_a_list_is_an_error() -> None:
+    refs = [ModelRef(name="mock/echo"), ModelRef(name="opnai/gpt-4o")]
+    with pytest.raises(ModelError, match="did you mean"):
+        Models({}).open_all(refs)
+
+
+def test_whether_a_model_takes_images_is_not_known_of_mocks() -> None:
+    models = Models({})
+
+    assert [models.takes_images(name) for name in ("gpt-4o", "o3-mini", "mock/echo")] == [
+        True,
+        False,
+        None,
+    ]
+
+
+def test_an_unknown_mock_is_a_problem() -> None:
+    # No manifest has one, but `AGENTD_MODEL` may.
+    ref = ModelRef.model_construct(name="mock/ecko")
+
+    assert Models({}).check(ref) == ["`mock/ecko` is not a mock model; did you mean `mock/echo`?"]
+
+
+def test_the_problems_of_a_script_are_found() -> None:
+    ref = ModelRef(name="mock/script", script=[{"tex": "x"}])
+    with pytest.raises(ModelError, match="unknown key `tex`") as caught:
+        Models({}).open(ref)
+    assert caught.value.code == "model_config"
+
+
+def test_a_script_from_a_file_is_given_beside_its_ref() -> None:
+    ref = ModelRef(name="mock/script", script="turns.yaml")
+    models = Models({})
+    assert models.check(ref)
+    assert models.check(ref, ["hello"]) == []
+    assert models.open(ref, ["hello"]).is_mock
+    assert models.open(ref, ["hello"]) is models.open(ref, ["hello"])
+    assert models.open(ref, ["hello"]) is not models.open(ref, ["goodbye"])

@@ -1,4 +1,4 @@
-"""How many tokens a call may take, and a request kept within a sender's limit."""
+"""The tokens of a call are estimated, and a request is kept within the sender's limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def request(content: Any = "x" * 400, **parameters: Any) -> ChatRequest:
     return ChatRequest([{"role": "user", "content": content}], parameters, 10)
 
 
-def test_a_token_is_four_bytes_and_an_answer_a_thousand_tokens() -> None:
+def test_a_token_has_four_bytes_and_an_answer_a_thousand_tokens() -> None:
     assert expected(request()) == Usage(104, 1_000)
     assert expected(request("é" * 200)) == Usage(104, 1_000)
 
@@ -38,13 +38,13 @@ def test_the_output_is_what_the_request_allows(parameters: dict[str, Any], outpu
     assert expected(request(**parameters)).output_tokens == output
 
 
-def test_a_picture_is_not_its_bytes() -> None:
+def test_an_image_counts_the_same_whatever_its_size() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:" + "A" * 1_000_000}}
     content = [{"type": "text", "text": "x" * 400}, picture]
     assert expected(request(content)).input_tokens == 1_104
 
 
-def test_a_document_has_pages() -> None:
+def test_a_document_counts_by_its_pages() -> None:
     def tokens(size: int) -> int:
         data = "data:application/pdf;base64," + "A" * (size * 4 // 3)
         return message_tokens({"content": [{"type": "file", "file": {"file_data": data}}]})
@@ -69,7 +69,7 @@ def test_anything_can_be_estimated(content: Any, parameters: dict[str, Any]) -> 
     assert usage.output_tokens >= 1
 
 
-def test_the_output_gets_what_the_prompt_leaves() -> None:
+def test_the_output_is_limited_to_what_the_prompt_leaves() -> None:
     assert within(request(), None).parameters == {}
     assert within(request(), 504).parameters == {"max_tokens": 400}
     assert within(request(max_tokens=50), 504).parameters == {"max_tokens": 50}

@@ -1,4 +1,4 @@
-"""One model stands in for another: in order, in time, before anything was streamed, and counted."""
+"""The next model is called when one fails: in order, in time, and never after text was streamed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from agentd.models.failures import Failures
 from agentd.models.port import ChatRequest, Completion, ModelAttempt, Usage
 from agentd.testing import virtual_time
 
-BUSY = NotCalled("busy: rests", code="model_rate_limited", retryable=True, retry_after=PATIENCE + 3)
+BUSY = NotCalled(
+    "busy: in a cooldown", code="model_rate_limited", retryable=True, retry_after=PATIENCE + 3
+)
 
 
 @dataclass
@@ -27,12 +29,12 @@ class Scripted:
     price: float | None = 1.0
     pieces: tuple[str, ...] = ()
     is_mock = False
-    asked: list[ChatRequest] = field(default_factory=list[ChatRequest])
+    requests: list[ChatRequest] = field(default_factory=list[ChatRequest])
 
     async def complete(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
     ) -> Completion:
-        self.asked.append(request)
+        self.requests.append(request)
         for piece in self.pieces if on_delta else ():
             assert on_delta
             on_delta(piece)
@@ -48,8 +50,6 @@ class Scripted:
     def cost_of(self, usage: Usage) -> float | None:
         return self.price
 
-    async def close(self) -> None: ...
-
 
 def failing(name: str, code: str, *, status: int | None = None, **kind: object) -> Scripted:
     retry_after = kind.get("retry_after")
@@ -61,7 +61,7 @@ def failing(name: str, code: str, *, status: int | None = None, **kind: object) 
 def ask(
     *models: Scripted, timeout: float = 90.0, pieces: list[str] | None = None
 ) -> tuple[Completion | ModelError, list[ModelAttempt]]:
-    """What comes of a call, and the attempts that it took."""
+    """The outcome of a call, and the attempts that it took."""
     attempts: list[ModelAttempt] = []
 
     async def call() -> Completion | ModelError:
@@ -83,7 +83,7 @@ def ask(
         *("model_auth", "model_config", "model_not_found", "model_rejected"),
     ],
 )
-def test_the_next_one_answers(code: str) -> None:
+def test_after_any_other_error_the_next_model_answers(code: str) -> None:
     answer, attempts = ask(failing("a", code), Scripted("b", ["yes"]))
     assert isinstance(answer, Completion)
     assert (answer.text, answer.model) == ("yes", "b")
@@ -92,20 +92,20 @@ def test_the_next_one_answers(code: str) -> None:
     assert [each.completion is None for each in attempts] == [True, False]
 
 
-def test_an_answer_at_once_names_no_attempts() -> None:
+def test_an_answer_of_the_first_model_has_no_list_of_attempts() -> None:
     answer, attempts = ask(Scripted("a", ["yes"]), Scripted("b", ["no"]))
     assert isinstance(answer, Completion)
     assert (answer.model, answer.attempts, len(attempts)) == ("a", (), 1)
 
 
-def test_what_a_content_policy_refuses_is_carried_to_nobody() -> None:
+def test_after_a_refusal_by_a_content_policy_no_other_model_is_called() -> None:
     other = Scripted("b", ["yes"])
     error, _ = ask(failing("a", "model_refused"), other)
     assert isinstance(error, ModelError)
-    assert (error.code, other.asked) == ("model_refused", [])
+    assert (error.code, other.requests) == ("model_refused", [])
 
 
-def test_all_that_went_wrong_is_one_error() -> None:
+def test_the_errors_of_all_models_become_one() -> None:
     models = (
         failing("a", "model_auth"),
         failing("b", "model_rate_limited", status=429, retry_after=7.0),
@@ -121,7 +121,7 @@ def test_all_that_went_wrong_is_one_error() -> None:
     assert (final.code, final.retryable, final.retry_after) == ("model_auth", False, None)
 
 
-def test_one_model_alone_fails_as_it_does() -> None:
+def test_the_error_of_a_single_model_stays_as_it_is() -> None:
     model = failing("a", "model_auth")
     error, _ = ask(model)
     assert error is model.ends[0]
@@ -139,7 +139,7 @@ def test_a_model_that_hangs_leaves_time_for_the_others() -> None:
     ]
 
 
-def test_what_streams_has_all_the_time() -> None:
+def test_a_model_that_streams_may_use_all_the_time() -> None:
     pieces: list[str] = []
     slow = Scripted("a", ["end"], takes=80, pieces=("begin",))
     answer, _ = ask(slow, Scripted("b", ["no"]), timeout=90, pieces=pieces)
@@ -147,13 +147,13 @@ def test_what_streams_has_all_the_time() -> None:
     assert (answer.model, pieces) == ("a", ["begin", "end"])
 
 
-def test_nobody_goes_on_with_another_s_answer() -> None:
+def test_no_model_continues_the_answer_of_another() -> None:
     pieces: list[str] = []
     broken = Scripted("a", [Failures("a").error("model_truncated", "cut")], pieces=("begin",))
     other = Scripted("b", ["yes"])
     error, _ = ask(broken, other, pieces=pieces)
     assert isinstance(error, ModelError)
-    assert (error.code, error.retryable, pieces, other.asked) == (
+    assert (error.code, error.retryable, pieces, other.requests) == (
         "model_truncated",
         True,
         ["begin"],
@@ -161,27 +161,27 @@ def test_nobody_goes_on_with_another_s_answer() -> None:
     )
 
 
-def test_who_rests_is_not_waited_for_while_another_can_answer() -> None:
-    resting, free = Scripted("a", [BUSY]), Scripted("b", ["yes"])
-    answer, attempts = ask(resting, free)
+def test_a_busy_model_is_not_waited_for_while_another_can_answer() -> None:
+    busy, free = Scripted("a", [BUSY]), Scripted("b", ["yes"])
+    answer, attempts = ask(busy, free)
     assert isinstance(answer, Completion)
     assert answer.model == "b"
-    assert resting.asked[0].patience == PATIENCE
-    assert free.asked[0].patience == PATIENCE  # the first may be free before it
+    assert busy.requests[0].patience == PATIENCE
+    assert free.requests[0].patience == PATIENCE  # the first one may be free earlier
     assert [each.called for each in attempts] == [False, True]
 
 
-def test_where_all_rest_the_first_to_be_free_is_waited_for() -> None:
+def test_if_all_are_busy_the_first_to_be_free_is_waited_for() -> None:
     late = NotCalled("late", code="model_rate_limited", retryable=True, retry_after=50.0)
     soon = Scripted("b", [BUSY, "yes"])
     answer, attempts = ask(Scripted("a", [late]), soon)
     assert isinstance(answer, Completion)
     assert (answer.model, len(attempts)) == ("b", 3)
-    assert [request.patience for request in soon.asked] == [PATIENCE, None]
+    assert [request.patience for request in soon.requests] == [PATIENCE, None]
 
 
-def test_of_those_that_are_free_at_once_the_first_choice_is_waited_for() -> None:
-    """As where the agent's own rate is used up, which is one for all of its models."""
+def test_of_models_that_are_free_at_the_same_time_the_first_choice_is_waited_for() -> None:
+    """For example when the rate of the agent is used up, which all of its models share."""
     first = Scripted("a", [Throttled("t", code="model_rate_limited", retryable=True), "yes"])
     second = Scripted("b", [Throttled("t", code="model_rate_limited", retryable=True), "no"])
     for model, wait in ((first, 30.0), (second, 29.9)):
@@ -192,7 +192,7 @@ def test_of_those_that_are_free_at_once_the_first_choice_is_waited_for() -> None
     assert answer.model == "a"
 
 
-def test_that_nobody_was_called_is_told_apart() -> None:
+def test_the_class_of_the_error_says_that_no_provider_was_called() -> None:
     throttled = Throttled("t", code="model_rate_limited", retryable=True, retry_after=9.0)
     missing = NotCalled("no key", code="model_auth")
     for errors, kind in [
@@ -204,14 +204,14 @@ def test_that_nobody_was_called_is_told_apart() -> None:
         assert type(error) is kind
 
 
-def test_the_dearest_is_what_a_call_may_cost() -> None:
+def test_a_call_may_cost_as_much_as_the_most_expensive_model() -> None:
     known = [Scripted("a", ["x"], price=0.1), Scripted("b", ["x"], price=0.7)]
     unknown = Scripted("c", ["x"], price=None)
     assert FailoverModel([*known, unknown]).cost_of(Usage(1, 1)) == 0.7
     assert FailoverModel([unknown]).cost_of(Usage(1, 1)) is None
 
 
-def test_what_failed_may_have_cost() -> None:
+def test_an_attempt_that_may_have_been_answered_may_have_cost() -> None:
     models = failing("a", "model_timeout"), failing("b", "model_auth"), Scripted("c", ["yes"])
     answer, _ = ask(*models)
     assert isinstance(answer, Completion)
