@@ -42,3 +42,15 @@ def run(work: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
     """What `work()` returns, run on a loop of its own."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work())
+
+
+def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Decorates an async test without parameters, which then runs on a virtual loop."""
+
+    def run_test() -> None:
+        run(test)
+
+    # pytest reports a test by its name, and collects nothing that has another one.
+    run_test.__name__ = test.__name__
+    run_test.__doc__ = test.__doc__
+    return run_test

@@ -31,14 +31,14 @@ SLOTS, CALLERS, LATENCY = 8, 64, 0.1
 
 @pytest.fixture
 async def other(bus: Bus) -> AsyncIterator[Bus]:
-    """Another replica's connection."""
+    """The connection of another replica."""
     connection = await Bus.connect(bus.options, timeout=5)
     yield connection
     await connection.close()
 
 
 class Crowded(StubModel):
-    """Refuses calls above so many in flight; knows when each call came, and which it refused."""
+    """Refuses the calls above `slots` at once; records when each call came, and who made it."""
 
     def __init__(self, slots: int, retry_after: str) -> None:
         super().__init__(Behaviour(tokens=1, latency=LATENCY), plan=self._decide)
@@ -46,21 +46,21 @@ class Crowded(StubModel):
         self._retry_after = retry_after
         self.came: list[float] = []
         self.refused: list[float] = []
-        self.done: list[float] = []
+        self.served: list[str] = []  # the question of each call that was not refused
         self._serving = 0
 
-    def _decide(self, _number: int, _body: Mapping[str, Any]) -> Behaviour | None:
+    def _decide(self, _number: int, body: Mapping[str, Any]) -> Behaviour | None:
         self.came.append(time.monotonic())
         if self._serving >= self.slots:
             self.refused.append(self.came[-1])
             return Behaviour(fault="429", retry_after=self._retry_after)
         self._serving += 1
+        self.served.append(body["messages"][-1]["content"])
         asyncio.get_running_loop().call_later(LATENCY, self._served)
         return None
 
     def _served(self) -> None:
         self._serving -= 1
-        self.done.append(time.monotonic())
 
 
 @asynccontextmanager
@@ -72,41 +72,21 @@ async def opened(stub: StubModel) -> AsyncGenerator[tuple[Models, Model]]:
         await models.close()
 
 
-def after(times: list[float], moment: float) -> int:
-    return sum(each >= moment for each in times)
-
-
-async def test_an_endpoint_is_kept_busy_and_is_hardly_ever_asked_too_much() -> None:
+async def test_refusals_of_an_endpoint_lower_the_limit_to_what_it_can_take() -> None:
     stub = Crowded(SLOTS, retry_after="0")
     async with stub.serve(), opened(stub) as (_, model):
-        await keep_calling(model, callers=CALLERS, seconds=4)
-        settled = time.monotonic() - 2.5
-        served, refused = after(stub.done, settled) / 2.5, after(stub.refused, settled) / 2.5
-        early = len(stub.refused)
-        # What 8 slots can do on this machine just now: as many callers, and nobody is refused.
+        assert isinstance(model, LimitedModel)
+        answered = 0
+        while answered < 200:
+            answered += sum(await asyncio.gather(*(is_answered(model) for _ in range(CALLERS))))
+        assert model.limiter.limit <= 2 * SLOTS
+        # Now it refuses nothing, and no call is lost.
         stub.slots = CALLERS
-        start = time.monotonic()
-        await keep_calling(model, callers=SLOTS, seconds=1)
-        ideal = after(stub.done, start) / (time.monotonic() - start)
-    assert early < 5 * CALLERS
-    assert refused < 0.1 * served
-    assert served >= 0.8 * ideal
-
-
-async def keep_calling(model: Model, *, callers: int, seconds: float) -> None:
-    """Calls on and on, a moment after a refusal again."""
-    end = time.monotonic() + seconds
-
-    async def caller(number: int) -> None:
-        while time.monotonic() < end:
-            if not await is_answered(model, agent=f"agent-{number % 6}"):
-                await asyncio.sleep(0.1)
-
-    await asyncio.gather(*(caller(number) for number in range(callers)))
+        assert all(await asyncio.gather(*(is_answered(model) for _ in range(SLOTS))))
 
 
 async def is_answered(model: Model, agent: str = "") -> bool:
-    """Makes a call, which may be refused."""
+    """Makes a call; False if it was refused."""
     try:
         await model.complete(ChatRequest(HI, {}, 30, agent=agent))
     except ModelError as error:
@@ -116,42 +96,77 @@ async def is_answered(model: Model, agent: str = "") -> bool:
     return True
 
 
-async def test_no_replica_calls_before_retry_after_is_over(
-    bus: Bus, other: Bus, subjects: Subjects
-) -> None:
-    stub = Crowded(1, retry_after="1.5")
-    async with stub.serve(), opened(stub) as (here, asked), opened(stub) as (there, waiting):
+@asynccontextmanager
+async def two_replicas(
+    stub: StubModel, bus: Bus, other: Bus, subjects: Subjects
+) -> AsyncGenerator[tuple[Model, Model]]:
+    """The same model at two replicas, which announce cooldowns to each other."""
+    async with stub.serve(), opened(stub) as (here, first), opened(stub) as (there, second):
         for models, connection in ((here, bus), (there, other)):
             cooldowns = Cooldowns(connection, subjects)
             models.limiters.share(cooldowns)
             await cooldowns.open()
             await connection.fence()
-        first = asyncio.create_task(asked.complete(ChatRequest(HI, {}, 30)))
-        await asyncio.sleep(LATENCY / 2)
-        with pytest.raises(ModelError) as caught:
-            await asked.complete(ChatRequest(HI, {}, 30))
-        assert caught.value.retry_after == 1.5
-        await first
+        yield first, second
+
+
+async def refused(model: Model, stub: Crowded) -> ModelError:
+    """Makes two calls of an endpoint with one slot; returns the error of the second."""
+    first = asyncio.create_task(model.complete(ChatRequest(HI, {}, 30)))
+    while not stub.served:  # noqa: ASYNC110 (the stub decides in a request handler)
+        await asyncio.sleep(0.001)
+    with pytest.raises(ModelError) as caught:
+        await model.complete(ChatRequest(HI, {}, 30))
+    await first
+    return caught.value
+
+
+async def known_cooldown(model: Model) -> ModelError:
+    """Waits until a replica knows of a cooldown; returns the error of a call meanwhile."""
+    for _ in range(500):
+        try:
+            await model.complete(ChatRequest(HI, {}, 5))
+        except ModelError as error:
+            return error
+        await asyncio.sleep(0.01)
+    raise AssertionError("no cooldown")
+
+
+async def test_a_retry_after_of_one_replica_stops_the_calls_of_all(
+    bus: Bus, other: Bus, subjects: Subjects
+) -> None:
+    stub = Crowded(1, retry_after="600")
+    async with two_replicas(stub, bus, other, subjects) as (here, there):
+        assert (await refused(here, stub)).retry_after == 600
         await bus.fence()
-        await other.fence()
-        await asyncio.sleep(0.1)
-        with pytest.raises(ModelError) as caught:
-            await waiting.complete(ChatRequest(HI, {}, 0.5))
-        assert caught.value.code == "model_rate_limited"
-        assert len(stub.came) == 2
-        answered = await asyncio.gather(is_answered(waiting), is_answered(asked))
-        assert any(answered)  # the stub has one slot for both
-        assert len(stub.came) == 4
-        assert all(came >= stub.refused[0] + 1.5 for came in stub.came[2:])
+        error = await known_cooldown(there)
+        calls = len(stub.came)
+        assert error.code == "model_rate_limited"
+        assert "asked for a wait; agentd calls it again in" in str(error)
+        for model in (here, there):
+            assert not await is_answered(model)
+        assert len(stub.came) == calls
 
 
-async def test_agents_tell_and_heed_cooldowns(team: Team, other: Bus) -> None:
-    heard: asyncio.Queue[Any] = asyncio.Queue()
+async def test_no_replica_calls_before_retry_after_has_passed(
+    bus: Bus, other: Bus, subjects: Subjects
+) -> None:
+    stub = Crowded(1, retry_after="1.5")
+    async with two_replicas(stub, bus, other, subjects) as (here, _):
+        began = time.monotonic()
+        await refused(here, stub)
+        assert await is_answered(here)
+        # A slow machine makes the wait longer, never shorter.
+        assert stub.came[-1] >= began + 1.5
 
-    async def hear(msg: Msg) -> None:
-        heard.put_nowait(json.loads(msg.data))
 
-    await other.subscribe(team.subjects.cooldown, hear)
+async def test_agents_announce_cooldowns_and_obey_those_of_others(team: Team, other: Bus) -> None:
+    received: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def receive(msg: Msg) -> None:
+        received.put_nowait(json.loads(msg.data))
+
+    await other.subscribe(team.subjects.cooldown, receive)
     await other.fence()
     refusal = Behaviour(fault="429", retry_after="0.5")
     stub = StubModel(
@@ -168,20 +183,20 @@ async def test_agents_tell_and_heed_cooldowns(team: Team, other: Bus) -> None:
         )
         assert (await team.ask("analysis", "Well?"))["success"]
         async with asyncio.timeout(5):
-            told = await heard.get()
-        assert told["seconds"] == 0.5
-        assert KEY not in str(told)
-        await other.publish(
-            team.subjects.cooldown, json.dumps({**told, "seconds": 1.0, "from": "me"}).encode()
-        )
-        await other.fence()
+            announced = await received.get()
+        assert announced["seconds"] == 0.5
+        assert KEY not in str(announced)
         began = time.monotonic()
+        ours = {**announced, "seconds": 1.0, "from": "me"}
+        await other.publish(team.subjects.cooldown, json.dumps(ours).encode())
+        await other.fence()
         assert (await team.ask("analysis", "Well?"))["success"]
-        assert time.monotonic() - began > 0.9
+        # A slow machine makes the wait longer, never shorter.
+        assert time.monotonic() - began >= 0.99
     assert stub.count == 3
 
 
-async def test_a_busy_agent_does_not_starve_its_neighbours(team: Team) -> None:
+async def test_a_busy_agent_does_not_starve_the_others(team: Team) -> None:
     stub = Crowded(1, retry_after="0")
     async with stub.serve():
         model = f'{{name: openai/x, api_base: "{stub.url}"}}'
@@ -190,16 +205,15 @@ async def test_a_busy_agent_does_not_starve_its_neighbours(team: Team) -> None:
             busy=f"{common}capabilities: [much]\nretry: {{attempts: 50, backoff: 50ms}}\n",
             quiet=f"{common}capabilities: [little]\nretry: {{attempts: 50, backoff: 50ms}}\n",
         )
-        much = [asyncio.create_task(team.ask("much", "?")) for _ in range(30)]
-        await asyncio.sleep(10 * LATENCY)
-        began = time.monotonic()
-        assert (await team.ask("little", "?"))["success"]
-        took = time.monotonic() - began
-        await asyncio.gather(*much)
-    assert took < (time.monotonic() - began) / 2
+        busy = [asyncio.create_task(team.ask("much", "busy")) for _ in range(30)]
+        while len(stub.served) < 5:  # noqa: ASYNC110 (the stub counts in a request handler)
+            await asyncio.sleep(0.01)
+        assert (await team.ask("little", "quiet"))["success"]
+        await asyncio.gather(*busy)
+    assert stub.served.index("quiet") < len(stub.served) / 2
 
 
-async def test_a_call_that_got_no_slot_is_not_paid(team: Team) -> None:
+async def test_a_call_that_got_no_slot_costs_nothing(team: Team) -> None:
     async with StubModel(Behaviour(tokens=100)).serve() as stub:
         await team.run(
             writer=f"""
@@ -221,24 +235,22 @@ async def test_a_call_that_got_no_slot_is_not_paid(team: Team) -> None:
         while limiter.limit > 1:
             await asyncio.sleep(0.001)
             limiter.failed(refused, asyncio.get_running_loop().time())
-        await limiter.enter("another", 1, "openai/x")
+        await limiter.acquire("another", 1, "openai/x")
         talk: dict[str, Any] = {"context": {"conversationId": "talk"}}
-        late = await team.ask("text", "?", routing={"timeout": 1000}, **talk)
+        late = await team.ask("text", "?", routing={"timeout": 2000}, **talk)
         assert "s for a slot" in late["error"]["message"]
-        limiter.leave()
+        limiter.release()
         assert (await team.ask("text", "?", **talk))["success"]
         broke = await team.ask("text", "?", **talk)
         assert broke["error"]["code"] == "budget"
     assert stub.count == 1
 
 
-async def test_what_is_no_announcement_is_not_heard(
-    bus: Bus, other: Bus, subjects: Subjects
-) -> None:
-    heard: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
+async def test_an_invalid_announcement_is_ignored(bus: Bus, other: Bus, subjects: Subjects) -> None:
+    received: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
     here, there = Cooldowns(bus, subjects), Cooldowns(other, subjects)
     for cooldowns in (here, there):
-        cooldowns.on_announce(lambda endpoint, seconds: heard.put_nowait((endpoint, seconds)))
+        cooldowns.on_announce(lambda *announced: received.put_nowait(announced))
         await cooldowns.open()
     await bus.fence()
     await other.fence()
@@ -255,12 +267,14 @@ async def test_what_is_no_announcement_is_not_heard(
         await bus.publish(subjects.cooldown, data)
     here.announce("abc", 2.5)
     async with asyncio.timeout(5):
-        assert await heard.get() == ("abc", 2.5)
+        assert await received.get() == ("abc", 2.5)
     await bus.fence()
-    assert heard.empty()
+    assert received.empty()
 
 
-async def test_nothing_is_kept_for_a_server_that_is_away(bus: Bus, subjects: Subjects) -> None:
+async def test_no_announcement_is_sent_later_when_the_server_is_away(
+    bus: Bus, subjects: Subjects
+) -> None:
     gone = await Bus.connect(bus.options, timeout=5)
     cooldowns = Cooldowns(gone, subjects)
     await gone.close()

@@ -1,4 +1,4 @@
-"""Whatever becomes of calls, slots are neither lost nor invented, and turns are fair."""
+"""However calls end, no slot is lost or invented, and agents take turns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentd.errors import ModelError
 from agentd.models.failures import Failures
-from agentd.models.limits.concurrency import LONGEST_REST, Limiter
+from agentd.models.limits.concurrency import LONGEST_COOLDOWN, Limiter
 from agentd.testing import virtual_time
 
 FAILURES = Failures("openai/x")
@@ -24,7 +24,7 @@ ENDS = {
     "wait": FAILURES.error("model_rate_limited", "wait", status=429, retry_after=3.0),
     "wait long": FAILURES.error("model_overloaded", "wait", status=503, retry_after=1e9),
     "broken": FAILURES.error("model_overloaded", "oops", status=500),
-    "no connection": FAILURES.error("model_overloaded", "nobody there"),
+    "no connection": FAILURES.error("model_overloaded", "no connection"),
     "wrong": FAILURES.error("model_rejected", "what?", status=400),
     "late": FAILURES.error("model_timeout", "late"),
 }
@@ -35,7 +35,7 @@ End = Literal[
 
 @dataclass(frozen=True)
 class Call:
-    """One call: who makes it, when, and what becomes of it. `cancelled` is seconds after."""
+    """One call: who makes it, when, and how it ends. `cancelled` is in seconds after its start."""
 
     agent: str
     at: float
@@ -57,13 +57,13 @@ CALLS = st.builds(
 
 
 class Witness:
-    """Makes calls and sees that no law is broken on the way."""
+    """Makes calls, and checks the laws while they run."""
 
     def __init__(self, most: int) -> None:
         self.limiter = Limiter("http://stub/v1", lambda *_: None, most=most)
         self.most = most
-        self.under_way = 0
-        self.resting_until = 0.0
+        self.running = 0
+        self.cooldown_end = 0.0
 
     async def make(self, call: Call) -> None:
         await asyncio.sleep(call.at)
@@ -77,21 +77,21 @@ class Witness:
 
     async def _run(self, call: Call) -> None:
         loop = asyncio.get_running_loop()
-        asked = loop.time()
-        waited = await self.limiter.enter(call.agent, call.timeout, "openai/x")
+        called = loop.time()
+        waited = await self.limiter.acquire(call.agent, call.timeout, "openai/x")
         try:
             began = loop.time()
-            self.under_way += 1
-            assert self.limiter.in_flight >= self.under_way
-            assert self.under_way <= self.limiter.limit <= self.most
-            assert began >= self.resting_until - 1e-6
-            assert abs(asked + waited - began) < 1e-6
+            self.running += 1
+            assert self.limiter.in_flight >= self.running
+            assert self.running <= self.limiter.limit <= self.most
+            assert began >= self.cooldown_end - 1e-6
+            assert abs(called + waited - began) < 1e-6
             assert waited <= call.timeout + 1e-6
             await asyncio.sleep(call.takes)
             self._end(call, began)
         finally:
-            self.under_way -= 1
-            self.limiter.leave()
+            self.running -= 1
+            self.limiter.release()
         assert 1 <= self.limiter.limit <= self.most
 
     def _end(self, call: Call, began: float) -> None:
@@ -103,26 +103,26 @@ class Witness:
             return
         if error.retry_after:
             now = asyncio.get_running_loop().time()
-            until = now + min(error.retry_after, LONGEST_REST)
-            self.resting_until = max(self.resting_until, until)
+            until = now + min(error.retry_after, LONGEST_COOLDOWN)
+            self.cooldown_end = max(self.cooldown_end, until)
         self.limiter.failed(error, began)
         raise error
 
 
 @settings(deadline=None, max_examples=200)
 @given(most=st.integers(1, 4), calls=st.lists(CALLS, max_size=25))
-def test_slots_are_neither_lost_nor_invented(most: int, calls: list[Call]) -> None:
+def test_no_slot_is_lost_or_invented(most: int, calls: list[Call]) -> None:
     async def story() -> None:
         witness = Witness(most)
         await asyncio.gather(*(witness.make(call) for call in calls))
         limiter = witness.limiter
-        assert (limiter.in_flight, limiter.waiting, witness.under_way) == (0, 0, 0)
-        # Every slot that there should be can still be taken, as soon as there is no rest.
-        await asyncio.sleep(LONGEST_REST + 1)
-        taken = [await limiter.enter("d", 0.1, "openai/x") for _ in range(limiter.limit)]
+        assert (limiter.in_flight, limiter.waiting, witness.running) == (0, 0, 0)
+        # After the longest cooldown, every slot can still be taken, and no more than that.
+        await asyncio.sleep(LONGEST_COOLDOWN + 1)
+        taken = [await limiter.acquire("d", 0.1, "openai/x") for _ in range(limiter.limit)]
         assert taken == [0.0] * limiter.limit
         with contextlib.suppress(ModelError):
-            await limiter.enter("d", 0.1, "openai/x")
+            await limiter.acquire("d", 0.1, "openai/x")
             raise AssertionError("a slot too many")
 
     virtual_time.run(story)
@@ -134,23 +134,23 @@ def test_slots_are_neither_lost_nor_invented(most: int, calls: list[Call]) -> No
     waiting=st.lists(st.sampled_from("abcd"), max_size=30),
     seconds=st.lists(st.floats(0.1, 3), min_size=30, max_size=30),
 )
-def test_turns_are_fair(most: int, waiting: list[str], seconds: list[float]) -> None:
+def test_agents_take_turns(most: int, waiting: list[str], seconds: list[float]) -> None:
     async def story() -> None:
         limiter = Limiter("http://stub/v1", lambda *_: None, most=most)
         order: list[tuple[str, int]] = []
 
         async def call(number: int, agent: str) -> None:
-            await limiter.enter(agent, 1e6, "openai/x")
+            await limiter.acquire(agent, 1e6, "openai/x")
             order.append((agent, number))
             await asyncio.sleep(seconds[number])
-            limiter.leave()
+            limiter.release()
 
         for _ in range(most):
-            await limiter.enter("first", 1, "openai/x")
+            await limiter.acquire("first", 1, "openai/x")
         calls = [asyncio.create_task(call(*each)) for each in enumerate(waiting)]
         await asyncio.sleep(0)
         for _ in range(most):
-            limiter.leave()
+            limiter.release()
         await asyncio.gather(*calls)
         left, had = Counter(waiting), Counter[str]()
         for agent, _ in order:

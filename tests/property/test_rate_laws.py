@@ -1,4 +1,4 @@
-"""However replicas share a rate, no period sees more than it allows, and everybody gets a turn."""
+"""However replicas share a rate, no period has more than it allows, and every call gets a turn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMES = st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.9, 3.0, 3.1, 10.0, 31.0, 59.9, 60
 
 @dataclass(frozen=True)
 class Call:
-    """One call: by which replica, when, how much it takes, what part of it it uses."""
+    """One call: of which replica, when, how much it reserves, and what part of that it uses."""
 
     replica: int
     at: float
@@ -39,17 +39,19 @@ CALLS = st.lists(
 )
 
 
-class Board:
-    """The window of several replicas, each change of which takes `latency` seconds. As with
-    compare-and-set, an edit may be made of what is no longer true, and made again."""
+class SlowStore:
+    """A window of several replicas; each change takes `latency` seconds.
+
+    As with compare-and-set, `edit` may first get a window that is out of date, and is called again.
+    """
 
     def __init__(self, latency: float) -> None:
         self.window = Window()
         self.latency = latency
-        self.looks = 0
+        self.changes = 0
 
     async def change(self, edit: Callable[[Window], Window]) -> None:
-        self.looks += 1
+        self.changes += 1
         before = self.window
         edit(before)
         await asyncio.sleep(self.latency)
@@ -63,11 +65,11 @@ class Use:
 
 
 async def play(
-    allowance: Allowance, calls: Sequence[Call], board: Board, timeout: float
+    allowance: Allowance, calls: Sequence[Call], store: SlowStore, timeout: float
 ) -> list[Use]:
-    """What was used, and when; calls that were not let through are left out."""
+    """What was used, and when. Calls that were refused are left out."""
     loop = asyncio.get_running_loop()
-    rates = [SharedRate(allowance, "it", lambda: board, clock=loop.time) for _ in range(3)]
+    rates = [SharedRate(allowance, "limits.rate", lambda: store, clock=loop.time) for _ in range(3)]
     uses: list[Use] = []
     waits: list[float] = []
 
@@ -83,16 +85,18 @@ async def play(
         rate.settle(taken, taken.amount * call.used)
 
     await asyncio.gather(*map(make, calls))
-    assert all(waits)  # who is turned away knows for how long
+    assert all(waits)  # every refusal says how long to wait
     return sorted(uses, key=lambda use: use.at)
 
 
 @settings(deadline=None)
 @given(CALLS, st.integers(1, 30), st.sampled_from([0.0, 0.01, 0.2]))
-def test_no_period_has_more_than_its_share(calls: list[Call], count: int, latency: float) -> None:
+def test_no_period_has_more_than_the_rate_allows(
+    calls: list[Call], count: int, latency: float
+) -> None:
     allowance = Allowance(count, 60.0)
-    uses = virtual_time.run(lambda: play(allowance, calls, Board(latency), 1e6))
-    assert len(uses) == len(calls)  # nobody is forgotten
+    uses = virtual_time.run(lambda: play(allowance, calls, SlowStore(latency), 1e6))
+    assert len(uses) == len(calls)  # no call was forgotten
     for first in uses:
         window = [use.amount for use in uses if first.at <= use.at < first.at + 60.0]
         assert sum(window) <= count + 1e-6
@@ -100,36 +104,38 @@ def test_no_period_has_more_than_its_share(calls: list[Call], count: int, latenc
 
 @settings(deadline=None)
 @given(CALLS, st.sampled_from([0.5, 5.0, 40.0]))
-def test_who_cannot_be_let_through_in_time_is_told_when(calls: list[Call], timeout: float) -> None:
+def test_a_call_that_cannot_wait_long_enough_learns_when_there_is_room(
+    calls: list[Call], timeout: float
+) -> None:
     allowance = Allowance(5, 60.0)
-    uses = virtual_time.run(lambda: play(allowance, calls, Board(0.01), timeout))
+    uses = virtual_time.run(lambda: play(allowance, calls, SlowStore(0.01), timeout))
     assert len(uses) <= len(calls)
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 200), st.integers(2, 30))
-def test_a_queue_is_served_at_the_rate_without_a_busy_loop(waiting: int, count: int) -> None:
-    allowance, board = Allowance(count, 60.0), Board(0.01)
+def test_a_queue_moves_at_the_rate_without_a_busy_loop(waiting: int, count: int) -> None:
+    allowance, store = Allowance(count, 60.0), SlowStore(0.01)
     calls = [Call(number % 3, 0.0, 1, 1.0) for number in range(waiting)]
-    uses = virtual_time.run(lambda: play(allowance, calls, board, 1e6))
+    uses = virtual_time.run(lambda: play(allowance, calls, store, 1e6))
     periods = (waiting - 1) // count
-    # A period and its slot for each allowance, and a moment each for who comes first.
+    # A period and one slot for each allowance, and some jitter.
     assert uses[-1].at <= (periods + 1) * 60.0 * (1 + 2 / SLOTS)
-    # Each of the three replicas looks a few times a slot, whoever waits.
-    assert board.looks <= 3 * (5 * (periods + 2) * (SLOTS + 2) + waiting)
+    # Each of the three replicas makes a few requests per slot, however many calls wait.
+    assert store.changes <= 3 * (5 * (periods + 2) * (SLOTS + 2) + waiting)
 
 
-def test_far_from_the_limit_most_calls_cost_no_look() -> None:
-    board = Board(0.001)
+def test_far_from_the_limit_most_calls_need_no_request() -> None:
+    store = SlowStore(0.001)
     calls = [Call(0, number / 100, 1, 1.0) for number in range(3000)]
-    uses = virtual_time.run(lambda: play(Allowance(60_000, 60.0), calls, board, 10.0))
+    uses = virtual_time.run(lambda: play(Allowance(60_000, 60.0), calls, store, 10.0))
     assert len(uses) == 3000
-    assert board.looks < 300
+    assert store.changes < 300
 
 
-def test_what_one_replica_does_not_need_another_one_gets() -> None:
-    board = Board(0.0)
+def test_what_one_replica_does_not_need_another_gets() -> None:
+    store = SlowStore(0.0)
     early = [Call(0, 0.0, 1, 1.0) for _ in range(4)]
     late = [Call(number % 2, 10.0 + number, 1, 1.0) for number in range(6)]
-    uses = virtual_time.run(lambda: play(Allowance(10, 60.0), [*early, *late], board, 10.0))
+    uses = virtual_time.run(lambda: play(Allowance(10, 60.0), [*early, *late], store, 10.0))
     assert len(uses) == 10

@@ -1,16 +1,15 @@
-"""What bounds the calls of models: slots, rates, cooldowns, kept answers.
+"""What limits the calls of models: slots and cooldowns, rates, and a cache of answers.
 
-A module imports only from what stands below it.
+A module imports only from modules below it.
 
-    limited_model     A model behind the limiter of its endpoint, and the limiters of one process
-    configured_model  A model as a manifest lists it: with parameters, rates and a cache of its own
-    concurrency       who may call an endpoint now: so many at once, fair between agents, nobody
-                      while it rests
-    cache             answers given before: an identical request gets the same one, and nobody pays
-                      twice
-    shared_rate       waits until a rate allows a call: the rate of an agent or of a model, shared
-                      by all replicas
-    pace              how many calls at once an endpoint bears, learnt from what becomes of them
-    fair_queue        who waits for an endpoint, and whose turn it is: agents in rotation, each
-                      one's calls in order
+    limited_model     a model that waits for a slot of its endpoint; one limiter per endpoint, and
+                      the cooldowns that replicas send each other
+    configured_model  a model with what its manifest says about calls: parameters, rates, cache
+    concurrency       the slots of one endpoint: how many calls at once, who is next, and cooldowns
+                      after `Retry-After` and lost connections
+    cache             stored answers: an identical request gets the same answer and costs nothing
+    shared_rate       waits until a rate such as 60/min allows a call; replicas count together
+    pace              how many calls at once an endpoint can take, learnt from refusals and delays
+                      (AIMD)
+    fair_queue        the calls that wait for a slot: agents take turns, each agent's calls in order
 """

@@ -1,4 +1,4 @@
-"""Answers given before: an identical request gets the same one, and nobody pays twice."""
+"""The cache of answers: an identical request gets the stored answer, which costs nothing."""
 
 from __future__ import annotations
 
@@ -9,36 +9,39 @@ from typing import Any, Protocol
 
 from agentd.models.port import ChatRequest, Completion, ToolCall, Usage
 
-MOST = 256 * 1024  # bytes of an answer that is worth keeping
-# With any other reason to stop, the answer is cut off or withheld.
-_WHOLE = ("stop", "tool_calls", "function_call")
+LARGEST = 256 * 1024  # bytes of an answer that is stored
+# Any other finish reason means that the answer was cut off or withheld.
+_COMPLETE = ("stop", "tool_calls", "function_call")
 
 
-class Shelf(Protocol):
-    """Where answers are kept, for all replicas. What it cannot give or take is only not cached."""
+class CacheStore(Protocol):
+    """Where answers are stored, for all replicas.
+
+    A store never raises: a cache that does not work only means that a call is paid.
+    """
 
     async def get(self, key: str, seconds: float) -> bytes | None:
-        """What was kept in the last `seconds` under this key."""
+        """What was stored under this key in the last `seconds`."""
         ...
 
     async def put(self, key: str, data: bytes, seconds: float) -> None:
-        """Keeps `data` for so many seconds."""
+        """Stores `data` for so many seconds."""
         ...
 
 
 class Cache:
-    """The answers of one process's models; until it is given a shelf it keeps nothing."""
+    """The answers of one process's models. Without a store it keeps nothing."""
 
     def __init__(self) -> None:
-        self._shelf: Shelf | None = None
+        self._store: CacheStore | None = None
 
-    def share(self, shelf: Shelf) -> None:
-        """From now on answers are kept on `shelf`."""
-        self._shelf = shelf
+    def share(self, store: CacheStore) -> None:
+        """Stores answers in `store` from now on."""
+        self._store = store
 
     async def find(self, key: str, seconds: float) -> Completion | None:
-        """The answer given under `key` in the last `seconds`; it costs nothing now."""
-        data = await self._shelf.get(key, seconds) if self._shelf else None
+        """The answer stored under `key` in the last `seconds`, with no usage and no cost."""
+        data = await self._store.get(key, seconds) if self._store else None
         if data is None:
             return None
         kept: dict[str, Any] = json.loads(data)
@@ -46,8 +49,8 @@ class Cache:
         return Completion(**kept, tool_calls=calls, usage=Usage(0, 0), cost=0.0, cached=True)
 
     async def keep(self, key: str, completion: Completion, seconds: float) -> None:
-        """Keeps an answer, if it is whole and not too large."""
-        if self._shelf is None or completion.finish_reason not in _WHOLE:
+        """Stores an answer, if it is complete and not larger than `LARGEST`."""
+        if self._store is None or completion.finish_reason not in _COMPLETE:
             return
         kept = {
             "text": completion.text,
@@ -57,17 +60,20 @@ class Cache:
             "reasoning": completion.reasoning,
         }
         data = json.dumps(kept).encode()
-        if len(data) <= MOST:
-            await self._shelf.put(key, data, seconds)
+        if len(data) <= LARGEST:
+            await self._store.put(key, data, seconds)
 
 
 def key_of(model: str, request: ChatRequest) -> str:
-    """The same for identical requests to the same model, whoever makes them."""
-    asked = [model, request.messages, request.parameters, request.tools, request.schema]
-    text = json.dumps(asked, sort_keys=True, default=_plain)
+    """A digest of everything that decides the answer: the same for identical requests.
+
+    The agent, the timeout and the like are left out: agents share answers.
+    """
+    content = [model, request.messages, request.parameters, request.tools, request.schema]
+    text = json.dumps(content, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:
-    """What a mapping or a sequence is, for JSON."""
+    """A mapping or sequence of another type as one that `json` takes."""
     return dict(value) if hasattr(value, "keys") else list(value)

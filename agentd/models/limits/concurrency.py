@@ -1,7 +1,8 @@
-"""Who may call an endpoint now: so many at once, fair between agents, nobody while it rests.
+"""Who may call an endpoint now: a limited number at once, agents in turn, nobody in a cooldown.
 
-An endpoint rests when it asked for it (`Retry-After`, here or at another replica), and for a while
-after it could not be reached several times in a row; then one call at a time is tried.
+A cooldown begins when the endpoint asks for one (`Retry-After`, sent to this replica or to
+another), and when several connections in a row have failed. After the second kind, one call at a
+time is tried until one gets through.
 """
 
 from __future__ import annotations
@@ -19,210 +20,223 @@ from agentd.models.limits.pace import MOST, Kind, Pace
 
 log = logging.getLogger(__name__)
 
-LONGEST_REST = 3600.0  # seconds; who asks for more is asked again then
-MISSES = 3  # connections that fail in a row until it is left alone
+LONGEST_COOLDOWN = 3600.0  # seconds; an endpoint that asks for more is called again after this
+MAX_FAILURES = 3  # connections that fail in a row until calls are paused
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds, doubling, each with jitter
-_CALM = 60.0  # seconds without a refusal until an endpoint counts as well again
+_CALM = 60.0  # seconds without a refusal until an endpoint counts as healthy again
 
-STALLED = 15.0  # seconds; whether there is a connection is known after 10
+# Seconds. aiohttp gives a connection up after 10 (`endpoint.CONNECT`). A failure that is reported
+# much later means that our own event loop was blocked; it says nothing about the endpoint.
+STALLED = 15.0
 Cause = Literal["retry_after", "announced", "unreachable"]
-State = Literal["well", "slowed", "resting", "unreachable"]
+State = Literal["healthy", "slowed", "cooling_down", "unreachable"]
 
 _OVERLOAD = ("model_rate_limited", "model_overloaded")
-# These may come about without a word from the endpoint.
-_SILENT = ("model_overloaded", "model_timeout", "model_config")
+# Errors that can occur without any reply from the endpoint.
+_WITHOUT_REPLY = ("model_overloaded", "model_timeout", "model_config")
 
 
 class Limiter:
-    """The slots of one endpoint, `most` at most. `name` is for people; the clock is the event
-    loop's.
+    """The slots of one endpoint, at most `most`. All times are of the event loop's clock.
 
-    `on_rest(cause, seconds, begins)` hears of each rest that begins, or grows longer.
+    `name` is shown to people. `on_cooldown(cause, seconds, begins)` is called when a cooldown
+    begins (`begins` is True) and when one is extended.
     """
 
     def __init__(
-        self, name: str, on_rest: Callable[[Cause, float, bool], None], *, most: float = MOST
+        self, name: str, on_cooldown: Callable[[Cause, float, bool], None], *, most: float = MOST
     ) -> None:
         self.name = name
         self.in_flight = 0
-        self._on_rest = on_rest
+        self._on_cooldown = on_cooldown
         self._pace = Pace(most)
-        self._turns = FairQueue()
-        self._misses = 0
-        self._opens = 0.0  # nobody calls before
-        self._opening: asyncio.TimerHandle | None = None
-        self._paused = -math.inf  # when it could not be reached last
-        self._lowered = -math.inf  # when the limit was
-        self._state: State = "well"
+        self._queue = FairQueue()
+        self._failures = 0  # connections that failed in a row
+        self._cooldown_end = 0.0
+        self._cooldown_timer: asyncio.TimerHandle | None = None
+        self._paused_at = -math.inf  # when the last pause for failed connections began
+        self._lowered_at = -math.inf  # when the limit was lowered last
+        self._state: State = "healthy"
 
     @property
     def limit(self) -> int:
-        """How many may call at once."""
-        return 1 if self._misses >= MISSES else int(self._pace.limit)
+        """How many calls may run at once."""
+        return 1 if self._failures >= MAX_FAILURES else int(self._pace.limit)
 
     @property
     def waiting(self) -> int:
         """How many calls wait for a slot."""
-        return len(self._turns)
+        return len(self._queue)
 
-    async def enter(self, agent: str, timeout: float, model: str) -> float:
-        """Takes a slot, to be given back with `leave`; returns the seconds that it took.
+    async def acquire(self, agent: str, timeout: float, model: str) -> float:
+        """Takes a slot, which `release` gives back; returns the seconds that this took.
 
         Raises:
-            NotCalled: there was none within `timeout` seconds (`model_timeout`), or it is known
-                already that there will be none (`model_rate_limited`, or `model_overloaded` when
-                the endpoint cannot be reached), with the seconds to wait in `retry_after`.
+            NotCalled: no slot was free within `timeout` seconds (`model_timeout`), or it is already
+                known that none will be (`model_rate_limited`; `model_overloaded` if the endpoint
+                cannot be reached). `retry_after` has the seconds until the cooldown ends.
         """
         now = asyncio.get_running_loop().time()
-        if not self._turns and self._has_room(now):
+        # Nearly every call takes this way: no task switch, no timer, no future. A free slot is not
+        # enough: those who wait already come first.
+        if not self._queue and self._has_room(now):
             self.in_flight += 1
             return 0.0
-        if now + timeout <= self._opens:
-            raise self._closed(now, model)
+        if now + timeout <= self._cooldown_end:
+            raise self._in_cooldown(now, model)
         waiter = Waiter(agent, now + timeout, asyncio.get_running_loop().create_future())
         try:
             async with asyncio.timeout_at(waiter.deadline):
                 await self._wait(waiter)
         except TimeoutError:
-            raise self._late(timeout, model) from None
+            raise self._no_slot(timeout, model) from None
         waited = asyncio.get_running_loop().time() - now
         if not waiter.has_slot:
-            raise self._closed(now + waited, model)
-        if now + waited >= self._opens and self.in_flight <= self.limit:
+            raise self._in_cooldown(now + waited, model)
+        if now + waited >= self._cooldown_end and self.in_flight <= self.limit:
             return waited
-        # Between the slot and this moment a call came back with a refusal.
-        self.leave()
-        return waited + await self.enter(agent, timeout - waited, model)
+        # The loop ran other callbacks between `set_result` and this line. One of them reported a
+        # refusal, so the slot is no longer valid: give it back and wait again.
+        self.release()
+        return waited + await self.acquire(agent, timeout - waited, model)
 
-    def leave(self) -> None:
-        """Gives a slot back, after the call's end was told."""
+    def release(self) -> None:
+        """Gives a slot back. Call it after `answered` or `failed`, which may change the limit."""
         self.in_flight -= 1
         self._admit()
 
     def answered(self, kind: Kind, began: float) -> None:
-        """Tells that a call came to its answer; see `Pace.answered`. `began` is its start."""
+        """Reports that a call got its answer; see `Pace.answered`. `began` is the call's start."""
         now = asyncio.get_running_loop().time()
         self._reached()
         if self._pace.answered(kind, began, now, self.in_flight):
-            self._slowed(now, "its answers take far longer than they did")
-        elif self._state == "slowed" and now - self._lowered >= _CALM:
-            self._say("well", "refuses nothing any more")
+            self._slowed(now, "its answers take much longer than before")
+        elif self._state == "slowed" and now - self._lowered_at >= _CALM:
+            self._change("healthy", f"no refusal for {_CALM:g} s")
 
     def failed(self, error: ModelError, began: float) -> None:
-        """Tells how a call failed."""
+        """Reports how a call failed. `began` is the call's start."""
         now = asyncio.get_running_loop().time()
-        if error.status is not None or error.code not in _SILENT:
+        if error.status is not None or error.code not in _WITHOUT_REPLY:
             self._reached()
+        # Not retryable: a 429 because the account has no money left. Fewer calls do not help.
         if error.code not in _OVERLOAD or not error.retryable:
             return
         if error.retry_after:
-            self._rest(now, error.retry_after, "retry_after")
+            self._cool_down(now, error.retry_after, "retry_after")
         if error.status is None and error.code == "model_overloaded":
-            self._missed(began, now)
+            self._not_connected(began, now)
         elif self._pace.refused(began, now, self.in_flight):
-            self._slowed(now, f"it refused one ({error.status or error.code})")
+            self._slowed(now, f"it refused a call ({error.status or error.code})")
 
-    def rest(self, seconds: float) -> None:
-        """Leaves the endpoint alone, because another replica was asked to."""
-        self._rest(asyncio.get_running_loop().time(), seconds, "announced")
+    def cool_down(self, seconds: float) -> None:
+        """Begins a cooldown that another replica has announced."""
+        self._cool_down(asyncio.get_running_loop().time(), seconds, "announced")
 
     async def _wait(self, waiter: Waiter) -> None:
-        self._turns.join(waiter)
+        self._queue.add(waiter)
         try:
             await waiter.turn
         except BaseException:
-            # The slot may have come in the same moment as the cancellation.
-            self._turns.leave(waiter)
+            self._queue.remove(waiter)
+            # The slot may have been granted in the same iteration of the loop as the cancellation
+            # or the timeout. Without this it would be lost permanently.
             if waiter.has_slot:
-                self.leave()
+                self.release()
             raise
 
     def _has_room(self, now: float) -> bool:
-        return self.in_flight < self.limit and now >= self._opens
+        return self.in_flight < self.limit and now >= self._cooldown_end
 
     def _admit(self) -> None:
-        """Gives free slots to those who wait."""
-        if not self._turns:
+        """Gives free slots to waiting calls."""
+        if not self._queue:
             return
         now = asyncio.get_running_loop().time()
-        while self._turns and self._has_room(now):
-            waiter = self._turns.next()
+        while self._queue and self._has_room(now):
+            waiter = self._queue.pop()
+            # Done already: cancelled, and its task has not run yet to leave the queue.
             if not waiter.turn.done():
                 self.in_flight += 1
                 waiter.turn.set_result(True)
 
-    def _rest(self, now: float, seconds: float, cause: Cause) -> None:
-        opens = now + min(seconds, LONGEST_REST)
-        if opens <= self._opens:
+    def _cool_down(self, now: float, seconds: float, cause: Cause) -> None:
+        end = now + min(seconds, LONGEST_COOLDOWN)
+        if end <= self._cooldown_end:
             return
-        begins = self._opening is None
-        if self._opening:
-            self._opening.cancel()
-        self._opens = opens
-        self._opening = asyncio.get_running_loop().call_at(opens, self._open)
-        self._on_rest(cause, opens - now, begins)
+        begins = self._cooldown_timer is None
+        if self._cooldown_timer:
+            self._cooldown_timer.cancel()
+        self._cooldown_end = end
+        self._cooldown_timer = asyncio.get_running_loop().call_at(end, self._end_cooldown)
+        self._on_cooldown(cause, end - now, begins)
         if cause != "unreachable":
-            who = "another replica" if cause == "announced" else "us"
-            self._say("resting", f"asked {who} to wait {opens - now:.3g} s")
-        for waiter in self._turns.hopeless(opens):
+            whom = "another replica" if cause == "announced" else "agentd"
+            self._change("cooling_down", f"asked {whom} to wait; no calls for {end - now:.3g} s")
+        # These would time out in the cooldown. If they fail now, another model can be tried.
+        for waiter in self._queue.pop_expiring(end):
             if not waiter.turn.done():
                 waiter.turn.set_result(False)
 
-    def _open(self) -> None:
-        # A timer may fire some nanoseconds early, and nobody would look again.
-        self._opens, self._opening = 0.0, None
-        if self._state == "resting":
-            self._say("well", f"is called again, {self.limit} at once")
+    def _end_cooldown(self) -> None:
+        # Set to 0, not compared with the clock: a timer may fire some nanoseconds early, and then
+        # `_admit` would see a cooldown that has not ended, and nothing would call it again.
+        self._cooldown_end, self._cooldown_timer = 0.0, None
+        if self._state == "cooling_down":
+            self._change("healthy", f"the wait is over; at most {self.limit} calls at once")
         self._admit()
 
-    def _missed(self, began: float, now: float) -> None:
-        """No connection. Calls from before the last pause knew no better, and count for nothing; as
-        do those that learnt it so late that our own event loop must have stood still."""
-        if began <= self._paused or now - began > STALLED:
+    def _not_connected(self, began: float, now: float) -> None:
+        """Counts a failed connection, and pauses the calls after several in a row.
+
+        Calls that began before the last pause do not count: they are from the same outage, and
+        each of them would double the pause.
+        """
+        if began <= self._paused_at or now - began > STALLED:
             return
-        self._misses += 1
-        if self._misses < MISSES:
+        self._failures += 1
+        if self._failures < MAX_FAILURES:
             return
-        self._paused = now
-        # Bounded before it is multiplied: an outage of hours would make it too large for a float.
-        doublings = min(self._misses - MISSES, 10)
+        self._paused_at = now
+        # Bounded before the power is taken: after an outage of hours it would overflow a float.
+        doublings = min(self._failures - MAX_FAILURES, 10)
         longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2**doublings)
-        # With jitter: replicas that lost it together do not come back together.
-        self._rest(now, longest * random.uniform(0.5, 1), "unreachable")
-        self._say("unreachable", "cannot be reached; one call at a time is tried")
+        # With jitter, so that replicas that lost the endpoint together do not return together.
+        self._cool_down(now, longest * random.uniform(0.5, 1), "unreachable")
+        self._change("unreachable", "cannot be reached; trying one call at a time")
 
     def _reached(self) -> None:
-        self._misses = 0
+        self._failures = 0
         if self._state == "unreachable":
-            self._say("well", "can be reached again")
+            self._change("healthy", "can be reached again")
 
     def _slowed(self, now: float, why: str) -> None:
-        self._lowered = now
-        if self._state == "well":
-            self._say("slowed", f"gets {self.limit} calls at once from now on: {why}")
+        self._lowered_at = now
+        if self._state == "healthy":
+            self._change("slowed", f"at most {self.limit} calls at once from now on: {why}")
 
-    def _say(self, state: State, what: str) -> None:
-        """Once for each change, however many calls notice it."""
+    def _change(self, state: State, text: str) -> None:
+        """Logs a change of the state, once, however many calls notice it."""
         if state != self._state:
             self._state = state
-            level = logging.INFO if state == "well" else logging.WARNING
-            log.log(level, "%s %s", self.name, what, extra={"waiting": self.waiting})
+            level = logging.INFO if state == "healthy" else logging.WARNING
+            log.log(level, "%s: %s", self.name, text, extra={"waiting": self.waiting})
 
-    def _late(self, timeout: float, model: str) -> NotCalled:
+    def _no_slot(self, timeout: float, model: str) -> NotCalled:
         return NotCalled(
-            f"{model}: waited {timeout:.3g} s for a slot: {self.name} has "
-            f"{self.in_flight} of {self.limit} calls under way",
+            f"{model}: waited {timeout:.3g} s for a slot of {self.name}, where {self.in_flight} of "
+            f"at most {self.limit} calls are running; allow more time or run fewer tasks at once",
             code="model_timeout",
             retryable=True,
         )
 
-    def _closed(self, now: float, model: str) -> NotCalled:
-        seconds = max(0.0, self._opens - now)
-        away = self._misses >= MISSES
-        why = "cannot be reached" if away else "asked to wait"
+    def _in_cooldown(self, now: float, model: str) -> NotCalled:
+        seconds = max(0.0, self._cooldown_end - now)
+        unreachable = self._failures >= MAX_FAILURES
+        why = "cannot be reached" if unreachable else "asked for a wait"
         return NotCalled(
-            f"{model}: {self.name} {why}; it is called again in {seconds:.3g} s",
-            code="model_overloaded" if away else "model_rate_limited",
+            f"{model}: {self.name} {why}; agentd calls it again in {seconds:.3g} s",
+            code="model_overloaded" if unreachable else "model_rate_limited",
             retryable=True,
             retry_after=seconds,
         )

@@ -1,4 +1,4 @@
-"""A model as a manifest lists it: with parameters, rates and a cache of its own."""
+"""A model with what its manifest says about calls: parameters, rates and a cache."""
 
 from __future__ import annotations
 
@@ -10,93 +10,92 @@ from typing import Any
 from agentd.errors import NotCalled
 from agentd.models.estimate import expected
 from agentd.models.limits.cache import Cache, key_of
-from agentd.models.limits.shared_rate import SharedRate, Taken
+from agentd.models.limits.shared_rate import Reservation, SharedRate
 from agentd.models.port import ChatRequest, Completion, Model, Usage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
-    """On what terms a model is called.
+class CallOptions:
+    """How a manifest wants a model to be called.
 
     Attributes:
-        parameters: sent with each call, unless the agent or the sender say otherwise.
-        calls: the rates that a call counts to.
-        tokens: the rate that its tokens count to, in and out.
-        cache: where answers are kept, under the digest of `cached_as` and the request.
-        cached_for: seconds.
+        parameters: sent with each call; those of the agent or the sender take precedence.
+        calls: the rates in which a call counts as one.
+        tokens: the rate in which its tokens count, input and output.
+        cache: where answers are stored.
+        cache_name: what stands for the model in the keys of the cache.
+        cache_seconds: how long an answer is used.
     """
 
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     calls: Sequence[SharedRate] = ()
     tokens: SharedRate | None = None
     cache: Cache | None = None
-    cached_as: str = ""
-    cached_for: float = 0.0
+    cache_name: str = ""
+    cache_seconds: float = 0.0
 
 
-class ListedModel:
-    """Calls `model` on its terms; a port like any other model."""
+class ConfiguredModel:
+    """Calls `model` as `options` say; itself a `Model`."""
 
-    def __init__(self, model: Model, terms: Terms) -> None:
+    def __init__(self, model: Model, options: CallOptions) -> None:
         self.name = model.name
         self.is_mock = model.is_mock
         self.model = model
-        self._terms = terms
+        self._options = options
 
     def cost_of(self, usage: Usage) -> float | None:
         """See `agentd.models.port.Model`."""
         return self.model.cost_of(usage)
 
-    async def close(self) -> None:
-        """Closes the model."""
-        await self.model.close()
-
     async def complete(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
     ) -> Completion:
-        """See `models.port.Model`; an answer given before to the same request is given again."""
-        terms = self._terms
-        if terms.parameters:
-            request = replace(request, parameters={**terms.parameters, **request.parameters})
-        if terms.cache is None:
+        """See `agentd.models.port.Model`. A cached answer is streamed in one piece."""
+        options = self._options
+        if options.parameters:
+            request = replace(request, parameters={**options.parameters, **request.parameters})
+        # The cache comes before the rates: an answer from it counts to none.
+        if options.cache is None:
             return await self._call(request, on_delta)
-        key = key_of(terms.cached_as, request)
-        known = await terms.cache.find(key, terms.cached_for)
+        key = key_of(options.cache_name, request)
+        known = await options.cache.find(key, options.cache_seconds)
         if known is not None:
             if on_delta and known.text:
                 on_delta(known.text)
             return known
         completion = await self._call(request, on_delta)
-        await terms.cache.keep(key, completion, terms.cached_for)
+        await options.cache.keep(key, completion, options.cache_seconds)
         return completion
 
     async def _call(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None
     ) -> Completion:
-        if not self._terms.calls and self._terms.tokens is None:
+        """Waits until all rates allow the call, makes it, and corrects what it used of them."""
+        if not self._options.calls and self._options.tokens is None:
             return await self.model.complete(request, on_delta)
         clock = asyncio.get_running_loop().time
         began = clock()
-        taken: list[tuple[SharedRate, Taken]] = []
+        taken: list[tuple[SharedRate, Reservation]] = []
         try:
-            for rate, amount in self._due(request):
-                waited = clock() - began
-                wait = min(request.timeout, request.patience or request.timeout) - waited
+            for rate, amount in self._amounts(request):
+                wait = request.longest_wait - (clock() - began)
                 taken.append((rate, await rate.take(amount, wait, self.name)))
-            timely = replace(request, timeout=request.timeout - (clock() - began))
-            completion = await self.model.complete(timely, on_delta)
+            completion = await self.model.complete(request.after(clock() - began), on_delta)
         except NotCalled:
-            for rate, share in taken:
-                rate.settle(share, 0)
+            # The provider was not called, so it counted nothing. After any other error it may
+            # have counted the call, and the reservation stays.
+            for rate, reservation in taken:
+                rate.settle(reservation, 0)
             raise
-        if self._terms.tokens is not None and completion.usage:
-            rate, share = taken[-1]
-            rate.settle(share, completion.usage.total)
+        if self._options.tokens is not None and completion.usage:
+            rate, reservation = taken[-1]
+            rate.settle(reservation, completion.usage.total)
         return completion
 
-    def _due(self, request: ChatRequest) -> list[tuple[SharedRate, float]]:
-        """What a call takes of each rate; the tokens come last."""
-        due: list[tuple[SharedRate, float]] = [(rate, 1) for rate in self._terms.calls]
-        if self._terms.tokens is not None:
-            due.append((self._terms.tokens, expected(request).total))
-        return due
+    def _amounts(self, request: ChatRequest) -> list[tuple[SharedRate, float]]:
+        """What a call takes of each rate. The rate of tokens is the last."""
+        amounts: list[tuple[SharedRate, float]] = [(rate, 1) for rate in self._options.calls]
+        if self._options.tokens is not None:
+            amounts.append((self._options.tokens, expected(request).total))
+        return amounts

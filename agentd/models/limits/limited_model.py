@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,13 +15,14 @@ from agentd.models.port import ChatRequest, Completion, Model, Usage
 if TYPE_CHECKING:
     from agentd.metrics import Metrics
 
-# Whoever hears a digest could try keys on it. This makes each guess some milliseconds long, which
-# no key of a provider comes near to.
+# Other replicas receive the digest of an endpoint, and a reader could try keys until one fits.
+# With so many rounds each try takes some milliseconds, and keys of providers have far too many
+# possible values for that.
 _ROUNDS = 20_000
 
 
 class LimitedModel:
-    """Calls `model` when its endpoint's limiter gives it a slot; a port like any other model."""
+    """Calls `model` when the limiter of its endpoint gives it a slot; itself a `Model`."""
 
     def __init__(self, model: Model, limiter: Limiter) -> None:
         self.name = model.name
@@ -34,20 +34,15 @@ class LimitedModel:
         """See `agentd.models.port.Model`."""
         return self.model.cost_of(usage)
 
-    async def close(self) -> None:
-        """Closes the model."""
-        await self.model.close()
-
     async def complete(
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
     ) -> Completion:
-        """See `agentd.models.port.Model`; the wait for a slot is part of `request.timeout`."""
+        """See `agentd.models.port.Model`. The wait for a slot is part of `request.timeout`."""
         limiter = self.limiter
-        patience = min(request.timeout, request.patience or request.timeout)
-        waited = await limiter.enter(request.agent, patience, self.name)
+        waited = await limiter.acquire(request.agent, request.longest_wait, self.name)
         try:
-            if waited:
-                request = replace(request, timeout=request.timeout - waited)
+            if waited:  # `after` copies the request: not needed for the usual call, which did not
+                request = request.after(waited)
             began = asyncio.get_running_loop().time()
             try:
                 completion = await self.model.complete(request, on_delta)
@@ -57,26 +52,26 @@ class LimitedModel:
             limiter.answered((request.agent, self.name), began)
             return completion
         finally:
-            limiter.leave()
+            limiter.release()
 
 
 class CooldownChannel(Protocol):
-    """How replicas tell one another which endpoint asked to be left alone.
+    """How replicas tell each other that an endpoint asked for a wait.
 
-    Endpoints go by a digest, which does not tell their key.
+    An endpoint is named by a digest, from which its key cannot be read.
     """
 
     def announce(self, endpoint: str, seconds: float) -> None:
-        """Tells the others, now and without waiting; none hears what cannot be told."""
+        """Sends a cooldown to the other replicas, without waiting; it may be lost."""
         ...
 
-    def on_announce(self, heard: Callable[[str, float], None]) -> None:
-        """Calls `heard(endpoint, seconds)` for what the others tell."""
+    def on_announce(self, listener: Callable[[str, float], None], /) -> None:
+        """Calls `listener(endpoint, seconds)` for each cooldown that another replica sends."""
         ...
 
 
 class Limiters:
-    """One limiter for each endpoint, which is an address with a key."""
+    """One limiter for each endpoint; an endpoint is an address with a key."""
 
     def __init__(self) -> None:
         self._limiters: dict[tuple[str, str | None], Limiter] = {}
@@ -88,49 +83,51 @@ class Limiters:
         """The limiter of an endpoint. `base` is its URL, or the provider's name for litellm's."""
         if (base, key) not in self._limiters:
             digest = digest_of(base, key)
-            limiter = Limiter(_name(base, digest if key else None), partial(self._on_rest, digest))
+            on_cooldown = partial(self._on_cooldown, digest)
+            limiter = Limiter(_name(base, digest if key else None), on_cooldown)
             self._limiters[base, key] = self._by_digest[digest] = limiter
-            self._show(limiter)
+            self._observe(limiter)
         return self._limiters[base, key]
 
     def share(self, cooldowns: CooldownChannel) -> None:
-        """From now on a `Retry-After` counts for all replicas, whichever of them got it."""
+        """Makes a `Retry-After` count for all replicas, whichever of them received it."""
         self._cooldowns = cooldowns
         cooldowns.on_announce(self._on_announce)
 
     def measure(self, metrics: Metrics) -> None:
-        """From now on limits, waiting calls and cooldowns are metrics."""
+        """Exports limits, waiting calls and cooldowns as metrics from now on."""
         self._metrics = metrics
         for limiter in self._limiters.values():
-            self._show(limiter)
+            self._observe(limiter)
 
-    def _show(self, limiter: Limiter) -> None:
+    def _observe(self, limiter: Limiter) -> None:
         if self._metrics:
             self._metrics.endpoint(
                 limiter.name, limit=lambda: limiter.limit, waiting=lambda: limiter.waiting
             )
 
-    def _on_rest(self, digest: str, cause: Cause, seconds: float, begins: bool) -> None:
+    def _on_cooldown(self, digest: str, cause: Cause, seconds: float, begins: bool) -> None:
         if self._metrics and begins:
             self._metrics.cooldown(self._by_digest[digest].name, cause)
-        # Not what others have told, which would go round for ever, nor what may be our network.
+        # Not "announced": replicas would send it back and forth without end. Not "unreachable":
+        # the cause may be the network of this machine alone.
         if self._cooldowns and cause == "retry_after":
             self._cooldowns.announce(digest, seconds)
 
     def _on_announce(self, digest: str, seconds: float) -> None:
         limiter = self._by_digest.get(digest)
         if limiter is not None:
-            limiter.rest(seconds)
+            limiter.cool_down(seconds)
 
 
 def digest_of(base: str, key: str | None) -> str:
-    """Names an endpoint without telling its key."""
+    """A name for an endpoint, from which its key cannot be read."""
     secret = f"{base}\n{key or ''}".encode()
     return hashlib.pbkdf2_hmac("sha256", secret, b"agentd endpoint", _ROUNDS, 16).hex()
 
 
 def _name(base: str, digest: str | None) -> str:
-    """The endpoint for people: without what may be a secret, apart from others of its address."""
+    """An endpoint as people see it: no user, password or query, and which key by its digest."""
     scheme, slashes, rest = base.partition("?")[0].rpartition("://")
     shown = scheme + slashes + rest.rpartition("@")[2]
     return f"{shown} (key {digest[:6]})" if digest else shown

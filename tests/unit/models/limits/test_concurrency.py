@@ -1,10 +1,10 @@
-"""Slots are given in a fair order, and nobody calls an endpoint that asked to be left alone."""
+"""Slots are given in a fair order, and no call reaches an endpoint in a cooldown."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -13,20 +13,20 @@ from agentd.errors import ModelError, NotCalled
 from agentd.models.failures import Failures
 from agentd.models.limits.concurrency import (
     FIRST_PAUSE,
+    LONGEST_COOLDOWN,
     LONGEST_PAUSE,
-    LONGEST_REST,
-    MISSES,
+    MAX_FAILURES,
     Limiter,
 )
-from agentd.models.limits.fair_queue import FairQueue, Waiter
 from agentd.testing import virtual_time
+from agentd.testing.virtual_time import in_virtual_time
 
 FAILURES = Failures("openai/x")
 KIND = ("a", "openai/x")
 REFUSED = FAILURES.error("model_rate_limited", "too much", status=429)
 NO_CONNECTION = FAILURES.error("model_overloaded", "no connection")
 
-Told = list[tuple[str, float, bool]]
+Cooldowns = list[tuple[str, float, bool]]
 
 
 def wait(seconds: float) -> ModelError:
@@ -37,31 +37,31 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def limiter(most: float = 10_000, told: Told | None = None) -> Limiter:
-    rests: Told = [] if told is None else told
-    return Limiter("http://stub/v1", lambda *rest: rests.append(rest), most=most)
+def limiter(most: float = 10_000, cooldowns: Cooldowns | None = None) -> Limiter:
+    reported: Cooldowns = [] if cooldowns is None else cooldowns
+    return Limiter("http://stub/v1", lambda *each: reported.append(each), most=most)
 
 
-async def enter(limiter: Limiter, *, agent: str = "a", timeout: float = 60) -> float:
-    return await limiter.enter(agent, timeout, "openai/x")
+async def acquire(limiter: Limiter, *, agent: str = "a", timeout: float = 60) -> float:
+    return await limiter.acquire(agent, timeout, "openai/x")
 
 
 async def call(limiter: Limiter, seconds: float, **options: Any) -> float:
-    """One call that is answered; when it began."""
-    await enter(limiter, **options)
+    """Makes a call that is answered; returns when it began."""
+    await acquire(limiter, **options)
     began = now()
     await asyncio.sleep(seconds)
     limiter.answered(KIND, began)
-    limiter.leave()
+    limiter.release()
     return began
 
 
 async def failing(limiter: Limiter, error: ModelError, **options: Any) -> None:
-    await enter(limiter, **options)
+    await acquire(limiter, **options)
     began = now()
     await asyncio.sleep(0.1)
     limiter.failed(error, began)
-    limiter.leave()
+    limiter.release()
     await asyncio.sleep(0.01)  # else the next call would begin in the same moment
 
 
@@ -71,19 +71,10 @@ async def refusal(work: Awaitable[object]) -> ModelError:
     return caught.value
 
 
-def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    def timeless() -> None:
-        virtual_time.run(test)
-
-    timeless.__name__ = test.__name__
-    timeless.__doc__ = test.__doc__
-    return timeless
-
-
 @in_virtual_time
-async def test_a_free_slot_is_taken_at_once() -> None:
+async def test_a_free_slot_is_taken_without_a_wait() -> None:
     slots = limiter(most=2)
-    assert [await enter(slots), await enter(slots)] == [0, 0]
+    assert [await acquire(slots), await acquire(slots)] == [0, 0]
     assert slots.in_flight == 2
 
 
@@ -96,7 +87,7 @@ async def test_calls_of_one_agent_go_in_order() -> None:
 
 
 @in_virtual_time
-async def test_a_busy_agent_does_not_starve_its_neighbours() -> None:
+async def test_a_busy_agent_does_not_starve_the_others() -> None:
     slots = limiter(most=1)
     busy = [asyncio.create_task(call(slots, 1, agent="busy", timeout=1000)) for _ in range(100)]
     await asyncio.sleep(0.5)
@@ -106,28 +97,29 @@ async def test_a_busy_agent_does_not_starve_its_neighbours() -> None:
 
 
 @in_virtual_time
-async def test_a_wait_that_outlasts_its_deadline_says_for_what() -> None:
+async def test_a_wait_that_ends_without_a_slot_says_what_it_waited_for() -> None:
     slots = limiter(most=1)
-    await enter(slots)
-    error = await refusal(enter(slots, timeout=5))
+    await acquire(slots)
+    error = await refusal(acquire(slots, timeout=5))
     assert now() == pytest.approx(5)
     assert (error.code, error.retryable) == ("model_timeout", True)
     assert isinstance(error, NotCalled)
     assert str(error) == (
-        "openai/x: waited 5 s for a slot: http://stub/v1 has 1 of 1 calls under way"
+        "openai/x: waited 5 s for a slot of http://stub/v1, where 1 of at most 1 calls are "
+        "running; allow more time or run fewer tasks at once"
     )
     assert (slots.in_flight, slots.waiting) == (1, 0)
 
 
 @in_virtual_time
-async def test_a_cancelled_wait_leaves_no_trace() -> None:
+async def test_a_cancelled_wait_loses_no_slot() -> None:
     slots = limiter(most=1)
-    await enter(slots)
-    waiting = [asyncio.create_task(enter(slots)) for _ in range(3)]
+    await acquire(slots)
+    waiting = [asyncio.create_task(acquire(slots)) for _ in range(3)]
     await asyncio.sleep(1)
     waiting[0].cancel()
-    # Cancelled in the moment in which it gets the slot.
-    slots.leave()
+    # This one is cancelled at the moment at which it gets the slot.
+    slots.release()
     waiting[1].cancel()
     await asyncio.wait(waiting[:2])
     assert await waiting[2] == 1
@@ -137,9 +129,9 @@ async def test_a_cancelled_wait_leaves_no_trace() -> None:
 @in_virtual_time
 async def test_a_slot_that_comes_at_the_deadline_is_not_lost() -> None:
     slots = limiter(most=1)
-    await enter(slots)
-    late = asyncio.create_task(enter(slots, timeout=5))
-    asyncio.get_running_loop().call_at(5, slots.leave)
+    await acquire(slots)
+    late = asyncio.create_task(acquire(slots, timeout=5))
+    asyncio.get_running_loop().call_at(5, slots.release)
     await asyncio.wait([late])
     assert slots.in_flight == (0 if late.exception() else 1)
 
@@ -178,82 +170,82 @@ def test_which_failures_lower_the_limit(error: ModelError, lowers: bool) -> None
 
 
 @in_virtual_time
-async def test_calls_wait_until_retry_after_is_over() -> None:
-    told: Told = []
-    slots = limiter(most=4, told=told)
+async def test_calls_wait_until_retry_after_has_passed() -> None:
+    cooldowns: Cooldowns = []
+    slots = limiter(most=4, cooldowns=cooldowns)
     await failing(slots, wait(7))
     queued = [call(slots, 1, agent=f"{n}") for n in range(6)]
     began = await asyncio.gather(*queued)
     assert min(began) == pytest.approx(7.1)
-    assert told == [("retry_after", 7, True)]
+    assert cooldowns == [("retry_after", 7, True)]
 
 
 @in_virtual_time
-async def test_a_deadline_before_that_is_told_at_once() -> None:
+async def test_a_call_whose_deadline_is_in_the_cooldown_fails_immediately() -> None:
     slots = limiter(most=1)
-    await enter(slots)
+    await acquire(slots)
     began = now()
-    waiting = [asyncio.create_task(enter(slots, timeout=seconds)) for seconds in (5, 60)]
+    waiting = [asyncio.create_task(acquire(slots, timeout=seconds)) for seconds in (5, 60)]
     await asyncio.sleep(1)
     slots.failed(wait(7), began)
     error = await refusal(waiting[0])
     assert now() == 1
     assert (error.code, error.retryable, error.retry_after) == ("model_rate_limited", True, 7)
-    error = await refusal(enter(slots, timeout=6))
-    assert "http://stub/v1 asked to wait; it is called again in 7 s" in str(error)
-    slots.leave()
+    error = await refusal(acquire(slots, timeout=6))
+    assert "http://stub/v1 asked for a wait; agentd calls it again in 7 s" in str(error)
+    slots.release()
     assert await waiting[1] == 8
 
 
 @in_virtual_time
-async def test_the_longest_wish_counts_and_no_wish_is_endless() -> None:
-    told: Told = []
-    slots = limiter(told=told)
+async def test_the_longest_cooldown_counts_and_none_is_endless() -> None:
+    cooldowns: Cooldowns = []
+    slots = limiter(cooldowns=cooldowns)
     began = now()
     for seconds in (5.0, 3.0, 9.0, 1e12):
         slots.failed(wait(seconds), began)
-    assert told == [
+    assert cooldowns == [
         ("retry_after", 5, True),
         ("retry_after", 9, False),
-        ("retry_after", LONGEST_REST, False),
+        ("retry_after", LONGEST_COOLDOWN, False),
     ]
-    slots.rest(4000)
-    assert len(told) == 3
-    assert await enter(slots, timeout=5000) == LONGEST_REST
-    slots.rest(1)
-    assert told[3:] == [("announced", 1, True)]
+    slots.cool_down(4000)
+    assert len(cooldowns) == 3
+    assert await acquire(slots, timeout=5000) == LONGEST_COOLDOWN
+    slots.cool_down(1)
+    assert cooldowns[3:] == [("announced", 1, True)]
 
 
 @in_virtual_time
-async def test_an_endpoint_that_cannot_be_reached_is_not_hammered() -> None:
-    told: Told = []
-    slots = limiter(told=told)
+async def test_an_endpoint_that_cannot_be_reached_gets_few_calls() -> None:
+    cooldowns: Cooldowns = []
+    slots = limiter(cooldowns=cooldowns)
     calls: list[float] = []
 
     async def keep_calling() -> None:
         while now() < 600:
             try:
-                await enter(slots)
+                await acquire(slots)
             except ModelError as error:
                 await asyncio.sleep(error.retry_after or 1)
                 continue
             calls.append(now())
             await asyncio.sleep(0.001)
             slots.failed(NO_CONNECTION, calls[-1])
-            slots.leave()
+            slots.release()
 
     await asyncio.gather(*(keep_calling() for _ in range(64)))
-    # 64 find out together, which is no reason for a long pause; then one at a time is tried, with
-    # pauses of up to half a minute.
-    assert all(begins for _, _, begins in told)
+    # 64 calls fail together, which causes no long pause. After that, one call at a time is tried,
+    # with pauses of up to half a minute.
+    assert all(begins for _, _, begins in cooldowns)
     assert len(calls) < 64 + 600 / (LONGEST_PAUSE / 2) + 10
-    assert {cause for cause, _, _ in told} == {"unreachable"}
-    assert max(seconds for _, seconds, _ in told) <= LONGEST_PAUSE
-    assert len({seconds for _, seconds, _ in told[-5:]}) > 1
+    assert {cause for cause, _, _ in cooldowns} == {"unreachable"}
+    assert max(seconds for _, seconds, _ in cooldowns) <= LONGEST_PAUSE
+    assert len({seconds for _, seconds, _ in cooldowns[-5:]}) > 1
 
 
 @in_virtual_time
-async def test_an_outage_of_days_is_one_like_others() -> None:
+async def test_an_outage_of_days_ends_like_a_short_one() -> None:
     slots = limiter()
     for _ in range(3000):
         await failing(slots, NO_CONNECTION)
@@ -263,9 +255,9 @@ async def test_an_outage_of_days_is_one_like_others() -> None:
 
 
 @in_virtual_time
-async def test_once_reached_it_is_called_as_before() -> None:
+async def test_an_endpoint_that_is_reached_again_is_called_as_before() -> None:
     slots = limiter()
-    for _ in range(MISSES):
+    for _ in range(MAX_FAILURES):
         await failing(slots, NO_CONNECTION)
     assert slots.limit == 1
     failed = now()
@@ -276,28 +268,28 @@ async def test_once_reached_it_is_called_as_before() -> None:
 
 
 @in_virtual_time
-async def test_a_connection_that_failed_too_late_was_our_own_fault() -> None:
-    """The timer of a connection rings after 10 s; after 22 s the event loop had stood still."""
+async def test_a_connection_error_that_comes_too_late_is_not_the_endpoint_s() -> None:
+    """A connection times out after 10 s. If that takes 22 s, our event loop was blocked."""
     slots = limiter()
-    for _ in range(5 * MISSES):
-        await slots.enter("me", 60, "model")
+    for _ in range(5 * MAX_FAILURES):
+        await slots.acquire("me", 60, "model")
         began = now()
         await asyncio.sleep(22)
         slots.failed(NO_CONNECTION, began)
-        slots.leave()
+        slots.release()
     assert slots.limit == 10_000
 
 
 @in_virtual_time
-async def test_an_answer_of_any_kind_is_a_connection() -> None:
+async def test_an_error_response_proves_that_the_endpoint_can_be_reached() -> None:
     slots = limiter()
-    for _ in range(5 * MISSES):
+    for _ in range(5 * MAX_FAILURES):
         await failing(slots, NO_CONNECTION)
         await failing(slots, FAILURES.refused(404, "no such model"))
     assert slots.limit == 10_000
 
 
-def test_changes_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         slots = limiter(most=100)
         for _ in range(5):
@@ -305,7 +297,7 @@ def test_changes_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
         slots.failed(wait(2), now())
         slots.failed(wait(4), now())
         await asyncio.sleep(100)
-        for _ in range(2 * MISSES):
+        for _ in range(2 * MAX_FAILURES):
             await failing(slots, NO_CONNECTION)
         await call(slots, 1)
         await call(slots, 1)
@@ -315,29 +307,32 @@ def test_changes_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
 
     with caplog.at_level(logging.INFO, "agentd.models.limits.concurrency"):
         virtual_time.run(story)
-    texts = [record.getMessage().removeprefix("http://stub/v1 ") for record in caplog.records]
+    texts = [record.getMessage().removeprefix("http://stub/v1: ") for record in caplog.records]
     assert texts == [
-        "gets 44 calls at once from now on: it refused one (429)",
-        "asked us to wait 2 s",
-        "is called again, 7 at once",
-        "cannot be reached; one call at a time is tried",
+        "at most 44 calls at once from now on: it refused a call (429)",
+        "asked agentd to wait; no calls for 2 s",
+        "the wait is over; at most 7 calls at once",
+        "cannot be reached; trying one call at a time",
         "can be reached again",
-        "gets 5 calls at once from now on: it refused one (429)",
-        "refuses nothing any more",
+        "at most 5 calls at once from now on: it refused a call (429)",
+        "no refusal for 60 s",
     ]
 
 
+def test_a_cooldown_of_another_replica_is_logged_as_such(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        limiter().cool_down(7)
+
+    virtual_time.run(story)
+    assert caplog.messages == ["http://stub/v1: asked another replica to wait; no calls for 7 s"]
+
+
 @in_virtual_time
-async def test_turns_rotate() -> None:
-    turns = FairQueue()
-    loop = asyncio.get_running_loop()
-    waiters = [Waiter(agent, 10.0, loop.create_future()) for agent in "aaabbc"]
-    for waiter in waiters:
-        turns.join(waiter)
-    turns.leave(waiters[1])
-    turns.leave(waiters[1])
-    order = [turns.next() for _ in range(len(turns))]
-    assert [waiter.agent for waiter in order] == ["a", "b", "c", "a", "b"]
-    assert order[3] is waiters[2]
-    with pytest.raises(KeyError):
-        turns.next()
+async def test_a_failure_that_is_already_known_does_not_lower_the_limit_twice() -> None:
+    slots = limiter(most=100)
+    began = now()
+    await asyncio.sleep(1)
+    for _ in range(5):
+        slots.failed(REFUSED, began)
+
+    assert slots.limit == 44

@@ -1,4 +1,4 @@
-"""Agents take turns for the slots of an endpoint; the calls of one agent keep their order."""
+"""Agents take turns in the queue of an endpoint, and each agent's calls keep their order."""
 
 from __future__ import annotations
 
@@ -9,79 +9,96 @@ import pytest
 from agentd.models.limits.fair_queue import FairQueue, Waiter
 
 
-def waiter(agent: str, deadline: float = 60.0) -> Waiter:
+def waiter(agent: str, deadline: float = 10.0) -> Waiter:
     return Waiter(agent, deadline, asyncio.get_running_loop().create_future())
 
 
-def joined(*agents: str) -> tuple[FairQueue, list[Waiter]]:
-    queue, waiters = FairQueue(), [waiter(agent) for agent in agents]
-    for each in waiters:
-        queue.join(each)
-    return queue, waiters
-
-
-def taken(queue: FairQueue) -> list[Waiter]:
-    """All waiters, in the order in which their turn comes."""
-    return [queue.next() for _ in range(len(queue))]
-
-
-async def test_agents_are_served_in_rotation_and_their_calls_in_order() -> None:
-    queue, (a1, a2, a3, b1, c1, c2) = joined("a", "a", "a", "b", "c", "c")
-    assert len(queue) == 6
-    assert taken(queue) == [a1, b1, c1, a2, c2, a3]
-    assert len(queue) == 0
-
-
-async def test_an_empty_queue_has_no_next_call() -> None:
-    queue, _ = joined()
-    with pytest.raises(KeyError):
-        queue.next()
-
-
-async def test_an_agent_that_joins_later_waits_behind_the_others() -> None:
-    queue, (a1, a2) = joined("a", "a")
-    assert queue.next() is a1
-    b1 = waiter("b")
-    queue.join(b1)
-    assert taken(queue) == [a2, b1]
-
-
-async def test_a_call_that_leaves_has_no_turn_and_leaves_once() -> None:
-    queue, (a1, a2, b1) = joined("a", "a", "b")
-    queue.leave(a1)
-    queue.leave(a1)
-    queue.leave(b1)
-    queue.leave(b1)
-    assert len(queue) == 1
-    assert taken(queue) == [a2]
-    queue.leave(a2)
-    assert len(queue) == 0
-
-
-async def test_an_agent_whose_last_call_left_joins_at_the_end_again() -> None:
-    queue, (a1, b1) = joined("a", "b")
-    queue.leave(a1)
-    queue.join(a1)
-    assert taken(queue) == [b1, a1]
-
-
-async def test_calls_whose_deadline_is_over_are_taken_out() -> None:
+def filled(*waiters: Waiter) -> FairQueue:
     queue = FairQueue()
-    early, exact, late = waiter("a", 9.9), waiter("b", 10.0), waiter("a", 10.1)
-    for each in (early, exact, late):
-        queue.join(each)
-    assert {*queue.hopeless(10.0)} == {early, exact}
-    assert taken(queue) == [late]
+    for each in waiters:
+        queue.add(each)
+    return queue
 
 
-async def test_a_waiter_has_a_slot_only_after_a_turn_that_gave_one() -> None:
-    waiting, served, refused, gone = (waiter("a") for _ in range(4))
-    served.turn.set_result(True)
-    refused.turn.set_result(False)
-    gone.turn.cancel()
-    assert [each.has_slot for each in (waiting, served, refused, gone)] == [
-        False,
-        True,
-        False,
-        False,
-    ]
+async def test_agents_take_turns_and_their_calls_keep_the_order() -> None:
+    waiters = [waiter(agent) for agent in "aaabbc"]
+    queue = filled(*waiters)
+
+    order = [queue.pop() for _ in range(len(queue))]
+
+    assert order == [waiters[index] for index in (0, 3, 5, 1, 4, 2)]
+    assert len(queue) == 0
+
+
+async def test_a_new_call_of_an_agent_goes_behind_the_turns_of_the_others() -> None:
+    queue = filled(waiter("a"), waiter("b"))
+    first = queue.pop()
+    queue.add(waiter(first.agent))
+
+    assert [queue.pop().agent for _ in range(2)] == ["b", "a"]
+
+
+async def test_a_removed_call_gets_no_turn() -> None:
+    waiters = [waiter(agent) for agent in "aab"]
+    queue = filled(*waiters)
+
+    queue.remove(waiters[0])
+
+    assert [queue.pop() for _ in range(len(queue))] == waiters[1:]
+
+
+async def test_to_remove_a_call_that_is_not_waiting_changes_nothing() -> None:
+    gone, stays, stranger = waiter("a"), waiter("a"), waiter("z")
+    queue = filled(gone, stays)
+    for each in (gone, gone, stranger):
+        queue.remove(each)
+
+    assert len(queue) == 1
+    assert queue.pop() is stays
+
+
+async def test_an_agent_whose_last_call_was_removed_leaves_the_rotation() -> None:
+    only, other = waiter("a"), waiter("b")
+    queue = filled(only, other)
+
+    queue.remove(only)
+
+    assert queue.pop() is other
+    with pytest.raises(KeyError):
+        queue.pop()
+
+
+async def test_an_agent_that_comes_back_goes_to_the_end_of_the_rotation() -> None:
+    first, second = waiter("a"), waiter("b")
+    queue = filled(first, second)
+
+    queue.remove(first)
+    queue.add(first)
+
+    assert [queue.pop() for _ in range(2)] == [second, first]
+
+
+async def test_calls_whose_deadline_comes_by_then_are_taken_out() -> None:
+    early, exact, late = waiter("a", 4.9), waiter("b", 5.0), waiter("a", 5.1)
+    queue = filled(early, exact, late)
+
+    assert queue.pop_expiring(5.0) == [early, exact]
+    assert len(queue) == 1
+    assert queue.pop() is late
+
+
+@pytest.mark.parametrize(("result", "has_slot"), [(True, True), (False, False)])
+async def test_a_call_has_a_slot_when_its_turn_was_granted(result: bool, has_slot: bool) -> None:
+    call = waiter("a")
+    assert not call.has_slot
+
+    call.turn.set_result(result)
+
+    assert call.has_slot is has_slot
+
+
+async def test_a_cancelled_call_has_no_slot() -> None:
+    call = waiter("a")
+    call.turn.cancel()
+
+    assert not call.has_slot

@@ -1,4 +1,4 @@
-"""A limit follows what an endpoint bears, and is left alone by what says nothing about it."""
+"""A limit follows what an endpoint can take, and ignores what says nothing about that."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ KIND = ("analyst", "openai/x")
 
 
 def answers(pace: Pace, count: int, *, took: float = 1.0, start: float = 0.0) -> float:
-    """So many answers, one after the other, at full use; the time afterwards."""
+    """Counts so many answers, one after the other, at full use; returns the time afterwards."""
     now = start
     for _ in range(count):
         pace.answered(KIND, now, now + took, int(pace.limit))
@@ -25,13 +25,13 @@ def test_an_endpoint_that_refuses_nothing_is_not_slowed() -> None:
 
 
 @pytest.mark.parametrize("in_flight", [1, CREDIBLE, 600])
-def test_the_first_cut_starts_from_what_is_under_way(in_flight: int) -> None:
+def test_the_first_cut_starts_from_the_calls_in_flight(in_flight: int) -> None:
     pace = Pace()
     assert pace.refused(0, 1, in_flight)
     assert pace.limit == pytest.approx(AFTER_REFUSAL * max(in_flight, CREDIBLE))
 
 
-def test_the_limit_is_lowered_once_a_round_trip() -> None:
+def test_the_limit_is_lowered_once_per_round_trip() -> None:
     pace = Pace()
     assert [pace.refused(began, 1 + began, 64) for began in (0.0, 0.1, 0.9)] == [True, False, False]
     lowered = pace.limit
@@ -48,7 +48,7 @@ def test_the_limit_stays_within_its_bounds() -> None:
     assert pace.limit == 4
 
 
-def test_answers_raise_it_by_about_one_a_round_trip() -> None:
+def test_answers_raise_the_limit_by_about_one_per_round_trip() -> None:
     pace = Pace(most=100)
     for number in range(3):
         pace.refused(number, number + 0.5, 1)
@@ -58,7 +58,7 @@ def test_answers_raise_it_by_about_one_a_round_trip() -> None:
     assert before + 0.9 < pace.limit < before + 2
 
 
-def test_near_the_last_refusal_it_is_raised_carefully() -> None:
+def test_near_the_last_refusal_the_limit_rises_more_slowly() -> None:
     pace = Pace()
     pace.refused(0, 0.5, 64)
     pace.refused(1, 1.5, 64)
@@ -80,7 +80,7 @@ def test_a_limit_that_is_not_used_is_not_raised() -> None:
     assert pace.limit == before
 
 
-def test_answers_that_take_far_longer_lower_it_a_little() -> None:
+def test_answers_that_take_much_longer_lower_the_limit_a_little() -> None:
     pace = Pace()
     lowered: list[bool] = []
     now = 0.0
@@ -93,7 +93,7 @@ def test_answers_that_take_far_longer_lower_it_a_little() -> None:
     assert 50 < pace.limit < 100
 
 
-def test_a_new_normal_is_learnt() -> None:
+def test_a_permanent_change_of_speed_is_learnt() -> None:
     pace = Pace()
     now = answers(pace, 100, took=1.0)
     now = answers(pace, 500, took=6.0, start=now)
@@ -102,7 +102,7 @@ def test_a_new_normal_is_learnt() -> None:
     assert pace.limit >= before
 
 
-def test_slow_answers_of_another_kind_say_nothing() -> None:
+def test_answers_are_only_compared_with_those_of_their_kind() -> None:
     pace = Pace()
     for number in range(400):
         kind = (f"agent-{number % 2}", "openai/x")
@@ -110,7 +110,7 @@ def test_slow_answers_of_another_kind_say_nothing() -> None:
     assert pace.limit == MOST
 
 
-def test_slowness_at_a_low_load_is_not_our_doing() -> None:
+def test_slow_answers_at_a_low_load_do_not_lower_the_limit() -> None:
     pace = Pace()
     now = answers(pace, 0)
     for number in range(200):

@@ -1,0 +1,189 @@
+"""A rate lets calls through while it has room, says when it has room again, and is corrected.
+
+The laws of several replicas that share a rate are in tests/property/test_rate_laws.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from agentd.errors import BusError, Throttled
+from agentd.manifest.rate import Allowance, Window
+from agentd.models.limits.shared_rate import LocalWindow, Rates, Reservation, SharedRate
+from agentd.testing.virtual_time import in_virtual_time
+
+A_MINUTE = Allowance(10, 60.0)
+
+
+class Store(LocalWindow):
+    """Counts the changes of its window; `fails` makes the next one fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changes = 0
+        self.fails = False
+
+    async def change(self, edit: Callable[[Window], Window]) -> None:
+        self.changes += 1
+        if self.fails:
+            raise BusError("away")
+        await super().change(edit)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def rate(allowance: Allowance = A_MINUTE, store: Store | None = None) -> SharedRate:
+    shared = store or Store()
+    return SharedRate(allowance, "limits.rate", lambda: shared, clock=now)
+
+
+async def take(rate: SharedRate, amount: float = 1.0, timeout: float = 0.0) -> Reservation:
+    return await rate.take(amount, timeout, "openai/x")
+
+
+async def throttled(rate: SharedRate, amount: float = 1.0, timeout: float = 0.0) -> Throttled:
+    with pytest.raises(Throttled) as caught:
+        await take(rate, amount, timeout)
+    return caught.value
+
+
+@in_virtual_time
+async def test_all_that_a_rate_allows_may_come_at_the_same_time() -> None:
+    limited = rate()
+    for _ in range(10):
+        await take(limited, timeout=1.0)
+
+    assert now() == 0
+    error = await throttled(limited, timeout=1.0)
+    assert str(error) == (
+        "openai/x: `limits.rate: 10/min` is used up; the next call is possible in 63 s"
+    )
+    assert (error.code, error.retryable, error.retry_after) == ("model_rate_limited", True, 63.0)
+
+
+@in_virtual_time
+async def test_a_call_waits_until_there_is_room() -> None:
+    limited = rate()
+    await take(limited, 10, timeout=1.0)
+    await take(limited, timeout=100.0)
+
+    assert 63.0 <= now() < 70.0
+
+
+@in_virtual_time
+async def test_a_call_larger_than_the_rate_takes_all_of_it() -> None:
+    limited = rate()
+    reservation = await take(limited, 1_000_000, timeout=1.0)
+
+    assert reservation.amount == 10
+    await throttled(limited, timeout=1.0)
+
+
+@in_virtual_time
+async def test_what_a_call_did_not_use_is_free_again() -> None:
+    limited = rate()
+    reservation = await take(limited, 10, timeout=1.0)
+    limited.settle(reservation, 4)
+
+    await take(limited, 6, timeout=1.0)
+
+    await throttled(limited, timeout=1.0)
+
+
+@in_virtual_time
+async def test_what_a_call_used_beyond_its_reservation_counts_too() -> None:
+    limited = rate()
+    reservation = await take(limited, 4, timeout=1.0)
+    limited.settle(reservation, 9)
+    await throttled(limited, 2, timeout=1.0)
+
+    await take(limited, 1, timeout=1.0)
+
+
+@in_virtual_time
+async def test_an_amount_is_returned_after_its_slot_has_ended() -> None:
+    limited = rate()
+    reservation = await take(limited, 10, timeout=1.0)
+    await asyncio.sleep(10)
+    limited.settle(reservation, 0)
+
+    await take(limited, 10, timeout=1.0)
+
+    assert now() < 12
+
+
+@in_virtual_time
+async def test_calls_far_from_the_limit_need_few_requests() -> None:
+    store = Store()
+    limited = rate(Allowance(100_000, 60.0), store)
+    for _ in range(64):
+        await take(limited, timeout=1.0)
+
+    assert store.changes <= 7  # each request reserves as much as was used so far: it doubles
+
+
+@in_virtual_time
+async def test_nothing_is_reserved_while_the_store_cannot_be_reached() -> None:
+    store = Store()
+    limited = rate(store=store)
+    store.fails = True
+    with pytest.raises(BusError):
+        await take(limited, timeout=1.0)
+    store.fails = False
+
+    await take(limited, 10, timeout=1.0)
+
+
+@in_virtual_time
+async def test_waiting_calls_keep_their_order() -> None:
+    limited, order = rate(Allowance(1, 1.0)), list[int]()
+
+    async def call(number: int) -> None:
+        await take(limited, timeout=100.0)
+        order.append(number)
+
+    await asyncio.gather(*map(call, range(5)))
+
+    assert order == [0, 1, 2, 3, 4]
+
+
+@in_virtual_time
+async def test_a_call_behind_others_knows_that_its_turn_comes_too_late() -> None:
+    limited = rate()
+    await take(limited, 10, timeout=1.0)
+    waiting = asyncio.create_task(take(limited, 10, timeout=100.0))
+    await asyncio.sleep(0)
+
+    began = now()
+    await throttled(limited, timeout=50.0)
+
+    assert now() == began
+    waiting.cancel()
+
+
+def test_one_key_and_allowance_are_one_rate() -> None:
+    rates = Rates()
+    one = rates.of("agent", A_MINUTE, "limits.rate")
+
+    assert rates.of("agent", A_MINUTE, "limits.rate") is one
+    assert rates.of("other", A_MINUTE, "limits.rate") is not one
+    assert rates.of("agent", Allowance(11, 60.0), "limits.rate") is not one
+
+
+@in_virtual_time
+async def test_rates_of_one_key_share_a_window_unless_their_periods_differ() -> None:
+    opened: dict[str, Store] = {}
+    rates = Rates()
+    early = rates.of("agent", A_MINUTE, "limits.rate")
+    rates.share(lambda key, _: opened.setdefault(key, Store()))
+    for allowance in (Allowance(20, 60.0), Allowance(20, 1.0)):
+        await take(rates.of("agent", allowance, "limits.rate"), timeout=1.0)
+    # Also a rate that was made before the window was shared.
+    await take(early, timeout=1.0)
+
+    assert [store.changes for store in opened.values()] == [2, 1]
