@@ -1,34 +1,29 @@
-"""Who answers: mocks, OpenAI-compatible endpoints, every other provider through litellm.
+"""Models: mocks, OpenAI-compatible endpoints, and all other providers through litellm.
 
-A module imports only from what stands below it.
+A module imports only from modules below it.
 
-    choose           from a manifest's model to somebody who answers, or to what is wrong with it
-    mock             models without a model: one tells what it was asked, one follows a script. No
-                     key, no network
-    litellm_bridge   models of every other provider, through litellm: imported when first used, and
-                     kept honest
-    mock_script      A mock's script: what `mock/script` says, turn by turn, and what is wrong with
-                     it
-    openai_http      models behind an OpenAI-compatible endpoint, called directly over one aiohttp
-                     session
-    answer           one answer while it arrives: its parts, its bound, and the proof that it is
-                     whole
-    failover         several models for one call: the first choice, and those that stand in when it
-                     fails
-    limits           what bounds the calls of models: slots, rates, cooldowns, kept answers
-    providers        who stands behind a model's name: where it is reached, and which key it needs
-    estimate         how many tokens a call may take, guessed without a tokenizer, and a request
-                     kept within them
-    prices           what a token costs, out of the price list that litellm's package carries,
-                     without litellm
-    unavailable      A model of a list that cannot be called here: the others of the list stand in
-                     for it
-    endpoint         where OpenAI-compatible requests go: one HTTP session for all, and each base
-                     URL with its key
-    failures         what a failed model call means: its code, whether to try again, and a text
-                     without keys
-    port             the port to language models: what is asked, what comes back, and the shape of
-                     an answerer
-    response_format  how a model is told the schema that its answer must fit: natively, or in words
-    sse              server-sent events out of bytes that arrive in arbitrary pieces
+    choose           turns a `model:` of a manifest into an object that can be called, or says what
+                     is wrong with it (no such model, no API key, no address)
+    mock             `mock/echo`, which repeats its prompt, and `mock/script`, which plays a script
+    litellm_bridge   models of all other providers, through litellm: its import, its parameters, its
+                     exceptions, and its streams that only look complete
+    mock_script      the format of a mock's script, turn by turn, and its problems
+    openai_http      one call of an OpenAI-compatible endpoint: the request body, the stream, what a
+                     lost connection means
+    answer           puts one answer together from OpenAI's chunks: text, tool calls, usage; limits
+                     its size and checks that it is complete
+    failover         calls the models of a list in order until one answers, and shares the time
+                     among them
+    limits           slots of an endpoint, cooldowns, rates, cached answers
+    providers        the provider of a model's name: its address and the variable with its key;
+                     "did you mean"
+    estimate         how many tokens a call may take, without a tokenizer; `maxTokens` of a sender
+    prices           what tokens cost, by the price list in litellm's package
+    unavailable      a model of a list that has no key here; the others are called instead
+    endpoint         the HTTP session, the address, the key and the proxy of an endpoint
+    failures         the errors of failed calls: code, retryable or not, `Retry-After`, the
+                     provider's text without keys; the deadline of a call
+    port             what all models have in common: request, completion, usage, tool call, attempt
+    response_format  how a model receives the JSON Schema for its answer: natively or in words
+    sse              parses server-sent events from bytes that arrive in pieces
 """

@@ -1,4 +1,4 @@
-"""One answer while it arrives: its parts, its bound, and the proof that it is whole."""
+"""Puts one answer together while it arrives, limits its size, and checks that it is complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ MAX_TEXT = 4 * 1024 * 1024  # bytes of text, reasoning and tool arguments togeth
 
 
 class AnswerParser:
-    """Collects OpenAI-shaped chunks, or one whole response, into a `Completion`."""
+    """Turns chunks, or one whole response, in OpenAI's format into a `Completion`.
+
+    Servers that call themselves compatible differ in many details; each is handled where it occurs.
+    """
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures
@@ -25,25 +28,25 @@ class AnswerParser:
         self.finish_reason: str | None = None
 
     def add(self, chunk: Any) -> str:
-        """Takes a chunk of a stream; its new text, perhaps "".
+        """Adds a chunk of a stream; returns its new text, which may be "".
 
         Raises:
-            ModelError: the chunk is an error, has no sense, or is one too many.
+            ModelError: the chunk is an error or not a chunk, or the answer is too large.
         """
         choice = self._choice(chunk)
-        return self._take(choice, "delta") if choice else ""
+        return self._add_choice(choice, "delta") if choice else ""
 
     def add_whole(self, response: Any) -> str:
-        """Takes a response that was not streamed; its text.
+        """Adds a response that was not streamed; returns its text.
 
         Raises:
-            ModelError: also when there is no choice in it.
+            ModelError: as `add`, and if the response has no choices.
         """
         choice = self._choice(response)
         if choice is None:
             raise self._failures.error("model_garbage", "the answer has no choices")
-        text = self._take(choice, "message")
-        # Its JSON was complete, which is the proof; some servers leave the reason out.
+        text = self._add_choice(choice, "message")
+        # Its JSON was complete, so nothing is missing. Some servers leave the reason out.
         self.finish_reason = self.finish_reason or "stop"
         return text
 
@@ -51,11 +54,12 @@ class AnswerParser:
         """The answer.
 
         Raises:
-            ModelError: `model_truncated`, when nothing proved that the stream came to its end.
+            ModelError: `model_truncated`, if the stream ended without a `finish_reason`. The end of
+                the connection proves nothing: a proxy that is restarted ends it in the same way.
         """
         if self.finish_reason is None:
-            what = "the stream ended before the answer did (no finish_reason)"
-            raise self._failures.error("model_truncated", what)
+            text = "the stream ended before the answer was complete (no finish_reason)"
+            raise self._failures.error("model_truncated", text)
         return Completion(
             text="".join(self._text),
             model=self._failures.model,
@@ -66,7 +70,13 @@ class AnswerParser:
             reasoning="".join(self._reasoning) or None,
         )
 
+    def too_large(self) -> Exception:
+        """The error of an answer over the limit."""
+        text = f"the answer is longer than {MAX_TEXT // 1024**2} MB"
+        return self._failures.error("model_too_large", text, hint="set `max_tokens`")
+
     def _choice(self, chunk: Any) -> dict[str, Any] | None:
+        """The first choice of a chunk; None in a chunk without one, such as the last with usage."""
         if not isinstance(chunk, dict):
             raise self._garbage(chunk)
         if chunk.get("error") or chunk.get("object") == "error":  # the second is vLLM's
@@ -84,7 +94,7 @@ class AnswerParser:
                 return choice
         return None
 
-    def _take(self, choice: dict[str, Any], part: str) -> str:
+    def _add_choice(self, choice: dict[str, Any], part: str) -> str:
         if choice.get("finish_reason"):
             self.finish_reason = _text(choice["finish_reason"]) or "stop"
         content = choice.get(part)
@@ -92,11 +102,12 @@ class AnswerParser:
             return ""
         if not isinstance(content, dict):
             raise self._garbage(choice)
+        # DeepSeek and litellm write `reasoning_content`; OpenRouter and vLLM write `reasoning`.
         reasoning = content.get("reasoning_content") or content.get("reasoning")
         if reasoning:
             self._reasoning.append(self._bounded(_text(reasoning)))
         if content.get("tool_calls"):
-            self._take_calls(content["tool_calls"])
+            self._add_calls(content["tool_calls"])
         text = content.get("content") or content.get("refusal")
         if not text:
             return ""
@@ -104,7 +115,8 @@ class AnswerParser:
         self._text.append(piece)
         return piece
 
-    def _take_calls(self, fragments: Any) -> None:
+    def _add_calls(self, fragments: Any) -> None:
+        """Adds fragments of tool calls. A stream splits the arguments into many of them."""
         if not isinstance(fragments, list | tuple):
             raise self._garbage(fragments)
         for position, fragment in enumerate(fragments):
@@ -115,20 +127,23 @@ class AnswerParser:
             call = self._call(fragment, position)
             call.name += _text(function.get("name"))
             arguments = function.get("arguments")
-            if isinstance(arguments, dict):  # Ollama sends the object itself
+            if isinstance(arguments, dict):  # Ollama sends the object itself, not its JSON
                 arguments = json.dumps(arguments)
             call.arguments.append(self._bounded(_text(arguments)))
 
     def _call(self, fragment: dict[str, Any], position: int) -> _PartialCall:
-        """The call that a fragment continues. Some servers number every call 0, or none at all:
-        a new id starts a new call whatever its number."""
+        """The call to which a fragment belongs.
+
+        By OpenAI's API that is its `index`. Some servers give every call the index 0, or none, so a
+        new id starts a new call, whatever its index is.
+        """
         index = fragment.get("index")
         index = index if isinstance(index, int) else position
-        name = _text(fragment.get("id"))
+        call_id = _text(fragment.get("id"))
         call = self._calls.get(index)
-        if call is None or (name and call.id and name != call.id):
+        if call is None or (call_id and call.id and call_id != call.id):
             key = index if call is None else max(self._calls) + 1
-            self._calls[key] = call = _PartialCall(name)
+            self._calls[key] = call = _PartialCall(call_id)
         return call
 
     def _bounded(self, piece: str) -> str:
@@ -137,17 +152,15 @@ class AnswerParser:
             raise self.too_large()
         return piece
 
-    def too_large(self) -> Exception:
-        what = f"the answer is longer than {MAX_TEXT // 1024**2} MB"
-        return self._failures.error("model_too_large", what)
-
-    def _garbage(self, what: Any) -> Exception:
-        shown = json.dumps(what, default=str)[:200]
-        return self._failures.error("model_garbage", f"not a chat completion: {shown}")
+    def _garbage(self, value: Any) -> Exception:
+        shown = json.dumps(value, default=str)[:200]
+        return self._failures.error(
+            "model_garbage", f"the answer is not a chat completion: {shown}"
+        )
 
 
 class _PartialCall:
-    """A tool call in the making."""
+    """A tool call of which more fragments may arrive."""
 
     def __init__(self, call_id: str) -> None:
         self.id = call_id
@@ -159,7 +172,7 @@ class _PartialCall:
 
 
 def _text(value: Any) -> str:
-    """A provider's text as one that can be written as UTF-8; content parts are joined."""
+    """A provider's text as one that can be encoded as UTF-8; a list of content parts is joined."""
     if isinstance(value, list):
         parts = [part.get("text") if isinstance(part, dict) else part for part in value]
         return "".join(_text(part) for part in parts)
@@ -167,7 +180,7 @@ def _text(value: Any) -> str:
         return ""
     if value.isascii():
         return value
-    # "\ud83d" alone is valid JSON and invalid text: half an emoji that a server cut in two.
+    # "\ud83d" alone is valid JSON and invalid text: half an emoji, which a server cut in two.
     return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
@@ -183,7 +196,7 @@ def _usage(usage: Any) -> Usage | None:
     prompt, output = count("prompt_tokens"), count("completion_tokens")
     reasoning = count("completion_tokens_details", "reasoning_tokens")
     if reasoning and count("total_tokens") == prompt + output + reasoning:
-        output += reasoning  # xAI's `completion_tokens` are without them
+        output += reasoning  # xAI's `completion_tokens` do not include them, OpenAI's do
     return Usage(
         input_tokens=prompt,
         output_tokens=output,

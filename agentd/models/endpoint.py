@@ -1,4 +1,4 @@
-"""Where OpenAI-compatible requests go: one HTTP session for all, and each base URL with its key."""
+"""The HTTP side of OpenAI-compatible servers: one session, and each base URL with its key."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from yarl import URL
 from agentd import __version__
 from agentd.errors import ModelError
 
-LARGE_BODY = 512 * 1024  # bytes; more (pictures) is written in pieces, or the event loop would wait
-CONNECT = 10.0  # seconds; a host that is not there is known long before the deadline
+LARGE_BODY = 512 * 1024  # bytes; larger ones (images) are written in pieces, see `Endpoint.post`
+CONNECT = 10.0  # seconds; so a host that is down is noticed long before the deadline of the call
 
 
 class Http:
-    """The one session of the process, made when it is first needed, inside the running loop."""
+    """The one session of the process; created at first use, because it needs a running loop."""
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
@@ -26,15 +26,18 @@ class Http:
     def session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                # uvicorn (so vLLM and many gateways) hangs up after 5 s without a request; a
-                # request that crosses the hang-up is lost.
+                # uvicorn (so vLLM and many gateways) closes a connection after 5 s without a
+                # request, and a request that is sent at that moment is lost: close it earlier.
+                # No limit of connections: `limits.concurrency` decides how many calls run.
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0),
+                # The deadline of a call is `Failures.within`, which also bounds the reading.
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={
                     "User-Agent": f"agentd/{__version__}",
                     "Content-Type": "application/json",
-                    # Compression costs more than it saves here, and could hide a huge answer.
+                    # Compression costs more time than it saves here, and a small compressed body
+                    # could unpack to a huge answer.
                     "Accept-Encoding": "identity",
                 },
             )
@@ -47,7 +50,11 @@ class Http:
 
 @dataclass(eq=False)
 class Endpoint:
-    """A base URL with its key. `counts_streams`: it takes `stream_options`, as far as we know."""
+    """A base URL with its key.
+
+    `counts_streams`: the server accepts `stream_options`; True until it has refused them. Without
+    them, streams come without usage, and so without a cost.
+    """
 
     http: Http
     base: str
@@ -57,25 +64,30 @@ class Endpoint:
     def __post_init__(self) -> None:
         self._url = URL(self.base.rstrip("/") + "/chat/completions")
         self._headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        # The base has no path: `/v1` was probably forgotten.
         self.bare = self._url.path == "/chat/completions"
         self.secrets = tuple(filter(None, (self.key, self._url.password)))
         self._proxy = _proxy(self._url)
 
     def post(self, body: bytes) -> Any:
-        """An async context manager with the response, as soon as its headers are there."""
+        """An async context manager that gives the response as soon as its headers have arrived."""
         return self.http.session().post(
             self._url,
+            # aiohttp writes bytes in one go, which would block the event loop for large ones.
             data=BytesIO(body) if len(body) > LARGE_BODY else body,
             headers=self._headers,
             proxy=self._proxy,
+            # aiohttp would follow a 301 or 302 with a GET. The address is wrong: it is reported.
             allow_redirects=False,
         )
 
 
 def _proxy(url: URL) -> str | None:
-    """The environment's proxy for this address, looked up once: aiohttp's `trust_env` would read
-    the environment and ~/.netrc for every request. As in Go, one's own machine is never asked
-    through a proxy."""
+    """The proxy that the environment names for this address, if any.
+
+    It is looked up once: aiohttp's `trust_env` would read the environment and ~/.netrc for every
+    request. This machine is never called through a proxy, as in Go.
+    """
     host = url.host or ""
     if host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(f"{host}:{url.port}"):
         return None
@@ -83,6 +95,9 @@ def _proxy(url: URL) -> str | None:
     if proxy and "://" not in proxy:
         proxy = f"http://{proxy}"
     if proxy and not proxy.startswith(("http://", "https://")):
-        what = f"the proxy that the environment names for {url.scheme} is not an http one"
-        raise ModelError(what, code="model_config")
+        text = (
+            f"the proxy in {url.scheme}_proxy is not an http:// or https:// one, which agentd "
+            f"needs for {host}; change it, or add {host} to no_proxy"
+        )
+        raise ModelError(text, code="model_config")
     return proxy

@@ -1,4 +1,4 @@
-"""What a failed model call means: its code, whether to try again, and a text without keys."""
+"""The errors of failed model calls: code, whether a retry may help, and a text without keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from agentd.errors import ModelError
 
-SHOWN = 500  # characters of a provider's text that a person gets to see
+SHOWN = 500  # characters of a provider's text that an error shows
 _TRANSIENT = frozenset(
     {"model_rate_limited", "model_overloaded", "model_timeout", "model_truncated", "model_garbage"}
 )
@@ -28,11 +28,15 @@ _BY_STATUS = {
 }
 # These come with a 429, but waiting does not bring money.
 _OUT_OF_MONEY = ("insufficient_quota", "billing_hard_limit_reached")
-# These come with a 400 or 403: it is the content that is not wanted, by OpenAI, by Azure.
-_UNWANTED = re.compile(
+# These come with a 400 or 403 when a content policy refuses, at OpenAI and at Azure.
+_CONTENT_POLICY = re.compile(
     "content_policy_violation|content_filter|ResponsibleAIPolicyViolation|ContentPolicyViolation"
     "|content management policy|moderation_blocked"
 )
+_HINTS = {
+    "model_auth": "check the API key and what it may use",
+    "model_not_found": "check the name of the model and the address",
+}
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,20 @@ class Failures:
     def error(
         self,
         code: str,
-        what: str,
+        text: str,
         *,
+        hint: str = "",
         status: int | None = None,
         retry_after: float | None = None,
         retryable: bool | None = None,
     ) -> ModelError:
-        """`what` went wrong with the model; the code says whether a retry may help, unless told."""
+        """An error that names the model. `text` is shortened to `SHOWN` characters, `hint` is not.
+
+        Without `retryable`, the code decides whether a retry may help.
+        """
+        shown = shorten(redact(text, self.secrets))
         return ModelError(
-            f"{self.model}: {shorten(redact(what, self.secrets))}",
+            f"{self.model}: {shown} ({hint})" if hint else f"{self.model}: {shown}",
             code=code,
             status=status,
             retry_after=retry_after,
@@ -61,58 +70,74 @@ class Failures:
         )
 
     def refused(
-        self, status: int, body: str, headers: Mapping[str, str] | None = None
+        self, status: int, body: str, headers: Mapping[str, str] | None = None, *, hint: str = ""
     ) -> ModelError:
-        """An HTTP status that is not 2xx, with the body and headers that came with it."""
+        """The error of an HTTP response that is not 2xx, from its body and headers."""
         code = code_of(status)
-        if status in (400, 403) and _UNWANTED.search(body):
+        if status in (400, 403) and _CONTENT_POLICY.search(body):
             code = "model_refused"
-        broke = status == 429 and any(mark in body for mark in _OUT_OF_MONEY)
+        no_money = status == 429 and any(mark in body for mark in _OUT_OF_MONEY)
+        if no_money:
+            hint = "the account has no money left, or has reached its limit"
         return self.error(
             code,
             f"answered {status}: {complaint(body)}",
+            hint=hint or _HINTS.get(code, ""),
             status=status,
             retry_after=retry_after(headers or {}),
-            retryable=False if broke else code in _TRANSIENT or status == 409,
+            retryable=False if no_money else code in _TRANSIENT or status == 409,
         )
 
     def reported(self, error: Any) -> ModelError:
-        """An error object where an answer should be: inside a 200, or between two chunks."""
+        """The error of an error object in place of an answer: in a 200, or between two chunks."""
         fields: dict[str, Any] = error if isinstance(error, dict) else {}
+        # OpenRouter, vLLM and others put the HTTP status into different fields. Some put a word
+        # such as "rate_limit_exceeded" there instead.
         numbers = [fields.get(key) for key in ("code", "status", "status_code")]
         status = next((n for n in numbers if isinstance(n, int) and 400 <= n < 600), None)
-        text = f"reported an error: {complaint(error)}"
+        text = f"reported an error instead of an answer: {complaint(error)}"
         return self.error(code_of(status or 500), text, status=status)
 
     @asynccontextmanager
     async def within(self, seconds: float) -> AsyncGenerator[asyncio.Timeout]:
-        """A deadline over everything inside; when it passes, `model_timeout` is raised."""
-        if seconds <= 0:  # a kept-alive connection would carry the request before time is looked at
+        """A deadline for everything inside the block; when it passes, `model_timeout` is raised.
+
+        The timeouts of HTTP libraries are for each read, so an answer that drips in never ends.
+        """
+        # `asyncio.timeout` only acts at the next await that blocks: over a connection that is open
+        # already, the request would be sent, and paid, before that.
+        if seconds <= 0:
             raise self._late(seconds)
         deadline = asyncio.timeout(seconds)
         try:
             async with deadline:
                 yield deadline
         except TimeoutError:
+            # Another timeout, such as one raised by `on_delta`, is not ours.
             if not deadline.expired():
                 raise
             raise self._late(seconds) from None
 
     def _late(self, seconds: float) -> ModelError:
-        return self.error("model_timeout", f"no complete answer within {seconds:g} s")
+        text = f"no complete answer within {seconds:g} s"
+        return self.error("model_timeout", text, hint="if it needs longer, raise the timeout")
 
 
 def code_of(status: int) -> str:
     """The `ModelError.code` of an HTTP status."""
     if status >= 500:
         return "model_overloaded"
-    if status < 400:  # a redirect: the base is not where the API is
+    if status < 400:  # a redirect: the configured address is not where the API is
         return "model_config"
     return _BY_STATUS.get(status, "model_rejected")
 
 
 def complaint(body: Any) -> str:
-    """What a provider says is wrong, out of the shapes they use, or the body as it stands."""
+    """The provider's own words: out of the formats that providers use, or the whole body.
+
+    OpenAI has `{"error": {"message": …}}`, FastAPI `{"detail": …}`, others `{"error": …}` or
+    `{"message": …}`.
+    """
     if isinstance(body, str):
         try:
             body = json.loads(body)
@@ -127,6 +152,7 @@ def complaint(body: Any) -> str:
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
+    """`text` with `[key]` in place of every secret. Providers quote the key in a 401."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "[key]")
@@ -140,9 +166,12 @@ def shorten(text: str) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the provider asks to wait: `Retry-After` as a number or as an HTTP date."""
+    """The seconds that a provider asks to wait; None if it does not say.
+
+    `Retry-After` (RFC 9110) is a number of seconds or an HTTP date.
+    """
     values = {name.lower(): value for name, value in headers.items()}
-    if "retry-after-ms" in values:  # OpenAI's and Azure's, more exact than the header of RFC 9110
+    if "retry-after-ms" in values:  # from OpenAI and Azure; more exact than `Retry-After`
         return _seconds(values["retry-after-ms"], 0.001)
     value = values.get("retry-after")
     if value is None:

@@ -1,6 +1,6 @@
-"""A mock's script: what `mock/script` says, turn by turn, and what is wrong with it.
+"""The script of `mock/script`: its format, and every problem of a script that cannot be played.
 
-    - Hello.                                     # a turn that is only a text
+    - Hello.                                     # a turn that is only text
     - tool_calls: [{name: get_weather, arguments: {city: Bonn}}]
       latency: 200ms
     - {error: {status: 429, message: slow down, retry_after: 2}}
@@ -40,7 +40,7 @@ _TURN = ("text", "tool_calls", "error", "latency", "chunks", "interval", "reason
 
 
 class ScriptError(AgentdError):
-    """A script that cannot be played; `problems` says each mistake with its place."""
+    """A script that cannot be played; `problems` has the place and the text of each problem."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -49,7 +49,7 @@ class ScriptError(AgentdError):
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """The error that a turn ends with, after its text if it has one."""
+    """The error with which a turn ends, after its text if it has one."""
 
     code: str
     message: str
@@ -59,8 +59,13 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One scripted answer. `latency` is before it, `interval` between two chunks, in seconds;
-    `chunks` is how many pieces the text is streamed in, None for a few words each."""
+    """One scripted answer.
+
+    Attributes:
+        latency: seconds before it.
+        interval: seconds after each chunk.
+        chunks: how many pieces the text is streamed in; None for pieces of a few words.
+    """
 
     text: str = ""
     reasoning: str | None = None
@@ -74,20 +79,20 @@ class Turn:
 
 @dataclass(frozen=True)
 class ScriptCase:
-    """Turns for messages that `match` is found in; None is every message."""
+    """The turns for messages in which `match` is found; None matches every message."""
 
     match: re.Pattern[str] | None
     turns: tuple[Turn, ...]
 
 
 def parse(script: Any) -> tuple[ScriptCase, ...]:
-    """The cases of a script as YAML gives it.
+    """The cases of a script, which is given as parsed YAML.
 
     Raises:
-        ScriptError: with every mistake in it.
+        ScriptError: the script has problems; the error has all of them.
     """
     if isinstance(script, str):
-        raise ScriptError([f"the script {script} was not read: give `open` its content"])
+        raise ScriptError([f"the script is a file name ({script}), and its content is needed"])
     reader = _ScriptReader()
     cases = reader.cases(script)
     if reader.problems:
@@ -96,7 +101,7 @@ def parse(script: Any) -> tuple[ScriptCase, ...]:
 
 
 class _ScriptReader:
-    """Reads on after a mistake, so that all of them are told at once."""
+    """Continues after a problem, so that all of them are reported at once."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -108,7 +113,7 @@ class _ScriptReader:
         if "cases" not in fields:
             return (ScriptCase(None, self._turns(fields.get("turns"), "")),)
         if "turns" in fields:
-            self._wrong("script", "has either `turns` or `cases`")
+            self._wrong("script", "has both `turns` and `cases`; remove one")
         return tuple(
             self._case(case, f"case {number}")
             for number, case in enumerate(self._list(fields["cases"], "cases"), 1)
@@ -129,7 +134,9 @@ class _ScriptReader:
             return Turn(text=turn)
         fields = self._fields(turn, where, _TURN)
         calls = self._list(fields.get("tool_calls", []), f"{where}, tool_calls", empty=True)
-        count = self._read(fields.get("chunks"), f"{where}, chunks", _count, "must be 1 or more")
+        count = self._read(
+            fields.get("chunks"), f"{where}, chunks", _count, "must be a whole number, at least 1"
+        )
         return Turn(
             text=self._text(fields, "text", where),
             reasoning=self._text(fields, "reasoning", where) or None,
@@ -150,7 +157,7 @@ class _ScriptReader:
         return ToolCall(
             id=self._text(fields, "id", where) or f"call_{index}",
             name=self._text(fields, "name", where),
-            # A text goes through as it is, so that a script can show bad JSON.
+            # Text is passed on as it is, so that a script can contain invalid JSON.
             arguments=arguments if isinstance(arguments, str) else json.dumps(arguments),
         )
 
@@ -158,12 +165,15 @@ class _ScriptReader:
         fields = self._fields(error, where, ("code", "status", "message", "retry_after"))
         status = fields.get("status")
         if status is not None and not (isinstance(status, int) and 300 <= status < 600):
-            self._wrong(f"{where}, status", f"`{status}` is no HTTP status of a failure")
+            self._wrong(
+                f"{where}, status", f"`{status}` is not an HTTP status of an error (300 to 599)"
+            )
             status = None
         code = fields.get("code") or (code_of(status) if status else "")
         if code not in CODES:
             near = nearest(str(code), CODES)
-            self._wrong(where, f"no such code `{code}`{near}" if code else "needs a code or status")
+            unknown = f"`{code}` is not a code of a model error{near}"
+            self._wrong(where, unknown if code else "needs a `code` or a `status`")
         return Fault(
             code=str(code),
             status=status,
@@ -174,7 +184,13 @@ class _ScriptReader:
     def _usage(self, usage: Any, where: str) -> Usage:
         fields = self._fields(usage, where, ("input", "output", "reasoning"))
         counts = [
-            self._read(fields.get(key, 0), f"{where}, {key}", _natural, "must be a count") or 0
+            self._read(
+                fields.get(key, 0),
+                f"{where}, {key}",
+                _natural,
+                "must be a whole number, at least 0",
+            )
+            or 0
             for key in ("input", "output", "reasoning")
         ]
         return Usage(*counts)
@@ -189,34 +205,35 @@ class _ScriptReader:
 
     def _list(self, value: Any, where: str, *, empty: bool = False) -> list[Any]:
         if not isinstance(value, list) or not (value or empty):
-            self._wrong(where, "must be a list" + ("" if empty else " of at least one"))
+            self._wrong(where, "must be a list" + ("" if empty else " with at least one entry"))
             return []
         return value
 
     def _text(self, fields: dict[str, Any], key: str, where: str) -> str:
         value = fields.get(key, "")
         if not isinstance(value, str):
-            self._wrong(f"{where}, {key}", "must be a text")
+            self._wrong(f"{where}, {key}", "must be text")
             return ""
         return value
 
     def _seconds(self, fields: dict[str, Any], key: str, where: str) -> float | None:
-        mistake = "must be a duration such as 200ms or 2s"
-        return self._read(fields.get(key), f"{where}, {key}", seconds, mistake)
+        problem = "must be a duration such as 200ms or 2s"
+        return self._read(fields.get(key), f"{where}, {key}", seconds, problem)
 
     def _read(
-        self, value: Any, where: str, read: Callable[[Any], _Value], mistake: str
+        self, value: Any, where: str, read: Callable[[Any], _Value], problem: str
     ) -> _Value | None:
+        """`read(value)`; None if there is no value, or a wrong one, which is then a problem."""
         if value is None:
             return None
         try:
             return read(value)
         except (TypeError, ValueError, re.error):
-            self._wrong(where, f"{mistake} (it is {json.dumps(value, default=str)})")
+            self._wrong(where, f"{problem} (it is {json.dumps(value, default=str)})")
             return None
 
-    def _wrong(self, where: str, what: str) -> None:
-        self.problems.append(f"{where}: {what}")
+    def _wrong(self, where: str, text: str) -> None:
+        self.problems.append(f"{where}: {text}")
 
 
 def _pattern(value: Any) -> re.Pattern[str]:

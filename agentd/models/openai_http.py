@@ -1,4 +1,4 @@
-"""Models behind an OpenAI-compatible endpoint, called directly over one aiohttp session."""
+"""A model behind an OpenAI-compatible endpoint, called directly over one aiohttp session."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from agentd.models.sse import EventStream
 
 MAX_BODY = 2 * MAX_TEXT  # JSON escapes make a text longer
 MAX_REFUSAL = 64 * 1024
-# Seconds that usage may follow finish_reason, and the end of the body [DONE]. Waiting for the end
-# is what lets the connection be used again; an answer is not lost to a server that never ends it.
+# Seconds to wait for usage after finish_reason, and for the end of the body after [DONE]. A
+# connection can only be used again when its response was read to the end. But some servers never
+# end the response, and then the answer, which is complete, must not be lost.
 USAGE_GRACE, END_GRACE = 2.0, 0.2
 
 OnDelta = Callable[[str], None]
 
 
 class OpenAIModel:
-    """A model by the name its endpoint knows (`wire_name`)."""
+    """A model of an endpoint, which knows it as `wire_name`."""
 
     is_mock = False
 
@@ -47,15 +48,12 @@ class OpenAIModel:
         self._endpoint = endpoint
         self._price = price
         self._timeout = timeout
-        self._takes_schemas = True  # as far as we know
+        self._takes_schemas = True  # until the server has refused one
         self._failures = Failures(name, endpoint.secrets)
 
     def cost_of(self, usage: Usage) -> float | None:
         """See `agentd.models.port.Model`."""
         return self._price.cost(usage) if self._price else None
-
-    async def close(self) -> None:
-        """Nothing: the session belongs to the process."""
 
     async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
         """See `agentd.models.port.Model`."""
@@ -65,7 +63,7 @@ class OpenAIModel:
             async with self._failures.within(seconds) as deadline:
                 await self._exchange(request, on_delta, answer, deadline)
         except ModelError as error:
-            # Only the end of the body was still to come: see the graces above.
+            # With a finish_reason the answer is complete: only the end of the body was missing.
             if error.code != "model_timeout" or answer.finish_reason is None:
                 raise
         return answer.completion(self._price)
@@ -79,6 +77,12 @@ class OpenAIModel:
         *,
         again: bool = True,
     ) -> None:
+        """Sends the request and reads the answer.
+
+        It is sent again after a lost connection (once), and without what the server refuses.
+        """
+        # Copied, because calls that run beside this one may change them: what matters for a
+        # repetition is what this request was sent with.
         counted, native = self._endpoint.counts_streams, self._takes_schemas
         body = self._body(request, stream=on_delta is not None, counted=counted)
         answered = False
@@ -90,13 +94,14 @@ class OpenAIModel:
                     return
                 refusal = (await _read(response, MAX_REFUSAL)).decode(errors="replace")
         except aiohttp.ClientError as error:
-            if again and not answered and _hung_up(error):
-                # Before its first byte: most likely it crossed our request with an end of its own.
+            if again and not answered and _disconnected(error):
+                # Most likely the server closed a kept-alive connection while the request was on
+                # its way, and has not read it.
                 await self._exchange(request, on_delta, answer, deadline, again=False)
                 return
             if answer.finish_reason is None:
-                # Not `from error`: aiohttp's carries the request's headers, and the key in them.
-                raise self._broken(error, answered) from None
+                # Not `from error`: aiohttp's error has the headers of the request, with the key.
+                raise self._connection_error(error, answered) from None
             return
         if response.status == 400 and on_delta and counted and "stream_options" in refusal:
             self._endpoint.counts_streams = False
@@ -124,8 +129,8 @@ class OpenAIModel:
         try:
             return json.dumps(body, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
-            what = f"a parameter cannot be sent as JSON: {error}"
-            raise self._failures.error("model_config", what) from error
+            text = f"a parameter cannot be sent as JSON: {error}"
+            raise self._failures.error("model_config", text) from error
 
     async def _receive(
         self,
@@ -134,7 +139,7 @@ class OpenAIModel:
         answer: AnswerParser,
         deadline: asyncio.Timeout,
     ) -> None:
-        # A server that does not stream answers whole, whatever was asked.
+        # Some servers ignore `stream` and answer with one JSON body.
         if on_delta and response.content_type != "application/json":
             await self._receive_stream(response, on_delta, answer, deadline)
             return
@@ -154,58 +159,64 @@ class OpenAIModel:
     ) -> None:
         events = EventStream()
         finished = False
+        # `iter_any`, not iteration by lines: aiohttp raises an error for a long line.
         async for piece in response.content.iter_any():
             for data in events.feed(piece):
                 if data == b"[DONE]":
-                    _hurry(deadline, END_GRACE)
+                    _shorten_deadline(deadline, END_GRACE)
                     continue
                 text = answer.add(self._json(data))
                 if text:
                     on_delta(text)
             if events.pending > MAX_BODY:
                 raise answer.too_large()
+            # The chunk with the usage follows the one with finish_reason.
             if answer.finish_reason and not finished:
                 finished = True
-                _hurry(deadline, USAGE_GRACE)
+                _shorten_deadline(deadline, USAGE_GRACE)
 
     def _json(self, data: bytes) -> Any:
         try:
             return json.loads(data)
         except (ValueError, RecursionError) as error:
             shown = data[:200].decode(errors="replace")
-            what = f"not JSON: {shown}" if data else "an empty answer"
-            raise self._failures.error("model_garbage", what) from error
+            text = f"the answer is not JSON: {shown}" if data else "the answer is empty"
+            raise self._failures.error("model_garbage", text) from error
 
     def _refused(self, response: aiohttp.ClientResponse, text: str) -> ModelError:
+        hint = ""
         if "Location" in response.headers:
-            text = f"moved to {response.headers['Location']}"
+            text = f"redirects to {response.headers['Location']}"
+            hint = "set the address to where the API is"
         if response.status == 404 and self._endpoint.bare:
-            text += f" (is the API below {self._endpoint.base}/v1?)"
-        return self._failures.refused(response.status, text, response.headers)
+            hint = f"is the API at {self._endpoint.base}/v1?"
+        return self._failures.refused(response.status, text, response.headers, hint=hint)
 
-    def _broken(self, error: aiohttp.ClientError, answered: bool) -> ModelError:
+    def _connection_error(self, error: aiohttp.ClientError, answered: bool) -> ModelError:
+        base = self._endpoint.base
         if answered:
-            return self._failures.error("model_truncated", f"the answer broke off ({error})")
+            text = f"the connection ended before the answer was complete: {error}"
+            return self._failures.error("model_truncated", text)
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            what = f"{self._endpoint.base} has a certificate that is not trusted ({error})"
-            return self._failures.error("model_config", what)
+            text = f"the certificate of {base} is not trusted: {error}"
+            return self._failures.error("model_config", text)
         if isinstance(error, aiohttp.ClientResponseError):
-            what = f"{self._endpoint.base} does not speak HTTP ({error.message})"
-            return self._failures.error("model_garbage", what)
+            text = f"{base} does not answer in HTTP: {error.message}"
+            return self._failures.error("model_garbage", text, hint="check the port")
         reason = shorten(str(error)) or type(error).__name__
-        what = f"no connection to {self._endpoint.base} ({reason})"
-        return self._failures.error("model_overloaded", what)
+        text = f"no connection to {base}: {reason}"
+        return self._failures.error("model_overloaded", text, hint="is the server running?")
 
 
-def _hung_up(error: aiohttp.ClientError) -> bool:
-    """Whether the server ended the connection, without a word."""
+def _disconnected(error: aiohttp.ClientError) -> bool:
+    """Whether the server closed the connection without an answer."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return True
     return isinstance(error, aiohttp.ClientOSError) and error.errno in (ECONNRESET, EPIPE)
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The body; of one that is longer than `most` bytes, its beginning, a little more than that."""
+    """The body; if it is longer than `most` bytes, its beginning, which is a little longer too."""
     pieces: list[bytes] = []
     size = 0
     async for piece in response.content.iter_any():
@@ -216,8 +227,8 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
     return b"".join(pieces)
 
 
-def _hurry(deadline: asyncio.Timeout, seconds: float) -> None:
-    """Brings the deadline forward, never back."""
+def _shorten_deadline(deadline: asyncio.Timeout, seconds: float) -> None:
+    """Moves the deadline to `seconds` from now, if that is earlier."""
     soon = asyncio.get_running_loop().time() + seconds
     due = deadline.when()
     deadline.reschedule(soon if due is None else min(due, soon))

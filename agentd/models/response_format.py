@@ -1,4 +1,4 @@
-"""How a model is told the schema that its answer must fit: natively, or in words."""
+"""How a model receives the schema that its answer must fit: as `response_format`, or in words."""
 
 from __future__ import annotations
 
@@ -10,21 +10,28 @@ _WORDS = "Answer with one JSON value and nothing else. It must fit this JSON Sch
 
 
 def response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameter of OpenAI's API that holds a model to the schema."""
+    """The value of OpenAI's parameter `response_format` for a schema.
+
+    Without `strict`: it would refuse schemas that leave `additionalProperties` open.
+    """
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
 def is_refusal(status: int | None, text: str) -> bool:
-    """Whether a server means that it does not know `response_format`, or not for this model."""
+    """Whether a server's error means that it does not support `response_format` for this model."""
     return status in (400, 422) and ("response_format" in text or "json_schema" in text)
 
 
 def in_words(
     messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
-    """The messages with the schema at the end of the system turn, or as one."""
-    told = f"{_WORDS}\n{json.dumps(schema, ensure_ascii=False)}"
+    """The messages with the schema in words, at the end of the system message.
+
+    If there is no system message, one is put first. A second one is no choice: the chat templates
+    of many open models accept only one.
+    """
+    words = f"{_WORDS}\n{json.dumps(schema, ensure_ascii=False)}"
     if not messages or messages[0].get("role") != "system":
-        return [{"role": "system", "content": told}, *messages]
+        return [{"role": "system", "content": words}, *messages]
     first, *others = messages
-    return [{**first, "content": f"{first['content']}\n\n{told}"}, *others]
+    return [{**first, "content": f"{first['content']}\n\n{words}"}, *others]

@@ -1,4 +1,4 @@
-"""Every other provider: litellm's answers are held to what the direct path promises."""
+"""Calls through litellm keep the same promises as direct calls."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from agentd.models.port import ChatRequest, Completion, Model, ToolCall
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
 
 pytestmark = [
-    # The first test pays for the import, which takes seconds, on a busy machine many.
+    # The first test imports litellm, which takes seconds, and many more on a busy machine.
     pytest.mark.timeout(120),
-    # litellm uses what pydantic 2.11 deprecated; as an error it would break its streams.
+    # litellm uses what pydantic 2.11 deprecated. As an error, the warning would break its streams.
     pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
 ]
 
@@ -31,7 +31,7 @@ both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"
 
 
 class Endpoint:
-    """A stub, and litellm's models that talk to it."""
+    """A stub, and models that litellm calls there."""
 
     def __init__(self, stub: StubModel, models: Models) -> None:
         self.stub = stub
@@ -61,7 +61,7 @@ class Endpoint:
         calls = self.stub.count
         with pytest.raises(ModelError) as caught:
             await self.ask(stream=stream, timeout=timeout)
-        assert self.stub.count == calls + 1  # nobody else retries
+        assert self.stub.count == calls + 1  # litellm did not retry
         text = str(caught.value)
         assert text.startswith(f"{NAME}: ")
         assert KEY not in "".join(traceback.format_exception(caught.value))
@@ -78,7 +78,9 @@ async def endpoint() -> AsyncGenerator[Endpoint]:
 
 
 @both
-async def test_an_answer(endpoint: Endpoint, stream: bool) -> None:
+async def test_an_answer_has_text_reasoning_usage_and_cost(
+    endpoint: Endpoint, stream: bool
+) -> None:
     endpoint.stub.behaviour = Behaviour(tokens=4, reasoning="let me think")
     answer = await endpoint.ask(stream=stream, parameters={"temperature": 0.5})
     assert answer.text == "w0 w1 w2 w3 "
@@ -92,7 +94,7 @@ async def test_an_answer(endpoint: Endpoint, stream: bool) -> None:
 
 
 @both
-async def test_tool_calls(endpoint: Endpoint, stream: bool) -> None:
+async def test_tool_calls_are_read(endpoint: Endpoint, stream: bool) -> None:
     call = {"name": "get_weather", "arguments": '{"city": "Bonn"}'}
     endpoint.stub.behaviour = Behaviour(tool_calls=[call])
     answer = await endpoint.ask(stream=stream)
@@ -100,14 +102,17 @@ async def test_tool_calls(endpoint: Endpoint, stream: bool) -> None:
     assert answer.tool_calls == (ToolCall("call_0", "get_weather", '{"city": "Bonn"}'),)
 
 
-async def test_a_schema_is_sent_where_litellm_knows_it_is_understood(endpoint: Endpoint) -> None:
+async def test_a_schema_is_sent_where_litellm_says_that_it_is_supported(endpoint: Endpoint) -> None:
     schema = {"type": "object", "required": ["score"]}
     request = ChatRequest(HI, {}, 60.0, schema=schema)
     native = endpoint.model(NAME)
     await native.complete(request)
     assert endpoint.stub.last[-1]["response_format"]["json_schema"]["schema"] == schema
     endpoint.stub.behaviour = Behaviour(fault="no-schemas")
-    for calls in (3, 4):  # the third one is told in words, the second one was refused
+    for calls in (
+        3,
+        4,
+    ):  # the second was refused, and from the third on the schema is sent in words
         await native.complete(request)
         assert endpoint.stub.count == calls
     assert '"score"' in endpoint.stub.last[-1]["messages"][0]["content"]
@@ -115,7 +120,7 @@ async def test_a_schema_is_sent_where_litellm_knows_it_is_understood(endpoint: E
     assert "response_format" not in endpoint.stub.last[-1]
 
 
-async def test_what_a_policy_refuses_is_told_apart(endpoint: Endpoint) -> None:
+async def test_a_refusal_by_a_content_policy_has_its_own_code(endpoint: Endpoint) -> None:
     error = await endpoint.failure("policy", stream=False)
     assert (error.code, error.retryable) == ("model_refused", False)
 
@@ -125,26 +130,30 @@ REFUSALS = [("401", "model_auth"), ("429", "model_rate_limited"), ("500", "model
 
 @both
 @pytest.mark.parametrize(("fault", "code"), REFUSALS)
-async def test_refusals(endpoint: Endpoint, fault: Fault, code: str, stream: bool) -> None:
+async def test_an_error_status_becomes_a_code(
+    endpoint: Endpoint, fault: Fault, code: str, stream: bool
+) -> None:
     error = await endpoint.failure(fault, stream=stream)
     assert (error.code, error.status) == (code, int(fault))
     assert error.retry_after == (7.0 if fault == "429" else None)
 
 
 @pytest.mark.parametrize("fault", ["truncated", "cut", "empty", "garbage"])
-async def test_a_stream_that_did_not_end_is_no_answer(endpoint: Endpoint, fault: Fault) -> None:
+async def test_an_incomplete_stream_is_an_error(endpoint: Endpoint, fault: Fault) -> None:
     error = await endpoint.failure(fault, stream=True)
     assert (error.code, error.retryable) == ("model_truncated", True)
 
 
 @pytest.mark.parametrize("fault", ["no-choices", "garbage", "truncated", "empty"])
-async def test_a_senseless_response_is_no_answer(endpoint: Endpoint, fault: Fault) -> None:
+async def test_a_response_that_is_not_an_answer_is_an_error(
+    endpoint: Endpoint, fault: Fault
+) -> None:
     error = await endpoint.failure(fault, stream=False)
     assert (error.code, error.retryable) == ("model_garbage", True)
 
 
 @both
-async def test_an_error_inside_the_answer(endpoint: Endpoint, stream: bool) -> None:
+async def test_an_error_inside_the_answer_is_an_error(endpoint: Endpoint, stream: bool) -> None:
     error = await endpoint.failure("error-inside", stream=stream)
     assert (error.code, error.status) == ("model_overloaded", 503)
     assert "upstream is overloaded" in str(error)
@@ -152,7 +161,7 @@ async def test_an_error_inside_the_answer(endpoint: Endpoint, stream: bool) -> N
 
 @both
 @pytest.mark.parametrize("fault", ["hang", "drip"])
-async def test_the_deadline_is_over_everything(
+async def test_the_timeout_bounds_the_whole_call(
     endpoint: Endpoint, fault: Fault, stream: bool
 ) -> None:
     await endpoint.ask(stream=stream)
@@ -162,10 +171,10 @@ async def test_the_deadline_is_over_everything(
         if not endpoint.stub.in_flight:
             return
         await asyncio.sleep(0.01)
-    pytest.fail("the call was not hung up on")
+    pytest.fail("the connection was not closed")
 
 
-async def test_stream_options_are_given_up(endpoint: Endpoint) -> None:
+async def test_refused_stream_options_are_never_sent_again(endpoint: Endpoint) -> None:
     endpoint.stub.behaviour = Behaviour(fault="no-stream-options", tokens=2)
     assert (await endpoint.ask(stream=True, name="deepseek/old")).text == "w0 w1 "
     calls = endpoint.stub.count
@@ -173,7 +182,7 @@ async def test_stream_options_are_given_up(endpoint: Endpoint) -> None:
     assert endpoint.stub.count == calls + 1
 
 
-async def test_parameters_cannot_steer_litellm(endpoint: Endpoint) -> None:
+async def test_parameters_cannot_control_litellm(endpoint: Endpoint) -> None:
     for name in ("mock_response", "custom_llm_provider", "headers", "logger_fn", "model_list"):
         with pytest.raises(ModelError, match=f"`{name}` is not a parameter") as caught:
             await endpoint.ask(stream=False, parameters={name: "x"})
@@ -181,7 +190,7 @@ async def test_parameters_cannot_steer_litellm(endpoint: Endpoint) -> None:
     assert endpoint.stub.count == 0
 
 
-async def test_a_huge_answer_is_refused(endpoint: Endpoint) -> None:
+async def test_a_huge_answer_is_an_error(endpoint: Endpoint) -> None:
     endpoint.stub.behaviour = Behaviour(text="x" * 5_000_000)
     for stream in (False, True):
         with pytest.raises(ModelError) as caught:
@@ -190,22 +199,22 @@ async def test_a_huge_answer_is_refused(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "said"),
+    ("name", "code", "text"),
     [("novita/x", "model_auth", "NOVITA_API_KEY"), (NAME, "model_overloaded", "Cannot connect")],
 )
-async def test_what_litellm_calls_a_500(
-    unused_tcp_port: int, name: str, code: str, said: str
+async def test_an_error_that_litellm_reports_as_a_500_gets_its_own_code(
+    unused_tcp_port: int, name: str, code: str, text: str
 ) -> None:
     models = Models({})
     model = models.open(ModelRef(name=name, api_base=f"http://127.0.0.1:{unused_tcp_port}/v1"))
-    with pytest.raises(ModelError, match=said) as caught:
+    with pytest.raises(ModelError, match=text) as caught:
         await model.complete(ChatRequest(HI, {}, 60), None)
     await models.close()
     assert (caught.value.code, caught.value.status) == (code, None)
 
 
 @both
-async def test_litellm_keeps_quiet(
+async def test_litellm_prints_nothing(
     endpoint: Endpoint, capfd: pytest.CaptureFixture[str], stream: bool
 ) -> None:
     for name in ("groq/x", "groq/fault-401", "groq/fault-truncated", "groq/fault-500"):
@@ -214,10 +223,16 @@ async def test_litellm_keeps_quiet(
     assert capfd.readouterr() == ("", "")
 
 
-async def test_cancelling_a_call_is_not_swallowed(endpoint: Endpoint) -> None:
-    endpoint.stub.behaviour = Behaviour(fault="drip")
+async def test_a_cancellation_passes_through(endpoint: Endpoint) -> None:
+    arrived = asyncio.Event()
+
+    def drip(*_: object) -> Behaviour:
+        arrived.set()
+        return Behaviour(fault="drip")
+
+    endpoint.stub.plan = drip
     task = asyncio.create_task(endpoint.ask(stream=True))
-    await asyncio.sleep(0.3)
+    await arrived.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -1,4 +1,4 @@
-"""Whatever JSON a provider sends is an answer or a ModelError, and never more than the bound."""
+"""Any JSON of a provider is an answer or a ModelError, and an answer is never over the limit."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def test_any_whole_response_is_an_answer_or_a_model_error(response: Any) -> None
         assert whole.completion(None).text == text
 
 
-def test_half_an_emoji_is_text_that_can_be_written() -> None:
+def test_half_an_emoji_becomes_text_that_can_be_encoded() -> None:
     streamed = answer()
     pieces = [streamed.add(delta(content=half)) for half in ("\ud83d", "\ude00")]
     streamed.add(delta("stop"))
     assert "".join(pieces) == streamed.completion(None).text == "\ufffd\ufffd"
 
 
-def test_only_finish_reason_proves_an_end() -> None:
+def test_only_a_finish_reason_proves_that_a_stream_is_complete() -> None:
     streamed = answer()
     streamed.add(delta(content="half an ans"))
     with pytest.raises(ModelError, match="finish_reason") as caught:
@@ -79,7 +79,7 @@ def test_only_finish_reason_proves_an_end() -> None:
     assert caught.value.retryable
 
 
-def test_the_bound_counts_bytes_of_everything() -> None:
+def test_the_limit_counts_the_bytes_of_text_reasoning_and_arguments() -> None:
     streamed = answer()
     streamed.add(delta(content="é" * (MAX_TEXT // 2 - 10)))
     streamed.add(delta(reasoning_content="x" * 15))
@@ -92,7 +92,7 @@ def test_the_bound_counts_bytes_of_everything() -> None:
     st.lists(st.tuples(st.text(min_size=1, max_size=5), st.text(max_size=30)), max_size=4),
     st.integers(1, 9),
 )
-def test_tool_calls_are_put_together(calls: list[tuple[str, str]], size: int) -> None:
+def test_fragments_of_tool_calls_are_joined(calls: list[tuple[str, str]], size: int) -> None:
     streamed = answer()
     for index, (name, arguments) in enumerate(calls):
         head = {"index": index, "id": f"id{index}", "function": {"name": name, "arguments": ""}}
@@ -107,7 +107,7 @@ def test_tool_calls_are_put_together(calls: list[tuple[str, str]], size: int) ->
     )
 
 
-def test_parallel_calls_that_are_all_numbered_0_stay_apart() -> None:
+def test_parallel_calls_that_all_have_index_0_stay_apart() -> None:
     streamed = answer()
     for name in ("a", "b"):
         call = {"index": 0, "id": f"call_{name}", "function": {"name": name, "arguments": {"x": 1}}}
@@ -129,7 +129,7 @@ def test_content_parts_and_refusals_are_text() -> None:
     assert whole.add_whole({"choices": [{"message": message}]}) == "I would rather not."
 
 
-def test_usage_has_its_parts() -> None:
+def test_usage_has_the_cached_and_the_reasoning_tokens() -> None:
     whole = answer()
     whole.add_whole(
         {
@@ -149,7 +149,7 @@ def test_usage_has_its_parts() -> None:
     assert completion.cost is None
 
 
-def test_no_choices_is_garbage() -> None:
+def test_a_response_without_choices_is_an_error() -> None:
     with pytest.raises(ModelError, match="no choices") as caught:
         answer().add_whole({"choices": []})
     assert caught.value.code == "model_garbage"
@@ -163,7 +163,7 @@ def test_no_choices_is_garbage() -> None:
         ("bad things", "model_overloaded"),
     ],
 )
-def test_an_error_inside_a_stream(error: Any, code: str) -> None:
+def test_an_error_inside_a_stream_is_an_error(error: Any, code: str) -> None:
     with pytest.raises(ModelError) as caught:
         answer().add({"error": error})
     assert caught.value.code == code
@@ -173,9 +173,9 @@ def test_an_error_inside_a_stream(error: Any, code: str) -> None:
 @pytest.mark.parametrize(
     ("completion", "total", "output"),
     [(30, 40, 30), (10, 40, 30), (10, 20, 10)],
-    ids=["as OpenAI counts", "as xAI counts", "as nobody knows"],
+    ids=["as OpenAI counts", "as xAI counts", "unclear"],
 )
-def test_reasoning_counts_as_output(completion: int, total: int, output: int) -> None:
+def test_reasoning_tokens_count_as_output(completion: int, total: int, output: int) -> None:
     whole = answer()
     whole.add_whole(
         {

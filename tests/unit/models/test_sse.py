@@ -1,4 +1,4 @@
-"""Events come out the same however the bytes were cut."""
+"""Events are the same however the bytes were cut into pieces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agentd.models.sse import EventStream
 
-# What a JSON text may hold, newlines excepted: those are escaped in JSON.
+# What JSON may contain. Newlines are left out: JSON escapes them.
 data = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])).map(str.encode)
 
 
@@ -18,7 +18,9 @@ data = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"
     st.sampled_from([b"\n", b"\r\n"]),
     st.lists(st.integers(0, 300), max_size=12),
 )
-def test_the_cuts_do_not_matter(events: list[bytes], newline: bytes, cuts: list[int]) -> None:
+def test_events_do_not_depend_on_the_cuts(
+    events: list[bytes], newline: bytes, cuts: list[int]
+) -> None:
     wire = b"".join(
         b": a comment" + newline + b"event: x" + newline + b"data: " + event + newline + newline
         for event in events
@@ -30,11 +32,11 @@ def test_the_cuts_do_not_matter(events: list[bytes], newline: bytes, cuts: list[
     assert stream.pending == 0
 
 
-def test_lines_of_one_event_are_joined() -> None:
+def test_data_lines_of_one_event_are_joined() -> None:
     assert EventStream().feed(b"data: a\ndata:b\n\n") == [b"a\nb"]
 
 
-def test_an_unfinished_event_is_none_and_is_counted() -> None:
+def test_an_unfinished_event_is_held_back_and_counted() -> None:
     stream = EventStream()
     assert stream.feed(b"data: a\n\ndata: bc") == [b"a"]
     assert stream.pending == len(b"data: bc")
