@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from agentd.errors import DecodeError, TaskError
-from agentd.protocol.fields import LONGEST_PATH, MOST_HOPS, Constraints, HistoryMessage
+from agentd.protocol.fields import (
+    LONGEST_PATH,
+    MOST_HOPS,
+    Constraints,
+    HistoryMessage,
+    Sibling,
+)
 from agentd.protocol.message import (
     MINIMAL,
     AgentIdentity,
@@ -338,6 +344,24 @@ def test_a_type_must_not_contradict_the_subject() -> None:
     assert decode(b"{}", type="event").type == "event"
 
 
+@pytest.mark.parametrize(
+    ("routing", "priority"), [({}, 7), ({"timeout": 5}, 7), ({"priority": 0}, 0)]
+)
+def test_a_priority_of_the_subject_counts_where_the_message_says_none(
+    routing: dict[str, Any], priority: int
+) -> None:
+    message = decode(body(routing=routing), priority=7)
+    assert message.routing == Routing.model_validate({**routing, "priority": priority})
+    assert decode(MINIMAL.encode(), priority=7).routing == Routing(priority=7)
+    assert "routing" not in wire(decode(MINIMAL.encode()))
+    assert refusal(body(routing=[]), priority=7).path == "routing"
+
+
+def test_a_refusal_begins_with_the_words_of_the_field_not_of_its_checker() -> None:
+    assert str(refusal(body(timestamp="x"))) == "timestamp: should be a valid number, not 'x'"
+    assert str(refusal(body(context=[]))) == "context: should be an object"
+
+
 def test_a_refused_message_without_an_id_has_that_of_its_delivery() -> None:
     assert refusal(b'{"payload": 3}', id="d-1").message_id == "d-1"
     assert refusal(b"garbage", id="d-1").message_id == "d-1"
@@ -409,6 +433,32 @@ def test_a_reply_names_a_request_that_has_no_correlation_id() -> None:
     assert reply.reply("event", "z", source=ANALYST).correlation_id == request.id
 
 
+def sibling(index: int) -> Sibling:
+    return Sibling(of="t-0", index=index, count=3)
+
+
+def test_a_result_names_the_parent_of_its_task_and_nothing_else_does() -> None:
+    """A join by parent knows the results of one task's follow-ups by it."""
+    context = Context(conversation_id="c", parent_message_id="p")
+    request = new("task", "x", source=USER, context=context)
+    assert request.reply("result", "y", source=ANALYST).context.task_parent_id == "p"
+    assert request.reply("event", "y", source=ANALYST).context.task_parent_id is None
+    assert request.child("task", "y", source=ANALYST).context.task_parent_id is None
+    alone = new("task", "x", source=USER).reply("result", "y", source=ANALYST)
+    assert "taskParentId" not in wire(alone)["context"]
+
+
+def test_whatever_follows_a_message_keeps_its_places_among_siblings() -> None:
+    places = (sibling(1), sibling(2))
+    request = new("task", "x", source=USER, context=Context(conversation_id="c", siblings=places))
+    assert request.reply("result", "y", source=ANALYST).context.siblings == places
+    assert request.child("task", "y", source=ANALYST).context.siblings == places
+    assert (
+        "siblings"
+        not in wire(new("task", "x", source=USER).child("task", "y", source=USER))["context"]
+    )
+
+
 def test_a_reply_is_one_hop_on() -> None:
     request = new("task", "x", source=USER)
     result = request.reply("result", "y", source=ANALYST)
@@ -452,6 +502,51 @@ def test_a_child_of_what_has_expired_has_no_time() -> None:
     assert late.child("task", "y", source=ANALYST).routing.timeout == 0
 
 
+def waiting(seconds: float, timeout: float, monkeypatch: pytest.MonkeyPatch) -> AgentMessage:
+    """A task with this timeout (ms) that was sent so many seconds ago."""
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    parent = new("task", "x", source=USER, routing=Routing(timeout=timeout))
+    return parent.model_copy(update={"timestamp": 1000.0 - seconds})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "asked", "left"),
+    [
+        (0.25, None, 1750),
+        (0.25, 2000, 1750),
+        (0.25, 1000, 1000),
+        (0.25, 0, 0),
+        (0.0004, None, 1999),
+        (5.0, 1000, 0),
+        (-7.0, None, 2000),
+        (-7.0, 1500, 1500),
+    ],
+    ids=[
+        "what is left",
+        "less is left than it asks for",
+        "it asks for less",
+        "it asks for nothing",
+        "rounded down",
+        "nothing is left",
+        "a clock that was set back gives no more",
+        "a clock that was set back, and it asks for less",
+    ],
+)
+def test_a_child_has_what_is_left_of_its_parents_time(
+    seconds: float, asked: float | None, left: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = waiting(seconds, 2000, monkeypatch)
+    routing = None if asked is None else Routing(timeout=asked)
+    assert parent.child("task", "y", source=ANALYST, routing=routing).routing.timeout == left
+
+
+def test_a_child_of_a_task_that_does_not_expire_has_the_time_it_asks_for() -> None:
+    parent = new("task", "x", source=USER)
+    assert parent.child("task", "y", source=ANALYST).routing.timeout is None
+    asking = parent.child("task", "y", source=ANALYST, routing=Routing(timeout=7))
+    assert asking.routing.timeout == 7
+
+
 def test_a_path_keeps_its_end() -> None:
     long = Context(conversation_id="c", hops=MOST_HOPS, path=("a",) * LONGEST_PATH)
     child = new("task", "x", source=USER, context=long).child("task", "y", source=ANALYST)
@@ -475,6 +570,7 @@ def test_a_delta_is_the_documents_stream_message() -> None:
         "parentMessageId": request.id,
         "metadata": {},
     }
+    assert first["routing"] == {"priority": 9}
     last = request.delta("", 7, final=True, source=ANALYST).payload
     assert (last.is_first, last.is_final, last.sequence_number) == (False, True, 7)
 
@@ -490,6 +586,7 @@ def test_what_is_no_json_cannot_be_sent(content: Any) -> None:
     with pytest.raises(TaskError) as refused:
         encode(new("result", content, source=ANALYST))
     assert refused.value.code == "unencodable"
+    assert str(refused.value).startswith("cannot be sent as JSON: ")
 
 
 def test_nan_is_sent_as_null() -> None:

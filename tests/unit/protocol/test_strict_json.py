@@ -74,6 +74,23 @@ def test_many_shallow_lists_are_not_deep() -> None:
     assert parse(b"[" + b"[]," * 1000 + b"[]]") == [[]] * 1001
 
 
+def test_an_error_shows_a_long_number_or_key_shortened() -> None:
+    with pytest.raises(DecodeError) as refused:
+        parse(b"[" + b"7" * 309 + b"]")
+    assert str(refused.value) == "the number 777777777777...7777777777777 is too large"
+    with pytest.raises(DecodeError) as refused:
+        parse(b'"\\ud800"')
+    assert str(refused.value) == "half a surrogate pair is not a character"
+
+
+def test_nesting_is_counted_where_many_values_stand_side_by_side() -> None:
+    """The count of brackets alone says nothing: one value is deep, the others are flat."""
+    deep = "[" * (MAX_DEPTH - 2) + "]" * (MAX_DEPTH - 2)
+    assert len(parse(f"[{deep}, [], [], {{}}]".encode())) == 4
+    with pytest.raises(DecodeError, match="nested deeper"):
+        parse(f"[[], [[[{deep}]]]]".encode())
+
+
 def test_size_ends_at_the_limit() -> None:
     largest = b'"' + b"x" * (MAX_BYTES - 2) + b'"'
     assert len(parse(largest)) == MAX_BYTES - 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
@@ -13,6 +15,7 @@ from agentd.protocol.subjects import (
     STREAMED,
     Subject,
     Subjects,
+    digest,
     environment,
     environment_of,
     impossible_transform,
@@ -26,21 +29,25 @@ LONGEST = "x" * 64
 
 
 @pytest.mark.parametrize(
-    ("built", "subject"),
+    ("build", "subject"),
     [
-        (DEV.task("analysis", "sentiment"), "agents.dev.task.analysis.sentiment"),
-        (DEV.task("analysis", "sentiment", 0), "agents.dev.task.analysis.sentiment.0"),
-        (DEV.task_for("analyst"), "agents.dev.task._agent.analyst"),
-        (DEV.task_for("analyst", 9), "agents.dev.task._agent.analyst.9"),
-        (DEV.result("generation", "code", "t-1"), "agents.dev.result.generation.code.t-1"),
-        (DEV.event("status", "heartbeat"), "agents.dev.event.status.heartbeat"),
-        (DEV.query("analysis", "sentiment"), "agents.dev.query.analysis.sentiment"),
-        (DEV.stream("t-1"), "agents.dev.stream.response.t-1"),
-        (DEV.dlq("analysis", "sentiment"), "agents.dev.dlq.analysis.sentiment"),
+        (lambda: DEV.task("analysis", "sentiment"), "agents.dev.task.analysis.sentiment"),
+        (lambda: DEV.task("analysis", "sentiment", 0), "agents.dev.task.analysis.sentiment.0"),
+        (lambda: DEV.task("analysis", "sentiment", 9), "agents.dev.task.analysis.sentiment.9"),
+        (lambda: DEV.task_for("analyst"), "agents.dev.task._agent.analyst"),
+        (lambda: DEV.task_for("analyst", 9), "agents.dev.task._agent.analyst.9"),
+        (
+            lambda: DEV.result("generation", "code", "t-1"),
+            "agents.dev.result.generation.code.t-1",
+        ),
+        (lambda: DEV.event("status", "heartbeat"), "agents.dev.event.status.heartbeat"),
+        (lambda: DEV.query("analysis", "sentiment"), "agents.dev.query.analysis.sentiment"),
+        (lambda: DEV.stream("t-1"), "agents.dev.stream.response.t-1"),
+        (lambda: DEV.dlq("analysis", "sentiment"), "agents.dev.dlq.analysis.sentiment"),
     ],
 )
-def test_public_subjects_are_built_and_parsed(built: str, subject: str) -> None:
-    assert built == subject
+def test_public_subjects_are_built_and_parsed(build: Callable[[], str], subject: str) -> None:
+    assert build() == subject
     assert str(Subject.parse(subject)) == subject
     assert matches(DEV.everything, subject)
 
@@ -56,6 +63,28 @@ def test_patterns() -> None:
     assert DEV.pattern("event.status.*") == "agents.dev.event.status.*"
     assert DEV.pattern("result.>") == "agents.dev.result.>"
     assert DEV.pattern(">") == DEV.everything
+    assert DEV.group == "agentd.dev"
+    assert DEV.stored("result.*.*.*") == "stored.dev.result.*.*.*"
+
+
+@pytest.mark.parametrize("kind", ["agent", "message", "approval", "join"])
+def test_schedules_of_a_kind_have_one_subject_each_and_a_pattern_for_all(
+    kind: Literal["agent", "message", "approval", "join"],
+) -> None:
+    assert DEV.schedule(kind, "x") == f"agents.dev.sched.{kind}.x"
+    assert DEV.schedule(kind, "*") == f"agents.dev.sched.{kind}.*"
+    with pytest.raises(SubjectError, match=rf"^{kind} 'a\.b' must be"):
+        DEV.schedule(kind, "a.b")
+
+
+def test_a_digest_is_a_token_of_32_characters_for_any_text() -> None:
+    texts = ["", "chat 12", "a.b.>", "x" * 10_000, "\ud800"]
+    digests = {digest(text) for text in texts}
+    assert len(digests) == len(texts)
+    for found in digests:
+        assert (token(found, "digest"), len(found)) == (found, 32)
+    # Stored accounts and memories are found again under it.
+    assert digest("chat 12") == hashlib.sha256(b"chat 12").hexdigest()[:32]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +162,62 @@ def test_a_refusal_names_what_was_refused() -> None:
     assert token(LONGEST, "capability") == LONGEST
 
 
+@pytest.mark.parametrize(
+    ("build", "what"),
+    [
+        (lambda: DEV.task("a.b", "x"), "domain 'a.b' must"),
+        (lambda: DEV.task("x", "a.b"), "specificity 'a.b' must"),
+        (lambda: DEV.task_for("a.b"), "agent 'a.b' must"),
+        (lambda: DEV.result("x", "y", "a.b"), "task id 'a.b' must"),
+        (lambda: DEV.stream("a.b"), "task id 'a.b' must"),
+        (lambda: DEV.work("a.b"), "domain 'a.b' must"),
+        (lambda: DEV.work("x", "a.b"), "specificity 'a.b' must"),
+        (lambda: DEV.pattern("event.a b"), "in 'event.a b' the part 'a b' must"),
+        (lambda: Subjects("a.b"), "environment 'a.b' must"),
+        (lambda: DEV.task("x", "y", 10), "priority 10 must"),
+        (lambda: DEV.task("x", "y", -1), "priority -1 must"),
+    ],
+)
+def test_an_error_names_the_part_of_the_subject(build: Callable[[], object], what: str) -> None:
+    with pytest.raises((SubjectError, UsageError)) as refused:
+        build()
+    assert str(refused.value).startswith(what)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject", "match"),
+    [
+        ("a.b", "a.b", True),
+        ("a.b", "a.c", False),
+        ("a.b", "a", False),
+        ("a.b", "a.b.c", False),
+        ("a.*", "a.b", True),
+        ("a.*", "a", False),
+        ("*.*", "a.b", True),
+        ("*", "a.b", False),
+        (">", "a", True),
+        (">", "a.b.c", True),
+        ("a.>", "a.b", True),
+        ("a.>", "a.b.c", True),
+        ("a.>", "a", False),
+        ("a.>", "b.c", False),
+        ("a*", "ab", False),
+        ("a>", "ab", False),
+        ("a..b", "a..b", False),
+        ("a.*.b", "a..b", False),
+        ("a.>", "a.b.", False),
+        (".>", ".a", False),
+        ("a.b.", "a.b.", False),
+        (">.b", ">.b", False),
+        ("a.>.b", "a.>.b", False),
+        ("a.>.>", "a.>.b", False),
+    ],
+)
+def test_a_pattern_matches_as_on_the_server(pattern: str, subject: str, match: bool) -> None:
+    """`tests/property/test_subject_laws.py` asks a real server."""
+    assert matches(pattern, subject) is match
+
+
 @pytest.mark.parametrize("priority", [-1, 10])
 def test_a_priority_is_one_digit(priority: int) -> None:
     with pytest.raises(SubjectError, match="0 to 9"):
@@ -156,6 +241,10 @@ def test_the_reserved_environments_are_those_of_the_design() -> None:
         "attachments hb list prompt spawn status stop"
     )
     assert environment("prod") == "prod"
+    with pytest.raises(UsageError) as refused:
+        environment("hb")
+    assert str(refused.value).startswith("environment 'hb' is a word of the Synadia agent protocol")
+    assert str(refused.value).endswith("attachments, hb, list, prompt, spawn, status, stop")
 
 
 def test_the_parts_of_a_task() -> None:
@@ -230,4 +319,13 @@ def test_anything_else_is_no_work(subject: str) -> None:
 def test_a_long_subject_is_shortened_in_its_error() -> None:
     with pytest.raises(SubjectError) as refused:
         Subject.parse("agents." + "x" * 10_000)
-    assert len(str(refused.value)) < 150
+    assert str(refused.value) == f"'agents.{'x' * 72}…' is not a subject of agentd"
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"), [(80, "x" * 80), (81, "x" * 79 + "…"), (10_000, "x" * 79 + "…")]
+)
+def test_an_error_shows_at_most_80_characters_of_a_name(length: int, shown: str) -> None:
+    with pytest.raises(SubjectError) as refused:
+        token("x" * length, "name")
+    assert str(refused.value) == f"name '{shown}' must be 1 to 64 of A-Z a-z 0-9 _ -"

@@ -52,6 +52,23 @@ def test_a_later_version_is_read_as_far_as_we_know_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("flags", "sampled"), [("00", False), ("01", True), ("02", False), ("ff", True), ("0a", False)]
+)
+def test_only_the_lowest_flag_says_that_a_trace_is_sampled(flags: str, sampled: bool) -> None:
+    assert TraceContext.accept({"traceparent": f"00-{TRACE}-{SPAN}-{flags}"}).sampled is sampled
+
+
+def test_a_new_trace_and_a_new_span_have_ids_of_their_own() -> None:
+    started = TraceContext.start()
+    assert TraceContext.accept(started.headers()) == started
+    assert started.headers() == {"traceparent": f"00-{started.trace_id}-{started.span_id}-01"}
+    child = started.child()
+    assert len(child.span_id) == len(started.span_id) == 16
+    assert TraceContext.accept(child.headers()) == child
+    assert TraceContext.start().trace_id != started.trace_id
+
+
+@pytest.mark.parametrize(
     "parent",
     [
         "",

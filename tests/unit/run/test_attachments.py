@@ -1,4 +1,4 @@
-"""What images and files are, what may be sent as one, and how a model's message holds them."""
+"""Which files may be sent with a task, and which parts an earlier turn may have."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agentd.errors import TaskError, UsageError
 from agentd.protocol import media
@@ -17,58 +15,6 @@ from agentd.run import attachments
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 )
-PDF = b"%PDF-1.4\n..."
-
-
-@pytest.mark.parametrize(
-    ("data", "name", "kind"),
-    [
-        (PNG, "", "image/png"),
-        (PNG, "photo.jpg", "image/png"),
-        (b"\xff\xd8\xff\xe0", "", "image/jpeg"),
-        (b"GIF89a...", "", "image/gif"),
-        (b"RIFF\0\0\0\0WEBPVP8 ", "", "image/webp"),
-        (PDF, "x.txt", "application/pdf"),
-        (b"a,b\n1,2\n", "table.csv", "text/csv"),
-        (b"<svg/>", "picture.svg", "text/plain"),
-        ("über".encode(), "", "text/plain"),
-        (b"", "empty", "text/plain"),
-        (b"PK\x03\x04\0", "paper.docx", None),
-        ("über".encode("latin-1"), "old.txt", None),
-    ],
-)
-def test_bytes_say_what_they_are(data: bytes, name: str, kind: str | None) -> None:
-    assert media.media_type(data, name) == kind
-
-
-def test_each_kind_has_its_place_in_a_message_and_its_words() -> None:
-    image = media.part(PNG * 200, "image/png", "photo.png")
-    pdf = media.part(PDF, media.PDF, "paper.pdf")
-    text = media.part(b"a,b", "text/csv", "table.csv")
-    named = {"type": "image_url", "image_url": {"url": "https://example.org/x.png"}}
-
-    assert image["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
-    assert pdf["file"] == {
-        "filename": "paper.pdf",
-        "file_data": "data:application/pdf;base64," + base64.b64encode(PDF).decode(),
-    }
-    assert media.in_words([image, pdf, text, named]) == (
-        "[image/png, 14 kB]\n[paper.pdf, 1 kB]\n[table.csv]\na,b\n[https://example.org/x.png]"
-    )
-    assert (media.size(image), media.size(named)) == (len(PNG) * 200, 0)
-
-
-@given(
-    st.recursive(
-        st.none() | st.text() | st.integers(),
-        lambda x: (
-            st.lists(x)
-            | st.dictionaries(st.sampled_from(["type", "text", "image_url", "file", "url"]), x)
-        ),
-    )
-)
-def test_anything_can_be_put_in_words(content: Any) -> None:
-    assert isinstance(media.in_words(content), str)
 
 
 @pytest.mark.parametrize(
