@@ -1,6 +1,6 @@
 # agentd: `make up` runs the example; CI runs `make check`.
 .DEFAULT_GOAL := help
-.PHONY: help install up test test-slow test-load check walk bench fmt clean constraints
+.PHONY: help install up test test-slow test-load check mutate walk bench fmt clean constraints
 
 ARGS ?=
 BIN := .venv/bin
@@ -50,6 +50,9 @@ check: .venv/.dev ## all that CI runs: format, lint, types, order of imports, ex
 	$(BIN)/agentd test examples/research-team/manifests/
 	$(PYTEST)
 
+mutate: .venv/.dev ## mutate the pure modules and count the mutants that their unit tests kill
+	@nice $(BIN)/python scripts/mutate.py $(ARGS)
+
 walk: .venv/.dev ## print the files that a plain task runs through
 	@$(BIN)/python scripts/walk.py $(ARGS)
 
@@ -61,7 +64,7 @@ fmt: .venv/.dev ## format, and fix what ruff can fix
 	@$(BIN)/ruff check --fix
 
 clean: ## remove .venv and the caches, but not .agentd, which holds your messages
-	@rm -rf .venv .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	@rm -rf .venv .ruff_cache .pytest_cache .import_linter_cache .hypothesis mutants build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 constraints: .venv/bin/uv ## resolve all dependencies again and write constraints.txt
