@@ -1,11 +1,13 @@
-"""A folder of files becomes agents, checked one by one and together.
+"""From a folder of files to agents that are ready to run, checked one by one and together.
 
-A module imports only from what stands below it.
+A module imports only from the modules below it.
 
-    catalog        every agent of a folder, and all that is wrong with it
-    assembly       from a manifest, with all that it names, to an agent
-    spec           one agent, ready to run
-    python_source  does a file of tools compile?
-    topology       the agents of a folder as a whole: who emits, who takes, who subscribes, and
-                   what is wrong with it
+    catalog        `load`: every agent of a folder and all problems; what an edit did not change is
+                   reused
+    assembly       makes an agent of a manifest and the files that it names: prompt, scripts,
+                   schemas, tools; computes its revision
+    spec           `AgentSpec`, one agent ready to run; which files, expressions and templates a
+                   manifest names
+    python_source  whether a file in `tools/` compiles
+    topology       all agents of a folder together: who emits, takes and subscribes, and warnings
 """

@@ -1,4 +1,4 @@
-"""From a manifest with its prompts, tools and other files to an agent, or to all that is wrong."""
+"""Assembles an agent from a manifest, its prompts, tools and other files, or reports problems."""
 
 from __future__ import annotations
 
@@ -34,13 +34,16 @@ from agentd.templates.requests import request_template
 def assemble(
     draft: ManifestDraft, file: str, files: Files, library: PromptLibrary
 ) -> tuple[AgentSpec | None, list[Problem]]:
-    """The agent of the manifest `file`, or all that is wrong with its prompts and scripts."""
+    """The agent of the manifest `file`, and all problems of its prompts, tools and other files.
+
+    The agent is None if there are errors.
+    """
     assembly = _Assembly(draft, file, files, library)
     return assembly.spec(), assembly.problems
 
 
 class _Assembly:
-    """One manifest on its way to an agent; every step adds to `problems` what is wrong."""
+    """Assembles one agent. Every step adds its problems to `problems`."""
 
     def __init__(
         self, draft: ManifestDraft, file: str, files: Files, library: PromptLibrary
@@ -53,8 +56,9 @@ class _Assembly:
         self._names = _prompt_names(draft.manifest)
 
     def spec(self) -> AgentSpec | None:
+        """The agent; None if there are errors. All steps run, so that all problems are reported."""
         prompt = self._prompt()
-        user_turn = self._inline("input")
+        user_message = self._inline("input")
         documents = self._documents()
         expressions = self._expressions()
         templates = self._templates()
@@ -64,14 +68,14 @@ class _Assembly:
         manifest = self._draft.manifest
         if manifest is None or prompt is None or errors(self.problems):
             return None
-        digests = [prompt.digest, user_turn.digest if user_turn else ""]
+        digests = [prompt.digest, user_message.digest if user_message else ""]
         digests += [template.digest for template in templates.values()]
         digests += [hashlib.sha256(source).hexdigest() for source in tools.values()]
         return AgentSpec(
             name=manifest.name,
             manifest=_with(manifest, documents),
             prompt=prompt,
-            input=user_turn,
+            input=user_message,
             expressions=expressions,
             templates=templates,
             tools=tools,
@@ -82,8 +86,11 @@ class _Assembly:
         )
 
     def _prompt(self) -> Prompt | None:
-        """The system turn, from wherever the manifest has it. A file that is only implied is not
-        looked for while the manifest has mistakes: its name may be one of them."""
+        """The template of the system message: below the front matter, in a field, or in a file.
+
+        The default file `{name}.md` is not looked for while the manifest has errors: the error may
+        be a misspelt `prompt`.
+        """
         draft = self._draft
         if draft.body:
             return self._compile(draft.body.text, line=draft.body.line)
@@ -95,17 +102,17 @@ class _Assembly:
         return self._from_library(name) if isinstance(name, str) else None
 
     def _from_library(self, name: str) -> Prompt | None:
-        shown = self._files.prompt_path(name)
+        path = self._files.prompt_path(name)
         if name not in self._library.sources:
             hint = (
                 did_you_mean(name, self._library.sources)
-                or "write it, or give `instructions:` here"
+                or "create the file, or set `instructions` here"
             )
-            self._report(("prompt",), f"there is no {shown}", hint)
+            self._report(("prompt",), f"there is no file {path}", hint)
             return None
         if not self._library.sources[name].strip():
-            # As an editor leaves it for a moment: it cuts the file before it writes it anew.
-            self.problems.append(Problem(file=shown, text="the prompt is empty"))
+            # Some editors empty a file for a moment while they save it. That must not become live.
+            self.problems.append(Problem(file=path, text="the prompt is empty"))
             return None
         try:
             return self._library.compile(name, names=self._names)
@@ -114,21 +121,25 @@ class _Assembly:
             return None
 
     def _inline(self, field: str) -> Prompt | None:
-        """The template that stands in a field of the manifest."""
+        """The template in a field of the manifest."""
         node = self._draft.root.get(field)
         if not isinstance(node, Scalar) or not node.text:
             return None
+        # Where the text itself begins: after the quote, or on the line after the `|`.
         line, column = node.span.line, node.span.column + (node.style == "quoted")
         if node.style == "literal":
             line, column = line + 1, 1 + _indent(node.span.source.line(line + 1))
-        told = len(self.problems)
+        earlier = len(self.problems)
         prompt = self._compile(node.text, line=line, column=column)
-        self.problems[told:] = [self._placed(each, node) for each in self.problems[told:]]
+        self.problems[earlier:] = [self._placed(each, node) for each in self.problems[earlier:]]
         return prompt
 
     def _placed(self, problem: Problem, node: Scalar) -> Problem:
-        """A problem of an inline template with the line of the file in which it stands. Where YAML
-        folded or escaped the text, lines and columns do not agree: the whole value is the place."""
+        """A problem of an inline template, with its line of the file.
+
+        If YAML has folded or unescaped the text, its lines and columns are not those of the file.
+        Then the place is the whole value.
+        """
         if problem.file != self._draft.file:
             return problem
         line = node.span.source.line(problem.line)
@@ -146,16 +157,16 @@ class _Assembly:
             return None
 
     def _documents(self) -> dict[Loc, Any]:
-        """What the files say that the manifest names, by the field that names them."""
+        """The contents of the files that the manifest names, by the field that names them."""
         found: dict[Loc, Any] = {}
         for loc, name in files_of(self._draft, self._file):
             content = self._files.manifests.get(name)
             if content is None:
                 folder = posixpath.dirname(self._file)
                 known = [posixpath.relpath(each, folder or ".") for each in self._files.manifests]
-                mend = did_you_mean(posixpath.relpath(name, folder or "."), known)
+                hint = did_you_mean(posixpath.relpath(name, folder or "."), known)
                 text = f"there is no file {self._files.manifest_path(name)}"
-                self._report(loc, text, mend or "it stands beside the manifests, as YAML or JSON")
+                self._report(loc, text, hint or "put it beside the manifest, as YAML or JSON")
                 continue
             document = reader.read(content, self._files.manifest_path(name))
             self.problems += document.problems
@@ -163,6 +174,7 @@ class _Assembly:
         return found
 
     def _expressions(self) -> dict[str, Expression]:
+        """The compiled expressions, by their text: equal texts are compiled once."""
         found: dict[str, Expression] = {}
         if self._draft.manifest is None:
             return found
@@ -174,6 +186,7 @@ class _Assembly:
         return found
 
     def _templates(self) -> dict[str, Prompt]:
+        """The compiled templates of the tools, by their text."""
         found: dict[str, Prompt] = {}
         for loc, text, names in templates_of(self._draft.manifest) if self._draft.manifest else ():
             try:
@@ -184,37 +197,39 @@ class _Assembly:
         return found
 
     def _check_schema(self, documents: Mapping[Loc, Any]) -> None:
+        """Checks the JSON Schema of the answer, in the manifest or in a file."""
         output = self._draft.manifest.output if self._draft.manifest else None
         loc = ("output", "schema")
         schema = documents.get(loc, output.schema_ if output else None)
         if not isinstance(schema, dict):
             if loc in documents:
-                self._report(loc, "holds no JSON Schema", "it must be a mapping")
+                self._report(loc, "the file does not hold a JSON Schema", "a schema is a mapping")
             return
-        if wrong := schema_error(schema):
-            self._report(loc, f"is no JSON Schema: {wrong}", "see https://json-schema.org")
+        if error := schema_error(schema):
+            text = f"`output.schema` is not a valid JSON Schema: {error}"
+            self._report(loc, text, "see https://json-schema.org")
 
     def _tools(self) -> Mapping[str, bytes]:
-        """The files of `tools/`, if the agent has one in them."""
+        """All files of `tools/` if the agent has a Python tool, else none."""
         manifest, files = self._draft.manifest, self._files
         named = [(i, tool.python) for i, tool in enumerate(manifest.tools if manifest else ())]
         for index, python in named:
             name = (python or "").partition(":")[0]
             if name and name not in files.tools:
-                mend = did_you_mean(name, files.tools) or "write it: a file with the function"
-                self._report(("tools", index), f"there is no {files.tool_path(name)}", mend)
+                hint = did_you_mean(name, files.tools) or "create the file with this function"
+                self._report(("tools", index), f"there is no file {files.tool_path(name)}", hint)
             elif name:
-                mistake = python_source.syntax_problem(files.tools[name], files.tool_path(name))
-                self.problems += [mistake] if mistake else []
+                problem = python_source.syntax_problem(files.tools[name], files.tool_path(name))
+                self.problems += [problem] if problem else []
         return files.tools if any(python for _, python in named) else {}
 
     def _check_requests(self, documents: Mapping[Loc, Any]) -> None:
-        """What is wrong with `http:` and `openapi:` tools."""
+        """Reports the problems of `http` and `openapi` tools."""
         manifest = self._draft.manifest
         for index, tool in enumerate(_with(manifest, documents).tools if manifest else ()):
-            for wrong in (*request_template.mistakes_of(tool), *openapi.mistakes_of(tool)):
-                span = place(self._draft.root, ("tools", index, *wrong.loc))
-                problem = span.problem(wrong.text, hint=wrong.hint, severity=wrong.severity)
+            for found in (*request_template.mistakes_of(tool), *openapi.mistakes_of(tool)):
+                span = place(self._draft.root, ("tools", index, *found.loc))
+                problem = span.problem(found.text, hint=found.hint, severity=found.severity)
                 self.problems.append(problem)
 
     def _report(self, loc: Loc, text: str, hint: str) -> None:
@@ -222,7 +237,7 @@ class _Assembly:
 
 
 def _prompt_names(manifest: Manifest | None) -> tuple[str, ...]:
-    """What a prompt can name: also what its MCP servers give, where that is known."""
+    """The names that a prompt can use, with those of the MCP servers if the manifest is valid."""
     if manifest is None:
         return (*CONTEXT_NAMES, *CONTEXT_FIELDS, "mcp")
     servers = [tool.mcp for tool in manifest.tools if tool.mcp]
@@ -235,7 +250,7 @@ def _indent(line: str) -> int:
 
 
 def _with(manifest: Manifest, documents: Mapping[Loc, Any]) -> Manifest:
-    """`manifest` with what its files say in the place of their names."""
+    """`manifest` with the contents of its files in place of their names."""
     changes: dict[str, Any] = {}
     for loc, content in documents.items():
         match loc:
@@ -250,15 +265,18 @@ def _with(manifest: Manifest, documents: Mapping[Loc, Any]) -> Manifest:
                     filled = declared.model_copy(update={"document": content})
                     tools[index] = tools[index].model_copy(update={"openapi": filled})
                 changes["tools"] = tuple(tools)
-            case (str(many), int(index), str(key)):
-                parts = list(changes.get(many) or getattr(manifest, many))
+            case (str(field), int(index), str(key)):
+                parts = list(changes.get(field) or getattr(manifest, field))
                 parts[index] = parts[index].model_copy(update={key: content})
-                changes[many] = tuple(parts)
+                changes[field] = tuple(parts)
             case _:
                 raise AssertionError(loc)
     return manifest.model_copy(update=changes) if changes else manifest
 
 
 def _digest(*parts: Any) -> str:
-    """A revision. Secrets are in it, as a new key must take effect; they cannot be read from it."""
+    """The revision: a digest.
+
+    It includes secrets, so that a new key takes effect. They cannot be read from the digest.
+    """
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""The catalog: every agent of a folder, ready to run, and all that is wrong with its files."""
+"""The catalog: every agent of a folder, ready to run, and every problem in its files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentd.catalog.spec import AgentSpec, files_of
 from agentd.catalog.topology.check import check
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import Member
-from agentd.catalog.topology.name_conflicts import contested
+from agentd.catalog.topology.name_conflicts import name_conflicts
 from agentd.manifest.file import ManifestDraft, read_defaults, read_manifest
 from agentd.manifest.files import Files, read_files
 from agentd.manifest.yaml.reader import Document
@@ -26,20 +26,20 @@ __all__ = ["AgentSpec", "Catalog", "Files", "load", "merge_problems", "read_file
 DEFAULTS = ("_defaults.yaml", "_defaults.yml")
 ENDINGS = (".agent.md", ".yaml", ".yml")
 
-Inputs = tuple[bytes, ...]
+Inputs = tuple[bytes, ...]  # a manifest and its defaults
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """What a folder says at one moment.
+    """All agents of a folder at one moment, and every problem in its files.
 
     Attributes:
-        agents: those that can run, by name.
-        problems: errors and warnings of all files, in the order of the files.
-        broken: the manifests that gave no agent.
-        topology: its agents together.
-        by_file: the problems of each manifest, with those of its defaults, prompts and scripts.
-        memory: for the next `load`.
+        agents: the agents that can run, by name.
+        problems: errors and warnings of all files, in the order of files and lines.
+        broken: the manifests from which no agent could be made.
+        topology: how work flows between the agents.
+        by_file: the problems of each manifest, with those of its defaults, prompts and other files.
+        cache: what the next `load` can reuse.
     """
 
     agents: Mapping[str, AgentSpec]
@@ -49,16 +49,19 @@ class Catalog:
     by_file: Mapping[Path, tuple[Problem, ...]] = field(
         default_factory=dict[Path, tuple[Problem, ...]], repr=False, compare=False
     )
-    memory: _Memory | None = field(default=None, repr=False, compare=False)
+    cache: _Cache | None = field(default=None, repr=False, compare=False)
 
     def problems_of(self, file: Path) -> tuple[Problem, ...]:
-        """The problems of one manifest, with those of its defaults, prompts and scripts."""
+        """The problems of one manifest, with those of its defaults, prompts and other files."""
         return self.by_file.get(file, ())
 
 
 @dataclass(frozen=True)
-class _Memory:
-    """What the next load need not do again where its inputs are the same."""
+class _Cache:
+    """The results of a load, with their inputs, so that the next load can reuse them.
+
+    `warnings` are those of the topology, each with the file that it belongs to.
+    """
 
     folder: Path
     environ: Mapping[str, str]
@@ -66,7 +69,7 @@ class _Memory:
     drafts: Mapping[str, tuple[Inputs, ManifestDraft]]
     specs: Mapping[str, AgentSpec]
     topology: Topology
-    odd: tuple[tuple[str, Problem], ...]
+    warnings: tuple[tuple[str, Problem], ...]
 
 
 def load(
@@ -76,22 +79,22 @@ def load(
     environ: Mapping[str, str] = os.environ,
     previous: Catalog | None = None,
 ) -> Catalog:
-    """The catalog of `source`: a folder of manifests, or what `read_files` read of one.
+    """The catalog of `source`: a folder of manifests, or the files that `read_files` read.
 
-    Bad files never raise, they are problems. With `previous` only what changed is made again, and
-    an agent whose revision is the same stays the same object.
+    Invalid files become problems and never raise. With `previous` only what has changed is made
+    again, and an agent whose revision has not changed stays the same object.
 
     Raises:
-        UsageError: the folder is none.
+        UsageError: the folder does not exist or is not a folder.
     """
     files = source if isinstance(source, Files) else read_files(source, prompts)
     environ = dict(environ)
-    memory = previous.memory if previous else None
-    if memory and (memory.folder != files.folder or memory.environ != environ):
-        memory = None
+    cache = previous.cache if previous else None
+    if cache and (cache.folder != files.folder or cache.environ != environ):
+        cache = None
     texts, others = _texts(files)
     library = PromptLibrary(
-        texts, folder=files.prompt_path(""), previous=memory.library if memory else None
+        texts, folder=files.prompt_path(""), previous=cache.library if cache else None
     )
     defaults = {
         name: read_defaults(content, files.manifest_path(name))
@@ -100,12 +103,12 @@ def load(
     }
     for document in defaults.values():
         others += document.problems
-    read = _drafts(files, defaults, environ, memory)
+    read = _drafts(files, defaults, environ, cache)
     drafts = _manifests(read)
     problems = {name: list(draft.problems) for name, draft in drafts.items()}
-    specs = _specs(drafts, problems, files, library, memory)
-    topology, odd = _together(drafts, specs, memory)
-    for name, problem in odd:
+    specs = _specs(drafts, problems, files, library, cache)
+    topology, warnings = _topology(drafts, specs, cache)
+    for name, problem in warnings:
         problems[name].append(problem)
     by_file = {files.folder / name: tuple(found) for name, found in problems.items()}
     by_file |= {path: (problem,) for path, problem in files.refused.items()}
@@ -117,20 +120,23 @@ def load(
         broken=frozenset(broken),
         topology=topology,
         by_file=by_file,
-        memory=_Memory(files.folder, environ, library, read, specs, topology, odd),
+        cache=_Cache(files.folder, environ, library, read, specs, topology, warnings),
     )
 
 
 def _texts(files: Files) -> tuple[dict[str, str], list[Problem]]:
-    """The prompts as text. One that is not is told, and is an error of the agents that need it."""
+    """The prompts as text, and a warning for each file that is not text.
+
+    It is only a warning, because an agent that needs the prompt has the error that it is missing.
+    """
     texts: dict[str, str] = {}
     problems: list[Problem] = []
     for name, content in files.prompts.items():
         try:
             texts[name] = content.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError:
-            shown = files.prompt_path(name)
-            problems.append(Problem(file=shown, text="not UTF-8 text", severity="warning"))
+            path = files.prompt_path(name)
+            problems.append(Problem(file=path, text="is not UTF-8 text", severity="warning"))
     return texts, problems
 
 
@@ -138,18 +144,18 @@ def _drafts(
     files: Files,
     defaults: Mapping[str, Document],
     environ: Mapping[str, str],
-    memory: _Memory | None,
+    cache: _Cache | None,
 ) -> dict[str, tuple[Inputs, ManifestDraft]]:
-    """Every manifest, with the bytes that it was made from."""
+    """Every YAML file read as a manifest, with the bytes that it was made from."""
     drafts: dict[str, tuple[Inputs, ManifestDraft]] = {}
     for name, content in files.manifests.items():
         if name in defaults or name.endswith(".json"):
             continue
         near = [each for each in _defaults_of(name) if each in defaults]
         inputs = (content, *(files.manifests[each] for each in near))
-        known = memory.drafts.get(name) if memory else None
-        if known and known[0] == inputs:
-            drafts[name] = known
+        cached = cache.drafts.get(name) if cache else None
+        if cached and cached[0] == inputs:
+            drafts[name] = cached
             continue
         stem = posixpath.basename(name)
         for ending in ENDINGS:
@@ -165,7 +171,7 @@ def _drafts(
 
 
 def _defaults_of(name: str) -> Iterator[str]:
-    """The names that defaults of this manifest can have, the nearest last."""
+    """The files that can hold defaults of this manifest, the nearest last."""
     parts = name.split("/")[:-1]
     for depth in range(len(parts) + 1):
         for file in DEFAULTS:
@@ -173,7 +179,7 @@ def _defaults_of(name: str) -> Iterator[str]:
 
 
 def _manifests(read: Mapping[str, tuple[Inputs, ManifestDraft]]) -> dict[str, ManifestDraft]:
-    """The drafts without those that others name as their scripts, schemas or documents."""
+    """The drafts, without the files that a manifest names as a script, schema or document."""
     named = {other for name, (_, draft) in read.items() for _, other in files_of(draft, name)}
     return {name: draft for name, (_, draft) in read.items() if name not in named}
 
@@ -183,30 +189,32 @@ def _specs(
     problems: Mapping[str, list[Problem]],
     files: Files,
     library: PromptLibrary,
-    memory: _Memory | None,
+    cache: _Cache | None,
 ) -> dict[str, AgentSpec]:
-    """The agents that can run, by file; what keeps the others from it goes to `problems`."""
-    before = memory.specs if memory else {}
+    """The agents that can run, by file. The problems of all files are added to `problems`."""
+    before = cache.specs if cache else {}
     specs: dict[str, AgentSpec] = {}
     for name, draft in drafts.items():
-        spec, mistakes = assemble(draft, name, files, library)
-        problems[name].extend(mistakes)
+        spec, found = assemble(draft, name, files, library)
+        problems[name].extend(found)
         old = before.get(name)
         if spec:
             specs[name] = old if old and old.revision == spec.revision else spec
-    for name, rival in contested(drafts).items():
-        problems[name].append(rival)
+    for name, problem in name_conflicts(drafts).items():
+        problems[name].append(problem)
         specs.pop(name, None)
     return specs
 
 
-def _together(
-    drafts: Mapping[str, ManifestDraft], specs: Mapping[str, AgentSpec], memory: _Memory | None
+def _topology(
+    drafts: Mapping[str, ManifestDraft], specs: Mapping[str, AgentSpec], cache: _Cache | None
 ) -> tuple[Topology, tuple[tuple[str, Problem], ...]]:
-    """The agents that can run, as a whole; and what is odd about it, each with its file, once every
-    file loads: until then much is only missing."""
-    # Drafts, not specs, know where their fields stand: a spec may be that of an older file which
-    # differs in comments.
+    """The topology of the agents that can run, and its warnings, each with its file.
+
+    There are no warnings while a file has errors: an agent that seems to be missing may be in it.
+    """
+    # The places come from the drafts. A spec may have been made from an older version of the file
+    # with the same revision but other comments, so that its lines are not those of the file.
     found = {spec.name: (name, drafts[name].manifest) for name, spec in specs.items()}
     members = {
         agent: Member(manifest, drafts[name].root)
@@ -214,13 +222,13 @@ def _together(
         if manifest
     }
     topology = Topology(members, whole=len(specs) == len(drafts))
-    if memory and memory.topology == topology:
-        return memory.topology, memory.odd
-    odd = check(topology) if topology.whole else ()
-    return topology, tuple((found[agent][0], problem) for agent, problem in odd)
+    if cache and cache.topology == topology:
+        return cache.topology, cache.warnings
+    warnings = check(topology) if topology.whole else ()
+    return topology, tuple((found[agent][0], problem) for agent, problem in warnings)
 
 
 def merge_problems(*groups: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Each problem once, though many agents may share it, in the order of files and lines."""
+    """Each problem once, in the order of files and lines. Many agents may share a problem."""
     distinct = dict.fromkeys(problem for group in groups for problem in group)
     return tuple(sorted(distinct, key=lambda each: (each.file, each.line, each.column)))

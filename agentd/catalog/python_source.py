@@ -1,4 +1,4 @@
-"""A file of `tools/` as text: does it compile? It is not run."""
+"""Checks whether a Python file in `tools/` compiles. The file is not run."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from functools import lru_cache
 
 from agentd.problems import Problem
 
-_KEPT = 256  # files that are not compiled again
+_CACHED_FILES = 256
 
 
-def syntax_problem(source: bytes, shown: str) -> Problem | None:
-    """Why the file, which people know as `shown`, does not compile; None if it does."""
+def syntax_problem(source: bytes, path: str) -> Problem | None:
+    """Why the file does not compile; None if it does. `path` is what the problem shows."""
     if not source.strip():
-        # As an editor leaves it for a moment: it cuts the file before it writes it anew.
-        return Problem(file=shown, text="is empty")
+        # An empty file compiles, but some editors empty a file for a moment while they save it. An
+        # agent without its functions must not become live then.
+        return Problem(file=path, text="is empty")
     error = _error(source)
     if error is None:
         return None
     return Problem(
-        file=shown,
+        file=path,
         text=f"does not compile: {error.msg}",
         line=error.lineno or 0,
         column=error.offset or 0,
@@ -27,9 +28,10 @@ def syntax_problem(source: bytes, shown: str) -> Problem | None:
     )
 
 
-@lru_cache(_KEPT)
+@lru_cache(_CACHED_FILES)
 def _error(source: bytes) -> SyntaxError | None:
     try:
+        # Warnings, for example of an invalid escape, are no reason to refuse a file.
         with warnings.catch_warnings(action="ignore"):
             compile(source, "<tools>", "exec", dont_inherit=True)
     except SyntaxError as error:

@@ -1,4 +1,4 @@
-"""One agent, ready to run, and what its manifest has that must be read or compiled first."""
+"""One agent that is ready to run, and the files, expressions and templates of its manifest."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from agentd.problems import Problem
 from agentd.templates.expression import Expression
 from agentd.templates.prompts import CONTEXT_NAMES, Prompt
 
-Loc = tuple[str | int, ...]  # a field of a manifest, as pydantic names it
+Loc = tuple[str | int, ...]  # the way to a field of a manifest, as in pydantic's errors
 
-# What a message alone tells, before a model is chosen.
+# The names that a `when` of a model can use: it is evaluated for a message, before the run begins.
 MESSAGE_NAMES = tuple(name for name in CONTEXT_NAMES if name != "now")
 
 
 @dataclass(frozen=True)
 class AgentSpec:
-    """One agent, ready to run.
+    """One agent that is ready to run.
 
     Attributes:
-        manifest: with the folder's defaults and variables filled in; where it names a file (a
-            model's script, a schema, an OpenAPI document), what the file says stands there.
-        prompt: makes the system turn.
-        input: makes the user turn, where the manifest has a template for it.
-        expressions: its expressions, compiled, by their text.
-        templates: the templates of its tools, compiled, by their text.
-        tools: for an agent with tools in Python, all files of `tools/`: they may import another.
-        revision: 12 hex digits of a digest over all that makes the agent: manifest, prompts with
-            their includes, tools, other files. Comments do not count.
-        file: the manifest.
+        manifest: the manifest, with defaults and variables filled in. The name of a file (a model's
+            script, a schema, an OpenAPI document) is replaced by the content of the file.
+        prompt: the template of the system message.
+        input: the template of the user message; None if the manifest has none.
+        expressions: the compiled expressions, by their text.
+        templates: the compiled templates of the tools, by their text.
+        tools: all files of `tools/` if the agent has a Python tool: they may import each other.
+        revision: the first 12 hex digits of a digest of the manifest, the prompts with their
+            includes, the tools and all other files. Comments in the manifest do not count.
+        file: the path of the manifest.
         project: the folder that holds `manifests/` and `tools/`.
-        root: its fields with their places.
+        root: the fields of the manifest with their places.
     """
 
     name: str
@@ -57,43 +57,49 @@ class AgentSpec:
     def problem(
         self, *loc: str | int, text: str, severity: Literal["error", "warning"] = "error"
     ) -> Problem:
-        """What is wrong at a field, for one who finds out later than the catalog."""
+        """A problem at a field, for code that finds it after the catalog was loaded."""
         return place(self.root, loc).problem(text, severity=severity)
 
 
 def files_of(draft: ManifestDraft, file: str) -> Iterator[tuple[Loc, str]]:
-    """The files that a manifest names, each with its field, as names below the manifests' folder:
-    mock scripts, the schema of the answer, OpenAPI documents."""
+    """The files that a manifest names, each with its field.
+
+    These are the scripts of mock models, the schema of the answer and OpenAPI documents. The names
+    are relative to the folder of manifests.
+    """
+    # The plain data is used because a manifest with errors names files, too, and these must not be
+    # taken for manifests.
     folder = posixpath.dirname(file)
-    for loc, name in _names(draft.data):
+    for loc, name in _possible_files(draft.data):
         if isinstance(name, str) and "://" not in name:
             yield loc, posixpath.normpath(posixpath.join(folder, name))
 
 
-def _names(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Any]]:
+def _possible_files(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Any]]:
+    """Each field that may name a file, with its value, which may be anything."""
     models: Any = data.get("model")
     output: Any = data.get("output")
     history: Any = data.get("history")
     tools: Any = data.get("tools")
     routes: Any = data["model"].get("routes") if isinstance(models, dict) else None
-    listed = next((each for each in (routes, models) if isinstance(each, list)), [models])
-    for index, model in enumerate(listed):
+    several = next((each for each in (routes, models) if isinstance(each, list)), [models])
+    for index, model in enumerate(several):
         if isinstance(model, dict):
             yield ("model", index, "script"), model.get("script")
     if isinstance(output, dict):
         yield ("output", "schema"), output.get("schema")
     if isinstance(history, dict) and isinstance(history.get("model"), dict):
         yield ("history", "model", "script"), history["model"].get("script")
-    many: list[Any] = tools if isinstance(tools, list) else []
-    for index, tool in enumerate(many):
+    entries: list[Any] = tools if isinstance(tools, list) else []
+    for index, tool in enumerate(entries):
         if isinstance(tool, dict):
-            given = tool.get("openapi")
-            document = given.get("document") if isinstance(given, dict) else given
+            openapi = tool.get("openapi")
+            document = openapi.get("document") if isinstance(openapi, dict) else openapi
             yield ("tools", index, "openapi", "document"), document
 
 
 def expressions_of(manifest: Manifest) -> Iterator[tuple[Loc, str, tuple[str, ...]]]:
-    """The expressions of a manifest: the field, the text, and the names that it may use."""
+    """The expressions of a manifest: the field, the text, and the names that the text can use."""
     for index, model in enumerate(manifest.model):
         if model.when is not None:
             yield ("model", index, "when"), model.when, MESSAGE_NAMES
@@ -114,15 +120,17 @@ def _expressions_of_rule(loc: Loc, rule: EmitRule) -> Iterator[tuple[Loc, str, t
 
 
 def templates_of(manifest: Manifest) -> Iterator[tuple[Loc, str, Collection[str] | None]]:
-    """The templates of a manifest's tools: the field, the text, and the names that it may use: the
-    tool's parameters, or any where the templates say which there are. `idempotency_key` is the
-    call's own."""
+    """The templates of the tools: the field, the text, and the names that the text can use.
+
+    The names are the parameters of the tool and `idempotency_key`, which comes from the call. They
+    are None if the tool declares no parameters: then the names in its templates are its parameters.
+    """
     for index, tool in enumerate(manifest.tools):
         names = None
         if tool.parameters is not None:
             names = {*tool.parameters.get("properties", ()), "idempotency_key"}
         if tool.command:
-            for place, text in enumerate(tool.command.argv):
-                yield ("tools", index, "command", "argv", place), text, names
+            for number, text in enumerate(tool.command.argv):
+                yield ("tools", index, "command", "argv", number), text, names
             if tool.command.stdin:
                 yield ("tools", index, "command", "stdin"), tool.command.stdin, names

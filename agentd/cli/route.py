@@ -139,7 +139,9 @@ async def _online(bus: Bus, env: str) -> list[Candidate]:
 
     found = of_replicas(await registry.online(bus, env))
     heard = await asyncio.gather(*(heard_by(bus, env, each.name) for each in found))
-    return [replace(each, hears=hears) for each, hears in zip(found, heard, strict=True)]
+    return [
+        replace(each, subscriptions=patterns) for each, patterns in zip(found, heard, strict=True)
+    ]
 
 
 def _explain(
@@ -211,7 +213,7 @@ def of_replicas(online: Sequence[Replica]) -> list[Candidate]:
             Candidate(
                 name=name,
                 capabilities=tuple(held),
-                trouble="it is draining: it takes nothing new" if draining else "",
+                unavailable="it is draining and takes no new tasks" if draining else "",
                 note="; ".join([note, *sorted(others)]),
             )
         )

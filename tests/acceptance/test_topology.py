@@ -93,7 +93,7 @@ async def test_a_route_is_explained_by_files(project: Project) -> None:
 
     assert "each of these hears of it:\n  + listener " in as_sent.out
     assert from_file.out == from_text.out
-    assert "one of these takes it:\n  + digger    it is named\n" in from_file.out
+    assert "one of these takes it:\n  + digger    the message is for it by name\n" in from_file.out
     assert "+ digger    has the capability `digger`" in from_tap.out
 
 

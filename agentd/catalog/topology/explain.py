@@ -1,4 +1,4 @@
-"""Explains who would take a message, and why each of the others would not; delivers nothing."""
+"""Explains which agents would take a message, and why the others would not. Sends nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agentd.catalog.topology.flow import Topology
-from agentd.catalog.topology.members import meeting
+from agentd.catalog.topology.members import intersection
 from agentd.manifest.diagnose import did_you_mean
 from agentd.protocol.destination import Destination, Recipients
 from agentd.protocol.message import AgentMessage
@@ -16,14 +16,20 @@ from agentd.protocol.subjects import Subjects
 
 @dataclass(frozen=True)
 class Candidate:
-    """An agent that could take a message: `hears` are patterns of facts, `hops` its limit where it
-    is known; `trouble` says why it takes nothing now, `note` what else is worth knowing."""
+    """An agent that may take a message.
+
+    Attributes:
+        subscriptions: patterns of facts.
+        max_hops: its `limits.hops`; None if it is not known.
+        unavailable: why the agent takes nothing now; "" if it does.
+        note: more information about the agent, for people.
+    """
 
     name: str
     capabilities: tuple[str, ...]
-    hears: tuple[str, ...] = ()
-    hops: int | None = None
-    trouble: str = ""
+    subscriptions: tuple[str, ...] = ()
+    max_hops: int | None = None
+    unavailable: str = ""
     note: str = ""
 
 
@@ -38,9 +44,14 @@ class Eligibility:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where a message goes: the subject, one of those who take it (or each), and all verdicts.
+    """Where a message goes.
 
-    `objection` says why it is not run whoever takes it; `hint` what may have been meant.
+    Attributes:
+        subject: the subject that it is published to.
+        each: whether every agent that takes it gets a copy (a fact), or only one gets it (a task).
+        verdicts: every agent, and whether it takes the message.
+        objection: why no agent runs it although an agent would take it; "" if there is no reason.
+        hint: a suggestion for a misspelt destination.
     """
 
     subject: str
@@ -51,17 +62,20 @@ class Explanation:
 
     @property
     def takers(self) -> list[str]:
+        """The names of the agents that take the message."""
         return [verdict.agent for verdict in self.verdicts if verdict.takes]
 
 
 def of_files(topology: Topology) -> list[Candidate]:
-    """The agents of a folder."""
+    """The agents of a folder as candidates."""
     return [
         Candidate(
             name=name,
             capabilities=member.manifest.capabilities,
-            hears=tuple(subscription.pattern for subscription in topology.subscriptions[name]),
-            hops=member.manifest.limits.hops,
+            subscriptions=tuple(
+                subscription.pattern for subscription in topology.subscriptions[name]
+            ),
+            max_hops=member.manifest.limits.hops,
         )
         for name, member in topology.agents.items()
     ]
@@ -70,12 +84,12 @@ def of_files(topology: Topology) -> list[Candidate]:
 def explain_task(
     to: Destination, message: AgentMessage, candidates: Sequence[Candidate], env: str
 ) -> Explanation:
-    """Who takes a task that is sent there."""
+    """The agents that take a task, and the reasons of the others."""
     recipients = Recipients.of(message, to)
     to, at = recipients.to, recipients.destination
     verdicts = tuple(_verdict(each, recipients, message) for each in candidates)
     subject = Subjects(env).task(at.domain, at.specificity, message.routing.priority)
-    late = message.expires_at is not None and time.time() >= message.expires_at
+    expired = message.expires_at is not None and time.time() >= message.expires_at
     known = [each.name for each in candidates]
     if to.agent is None:
         known = [capability for each in candidates for capability in each.capabilities]
@@ -83,23 +97,25 @@ def explain_task(
         subject=subject,
         each=False,
         verdicts=verdicts,
-        objection="it has expired" if late else "",
+        objection="it has expired" if expired else "",
         hint="" if (to.agent or to.domain) in known else did_you_mean(to.agent or to.domain, known),
     )
 
 
-def explain_fact(fact: str, speaker: str, candidates: Iterable[Candidate], env: str) -> Explanation:
-    """Who hears of `result.…` or `event.…`; each of them gets it."""
+def explain_fact(
+    fact: str, publisher: str, candidates: Iterable[Candidate], env: str
+) -> Explanation:
+    """The agents that receive a fact (`result.…` or `event.…`) of this publisher."""
     verdicts: list[Eligibility] = []
     for each in candidates:
-        heard = next((pattern for pattern in each.hears if meeting(pattern, fact)), None)
-        if heard and each.name == speaker:
-            verdicts.append(Eligibility(each.name, False, "said it itself"))
-        elif heard:
-            verdicts.append(Eligibility(each.name, True, f"hears of `{heard}`"))
+        found = next((one for one in each.subscriptions if intersection(one, fact)), None)
+        if found and each.name == publisher:
+            verdicts.append(Eligibility(each.name, False, "published it itself"))
+        elif found:
+            verdicts.append(Eligibility(each.name, True, f"subscribes to `{found}`"))
         else:
-            what = ", ".join(each.hears) or "nothing"
-            verdicts.append(Eligibility(each.name, False, f"hears of {what}"))
+            patterns = ", ".join(each.subscriptions) or "no facts"
+            verdicts.append(Eligibility(each.name, False, f"subscribes to {patterns}"))
     return Explanation(Subjects(env).pattern(fact), True, tuple(verdicts))
 
 
@@ -109,7 +125,7 @@ def _verdict(each: Candidate, recipients: Recipients, message: AgentMessage) -> 
         return Eligibility(each.name, False, "; ".join(reasons))
     why = f"has the capability `{recipients.to.domain}`"
     if recipients.to.agent:
-        why = "it is named"
+        why = "the message is for it by name"
     elif recipients.needs_route:
         why = f"fits the requirement {recipients.requirement}"
     return Eligibility(each.name, True, f"{why} ({each.note})" if each.note else why)
@@ -121,6 +137,7 @@ def _reasons(each: Candidate, recipients: Recipients, message: AgentMessage) -> 
     reasons = [objection.text for objection in objections]
     if any(objection.code == "target" for objection in objections):
         return reasons
-    if each.hops is not None and message.context.hops > each.hops:
-        reasons.append(f"passed on {message.context.hops} times, its limits.hops is {each.hops}")
-    return [*reasons, *filter(None, [each.trouble])]
+    hops = message.context.hops
+    if each.max_hops is not None and hops > each.max_hops:
+        reasons.append(f"the message has {hops} hops, but its limits.hops is {each.max_hops}")
+    return [*reasons, *filter(None, [each.unavailable])]

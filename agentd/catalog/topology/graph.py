@@ -1,4 +1,4 @@
-"""The topology as nodes and edges, and as text for programs that draw them."""
+"""The topology as a graph of nodes and edges: as JSON, Mermaid and Graphviz DOT."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ EdgeKind = Literal["takes", "emits", "answers", "hears", "joins", "calls", "asks
 class Node:
     """An agent, a subject (`task.research.*`, `result.…`, `event.…`), a tool or a model.
 
-    `missing` says that the manifests do not have this agent, though something speaks of it or runs
-    it; `note` is what is seen of it while it runs.
+    `missing` marks an agent that a manifest names, or that runs, but that has no manifest here.
+    `note` describes what is known of a running agent.
     """
 
     id: str
@@ -31,7 +31,7 @@ class Node:
 
 @dataclass(frozen=True, order=True)
 class Edge:
-    """What goes from one node to another; `label` says when, or how many."""
+    """A connection between two nodes; `label` says when it is used, or how often."""
 
     source: str
     target: str
@@ -41,21 +41,21 @@ class Edge:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes and edges, each once, sorted."""
+    """Nodes and edges, each once, and sorted, so that equal folders give equal texts."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
 
     @classmethod
     def of(cls, topology: Topology, default_model: str) -> Graph:
-        """The graph of a folder; agents without a model of their own have `default_model`."""
+        """The graph of a folder. Agents whose manifest has no model use `default_model`."""
         edges = {e for name in topology.agents for e in _edges(topology, name, default_model)}
         ids = {f"agent:{name}" for name in topology.agents}
         ids |= {end for edge in edges for end in (edge.source, edge.target)}
         return cls(tuple(sorted(_node(each, topology) for each in ids)), tuple(sorted(edges)))
 
     def noted(self, notes: Mapping[str, str]) -> Graph:
-        """With a note for each agent that has one; those that are not there yet are added."""
+        """This graph with notes on agents. Agents that it does not have are added as missing."""
         known = {node.id for node in self.nodes}
         added = [
             Node(f"agent:{name}", "agent", name, missing=True)
@@ -76,7 +76,8 @@ class Graph:
         }
 
     def as_mermaid(self) -> str:
-        """A flowchart of https://mermaid.js.org."""
+        """A flowchart in the language of Mermaid: https://mermaid.js.org."""
+        # Mermaid does not accept `:` and `.` in identifiers.
         names = {node.id: f"n{number}" for number, node in enumerate(self.nodes)}
         lines = ["flowchart LR"]
         for node in self.nodes:
@@ -93,7 +94,7 @@ class Graph:
         return "\n".join(lines)
 
     def as_dot(self) -> str:
-        """A digraph of Graphviz."""
+        """A digraph in the language DOT of Graphviz: https://graphviz.org/doc/info/lang.html."""
         lines = ["digraph agentd {", "  rankdir=LR;", '  node [fontname="sans-serif"];']
         for node in self.nodes:
             shape = _DOT_SHAPES[node.kind] + (", style=dashed" if node.missing else "")
@@ -125,7 +126,7 @@ _DOT_SHAPES = {
 
 
 def tool_name(tool: ToolEntry) -> str:
-    """What people know a tool by: its own name, or what it runs or reaches."""
+    """The name of a tool: its `name`, or the function, program or kind."""
     if tool.name:
         return tool.name
     kind = next(kind for kind in TOOL_KINDS if getattr(tool, kind) is not None)
@@ -139,10 +140,10 @@ def tool_name(tool: ToolEntry) -> str:
 
 
 def condition(emission: Emission) -> str:
-    """When something is emitted, or how many, in words; "" for once and always."""
+    """When or how often a message is emitted, in words; "" for exactly one after every answer."""
     rule = emission.rule
     if rule is None:
-        return "as the model likes"
+        return "if the model decides so"
     parts = [f"each of {rule.for_each}"] if rule.for_each else []
     parts += [f"when {rule.when}"] if rule.when else []
     parts += [f"not {' '.join(rule.exclusions)}"] if rule.exclusions else []
@@ -160,12 +161,12 @@ def _edges(topology: Topology, name: str, default_model: str) -> Iterator[Edge]:
         if not tool.agent:
             yield Edge(agent, f"tool:{tool_name(tool)}", "calls")
             continue
-        for helper in sorted(topology.helpers(tool.agent) - {name}) or [tool.agent]:
-            yield Edge(agent, f"agent:{helper}", "asks", tool.gather or "")
+        for answerer in sorted(topology.agents_behind(tool.agent) - {name}) or [tool.agent]:
+            yield Edge(agent, f"agent:{answerer}", "asks", tool.gather or "")
     for emission in topology.emissions[name]:
         yield from _emitted(topology, emission)
     for subscription in topology.subscriptions[name]:
-        yield from _heard(topology, subscription)
+        yield from _received(topology, subscription)
 
 
 def _emitted(topology: Topology, emission: Emission) -> Iterator[Edge]:
@@ -179,7 +180,7 @@ def _emitted(topology: Topology, emission: Emission) -> Iterator[Edge]:
         yield Edge(subject, f"agent:{taker}", "takes")
 
 
-def _heard(topology: Topology, subscription: FactSubscription) -> Iterator[Edge]:
+def _received(topology: Topology, subscription: FactSubscription) -> Iterator[Edge]:
     kind, _, topic = subscription.pattern.partition(".")
     join = topology.agents[subscription.agent].manifest.join
     count = f"{join.count}" if subscription.joins and join and join.count is not None else ""
@@ -187,8 +188,8 @@ def _heard(topology: Topology, subscription: FactSubscription) -> Iterator[Edge]
     yield Edge(
         subject, f"agent:{subscription.agent}", "joins" if subscription.joins else "hears", count
     )
-    for speaker in sorted(topology.publishers(subscription.pattern) - {subscription.agent}):
-        yield Edge(f"agent:{speaker}", subject, "answers" if kind == "result" else "emits")
+    for publisher in sorted(topology.publishers(subscription.pattern) - {subscription.agent}):
+        yield Edge(f"agent:{publisher}", subject, "answers" if kind == "result" else "emits")
 
 
 def _node(identity: str, topology: Topology) -> Node:
@@ -211,7 +212,7 @@ def _mermaid_label(node: Node) -> str:
 
 
 def _in_mermaid(text: str) -> str:
-    """Text inside quotes; by entities, as mermaid has no escapes."""
+    """Text inside quotes. Mermaid has no escapes, only entities such as `#34;`."""
     return "".join(c if c.isalnum() or c in " .,:_-*@/·" else f"#{ord(c)};" for c in text)
 
 

@@ -1,4 +1,4 @@
-"""What a topology is made of: agents, what they may emit, what they hear of, and their runs."""
+"""The parts of a topology: agents, emissions, subscriptions, runs, and the steps between runs."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from agentd.protocol.subjects import RUNTIME_EVENTS
 
 Loc = tuple[str | int, ...]
 
-ANY = "*"
+WILDCARD = "*"  # any domain or specificity
 
 
 @dataclass(frozen=True)
 class Member:
-    """An agent of the folder: its manifest, and where in the file its fields stand."""
+    """An agent of the folder: its manifest, and the fields of the file with their places."""
 
     manifest: Manifest
     root: Map
 
     def warning(self, *loc: str | int, text: str, hint: str = "") -> Problem:
-        """What is odd about the field at `loc`."""
+        """A warning at the field `loc`."""
         return place(self.root, loc).problem(text, hint=hint, severity="warning")
 
 
 @dataclass(frozen=True)
 class Emission:
-    """What an agent may send after an answer: by a rule, or without one as its model likes.
+    """A task or event that an agent may emit after an answer: by a rule, or by its model.
 
-    `subject` is `task.…` or `event.…`, domain and specificity, `*` being any; `loc` the field.
+    Attributes:
+        subject: `task` or `event`, domain and specificity, each of which may be `*`.
+        loc: the field of the manifest.
+        rule: None if the model may emit it (`emit.allow`).
     """
 
     agent: str
@@ -54,8 +57,10 @@ class Emission:
 
     @property
     def recipients(self) -> Recipients:
-        """Who may take it, if it is a task. A domain `*` is a capability that every agent with a
-        capability has."""
+        """The agents that may take it, if it is a task.
+
+        A domain `*` counts as a capability, which every agent with any capability has.
+        """
         rule = self.rule
         return Recipients.among(
             Destination(*self.topic),
@@ -67,18 +72,18 @@ class Emission:
 
     @property
     def always(self) -> bool:
-        """Whether it follows every answer: nothing that an answer says keeps it back."""
+        """Whether it follows every answer, whatever the answer is."""
         return self.rule is not None and not (self.rule.when or self.rule.for_each)
 
     @property
-    def several(self) -> bool:
-        """Whether it makes siblings, any number of them."""
+    def any_number(self) -> bool:
+        """Whether one answer may emit any number of these messages: a fan-out."""
         return self.rule is None or bool(self.rule.for_each)
 
 
 @dataclass(frozen=True)
 class FactSubscription:
-    """A pattern of facts that an agent hears of, to run for each or to join them."""
+    """A pattern of facts that an agent receives: it runs for each (`subscribe`) or joins them."""
 
     agent: str
     pattern: str
@@ -88,7 +93,7 @@ class FactSubscription:
 
 @dataclass(frozen=True, order=True)
 class AgentRun:
-    """An agent at work; its result stands on `result.{domain}.{specificity}`, `*` being any."""
+    """A run of an agent. Its result is `result.{domain}.{specificity}`; the last may be `*`."""
 
     agent: str
     domain: str
@@ -101,32 +106,38 @@ class AgentRun:
 
 @dataclass(frozen=True)
 class FlowStep:
-    """A run that follows another one by way of `subject`, for what was emitted or is heard.
+    """A run that follows another run.
 
-    `always` says that it follows each time, `several` that any number may follow at once.
+    Attributes:
+        subject: the message between the two runs.
+        always: whether the run follows every time.
+        any_number: whether any number of these runs may follow at once.
+        emission: the emission that caused the run; None for a result, or a call of an agent tool.
+        subscription: the subscription that received the fact; None for a task.
     """
 
     run: AgentRun
     subject: str
     always: bool
-    several: bool
+    any_number: bool
     emission: Emission | None = None
     subscription: FactSubscription | None = None
 
 
-def meeting(one: str, other: str) -> str:
-    """The pattern of what two patterns of three parts both match; "" if there is nothing."""
+def intersection(one: str, other: str) -> str:
+    """The pattern of all facts or subjects that two patterns both match; "" if there are none."""
     pairs = list(zip(one.split("."), other.split("."), strict=True))
-    if any(a != b and ANY not in (a, b) for a, b in pairs):
+    if any(a != b and WILDCARD not in (a, b) for a, b in pairs):
         return ""
-    # What agentd tells of itself is heard only by those who name the domain.
+    # Events of agentd itself are only received by an agent that names their domain.
     for pattern, fact in ((one, other), (other, one)):
         if pattern.startswith("event.*") and fact.split(".")[1] in RUNTIME_EVENTS:
             return ""
-    return ".".join(b if a == ANY else a for a, b in pairs)
+    return ".".join(b if a == WILDCARD else a for a, b in pairs)
 
 
 def emissions_of(name: str, member: Member) -> Iterator[Emission]:
+    """The emissions that the manifest of an agent allows."""
     emit = member.manifest.emit
     for index, rule in enumerate(emit.rules):
         kind = "task" if rule.task else "event"
@@ -136,7 +147,8 @@ def emissions_of(name: str, member: Member) -> Iterator[Emission]:
         yield Emission(name, pattern, ("emit", "allow", index))
 
 
-def ears_of(name: str, member: Member) -> Iterator[FactSubscription]:
+def subscriptions_of(name: str, member: Member) -> Iterator[FactSubscription]:
+    """The subscriptions of an agent, those of its join included."""
     subscribe, join = member.manifest.subscribe, member.manifest.join
     for index, pattern in enumerate(subscribe.to if subscribe else ()):
         yield FactSubscription(name, pattern, ("subscribe", "to", index))

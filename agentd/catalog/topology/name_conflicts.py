@@ -1,4 +1,4 @@
-"""Two agents of one name."""
+"""Errors for agents that have the same name."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from agentd.manifest.file import ManifestDraft
 from agentd.problems import Problem
 
 
-def contested(drafts: Mapping[str, ManifestDraft]) -> dict[str, Problem]:
-    """An error for each file whose agent has the name of an agent in a file before it.
+def name_conflicts(drafts: Mapping[str, ManifestDraft]) -> dict[str, Problem]:
+    """An error for each file whose agent has the name of an agent in an earlier file.
 
-    The alphabet decides, not time: every replica must come to the same end from the same files.
+    The order of the file names decides, and not which file came first: all replicas must come to
+    the same result from the same files.
     """
-    holders: dict[str, ManifestDraft] = {}
-    rivals: dict[str, Problem] = {}
+    first_with_name: dict[str, ManifestDraft] = {}
+    conflicts: dict[str, Problem] = {}
     for file, draft in sorted(drafts.items()):
         if draft.manifest is None:
             continue
-        holder = holders.setdefault(draft.manifest.name, draft)
-        if holder is not draft:
-            rivals[file] = place(draft.root, ("name",)).problem(
-                f"a second agent called `{draft.manifest.name}`",
-                hint=f"the first is in {holder.file}; give this one another `name`",
+        first = first_with_name.setdefault(draft.manifest.name, draft)
+        if first is not draft:
+            conflicts[file] = place(draft.root, ("name",)).problem(
+                f"another agent is also called `{draft.manifest.name}`",
+                hint=f"it is in {first.file}; change one `name`",
             )
-    return rivals
+    return conflicts

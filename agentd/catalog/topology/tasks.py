@@ -1,41 +1,47 @@
-"""Work that leads nowhere: tasks nobody takes, names nobody has, agents nobody reaches."""
+"""Warnings for tasks that no agent takes, unknown names, and agents that nothing reaches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from agentd.catalog.topology.flow import Topology
-from agentd.catalog.topology.members import ANY, Emission, Member
+from agentd.catalog.topology.members import WILDCARD, Emission, Member
 from agentd.manifest.diagnose import did_you_mean
 from agentd.manifest.flow import EmitRule
 from agentd.problems import Problem
 
 
-def check_work(topology: Topology, name: str) -> Iterator[Problem]:
-    """A warning for each task that this agent may emit to nobody, and for each agent it names that
-    is not here. Both may be in another process, so neither is an error."""
+def check_tasks(topology: Topology, name: str) -> Iterator[Problem]:
+    """Warnings for the tasks that an agent may emit, its agent tools, and the agent itself.
+
+    They are no errors, because what is missing here may run in another process.
+    """
     member = topology.agents[name]
     for emission in topology.emissions[name]:
         if emission.rule:
             yield from _unknown_agents(topology, member, emission, emission.rule)
         if emission.is_task and not topology.takers(emission):
-            yield from _untaken(topology, member, emission)
-    yield from _helpers(topology, name)
-    if _is_out_of_reach(topology, name):
+            yield from _why_untaken(topology, member, emission)
+    yield from _unanswered_tools(topology, name)
+    if not _is_reachable(topology, name):
         yield member.warning(
             "capabilities",
-            text="is empty, and nothing here sends or says anything to this agent",
-            hint=f"give it a capability or `subscribe`; `agentd ask @{name}` reaches it as it is",
+            text="`capabilities` is empty, and nothing here sends a task or fact to this agent",
+            hint=f"give it a capability or `subscribe`; now only `agentd ask @{name}` reaches it",
         )
 
 
 def _unknown_agents(
     topology: Topology, member: Member, emission: Emission, rule: EmitRule
 ) -> Iterator[Problem]:
+    """Warnings for the agents that a rule names: its target and its exclusions."""
     place = emission.loc[:-1]
     if rule.target and rule.target not in topology.agents:
         yield member.warning(
-            *place, "target", text=_nobody(rule.target), hint=_nearest_agent(topology, rule.target)
+            *place,
+            "target",
+            text=_no_agent(rule.target),
+            hint=_nearest_agent(topology, rule.target),
         )
     elif rule.target:
         held = topology.agents[rule.target].manifest.capabilities
@@ -44,112 +50,118 @@ def _unknown_agents(
                 yield member.warning(
                     *(*place, "capabilities", index),
                     text=f"`{rule.target}` lacks the capability `{capability}`",
-                    hint="a task that its target cannot do is done by nobody",
+                    hint="give it this capability, or remove the capability here",
                 )
     for index, excluded in enumerate(rule.exclusions):
         if excluded not in topology.agents:
             yield member.warning(
                 *(*place, "exclusions", index),
-                text=f"{_nobody(excluded)}: it keeps nobody from the work",
+                text=f"{_no_agent(excluded)}, so this exclusion has no effect",
                 hint=_nearest_agent(topology, excluded),
             )
 
 
-def _untaken(topology: Topology, member: Member, emission: Emission) -> Iterator[Problem]:
-    """Why nobody takes it: a capability that nobody has, no one who has all, or none but those
-    who may not."""
+def _why_untaken(topology: Topology, member: Member, emission: Emission) -> Iterator[Problem]:
+    """Warnings that say why no agent here takes a task.
+
+    Either no agent has a capability, or none has all of them, or those that have are excluded.
+    """
     rule, domain = emission.rule, emission.topic[0]
     if rule and rule.target:
-        return  # told already
-    missing = [c for c in (rule.capabilities if rule else ()) if c not in topology.capable]
+        return  # _unknown_agents has reported it
+    missing = [
+        c for c in (rule.capabilities if rule else ()) if c not in topology.agents_by_capability
+    ]
     for capability in missing:
         index = rule.capabilities.index(capability) if rule else 0
         yield member.warning(
             *(*emission.loc[:-1], "capabilities", index),
-            text=f"nobody here has the capability `{capability}`",
+            text=f"no agent here has the capability `{capability}`",
             hint=_nearest_capability(topology, capability),
         )
-    if domain != ANY and domain not in topology.capable:
+    if domain != WILDCARD and domain not in topology.agents_by_capability:
         yield member.warning(
             *emission.loc,
-            text=f"nobody here takes tasks of `{domain}`",
+            text=f"no agent here takes tasks of `{domain}`",
             hint=_nearest_capability(topology, domain),
         )
     elif not missing:
-        yield member.warning(*emission.loc, **_barred(topology, emission))
+        yield member.warning(*emission.loc, **_why_excluded(topology, emission))
 
 
-def _barred(topology: Topology, emission: Emission) -> dict[str, str]:
-    """The words for work that some could do, all of whom may not."""
+def _why_excluded(topology: Topology, emission: Emission) -> dict[str, str]:
+    """Text and hint for a task whose capabilities exist, but not in an agent that may take it."""
     rule = emission.rule
-    needed = {emission.topic[0], *(rule.capabilities if rule else ())} - {ANY}
-    able = topology.holding(needed)
+    needed = {emission.topic[0], *(rule.capabilities if rule else ())} - {WILDCARD}
+    able = topology.agents_with(needed)
     if not able and not needed:
-        return {"text": "nobody here takes tasks", "hint": "give an agent a capability"}
+        return {"text": "no agent here takes tasks", "hint": "give an agent a capability"}
     if not able:
         every = " and ".join(f"`{each}`" for each in sorted(needed))
-        return {"text": f"nobody here has all of {every}", "hint": "give one agent all of them"}
+        return {"text": f"no agent here has all of {every}", "hint": "give one agent all of them"}
     if able == frozenset({emission.agent}):
         return {
-            "text": f"only {emission.agent} itself could take this, and nobody takes what it has "
-            "just handed on",
+            "text": f"only {emission.agent} itself could take this task, "
+            "and an agent cannot take a task that it has just emitted",
             "hint": "give another agent this capability",
         }
+    excluded = ", ".join(sorted(able - {emission.agent}))
     return {
-        "text": f"all who could take this may not: {', '.join(sorted(able))}",
-        "hint": "exclude fewer, or give another agent this capability",
+        "text": f"every agent that could take this task is excluded: {excluded}",
+        "hint": "exclude fewer agents, or give another agent this capability",
     }
 
 
-def _helpers(topology: Topology, name: str) -> Iterator[Problem]:
-    """Tools that are agents, and nobody answers."""
+def _unanswered_tools(topology: Topology, name: str) -> Iterator[Problem]:
+    """Warnings for agent tools that no agent answers."""
     member = topology.agents[name]
     for index, tool in enumerate(member.manifest.tools):
         if not tool.agent:
             continue
         place = ("tools", index, "agent")
         by_name = tool.agent in topology.agents
-        if tool.gather and not topology.holding([tool.agent]) - {name}:
-            what = "an agent, and " if by_name else ""
+        if tool.gather and not topology.agents_with([tool.agent]) - {name}:
+            what = "an agent, but " if by_name else ""
             yield member.warning(
                 *place,
-                text=f"`{tool.agent}` is {what}no capability that another agent here has",
-                hint=did_you_mean(tool.agent, topology.capable)
-                or "`gather` asks all who have a capability",
+                text=f"`{tool.agent}` is {what}not a capability of another agent here",
+                hint=did_you_mean(tool.agent, topology.agents_by_capability)
+                or "`gather` asks every agent that has a capability",
             )
-        elif not tool.gather and not by_name and not topology.holding([tool.agent]) - {name}:
-            known = {*topology.agents, *topology.capable} - {name, tool.agent}
+        elif not tool.gather and not by_name and not topology.agents_with([tool.agent]) - {name}:
+            known = {*topology.agents, *topology.agents_by_capability} - {name, tool.agent}
             yield member.warning(
                 *place,
-                text=f"no other agent here is called `{tool.agent}`, or has this capability",
-                hint=did_you_mean(tool.agent, known) or "add the agent",
+                text=f"no other agent here has the name or the capability `{tool.agent}`",
+                hint=did_you_mean(tool.agent, known) or "add such an agent",
             )
 
 
-def _is_out_of_reach(topology: Topology, name: str) -> bool:
+def _is_reachable(topology: Topology, name: str) -> bool:
     manifest = topology.agents[name].manifest
     if manifest.capabilities or manifest.subscribe or manifest.join or manifest.schedule:
-        return False
-    return name not in topology.called
+        return True
+    return name in topology.addressed
 
 
-def _nobody(name: str) -> str:
+def _no_agent(name: str) -> str:
     return f"no agent here is called `{name}`"
 
 
 def _nearest_agent(topology: Topology, name: str) -> str:
-    if name in topology.capable:
-        holders = ", ".join(sorted(topology.capable[name]))
-        return f"it is a capability, of {holders}"
-    return did_you_mean(name, topology.agents) or f"the agents here: {_some(topology)}"
+    if name in topology.agents_by_capability:
+        holders = ", ".join(sorted(topology.agents_by_capability[name]))
+        return f"it is a capability of {holders}"
+    return did_you_mean(name, topology.agents) or f"the agents here are {_some(topology)}"
 
 
 def _nearest_capability(topology: Topology, name: str) -> str:
     if name in topology.agents:
-        return f"it is an agent: give it this capability, or name it as `target: {name}`"
-    return did_you_mean(name, topology.capable) or "give an agent this capability"
+        return f"it is an agent: give it this capability, or set `target: {name}`"
+    return did_you_mean(name, topology.agents_by_capability) or "give an agent this capability"
 
 
 def _some(topology: Topology, most: int = 8) -> str:
+    """The names of the first agents."""
     names = sorted(topology.agents)
     return ", ".join(names[:most]) + (" …" if len(names) > most else "")

@@ -1,4 +1,4 @@
-"""Why an agent takes a message, and why not."""
+"""Which agents take a message, and the reasons of the others."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from agentd.protocol.message import decode
 from agentd.routing.registry import Replica
 
 TEAM = [
-    Candidate("analyst", ("analysis", "german"), hops=2),
-    Candidate("other", ("analysis",), hops=16),
-    Candidate("coder", ("coding",), hears=("result.analysis.*", "event.*.done"), hops=16),
+    Candidate("analyst", ("analysis", "german"), max_hops=2),
+    Candidate("other", ("analysis",), max_hops=16),
+    Candidate(
+        "coder", ("coding",), subscriptions=("result.analysis.*", "event.*.done"), max_hops=16
+    ),
 ]
 
 
@@ -72,14 +74,14 @@ def why_not(explanation: Explanation) -> dict[str, str]:
             {"context": {"hops": 3, "path": ["coder", "other"]}},
             [],
             {
-                "analyst": "passed on 3 times, its limits.hops is 2",
+                "analyst": "the message has 3 hops, but its limits.hops is 2",
                 "other": "it emitted the message itself",
                 "coder": "lacks the capability `analysis` (has coding)",
             },
         ),
     ],
 )
-def test_each_agent_has_its_reason(
+def test_every_other_agent_has_a_reason(
     target: str, message: dict[str, Any], takers: list[str], reasons: dict[str, str]
 ) -> None:
     explanation = explained(target, **message)
@@ -88,7 +90,7 @@ def test_each_agent_has_its_reason(
     assert why_not(explanation) == reasons
 
 
-def test_the_subject_is_the_one_that_it_would_be_sent_to() -> None:
+def test_the_subject_is_the_one_that_the_message_would_have() -> None:
     plain = explained("analysis.mood", routing={"priority": 7})
     assert plain.subject == "agents.dev.task.analysis.mood.7"
     assert explained("@coder").subject == "agents.dev.task._agent.coder.5"
@@ -96,26 +98,26 @@ def test_the_subject_is_the_one_that_it_would_be_sent_to() -> None:
     assert routed.startswith("agents.dev.task._route.")
 
 
-def test_a_misspelt_target_has_a_mend() -> None:
+def test_a_misspelt_destination_gets_a_suggestion() -> None:
     assert explained("analysys").hint == "did you mean `analysis`?"
     assert explained("@codr").hint == "did you mean `coder`?"
     assert explained("analysis").hint == ""
 
 
-def test_what_has_expired_is_run_by_nobody() -> None:
+def test_no_agent_runs_a_message_that_has_expired() -> None:
     an_hour_ago = (time.time() - 3600) * 1000
     late = explained("analysis", timestamp=an_hour_ago, routing={"timeout": 1000})
 
     assert late.objection == "it has expired"
 
 
-def test_facts_are_for_all_who_hear_of_them() -> None:
+def test_every_subscriber_gets_a_fact_but_not_its_publisher() -> None:
     explanation = explain_fact("event.brief.done", "analyst", TEAM, "dev")
     assert (explanation.takers, explanation.each) == (["coder"], True)
-    assert why_not(explanation)["other"] == "hears of nothing"
+    assert why_not(explanation)["other"] == "subscribes to no facts"
 
     own = explain_fact("event.brief.done", "coder", TEAM, "dev")
-    assert why_not(own)["coder"] == "said it itself"
+    assert why_not(own)["coder"] == "published it itself"
 
 
 def replica(agent: str, **fields: Any) -> Replica:
@@ -127,11 +129,11 @@ def replica(agent: str, **fields: Any) -> Replica:
     return Replica(agent=agent, **(given | fields))
 
 
-def test_an_agent_drains_if_all_its_replicas_do() -> None:
+def test_an_agent_is_unavailable_if_all_its_replicas_drain() -> None:
     online = [replica("a", state="draining"), replica("a"), replica("b", state="draining")]
 
     first, second = of_replicas(online)
 
-    assert (first.trouble, first.note) == ("", "2 replicas, 2 of 16 busy")
-    assert second.trouble == "it is draining: it takes nothing new"
+    assert (first.unavailable, first.note) == ("", "2 replicas, 2 of 16 busy")
+    assert second.unavailable == "it is draining and takes no new tasks"
     assert explained("b", [first, second]).takers == []

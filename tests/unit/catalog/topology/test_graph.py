@@ -1,4 +1,4 @@
-"""The topology as nodes and edges, and in the languages of programs that draw."""
+"""A topology as nodes and edges, and as JSON, Mermaid and DOT."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def graph(topology: Topology) -> Graph:
     return Graph.of(topology, "mock/echo")
 
 
-def test_every_way_that_work_takes_is_an_edge(graph: Graph) -> None:
+def test_every_way_of_a_message_is_an_edge(graph: Graph) -> None:
     expected = {
         Edge("agent:splitter", "task:dig.part", "emits", "each of output"),
         Edge("task:dig.part", "agent:digger", "takes"),
@@ -88,11 +88,11 @@ def test_every_way_that_work_takes_is_an_edge(graph: Graph) -> None:
     assert ends <= {node.id for node in graph.nodes}
 
 
-def test_only_who_is_not_in_the_files_is_missing(graph: Graph) -> None:
+def test_only_an_agent_without_a_manifest_is_missing(graph: Graph) -> None:
     assert [node.id for node in graph.nodes if node.missing] == ["agent:nobody"]
 
 
-def test_notes_stand_with_their_agents(graph: Graph) -> None:
+def test_notes_are_shown_with_their_agents(graph: Graph) -> None:
     noted = graph.noted({"digger": "2 replicas", "stranger": "1 replica"})
 
     notes = {node.label: (node.note, node.missing) for node in noted.nodes if node.note}
@@ -101,23 +101,23 @@ def test_notes_stand_with_their_agents(graph: Graph) -> None:
     assert r'label="digger\n2 replicas"' in noted.as_dot()
 
 
-def test_dot_is_dot(graph: Graph) -> None:
+def test_the_text_for_graphviz_is_valid_dot(graph: Graph) -> None:
     assert DOT.fullmatch(graph.noted({"digger": 'says "hi" \\'}).as_dot())
 
 
-def test_mermaid_is_mermaid(graph: Graph) -> None:
+def test_the_text_for_mermaid_is_valid(graph: Graph) -> None:
     head, *lines = graph.noted({"digger": 'says "hi" [x] | y'}).as_mermaid().splitlines()
 
     assert head == "flowchart LR"
     assert [line for line in lines if not MERMAID.fullmatch(line)] == []
 
 
-def test_json_has_all_of_it(graph: Graph) -> None:
+def test_json_has_every_node_and_edge(graph: Graph) -> None:
     shown = graph.as_json()
 
     assert [node["id"] for node in shown["nodes"]] == [node.id for node in graph.nodes]
     assert shown["edges"][0].keys() == {"source", "target", "kind", "label"}
 
 
-def test_agents_are_shown_in_the_order_in_which_work_reaches_them(topology: Topology) -> None:
+def test_agents_are_ordered_as_work_reaches_them(topology: Topology) -> None:
     assert in_flow(topology) == ["splitter", "digger", "briefer", "archivist"]
