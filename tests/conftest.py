@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from agentd.nats.server import EmbeddedServer, RunningServer
 from tests.slowness import SLOWNESS
@@ -25,6 +26,13 @@ def _stay_on_this_machine(event: str, args: tuple[Any, ...]) -> None:
     if not host.startswith("127.") and host not in ("::1", "localhost"):
         raise PermissionError(f"a test tried to connect to {host}")
 
+
+# By default, hypothesis fails an example that takes 200 ms, and a slow generation of examples: both
+# happen on a busy machine. pytest's own timeout ends a test that hangs.
+settings.register_profile(
+    "no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("no-clock")
 
 # An audit hook also sees the connections of libraries. It cannot be removed, and need not be.
 sys.addaudithook(_stay_on_this_machine)

@@ -109,7 +109,7 @@ class Witness:
         raise error
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(most=st.integers(1, 4), calls=st.lists(CALLS, max_size=25))
 def test_no_slot_is_lost_or_invented(most: int, calls: list[Call]) -> None:
     async def story() -> None:
@@ -128,7 +128,6 @@ def test_no_slot_is_lost_or_invented(most: int, calls: list[Call]) -> None:
     virtual_time.run(story)
 
 
-@settings(deadline=None)
 @given(
     most=st.integers(1, 3),
     waiting=st.lists(st.sampled_from("abcd"), max_size=30),

@@ -147,7 +147,7 @@ def outcome(library: PromptLibrary, name: str, content: Any = "hello") -> Sequen
         return prompt, error
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(template=templates, content=data)
 def test_any_text_is_a_prompt_or_a_told_mistake_soon(template: str, content: Any) -> None:
     library = PromptLibrary({"main.md": HEAD + template, "_house.md": HOUSE})
@@ -167,7 +167,6 @@ def test_any_text_is_a_prompt_or_a_told_mistake_soon(template: str, content: Any
             assert all(isinstance(problem, Problem) and problem.text for problem in problems)
 
 
-@settings(deadline=None)
 @given(payload=sendable)
 def test_a_message_is_never_a_template(payload: str) -> None:
     library = PromptLibrary(
@@ -184,7 +183,6 @@ def test_a_message_is_never_a_template(payload: str) -> None:
     assert text == shown + f"{payload}>"
 
 
-@settings(deadline=None)
 @given(payload=sendable)
 def test_a_message_is_never_a_template_in_keys_and_fields_either(payload: str) -> None:
     # Not `content.items()`: a message may have a field of that name, and data goes before methods.
@@ -194,7 +192,6 @@ def test_a_message_is_never_a_template_in_keys_and_fields_either(payload: str) -
     assert prompt.render(context({payload: payload})) == f"<{payload}={payload}>"
 
 
-@settings(deadline=None)
 @given(value=data)
 def test_data_is_written_as_the_json_that_it_is(value: Any) -> None:
     text = PromptLibrary({}).compile_text("<{{ content }}>", "t.md").render(context(value))
@@ -204,7 +201,6 @@ def test_data_is_written_as_the_json_that_it_is(value: Any) -> None:
         assert json.loads(text[1:-1]) == value
 
 
-@settings(deadline=None)
 @given(value=data, times=st.integers(1, 5))
 def test_size_adds_up(value: Any, times: int) -> None:
     assert size([value] * times) == times * (size(value) + 16)
@@ -214,7 +210,6 @@ conversions = st.sampled_from(["%s", "%5s", "%-20s", "%.3s", "%%", "100 %% x ", 
 numbers = st.sampled_from(["%d", "%5d", "%+.2f", "%020.10f", "%e", "%x", "%g"])
 
 
-@settings(deadline=None)
 @given(
     parts=st.lists(st.tuples(conversions, st.text("ab (.)", max_size=9)), max_size=6),
     number=st.tuples(numbers, st.integers(-(10**300), 10**300)),
@@ -232,7 +227,6 @@ texts = st.sampled_from(["", "a", "{{ content }}", "{% include 'b.md' %}", "{% i
 libraries = st.fixed_dictionaries({"a.md": texts, "b.md": texts, "c.md": texts})
 
 
-@settings(deadline=None)
 @given(st.lists(libraries, max_size=5))
 def test_a_library_after_edits_is_as_one_made_anew(edits: list[dict[str, str]]) -> None:
     library = PromptLibrary({})

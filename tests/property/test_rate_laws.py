@@ -89,7 +89,6 @@ async def play(
     return sorted(uses, key=lambda use: use.at)
 
 
-@settings(deadline=None)
 @given(CALLS, st.integers(1, 30), st.sampled_from([0.0, 0.01, 0.2]))
 def test_no_period_has_more_than_the_rate_allows(
     calls: list[Call], count: int, latency: float
@@ -102,7 +101,6 @@ def test_no_period_has_more_than_the_rate_allows(
         assert sum(window) <= count + 1e-6
 
 
-@settings(deadline=None)
 @given(CALLS, st.sampled_from([0.5, 5.0, 40.0]))
 def test_a_call_that_cannot_wait_long_enough_learns_when_there_is_room(
     calls: list[Call], timeout: float
@@ -112,7 +110,7 @@ def test_a_call_that_cannot_wait_long_enough_learns_when_there_is_room(
     assert len(uses) <= len(calls)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 200), st.integers(2, 30))
 def test_a_queue_moves_at_the_rate_without_a_busy_loop(waiting: int, count: int) -> None:
     allowance, store = Allowance(count, 60.0), SlowStore(0.01)

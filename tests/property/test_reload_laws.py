@@ -102,7 +102,7 @@ async def runtime_of(nats_url: str) -> AsyncGenerator[Runtime]:
     await bus.close()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(edits=st.lists(EDITS, max_size=12))
 async def test_what_runs_is_the_last_valid_catalog(
     nats_url: str, edits: list[tuple[str, str | None]]

@@ -29,7 +29,8 @@ tokens = st.from_regex(TOKEN, fullmatch=True)
 texts = tokens | st.text(max_size=5)
 
 with_a_server = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=120,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -170,7 +170,7 @@ plans = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plan=plans, seed=st.integers(0, 2**32), chance=st.sampled_from([0.0, 0.05, 0.2, 0.5]))
 def test_a_run_that_is_cut_off_goes_on(
     spec: AgentSpec, plan: list[list[str]], seed: int, chance: float
@@ -217,7 +217,7 @@ def test_a_run_that_is_cut_off_goes_on(
     assert len(effects) == sum(name in ("mail", "bank") for names in plan for name in names)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(plan=plans, seed=st.integers(0, 2**32))
 def test_what_is_on_record_is_neither_paid_nor_done_again(
     spec: AgentSpec, plan: list[list[str]], seed: int

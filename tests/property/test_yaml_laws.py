@@ -139,7 +139,7 @@ def seen(catalog: Catalog) -> tuple[object, ...]:
     return revisions, catalog.problems, catalog.broken
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(SNAPSHOTS, min_size=2, max_size=6))
 def test_a_reload_ends_where_a_fresh_load_does(history: list[Files]) -> None:
     catalog: Catalog | None = None
