@@ -1,7 +1,7 @@
-"""Takes one safeguard out of a replica, to show that a scenario fails without it.
+"""Removes one safeguard from a replica, to show that a scenario then fails.
 
-This is done from outside, in the forked process, by replacing what keeps the promise: agentd itself
-has no switch that makes it unsafe.
+The forked process replaces the function that keeps the promise. agentd itself has no switch that
+makes it unsafe. A unit test checks that every name in this module still exists.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-# A task whose content says so does this to the process that runs it.
+# A task with this text in its content does so to the process that runs it.
 KILLS, BLOCKS = "kills its process", "blocks the event loop"
 
 
 def remove(names: Iterable[str]) -> None:
-    """Takes out the safeguards of these names (keys of `SAFEGUARDS`)."""
+    """Removes the safeguards of these names (keys of `SAFEGUARDS`) from this process."""
     for name in names:
         SAFEGUARDS[name]()
 
 
 def quicken(ack_wait: float) -> None:
-    """Lets the server deliver again what nobody beats for after `ack_wait` seconds, not 15."""
+    """Makes the server deliver an unfinished task again after `ack_wait` seconds instead of 15."""
     _replace("agentd.queue.queue", "ACK_WAIT", ack_wait)
     _replace("agentd.queue.queue", "_BEAT", ack_wait / 4)
 
 
 def obey_content() -> None:
-    """Lets a task's content kill the process, or keep its event loop busy for so many seconds."""
+    """Lets the content of a task kill the process, or block its event loop for some seconds."""
     run = _find("agentd.agent.attempt", "run")
 
-    async def wounded(revision: Any, message: Any, context: Any) -> Any:
+    async def run_or_die(revision: Any, message: Any, context: Any) -> Any:
         content = str(message.payload.content)
         if KILLS in content:
             os.kill(os.getpid(), signal.SIGKILL)
         if BLOCKS in content:
-            time.sleep(float(content.rpartition(" ")[2]))  # noqa: ASYNC251 (this is the injury)
+            time.sleep(float(content.rpartition(" ")[2]))  # noqa: ASYNC251 (blocking is the fault)
         return await run(revision, message, context)
 
-    _replace("agentd.agent.attempt", "run", wounded)
+    _replace("agentd.agent.attempt", "run", run_or_die)
 
 
 def _create_only() -> None:
-    """A second outcome of a task is stored beside the first."""
+    """The log accepts a second outcome of a task."""
     _change_headers(lambda headers: headers.pop("Nats-Expected-Last-Subject-Sequence", None))
 
 
 def _lookup() -> None:
-    """Nobody looks whether a task has its result before the model is called."""
+    """A replica calls the model without looking whether the task has its result."""
 
     async def never(*_: Any) -> bool:
         return False
@@ -62,41 +62,43 @@ def _lookup() -> None:
 
 
 def _heartbeat() -> None:
-    """The server hears nothing of a task until it is settled."""
+    """The server is not informed that a task is still running."""
     _replace("agentd.queue.in_progress.Beats", "hold", lambda *_: None)
 
 
 def _beat_thread() -> None:
-    """Beats come from the event loop, and stop when it is busy."""
+    """The event loop, not a thread, sends the heartbeats: they stop while it is blocked."""
+
+    beat = _find("agentd.queue.in_progress.Beats", "_beat")
 
     def start(beats: Any) -> None:
-        beats.job = asyncio.create_task(beats._beat())
+        beats.job = asyncio.create_task(beat(beats))
 
     _replace("agentd.queue.in_progress.Beats", "start", start)
 
 
 def _ack_last() -> None:
-    """A task is acknowledged before its outcome is on record."""
+    """A task is acknowledged before its outcome is stored."""
     perform = _find("agentd.agent.handler.Handler", "_perform")
 
-    async def done_already() -> None:
+    async def acknowledged_before() -> None:
         return
 
-    async def careless(handler: Any, delivery: Any, live: Any) -> None:
+    async def ack_first(handler: Any, delivery: Any, live: Any) -> None:
         await delivery.ack()
-        delivery.ack = done_already
+        delivery.ack = acknowledged_before
         await perform(handler, delivery, live)
 
-    _replace("agentd.agent.handler.Handler", "_perform", careless)
+    _replace("agentd.agent.handler.Handler", "_perform", ack_first)
 
 
 def _message_id() -> None:
-    """A publish that is repeated has another id each time."""
+    """A repeated publish has another message id each time."""
     _change_headers(lambda headers: headers.update({"Nats-Msg-Id": secrets.token_hex(8)}))
 
 
 def _batch() -> None:
-    """What goes on record together is stored message by message."""
+    """The messages of one commit are stored one by one, not in an atomic batch."""
     send_one = _find("agentd.nats.jetstream", "_send_one")
     crash = importlib.import_module("agentd.crash_points")
 
@@ -111,20 +113,20 @@ def _batch() -> None:
 
 
 def _joined_once() -> None:
-    """The record that a join has been started can be made twice, and its task gets another id."""
+    """The start of a join can be recorded twice, and each start makes another task."""
     told = _find("agentd.agent.joins.Joins", "_told")
 
-    async def forgetful(joins: Any, *arguments: Any) -> Any:
+    async def not_create_only(joins: Any, *arguments: Any) -> Any:
         record = await told(joins, *arguments)
         return replace(record, create=False, message_id=secrets.token_hex(8))
 
-    _replace("agentd.agent.joins.Joins", "_told", forgetful)
+    _replace("agentd.agent.joins.Joins", "_told", not_create_only)
     run = _find("agentd.agent.joins.Joins", "_run")
 
-    async def anew(joins: Any, *arguments: Any) -> Any:
+    async def with_another_id(joins: Any, *arguments: Any) -> Any:
         return replace(await run(joins, *arguments), message_id=secrets.token_hex(8))
 
-    _replace("agentd.agent.joins.Joins", "_run", anew)
+    _replace("agentd.agent.joins.Joins", "_run", with_another_id)
 
 
 def _change_headers(change: Callable[[dict[str, str]], object]) -> None:
@@ -139,23 +141,23 @@ def _change_headers(change: Callable[[dict[str, str]], object]) -> None:
 
 
 def _stream_end() -> None:
-    """A stream that broke off passes for a whole answer."""
+    """A stream that broke off counts as a complete answer."""
     completion = _find("agentd.models.answer.AnswerParser", "completion")
 
-    def credulous(answer: Any, price: Any) -> Any:
+    def with_an_end(answer: Any, price: Any) -> Any:
         answer.finish_reason = answer.finish_reason or "stop"
         return completion(answer, price)
 
-    _replace("agentd.models.answer.AnswerParser", "completion", credulous)
+    _replace("agentd.models.answer.AnswerParser", "completion", with_an_end)
 
 
 def _hops() -> None:
-    """Nobody looks how often, and by whom, a task was handed on."""
+    """The hops and the path of a task are not checked."""
     _replace("agentd.agent.admission", "_check_path", lambda *_: None)
 
 
 def _budget() -> None:
-    """Nobody looks whether there is enough money left before a call."""
+    """A call is made without checking whether enough money is left."""
     _replace("agentd.run.budget.TaskBudget", "_has_room", lambda *_: True)
 
 
@@ -181,7 +183,7 @@ def _find(path: str, attribute: str) -> Any:
 
 def _replace(path: str, attribute: str, new: Any) -> None:
     owner = _owner(path)
-    getattr(owner, attribute)  # a safeguard that moved must not seem to be gone
+    getattr(owner, attribute)  # after a rename this raises: otherwise nothing would be removed
     setattr(owner, attribute, new)
 
 
