@@ -39,11 +39,11 @@ def play(
     """
     from agentd.settings import from_environment
     from agentd.testing.cases.junit import write
-    from agentd.testing.cases.session import Wish, play_all
+    from agentd.testing.cases.session import PlayOptions, play_all
 
     catalog, suites = _read(manifests, prompts)
-    wish = Wish(only=only, live=live, record=record)
-    reports = asyncio.run(play_all(catalog, suites, wish, from_environment(env="test")))
+    play_options = PlayOptions(only=only, live=live, record=record)
+    reports = asyncio.run(play_all(catalog, suites, play_options, from_environment(env="test")))
     if junit:
         write(junit, reports)
     (_print_json if as_json else _print)(reports)
@@ -91,8 +91,8 @@ def _print(reports: Sequence[JunitReport]) -> None:
         turns = max(run.turns for run in report.runs)
         typer.echo(f"{word}  {report.agent}: {report.case} ({_turns(turns)}{runs})")
         if not report.passed:
-            for mistake in report.mistakes:
-                typer.echo(f"      {mistake}")
+            for mismatch in report.mismatches:
+                typer.echo(f"      {mismatch}")
     failed = sum(not report.passed for report in reports)
     typer.echo(f"{len(reports) - failed} passed" + (f", {failed} failed" if failed else ""))
 
@@ -107,7 +107,7 @@ def _print_json(reports: Sequence[JunitReport]) -> None:
             "agent": report.agent,
             "case": report.case,
             "passed": report.passed,
-            "runs": [{"passed": run.passed, "mistakes": run.mistakes} for run in report.runs],
+            "runs": [{"passed": run.passed, "mistakes": run.mismatches} for run in report.runs],
             "seconds": round(report.seconds, 3),
         }
         for report in reports

@@ -1,4 +1,4 @@
-"""`agentd test`: plays the cases beside the manifests, offline, recorded and live."""
+"""`agentd test` plays the cases of `*.test.yaml` files: offline, recorded and live."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ async def stub() -> AsyncIterator[StubModel]:
         yield stub
 
 
-def cases(*written: str) -> str:
-    return "cases:\n" + "".join(f"  - {{name: c{n}, {each}}}\n" for n, each in enumerate(written))
+def cases(*fields: str) -> str:
+    return "cases:\n" + "".join(f"  - {{name: c{n}, {each}}}\n" for n, each in enumerate(fields))
 
 
 async def test_each_expectation_can_fail(project: Project) -> None:
@@ -50,7 +50,7 @@ async def test_each_expectation_can_fail(project: Project) -> None:
         "{json: {sky: blue}}": "the answer.sky is \"grey\", not 'blue'",
         "{json: {sea: blue}}": "the answer has no 'sea'",
         "{tool_calls: [{name: look, arguments: {city: Ulm}}]}": "look is not called with",
-        "{tool_calls: []}": "no tool is to be called; called: look",
+        "{tool_calls: []}": "no tool call is expected; called: look",
         "{max_turns: 1}": "it took 2 turns; max_turns is 1",
         "{that: output.sky == 'blue'}": "`output.sky == 'blue'` does not hold",
         "{that: output.nothing}": "has no 'nothing'",
@@ -59,14 +59,14 @@ async def test_each_expectation_can_fail(project: Project) -> None:
     }
     project.write("manifests/me.test.yaml", cases(*(given + each for each in expectations)))
     done = await project.run("test", "--json")
-    told = json.loads(done.out)
+    reports = json.loads(done.out)
     assert done.code == 1
-    for report, mistake in zip(told, expectations.values(), strict=True):
+    for report, mismatch in zip(reports, expectations.values(), strict=True):
         assert not report["passed"]
-        assert mistake in report["runs"][0]["mistakes"][0]
+        assert mismatch in report["runs"][0]["mistakes"][0]
 
 
-async def test_what_is_expected_passes(project: Project) -> None:
+async def test_a_run_that_meets_all_conditions_passes(project: Project) -> None:
     judge = 'judge: {name: mock/script, script: [\'{"pass": true, "reason": "ok"}\']}\n'
     project.write(
         "manifests/me.test.yaml",
@@ -91,7 +91,7 @@ async def test_a_tool_with_effects_is_never_really_called(project: Project) -> N
     assert (await project.run("test")).code == 0
 
 
-async def test_real_models_are_asked_only_live_and_recorded(
+async def test_real_models_are_called_only_with_live_and_record(
     project: Project, stub: StubModel
 ) -> None:
     project.agent("me", *AGENT.format(base=stub.url).splitlines())
@@ -110,36 +110,36 @@ async def test_real_models_are_asked_only_live_and_recorded(
 
     stub.plan = lambda _, __: Behaviour(text="recorded grey")
     assert (await project.run("test", "--record")).code == 0
-    asked = stub.count
+    calls = stub.count
     played = await project.run("test")
-    assert (played.code, stub.count) == (0, asked)
-    kept = json.loads((project.root / "manifests" / "me.cassette.json").read_text())
-    assert kept["cases"]["c0"][0]["text"] == "recorded grey"
+    assert (played.code, stub.count) == (0, calls)
+    cassette = json.loads((project.root / "manifests" / "me.cassette.json").read_text())
+    assert cassette["cases"]["c0"][0]["text"] == "recorded grey"
 
 
 @pytest.mark.parametrize(
-    ("written", "mistake"),
+    ("text", "problem"),
     [
         ("cases: []\n", "is empty"),
         (cases("input: x, expect: {contians: a}"), "unknown field `contians`; did you mean"),
-        (cases("input: x, expect: {matches: '('}"), "is no regular expression"),
+        (cases("input: x, expect: {matches: '('}"), "is not a regular expression"),
         (cases("input: x, expect: {that: outptu}"), "there is no 'outptu' here"),
         (cases("input: x, model: openai/gpt-4o, expect: {}"), "must be `mock/echo` or a list"),
         (cases("input: x, tools: {look: {returns: 1, error: b}}, expect: {}"), "exactly one of"),
         ("agent: you\n" + cases("input: x, expect: {}"), "there is no agent `you`"),
     ],
 )
-async def test_a_mistake_in_a_test_names_its_place(
-    project: Project, written: str, mistake: str
+async def test_a_problem_in_a_test_file_names_its_place(
+    project: Project, text: str, problem: str
 ) -> None:
-    project.write("manifests/me.test.yaml", written)
+    project.write("manifests/me.test.yaml", text)
     done = await project.run("test")
     assert (done.code, done.out) == (2, "")
     assert "manifests/me.test.yaml" in done.err
-    assert mistake in done.err
+    assert problem in done.err
 
 
-async def test_new_writes_one_that_passes(project: Project) -> None:
+async def test_new_writes_a_test_that_passes(project: Project) -> None:
     assert (await project.run("new", "poet", "--test")).code == 0
     done = await project.run("test", "-k", "poet")
     assert (done.code, done.out.splitlines()[-1]) == (0, "2 passed")

@@ -1,12 +1,11 @@
-"""Tests of agents, as people write them beside their manifests: `agentd test`.
+"""`agentd test`: reads and plays the `*.test.yaml` files that users write for their agents.
 
 A module imports only from what stands below it.
 
-    session    all tests of a folder in one go, on a server of their own
-    junit      what came of tests, as JUnit has it: what CI servers read
-    player     plays a case: the agent as it is, with what stands in for its model and its tools
-    judgement  whether a run is what a test expects of it
-    stand_in   tools and models that stand in for the real ones, and a tape of what the real ones
-               said
-    case       A `*.test.yaml`: cases for one agent, and what stands in for its model and its tools
+    session    plays all cases of a folder at the same time, on a temporary server
+    junit      the report of a case, and the JUnit XML file that CI servers read
+    player     plays one case: runs the agent with test doubles, and keeps cassettes of real answers
+    judgement  compares a run with the `expect:` of its case
+    stand_in   test doubles: tools with given answers, and a model that records what it answers
+    case       the format of a `*.test.yaml` file, and reading it
 """

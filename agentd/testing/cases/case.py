@@ -1,4 +1,4 @@
-"""A `*.test.yaml`: cases for one agent, and what stands in for its model and its tools."""
+"""The format of a `*.test.yaml` file: cases for one agent, with the answers of test doubles."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from agentd.problems import Problem, errors
 from agentd.templates.expression import InvalidExpression, compile_expression
 
 ENDINGS = (".test.yaml", ".test.yml")
-SEEN = ("output", "result", "calls", "content", "message")
+SEEN = ("output", "result", "calls", "content", "message")  # the names in `expect.that`
 
 _Texts = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 _Count = Annotated[Whole, Field(ge=0, le=1000)]
 
 
 class ToolCallExpectation(StrictModel):
-    """A call that the agent must make: its tool, and the arguments that it must have at least."""
+    """A tool call that the agent must make; it may have more arguments than these."""
 
     name: Name
     arguments: dict[str, Any] = Field(default={})
@@ -49,7 +49,7 @@ class ToolCallExpectation(StrictModel):
 
 
 class Expectation(StrictModel):
-    """What must be true of a run."""
+    """The conditions that a run must meet (`expect:`)."""
 
     contains: _Texts = ()
     matches: _Texts = ()
@@ -68,7 +68,7 @@ class Expectation(StrictModel):
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValueError(f"is no regular expression: {error}", "") from None
+                raise ValueError(f"is not a regular expression: {error}", "") from None
         return patterns
 
     @field_validator("that")
@@ -83,7 +83,7 @@ class Expectation(StrictModel):
 
 
 class StandIn(StrictModel):
-    """What a tool answers in a test: always the same, one after the other, or an error."""
+    """The answers of a tool in a test: always the same, one after the other, or an error."""
 
     returns: Any = None
     in_turn: list[Any] | None = Field(default=None, min_length=1)
@@ -102,7 +102,7 @@ class StandIn(StrictModel):
 
 
 class Case(StrictModel):
-    """One question to the agent, and what is expected of the answer."""
+    """One task for the agent, and the conditions that its run must meet."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     input: Any = None
@@ -123,12 +123,12 @@ class Case(StrictModel):
         try:
             parse(model)
         except ScriptError as error:
-            raise ValueError(f"is no script: {error}", "see mock/script") from None
+            raise ValueError(f"is not a valid script: {error}", "see mock/script") from None
         return model
 
     @property
     def stand_in(self) -> ModelRef | None:
-        """What answers in the place of the agent's model, if the case says."""
+        """The model that replaces the agent's model; None if the case names none."""
         if self.model is None:
             return None
         if isinstance(self.model, str):
@@ -137,12 +137,12 @@ class Case(StrictModel):
 
     @property
     def needed(self) -> int:
-        """How many of its runs must pass."""
+        """How many of the runs must pass."""
         return self.runs if self.pass_ is None else min(self.pass_, self.runs)
 
 
 class CaseFile(StrictModel):
-    """What one file says; `judge` is the model that answers for `expect.judge`."""
+    """The content of one file; `judge` is the model that decides about `expect.judge`."""
 
     agent: Name | None = None
     judge: ModelRef | None = None
@@ -161,7 +161,7 @@ class CaseFile(StrictModel):
 
 @dataclass(frozen=True)
 class Suite:
-    """The cases of a file; `agent` is whom they are about."""
+    """The cases of one file, and the name of the agent that they test."""
 
     file: Path
     agent: str
@@ -170,12 +170,12 @@ class Suite:
 
     @property
     def cassette(self) -> Path:
-        """Where the recorded answers are."""
+        """The file with the recorded answers of the models."""
         return self.file.with_name(f"{_stem(self.file)}.cassette.json")
 
 
 def read_suites(folder: Path) -> tuple[list[Suite], list[Problem]]:
-    """The test files below `folder`, in the order of their names, and all that is wrong in them."""
+    """Reads the test files below `folder`, in the order of their names, with all their problems."""
     suites: list[Suite] = []
     problems: list[Problem] = []
     for file in sorted(path for path in folder.rglob("*") if path.name.endswith(ENDINGS)):
@@ -195,10 +195,10 @@ def _read(file: Path) -> tuple[Suite | None, list[Problem]]:
     if not isinstance(root, Map):
         return None, [root.span.problem("must be a mapping with `cases`")]
     try:
-        said = CaseFile.model_validate(plain(root))
+        content = CaseFile.model_validate(plain(root))
     except ValidationError as error:
         return None, problems + diagnose(error, root, model=CaseFile, subject="the test")
-    return Suite(file, said.agent or _stem(file), said.judge, said.cases), problems
+    return Suite(file, content.agent or _stem(file), content.judge, content.cases), problems
 
 
 def _stem(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Whether a run is what a test expects of it."""
+"""Compares a run with the `expect:` of its case."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from agentd.testing.cases.case import SEEN, Expectation, ToolCallExpectation
 
 _SHOWN = 300  # characters of an answer in a report
 
+# The JSON schema of the judge's answer.
 _VERDICT = {
     "type": "object",
     "required": ["pass", "reason"],
@@ -30,7 +31,14 @@ _JUDGE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Played:
-    """What came of a case: a result or an error. `calls` are of tools, in order."""
+    """What a run has produced.
+
+    Attributes:
+        content: the content of the task.
+        message: the task as JSON.
+        result, error: one of them is None.
+        calls: the tool calls of the model, in order.
+    """
 
     content: Any
     message: Mapping[str, Any]
@@ -46,7 +54,7 @@ class Played:
 
     @property
     def value(self) -> Any:
-        """The answer as a value, if it is one."""
+        """The answer as a value: parsed if it is JSON, otherwise the text."""
         data = self.result.data if self.result else None
         if isinstance(data, str):
             try:
@@ -56,8 +64,8 @@ class Played:
         return data
 
 
-def mistakes(expect: Expectation, played: Played) -> Iterator[str]:
-    """In what the run is not as expected; nothing if it is."""
+def mismatches(expect: Expectation, played: Played) -> Iterator[str]:
+    """Yields a sentence for each condition that the run does not meet."""
     if expect.error is not None:
         yield from _error(expect.error, played)
         return
@@ -83,23 +91,28 @@ def mistakes(expect: Expectation, played: Played) -> Iterator[str]:
 
 
 async def judged(criterion: str, played: Played, judge: Model, *, timeout: float) -> str:
-    """Why the judge model does not let the answer pass; empty if it does."""
-    told = json.dumps(
+    """Asks the judge model. Returns "" if the answer passes, otherwise the reason.
+
+    Raises:
+        TaskError: the model failed.
+    """
+    question = json.dumps(
         {"criterion": criterion, "asked": played.content, "answered": played.text},
         ensure_ascii=False,
     )
     request = ChatRequest(
-        messages=({"role": "system", "content": _JUDGE}, {"role": "user", "content": told}),
+        messages=({"role": "system", "content": _JUDGE}, {"role": "user", "content": question}),
         parameters={},
         timeout=timeout,
         schema=_VERDICT,
     )
-    said = (await judge.complete(request)).text
+    text = (await judge.complete(request)).text
     try:
-        verdict = json.loads(said[said.index("{") : said.rindex("}") + 1])
+        # Some models write a sentence or a code fence around the JSON that they were asked for.
+        verdict = json.loads(text[text.index("{") : text.rindex("}") + 1])
         return "" if verdict["pass"] is True else f"the judge: {verdict['reason']}"
     except (ValueError, KeyError, TypeError):
-        return f"the judge gave no verdict: {_cut(said)}"
+        return f"the judge gave no verdict: {_cut(text)}"
 
 
 def _error(code: str, played: Played) -> Iterator[str]:
@@ -119,7 +132,7 @@ def _words(expect: Expectation, played: Played) -> Iterator[str]:
 
 
 def _calls(expected: Sequence[ToolCallExpectation], made: Sequence[ToolCall]) -> Iterator[str]:
-    """The calls that are expected must be made, in this order; others may come between."""
+    """Checks that the expected calls were made in this order. Other calls may come in between."""
     left = list(made)
     for each in expected:
         while left and not _is(each, left[0]):
@@ -131,7 +144,7 @@ def _calls(expected: Sequence[ToolCallExpectation], made: Sequence[ToolCall]) ->
             return
         left.pop(0)
     if not expected and made:
-        yield f"no tool is to be called; called: {', '.join(call.name for call in made)}"
+        yield f"no tool call is expected; called: {', '.join(call.name for call in made)}"
 
 
 def _is(expected: ToolCallExpectation, call: ToolCall) -> bool:
@@ -145,7 +158,10 @@ def _is(expected: ToolCallExpectation, call: ToolCall) -> bool:
 
 
 def _differs(expected: Any, given: Any, where: str) -> str:
-    """Where `given` lacks what is expected: fields may be more, all else must be equal."""
+    """Describes the first difference; "" if there is none.
+
+    An object may have more fields than expected; everything else must be equal.
+    """
     if isinstance(expected, dict):
         if not isinstance(given, dict):
             return f"{where} is {_cut(json.dumps(given))}, not an object"

@@ -1,4 +1,4 @@
-"""What came of tests, as JUnit has it: what CI servers read."""
+"""The report of a case, and the JUnit XML file that CI servers read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentd.testing.cases.player import CaseRun
 
 @dataclass(frozen=True)
 class JunitReport:
-    """A case and its runs; it passed if enough of them did."""
+    """A case and its runs. The case has passed if at least `needed` runs have passed."""
 
     agent: str
     case: str
@@ -28,13 +28,13 @@ class JunitReport:
         return sum(run.seconds for run in self.runs)
 
     @property
-    def mistakes(self) -> list[str]:
-        """What was wrong with the runs that failed, each once."""
-        return list(dict.fromkeys(text for run in self.runs for text in run.mistakes))
+    def mismatches(self) -> list[str]:
+        """The sentences about the failed runs, without repetitions."""
+        return list(dict.fromkeys(text for run in self.runs for text in run.mismatches))
 
 
 def write(file: Path, reports: Sequence[JunitReport]) -> None:
-    """Writes the reports, a test suite for each agent."""
+    """Writes the reports to a file, as one test suite for each agent."""
     root = ElementTree.Element("testsuites")
     for agent in dict.fromkeys(report.agent for report in reports):
         mine = [report for report in reports if report.agent == agent]
@@ -61,6 +61,6 @@ def _add(suite: ElementTree.Element, report: JunitReport) -> None:
         time=f"{report.seconds:.3f}",
     )
     if not report.passed:
-        told = "\n".join(report.mistakes)
-        failure = ElementTree.SubElement(case, "failure", message=told.split("\n")[0])
-        failure.text = told
+        text = "\n".join(report.mismatches)
+        failure = ElementTree.SubElement(case, "failure", message=text.split("\n")[0])
+        failure.text = text

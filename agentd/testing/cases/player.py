@@ -1,4 +1,4 @@
-"""Plays a case: the agent as it is, with what stands in for its model and its tools."""
+"""Plays a case: runs the agent with test doubles in place of its model and tools."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from agentd.run.loop import RunResult, run
 from agentd.run.memory import Memory
 from agentd.run.revision import Revision
 from agentd.testing.cases.case import Case, Suite
-from agentd.testing.cases.judgement import Played, judged, mistakes
-from agentd.testing.cases.stand_in import Taped, as_turn, replaced
+from agentd.testing.cases.judgement import Played, judged, mismatches
+from agentd.testing.cases.stand_in import RecordingModel, as_turn, replaced
 from agentd.tools.open import Tools
 
 _JUDGING = 60.0  # seconds for a judge
@@ -34,21 +34,26 @@ _JUDGING = 60.0  # seconds for a judge
 
 @dataclass(frozen=True, kw_only=True)
 class CaseRun:
-    """One run of a case: what was wrong with it, and what the model said."""
+    """One run of a case.
 
-    mistakes: tuple[str, ...]
+    Attributes:
+        mismatches: a sentence for each condition that the run does not meet.
+        tape: the answers of the model as turns of a mock script.
+    """
+
+    mismatches: tuple[str, ...]
     seconds: float
     turns: int
     tape: tuple[dict[str, Any], ...]
 
     @property
     def passed(self) -> bool:
-        return not self.mistakes
+        return not self.mismatches
 
 
 @dataclass(frozen=True, kw_only=True)
-class Studio:
-    """Where cases are played. `live` plays them with the models that the manifests name."""
+class CasePlayer:
+    """Plays cases. With `live`, it calls the models that the manifests name."""
 
     bus: Bus
     subjects: Subjects
@@ -68,11 +73,11 @@ class Studio:
         message = _message(suite, case)
         revision = self._revision(spec, suite, case, tape)
         played = await self._run(revision, message)
-        wrong = list(mistakes(case.expect, played))
+        wrong = list(mismatches(case.expect, played))
         if case.expect.judge and not wrong and played.result:
             wrong += await self._judge(suite, case.expect.judge, played)
         return CaseRun(
-            mistakes=tuple(wrong),
+            mismatches=tuple(wrong),
             seconds=time.monotonic() - started,
             turns=played.result.turns if played.result else len(tape),
             tape=tuple(map(as_turn, tape)),
@@ -81,11 +86,11 @@ class Studio:
     def _revision(
         self, spec: AgentSpec, suite: Suite, case: Case, tape: list[Completion]
     ) -> Revision:
-        # Nobody is there to agree to a call: what a test lets through, it lets through.
+        # No person decides about calls in a test. `replaced` refuses the calls that need approval.
         tools = tuple(tool.model_copy(update={"approval": False}) for tool in spec.manifest.tools)
         spec = replace(spec, manifest=spec.manifest.model_copy(update={"tools": tools}))
         toolbox = replaced(self.tools.open(spec), case.tools)
-        models = [Taped(model, tape) for model in self._models(spec, suite, case)]
+        models = [RecordingModel(model, tape) for model in self._models(spec, suite, case)]
         return Revision(spec, tuple(models), toolbox)
 
     def _models(self, spec: AgentSpec, suite: Suite, case: Case) -> Sequence[Model]:
@@ -110,7 +115,7 @@ class Studio:
             raise UsageError(f"{suite.file}: {error}") from None
 
     async def _run(self, revision: Revision, message: AgentMessage) -> Played:
-        record = _Kept()
+        steps = _Steps()
         limits, now = revision.spec.manifest.limits, time.time()
         deadline = Deadline.of(message, limit=limits.timeout, now=now)
         source = AgentIdentity(id=revision.spec.name, type="agent")
@@ -120,7 +125,7 @@ class Studio:
             budget=budgets.of_task(message, limits, deadline),
             metrics=Metrics(),
             now=now,
-            journal=lambda: record,
+            journal=lambda: steps,
             memory=lambda: Memory(self.bus, self.subjects, message, agent=source),
             bus=self.bus,
         )
@@ -132,10 +137,10 @@ class Studio:
             result = await run(revision, message, context)
         except TaskError as failed:
             error = failed
-        return Played(content=content, message=wire, result=result, error=error, calls=record.calls)
+        return Played(content=content, message=wire, result=result, error=error, calls=steps.calls)
 
     async def _judge(self, suite: Suite, criterion: str, played: Played) -> list[str]:
-        """What the judge holds against the answer. A judge that is real judges live runs only."""
+        """The judge's reasons against the answer. A real model judges only live runs."""
         if suite.judge is None:
             return ["`judge` needs a `judge:` model at the head of the file"]
         if not self.live and not suite.judge.name.startswith("mock/"):
@@ -149,21 +154,21 @@ class Studio:
 
 
 @dataclass
-class _Kept:
-    """The record of a run that is looked at when it is over."""
+class _Steps:
+    """Keeps the steps of a run in memory, where a real run writes them to its journal."""
 
     steps: dict[Step, Mapping[str, Any]] = field(default_factory=dict[Step, Mapping[str, Any]])
 
     async def step(self, kind: str, turn: int, index: int = 0, **details: Any) -> None:
-        """Keeps it."""
+        """Keeps a step."""
         self.steps[kind, turn, index] = details
 
     async def note(self, kind: str, *, mark: str = "", **details: Any) -> None:
-        """Nothing that a test looks at."""
+        """Ignores a note: no condition of a test is about notes."""
 
     @property
     def calls(self) -> list[ToolCall]:
-        """The tools that the model asked for, in order."""
+        """The tool calls that the model has made, in order."""
         turns = [
             step["completion"] for (kind, _, _), step in sorted(self.steps.items()) if kind == TURN
         ]
@@ -171,29 +176,38 @@ class _Kept:
 
 
 def _message(suite: Suite, case: Case) -> AgentMessage:
-    """The task of a case."""
+    """The task of a case.
+
+    Raises:
+        UsageError: it is not a valid message.
+    """
     payload = {"content": case.input, **case.message.get("payload", {})}
     wire = {**case.message, "payload": payload}
     try:
         return decode(json.dumps(wire).encode(), type="task", id=new_id(), timestamp=time.time())
     except DecodeError as error:
-        raise UsageError(f"{suite.file}: {case.name!r} is no message: {error}") from None
+        raise UsageError(f"{suite.file}: {case.name!r} is not a valid message: {error}") from None
 
 
 def _recorded(suite: Suite) -> dict[str, list[Any]]:
-    """The turns on the cassette, by case."""
+    """The recorded turns, by case."""
     if not suite.cassette.exists():
         return {}
     try:
         return json.loads(suite.cassette.read_text())["cases"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{suite.cassette} is no cassette: {error}; record it anew") from None
+        raise UsageError(
+            f"{suite.cassette} is not a valid cassette: {error}; record it again"
+        ) from None
 
 
-def keep(suite: Suite, tapes: Mapping[str, Sequence[dict[str, Any]]]) -> None:
-    """Writes what the models said to the cassette; cases that were not played keep theirs."""
+def record(suite: Suite, tapes: Mapping[str, Sequence[dict[str, Any]]]) -> None:
+    """Writes the answers of the models to the cassette.
+
+    Cases that were not played keep their answers; cases that no longer exist lose them.
+    """
     cases = {**_recorded(suite), **tapes}
-    there = {case.name for case in suite.cases}
-    kept = {name: list(turns) for name, turns in sorted(cases.items()) if name in there}
+    existing = {case.name for case in suite.cases}
+    kept = {name: list(turns) for name, turns in sorted(cases.items()) if name in existing}
     text = json.dumps({"agent": suite.agent, "cases": kept}, indent=2, ensure_ascii=False)
     suite.cassette.write_text(text + "\n")

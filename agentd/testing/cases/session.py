@@ -1,4 +1,4 @@
-"""All tests of a folder in one go, on a server of their own."""
+"""Plays all cases of a folder at the same time, on a temporary server."""
 
 from __future__ import annotations
 
@@ -19,15 +19,21 @@ from agentd.protocol.subjects import Subjects
 from agentd.settings import Settings
 from agentd.testing.cases.case import Case, Suite
 from agentd.testing.cases.junit import JunitReport
-from agentd.testing.cases.player import CaseRun, Studio, keep
+from agentd.testing.cases.player import CasePlayer, CaseRun, record
 from agentd.tools.open import every_kind
 
-_AT_ONCE = 8  # cases; calls of real models are bounded by their endpoints besides
+_AT_ONCE = 8  # cases; the limits of endpoints also apply to calls of real models
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """Which tests are played, and how: those whose agent or name holds `only`."""
+class PlayOptions:
+    """Which cases are played, and how.
+
+    Attributes:
+        only: plays only the cases whose agent or name contains this text.
+        live: calls the models that the manifests name.
+        record: calls them, too, and writes their answers to the cassettes.
+    """
 
     only: str = ""
     live: bool = False
@@ -35,38 +41,45 @@ class Wish:
 
 
 async def play_all(
-    catalog: Catalog, suites: Sequence[Suite], wish: Wish, settings: Settings
+    catalog: Catalog, suites: Sequence[Suite], options: PlayOptions, settings: Settings
 ) -> list[JunitReport]:
-    """Plays the cases side by side; what came of each, in the order of the files.
+    """Plays the cases and returns their reports, in the order of the files.
 
     Raises:
-        UsageError: there are none, or one of them cannot be played.
+        UsageError: no case is selected, or one of them cannot be played.
         StartError: the embedded server does not start.
     """
-    wanted = [(suite, case) for suite in suites for case in suite.cases if _is(suite, case, wish)]
+    wanted = [
+        (suite, case)
+        for suite in suites
+        for case in suite.cases
+        if _is_selected(suite, case, options)
+    ]
     if not wanted:
-        raise UsageError(f"no test is called like {wish.only!r}" if wish.only else "no tests here")
+        raise UsageError(
+            f"no test name contains {options.only!r}" if options.only else "no tests here"
+        )
     room = asyncio.Semaphore(_AT_ONCE)
-    async with _studio(settings, live=wish.live or wish.record) as studio:
+    async with _player(settings, live=options.live or options.record) as player:
 
         async def play(suite: Suite, case: Case) -> JunitReport:
-            spec, times = catalog.agents[suite.agent], case.runs if studio.live else 1
+            spec, times = catalog.agents[suite.agent], case.runs if player.live else 1
             async with room:
-                runs = [await studio.play(spec, suite, case) for _ in range(times)]
-            needed = case.needed if studio.live else 1
+                runs = [await player.play(spec, suite, case) for _ in range(times)]
+            needed = case.needed if player.live else 1
             return JunitReport(suite.agent, case.name, runs, needed)
 
         reports = await asyncio.gather(*(play(suite, case) for suite, case in wanted))
-    if wish.record:
+    if options.record:
         for suite in suites:
             mine = [each for (of, _), each in zip(wanted, reports, strict=True) if of is suite]
-            keep(suite, {report.case: _best(report.runs).tape for report in mine})
+            record(suite, {report.case: _best(report.runs).tape for report in mine})
     return list(reports)
 
 
 @contextlib.asynccontextmanager
-async def _studio(settings: Settings, *, live: bool) -> AsyncGenerator[Studio]:
-    """A server in a folder that is deleted afterwards: no test sees what is on record elsewhere."""
+async def _player(settings: Settings, *, live: bool) -> AsyncGenerator[CasePlayer]:
+    """Starts a server in a temporary folder, so that tests see no messages of other runs."""
     with tempfile.TemporaryDirectory(prefix="agentd-test-") as folder:
         own = replace(
             settings, nats="embedded", state=Path(folder) / ".agentd", durability="relaxed"
@@ -76,7 +89,7 @@ async def _studio(settings: Settings, *, live: bool) -> AsyncGenerator[Studio]:
             await ensure(bus, own)
             tools = every_kind(bus, subjects)
             try:
-                yield Studio(
+                yield CasePlayer(
                     bus=bus,
                     subjects=subjects,
                     models=models,
@@ -89,10 +102,10 @@ async def _studio(settings: Settings, *, live: bool) -> AsyncGenerator[Studio]:
                 await models.close()
 
 
-def _is(suite: Suite, case: Case, wish: Wish) -> bool:
-    return wish.only in suite.agent or wish.only in case.name
+def _is_selected(suite: Suite, case: Case, options: PlayOptions) -> bool:
+    return options.only in suite.agent or options.only in case.name
 
 
 def _best(runs: Sequence[CaseRun]) -> CaseRun:
-    """The run that is kept: the first that passed."""
+    """The run to record: the first that passed, or else the first."""
     return next((run for run in runs if run.passed), runs[0])

@@ -1,4 +1,4 @@
-"""Tools and models that stand in for the real ones, and a tape of what the real ones said."""
+"""Test doubles: tools with given answers, and a model that records what it answers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ANYTHING: Mapping[str, Any] = {"type": "object"}
 
 
 def replaced(toolbox: Toolbox, stand_ins: Mapping[str, StandIn]) -> Toolbox:
-    """The toolbox with some tools answered for, by the names that the model calls them.
+    """The toolbox with test doubles, whose keys are the names by which the model calls the tools.
 
-    One that changes something outside, or that a person must agree to, is never really called from
-    a test.
+    A tool with effects, or one that needs approval, is never really called from a test: without a
+    double, it answers with an error.
     """
     held = toolbox.held
     kept = {name: each for name, each in held.items() if name not in stand_ins}
@@ -31,24 +31,24 @@ def replaced(toolbox: Toolbox, stand_ins: Mapping[str, StandIn]) -> Toolbox:
     ]
     for name, stand_in in stand_ins.items():
         tools.append(_Scripted(name, held.get(name), iter(_answers(stand_in))))
-    # Nobody declares them again: names, schemas and bounds are those of the tools themselves.
+    # An entry without fields: names, descriptions and schemas come from the doubles themselves.
     return Toolbox(
         [ToolboxEntry(manifest_tools.ToolEntry.model_construct(), _Fixed(tuple(tools), toolbox))]
     )
 
 
 def _answers(stand_in: StandIn) -> Iterator[Any]:
-    """What it says, call by call; the last answer for ever."""
+    """Yields the answers call by call; the last one is repeated."""
     if stand_in.error is not None:
         yield from itertools.repeat(ToolError(stand_in.error))
-    said = stand_in.in_turn or [stand_in.returns]
-    yield from said
-    yield from itertools.repeat(said[-1])
+    answers = stand_in.in_turn or [stand_in.returns]
+    yield from answers
+    yield from itertools.repeat(answers[-1])
 
 
 @dataclass(frozen=True)
 class _Fixed:
-    """The source of the tools of a test, with the texts that the real ones give for the prompt."""
+    """The source of the tools of a test. Its texts for the prompt are those of the real tools."""
 
     tools: Sequence[Tool]
     real: Toolbox
@@ -72,7 +72,7 @@ class _Shown:
 
 
 class _Scripted:
-    """A tool that says what a test has written down."""
+    """A tool that returns the answers that the case gives."""
 
     takes_key = True
 
@@ -84,7 +84,7 @@ class _Scripted:
         self._answers = answers
 
     async def call(self, call: Call) -> Any:
-        """The next answer."""
+        """Returns or raises the next answer."""
         del call
         answer = next(self._answers)
         if isinstance(answer, ToolError):
@@ -97,7 +97,7 @@ class _Scripted:
 
 
 class _Refusing:
-    """A tool with effects, or in need of approval, that nothing stands in for."""
+    """A tool with effects, or one that needs approval, for which the case has no double."""
 
     takes_key, description, parameters = True, "", _ANYTHING
 
@@ -105,14 +105,18 @@ class _Refusing:
         self.name = name
 
     async def call(self, call: Call) -> Any:
-        """Never made."""
+        """Refuses the call.
+
+        Raises:
+            ToolError: always.
+        """
         del call
         why = "has effects or needs approval"
-        raise ToolError(f"{self.name} {why}, and nothing stands in for it in this test")
+        raise ToolError(f"{self.name} {why}; this test gives no answer for it under `tools`")
 
 
-class Taped:
-    """A model whose answers are kept."""
+class RecordingModel:
+    """A model whose answers are added to a list."""
 
     def __init__(self, model: Model, tape: list[Completion]) -> None:
         self.name = model.name
@@ -134,7 +138,7 @@ class Taped:
 
 
 def as_turn(completion: Completion) -> dict[str, Any]:
-    """A completion as a turn of a mock script."""
+    """Converts a completion to a turn of a mock script."""
     turn: dict[str, Any] = {"text": completion.text} if completion.text else {}
     if completion.tool_calls:
         turn["tool_calls"] = [
