@@ -1,4 +1,6 @@
-"""A TCP proxy that does to a connection what bad networks do; everything can change meanwhile.
+"""A TCP proxy that delays, slices, blocks and breaks connections, as bad networks do.
+
+The disturbances can change while connections are open:
 
 async with ChaosProxy("127.0.0.1", 4222) as proxy:
     await proxy.set(latency=0.1, jitter=0.05)
@@ -18,21 +20,22 @@ from types import TracebackType
 from typing import Any
 
 _PIECE = 65536
-_PIECES = 64  # that are held back in one direction before the sender is slowed down
+_PIECES = 64  # pieces on their way in one direction; then the proxy stops reading
 # With SO_LINGER at zero seconds, closing sends a reset instead of an orderly end.
 _RESET = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Toxics:
-    """What is wrong with the network, in both directions.
+    """The disturbances of a network. They apply to both directions.
 
     Attributes:
-        latency: seconds that every byte is late.
-        jitter: up to so many seconds more, at random; the order of bytes stays.
-        slice: the most bytes that are passed on at once; 0 is any number.
-        bandwidth: bytes per second of one connection in one direction; 0 is any number.
-        blackhole: nothing gets through and nobody is told; what was sent arrives afterwards.
+        latency: seconds by which every byte is delayed.
+        jitter: up to so many seconds more, at random. The order of the bytes stays.
+        slice: the most bytes that are passed on in one write; 0 means no limit.
+        bandwidth: bytes per second of one connection in one direction; 0 means no limit.
+        blackhole: no byte passes, and neither side gets an error. The bytes arrive once the
+            blackhole ends.
         refuse: new connections are refused.
     """
 
@@ -45,7 +48,13 @@ class Toxics:
 
 
 class ChaosProxy:
-    """Listens on a port of its own while its `async with` block lasts; `toxics` hold now."""
+    """Listens on a free port while its `async with` block lasts.
+
+    Attributes:
+        toxics: the disturbances that apply now.
+        port: the port on 127.0.0.1.
+        accepted: how many connections were accepted so far.
+    """
 
     def __init__(self, host: str, port: int, *, seed: int = 0) -> None:
         self.toxics = Toxics()
@@ -75,7 +84,7 @@ class ChaosProxy:
         await asyncio.gather(*(link.task for link in links), return_exceptions=True)
 
     async def set(self, **toxics: Any) -> None:
-        """Exactly these from now on (see `Toxics`); without any, the network is well again."""
+        """Replaces all disturbances by these (see `Toxics`). Without any, the network works."""
         self.toxics = Toxics(**toxics)
         if self.toxics.blackhole:
             self._clear.clear()
@@ -88,30 +97,30 @@ class ChaosProxy:
 
     @property
     def links(self) -> int:
-        """How many connections there are now."""
+        """How many connections are open now."""
         return len(self._links)
 
     def reset(self) -> int:
-        """Breaks every connection; how many there were."""
+        """Breaks every connection. Returns how many were open."""
         for link in self._links:
             link.reset()
         return len(self._links)
 
     def due(self) -> float:
-        """When a byte that arrives now is to be passed on, by the event loop's clock."""
+        """When to pass on a byte that arrives now, in the time of the event loop."""
         late = self.toxics.latency + self._random.uniform(0, self.toxics.jitter)
         return asyncio.get_running_loop().time() + late
 
     async def pass_on(self, data: bytes, writer: asyncio.StreamWriter) -> None:
-        """Writes at the pace, and in the pieces, of the toxics of the moment."""
+        """Writes the bytes at the pace, and in the pieces, of the present disturbances."""
         while data:
             await self._clear.wait()
-            toxics = self.toxics
+            toxics = self.toxics  # again for each piece: they may change between two pieces
             size = toxics.slice or len(data)
             piece, data = data[:size], data[size:]
             writer.write(piece)
             await writer.drain()
-            # Without a pause the system would join the pieces again.
+            # Without a pause, the system would put several pieces into one segment.
             await asyncio.sleep(len(piece) / toxics.bandwidth if toxics.bandwidth else 0)
 
     async def _listen(self) -> None:
@@ -131,14 +140,14 @@ class ChaosProxy:
             await self._clear.wait()
             await link.join(reader, *self._upstream)
         except (OSError, asyncio.CancelledError):
-            link.reset()  # one side is gone, and the other must learn of it
+            link.reset()  # one side has ended, and the other side must notice
         finally:
             self._links.discard(link)
             link.close()
 
 
 class _Link:
-    """One connection through the proxy: the client's side, and the server's."""
+    """One connection through the proxy, with its two sockets."""
 
     def __init__(self, proxy: ChaosProxy, client: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -148,7 +157,7 @@ class _Link:
         self._writers = [client]
 
     async def join(self, from_client: asyncio.StreamReader, host: str, port: int) -> None:
-        """Passes bytes on in both directions until one side hangs up."""
+        """Passes bytes on in both directions until one side closes its connection."""
         from_server, to_server = await asyncio.open_connection(host, port)
         self._writers.append(to_server)
         [to_client, _] = self._writers
@@ -166,21 +175,22 @@ class _Link:
             await asyncio.gather(*pumps, return_exceptions=True)
 
     def reset(self) -> None:
-        """Breaks both sides."""
+        """Breaks the connections of both sides."""
         for writer in self._writers:
-            with contextlib.suppress(OSError):  # closed already
+            with contextlib.suppress(OSError):  # it is closed already
                 writer.get_extra_info("socket").setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, _RESET
                 )
             writer.transport.abort()
 
     def close(self) -> None:
-        """Hangs up on both sides."""
+        """Closes the connections of both sides in order."""
         for writer in self._writers:
             writer.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Returns when `reader` has ended and all of it has been written."""
+        """Passes on what `reader` receives. Returns when all of it is written."""
+        # Reading and writing are two tasks: one byte's delay must not delay the bytes after it.
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_PIECES)
         receiving = asyncio.ensure_future(self._receive(reader, under_way))
         loop = asyncio.get_running_loop()
@@ -198,7 +208,7 @@ class _Link:
     async def _receive(
         self, reader: asyncio.StreamReader, under_way: asyncio.Queue[tuple[float, bytes]]
     ) -> None:
-        with contextlib.suppress(OSError):  # it hung up: what came before still goes on
+        with contextlib.suppress(OSError):  # it broke; the bytes before that are still passed on
             while data := await reader.read(_PIECE):
                 await under_way.put((self._proxy.due(), data))
-        await under_way.put((0.0, b""))
+        await under_way.put((0.0, b""))  # the end

@@ -1,9 +1,9 @@
-"""An OpenAI-compatible model server that is as slow, as terse or as broken as a test wants.
+"""An OpenAI-compatible model server whose answers, delays and faults a test chooses.
 
     python -m agentd.testing.stub_model --port 0 --latency 1.0
 
-prints its base URL (`http://127.0.0.1:PORT/v1`) and serves until it is told to stop. Each request
-is answered by a `Behaviour`; the first of these that applies decides it:
+prints its base URL (`http://127.0.0.1:PORT/v1`) and serves until SIGINT or SIGTERM. A `Behaviour`
+decides how a request is answered. It comes from the first of these sources that has one:
 
 * `"stub": {"fault": "429", "latency": 0.2}` in the body (a manifest's `parameters` arrive there),
 * a model whose name ends in `fault-NAME`, such as `openai/fault-429`,
@@ -34,7 +34,16 @@ Plan = Callable[[int, Mapping[str, Any]], Behaviour | None]
 
 
 class StubModel:
-    """The server. `count` calls so far, `in_flight` now, `peak` at most; `last` bodies received."""
+    """The server.
+
+    Attributes:
+        behaviour: how requests are answered by default.
+        plan: a function of a request's number (from 1) and body that may choose another behaviour.
+        count, in_flight, peak: requests so far, now, and the most at one time.
+        sent: bytes of `huge` answers so far.
+        last, headers: the bodies and the headers of the newest 1,000 requests.
+        url: the base URL, while it serves.
+    """
 
     def __init__(self, behaviour: Behaviour | None = None, *, plan: Plan | None = None) -> None:
         self.behaviour = behaviour or Behaviour()
@@ -47,10 +56,11 @@ class StubModel:
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[StubModel]:
-        """Listens; port 0 takes a free one."""
-        app = web.Application(client_max_size=64 * 1024 * 1024)
+        """Serves until the block ends. Port 0 takes a free port."""
+        app = web.Application(client_max_size=64 * 1024 * 1024)  # bytes; images are large
         app.router.add_post("/v1/chat/completions", self.answer)
         app.router.add_get("/stats", self._stats)
+        # A caller that gives up cancels its handler; otherwise `in_flight` would count it further.
         runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
         )
@@ -69,7 +79,7 @@ class StubModel:
         )
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """The handler of `POST /v1/chat/completions`."""
+        """Handles `POST /v1/chat/completions`."""
         body = await request.json()
         self.count += 1
         self.last.append(body)
@@ -88,9 +98,9 @@ class StubModel:
         self.sent += size
 
     def _behaviour(self, body: Mapping[str, Any]) -> Behaviour:
-        asked = body.get("stub")
-        if asked:
-            return replace(self.behaviour, **asked)
+        requested = body.get("stub")
+        if requested:
+            return replace(self.behaviour, **requested)
         named = _FAULT_NAME.search(str(body.get("model", "")))
         if named and named[1] in get_args(Fault):
             return replace(self.behaviour, fault=named[1])
@@ -117,11 +127,11 @@ async def _main(arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="An OpenAI-compatible stub model.")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before the response")
     parser.add_argument("--tokens", type=int, default=20, help="words in an answer")
     parser.add_argument("--interval", type=float, default=0.0, help="seconds between two chunks")
-    parser.add_argument("--fault", choices=get_args(Fault), help="what goes wrong, every time")
+    parser.add_argument("--fault", choices=get_args(Fault), help="the fault of every answer")
     asyncio.run(_main(parser.parse_args()))
 
 

@@ -1,4 +1,4 @@
-"""What the stub model sends: one answer, well or broken, streamed or whole."""
+"""One answer of the stub model: correct or faulty, streamed or whole."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from typing import Any, Literal
 from aiohttp import web
 
 Fault = Literal[
-    "401",  # repeats the key it was given
+    "401",  # the message contains the key of the request, as real providers have it
     "404",
     "429",  # with Retry-After
     "500",
-    "hang",  # takes the request and says nothing
-    "slow-headers",  # a header line now and then, never the last
-    "drip",  # a little now and then, never the end
-    "garbage",  # HTML, or a stream of what is not JSON
+    "hang",  # accepts the request and never answers
+    "slow-headers",  # a header line every 20 ms, never the last
+    "drip",  # a few bytes every 20 ms, never the end
+    "garbage",  # an HTML page; in a stream, an event that is not JSON
     "truncated",  # a stream that ends in order, but before finish_reason; half a JSON body
     "cut",  # the connection breaks in the middle of the body
     "no-done",  # everything but [DONE], and the connection stays open
-    "no-choices",
+    "no-choices",  # `"choices": []`
     "empty",  # 200 and no body
     "error-inside",  # 200, and the error is in the body or between two chunks
     "huge",  # 50 MB
-    "no-stream-options",  # 400 when asked for usage in a stream
-    "no-schemas",  # 400 when it is to keep to a schema
-    "policy",  # 400 with a content policy's refusal
+    "no-stream-options",  # 400 if the request asks for the usage in a stream
+    "no-schemas",  # 400 if the request has a JSON schema
+    "policy",  # 400: the content policy refuses the prompt
     "reset",  # the connection ends before the first byte
 ]
 
-HUGE = 50 * 1024 * 1024
+HUGE = 50 * 1024 * 1024  # bytes
 _POLICY = "The response was filtered due to the prompt triggering the content management policy."
 
 
@@ -42,12 +42,15 @@ class Behaviour:
     """How one request is answered.
 
     Attributes:
-        text: the answer; None is `tokens` numbered words.
+        text: the answer; None stands for `tokens` numbered words.
+        tokens: how many words the answer has if it has no `text`.
         latency: seconds before the response starts.
-        interval: seconds between two chunks of a stream; 0 sends them at once.
-        fault: what goes wrong.
-        retry_after: the header of a 429, as it stands.
-        tool_calls: `{"name", "arguments"}` each; the answer then finishes with `tool_calls`.
+        interval: seconds between two chunks of a stream; 0 sends all chunks in one write.
+        fault: the fault of the answer; None for a correct answer.
+        retry_after: the Retry-After header of a 429.
+        reasoning: the text that the model returns as its reasoning.
+        tool_calls: `{"name", "arguments"}` of each tool that the answer calls. The answer then
+            finishes with `tool_calls`.
     """
 
     text: str | None = None
@@ -61,13 +64,14 @@ class Behaviour:
 
     @property
     def words(self) -> list[str]:
+        """The answer in pieces, each with the white space after it."""
         if self.text is not None:
             return re.findall(r"\S*\s*", self.text)[:-1]
         return [f"w{number} " for number in range(self.tokens)]
 
 
 class StubReply:
-    """One answer on its way out."""
+    """Answers one request. `on_sent` gets the number of bytes of each piece of a huge answer."""
 
     def __init__(
         self,
@@ -83,15 +87,16 @@ class StubReply:
         self.stream = bool(body.get("stream"))
 
     async def send(self) -> web.StreamResponse:
+        """Sends the answer, or does what its fault says."""
         fault = self.behaviour.fault
         if fault in ("401", "404", "429", "500"):
-            return self._refusal(int(fault))
+            return self._send_error_status(int(fault))
         if fault == "no-stream-options" and "stream_options" in self.body:
             return _error(400, "Unknown parameter: 'stream_options'.")
         if fault == "no-schemas" and "response_format" in self.body:
             return _error(400, "'response_format' of type json_schema is not supported.")
         if fault == "policy":
-            return web.json_response(_complaint(_POLICY, code="content_filter"), status=400)
+            return web.json_response(_error_body(_POLICY, code="content_filter"), status=400)
         if fault == "reset":
             self._break()
         if fault == "hang":
@@ -101,14 +106,14 @@ class StubReply:
         if fault == "empty":
             return web.Response(content_type=self._content_type)
         if fault == "huge":
-            return await self._pour()
+            return await self._send_huge()
         return await (self._send_stream() if self.stream else self._send_whole())
 
     @property
     def _content_type(self) -> str:
         return "text/event-stream" if self.stream else "application/json"
 
-    def _refusal(self, status: int) -> web.Response:
+    def _send_error_status(self, status: int) -> web.Response:
         key = self.request.headers.get("Authorization", "none").removeprefix("Bearer ")
         texts = {
             401: f"Incorrect API key provided: {key}. Find yours in your account.",
@@ -124,12 +129,13 @@ class StubReply:
         if fault == "garbage":
             return web.Response(text="<html>Welcome to the proxy</html>", content_type="text/html")
         if fault == "error-inside":
-            return web.json_response(_complaint("upstream is overloaded", code=503))
+            return web.json_response(_error_body("upstream is overloaded", code=503))
         if fault == "truncated":
             return web.Response(body=data[: len(data) // 2], content_type="application/json")
         if fault not in ("cut", "drip"):
             return web.Response(body=data, content_type="application/json")
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        # More than follows, so that the client waits for the rest of the body.
         response.content_length = len(data) + 1_000_000
         await response.prepare(self.request)
         await response.write(data[: len(data) // 2])
@@ -147,7 +153,7 @@ class StubReply:
         if fault in ("truncated", "cut", "error-inside", "garbage", "drip"):
             chunks, end = chunks[: len(chunks) // 2 + 1], b""
         if fault == "error-inside":
-            end = _event(_complaint("upstream is overloaded", code=503))
+            end = _event(_error_body("upstream is overloaded", code=503))
         if fault == "garbage":
             end = b"data: <html>\n\n"
         if interval:
@@ -167,8 +173,8 @@ class StubReply:
             await asyncio.sleep(3600)
         return response
 
-    async def _pour(self) -> web.StreamResponse:
-        """The huge answer; `on_sent` learns how much of it left."""
+    async def _send_huge(self) -> web.StreamResponse:
+        """Sends the huge answer piece by piece, as far as the client reads."""
         piece = b"x" * 65536
         response = web.StreamResponse(headers={"Content-Type": self._content_type})
         await response.prepare(self.request)
@@ -182,6 +188,7 @@ class StubReply:
         return response
 
     async def _drip_headers(self) -> None:
+        # aiohttp sends headers only as a whole, so these bytes go past it.
         transport = self.request.transport
         assert transport is not None
         transport.write(b"HTTP/1.1 200 OK\r\n")
@@ -235,7 +242,7 @@ class StubReply:
         ).encode()
 
     def _chunks(self) -> tuple[list[bytes], bytes]:
-        """The chunks with content, and what proves that they were all."""
+        """The chunks with content, and the end that proves that the stream is complete."""
         if self.behaviour.fault == "no-choices":
             return [], _event({"choices": []}) + b"data: [DONE]\n\n"
         chunks = [self._chunk({"role": "assistant", "content": ""})]
@@ -251,7 +258,7 @@ class StubReply:
         return chunks, end + (b"" if self.behaviour.fault == "no-done" else b"data: [DONE]\n\n")
 
     def _tool_call_parts(self) -> list[list[dict[str, Any]]]:
-        """As OpenAI sends them: the name first, then the arguments in pieces."""
+        """The tool calls as OpenAI streams them: the name first, then the arguments in pieces."""
         parts: list[list[dict[str, Any]]] = []
         for call in self._tool_calls():
             arguments = call["function"]["arguments"]
@@ -278,9 +285,9 @@ def _event(data: Mapping[str, Any]) -> bytes:
     return b"data: " + json.dumps(data).encode() + b"\n\n"
 
 
-def _complaint(text: str, **extra: Any) -> dict[str, Any]:
+def _error_body(text: str, **extra: Any) -> dict[str, Any]:
     return {"error": {"message": text, "type": "stub_error", "code": None, **extra}}
 
 
 def _error(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.json_response(_complaint(text), status=status, headers=headers)
+    return web.json_response(_error_body(text), status=status, headers=headers)

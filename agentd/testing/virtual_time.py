@@ -1,4 +1,4 @@
-"""An event loop on which hours pass in milliseconds, and every run is the same."""
+"""An event loop whose clock jumps: tests of long delays take milliseconds and always agree."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _Result = TypeVar("_Result")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Its clock starts at 0 and jumps to the next timer where another loop would sleep.
+    """An event loop whose clock starts at 0 and jumps to the next timer instead of sleeping.
 
-    Only for work of this process: what comes over a socket would come after its timeout.
+    It suits only work within this process: while a peer prepares its answer, the clock would
+    already jump to the timeout of the answer.
     """
 
     def __init__(self) -> None:
@@ -25,12 +26,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class _Clock(selectors.DefaultSelector):
+    """The selector of the loop; it sleeps in `select`, and so it knows how far to jump."""
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
+        if timeout is None:  # no timer is set: only a file can wake the loop
             return super().select(None)
         ready = super().select(0)
         if not ready:
@@ -39,7 +42,7 @@ class _Clock(selectors.DefaultSelector):
 
 
 def run(work: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
-    """What `work()` returns, run on a loop of its own."""
+    """Runs `work()` on a new virtual loop and returns its result."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work())
 

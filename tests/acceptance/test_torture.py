@@ -22,8 +22,8 @@ MISSED = [
     ("create-only", "zombie", "have two outcomes"),
     ("batch", "fanout", "were lost"),
     ("joined-once", "join", "started twice"),
-    ("stream-end", "llm", "ended as they should not"),
-    ("budget", "spend", "spent more than they may"),
+    ("stream-end", "llm", "ended with the wrong outcome"),
+    ("budget", "spend", "spent more than their budget"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Reads back, when everything is at rest, what a scenario has left on the server."""
+"""Reads from the server what a scenario has left there: tasks, results, dead letters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agentd.testing.torture.sender import Sender
 
 
 class ModelCalls:
-    """When the model was called for each task. The stub's plan tells it."""
+    """The times of the model calls of each task, recorded by the plan of the stub model."""
 
     def __init__(self) -> None:
         self.times: defaultdict[str, list[float]] = defaultdict(list)
@@ -27,45 +27,45 @@ class ModelCalls:
 
     @property
     def extra(self) -> int:
-        """How many calls there were beyond one a task."""
+        """How many calls were made beyond one for each task."""
         return self.total - len(self.times)
 
-    def note(self, task: str, at: float) -> None:
-        """One call for this task."""
+    def record(self, task: str, at: float) -> None:
+        """Adds a call for this task, at a time in seconds since the epoch."""
         self.times[task].append(at)
         self.total += 1
 
 
 async def collect(bus: Bus, subjects: Subjects, sender: Sender, calls: ModelCalls) -> Evidence:
-    """Everything that the oracle judges by."""
-    handing_out = await consumers(bus, WORK)
+    """Reads everything that the oracle needs. Nothing may run meanwhile."""
+    work_consumers = await consumers(bus, WORK)
     return Evidence(
         tried=sender.drafts.keys(),
         accepted=sender.accepted.keys(),
         logged=await _tasks(bus, subjects),
         outcomes=await outcomes(bus, subjects),
-        letters=await _letters(bus, subjects),
+        dead_letters=await _dead_letters(bus, subjects),
         calls=dict(calls.times),
         waiting=await work_waiting(bus),
-        unacknowledged=sum(consumer["num_ack_pending"] for consumer in handing_out),
-        deliveries=sum(consumer["delivered"]["consumer_seq"] for consumer in handing_out),
+        unacknowledged=sum(consumer["num_ack_pending"] for consumer in work_consumers),
+        deliveries=sum(consumer["delivered"]["consumer_seq"] for consumer in work_consumers),
     )
 
 
 async def work_waiting(bus: Bus) -> int:
-    """How many tasks WORK holds, running ones too."""
+    """How many tasks the work queue holds. Running tasks count too."""
     state = (await jetstream.api(bus, f"STREAM.INFO.{WORK}"))["state"]
     return int(state["messages"])
 
 
 async def facts_waiting(bus: Bus) -> int:
-    """How many facts some agent has still to hear of, or to be done with."""
-    hearing = await consumers(bus, LOG)
-    return sum(consumer["num_pending"] + consumer["num_ack_pending"] for consumer in hearing)
+    """How many facts are still to be delivered to an agent, or to be settled by it."""
+    fact_consumers = await consumers(bus, LOG)
+    return sum(each["num_pending"] + each["num_ack_pending"] for each in fact_consumers)
 
 
 async def consumers(bus: Bus, stream: str) -> list[dict[str, Any]]:
-    """What the server says of each consumer of a stream."""
+    """The consumer infos of a stream. The server sends them in pages."""
     found: list[dict[str, Any]] = []
     while True:
         page = await jetstream.api(bus, f"CONSUMER.LIST.{stream}", {"offset": len(found)})
@@ -75,7 +75,7 @@ async def consumers(bus: Bus, stream: str) -> list[dict[str, Any]]:
 
 
 async def outcomes(bus: Bus, subjects: Subjects) -> dict[str, list[SeenOutcome]]:
-    """Every result in LOG, by its task."""
+    """The results in the log, by task, in the order of the log."""
     found: defaultdict[str, list[SeenOutcome]] = defaultdict(list)
     async for msg in jetstream.stored(bus, LOG, subjects.pattern("result.>")):
         task = Subject.parse(_header(msg, "Nats-Subject")).task_id
@@ -93,23 +93,20 @@ async def outcomes(bus: Bus, subjects: Subjects) -> dict[str, list[SeenOutcome]]
 
 
 def stored_at(msg: Msg) -> float:
-    """When the server stored a message that was read back, in seconds since the epoch."""
-    # Nanoseconds, with trailing zeros cut off: more digits than `fromisoformat` takes.
-    stamp = _header(msg, "Nats-Time-Stamp").removesuffix("Z")
-    seconds, _, fraction = stamp.partition(".")
-    return datetime.fromisoformat(f"{seconds}+00:00").timestamp() + float(f"0.{fraction or 0}")
+    """When the server stored a message, in seconds since the epoch."""
+    return datetime.fromisoformat(_header(msg, "Nats-Time-Stamp")).timestamp()
 
 
 async def _tasks(bus: Bus, subjects: Subjects) -> Counter[str]:
-    """How often LOG holds each task. A copy that was sent on has another id: `{task}@{agent}`."""
+    """How often the log holds each task. Forwarded copies, `{task}@{agent}`, do not count."""
     found: Counter[str] = Counter()
     async for msg in jetstream.stored(bus, LOG, subjects.pattern("task.>")):
-        # The server gives no id to what it sends by a schedule.
+        # A message that the server publishes by a schedule has no Nats-Msg-Id.
         found[(_header(msg, "Nats-Msg-Id") or _header(msg, TASK)).partition(".")[0]] += 1
     return Counter({task: count for task, count in found.items() if "@" not in task})
 
 
-async def _letters(bus: Bus, subjects: Subjects) -> dict[str, list[SeenDeadLetter]]:
+async def _dead_letters(bus: Bus, subjects: Subjects) -> dict[str, list[SeenDeadLetter]]:
     found: defaultdict[str, list[SeenDeadLetter]] = defaultdict(list)
     async for each in dead_letters.listed(bus, subjects):
         found[each.task_id].append(SeenDeadLetter(reason=each.reason, attempts=each.attempts))

@@ -1,4 +1,4 @@
-"""The world of one scenario: a nats-server, replicas, a model, a sender, and what was found."""
+"""The surroundings of one scenario: nats-server, replicas, stub model, sender, findings."""
 
 from __future__ import annotations
 
@@ -29,20 +29,22 @@ from agentd.testing.torture.processes import ReplicaProcess, Zygote
 from agentd.testing.torture.sender import Sender, TaskDraft
 
 ENV = "torture"
-IN_FLIGHT = 8  # tasks at once in one agent, unless a scenario says otherwise
+IN_FLIGHT = 8  # tasks that one replica runs at a time, unless a scenario says otherwise
 
-_LOOK = 0.05
-_STALL = 10.0
+_LOOK = 0.05  # seconds between two looks at the server
+_STALL = 10.0  # seconds without a model call after which a shock does not wait any longer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What the worlds of one run of the suite share.
+    """Settings that all scenarios of one run share.
 
     Attributes:
-        without: safeguards that replicas lack (see `unsafe`).
-        ack_wait: seconds until an unfinished task is delivered again; None leaves agentd's own.
-        lenience: factor on every limit in time, for machines that do other things too.
+        zygote: forks the replicas.
+        seed: of every random choice.
+        without: safeguards that are removed from the replicas (see `unsafe`).
+        ack_wait: seconds until an unfinished task is delivered again; None keeps agentd's value.
+        lenience: factor for all time limits, for machines that also do other work.
     """
 
     zygote: Zygote
@@ -54,24 +56,37 @@ class Setup:
 
 @dataclass
 class Findings:
-    """What a scenario measured, and each broken promise in a sentence."""
+    """The measured figures of a scenario, and a sentence for each broken promise."""
 
     figures: dict[str, float | str] = field(default_factory=dict[str, float | str])
     broken: list[str] = field(default_factory=list[str])
 
     def require(self, holds: bool, otherwise: str) -> None:
-        """A promise, and the sentence for when it does not hold."""
+        """Reports the sentence `otherwise` as a broken promise if `holds` is false."""
         if not holds:
             self.broken.append(otherwise)
 
     def at_most(self, name: str, value: float, limit: float, unit: str = "") -> None:
-        """A figure that may not be over a limit; of one that is taken often, the worst is kept."""
+        """Records a figure, and reports it if it exceeds the limit.
+
+        Of a figure that is recorded several times, the largest value is kept.
+        """
         self.figures[name] = max(round(value, 3), float(self.figures.get(name, 0)))
         self.require(value <= limit, f"{name.replace('_', ' ')} {value:,.3g} > {limit:,.3g}{unit}")
 
 
 class World:
-    """Made by `world`; everything it starts ends with it."""
+    """What a scenario works with. Create it with `world`, which also ends all that it starts.
+
+    Attributes:
+        folder: holds the manifests, the logs of the replicas, and `.agentd`.
+        random: the only source of random choices, so that a seed repeats a run.
+        calls: the model calls so far.
+        behave: chooses how the stub model answers a task, from the task's id and the body of the
+            request; None leaves the default.
+        stub: the model of all agents.
+        sender: sends the tasks of the scenario.
+    """
 
     def __init__(
         self,
@@ -98,7 +113,7 @@ class World:
         self._closing = closing
 
     async def open(self) -> None:
-        """Makes the streams and starts the model; called by `world`."""
+        """Creates the streams and starts the stub model. `world` calls it."""
         self.bus = await self.connect(self.nats_url)
         self.sender = self.new_sender(self.bus)
         await streams.ensure(self.bus, Settings())
@@ -107,7 +122,7 @@ class World:
 
     @property
     def nats_url(self) -> str:
-        """With the token."""
+        """The address of the server, with its token."""
         return self.server.url.replace("://", f"://{self.server.token}@")
 
     @property
@@ -116,11 +131,11 @@ class World:
 
     @property
     def ack_wait(self) -> float:
-        """Seconds until the server delivers an unfinished task again."""
+        """Seconds after which the server delivers an unfinished task again."""
         return self.setup.ack_wait or queue.ACK_WAIT
 
     async def connect(self, url: str) -> Bus:
-        """One more connection, which ends with the world."""
+        """Opens another connection, which is closed with the world."""
         bus = await Bus.connect({"servers": url}, timeout=10, on_state=lambda _: None)
         self._closing.push_async_callback(bus.close)
         return bus
@@ -128,7 +143,10 @@ class World:
     # --- agents ---------------------------------------------------------------------------------
 
     def agent(self, name: str = "worker", **fields: Any) -> None:
-        """Writes a manifest whose model is the stub; `fields` replace what is usual, None drops."""
+        """Writes a manifest whose model is the stub.
+
+        `fields` replace the default fields; a field that is None is left out.
+        """
         self.manifests.mkdir(exist_ok=True)
         manifest = {
             "capabilities": ["work"],
@@ -141,16 +159,17 @@ class World:
         draft = self.folder / f"{name}.draft"
         given = {key: value for key, value in manifest.items() if value is not None}
         draft.write_text(json.dumps(given))  # JSON is YAML
+        # A rename, so that no replica reads half a manifest.
         draft.replace(self.manifests / f"{name}.yaml")
 
     def model(self, *, api_key: str = "none") -> dict[str, str]:
-        """The stub as a manifest names it; each key is an endpoint of its own."""
+        """The stub model as a manifest names it. Each key makes a separate endpoint."""
         return {"name": "openai/stub", "api_base": self.stub.url, "api_key": api_key}
 
     def replica(
         self, *, via: str | None = None, environ: Mapping[str, str] | None = None
     ) -> ReplicaProcess:
-        """A replica that has not been started. `via` is another way to NATS than the direct one."""
+        """Creates a replica, but does not start it. `via` is the URL of a proxy before NATS."""
         replica = ReplicaProcess(
             name=f"replica{len(self.replicas) + 1}",
             folder=self.folder,
@@ -167,7 +186,7 @@ class World:
         return replica
 
     async def up(self, count: int = 1, *, via: str | None = None) -> list[ReplicaProcess]:
-        """So many replicas, taking tasks."""
+        """Starts `count` replicas; returns once they take tasks."""
         replicas = [self.replica(via=via) for _ in range(count)]
         await asyncio.gather(*(replica.start() for replica in replicas))
         return replicas
@@ -175,7 +194,7 @@ class World:
     # --- tasks ----------------------------------------------------------------------------------
 
     def new_sender(self, bus: Bus) -> Sender:
-        """A sender on a connection of its own."""
+        """Creates a sender that uses the given connection."""
         same_id = "message-id" not in self.setup.without
         return Sender(bus, self.subjects, self.random, same_id=same_id)
 
@@ -183,15 +202,16 @@ class World:
     async def sending(
         self, count: int, draft: Callable[[int], TaskDraft] | None = None
     ) -> AsyncGenerator[None]:
-        """Sends meanwhile; the block ends when all are accepted."""
+        """Sends tasks while the block runs, and ends when all are accepted."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.sender.send(count, draft))
             yield
 
     async def shocks(self, count: int, tasks: int) -> AsyncGenerator[int]:
-        """`count` moments at random while `tasks` tasks are worked on, by the model's calls.
+        """Yields at `count` random moments while `tasks` tasks are run.
 
-        By progress and not by the clock, so that a slow machine is hit while it works as well.
+        The moments are numbers of model calls, not times: a slow machine, too, gets its shocks
+        while it works.
         """
         start = self.calls.total
         for number in range(count):
@@ -204,7 +224,10 @@ class World:
             yield number
 
     async def until(self, holds: Callable[[], bool], within: float, what: str) -> float:
-        """Waits for a condition; how long it took. Broken, and noted as such, after `within`."""
+        """Waits until a condition holds. Returns the seconds that this took.
+
+        After `within` seconds it stops waiting and reports a broken promise.
+        """
         started = time.monotonic()
         while not holds():
             if time.monotonic() - started > within:
@@ -216,24 +239,24 @@ class World:
     # --- the server -----------------------------------------------------------------------------
 
     async def kill_server(self, pause: float = 0.0) -> float:
-        """Kills nats-server and starts it again; when it answered again, by `time.time()`."""
+        """Kills nats-server and starts it again. Returns when it answered again (`time.time()`)."""
         os.kill(self.server.pid, signal.SIGKILL)
         await asyncio.sleep(pause)
         self.server = await self.embedded.ensure()
         return time.time()
 
     async def stop_server(self) -> None:
-        """Ends nats-server in order."""
+        """Stops nats-server gracefully."""
         await self.embedded.stop()
 
     async def restart_server(self, environ: Mapping[str, str]) -> None:
-        """Ends nats-server in order, and starts it with more in its environment."""
+        """Stops nats-server gracefully, and starts it with additional environment variables."""
         await self.stop_server()
         self.embedded = _embedded(self.folder, environ)
         self.server = await self.embedded.ensure()
 
     async def pause_server(self, seconds: float) -> None:
-        """Stops nats-server in its tracks for a while."""
+        """Freezes nats-server (SIGSTOP) for some seconds."""
         os.kill(self.server.pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
@@ -243,8 +266,8 @@ class World:
     # --- the verdict ----------------------------------------------------------------------------
 
     async def at_rest(self) -> None:
-        """Returns when nothing waits and nothing runs, or when nothing moves any more."""
-        # A killed replica's tasks come again after ack_wait; one that failed, after its backoff.
+        """Returns when no task waits or runs, or when nothing has changed for a long time."""
+        # The tasks of a killed replica return after ack_wait, failed attempts after their backoff.
         patience = 2 * self.ack_wait + 35
         last, since = (-1, -1), time.monotonic()
         while time.monotonic() - since < patience:
@@ -257,16 +280,16 @@ class World:
             await asyncio.sleep(_LOOK)
         for replica in self.replicas:
             if replica.alive:
-                await replica.tasks()  # leaves beside its log where everything is stuck
+                await replica.tasks()  # writes beside its log where each asyncio task waits
 
     async def judge(
         self,
         allowed: Allowed | None = None,
         also: Callable[[Evidence], Evidence] = lambda seen: seen,
     ) -> Evidence:
-        """Waits until all is at rest, and holds every invariant against what is on record.
+        """Waits until nothing runs, reads the evidence, and checks every promise.
 
-        `also` adds what was seen but is on record no more.
+        `also` completes the evidence with facts that the server cannot tell.
         """
         await self.at_rest()
         seen = also(await collect(self.bus, self.subjects, self.sender, self.calls))
@@ -276,23 +299,26 @@ class World:
         return seen
 
     def limit(self, name: str, value: float, limit: float, unit: str = "s") -> None:
-        """A figure in time, held to `limit` as far as this machine is not busy with others."""
+        """Records a time, and reports it if it exceeds the limit times the lenience."""
         self.findings.at_most(name, value, limit * self.setup.lenience, f" {unit}")
 
     async def until_sourced(self) -> None:
-        """Returns when every task of LOG has reached WORK."""
+        """Returns when the server has copied every task of the log to the work queue."""
         while True:
             if await self._log_is_sourced():
                 return
             await asyncio.sleep(_LOOK)
 
     async def _log_is_sourced(self) -> bool:
-        """Whether WORK has seen every task of LOG. (The lag that it tells is not always true.)"""
+        """Whether the server has copied every task of the log to the work queue.
+
+        It compares sequences, because the `lag` that the server reports is not reliable.
+        """
         newest = {"last_by_subj": self.subjects.pattern("task.>")}
         try:
             last = await jetstream.api(self.bus, f"STREAM.MSG.GET.{streams.LOG}", newest)
         except ApiError:
-            return True  # there is no task
+            return True  # the log holds no task
         info = await jetstream.api(self.bus, f"STREAM.INFO.{streams.WORK}")
         return all(source.get("seq", 0) >= last["message"]["seq"] for source in info["sources"])
 
@@ -302,15 +328,15 @@ class World:
                 await replica.end(signal.SIGKILL)
 
     def _on_call(self, _number: int, body: Mapping[str, Any]) -> Behaviour | None:
-        """Notes whom the model is called for: the first word of the last turn is the task's id."""
+        """Records the call. The first word of the last message is the id of the task."""
         task = str(body["messages"][-1]["content"]).partition(" ")[0]
-        self.calls.note(task, time.time())
+        self.calls.record(task, time.time())
         return self.behave(task, body)
 
 
 @contextlib.asynccontextmanager
 async def world(folder: Path, setup: Setup) -> AsyncGenerator[World]:
-    """A world in an empty folder."""
+    """Creates a world in an empty folder, and ends everything in it after the block."""
     embedded = _embedded(folder)
     server = await embedded.ensure()
     async with contextlib.AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Holds what was accepted against what is on record, and says which promise is broken."""
+"""Compares what a scenario has left with the promises of agentd, and reports the broken ones."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-# A call that began just before another replica's result was stored is no waste; clocks are one.
-SLACK = 0.25  # seconds
+# Seconds that a call may begin after the result of another replica was stored: between the look for
+# a result and the call, the other result may arrive. All processes share one clock.
+SLACK = 0.25
 _ROUNDING = 1e-9  # USD
-_SHOWN = 3
+_SHOWN = 3  # task ids in a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeenOutcome:
-    """A result on record. `at` is when the server stored it, in seconds since the epoch."""
+    """A result in the log. `at` is when the server stored it, in seconds since the epoch."""
 
     at: float
     success: bool
@@ -24,7 +25,7 @@ class SeenOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class SeenDeadLetter:
-    """A dead letter on record."""
+    """A dead letter in the log."""
 
     reason: str
     attempts: int
@@ -32,8 +33,12 @@ class SeenDeadLetter:
 
 @dataclass(frozen=True, kw_only=True)
 class Spending:
-    """A conversation's money in USD: what the model served it, and what its account says of that
-    (what is set aside counts as spent)."""
+    """The money of one conversation, in USD.
+
+    Attributes:
+        served: the price of the calls that the model answered.
+        accounted: what its account says was spent; money that is still reserved counts as spent.
+    """
 
     served: float
     accounted: float
@@ -41,25 +46,27 @@ class Spending:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What is known when everything is at rest; all but the last three by the task's id.
+    """What a scenario has left once nothing runs any more. The keys of mappings are task ids.
 
     Attributes:
-        tried: every task that a publish was tried for.
-        accepted: those that the server acknowledged.
-        logged: how many messages of LOG are this task (forwarded copies not counted).
-        outcomes, letters: in the order of LOG.
-        calls: when the model was called for it, in seconds since the epoch.
-        spending: by conversation, where models cost money.
-        waiting: messages left in WORK.
-        unacknowledged: deliveries that nobody settled.
-        deliveries: what the consumers of WORK handed out, as far as they still know.
+        tried: every task that the sender tried to publish.
+        accepted: the tasks that the server acknowledged.
+        logged: how many messages of the log are this task, without forwarded copies.
+        outcomes: the results of a task, in the order of the log.
+        dead_letters: the dead letters of a task, in the order of the log.
+        calls: when the model was called for a task, in seconds since the epoch.
+        spending: by conversation instead of by task; empty where models cost no money.
+        waiting: how many messages are left in the work queue.
+        unacknowledged: how many deliveries were never settled.
+        deliveries: how many deliveries the consumers of the work queue made. A consumer that was
+            created again counts from 0.
     """
 
     tried: Collection[str]
     accepted: Collection[str]
     logged: Mapping[str, int]
     outcomes: Mapping[str, Sequence[SeenOutcome]]
-    letters: Mapping[str, Sequence[SeenDeadLetter]] = field(
+    dead_letters: Mapping[str, Sequence[SeenDeadLetter]] = field(
         default_factory=dict[str, Sequence[SeenDeadLetter]]
     )
     calls: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
@@ -71,18 +78,19 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Allowed:
-    """What a scenario lets happen.
+    """Deviations that a scenario explains.
 
     Attributes:
-        extra_calls: model calls beyond one a task: kills x tasks in flight.
-        late_calls: tasks called for again after their result was there: a process that stood still
-            between looking for the result and calling the model cannot know.
-        dead: the tasks that must end in the dead letters, and the reason.
+        extra_calls: model calls beyond one for each task. A kill repeats the calls of the tasks
+            that were in flight.
+        late_calls: how many tasks may have a call after their result was stored. A process that
+            was paused between the look for a result and the call of the model causes one.
+        dead: the tasks that must end with a dead letter, and its reason.
         failing: further tasks whose outcome is an error.
         budget: USD that a conversation may spend.
-        log_lost: the log itself was deleted, and with it what it held.
-        sent_twice: tasks may be in the log twice: a server that dies between sending what is due
-            and forgetting it sends it again.
+        log_lost: the log was deleted, and the messages in it are lost.
+        sent_twice: tasks may be in the log twice: a server that dies after it has published a
+            scheduled message, but before it has deleted the schedule, publishes it again.
     """
 
     extra_calls: int = 0
@@ -96,34 +104,34 @@ class Allowed:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The figures of a scenario, and each broken promise in a sentence."""
+    """The figures of a scenario, and a sentence for each broken promise."""
 
     figures: Mapping[str, int]
     broken: tuple[str, ...]
 
 
 def judge(seen: Evidence, allowed: Allowed) -> Judgement:
-    """Applies every invariant of the message path."""
+    """Checks every promise about tasks and money."""
     accepted = set(seen.accepted)
     doubled = [task for task, outcomes in seen.outcomes.items() if len(outcomes) > 1]
     lost = sorted(accepted - seen.outcomes.keys())
     extra = sum(max(0, len(calls) - 1) for calls in seen.calls.values())
     late = _late_calls(seen)
     findings = [
-        ("were lost: accepted, and without an outcome", lost),
+        ("were lost: they were accepted, but have no outcome", lost),
         ("have two outcomes", doubled),
-        ("have an outcome, but nobody sent them", sorted(seen.outcomes.keys() - set(seen.tried))),
-        ("were paid for again after their result was there", late[allowed.late_calls :]),
-        ("ended as they should not", _failures(seen, allowed)),
+        ("have an outcome, but were never sent", sorted(seen.outcomes.keys() - set(seen.tried))),
+        ("had a model call after their result was stored", late[allowed.late_calls :]),
+        ("ended with the wrong outcome", _failures(seen, allowed)),
         *_log_findings(seen, accepted, allowed),
-        *_letter_findings(seen, allowed),
+        *_dead_letter_findings(seen, allowed),
     ]
     broken = [_sentence(tasks, what) for what, tasks in findings if tasks]
     broken += _money_findings(seen, allowed)
     if extra > allowed.extra_calls:
-        broken.append(f"{extra} model calls too many, {allowed.extra_calls} would be explained")
+        broken.append(f"{extra} extra model calls, but only {allowed.extra_calls} are explained")
     if seen.waiting:
-        broken.append(f"{seen.waiting} messages are still in WORK")
+        broken.append(f"{seen.waiting} messages are still in the work queue")
     if seen.unacknowledged:
         broken.append(f"{seen.unacknowledged} deliveries were never settled")
     figures = {
@@ -131,7 +139,7 @@ def judge(seen: Evidence, allowed: Allowed) -> Judgement:
         "lost": len(lost),
         "doubled": len(doubled),
         "extra_calls": extra,
-        "dead_letters": sum(map(len, seen.letters.values())),
+        "dead_letters": sum(map(len, seen.dead_letters.values())),
     }
     return Judgement(figures, tuple(broken))
 
@@ -158,33 +166,33 @@ def _log_findings(
     doubled = [task for task, count in seen.logged.items() if count > 1]
     found: list[tuple[str, list[str]]] = []
     if not allowed.sent_twice:
-        found.append(("are in the log twice: a repeated publish was stored again", doubled))
+        found.append(("are in the log twice: a repeated publish was stored twice", doubled))
     if not allowed.log_lost:
-        gone = sorted(accepted - seen.logged.keys())
-        found.append(("were acknowledged, but are not in the log", gone))
+        missing = sorted(accepted - seen.logged.keys())
+        found.append(("were acknowledged, but are not in the log", missing))
     return found
 
 
-def _letter_findings(seen: Evidence, allowed: Allowed) -> list[tuple[str, list[str]]]:
+def _dead_letter_findings(seen: Evidence, allowed: Allowed) -> list[tuple[str, list[str]]]:
     wrong: list[str] = []
     for task, reason in allowed.dead.items():
-        reasons = [letter.reason for letter in seen.letters.get(task, ())]
+        reasons = [letter.reason for letter in seen.dead_letters.get(task, ())]
         if reasons != [reason]:
-            wrong.append(f"{task} ({', '.join(reasons) or 'no letter'} instead of {reason})")
-    buried = [
+            wrong.append(f"{task} ({', '.join(reasons) or 'none'} instead of {reason})")
+    unexplained = [
         f"{task} ({letters[0].reason or 'no reason'})"
-        for task, letters in seen.letters.items()
+        for task, letters in seen.dead_letters.items()
         if task not in allowed.dead
     ]
-    cheerful = [
+    answered = [
         task
-        for task in seen.letters
+        for task in seen.dead_letters
         if any(outcome.success for outcome in seen.outcomes.get(task, ()))
     ]
     return [
-        ("should each have one dead letter", wrong),
-        ("are in the dead letters for no reason of this scenario", buried),
-        ("have a dead letter and an answer", cheerful),
+        ("do not have exactly the expected dead letter", wrong),
+        ("have a dead letter that the scenario does not explain", unexplained),
+        ("have both a dead letter and an answer", answered),
     ]
 
 
@@ -197,7 +205,10 @@ def _money_findings(seen: Evidence, allowed: Allowed) -> list[str]:
     unaccounted = [
         name for name, money in seen.spending.items() if money.served > money.accounted + _ROUNDING
     ]
-    found = [("spent more than they may", over), ("were served what is not accounted", unaccounted)]
+    found = [
+        ("spent more than their budget", over),
+        ("had model calls that their account does not contain", unaccounted),
+    ]
     return [_sentence(names, what, "conversations") for what, names in found if names]
 
 

@@ -1,6 +1,6 @@
-"""The processes of a scenario: replicas of `agentd up`, forked from the zygote, and their insides.
+"""Starts, signals, measures and restarts replicas of `agentd up`.
 
-What a process is made of is read from /proc, so this runs on Linux only.
+The zygote forks the replicas. Memory and file descriptors are read from /proc: Linux only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 _AMBIENT = ("AGENTD_", "NATS_", "OPENAI_", "OTEL_")
 _START = 60.0  # seconds
-_MARK = "TORTURE_RUN"
+_MARK = "TORTURE_RUN"  # in the environment of every process that belongs to a run
 
 
 @dataclass(frozen=True)
@@ -33,37 +33,39 @@ class TortureProcess:
 
 
 class Zygote:
-    """Our end of `agentd.testing.torture.zygote`; made by `zygote`."""
+    """The client of the process `agentd.testing.torture.zygote`. Create it with `zygote`."""
 
     def __init__(self, child: asyncio.subprocess.Process, mark: str) -> None:
         assert child.stdin
         assert child.stdout
-        self._requests, self._facts = child.stdin, child.stdout
+        self._requests, self._reports = child.stdin, child.stdout
         self._known = {os.getpid(), child.pid}
         self._mark = mark
-        self._asked: deque[asyncio.Future[TortureProcess]] = deque()
+        self._requested: deque[asyncio.Future[TortureProcess]] = deque()
         self._processes: dict[int, TortureProcess] = {}
 
     async def fork(self, request: Mapping[str, Any]) -> TortureProcess:
-        """A new replica; see the zygote for what a request says."""
+        """Forks a replica. The docstring of the module `zygote` describes a request."""
         answer: asyncio.Future[TortureProcess] = asyncio.get_running_loop().create_future()
-        self._asked.append(answer)
+        self._requested.append(answer)
         self._requests.write(json.dumps(request).encode() + b"\n")
         async with asyncio.timeout(_START):
             return await answer
 
     def leave(self) -> None:
-        """Ends the zygote, and every replica that is left."""
+        """Ends the zygote, which kills every replica that still runs."""
         self._requests.close()
 
     def orphans(self) -> list[str]:
-        """Command lines of processes that replicas started and left behind; those that belong to a
-        replica of a scenario that is played beside this one are none."""
+        """The pids and command lines of processes that replicas have started and left behind.
+
+        Processes below a replica that still runs do not count: scenarios are played in parallel.
+        """
         found: list[str] = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) in self._known:
                 continue
-            with contextlib.suppress(OSError):  # it ended, or is another user's
+            with contextlib.suppress(OSError):  # it has ended, or belongs to another user
                 if self._processes.keys() & set(_lineage(int(entry.name))):
                     continue
                 environ = (entry / "environ").read_bytes()
@@ -73,31 +75,35 @@ class Zygote:
         return found
 
     async def listen(self) -> None:
-        """Takes in what is told of processes, to the zygote's end."""
+        """Receives the zygote's reports about starts and ends, until the zygote ends."""
         loop = asyncio.get_running_loop()
-        async for line in self._facts:
-            fact = json.loads(line)
-            pid = fact["pid"]
-            if "status" in fact:
-                self._processes.pop(pid).ended.set_result(fact["status"])
+        async for line in self._reports:
+            report = json.loads(line)
+            pid = report["pid"]
+            if "status" in report:
+                self._processes.pop(pid).ended.set_result(report["status"])
             else:
                 self._processes[pid] = TortureProcess(pid, loop.create_future())
-                self._asked.popleft().set_result(self._processes[pid])
+                self._requested.popleft().set_result(self._processes[pid])
         for process in self._processes.values():
             process.ended.set_result(-signal.SIGKILL)
 
 
 def _lineage(pid: int) -> Iterator[int]:
-    """The process, its parent, and so on. Raises OSError when one of them ends meanwhile."""
+    """The pids of a process, of its parent, and so on.
+
+    Raises:
+        OSError: one of them has just ended.
+    """
     while pid > 1:
         yield pid
-        # The name before the parent's number may hold anything, brackets too.
+        # The name before the parent's pid may contain anything, parentheses too.
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @contextlib.asynccontextmanager
 async def zygote() -> AsyncGenerator[Zygote]:
-    """A process to fork replicas from; those that are left are killed with it."""
+    """Starts the zygote, and ends it after the block together with all replicas."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith(_AMBIENT)}
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
     child = await asyncio.create_subprocess_exec(
@@ -118,7 +124,13 @@ async def zygote() -> AsyncGenerator[Zygote]:
 
 @dataclass(eq=False)
 class ReplicaProcess:
-    """One `agentd up`, from life to life. `lives` counts them; `ready_at` is `time.time()`."""
+    """One `agentd up`, which can be started again after its end.
+
+    Attributes:
+        tuning: fields of the request to the zygote, such as `without`.
+        lives: how often it was started.
+        ready_at: when it was last ready to take tasks (`time.time()`).
+    """
 
     name: str
     folder: Path
@@ -142,11 +154,11 @@ class ReplicaProcess:
 
     @property
     def log(self) -> Path:
-        """What its present life has printed."""
+        """The file with the output since the last start."""
         return self.folder / f"{self.name}.{self.lives}.log"
 
     async def start(self) -> None:
-        """Begins a new life; returns once it takes tasks, or has ended."""
+        """Starts the process. Returns once it takes tasks, or has ended."""
         self.lives += 1
         self.process = await self.zygote.fork(
             {
@@ -158,42 +170,42 @@ class ReplicaProcess:
             }
         )
         deadline = time.monotonic() + _START
-        while self.alive and " ready in " not in self._said():
+        while self.alive and " ready in " not in self._output():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.name} did not start:\n{self._said()}")
+                raise TimeoutError(f"{self.name} did not start:\n{self._output()}")
             await asyncio.sleep(0.02)
         self.ready_at = time.time()
 
     def send(self, number: signal.Signals) -> None:
-        """A signal, if it lives."""
+        """Sends a signal, if the process is alive."""
         if self.alive:
             os.kill(self.pid, number)
 
     async def end(self, number: signal.Signals, within: float = _START) -> int:
-        """A signal, and the exit status that follows."""
+        """Sends a signal, and returns the exit status."""
         self.send(number)
         async with asyncio.timeout(within):
             return await self.ended()
 
     async def ended(self) -> int:
-        """Waits for the end of this life; its exit status."""
+        """Waits until the process ends, and returns its exit status."""
         assert self.process, f"{self.name} has not been started"
         return await asyncio.shield(self.process.ended)
 
     async def again(self, number: signal.Signals = signal.SIGKILL) -> int:
-        """Ends it and starts it anew; the status it ended with."""
+        """Ends the process and starts it again. Returns the exit status."""
         status = await self.end(number)
         await self.start()
         return status
 
     @property
     def resident(self) -> int:
-        """Bytes of memory that are its own now."""
+        """The resident memory, in bytes."""
         return self._status("VmRSS") * 1024
 
     @property
     def peak(self) -> int:
-        """The most `resident` ever was."""
+        """The highest value of `resident` so far, in bytes."""
         return self._status("VmHWM") * 1024
 
     @property
@@ -202,21 +214,21 @@ class ReplicaProcess:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     async def tasks(self) -> int:
-        """How many asyncio tasks it has; where they wait is in `{log}.stacks` then."""
-        told = Path(f"{self.log}.tasks")
+        """How many asyncio tasks the process has. Their stacks are then in `{log}.stacks`."""
+        file = Path(f"{self.log}.tasks")
         self.send(signal.SIGUSR2)
         deadline = time.monotonic() + _START
-        while not (count := _taken(told)):
+        while not (count := _taken(file)):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.name} does not count its tasks")
+                raise TimeoutError(f"{self.name} did not report its asyncio tasks")
             await asyncio.sleep(0.02)
         return int(count.split()[0])
 
     async def http(self, path: str) -> tuple[int, str]:
-        """Status and body of a GET to its health server."""
-        address = re.search(r"http://([\d.]+):(\d+)", self._said())
+        """The status and the body of a GET to its health server."""
+        address = re.search(r"http://([\d.]+):(\d+)", self._output())
         if address is None:
-            raise RuntimeError(f"{self.name} names no address of its health server")
+            raise RuntimeError(f"{self.name} did not print the address of its health server")
         reader, writer = await asyncio.open_connection(address[1], int(address[2]))
         try:
             writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
@@ -225,7 +237,7 @@ class ReplicaProcess:
             writer.close()
         return int(head.split(" ", 2)[1]), body
 
-    def _said(self) -> str:
+    def _output(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def _status(self, key: str) -> int:
@@ -236,7 +248,7 @@ class ReplicaProcess:
 
 
 def _taken(file: Path) -> str:
-    """The text of a file, which gets another name then; empty if there is none yet."""
+    """Reads a file and renames it to `.stacks`; returns "" if it does not exist yet."""
     try:
         text = file.read_text()
     except FileNotFoundError:

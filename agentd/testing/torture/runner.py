@@ -1,4 +1,4 @@
-"""Plays scenarios one after the other, and prints a line for each and a summary of all."""
+"""Plays scenarios, prints a line for each, and a summary as JSON."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from agentd.testing.torture.harness import Findings, Setup, world
 from agentd.testing.torture.processes import Zygote, zygote
 from agentd.testing.torture.scenario import Scenario, Size
 
-_TOLD = 12  # sentences
-_LIMIT = 1800.0  # seconds for one scenario, whatever happens
+_SHOWN = 12  # broken promises of a scenario that are printed
+_LIMIT = 1800.0  # seconds after which a scenario is given up
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What to play and how.
+    """The scenarios to play, and how.
 
     Attributes:
-        tasks: in place of each scenario's own number.
-        short: the measure of CI: fewer tasks, redelivery after 3 s, time limits five times as long.
-        without: safeguards to be taken out of the replicas.
-        jobs: how many are played at once; much of the time is spent waiting.
+        tasks: replaces the number of tasks of each scenario.
+        short: the size of CI: fewer tasks, redelivery after 3 s, time limits five times as long.
+        without: safeguards to remove from the replicas.
+        jobs: how many scenarios are played at the same time.
     """
 
     scenarios: Sequence[Scenario]
@@ -42,7 +42,7 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioReport:
-    """How a scenario went."""
+    """The figures and the broken promises of one scenario."""
 
     name: str
     goal: str
@@ -62,22 +62,22 @@ class ScenarioReport:
         ]
         verdict = "PASS" if self.passed else "FAIL"
         line = f"{self.name:<12} {verdict}  {' · '.join([*figures, f'{self.seconds:.1f} s'])}"
-        told = [*self.broken[:_TOLD]]
-        if len(self.broken) > _TOLD:
-            told.append(f"… and {len(self.broken) - _TOLD} more")
-        return "\n".join([line, *(f"{'':<12} {sentence}" for sentence in told)])
+        shown = [*self.broken[:_SHOWN]]
+        if len(self.broken) > _SHOWN:
+            shown.append(f"… and {len(self.broken) - _SHOWN} more")
+        return "\n".join([line, *(f"{'':<12} {sentence}" for sentence in shown)])
 
     def as_json(self) -> dict[str, Any]:
         return {**vars(self), "passed": self.passed}
 
 
 async def play(order: Order, say: Callable[[str], None]) -> list[ScenarioReport]:
-    """Plays every scenario; `say` gets a line as each ends."""
+    """Plays every scenario; `say` receives a line when one has ended."""
     turn = asyncio.Semaphore(order.jobs)
 
     async def one(scenario: Scenario, setup: Setup) -> ScenarioReport:
         async with turn:
-            report = await _play_one(scenario, _size(scenario, order), setup)
+            report = await _play_one(scenario, size_of(scenario, order), setup)
         say(report.as_line())
         return report
 
@@ -90,7 +90,7 @@ async def play(order: Order, say: Callable[[str], None]) -> list[ScenarioReport]
 
 
 def summary(order: Order, reports: Sequence[ScenarioReport]) -> str:
-    """All of it as one JSON object."""
+    """All reports as one JSON object."""
     return json.dumps(
         {
             "passed": all(report.passed for report in reports),
@@ -102,7 +102,8 @@ def summary(order: Order, reports: Sequence[ScenarioReport]) -> str:
     )
 
 
-def _size(scenario: Scenario, order: Order) -> Size:
+def size_of(scenario: Scenario, order: Order) -> Size:
+    """The size in which a scenario is played."""
     size = scenario.short if order.short else scenario.full
     return replace(size, tasks=order.tasks) if order.tasks else size
 
@@ -116,9 +117,9 @@ async def _play_one(scenario: Scenario, size: Size, setup: Setup) -> ScenarioRep
             findings = here.findings
             await scenario.play(here, size)
     except (AgentdError, OSError, TimeoutError, ExceptionGroup) as error:
-        findings.broken.append(f"could not be played to its end: {type(error).__name__}: {error}")
+        findings.broken.append(f"stopped before its end: {type(error).__name__}: {error}")
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)  # interrupted: nobody will ask for the logs
+        shutil.rmtree(folder, ignore_errors=True)  # interrupted by the user, who needs no logs
         raise
     seconds = time.monotonic() - started
     if size.seconds is not None:
@@ -127,7 +128,7 @@ async def _play_one(scenario: Scenario, size: Size, setup: Setup) -> ScenarioRep
             f"took {seconds:.1f} s, the goal is {size.seconds:g} s",
         )
     if left := await _left_behind(setup.zygote):
-        findings.broken.append(f"left behind: {', '.join(left)}")
+        findings.broken.append(f"left processes behind: {', '.join(left)}")
     _tidy(folder, keep=bool(findings.broken))
     if findings.broken:
         findings.figures["logs"] = str(folder)
@@ -142,12 +143,12 @@ async def _play_one(scenario: Scenario, size: Size, setup: Setup) -> ScenarioRep
 
 
 def _tidy(folder: Path, *, keep: bool) -> None:
-    """Of a scenario that failed the logs and manifests stay; stores can be gigabytes."""
+    """Removes the folder of a scenario; `keep` keeps all but the store, which can be gigabytes."""
     shutil.rmtree(folder / ".agentd" / "store" if keep else folder, ignore_errors=True)
 
 
 async def _left_behind(parent: Zygote) -> list[str]:
-    """What is still there after a while: a process that was killed takes a moment to be gone."""
+    """The processes that are left. A killed process needs a moment until it has ended."""
     left: list[str] = []
     for _ in range(50):
         left = parent.orphans()

@@ -1,4 +1,4 @@
-"""What a scenario is: its name, its goal, the function that plays it, and how large it is."""
+"""What a scenario consists of: its name, the function that plays it, and its size."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Size:
-    """How many tasks, and how often something goes wrong (kills, edits, faults) meanwhile.
+    """The size of a scenario.
 
-    `seconds` is the goal for the whole scenario, if it has one.
+    Attributes:
+        tasks: how many tasks are sent.
+        shocks: how often something goes wrong: kills, edits, faults.
+        seconds: the goal for the duration of the whole scenario; None if it has none.
     """
 
     tasks: int
@@ -24,7 +27,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One way in which things go wrong. `full` is the measure of the suite, `short` that of CI."""
+    """One way in which things go wrong. `short` is the size in CI (`agentd torture --short`)."""
 
     name: str
     play: Callable[[World, Size], Awaitable[None]]
@@ -33,5 +36,5 @@ class Scenario:
 
     @property
     def goal(self) -> str:
-        """The first line of the function's docstring."""
+        """The goal in a sentence: the first line of the docstring of `play`."""
         return (self.play.__doc__ or "").splitlines()[0]

@@ -1,4 +1,4 @@
-"""Sends tasks with known ids, and keeps which of them the server has accepted."""
+"""Sends tasks with known ids, and records which of them the server has accepted."""
 
 from __future__ import annotations
 
@@ -19,18 +19,24 @@ from agentd.protocol.subjects import Subjects
 from agentd.queue.delivery import TASK
 
 DOMAIN = "work"
-_AT_ONCE = 64
+_AT_ONCE = 64  # tasks that are sent but not acknowledged yet
 
 
-def no_message(_: str) -> bytes:
-    """The body of a task that no agent can read."""
+def malformed_body(_: str) -> bytes:
+    """The body of a task that is not a valid message."""
     return b'{"payload": {}}'
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskDraft:
-    """What is sent: `content` follows the task's id. `body` makes the whole message of that id.
-    What is `due` at a time (Unix seconds) is sent by the server then."""
+    """The properties of a task to send.
+
+    Attributes:
+        content: the text of the message, after the id of the task.
+        fields: further fields of the message.
+        body: makes the whole message from the id, in place of `content` and `fields`.
+        due: when the server is to publish the task, in seconds since the epoch; None is now.
+    """
 
     content: str = "please"
     domain: str = DOMAIN
@@ -42,7 +48,15 @@ class TaskDraft:
 
 
 class Sender:
-    """Sends over `bus`. `accepted` says when each task was acknowledged (`time.time()`)."""
+    """Sends tasks over one connection.
+
+    Attributes:
+        accepted: when the server acknowledged a task (`time.time()`).
+        drafts: every task that it tried to send.
+
+    Without `same_id`, each try at a task has another message id, so that the server cannot
+    recognise a repeated publish (the missing safeguard `message-id`).
+    """
 
     def __init__(
         self, bus: Bus, subjects: Subjects, rng: random.Random, *, same_id: bool = True
@@ -58,9 +72,9 @@ class Sender:
     async def send(
         self, count: int, draft: Callable[[int], TaskDraft] | None = None, *, over: float = 0.0
     ) -> list[str]:
-        """Sends `count` tasks, many at once, until each is accepted; returns their ids.
+        """Sends `count` tasks, many at a time, until each is accepted. Returns their ids.
 
-        `over` spreads them over so many seconds.
+        `over` is the number of seconds over which the tasks are spread.
         """
         make = draft or (lambda _: TaskDraft())
         async with asyncio.TaskGroup() as group:
@@ -73,7 +87,7 @@ class Sender:
         return names
 
     async def send_one(self, draft: TaskDraft | None = None) -> str:
-        """Sends one task until it is accepted; returns its id."""
+        """Sends one task until it is accepted. Returns its id."""
         return (await self.send(1, lambda _: draft or TaskDraft()))[0]
 
     def _name(self) -> str:
@@ -89,7 +103,7 @@ class Sender:
             self._room.release()
 
     async def _until_accepted(self, name: str, draft: TaskDraft) -> None:
-        """A sender that is told of a failure tries again: the streams are being healed, say."""
+        """Repeats a publish that failed: the server may be down, or its streams deleted."""
         subject = self._subjects.task(draft.domain, draft.specificity, draft.priority)
         while True:
             try:
@@ -112,15 +126,17 @@ class Sender:
             )
             await schedules.put(self._bus, later)
             return
-        told = {TASK: name}  # a body that is no message has no id
+        headers = {TASK: name}  # the id must be known even if the body is not a valid message
         if self._same_id:
             await jetstream.store(
-                self._bus, subject, data, message_id=name, headers=told, patience=2
+                self._bus, subject, data, message_id=name, headers=headers, patience=2
             )
             return
-        # One try, and the next one has another id: the server cannot know that it is the same.
+        # No patience: `store` would repeat the publish with the same id.
         new_id = f"{name}.{secrets.token_hex(4)}"
-        await jetstream.store(self._bus, subject, data, message_id=new_id, headers=told, patience=0)
+        await jetstream.store(
+            self._bus, subject, data, message_id=new_id, headers=headers, patience=0
+        )
 
 
 def _body(name: str, draft: TaskDraft) -> bytes:

@@ -1,13 +1,14 @@
-"""Forks replicas of `agentd up` out of a process that has imported everything already.
+"""A process that has imported agentd and forks replicas, because a fork starts faster.
 
-A replica starts in 50 ms instead of a second of CPU time, so that a scenario can kill a hundred.
-One JSON object a line comes in, and makes a replica:
+A forked replica starts in 50 ms instead of a second of CPU time, so that a scenario can kill
+hundreds. Every line of standard input is a JSON object that starts a replica:
 
     {"argv": ["up", ...], "environ": {...}, "log": "/tmp/…/1.log", "seed": 7,
      "without": ["lookup"], "ack_wait": null}
 
-One goes out for each that is there, `{"pid": 4711}`, in order, and for each that has ended,
-`{"pid": 4711, "status": -9}`. When its standard input ends, it kills what it made, and ends.
+Every line of standard output is a JSON object, too: `{"pid": 4711}` for each replica that was
+started, in the order of the requests, and `{"pid": 4711, "status": -9}` for each that has ended.
+When standard input ends, the zygote kills all replicas and ends.
 """
 
 from __future__ import annotations
@@ -39,14 +40,16 @@ _PRELOADED = (
 
 
 def main() -> None:
-    """Serves until standard input ends."""
+    """Serves requests until standard input ends."""
     for module in _PRELOADED:
         importlib.import_module(module)
     wakeup, alarm = socket.socketpair()
     alarm.setblocking(False)
     signal.set_wakeup_fd(alarm.fileno())
+    # With a handler, SIGCHLD writes to `wakeup`, which wakes the select.
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for our parent
+    # Ctrl-C goes to the whole process group; the parent decides what to do with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     selector = selectors.DefaultSelector()
     selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
     selector.register(wakeup, selectors.EVENT_READ)
@@ -54,6 +57,8 @@ def main() -> None:
 
 
 class _Zygote:
+    """The loop of the process. It uses no asyncio, because a fork would copy the event loop."""
+
     def __init__(self) -> None:
         self._alive: set[int] = set()
         self._unread = b""
@@ -76,7 +81,7 @@ class _Zygote:
             if pid == 0:
                 _become_replica(json.loads(request))
             self._alive.add(pid)
-            _tell({"pid": pid})
+            _report({"pid": pid})
         return bool(arrived)
 
     def _reap(self) -> None:
@@ -85,7 +90,7 @@ class _Zygote:
             if pid == 0:
                 return
             self._alive.discard(pid)
-            _tell({"pid": pid, "status": os.waitstatus_to_exitcode(status)})
+            _report({"pid": pid, "status": os.waitstatus_to_exitcode(status)})
 
     def _end(self) -> None:
         for pid in self._alive:
@@ -94,15 +99,15 @@ class _Zygote:
             os.waitpid(pid, 0)
 
 
-def _tell(fact: Mapping[str, int]) -> None:
+def _report(report: Mapping[str, int]) -> None:
     try:
-        print(json.dumps(fact), flush=True)
+        print(json.dumps(report), flush=True)
     except BrokenPipeError:
-        return  # our parent has been killed; the end of standard input comes next
+        return  # the parent was killed; standard input ends next
 
 
 def _become_replica(request: Mapping[str, Any]) -> NoReturn:
-    """Never returns: the zygote's own loop must not go on in the child."""
+    """Runs `agentd` in the forked child. It never returns, or the child would fork as well."""
     status = 1
     try:
         _leave_zygote(request)
@@ -123,10 +128,9 @@ def _leave_zygote(request: Mapping[str, Any]) -> None:
         os.dup2(source, target)
     os.closerange(3, 256)
     os.environ.update(request["environ"])
-    random.seed(request["seed"])  # else every replica would draw the zygote's numbers
-    importlib.reload(
-        importlib.import_module("agentd.crash_points")
-    )  # reads AGENTD_CRASH at its import
+    random.seed(request["seed"])  # otherwise all replicas would draw the same numbers
+    # It reads AGENTD_CRASH when it is imported, and the zygote has imported it without.
+    importlib.reload(importlib.import_module("agentd.crash_points"))
     unsafe = importlib.import_module("agentd.testing.torture.unsafe")
     unsafe.obey_content()
     unsafe.remove(request["without"])
@@ -136,7 +140,7 @@ def _leave_zygote(request: Mapping[str, Any]) -> None:
 
 
 def _write_tasks(log: str) -> None:
-    """Says how many asyncio tasks there are now and where each waits, in a file beside the log."""
+    """Writes the number of asyncio tasks and the stack of each to a file beside the log."""
     tasks = asyncio.all_tasks()
     with open(f"{log}.tasks.new", "w") as file:
         print(len(tasks), file=file)

@@ -1,23 +1,23 @@
-"""The scenarios, a file for each kind of thing that goes wrong, and the list of them all.
+"""The scenarios: one file for each kind of fault, and the list of all.
 
 A module imports only from what stands below it.
 
-    flow      work that makes work: fan-outs and joins whose replicas die at every named point
-    turns     runs of several turns that die between their steps
-    bounds    work that would never end, and more work than can be done
+    flow      fan-outs and joins whose replicas die at every named crash point
+    turns     runs with tools whose replicas die between two steps
+    bounds    loops of agents, and more tasks than the agents can run
     disk      a store that is full
-    drain     processes that are asked to end while they work
+    drain     SIGTERM to replicas that are running tasks
     model     model servers that refuse, hang, drip, break off, or answer nonsense
-    money     models that cost money, and conversations that may spend only so much of it
-    network   a network that is slow, broken or gone between agentd, its senders and NATS
-    order     many tasks at once: which come first, and what a long queue costs
-    poison    tasks that cannot be done, and that must not hurt those that can
-    race      replicas that could take the same task: slow models, busy event loops, and the undead
+    money     models that cost money, and conversations with a budget
+    network   a slow, broken or missing network between agentd, its senders and NATS
+    order     priorities, and the cost of a long queue
+    poison    tasks that always fail, are malformed, or kill their process
+    race      two replicas that could run the same task: slow models, blocked event loops, pauses
     reload    edits, many of them broken, while tasks run
-    schedule  tasks that fall due while processes die
-    soak      a long time in which nothing goes wrong, but something might grow
-    storage   a server that forgets: streams, consumers and buckets that somebody deletes
-    kills     processes that die: agentd, at random and at every named point, and its nats-server
+    schedule  scheduled tasks that become due while processes are killed
+    soak      many tasks without faults: memory and descriptors must not grow
+    storage   streams, consumers and buckets that are deleted
+    kills     replicas and nats-servers that are killed, at random or at a named crash point
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Work that would never end, and more work than can be done."""
+"""Loops of agents, and more tasks than the agents can run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ _RING = "abcdefghij"
 
 @dataclass(frozen=True)
 class _Shape:
-    """To whom each agent hands on what it has done, the hops allowed, and the calls that leaves."""
+    """A loop of agents.
+
+    Attributes:
+        next_of: the agents that each agent emits to; an agent named twice gets two tasks.
+        hops: the limit of hops.
+        calls: how many model calls a task may cause under this limit.
+    """
 
     next_of: Mapping[str, str]
     hops: int
@@ -39,11 +45,11 @@ _SHAPES = {
     "fan": _Shape({"a": "bbb", "b": "ccc", "c": "aaa"}, hops=4, calls=1 + 3 + 9 + 27 + 81),
     "echo": _Shape({"a": "a"}, hops=16, calls=1),
 }
-_ENOUGH = 2_000
+_ENOUGH = 2_000  # tasks of one shape after which the relay stops: the limit does not work
 
 
 async def loops(world: World, size: Size) -> None:
-    """Two agents, a ring of ten, a fan of three, an echo: exactly the calls that are allowed."""
+    """Agents in a pair, a ring, a fan, and alone emit to each other: exactly the allowed calls."""
     for shape, rules in _SHAPES.items():
         for agent in rules.next_of:
             name = f"{shape}-{agent}"
@@ -67,9 +73,11 @@ async def loops(world: World, size: Size) -> None:
 
 
 class _Relay:
-    """Hands on what an agent has done, as the rules of a manifest would.
+    """Emits to the next agent after each result, as the rules of a manifest would.
 
-    `tasks` are those of each shape; `cut` are those that go a hop too far, and why.
+    Attributes:
+        tasks: the ids of the tasks of each shape.
+        cut: the tasks that exceed a limit, and the reason of their dead letter.
     """
 
     def __init__(self, world: World) -> None:
@@ -81,18 +89,18 @@ class _Relay:
         self._jobs: set[asyncio.Task[str]] = set()
 
     async def begin(self, shape: str) -> None:
-        """Gives the first agent of a shape its task."""
+        """Sends a task to the first agent of a shape."""
         await self._send(shape, "a", None, _ME)
 
     async def on_result(self, msg: Msg) -> None:
-        """Sends on what was done; what was cut ends here."""
+        """Sends the follow-up tasks of a result. An error result has none."""
         subject = Subject.parse(msg.subject)
         parent = self._messages[str(subject.task_id)]
         if not json.loads(msg.data)["payload"]["content"]["success"]:
             return
         shape, _, agent = subject.domain.partition("-")
         if len(self.tasks[shape]) > _ENOUGH:
-            return  # nothing holds it back: that is proof enough
+            return  # nothing stops the loop; the number of calls will show it
         for receiver in _SHAPES[shape].next_of[agent]:
             job = asyncio.create_task(
                 self._send(shape, receiver, parent, AgentIdentity(id=subject.domain, type="agent"))
@@ -101,11 +109,11 @@ class _Relay:
             job.add_done_callback(self._jobs.discard)
 
     def calls(self, shape: str) -> int:
-        """How often the model was called for a shape."""
+        """How often the model was called for the tasks of a shape."""
         return sum(len(self._calls.get(task, ())) for task in self.tasks[shape])
 
     async def idle(self) -> None:
-        """Returns when nothing is being sent."""
+        """Returns when no task is being sent any more."""
         while self._jobs:
             await asyncio.gather(*self._jobs)
 
@@ -121,12 +129,12 @@ class _Relay:
                 if parent
                 else new("task", content, source=source, id=name)
             )
-            self._note(shape, agent, message)
+            self._record(shape, agent, message)
             return encode(message)
 
         return await self._sender.send_one(TaskDraft(domain=agent, body=body))
 
-    def _note(self, shape: str, agent: str, message: AgentMessage) -> None:
+    def _record(self, shape: str, agent: str, message: AgentMessage) -> None:
         self._messages[message.id] = message
         self.tasks[shape].append(message.id)
         context = message.context
@@ -137,13 +145,13 @@ class _Relay:
 
 
 async def overload(world: World, size: Size) -> None:
-    """Twice what can be done, for a while: what is accepted is done, the rest refused in 50 ms."""
+    """Twice as many tasks as the agents can run: accepted ones end, others are refused in 50 ms."""
     latency = 0.5
     world.stub.behaviour = Behaviour(latency=latency)
     world.agent()
     await world.up(1)
     before = eligibility.QUEUE_LIMIT
-    setattr(eligibility, "QUEUE_LIMIT", size.tasks)  # noqa: B010 (of this process, for this while)
+    setattr(eligibility, "QUEUE_LIMIT", size.tasks)  # noqa: B010 (pyright allows no assignment)
     try:
         await world.sender.send(size.tasks)
         refusals, accepted = await _press(world, 2 * IN_FLIGHT / latency, size.shocks)
@@ -152,12 +160,12 @@ async def overload(world: World, size: Size) -> None:
     world.stub.behaviour = Behaviour()
     await world.judge()
     world.findings.figures |= {"refused": len(refusals), "let_in": accepted}
-    world.findings.require(bool(refusals), "nobody was refused")
+    world.findings.require(bool(refusals), "no task was refused")
     world.limit("slowest_refusal_ms", max(refusals, default=0) * 1000, 50, "ms")
 
 
 async def _press(world: World, rate: float, seconds: float) -> tuple[list[float], int]:
-    """Sends as `agentd send` does; how long each refusal took, and how many were let in."""
+    """Sends tasks as `agentd send` does. Returns the seconds of each refusal, and the accepted."""
     refusals: list[float] = []
     accepted = 0
     due = time.monotonic()

@@ -27,10 +27,10 @@ exec {binary} "$@"
 
 
 async def disk(world: World, size: Size) -> None:
-    """An 8 MB store is full: nothing accepted is lost, resumed 5 s after there is room."""
+    """A store of 8 MB is full: no accepted task is lost, work resumes 5 s after there is room."""
     await streams.ensure(world.bus, replace(Settings(), log_bytes=0))
     await world.restart_server({VARIABLE: str(_small_server(world.folder))})
-    world.stub.behaviour = Behaviour(latency=0.3)  # so that some are under way when it is full
+    world.stub.behaviour = Behaviour(latency=0.3)  # so that some tasks run when the store is full
     world.agent()
     for _ in range(2):
         await world.replica(environ={"AGENTD_LOG_BYTES": "0"}).start()
@@ -41,7 +41,7 @@ async def disk(world: World, size: Size) -> None:
         await asyncio.sleep(size.shocks)
         world.findings.figures["accepted_while_full"] = len(world.sender.accepted) - before
         world.findings.require(
-            await work_waiting(world.bus) > 0, "nothing waited while it was full"
+            await work_waiting(world.bus) > 0, "no task waited while the store was full"
         )
         await _make_room(world)
         room = time.time()
@@ -58,7 +58,7 @@ def _small_server(folder: Path) -> Path:
 
 
 async def _fill(world: World) -> None:
-    """Puts events on record until the server takes no more."""
+    """Stores events until the server has no room for another."""
     subject = world.subjects.event("junk", "x")
     number = 0
     while True:

@@ -1,4 +1,4 @@
-"""Processes that are asked to end while they work."""
+"""SIGTERM to replicas that are running tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST_CALL = 0.3
 
 
 async def drain(world: World, size: Size) -> None:
-    """SIGTERM under load: nothing lost, redelivered or paid twice; gone 1 s after the last call."""
+    """SIGTERM under load: nothing lost, redelivered, paid twice; ended 1 s after the last call."""
     world.stub.behaviour = Behaviour(latency=_LONGEST_CALL)
     world.agent(limits={"concurrency": 32})
     replicas = await world.up(2)

@@ -1,4 +1,4 @@
-"""Work that makes work: fan-outs and joins whose replicas die at every named point."""
+"""Fan-outs and joins whose replicas die at every named crash point."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _ONE_AT_A_TIME = {"concurrency": 1}
 
 
 async def fanout(world: World, size: Size) -> None:
-    """Dies at each point of answers that emit: no sub-task is lost or doubled."""
+    """Replicas die at each point of answers that emit: no sub-task is lost or doubled."""
     _agents_that_fan_out(world)
     deaths = await _die(world, size, _OF_EMITTING)
     await world.judge(Allowed(extra_calls=2 * deaths), also=lambda seen: _with_leaves(world, seen))
 
 
 async def join(world: World, size: Size) -> None:
-    """Dies at each point of facts and joins: each join, and each run for a fact, is one."""
+    """Replicas die at each point of facts and joins: each join and each fact runs exactly once."""
     _agents_that_fan_out(world)
     world.agent(
         "joiner",
@@ -46,19 +46,19 @@ async def join(world: World, size: Size) -> None:
     )
     world.agent(
         "listener",
-        capabilities=["heard"],
-        input="{{ message.id }} heard",
+        capabilities=["listen"],
+        input="{{ message.id }} received",
         subscribe=["result.sum.*"],
         limits=_ONE_AT_A_TIME,
     )
     deaths = await _die(world, size, (*_OF_EMITTING, *crash_points.OF_JOINS))
     await world.at_rest()
     sums = await _messages(world, "result.sum.*.*")
-    heard = [run_id(subject, message.id, "listener") for subject, message in sums]
+    fact_runs = [run_id(subject, message.id, "listener") for subject, message in sums]
 
     def also(seen: Evidence) -> Evidence:
         joined = [join_id(ENV, "joiner", _JOIN, name) for name in seen.accepted]
-        return _expecting(_with_leaves(world, seen), (*joined, *heard))
+        return _expecting(_with_leaves(world, seen), (*joined, *fact_runs))
 
     await world.judge(Allowed(extra_calls=4 * deaths), also=also)
     joins = await _messages(world, "task._agent.joiner.*")
@@ -74,7 +74,7 @@ async def join(world: World, size: Size) -> None:
 
 
 def _agents_that_fan_out(world: World) -> None:
-    """One whose every answer makes tasks, and one that does these."""
+    """Writes an agent whose answers emit tasks, and the agent that runs them."""
     leaves = {
         "task": "leaf.x",
         "for_each": f"range({_LEAVES}) | list",
@@ -85,7 +85,7 @@ def _agents_that_fan_out(world: World) -> None:
 
 
 async def _die(world: World, size: Size, points: Iterable[str]) -> int:
-    """Two replicas die at each of the points in turn; how often they did."""
+    """Lets two replicas die at one point after the other. Returns the number of deaths."""
     deaths = 0
     for point in points:
         _, died = await die_at(world, point, size, draft=lambda _: TaskDraft())
@@ -96,7 +96,10 @@ async def _die(world: World, size: Size, points: Iterable[str]) -> int:
 
 
 def _with_leaves(world: World, seen: Evidence) -> Evidence:
-    """What follows each task is due like the task itself; the model knows it by another name."""
+    """Evidence that expects an outcome of every emitted task, too.
+
+    The model knows such a task by the content that the rule gives it, `{task}.{leaf}`, not by id.
+    """
     names = {
         f"{task}.{leaf}": _leaf(world, task, leaf)
         for task in seen.accepted
@@ -111,10 +114,12 @@ def _leaf(world: World, task: str, leaf: int) -> str:
 
 
 def _expecting(seen: Evidence, tasks: Iterable[str]) -> Evidence:
-    """Evidence by which these tasks, too, were accepted; what runs for a fact is in no log."""
-    due = set(tasks)
-    logged: Mapping[str, int] = {**dict.fromkeys(due, 1), **seen.logged}
-    return replace(seen, tried={*seen.tried, *due}, accepted={*seen.accepted, *due}, logged=logged)
+    """Evidence in which these tasks count as accepted. Runs for facts are not in the log at all."""
+    expected = set(tasks)
+    logged: Mapping[str, int] = {**dict.fromkeys(expected, 1), **seen.logged}
+    return replace(
+        seen, tried={*seen.tried, *expected}, accepted={*seen.accepted, *expected}, logged=logged
+    )
 
 
 async def _messages(world: World, pattern: str) -> list[tuple[Subject, AgentMessage]]:

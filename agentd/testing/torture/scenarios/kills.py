@@ -1,4 +1,4 @@
-"""Processes that die: agentd, at random and at every named point, and its nats-server."""
+"""Replicas and nats-servers that are killed, at random or at a named crash point."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from agentd.testing.torture.harness import IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed
 from agentd.testing.torture.processes import ReplicaProcess
 from agentd.testing.torture.scenario import Size
-from agentd.testing.torture.sender import TaskDraft, no_message
+from agentd.testing.torture.sender import TaskDraft, malformed_body
 
-_EVERY = 10  # one task in so many is forwarded, and one in so many is no message
+_EVERY = 10  # one task in ten is forwarded to another agent, and one in ten is malformed
 
 
 async def kill9(world: World, size: Size) -> None:
@@ -27,7 +27,7 @@ async def kill9(world: World, size: Size) -> None:
 
 
 async def broker(world: World, size: Size) -> None:
-    """kill -9 of nats-server and of agentd by turns: nothing lost or doubled, resumed in 1 s."""
+    """kill -9 of nats-server and agentd in turn: nothing lost or doubled, work resumes in 1 s."""
     world.agent()
     replicas = await world.up(2)
     returned: list[float] = []
@@ -37,7 +37,7 @@ async def broker(world: World, size: Size) -> None:
                 await world.random.choice(replicas).again()
             else:
                 returned.append(await world.kill_server(pause=world.random.uniform(0, 0.5)))
-    # A server that dies forgets the latest deliveries: what runs anywhere may be given out again.
+    # A killed server forgets the latest deliveries: it may deliver every running task again.
     explained = size.shocks * IN_FLIGHT * (1 + len(replicas))
     seen = await world.judge(Allowed(extra_calls=explained))
     ends = sorted(outcome.at for outcomes in seen.outcomes.values() for outcome in outcomes)
@@ -46,7 +46,7 @@ async def broker(world: World, size: Size) -> None:
 
 
 async def crashpoints(world: World, size: Size) -> None:
-    """Dies at each named point in turn: nothing lost or doubled, nothing on record paid again."""
+    """Replicas die at each named point: nothing lost or doubled, no stored answer paid again."""
     world.agent(limits={"concurrency": 1})
     world.agent("target", capabilities=["other"], limits={"concurrency": 1})
     explained, dead = 0, dict[str, str]()
@@ -55,7 +55,8 @@ async def crashpoints(world: World, size: Size) -> None:
         rarity = _EVERY if point in ("after-forward", "after-letter", "mid-batch") else 1
         names, deaths = await die_at(world, point, size, draft=_mixed, rarity=rarity)
         extra = world.calls.extra - before
-        # The neighbour's call was under way; at `after-model` one's own was paid, and is lost.
+        # A death repeats the call that the other agent of the replica was making. At `after-model`
+        # the answer of this agent, which was paid for, is lost as well.
         allowed = deaths * (2 if point == "after-model" else 1)
         explained += allowed
         world.findings.figures[point] = deaths
@@ -68,8 +69,10 @@ async def crashpoints(world: World, size: Size) -> None:
 async def die_at(
     world: World, point: str, size: Size, *, draft: Callable[[int], TaskDraft], rarity: float = 1.0
 ) -> tuple[list[str], int]:
-    """Sends tasks to two replicas that die at `point`, where one task in `rarity` gets to; the
-    tasks, and how often a replica died."""
+    """Sends tasks to two replicas that die at `point`, and starts them again.
+
+    One task in `rarity` reaches the point. Returns the ids of the tasks and the number of deaths.
+    """
     chance = min(1.0, 2 * size.shocks * rarity / size.tasks)
     replicas = [world.replica(environ={"AGENTD_CRASH": f"{point}:{chance}"}) for _ in range(2)]
     deaths = 0
@@ -87,7 +90,7 @@ async def die_at(
         keepers = [group.create_task(keep(replica)) for replica in replicas]
         names = await world.sender.send(size.tasks, draft)
         await world.at_rest()
-        while deaths < size.shocks and len(names) < 2 * size.tasks:  # luck is no excuse
+        while deaths < size.shocks and len(names) < 2 * size.tasks:  # chance may give too few
             names += await world.sender.send(_EVERY, draft)
             await world.at_rest()
         for keeper in keepers:
@@ -100,4 +103,4 @@ async def die_at(
 def _mixed(number: int) -> TaskDraft:
     if number % _EVERY == 0:
         return TaskDraft(fields={"target": "target"})
-    return TaskDraft(body=no_message) if number % _EVERY == 1 else TaskDraft()
+    return TaskDraft(body=malformed_body) if number % _EVERY == 1 else TaskDraft()

@@ -12,9 +12,9 @@ from agentd.testing.torture.scenario import Size
 from agentd.testing.torture.sender import TaskDraft
 
 _TIMEOUT, _BACKOFF, _ATTEMPTS = 2.0, 0.2, 2
-# Nobody here asks for a schema.
+# These end with an answer. No agent of this scenario has a schema.
 _FINE = {"no-done", "no-stream-options", "no-schemas"}
-# Trying again would bring the same.
+# Another attempt would fail in the same way, so that agentd makes none.
 _FINAL = {
     "401": "model_auth",
     "404": "model_not_found",
@@ -24,11 +24,11 @@ _FINAL = {
 
 
 async def llm(world: World, size: Size) -> None:
-    """Every fault, plain and streaming: one typed outcome in time, and as many calls as allowed."""
+    """Every fault, plain and streaming: the right error code in time, and only allowed calls."""
     cases = [(domain, fault) for fault in get_args(Fault) for domain in ("plain", "streaming")]
     for domain, fault in cases:
         name = f"{domain}-{fault}"
-        # Each has an endpoint of its own: what one server does is held against all who call it.
+        # Each agent has a separate endpoint: a cooldown applies to all agents that use an endpoint.
         world.agent(
             name,
             capabilities=[name],
@@ -37,7 +37,7 @@ async def llm(world: World, size: Size) -> None:
             limits={"timeout": f"{_TIMEOUT}s"},
             retry={"attempts": _ATTEMPTS, "backoff": f"{_BACKOFF}s", "max_backoff": f"{_BACKOFF}s"},
         )
-    world.behave = _fail_as_told
+    world.behave = _requested_fault
     tasks: dict[str, tuple[str, str]] = {}
     first: set[str] = set()
     await world.up(1)
@@ -56,7 +56,7 @@ async def llm(world: World, size: Size) -> None:
     for task, (domain, fault) in tasks.items():
         calls, policy = len(seen.calls.get(task, ())), _calls_allowed(domain, fault)
         if fault == "no-stream-options" and task not in first:
-            policy = 1  # what the first call found out is remembered for the endpoint
+            policy = 1  # the endpoint remembers what the first call has found out
         world.findings.require(calls == policy, f"{fault}, {domain}: {calls} calls, not {policy}")
         code = seen.outcomes[task][0].code if task in seen.outcomes else "no outcome"
         world.findings.require(code == _code(fault), f"{fault}, {domain}: ended with {code}")
@@ -66,8 +66,8 @@ async def llm(world: World, size: Size) -> None:
     world.limit("slowest", slowest, _ATTEMPTS * _TIMEOUT + _BACKOFF + 0.5)
 
 
-def _fail_as_told(_task: str, body: Mapping[str, Any]) -> Behaviour:
-    """The second word of a task is the fault that it wants."""
+def _requested_fault(_task: str, body: Mapping[str, Any]) -> Behaviour:
+    """The second word of a task names the fault."""
     fault: Fault = str(body["messages"][-1]["content"]).split()[1]  # pyright: ignore
     return Behaviour(fault=fault, retry_after="0.1")
 
@@ -76,7 +76,8 @@ def _calls_allowed(domain: str, fault: str) -> int:
     if fault == "no-stream-options" and domain == "streaming":
         return 2  # once with the option, once without
     if fault == "reset":
-        return 2 * _ATTEMPTS  # a connection that was kept may have ended just then
+        # A kept connection may have been closed by the server, so agentd repeats the call once.
+        return 2 * _ATTEMPTS
     return 1 if fault in _FINE or fault in _FINAL else _ATTEMPTS
 
 

@@ -1,4 +1,4 @@
-"""Models that cost money, and conversations that may spend only so much of it."""
+"""Models that cost money, and conversations with a budget."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from agentd.testing.torture.oracle import Allowed, Spending
 from agentd.testing.torture.scenario import Size
 from agentd.testing.torture.sender import TaskDraft
 
-_WORDS = 20  # of the stub's answer, and no more are asked for
-_PRICE = 500  # USD for a million tokens of output; of input, nothing
+_WORDS = 20  # of the stub's answer; `max_tokens` is the same
+_PRICE = 500  # USD for a million output tokens; input tokens cost nothing
 _CALL = _WORDS * _PRICE / 1e6
 _LIMIT = 5 * _CALL
-_TASKS = 10  # of a conversation: twice what it can pay for
+_TASKS = 10  # of a conversation: twice as many as it can pay for
 
 
 async def spend(world: World, size: Size) -> None:
-    """Replicas die while conversations spend: none pays more than its limit, all is accounted."""
+    """kill -9 while conversations spend: none exceeds its budget, every call is accounted for."""
     model = {**world.model(), "price": {"input": 0, "output": _PRICE}}
     world.agent(
         model=model,
@@ -36,14 +36,14 @@ async def spend(world: World, size: Size) -> None:
             await world.random.choice(replicas).again()
     await world.at_rest()
     spending = await _spending(world)
-    letters = (await collect(world.bus, world.subjects, world.sender, world.calls)).letters
+    letters = (await collect(world.bus, world.subjects, world.sender, world.calls)).dead_letters
     dead = dict.fromkeys(letters, "budget")
     seen = await world.judge(
         Allowed(extra_calls=size.shocks * IN_FLIGHT, dead=dead, budget=_LIMIT),
         lambda seen: replace(seen, spending=spending),
     )
     world.findings.figures["spent"] = total(*(each.served for each in seen.spending.values()))
-    world.findings.require(bool(dead), "nobody reached a limit")
+    world.findings.require(bool(dead), "no conversation reached its limit")
 
 
 def _draft(conversation: int) -> TaskDraft:
@@ -51,7 +51,7 @@ def _draft(conversation: int) -> TaskDraft:
 
 
 async def _spending(world: World) -> dict[str, Spending]:
-    """What the model served to each conversation, and what its account says."""
+    """The calls that the model served to each conversation, and what its account says."""
     served: defaultdict[str, int] = defaultdict(int)
     for task, draft in world.sender.drafts.items():
         conversation = (draft.fields or {})["context"]["conversationId"]

@@ -1,4 +1,4 @@
-"""A network that is slow, broken or gone between agentd, its senders and NATS."""
+"""A slow, broken or missing network between agentd, its senders and NATS."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _TOXICS: Mapping[str, Mapping[str, Any]] = {
     "latency": {"latency": 0.1, "jitter": 0.1},
     "slices": {"slice": 7},
     "bandwidth": {"bandwidth": 50_000},
-    "resets": {"latency": 0.03},  # so that acknowledgements are lost under way
+    "resets": {"latency": 0.03},  # so that acknowledgements are lost on their way
     "blackhole": {"blackhole": True},
     "refusal": {"refuse": True},
 }
 _RESETS = 4
-_DURATION = 3.5  # of all that with the pause, in ack_waits
+_DURATION = 3.5  # of all toxics and the pause together, in ack_waits
 
 
 async def network(world: World, size: Size) -> None:
-    """Each toxic, resets and a paused server: nothing lost or doubled, nothing stored twice."""
+    """Each network fault, and a frozen server: nothing lost or doubled, nothing stored twice."""
     world.agent()
     host, _, port = world.server.url.removeprefix("nats://").rpartition(":")
     async with ChaosProxy(host, int(port), seed=world.setup.seed) as proxy:
@@ -44,7 +44,10 @@ async def network(world: World, size: Size) -> None:
 
 
 async def _hold(proxy: ChaosProxy, toxic: str, seconds: float) -> None:
-    """Lets a toxic work. Connections that are there know nothing of a refusal: they break."""
+    """Keeps a toxic for some seconds.
+
+    A refusal affects only new connections, so that the open ones are broken first.
+    """
     breaks = {"resets": _RESETS, "refusal": 1}.get(toxic, 0)
     for _ in range(breaks):
         proxy.reset()

@@ -1,4 +1,4 @@
-"""Many tasks at once: which come first, and what a long queue costs."""
+"""Priorities, and the cost of a long queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MB = 1024 * 1024
 
 
 async def backlog(world: World, size: Size) -> None:
-    """Tasks that wait before the start: first result 1 s after ready, at most 30 MB more memory."""
+    """Tasks wait before the start: first result 1 s after ready, at most 30 MB more memory."""
     world.stub.behaviour = Behaviour()
     world.agent()
     await world.sender.send(size.tasks)
@@ -24,7 +24,7 @@ async def backlog(world: World, size: Size) -> None:
 
 
 async def priority(world: World, size: Size) -> None:
-    """Random priorities: 99 % of pairs in order; under load, priority 0 is served as well."""
+    """Random priorities: 99 % of pairs run in order; priority 0 runs even under load."""
     world.agent(limits={"concurrency": 4})
     drawn = [world.random.randrange(10) for _ in range(size.tasks)]
     names = await world.sender.send(size.tasks, lambda n: TaskDraft(priority=drawn[n]))
@@ -32,26 +32,28 @@ async def priority(world: World, size: Size) -> None:
     await world.up(1)
     await world.at_rest()
     order = [priorities[task] for task in sorted(names, key=lambda n: world.calls.times[n][0])]
-    world.findings.figures["pairs_in_order"] = round(share := _in_order(order), 4)
+    world.findings.figures["pairs_in_order"] = round(share := pairs_in_order(order), 4)
     world.findings.require(share >= 0.99, f"only {share:.1%} of pairs were in order")
     await _starve(world, size)
 
 
 async def _starve(world: World, size: Size) -> None:
-    """Keeps the replica busy with priority 9; one task of priority 0 may not be the last."""
+    """Keeps the replica busy with priority 9: a task of priority 0 must not run last."""
     before = world.calls.total
     async with world.sending(size.tasks, lambda _: TaskDraft(priority=9)):
         await world.until(lambda: world.calls.total > before, 10, "the load has begun")
-        patient = await world.sender.send_one(TaskDraft(priority=0))
+        low = await world.sender.send_one(TaskDraft(priority=0))
     seen = await world.judge()
-    begun = seen.calls[patient][0]
-    behind = sum(calls[0] > begun for calls in seen.calls.values())
-    world.findings.figures["urgent_tasks_behind_it"] = behind
-    world.findings.require(behind > size.tasks // 4, "priority 0 waited for nearly all else")
+    begun = seen.calls[low][0]
+    after_it = sum(calls[0] > begun for calls in seen.calls.values())
+    world.findings.figures["urgent_tasks_after_it"] = after_it
+    world.findings.require(
+        after_it > size.tasks // 4, "priority 0 waited for nearly all other tasks"
+    )
 
 
-def _in_order(priorities: list[int]) -> float:
-    """The share of pairs of different priority in which the more urgent one came first."""
+def pairs_in_order(priorities: list[int]) -> float:
+    """The share of pairs of different priorities in which the higher priority came first."""
     seen, right, pairs = [0] * 10, 0, 0
     for each in priorities:
         right += sum(seen[each + 1 :])

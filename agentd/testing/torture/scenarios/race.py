@@ -1,4 +1,4 @@
-"""Replicas that could take the same task: slow models, busy event loops, and the undead."""
+"""Two replicas that could run the same task: slow models, blocked event loops, pauses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentd.testing.torture.unsafe import BLOCKS
 
 
 async def race(world: World, size: Size) -> None:
-    """Calls that take three times ack_wait, two of them in a stalled event loop: 1.000 a task."""
+    """Calls of three times ack_wait, some in a blocked event loop: exactly one call a task."""
     ack_wait = world.ack_wait
     world.stub.behaviour = Behaviour(latency=3 * ack_wait)
     world.agent(limits={"concurrency": size.tasks, "timeout": f"{10 * ack_wait:.0f}s"})
@@ -28,7 +28,7 @@ async def race(world: World, size: Size) -> None:
 
 
 async def zombie(world: World, size: Size) -> None:
-    """A replica is paused for longer than ack_wait and comes back: one outcome for each task."""
+    """A replica is frozen for longer than ack_wait, then continues: one outcome for each task."""
     world.stub.behaviour = Behaviour(latency=0.2)
     world.agent()
     replicas = await world.up(2)

@@ -19,9 +19,9 @@ _BROKEN_MANIFESTS = ("capabilities: [work", "capabilities: [work]\ntemprature: 1
 
 
 async def reload(world: World, size: Size) -> None:
-    """600 edits a minute, every fifth broken: nothing dropped, no answer by a broken revision."""
+    """600 edits a minute, every fifth broken: no task lost, no answer by a broken revision."""
     editor = _Editor(world)
-    world.behave = editor.note_prompt
+    world.behave = editor.check_prompt
     editor.edit(0)
     await world.up(1)
     async with asyncio.TaskGroup() as group:
@@ -29,20 +29,25 @@ async def reload(world: World, size: Size) -> None:
         started = time.monotonic()
         for number in range(1, size.shocks + 1):
             await asyncio.sleep(max(0.0, started + number * _GAP - time.monotonic()))
-            editor.spoil() if number % 5 == 0 else editor.edit(number)
+            editor.edit_badly() if number % 5 == 0 else editor.edit(number)
     seen = await world.judge()
     used = {outcome.revision for outcomes in seen.outcomes.values() for outcome in outcomes}
     world.findings.figures |= {"edits": size.shocks, "revisions_used": len(used)}
     world.findings.require(used <= editor.revisions, "a result names a revision of a broken edit")
-    world.findings.require(not editor.strange, f"the model was given {editor.strange[:3]}")
+    world.findings.require(
+        not editor.strange, f"the model received the prompts {editor.strange[:3]}"
+    )
     world.limit("longest_on_an_old_revision", editor.stalest, 1.0)
 
 
 class _Editor:
-    """Edits the one agent of a world; knows which revisions are good, and when each was replaced.
+    """Edits the agent of a world, and checks which prompts the model receives.
 
-    `strange` are prompts that no good edit contains; `stalest` is the longest time, in seconds,
-    after which a replaced revision was still given new tasks.
+    Attributes:
+        revisions: the revisions of the good edits.
+        strange: prompts that no good edit contains.
+        stalest: the longest time, in seconds, after which a new task still ran on a replaced
+            revision.
     """
 
     def __init__(self, world: World) -> None:
@@ -53,7 +58,7 @@ class _Editor:
         self._written: list[tuple[int, float]] = []
 
     def edit(self, number: int) -> None:
-        """A good edit."""
+        """Makes a good edit."""
         world = self._world
         prompts = world.folder / "prompts"
         prompts.mkdir(exist_ok=True)
@@ -63,8 +68,8 @@ class _Editor:
         catalog = load(read_files(world.manifests, None))
         self.revisions.add(catalog.agents["worker"].revision)
 
-    def spoil(self) -> None:
-        """A broken edit, of the prompt or of the manifest."""
+    def edit_badly(self) -> None:
+        """Makes a broken edit, of the prompt or of the manifest."""
         world = self._world
         if world.random.random() < 0.5:
             text = world.random.choice(_BROKEN_PROMPTS)
@@ -73,8 +78,8 @@ class _Editor:
             text = world.random.choice(_BROKEN_MANIFESTS)
             (world.manifests / "worker.yaml").write_text(text)
 
-    def note_prompt(self, _task: str, body: Mapping[str, Any]) -> None:
-        """Looks at what the model is given."""
+    def check_prompt(self, _task: str, body: Mapping[str, Any]) -> None:
+        """Checks the prompt of a request to the model."""
         prompt = str(body["messages"][0]["content"])
         found = _GOOD.fullmatch(prompt)
         if found is None:

@@ -1,4 +1,4 @@
-"""Tasks that fall due while processes die."""
+"""Scheduled tasks that become due while processes are killed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from agentd.testing.torture.oracle import Allowed
 from agentd.testing.torture.scenario import Size
 from agentd.testing.torture.sender import TaskDraft
 
-# Seconds to the first due time and between two: a sender that was cut off has tried again by then.
+# Seconds before the first due time, and between two. A sender that lost its connection has repeated
+# its publish by then.
 _AHEAD, _APART = 4.0, 1.5
-_NEAR = 0.3  # seconds around a due time within which somebody is killed
+_NEAR = 0.3  # seconds before or after a due time at which a process is killed
 
 
 async def schedule(world: World, size: Size) -> None:
-    """kill -9 of agentd, of nats-server, of both as tasks fall due: each done once, none early."""
+    """kill -9 of agentd and nats-server as tasks become due: each runs once, none too early."""
     world.agent()
     replicas = await world.up(2)
     start = time.time() + _AHEAD
@@ -34,7 +35,7 @@ async def schedule(world: World, size: Size) -> None:
         if number % 3 != 1:
             await world.random.choice(replicas).again()
     await _until_sent(world)
-    # A server that dies forgets the latest deliveries: what runs anywhere may be given out again.
+    # A killed server forgets the latest deliveries: it may deliver every running task again.
     explained = size.shocks * IN_FLIGHT * (1 + len(replicas))
     seen = await world.judge(Allowed(extra_calls=explained, sent_twice=True))
     world.findings.figures["sent_twice"] = sum(count > 1 for count in seen.logged.values())
@@ -43,15 +44,17 @@ async def schedule(world: World, size: Size) -> None:
         for number, name in enumerate(names)
         if any(outcome.at < due(number) for outcome in seen.outcomes.get(name, ()))
     ]
-    world.findings.require(not early, f"{len(early)} tasks were done before they were due")
+    world.findings.require(not early, f"{len(early)} tasks ran before they were due")
 
 
 async def _until_sent(world: World) -> None:
-    """Returns when the server has nothing left to send later."""
+    """Returns when the server has no scheduled message left."""
     pattern = world.subjects.schedule("message", "*")
     deadline = time.monotonic() + 30
     while [entry async for entry in schedules.pending(world.bus, pattern)]:
         if time.monotonic() > deadline:
-            world.findings.broken.append("schedules that are due were not carried out")
+            world.findings.broken.append(
+                "scheduled messages were not published although they are due"
+            )
             return
         await asyncio.sleep(0.1)

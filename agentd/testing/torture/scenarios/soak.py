@@ -1,4 +1,4 @@
-"""A long time in which nothing goes wrong, but something might grow."""
+"""Many tasks without faults: memory and descriptors must not grow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WARM_UP = 0.2  # of all tasks
 
 
 async def soak(world: World, size: Size) -> None:
-    """Many messages: memory grows by 5 MB at most after the warm-up, tasks and descriptors not."""
+    """Many tasks: after the warm-up, memory grows by 5 MB at most, descriptors do not grow."""
     world.stub.behaviour = Behaviour()
     world.agent()
     [replica] = await world.up(1)

@@ -1,4 +1,4 @@
-"""A server that forgets: streams, consumers and buckets that somebody deletes."""
+"""Streams, consumers and buckets that are deleted while agents run."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from agentd.testing.torture.scenario import Size
 
 _CONSUMERS = "consumers"
 _VICTIMS = (_CONSUMERS, WORK, CHUNKS, AGENTS, ROUTES, LOG)
-_HEALED_WITHIN = 2.0
-_GIVE_UP = 30.0
+_HEALED_WITHIN = 2.0  # seconds
+_GIVE_UP = 30.0  # seconds
 
 
 async def amnesia(world: World, size: Size) -> None:
-    """Streams, consumers and buckets are deleted: healed in 2 s, nothing lost that was kept."""
+    """Streams, consumers, buckets are deleted: created again in 2 s, no other task is lost."""
     world.agent()
     replicas = await world.up(2)
     answered: dict[str, float] = {}
 
-    async def note(msg: Msg) -> None:
-        # Of a result that is sent again, because the log was just being deleted, the last time.
+    async def record(msg: Msg) -> None:
+        # A result is published again if the log was just deleted: its last time counts.
         answered[str(Subject.parse(msg.subject).task_id)] = time.time()
 
-    await world.bus.subscribe(world.subjects.pattern("result.>"), note)
+    await world.bus.subscribe(world.subjects.pattern("result.>"), record)
     await world.bus.fence()
     for _ in range(size.shocks):
         for victim in _VICTIMS:
             await world.sender.send(size.tasks // size.shocks // len(_VICTIMS))
             await world.until_sourced()
-            healed = await _forget(world, victim, answered)
+            healed = await _delete(world, victim, answered)
             world.limit(f"{victim}_healed_in", healed, _HEALED_WITHIN)
-    # Whoever was working when consumers or WORK went could not keep another from starting.
-    unseen = 2 * size.shocks * len(replicas) * IN_FLIGHT
+    # A task that ran when the consumers or the work queue were deleted may be delivered again.
+    repeated = 2 * size.shocks * len(replicas) * IN_FLIGHT
     await world.judge(
-        Allowed(extra_calls=unseen, log_lost=True),
+        Allowed(extra_calls=repeated, log_lost=True),
         lambda seen: replace(
             seen,
             outcomes={
@@ -55,8 +55,8 @@ async def amnesia(world: World, size: Size) -> None:
     )
 
 
-async def _forget(world: World, victim: str, answered: dict[str, float]) -> float:
-    """Deletes something; the seconds until it is there and a new task is answered."""
+async def _delete(world: World, victim: str, answered: dict[str, float]) -> float:
+    """Deletes something. Returns the seconds until it exists again and a new task is answered."""
     if victim == _CONSUMERS:
         for consumer in await consumers(world.bus, WORK):
             await jetstream.api(world.bus, f"CONSUMER.DELETE.{WORK}.{consumer['name']}")
@@ -72,7 +72,7 @@ async def _forget(world: World, victim: str, answered: dict[str, float]) -> floa
 
 
 async def _is_whole(world: World, victim: str) -> bool:
-    """Whether it is there; of the registry, whether it knows who is online."""
+    """Whether it exists; the registry must also know which agents are online."""
     try:
         if victim == AGENTS:
             return bool(await registry.online(world.bus, ENV))

@@ -1,4 +1,4 @@
-"""Runs of several turns that die between their steps."""
+"""Runs with tools whose replicas die between two steps."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from agentd.testing.torture.scenarios.kills import die_at
 from agentd.testing.torture.sender import TaskDraft
 
 _TOOL = '''
-    """Something that must not happen twice."""
+    """A tool whose effect must not happen twice."""
 
     import os
 
 
     def note(word: str) -> str:
-        """Notes a word, for good."""
+        """Appends a word to a file."""
         file = os.open({file!r}, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
         os.write(file, f"{{word}}\\n".encode())
         os.close(file)
@@ -32,7 +32,7 @@ _TOOL = '''
 
 
 async def turns(world: World, size: Size) -> None:
-    """Dies between model and tool: no turn on record is paid again, no effect happens twice."""
+    """Replicas die between model and tool: no stored turn is paid again, no effect is repeated."""
     noted = world.folder / "noted.txt"
     (world.folder / "tools").mkdir()
     (world.folder / "tools" / "note.py").write_text(dedent(_TOOL.format(file=str(noted))))
@@ -43,7 +43,8 @@ async def turns(world: World, size: Size) -> None:
     for point in crash_points.OF_TOOLS:
         before = world.calls.extra
         names, deaths = await die_at(world, point, size, draft=lambda _: TaskDraft())
-        # The second turn of each task; and the first one of those that died before it was recorded.
+        # Each task has a second turn. A first turn is paid again if the replica died before it was
+        # stored.
         extra = world.calls.extra - before - len(names)
         allowed = deaths if point == "after-turn" else 0
         world.findings.figures[point] = deaths
@@ -55,7 +56,9 @@ async def turns(world: World, size: Size) -> None:
     twice = [word for word, times in words.items() if times > 1]
     world.findings.require(not twice, f"{len(twice)} effects happened twice: {twice[:3]}")
     missing = tasks - len(words)
-    world.findings.require(missing <= lost, f"{missing} effects never happened, {lost} may not")
+    world.findings.require(
+        missing <= lost, f"{missing} effects never happened; {lost} deaths explain this"
+    )
     await world.judge(Allowed(extra_calls=tasks + explained))
 
 
