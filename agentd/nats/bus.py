@@ -22,7 +22,7 @@ from nats.aio.msg import Msg
 from agentd.errors import BusError, NotStored, TooLarge, Unheard
 from agentd.nats.client import Client, ReconnectingClient, mapped
 
-__all__ = ["Bus", "Msg", "Subscription"]
+__all__ = ["Bus", "Msg", "Subscription", "wire_size"]
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,9 @@ class Bus:
             TooLarge: before anything is sent.
             BusError: the connection is closed, or the buffer is full.
         """
-        self._check_size(subject, data, headers)
+        size = wire_size(data, headers)
+        if size > self.max_message:
+            raise TooLarge(subject, size=size, limit=self.max_message)
         task = asyncio.current_task()
         cancellations = task.cancelling() if task else 0
         with mapped(subject):
@@ -282,12 +284,10 @@ class Bus:
             if not future.done():
                 future.set_exception(BusError(why))
 
-    def _check_size(self, subject: str, data: bytes, headers: Mapping[str, str] | None) -> None:
-        size = len(data)
-        if headers:
-            # Exactly as on the wire: the limit is the server's, to the byte.
-            size += _HEADER_FRAME + sum(
-                len(k) + len(v.encode()) + _HEADER_LINE for k, v in headers.items()
-            )
-        if size > self.max_message:
-            raise TooLarge(subject, size=size, limit=self.max_message)
+
+def wire_size(data: bytes, headers: Mapping[str, str] | None) -> int:
+    """The bytes of a message as the server counts them: payload and encoded headers."""
+    if not headers:
+        return len(data)
+    lines = sum(len(k) + len(v.encode()) + _HEADER_LINE for k, v in headers.items())
+    return len(data) + _HEADER_FRAME + lines

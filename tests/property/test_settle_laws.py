@@ -1,15 +1,13 @@
 """Whatever is raised at whatever await of a task, its delivery is settled exactly once.
 
-It may be told the server again, but never differently.
+The settlement may be sent to the server more than once, but never a different one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from dataclasses import asdict
+from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,14 +21,16 @@ from agentd.errors import BusError, Conflict, ModelError, TaskError
 from agentd.metrics import Metrics
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.nats.bus import Bus, Msg
+from agentd.nats.streams import LOG
 from agentd.protocol.subjects import Subject, Subjects
 from agentd.queue.cancellations import Cancellations
 from agentd.queue.delivery import Delivery
 from agentd.queue.queue import Queue
-from agentd.routing.registry import Replica
+from agentd.routing.registry import Replica, announce
 from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
 from agentd.run.revision import Revision
+from tests.memory_bus import MemoryBus
 
 REPLY = "$JS.ACK.AGENTD_WORK.c.1.1.1.1.0"
 SETTLEMENTS = (b"+ACK", b"-NAK", b"+TERM")
@@ -44,36 +44,26 @@ GOOD = b'{"payload": {"content": "hello"}}'
 ELSEWHERE = b'{"payload": {"content": "hello"}, "target": "somebody-else"}'
 FACT = b'{"type": "event", "payload": {"content": "hello"}}'
 GARBAGE = b"{"
-SOMEBODY = json.dumps(
-    asdict(
-        Replica(
-            agent="somebody-else",
-            instance="1",
-            host="here",
-            pid=1,
-            capabilities=["analysis"],
-            model="mock/echo",
-            mock=True,
-            revision="1",
-            refused=[],
-            done=0,
-            failed=0,
-            in_flight=0,
-            concurrency=1,
-            p50=None,
-            tokens=0,
-            cost=0.0,
-            started=0.0,
-            seen=0.0,
-        )
-    )
-).encode()
-
-ENTRY = {
-    "Nats-Sequence": "1",
-    "Nats-Subject": "$KV.agentd_agents.dev.somebody-else.1",
-    "Nats-Num-Pending": "0",
-}
+SOMEBODY = Replica(
+    agent="somebody-else",
+    instance="1",
+    host="here",
+    pid=1,
+    capabilities=["analysis"],
+    model="mock/echo",
+    mock=True,
+    revision="1",
+    refused=[],
+    done=0,
+    failed=0,
+    in_flight=0,
+    concurrency=1,
+    p50=None,
+    tokens=0,
+    cost=0.0,
+    started=0.0,
+    seen=0.0,
+)
 
 INJECTED: list[Callable[[], BaseException]] = [
     lambda: BusError("the connection was lost"),
@@ -85,59 +75,30 @@ INJECTED: list[Callable[[], BaseException]] = [
 ]
 
 
-class Closed:
-    """A subscription that is over."""
-
-    async def close(self) -> None: ...
-
-
-class MemoryBus:
-    """The bus's port in memory: takes everything, answers like a server, suspends at each call."""
-
-    max_message = 1_000_000
+class Server:
+    """What the server knows of one delivery, and of everything that was published."""
 
     def __init__(self) -> None:
-        self.settled: list[bytes] = []
-        self.stored: dict[str, bytes] = {}
-        self.handlers: dict[str, Callable[[Msg], Awaitable[None]]] = {}
+        self.bus = MemoryBus()
 
-    async def publish(
-        self, subject: str, data: bytes, *, headers: object = None, reply: str = ""
-    ) -> None:
-        self._note(subject, data)
-        await asyncio.sleep(0)
-        if subject.startswith("$JS.API.DIRECT.GET") and json.loads(data)["seq"] == 1:
-            await self.handlers[reply](answer(SOMEBODY, ENTRY))
-        if reply:
-            await self.handlers[reply](answer(b"", {"Status": "204"}))
+    async def start(self) -> None:
+        """Confirms settlements, and knows another agent."""
+        await self.bus.subscribe(REPLY, self._confirm)
+        await announce(cast("Bus", self.bus), "dev", SOMEBODY, heartbeat=5, wait=True)
 
-    def new_inbox(self) -> str:
-        return f"_INBOX.{len(self.handlers)}"
+    async def _confirm(self, msg: Msg) -> None:
+        await self.bus.publish(msg.reply, b"")
 
-    async def subscribe(self, subject: str, handler: Callable[[Msg], Awaitable[None]]) -> Closed:
-        self.handlers[subject] = handler
-        await asyncio.sleep(0)
-        return Closed()
+    @property
+    def settlements(self) -> list[bytes]:
+        return [
+            data
+            for subject, data in self.bus.published
+            if subject == REPLY and data.startswith(SETTLEMENTS)
+        ]
 
-    async def request(
-        self, subject: str, data: bytes = b"", *, headers: object = None, timeout: float = 5
-    ) -> Msg:
-        self._note(subject, data)
-        await asyncio.sleep(0)
-        if subject.startswith("$JS.API.DIRECT.GET"):
-            return answer(b"", {"Status": "404"})
-        if subject.startswith("$JS.API.STREAM.INFO"):
-            return answer(b'{"state": {}}')
-        if not subject.startswith("$"):
-            self.stored[subject] = data
-        return answer(json.dumps({"seq": 1}).encode())
-
-    async def until_connected(self, deadline: float | None = None) -> None:
-        await asyncio.sleep(0)
-
-    def _note(self, subject: str, data: bytes) -> None:
-        if subject == REPLY and data.startswith(SETTLEMENTS):
-            self.settled.append(data)
+    def has_result(self) -> bool:
+        return bool(self.bus.streams[LOG].on("agents.dev.result.analysis.x.*"))
 
 
 class Silent:
@@ -192,12 +153,8 @@ class Interrupted:
                 continue
             try:
                 yield waiting
-            except BaseException as error:  # noqa: BLE001 (handed on, as the event loop does)
+            except BaseException as error:  # noqa: BLE001 (thrown into the work, as the event loop does)
                 raised = error
-
-
-def answer(data: bytes, headers: dict[str, str] | None = None) -> Msg:
-    return Msg(_client=cast("Any", None), data=data, headers=headers)
 
 
 @pytest.fixture(scope="module")
@@ -214,9 +171,11 @@ async def handle(
     at: int,
     error: Callable[[], BaseException],
     subject: str = "agents.dev.task.analysis.x",
-) -> tuple[MemoryBus, int]:
-    bus = MemoryBus()
-    real = cast("Bus", bus)
+) -> tuple[Server, int]:
+    """The server after the handler has run, and how often the handler was suspended."""
+    server = Server()
+    await server.start()
+    bus = cast("Bus", server.bus)
     delivery = Delivery(
         data=data,
         headers={},
@@ -224,24 +183,24 @@ async def handle(
         attempt=1,
         stored_at=1.0,
         sequence=7,
-        bus=real,
+        bus=bus,
         reply=REPLY,
         on_settled=lambda _: None,
     )
     services = Services(
-        bus=real,
+        bus=bus,
         queue=cast("Queue", Silent()),
         routes=cast("RouteTable", None),
         subjects=Subjects("dev"),
-        budgets=Budgets(real, "dev"),
-        cancellations=Cancellations(real, "dev"),
+        budgets=Budgets(bus, "dev"),
+        cancellations=Cancellations(bus, "dev"),
         metrics=Metrics(),
     )
     work = Interrupted(Handler("me", AgentStats(), services).handle(delivery, revision), at, error)
     # The law is about the delivery; where nothing is injected, nothing may be raised.
     with contextlib.suppress(BaseException) if at else contextlib.nullcontext():
         await work
-    return bus, work.suspensions
+    return server, work.suspensions
 
 
 @pytest.mark.parametrize("data", [GOOD, ELSEWHERE, GARBAGE], ids=["good", "elsewhere", "garbage"])
@@ -252,8 +211,8 @@ async def test_settled_once(
     _, awaits = await handle(revision, data, 0, error)
     assert awaits >= 3
     for at in range(1, awaits + 1):
-        bus, _ = await handle(revision, data, at, error)
-        assert len(set(bus.settled)) == 1, f"raised at await {at} of {awaits}"
+        server, _ = await handle(revision, data, at, error)
+        assert len(set(server.settlements)) == 1, f"raised at await {at} of {awaits}"
 
 
 @pytest.mark.parametrize("error", INJECTED, ids=lambda error: type(error()).__name__)
@@ -261,26 +220,24 @@ async def test_a_fact_is_settled_once(
     revision: Revision, error: Callable[[], BaseException]
 ) -> None:
     fact = "agents.dev.event.report.ready"
-    told, awaits = await handle(revision, FACT, 0, error, fact)
-    assert told.settled == [b"+ACK"]
+    undisturbed, awaits = await handle(revision, FACT, 0, error, fact)
+    assert undisturbed.settlements == [b"+ACK"]
     assert awaits >= 3
     for at in range(1, awaits + 1):
-        bus, _ = await handle(revision, FACT, at, error, fact)
-        assert len(set(bus.settled)) == 1, f"raised at await {at} of {awaits}"
+        server, _ = await handle(revision, FACT, at, error, fact)
+        assert len(set(server.settlements)) == 1, f"raised at await {at} of {awaits}"
 
 
 async def test_acknowledged_only_with_an_outcome_on_record(revision: Revision) -> None:
-    result = "agents.dev.result.analysis.x."
     _, awaits = await handle(revision, GOOD, 0, INJECTED[0])
     for error in INJECTED:
         for at in range(1, awaits + 1):
-            bus, _ = await handle(revision, GOOD, at, error)
-            recorded = any(subject.startswith(result) for subject in bus.stored)
+            server, _ = await handle(revision, GOOD, at, error)
             answered_elsewhere = isinstance(error(), Conflict)
-            assert bus.settled != [b"+ACK"] or recorded or answered_elsewhere
+            assert server.settlements != [b"+ACK"] or server.has_result() or answered_elsewhere
 
 
-async def test_the_three_endings(revision: Revision) -> None:
+async def test_an_undisturbed_delivery_is_acknowledged(revision: Revision) -> None:
     for data, ending in ((GOOD, b"+ACK"), (ELSEWHERE, b"+ACK"), (GARBAGE, b"+ACK")):
-        bus, _ = await handle(revision, data, 0, INJECTED[0])
-        assert bus.settled == [ending]
+        server, _ = await handle(revision, data, 0, INJECTED[0])
+        assert server.settlements == [ending]
