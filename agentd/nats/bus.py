@@ -13,7 +13,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import nats.errors
 import nats.js.errors
@@ -71,7 +71,7 @@ class Bus:
         *,
         timeout: float | None = None,
         on_state: Callable[[str], None] = log.info,
-    ) -> Bus:
+    ) -> Self:
         """Connects with nats-py's `options` (servers, token, …) within `timeout` seconds.
 
         Without a timeout it waits for a server without limit. `on_state` receives a line for the

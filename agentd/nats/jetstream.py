@@ -1,4 +1,4 @@
-"""What JetStream adds to the connection: messages stored for good, and read back."""
+"""JetStream over the bus: messages are stored with retries, read back and deleted."""
 
 from __future__ import annotations
 
@@ -17,22 +17,29 @@ from agentd.protocol import server_subjects
 from agentd.protocol.subjects import environment_of
 
 REQUEST_TIMEOUT = 5.0
-# Seconds for which what was paid for is kept, and stored as soon as the server has room for it.
+# Seconds for which a result is held when the server cannot store it, because its disk is full for
+# example: it was paid for.
 HOLD = 600.0
-_ONE_TRY = 1.0  # seconds that one try of a store waits for its acknowledgement
-_PAUSE = 0.2  # seconds before the next one
-# An earlier message of the subject; in a batch, also an id that the stream knows.
-_THERE_ALREADY = frozenset({10071, 10201})
+# Seconds that one publish waits for its acknowledgement. Short, because a server that is deleting
+# the stream never answers.
+_ONE_TRY = 1.0
+_PAUSE = 0.2  # seconds before the next try
+
+# The server's error codes (nats-server, server/errors.json).
+# The subject has an earlier message; in a batch, also: the stream knows one of the ids.
+_EXISTS = frozenset({10071, 10201})
 _NO_SUCH_MESSAGE = frozenset({10037, 10043})
-# A delete fails with a code of its own (10057), whyever it fails.
-_GONE = ("no message found", "stream store EOF")
-# The server takes 50 batches at once for a stream: the 51st is refused, then found incomplete.
+# A delete fails with 10057 whatever the reason is. Only the text tells that there is no message.
+_NOTHING_TO_DELETE = ("no message found", "stream store EOF")
+# The server accepts 50 open batches a stream. It refuses the first message of the 51st (10210),
+# then the rest as incomplete (10176). The codes say 400, but a later try succeeds.
 _TOO_MANY_BATCHES = frozenset({10210, 10176})
-_REFUSED_FOR_GOOD = frozenset({10054, 10077})  # message too large for the server or the stream
+# The message is too large for the server or the stream. The codes say 500, but no try succeeds.
+_NEVER_STORED = frozenset({10054, 10077})
 
 
 class ApiError(BusError):
-    """The JetStream API refused a call; `code` is the server's error code."""
+    """The server refused a call of the JetStream API; `code` is its error code."""
 
     def __init__(self, verb: str, error: Mapping[str, Any]) -> None:
         super().__init__(f"{verb}: {error.get('description', error)}")
@@ -40,11 +47,11 @@ class ApiError(BusError):
 
 
 async def api(bus: Bus, verb: str, request: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """One call of the JetStream API, e.g. `api("STREAM.INFO.AGENTD_LOG")`; the server's answer.
+    """Calls the JetStream API, `STREAM.INFO.AGENTD_LOG` for example; returns the server's answer.
 
     Raises:
         ApiError: the server refused; `code` is its error code.
-        BusError: no answer.
+        BusError: the server did not answer.
     """
     body = json.dumps(request).encode() if request is not None else b""
     answer = await bus.request(server_subjects.api(verb), body)
@@ -66,15 +73,15 @@ async def store(
 ) -> int:
     """Stores one message; returns its sequence in the stream.
 
-    Retried with the same `message_id` for `patience` seconds: a publish that timed out may
-    have been stored, and the server drops what it knows by its id. With `create`, only the
-    first message of the subject is taken.
+    It is retried for `patience` seconds. A publish that timed out may have been stored, so each
+    try has the same `message_id`, and the server ignores an id that it knows. With `create`, the
+    server stores only the first message of the subject.
 
     Raises:
-        Conflict: `create`, and the subject holds a message already.
-        NotStored: no stream takes the subject, or the server refused the message.
+        Conflict: `create`, and the subject has a message already.
+        NotStored: no stream stores the subject, or the server refused the message.
         TooLarge: before anything is sent.
-        BusError: no acknowledgement within `patience`.
+        BusError: no acknowledgement within `patience`. The message may have been stored.
     """
     record = Record(
         subject=subject, data=data, message_id=message_id, headers=headers or {}, create=create
@@ -84,7 +91,7 @@ async def store(
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A message to be stored. With `create` it must be the first one of its subject."""
+    """A message to store. With `create` it must be the first one of its subject."""
 
     subject: str
     data: bytes
@@ -94,7 +101,8 @@ class Record:
 
     @property
     def wire_id(self) -> str:
-        """Its id for the server. A stream knows an id once, and holds every environment."""
+        """The id for the server. It includes the environment, because ids are unique in a stream,
+        and LOG holds all environments."""
         env = environment_of(self.subject)
         return self.message_id if env is None else f"{self.message_id}.{env}"
 
@@ -106,15 +114,16 @@ class Record:
 
 
 async def store_all(bus: Bus, records: Sequence[Record], *, patience: float = HOLD) -> None:
-    """Stores all of `records` or none (an atomic batch, ADR-50); one alone is a plain publish.
+    """Stores all of `records` or none (an atomic batch, ADR-50); a single one is a plain publish.
 
-    Retried like `store`, and while no stream takes it, too: somebody deleted the stream, and it
-    is being made again. The first record should be the one that is created: it tells a retry
-    whether the batch is in already.
+    It is retried like `store`, and also while no stream stores the subject: if somebody deleted
+    the stream, housekeeping makes it again. The first record should be one with `create`: after a
+    try without an answer, it tells whether the batch has been stored.
 
     Raises:
-        Conflict: something to be created exists already; nothing is stored.
-        NotStored, TooLarge, BusError: as `store`; nothing is stored.
+        Conflict: a record to create exists already; nothing is stored.
+        NotStored, TooLarge: as `store`; nothing is stored.
+        BusError: no acknowledgement within `patience`. The batch may have been stored.
     """
     first = records[0]
 
@@ -123,7 +132,7 @@ async def store_all(bus: Bus, records: Sequence[Record], *, patience: float = HO
             return await _send_one(bus, first)
         return await _send_batch(bus, records)
 
-    await _patiently(bus, first, send, patience, unheard=True)
+    await _patiently(bus, first, send, patience, wait_for_stream=True)
 
 
 async def _send_one(bus: Bus, record: Record) -> int:
@@ -134,7 +143,10 @@ async def _send_one(bus: Bus, record: Record) -> int:
 
 
 async def _send_batch(bus: Bus, records: Sequence[Record]) -> int:
-    """Only the last message is acknowledged: the server checks and stores them all at once."""
+    """Sends a batch. With its last message the server checks all of them and stores them.
+
+    A new id for each try: what an interrupted try has sent is dropped by the server after a while.
+    """
     batch = secrets.token_hex(16)
     *body, last_one = [
         (each, {**each.all_headers(), "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)})
@@ -155,11 +167,12 @@ async def _patiently(
     send: Callable[[], Awaitable[int]],
     patience: float,
     *,
-    unheard: bool = False,
+    wait_for_stream: bool = False,
 ) -> int:
-    """Repeats `send` until it is acknowledged; `record` tells whether an earlier try was stored.
+    """Repeats `send` until it is acknowledged.
 
-    That no stream takes the subject may pass, too, if `unheard`.
+    `record` tells whether an earlier try was stored. With `wait_for_stream` it is also repeated
+    while no stream stores the subject.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
@@ -168,13 +181,14 @@ async def _patiently(
         try:
             return await send()
         except Conflict:
-            # The server checks for an earlier message before it looks at the id, so the
-            # earlier message may be our own, stored by the try that timed out.
+            # The server looks for an earlier message of the subject before it looks at the id. So
+            # the earlier message may be our own, stored by a try without an answer.
             if retried and (ours := await _stored_as(bus, record.subject, record.wire_id)):
                 return ours
             raise
         except (NotStored, TooLarge) as error:
-            if not (unheard and isinstance(error, Unheard)) or loop.time() >= deadline:
+            waits = wait_for_stream and isinstance(error, Unheard)
+            if not waits or loop.time() >= deadline:
                 raise
         except BusError:
             if loop.time() >= deadline:
@@ -185,20 +199,20 @@ async def _patiently(
 
 
 async def _stored_as(bus: Bus, subject: str, wire_id: str) -> int | None:
-    """The sequence of the last message on `subject` if it has this id."""
-    found = await api(bus, "STREAM.NAMES", {"subject": subject})
-    newest = await last(bus, found["streams"][0], subject)
-    headers = (newest and newest.headers) or {}
+    """The sequence of the last message on `subject`, if it has this id."""
+    streams = (await api(bus, "STREAM.NAMES", {"subject": subject}))["streams"]
+    found = await last(bus, streams[0], subject) if streams else None
+    headers = (found and found.headers) or {}
     return int(headers["Nats-Sequence"]) if headers.get("Nats-Msg-Id") == wire_id else None
 
 
 async def replace(
     bus: Bus, subject: str, data: bytes, *, after: int, headers: Mapping[str, str] | None = None
 ) -> int:
-    """Stores `data` if the newest message of `subject` is number `after` (0: there is none).
+    """Stores `data` if the newest message of `subject` has the sequence `after` (0: no message).
 
-    Returns its own number. One try: of one that timed out, only a look at the subject (`newest`)
-    tells what became of it.
+    Returns the new sequence. It tries once: after a try without an answer, read `newest` to learn
+    whether the message was stored.
 
     Raises:
         Conflict: the newest message is another one.
@@ -212,12 +226,13 @@ async def replace(
 
 
 async def newest(bus: Bus, stream: str, subject: str) -> tuple[int, bytes]:
-    """The number and the data of the newest message on `subject`; 0 and no data without one.
+    """The sequence and the data of the newest message on `subject`; 0 and no data without one.
 
-    Unlike `last` it asks the stream's leader, which knows every message that was acknowledged.
+    It asks the stream's leader, which knows every message that was acknowledged. `last` may ask
+    another server of the cluster, which may not know the newest message yet.
 
     Raises:
-        BusError: the server does not answer, or there is no such stream.
+        BusError: the server does not answer, or the stream does not exist.
     """
     try:
         answer = await api(bus, f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
@@ -230,28 +245,34 @@ async def newest(bus: Bus, stream: str, subject: str) -> tuple[int, bytes]:
 
 
 async def last(bus: Bus, stream: str, subject: str) -> Msg | None:
-    """The newest message that `stream` holds on `subject` (no wildcards)."""
+    """The newest message of `stream` on `subject` (no wildcards); see `newest` about clusters."""
     answer = await bus.request(server_subjects.direct_get(stream, subject))
     return None if answer.headers and answer.headers.get("Status") else answer
 
 
 async def delete(bus: Bus, stream: str, sequence: int) -> None:
-    """Removes one message; nothing happens if it is gone.
+    """Deletes one message. It is no error if the message no longer exists.
 
     Raises:
         BusError: the server does not answer.
     """
     try:
+        # Without `no_erase` the server also overwrites the message on the disk.
         await api(bus, f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True})
     except ApiError as error:
-        if error.code not in _NO_SUCH_MESSAGE and not str(error).endswith(_GONE):
+        if error.code not in _NO_SUCH_MESSAGE and not str(error).endswith(_NOTHING_TO_DELETE):
             raise
 
 
 async def stored(bus: Bus, stream: str, subject: str, *, start: int = 1) -> AsyncIterator[Msg]:
-    """What `stream` holds on `subject` (wildcards allowed) from sequence `start`, oldest first.
+    """The messages of `stream` on `subject` (wildcards allowed) from sequence `start`, oldest
+    first.
 
-    Each message carries `Nats-Subject`, `Nats-Sequence` and `Nats-Time-Stamp` in its headers.
+    Their headers have `Nats-Subject`, `Nats-Sequence` and `Nats-Time-Stamp`. A stream that does
+    not exist has no messages.
+
+    Raises:
+        BusError: the server does not answer.
     """
     while True:
         left = 0
@@ -264,7 +285,10 @@ async def stored(bus: Bus, stream: str, subject: str, *, start: int = 1) -> Asyn
 
 
 async def _batch(bus: Bus, stream: str, subject: str, start: int) -> AsyncIterator[Msg]:
-    """One batch of a direct get; a message with a status ends it."""
+    """Up to 256 messages, read with one direct get (ADR-31); a message with a status ends it.
+
+    It needs no consumer, which would take milliseconds to create and wait to be deleted.
+    """
     arrived: asyncio.Queue[Msg] = asyncio.Queue()
     inbox = bus.new_inbox()
     subscription = await bus.subscribe(inbox, arrived.put)
@@ -283,14 +307,14 @@ async def _batch(bus: Bus, stream: str, subject: str, start: int) -> AsyncIterat
 
 
 def _sequence(subject: str, ack: Mapping[str, Any]) -> int:
-    """The sequence of a publish acknowledgement, or the error that it stands for."""
+    """The sequence in a publish acknowledgement, or the error in it."""
     error = ack.get("error")
     if not error:
         return int(ack["seq"])
     code = error.get("err_code")
-    if code in _THERE_ALREADY:
-        raise Conflict(f"{subject}: there is one already")
-    passing = error.get("code", 0) >= 500 and code not in _REFUSED_FOR_GOOD
-    if passing or code in _TOO_MANY_BATCHES:
+    if code in _EXISTS:
+        raise Conflict(f"{subject}: there is a message already")
+    may_pass = error.get("code", 0) >= 500 and code not in _NEVER_STORED
+    if may_pass or code in _TOO_MANY_BATCHES:
         raise BusError(f"{subject}: {error.get('description')}")
     raise NotStored(f"{subject}: {error.get('description')}")

@@ -67,7 +67,7 @@ SOMEBODY = Replica(
 
 INJECTED: list[Callable[[], BaseException]] = [
     lambda: BusError("the connection was lost"),
-    lambda: Conflict("there is one already"),
+    lambda: Conflict("there is a message already"),
     lambda: ModelError("overloaded", code="model_overloaded", retryable=True),
     lambda: TaskError("no", code="any"),
     lambda: RuntimeError("a bug"),
