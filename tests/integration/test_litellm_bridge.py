@@ -13,6 +13,7 @@ import pytest
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.models.choose import Models
+from agentd.models.litellm_bridge import Litellm
 from agentd.models.port import ChatRequest, Completion, Model, ToolCall
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
 
@@ -67,6 +68,12 @@ class Endpoint:
         assert KEY not in "".join(traceback.format_exception(caught.value))
         assert "litellm." not in text
         return caught.value
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """Imports litellm, which takes seconds: the deadlines of the calls in a test are shorter."""
+    asyncio.run(Litellm().module())
 
 
 @pytest.fixture

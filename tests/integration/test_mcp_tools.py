@@ -370,7 +370,7 @@ HOLDS_A_SERVER = """
 import asyncio, sys
 from pathlib import Path
 from agentd.tools.processes.child import Child
-from agentd.tools.processes import Processes
+from agentd.tools.processes.processes import Processes
 
 async def main():
     env = {"MARK": sys.argv[1], "PATH": "/usr/bin:/bin"}
