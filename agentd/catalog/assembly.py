@@ -68,6 +68,7 @@ class _Assembly:
         manifest = self._draft.manifest
         if manifest is None or prompt is None or errors(self.problems):
             return None
+        # Prompts by their digests, which include the prompts that they include.
         digests = [prompt.digest, user_message.digest if user_message else ""]
         digests += [template.digest for template in templates.values()]
         digests += [hashlib.sha256(source).hexdigest() for source in tools.values()]
@@ -168,6 +169,7 @@ class _Assembly:
                 text = f"there is no file {self._files.manifest_path(name)}"
                 self._report(loc, text, hint or "put it beside the manifest, as YAML or JSON")
                 continue
+            # JSON is read as YAML, of which it is a part.
             document = reader.read(content, self._files.manifest_path(name))
             self.problems += document.problems
             found[loc] = plain(document.root) if document.root else None
@@ -240,6 +242,7 @@ def _prompt_names(manifest: Manifest | None) -> tuple[str, ...]:
     """The names that a prompt can use, with those of the MCP servers if the manifest is valid."""
     if manifest is None:
         return (*CONTEXT_NAMES, *CONTEXT_FIELDS, "mcp")
+    # Without the names of the servers a misspelt one could not be found.
     servers = [tool.mcp for tool in manifest.tools if tool.mcp]
     texts = (f"mcp.{name}" for server in servers for name in server.texts)
     return (*CONTEXT_NAMES, *CONTEXT_FIELDS, *texts)

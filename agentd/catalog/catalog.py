@@ -88,7 +88,7 @@ def load(
         UsageError: the folder does not exist or is not a folder.
     """
     files = source if isinstance(source, Files) else read_files(source, prompts)
-    environ = dict(environ)
+    environ = dict(environ)  # a copy, as the next load compares it with its own
     cache = previous.cache if previous else None
     if cache and (cache.folder != files.folder or cache.environ != environ):
         cache = None
@@ -103,6 +103,8 @@ def load(
     }
     for document in defaults.values():
         others += document.problems
+    # Scripts and schemas are YAML files, too. Only when all files have been read is it known which
+    # of them a manifest names, and which are manifests.
     read = _drafts(files, defaults, environ, cache)
     drafts = _manifests(read)
     problems = {name: list(draft.problems) for name, draft in drafts.items()}
@@ -152,6 +154,7 @@ def _drafts(
         if name in defaults or name.endswith(".json"):
             continue
         near = [each for each in _defaults_of(name) if each in defaults]
+        # Bytes are compared, not times: a file may be written twice in one tick of the clock.
         inputs = (content, *(files.manifests[each] for each in near))
         cached = cache.drafts.get(name) if cache else None
         if cached and cached[0] == inputs:

@@ -33,7 +33,7 @@ def _as_models(value: Any) -> Any:
     shared: dict[str, Any] = {**value}
     routes = shared.pop("routes")
     for name in shared.keys() - {"cache"}:
-        raise ValueError("cannot stand beside `routes`", "move it into one of the routes", name)
+        raise ValueError("cannot be combined with `routes`", "move it into one of the routes", name)
     if not isinstance(routes, list):
         raise ValueError("must be a list of models", "", "routes")
     try:
@@ -66,6 +66,7 @@ _ModelForms = (
     str | ModelRoutes | ModelChoice | Annotated[list[str | ModelChoice], Field(min_length=1)]
 )
 
+# pydantic runs the before-validator first, so the list is complete before its models are checked.
 Models = Annotated[
     tuple[ModelChoice, ...],
     AfterValidator(not_empty),
@@ -199,6 +200,7 @@ class Manifest(StrictModel):
     @field_validator("tools")
     @classmethod
     def _unique_mcp_names(cls, tools: tuple[ToolEntry, ...]) -> tuple[ToolEntry, ...]:
+        # A prompt writes `{{ mcp.readme }}` without the server, so no two servers can share a name.
         names = [name for tool in tools if tool.mcp for name in tool.mcp.texts]
         for name in names:
             if names.count(name) > 1:
@@ -218,8 +220,11 @@ class Manifest(StrictModel):
         return self
 
     def fact_topic(self, specificity: str) -> tuple[str, str]:
-        """Domain and specificity of the results of runs for facts: those of the agent's first
-        capability, so that they are found beside its other results."""
+        """Domain and specificity of the results of a run for facts.
+
+        The domain is the agent's first capability, so that such results are found where the other
+        results of the agent are.
+        """
         if self.capabilities:
             return self.capabilities[0], specificity
         return AGENT_DOMAIN, self.name
@@ -232,6 +237,7 @@ class Manifest(StrictModel):
         if prompt.startswith("prompts/"):
             hint = f"the path is relative to prompts/: write {prompt.removeprefix('prompts/')}"
             raise ValueError("must not begin with prompts/", hint)
+        # The name is a key of the prompt library, whose paths have forward slashes on every system.
         parts = prompt.split("/")
         if not prompt or "\\" in prompt or any(part in ("", ".", "..") for part in parts):
             raise ValueError("must be a file in prompts/", "for example analyst.md or team/lead.md")
@@ -240,6 +246,7 @@ class Manifest(StrictModel):
     @field_validator("instructions")
     @classmethod
     def _instead_of_prompt(cls, instructions: str | None, info: ValidationInfo) -> str | None:
+        # `info.data` has only the fields declared above, so `prompt` must stay above this one.
         if instructions is not None and info.data.get("prompt") is not None:
-            raise ValueError("cannot stand beside `prompt`", "keep one of them")
+            raise ValueError("cannot be combined with `prompt`", "keep one of them")
         return instructions

@@ -177,7 +177,7 @@ def _not_a_mapping(document: Document, file: str) -> list[Problem]:
 def _prompt_fields_beside_body(own: Map) -> list[Problem]:
     return [
         own.entries[name][0].span.problem(
-            f"`{name}` cannot stand beside the prompt below the front matter",
+            f"`{name}` cannot be combined with a prompt below the front matter",
             hint="keep one of them",
         )
         for name in ("prompt", "instructions")

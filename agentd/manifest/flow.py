@@ -71,7 +71,7 @@ class Subscribe(StrictModel):
         float | None, BeforeValidator(_start, json_schema_input_type=Duration | Literal["new"])
     ] = Field(
         default=None,
-        alias="from",
+        alias="from",  # a keyword in Python
         description="Where a new subscription starts in the log: at `new` facts only, or this far "
         "back. An agent that has subscribed before resumes where it stopped.",
         examples=["1h"],
@@ -194,6 +194,7 @@ class Emit(StrictModel):
     @classmethod
     def _not_reserved(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
         for index, pattern in enumerate(allow):
+            # A `*` as domain is allowed: the tool `emit` checks each message, too.
             kind, domain, _ = pattern.split(".")
             if domain.startswith("_") or (kind == "event" and domain in RUNTIME_EVENTS):
                 raise ValueError(
@@ -264,6 +265,7 @@ class Schedule(StrictModel):
     @field_validator("every")
     @classmethod
     def _at_least_a_second(cls, every: float | None) -> float | None:
+        # The server's schedules have a resolution of one second.
         if every is not None and every < 1:
             raise ValueError("must be at least 1s", "")
         return every
@@ -287,6 +289,7 @@ class Schedule(StrictModel):
     def _either_every_or_cron(self) -> Self:
         if (self.every is None) == (self.cron is None):
             raise ValueError("needs either `every` or `cron`", "")
+        # An interval does not depend on the time of day, so a time zone would have no effect.
         if self.every is not None and self.time_zone != "UTC":
             raise ValueError(
                 "has a `time_zone` without `cron`", "remove it: `every` has no time zone"

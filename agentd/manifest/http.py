@@ -22,7 +22,7 @@ def _networks(value: Any) -> Any:
 
 def _is_network(text: str) -> bool:
     try:
-        ip_network(text)
+        ip_network(text)  # refuses 10.0.0.1/8, whose host bits are set: probably an error
     except ValueError:
         return False
     return True

@@ -17,7 +17,7 @@ class Output(StrictModel):
     """The form that an answer must have."""
 
     schema_: Annotated[Any, one_of_types("a JSON Schema or a file name", dict, str)] = Field(
-        alias="schema",
+        alias="schema",  # `schema` itself is a method of pydantic's BaseModel
         description="The JSON Schema of the answer, or the name of the file that holds it.",
         examples=[{"type": "object", "required": ["score"]}],
         json_schema_extra={"type": ["object", "string"]},

@@ -15,6 +15,7 @@ from agentd.manifest.strict_model import StrictModel
 def _template_names(declared: dict[str, Any]) -> dict[str, Any]:
     """`declared`, whose keys must be usable as names in a template."""
     for name in declared:
+        # As in Jinja2: `{{ mcp.read-me }}` would be a subtraction.
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
             raise ValueError(
                 f"has `{name}`, which cannot be a name in a template", "use letters, digits and _"
@@ -127,6 +128,7 @@ class McpServer(StrictModel):
             raise ValueError("has `headers` without `url`", "")
         if self.url is not None and not _is_http(self.url):
             raise ValueError("has a `url` that does not begin with http:// or https://", "")
+        # Both are `mcp.NAME` in a prompt.
         for name in self.resources.keys() & self.prompts.keys():
             raise ValueError(f"has `{name}` under both `resources` and `prompts`", "rename one")
         return self

@@ -35,6 +35,7 @@ def seconds(value: object) -> float:
         number = float(value)
     else:
         raise ValueError("must be a duration", "write 500ms, 120s, 2m or 1h")
+    # This also refuses NaN, for which every comparison is false.
     if not 0 < number <= LONGEST_DURATION:
         raise ValueError("must be more than 0 and at most 30 days", "")
     return number
@@ -127,6 +128,7 @@ def _written_as(name: str, **schema: Any) -> WithJsonSchema:
     return WithJsonSchema({"title": name, **schema})
 
 
+# Without Strict, pydantic would accept "8" as a number and "yes" as true.
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]

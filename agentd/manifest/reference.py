@@ -107,6 +107,7 @@ def _table(part: Schema, schema: Schema, shown: set[str]) -> Iterator[str]:
         example = f"`{name}: {flow_style(field['examples'][0])}`".replace("|", "\\|")
         meaning = field["description"].replace("|", "\\|")
         yield f"| `{name}` | {_type(field)} | {_default(name, part)} | {example} | {meaning} |"
+        # After the table, or the table would be cut in two.
         inner += [each for each in [_part(field)] if each and each not in shown]
         shown.update(inner)
     for name in inner:
@@ -147,6 +148,7 @@ def _default(name: str, part: Schema) -> str:
     value = field.get("default")
     if name in part.get("required", ()):
         return "required"
+    # A mapping that is a default shows its own defaults in its own table.
     if value in (None, "", [], {}) or isinstance(value, dict):
         return ""
     return f"`{value:g}s`" if _type(field) == "duration" else f"`{flow_style(value)}`"

@@ -174,6 +174,7 @@ class ToolEntry(StrictModel):
     @field_validator("python")
     @classmethod
     def _file_and_function(cls, python: str | None) -> str | None:
+        # The pattern has no dots in folder names, so the file cannot lie outside of `tools/`.
         if python is not None and not re.fullmatch(r"[\w/-]+\.py:[A-Za-z_]\w*", python):
             raise ValueError("must be `file.py:function`", "for example weather.py:forecast")
         return python
@@ -188,6 +189,7 @@ class ToolEntry(StrictModel):
             raise ValueError(f"is not a valid JSON Schema: {error}", "")
         if parameters.get("type", "object") != "object":
             raise ValueError("must describe an object", "list the arguments under `properties`")
+        # A model that invents an argument gets an error, instead of having it ignored.
         return {"type": "object", "additionalProperties": False, **parameters}
 
     @model_validator(mode="after")

@@ -90,6 +90,7 @@ def explain_task(
     verdicts = tuple(_verdict(each, recipients, message) for each in candidates)
     subject = Subjects(env).task(at.domain, at.specificity, message.routing.priority)
     expired = message.expires_at is not None and time.time() >= message.expires_at
+    # Only if nothing here has the name or capability: then it may be misspelt.
     known = [each.name for each in candidates]
     if to.agent is None:
         known = [capability for each in candidates for capability in each.capabilities]
@@ -135,6 +136,7 @@ def _reasons(each: Candidate, recipients: Recipients, message: AgentMessage) -> 
     """Every reason why an agent does not take a message."""
     objections = recipients.objections(each.name, each.capabilities)
     reasons = [objection.text for objection in objections]
+    # A message for one agent: why each other agent does not take it is clear.
     if any(objection.code == "target" for objection in objections):
         return reasons
     hops = message.context.hops

@@ -131,6 +131,7 @@ class Topology:
             run = waiting.pop()
             if run in found:
                 continue
+            # Cut, or one run alone could have more steps than there is time for.
             found[run] = tuple(islice(self._after(run), MOST_STEPS))
             count += len(found[run])
             if count >= MOST_STEPS:

@@ -106,6 +106,7 @@ class Graph:
         return "\n".join([*lines, "}"])
 
 
+# Facts are dashed and tasks are solid lines, as a fact has any number of receivers.
 _DASHED = ("hears", "joins", "answers")
 _MERMAID_SHAPES = {
     "agent": ("[", "]"),
@@ -152,6 +153,7 @@ def condition(emission: Emission) -> str:
 
 def _edges(topology: Topology, name: str, default_model: str) -> Iterator[Edge]:
     manifest, agent = topology.agents[name].manifest, f"agent:{name}"
+    # Models of one name at different endpoints are one node.
     models = [model.name for model in manifest.model] or [default_model]
     for number, model in enumerate(dict.fromkeys(models)):
         yield Edge(agent, f"model:{model}", "calls", "" if number == 0 else "or else")
@@ -175,6 +177,7 @@ def _emitted(topology: Topology, emission: Emission) -> Iterator[Edge]:
     yield Edge(f"agent:{emission.agent}", subject, "emits", condition(emission))
     if not emission.is_task:
         return
+    # A target without a manifest is drawn as a missing agent.
     target = emission.rule.target if emission.rule else None
     for taker in sorted(topology.takers(emission)) or ([target] if target else []):
         yield Edge(subject, f"agent:{taker}", "takes")

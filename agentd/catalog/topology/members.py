@@ -127,6 +127,7 @@ class FlowStep:
 def intersection(one: str, other: str) -> str:
     """The pattern of all facts or subjects that two patterns both match; "" if there are none."""
     pairs = list(zip(one.split("."), other.split("."), strict=True))
+    # All patterns have three parts, so that equal places can be compared.
     if any(a != b and WILDCARD not in (a, b) for a, b in pairs):
         return ""
     # Events of agentd itself are only received by an agent that names their domain.

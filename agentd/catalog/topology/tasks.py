@@ -35,7 +35,7 @@ def _unknown_agents(
     topology: Topology, member: Member, emission: Emission, rule: EmitRule
 ) -> Iterator[Problem]:
     """Warnings for the agents that a rule names: its target and its exclusions."""
-    place = emission.loc[:-1]
+    place = emission.loc[:-1]  # the rule, without its `task` or `event`
     if rule.target and rule.target not in topology.agents:
         yield member.warning(
             *place,
@@ -85,7 +85,7 @@ def _why_untaken(topology: Topology, member: Member, emission: Emission) -> Iter
             text=f"no agent here takes tasks of `{domain}`",
             hint=_nearest_capability(topology, domain),
         )
-    elif not missing:
+    elif not missing:  # else the warnings above have said why
         yield member.warning(*emission.loc, **_why_excluded(topology, emission))
 
 

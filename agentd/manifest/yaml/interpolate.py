@@ -13,7 +13,8 @@ from dataclasses import replace
 from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq
 from agentd.problems import Problem
 
-# `$$` is a dollar, `${…}` is a variable, and any other dollar stays as it is.
+# `$$` is a dollar, `${…}` is a variable, and any other dollar stays as it is. `$$` comes first, so
+# that `$${A}` is the text `${A}`. A `${` that is not closed matches the last part, to be reported.
 _TOKEN = re.compile(r"\$\$|\$\{([^{}]*)\}|\$\{")
 _EXPRESSION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:?)([-?])(.*))?", re.DOTALL)
 _FORMS = "write ${NAME}, ${NAME:-default} or ${NAME:?message}, and $$ for a dollar"

@@ -18,6 +18,7 @@ _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,29})")
 _FLOAT = re.compile(
     r"(?=[-+0-9]*[.eE])[-+]?(?:(?:0|[1-9][0-9]{0,99})(?:\.[0-9]{0,99})?|\.[0-9]{1,99})(?:[eE][-+]?[0-9]{1,4})?"
 )
+# `yes`, `no`, `on` and `off` are missing on purpose: in YAML 1.2 they are text.
 _CONSTANTS: Mapping[str, bool | None] = {
     **dict.fromkeys(["", "~", "null", "Null", "NULL"], None),
     **dict.fromkeys(["true", "True", "TRUE"], True),
@@ -140,6 +141,7 @@ def _resolve(text: str) -> Value:
         return _CONSTANTS[text]
     if _INT.fullmatch(text):
         return int(text)
+    # `1e999` would be infinite, which JSON cannot express.
     if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
         return number
     return text

@@ -97,7 +97,7 @@ def test_patterns_are_short_for_subscribe(manifest: Read, short: str) -> None:
         ("model: {routes: [{nme: a/b}]}", "2:19 unknown field `nme`; did you mean `name`?"),
         (
             "model: {routes: [a/b], rate: 5/s}",
-            "2:30 `model.rate` cannot stand beside `routes`; move it into one of the routes",
+            "2:30 `model.rate` cannot be combined with `routes`; move it into one of the routes",
         ),
         (
             "model: {routes: [a/b, c/d], cache: 10 mins}",
@@ -154,7 +154,7 @@ def test_prompt_and_instructions_exclude_each_other(
     problems: Callable[[str], list[str]],
 ) -> None:
     assert problems("capabilities: [a]\nprompt: x.md\ninstructions: y") == [
-        "3:15 `instructions` cannot stand beside `prompt`; keep one of them"
+        "3:15 `instructions` cannot be combined with `prompt`; keep one of them"
     ]
 
 

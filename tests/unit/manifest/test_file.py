@@ -167,7 +167,8 @@ NO_FRONT_MATTER = (
         ),
         (
             "---\ncapabilities: [a]\nprompt: x\n---\nHi",
-            "3:1 `prompt` cannot stand beside the prompt below the front matter; keep one of them",
+            "3:1 `prompt` cannot be combined with a prompt below the front matter; "
+            "keep one of them",
         ),
         ("---\n---\nHi", "1:1 `capabilities` is missing; "),
     ],
