@@ -1,4 +1,4 @@
-"""`agentd graph` and `agentd route` as a person runs them, on files and on what runs."""
+"""`agentd graph` and `agentd route`, on files and on running agents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def project(tmp_path: Path, nats_url: str, env: str) -> Iterator[Project]:
         yield project
 
 
-async def test_files_are_drawn_without_a_server(project: Project) -> None:
+async def test_a_graph_of_files_needs_no_server(project: Project) -> None:
     text = await project.run("graph")
     dot = await project.run("graph", "--format", "dot")
     shown = json.loads((await project.run("graph", "--json")).out)
@@ -31,7 +31,7 @@ async def test_files_are_drawn_without_a_server(project: Project) -> None:
     assert "live" not in shown
 
 
-async def test_a_file_that_does_not_load_is_told_beside_the_drawing(project: Project) -> None:
+async def test_a_graph_with_a_broken_file_shows_the_problem_too(project: Project) -> None:
     project.write("manifests/digger.yaml", "capabilitys: [dig]\n")
 
     drawn = await project.run("graph")
@@ -41,7 +41,7 @@ async def test_a_file_that_does_not_load_is_told_beside_the_drawing(project: Pro
     assert "2 agents\n" in drawn.out
 
 
-async def test_what_runs_is_laid_over_the_files(project: Project) -> None:
+async def test_a_live_graph_shows_running_agents_and_files(project: Project) -> None:
     project.up().ready()
     (project.root / "manifests" / "listener.yaml").unlink()
     project.agent("newcomer")
@@ -62,7 +62,7 @@ async def test_what_runs_is_laid_over_the_files(project: Project) -> None:
     assert shown["live"]["digger"]["rate"] == 0.0
 
 
-async def test_a_route_is_explained_by_what_runs(project: Project) -> None:
+async def test_a_route_is_explained_by_the_running_agents(project: Project) -> None:
     project.up().ready()
 
     work = await project.run("route", "digger.part")
@@ -78,7 +78,7 @@ async def test_a_route_is_explained_by_what_runs(project: Project) -> None:
     assert "nobody takes it; did you mean `digger`?" in nobody.out
 
 
-async def test_a_route_is_explained_by_files(project: Project) -> None:
+async def test_a_route_is_explained_by_the_files(project: Project) -> None:
     message = {"target": "digger", "routing": {"exclusions": ["splitter"]}}
     project.write("task.json", json.dumps(message))
     tapped = {"subject": "agents.dev.task.digger.part.5", "message": {"payload": {"content": 1}}}
@@ -107,7 +107,7 @@ async def test_a_route_is_explained_by_files(project: Project) -> None:
         (["a b"], "is no target"),
     ],
 )
-async def test_what_is_no_message_is_said(
+async def test_an_invalid_destination_or_message_is_an_error(
     project: Project, arguments: list[str], complaint: str
 ) -> None:
     done = await project.run("route", *arguments, "--manifests", "manifests")

@@ -1,4 +1,4 @@
-"""`agentd validate`, `new` and `schema` as a person runs them."""
+"""`agentd validate`, `new` and `schema`, run as commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMMAND = Path(sys.executable).with_name("agentd")
 
 
 def agentd(*arguments: str, cwd: Path, code: int = 0) -> str:
-    """What the command prints, both streams, once it has ended with `code`."""
+    """The output of the command, both streams, after it has ended with `code`."""
     ended = subprocess.run(
         [COMMAND, *arguments],
         cwd=cwd,
@@ -27,23 +27,23 @@ def agentd(*arguments: str, cwd: Path, code: int = 0) -> str:
     return ended.stdout + ended.stderr
 
 
-def test_a_new_agent_is_valid_and_is_not_overwritten(tmp_path: Path) -> None:
-    said = agentd("new", "analyst", cwd=tmp_path)
+def test_a_new_agent_is_valid_and_never_overwrites_a_file(tmp_path: Path) -> None:
+    output = agentd("new", "analyst", cwd=tmp_path)
 
-    assert "wrote manifests/analyst.yaml and prompts/analyst.md" in said
-    assert "agentd ask analyst" in said
+    assert "wrote manifests/analyst.yaml and prompts/analyst.md" in output
+    assert "agentd ask analyst" in output
     assert len((tmp_path / "manifests/analyst.yaml").read_text().splitlines()) <= 6
     assert agentd("validate", cwd=tmp_path) == "1 agent, 0 errors, 0 warnings\n"
 
     written = (tmp_path / "prompts/analyst.md").read_text()
     (tmp_path / "manifests/analyst.yaml").unlink()
-    said = agentd("new", "analyst", cwd=tmp_path, code=2)
-    assert said == "agentd: prompts/analyst.md is there already; nothing is written\n"
+    output = agentd("new", "analyst", cwd=tmp_path, code=2)
+    assert output == "agentd: prompts/analyst.md is there already; nothing is written\n"
     assert (tmp_path / "prompts/analyst.md").read_text() == written
     assert not (tmp_path / "manifests/analyst.yaml").exists()
 
 
-def test_a_new_agent_has_its_schema_and_model(tmp_path: Path) -> None:
+def test_a_new_agent_names_its_schema_and_model(tmp_path: Path) -> None:
     (tmp_path / "agent.schema.json").write_text(agentd("schema", cwd=tmp_path))
 
     agentd("new", "analyst", "--model", "mock/echo", "--manifests", "agents", cwd=tmp_path)
@@ -56,7 +56,7 @@ def test_a_new_agent_has_its_schema_and_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.b", "_x", "../x", ""])
-def test_a_new_agent_needs_a_name_for_subjects(tmp_path: Path, name: str) -> None:
+def test_a_new_agent_needs_a_name_that_subjects_allow(tmp_path: Path, name: str) -> None:
     agentd("new", name, cwd=tmp_path, code=2)
 
     assert not list(tmp_path.iterdir())
@@ -74,7 +74,7 @@ def broken(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_all_mistakes_are_shown_with_place_line_and_mend(broken: Path) -> None:
+def test_all_problems_are_shown_with_place_source_line_and_hint(broken: Path) -> None:
     assert agentd("validate", cwd=broken, code=2) == (
         "manifests/coder.yaml:2:1: error: unknown field `promt`; did you mean `prompt`?\n"
         "     2 | promt: x.md\n"
@@ -86,7 +86,7 @@ def test_all_mistakes_are_shown_with_place_line_and_mend(broken: Path) -> None:
     )
 
 
-def test_warnings_alone_are_no_failure(broken: Path) -> None:
+def test_warnings_alone_end_with_0(broken: Path) -> None:
     (broken / "manifests/coder.yaml").unlink()
     (broken / "prompts/analyst.md").write_text("You are kind.")
 
@@ -99,7 +99,7 @@ def test_warnings_alone_are_no_failure(broken: Path) -> None:
     )
 
 
-def test_json_is_for_programs(broken: Path) -> None:
+def test_json_has_every_problem(broken: Path) -> None:
     report = json.loads(agentd("validate", "--json", cwd=broken, code=2))
 
     assert (report["agents"], report["errors"], report["warnings"]) == ([], 2, 0)
@@ -113,7 +113,7 @@ def test_json_is_for_programs(broken: Path) -> None:
     }
 
 
-def test_a_script_that_cannot_be_played_is_an_error(broken: Path) -> None:
+def test_an_invalid_mock_script_is_an_error(broken: Path) -> None:
     (broken / "manifests/coder.yaml").write_text(
         "capabilities: [coding]\ninstructions: x\n"
         "model: {name: mock/script, script: [{txt: Hello}]}\n"
@@ -124,7 +124,7 @@ def test_a_script_that_cannot_be_played_is_an_error(broken: Path) -> None:
     )
 
 
-def test_a_missing_key_is_a_warning_that_names_it(broken: Path) -> None:
+def test_a_missing_key_is_a_warning_with_its_variable(broken: Path) -> None:
     (broken / "prompts/analyst.md").write_text("You are kind.")
     (broken / "manifests/coder.yaml").write_text(
         "capabilities: [coding]\ninstructions: x\nmodel: openai/gpt-4o-mini\n"
@@ -133,19 +133,19 @@ def test_a_missing_key_is_a_warning_that_names_it(broken: Path) -> None:
     assert "coder.yaml:3:8: warning: OPENAI_API_KEY is not set" in agentd("validate", cwd=broken)
 
 
-def test_a_folder_without_manifests_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_manifests_is_an_error_with_a_hint(tmp_path: Path) -> None:
     assert "does not exist" in agentd("validate", cwd=tmp_path, code=2)
     (tmp_path / "manifests").mkdir()
     assert "`agentd new NAME` writes one" in agentd("validate", cwd=tmp_path, code=2)
 
 
-def test_the_schemas_are_printed() -> None:
+def test_the_schemas_of_manifests_and_messages_are_printed() -> None:
     assert agentd("schema", cwd=ROOT) == (ROOT / "agent.schema.json").read_text()
     message = json.loads(agentd("schema", "--message", cwd=ROOT))
     assert message == json.loads((ROOT / "docs/message.schema.json").read_text())
 
 
-def test_a_server_that_is_not_installed_is_a_warning(tmp_path: Path) -> None:
+def test_an_mcp_server_that_is_not_installed_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests/clock.yaml").write_text(
         "capabilities: [time]\ninstructions: x\ntools: [{mcp: {command: [no-such-server]}}]\n"
