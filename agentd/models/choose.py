@@ -107,6 +107,7 @@ class Models:
         """
         # Other models ignore the script: `name: ${AGENTD_MODEL:-mock/script}` may be either.
         script = (ref.script if script is None else script) if ref.name in MOCK_MODELS else None
+        # `repr`, because a script is made of lists and mappings, which cannot be keys.
         identity = (ref.name, ref.api_base, _key(ref), ref.timeout, _price(ref), repr(script))
         if identity not in self._models:
             problems = self._problems(ref, script)
@@ -151,7 +152,7 @@ class Models:
             return [("model_config", problem)]
         provider = provider or self._prices.provider(ref.name) or ""
         variable = missing_key(provider, self._environ)
-        # With `api_base` it may be a gateway that needs no key.
+        # At another address there may be a gateway that needs no key.
         if variable and not _key(ref) and not ref.api_base:
             return [("model_auth", f"{variable} is not set (needed by {ref.name})")]
         return []
@@ -167,6 +168,7 @@ class Models:
             ]
         key = _key(ref) or first(family.keys, self._environ)
         host = urlsplit(base).hostname or ""
+        # Any other server may need no key. Whether it does is only known at the call.
         if key is None and host.endswith("api.openai.com"):
             return [("model_auth", f"{family.keys[0]} is not set (needed by {ref.name})")]
         if key and not (key.isascii() and key.isprintable()):
@@ -178,6 +180,7 @@ class Models:
         return []
 
     def _make(self, ref: ModelRef, script: Any) -> Model:
+        # Imported here and below, when a model needs it: aiohttp and litellm are slow to import.
         from agentd.models.mock import EchoModel, ScriptModel
 
         provider, model = split(ref.name)
@@ -218,7 +221,10 @@ class Models:
         )
 
     def _shared_key(self, ref: ModelRef) -> str:
-        """A name of this model with this key: the same for all agents and replicas that use it."""
+        """A name of this model with this key: the same for all agents and replicas that use it.
+
+        It becomes part of a key in a bucket that others may read, so the API key is in a digest.
+        """
         provider, model = split(ref.name)
         family = _family(provider, model)
         base = base_of(family, ref.api_base, self._environ) if family else ref.api_base

@@ -1,4 +1,4 @@
-"""Who may call an endpoint now: a limited number at once, agents in turn, nobody in a cooldown.
+"""The slots of an endpoint: so many calls at once, agents in turn, and no call in a cooldown.
 
 A cooldown begins when the endpoint asks for one (`Retry-After`, sent to this replica or to
 another), and when several connections in a row have failed. After the second kind, one call at a
@@ -77,8 +77,8 @@ class Limiter:
                 cannot be reached). `retry_after` has the seconds until the cooldown ends.
         """
         now = asyncio.get_running_loop().time()
-        # Nearly every call takes this way: no task switch, no timer, no future. A free slot is not
-        # enough: those who wait already come first.
+        # Nearly every call takes this path: no task switch, no timer, no future. A free slot is not
+        # enough: calls that wait already come first.
         if not self._queue and self._has_room(now):
             self.in_flight += 1
             return 0.0

@@ -21,7 +21,7 @@ _JITTER = 1.0  # seconds, at most
 
 
 class WindowStore(Protocol):
-    """Where the window of a rate is stored, for all who share the rate."""
+    """Where the window of a rate is stored, for all replicas that share the rate."""
 
     async def change(self, edit: Callable[[Window], Window]) -> None:
         """Replaces the window by `edit(window)`.
@@ -134,7 +134,7 @@ class SharedRate:
         None if there is no room.
         """
         # Taken out before the request, because `settle` may add others while it is under way. If
-        # the request fails they are lost: nobody knows whether they were stored, and a correction
+        # the request fails they are lost: it may have been stored all the same, and a correction
         # that is stored twice would let too many calls through.
         corrections, self._corrections = self._corrections, {}
         slot, share = 0, 0.0
