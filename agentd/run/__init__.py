@@ -2,18 +2,18 @@
 
 A module imports only from what stands below it.
 
-    loop           from an admitted message to an answer: model, tools, model …
-    tool_calls     the tool calls of one turn
-    approval_gate  which calls a person must agree to first
-    model_call     one call of a model, measured, its failures on record
-    conversation   the chat that a run begins with
-    context        what a run may use
-    memory         what is on record of a conversation, summarised where it is long
-    revision       an agent as one edit left it
-    history        what was said before, and how much of it a model is shown
-    budget         what a task may spend: set aside before a call, settled after it
-    output         the value that an answer is, or what is wrong with it
-    attachments    images and files in a task, handed to its model
-    account        what a conversation has spent: the arithmetic
+    loop           the run itself: turns of model and tools until there is an answer
+    tool_calls     makes the tool calls of one turn, and records their answers
+    approval_gate  which tool calls need approval, and what was decided about them
+    conversation   the first chat: prompt, history, and the message as the user turn
+    model_call     one model call: measured, its failures recorded
+    context        what a run may use: deadline, budget, journal, memory, reader
+    memory         reads the exchanges of a conversation from the log, and stores summaries
+    revision       one version of an agent: its spec, models and tools
+    budget         reserves money before a model call, and settles it after
+    history        cuts the earlier exchanges to what the model is shown
+    output         structured output: checks an answer, asks the model to correct it
     deadline       until when a task may be worked on
+    attachments    images and files in a task, passed to the model
+    account        the account of a conversation: spent and reserved money
 """

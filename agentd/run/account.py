@@ -1,4 +1,4 @@
-"""What a conversation has spent, and what is set aside for calls under way: the arithmetic."""
+"""The account of a conversation: what it has spent, and what is reserved for calls under way."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from agentd.nats.streams import BUDGETS
 from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import digest
 
-# What floats of dollars are rounded to, or three times $0.10 would be more than $0.30.
+# Digits that dollars are rounded to: as plain floats, three times $0.10 is more than $0.30.
 _DIGITS = 9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """Money set aside for one task.
+    """Money reserved for one task.
 
     Attributes:
         amount: USD for the call under way; 0 between two calls.
-        paid: USD that its calls before have cost, known or as estimated.
-        by: who set it aside; a repeated delivery of the task is somebody else.
-        until: when it counts as spent unless it is settled, in seconds since the epoch.
+        paid: USD that its earlier calls have cost, as known or as estimated.
+        by: a random mark of the delivery that reserved it; a redelivery has another one.
+        until: when it counts as spent, unless it is settled, in seconds since the epoch.
     """
 
     amount: float
@@ -36,9 +36,9 @@ class Hold:
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """One conversation's money in USD; `holds` by task id.
+    """The money of one conversation in USD; `holds` by task id.
 
-    What nobody settles counts as spent: a replica that is gone may have paid for its call.
+    A hold that is never settled counts as spent: the replica that died may have paid for its call.
     """
 
     spent: float = 0.0
@@ -46,7 +46,7 @@ class Account:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """What `dump` wrote; an empty account of no bytes."""
+        """The account that `dump` wrote; an empty one for no bytes."""
         if not data:
             return cls()
         raw: dict[str, Any] = json.loads(data)
@@ -61,20 +61,20 @@ class Account:
 
     @property
     def reserved(self) -> float:
-        """USD set aside for calls under way."""
+        """USD reserved for calls under way."""
         return total(*(hold.amount for hold in self.holds.values()))
 
     def paid(self, task: str) -> float:
-        """What the calls of this task have cost so far."""
+        """USD that the calls of this task have cost so far."""
         return self.holds[task].paid if task in self.holds else 0.0
 
     def takes_over(self, task: str, now: float) -> Account:
-        """This account when the task begins anew: its own hold, and those that are overdue at
-        `now`, count as spent."""
+        """This account when a new delivery of the task begins: the task's old hold counts as spent,
+        and so does every hold that is overdue at `now`."""
         account = self
         for name, hold in self.holds.items():
             if name == task and hold.amount:
-                # Its delivery is a new one: whoever set this aside ended without a word.
+                # This is a new delivery: the one that reserved the money ended without settling it.
                 paid = total(hold.paid, hold.amount)
                 account = account._with(name, replace(hold, amount=0.0, paid=paid), hold.amount)
             elif name != task and hold.until < now:
@@ -82,14 +82,14 @@ class Account:
         return account
 
     def reserve(self, task: str, amount: float, *, by: str, until: float) -> Account:
-        """This account with `amount` set aside for a call of the task."""
+        """This account with `amount` reserved for a call of the task."""
         return self._with(task, Hold(amount=amount, paid=self.paid(task), by=by, until=until), 0.0)
 
     def settle(self, task: str, cost: float, *, by: str, keep_until: float | None) -> Account:
-        """This account after the call that `by` set money aside for, which cost `cost`.
+        """This account after a call that `by` reserved money for, and that cost `cost`.
 
-        The account itself if there is nothing to settle: it has been, or was written off. With
-        `keep_until` it is remembered until then what the task has cost, for its next attempt.
+        Returns the account unchanged if the hold was settled or written off before. With
+        `keep_until`, what the task has cost is remembered until then, for its next attempt.
         """
         hold = self.holds.get(task)
         if hold is None or hold.by != by:
@@ -106,7 +106,7 @@ class Account:
 
 
 def total(*amounts: float) -> float:
-    """The sum in USD, as exact as money need be."""
+    """The sum in USD, rounded to whole billionths."""
     return round(sum(amounts), _DIGITS)
 
 

@@ -1,4 +1,4 @@
-"""Which calls of a run a person must agree to first, and what was said about them."""
+"""The approval gate: which tool calls of a run need approval, and what was decided about them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from agentd.tools.toolbox import Held
 
 log = logging.getLogger(__name__)
 
-TIMEOUT = 86_400.0  # seconds that a person has, where the manifest does not say
+TIMEOUT = 86_400.0  # seconds until a request expires, unless the manifest says otherwise
 
 
-class Consent:
-    """The consent that the calls of one run need."""
+class ApprovalGate:
+    """The approvals that the tool calls of one run need."""
 
     def __init__(self, revision: Revision, message: AgentMessage, context: RunContext) -> None:
         self._revision = revision
@@ -30,10 +30,10 @@ class Consent:
         self._context = context
 
     def require(self, turn: int, calls: Sequence[ToolCall]) -> None:
-        """Lets the calls of a turn be made, or refused one by one, if it is known which.
+        """Returns if every call of the turn is decided, or needs no approval.
 
         Raises:
-            Paused: somebody is to be asked first.
+            Paused: approvals must be requested first.
         """
         verdicts = self._context.verdicts
         if verdicts is None or turn <= verdicts.turn:
@@ -41,35 +41,35 @@ class Consent:
         asked = [
             (held, {"index": index, "name": call.name, "arguments": held.arguments(call.arguments)})
             for index, call in enumerate(calls)
-            if (held := self._tool_to_ask_about(call))
+            if (held := self._tool_to_approve(call))
         ]
         if asked:
             longest = min(held.declared.approval_timeout or TIMEOUT for held, _ in asked)
             raise Paused(turn, [call for _, call in asked], timeout=longest)
 
     def refusal(self, turn: int, index: int, call: ToolCall) -> str | None:
-        """Why a call is not made, for the model; None for one that may be."""
+        """Why a call is not made, as its tool answer; None if the call may be made."""
         verdicts = self._context.verdicts
         if verdicts and turn == verdicts.turn and index in verdicts.calls:
             decision = verdicts.calls[index]
             if decision is None:
-                return "this call was denied: nobody approved it in time"
+                return "this call was denied: it was not approved in time"
             return None if decision.approve else decision.refusal
-        if self._tool_to_ask_about(call) is None:
+        if self._tool_to_approve(call) is None:
             return None
         if verdicts is None:
-            return "this call needs a person's approval, for which a quick question cannot wait"
-        return "this call was denied: nobody was asked about it"
+            return "this call needs approval, and a query cannot wait for one"
+        return "this call was denied: its approval was never requested"
 
-    def _tool_to_ask_about(self, call: ToolCall) -> Held | None:
-        """The tool of a call that needs consent, and that can be made at all."""
+    def _tool_to_approve(self, call: ToolCall) -> Held | None:
+        """The tool of a call that needs approval; None if it needs none, or cannot be made."""
         held = self._revision.toolbox.held.get(call.name)
         if held is None or held.declared.approval is False:
             return None
         try:
             arguments = held.arguments(call.arguments)
         except ToolError:
-            return None  # it is refused without a person, and the model told why
+            return None  # the arguments do not fit: the toolbox refuses the call, with the reason
         return held if self._asks(held.declared.approval, arguments) else None
 
     def _asks(self, approval: bool | str, arguments: Any) -> bool:
@@ -81,6 +81,6 @@ class Consent:
         try:
             return bool(self._revision.spec.expressions[approval].evaluate(names))
         except PromptError as error:
-            # What cannot be told is for a person to see.
+            # An expression that fails must not let the call through.
             log.warning("approval: %s", error, extra={"agent": self._revision.spec.name})
             return True

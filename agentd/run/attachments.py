@@ -1,6 +1,6 @@
-"""Images and files in a task: checked, fetched, and handed to the model as its provider takes them.
+"""Images and files in a task: checked, fetched, and passed to the model in its provider's format.
 
-A task has them as `payload.content.parts`; `docs/protocol.md` says what they look like.
+A task has them in `payload.content.parts`; `docs/protocol.md` describes the format.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _is_digest = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
 
 
 async def contents(bus: Bus, content: Any) -> list[dict[str, Any]]:
-    """The parts of a task's content, in OpenAI's chat shape; none where it has none.
+    """The parts of a task's content, in OpenAI's chat shape.
 
     Raises:
-        TaskError: one is not what it must be (`bad_part`), is of a kind that no model takes
-            (`unsupported_part`), or refers to an object that is not there (`object_missing`).
+        TaskError: a part is malformed (`bad_part`), has a type that no model takes
+            (`unsupported_part`), or refers to an object that does not exist (`object_missing`).
         BusError: the object store does not answer.
     """
     listed, place = _parts(content), "payload.content.parts"
@@ -50,12 +50,12 @@ async def contents(bus: Bus, content: Any) -> list[dict[str, Any]]:
 
 
 def has_images(content: Any) -> bool:
-    """Whether a task's content says that it has an image among its parts."""
+    """Whether a task's content declares an image among its parts."""
     return any(isinstance(each, dict) and each.get("type") == "image" for each in _parts(content))
 
 
 def without(content: Any) -> Any:
-    """A task's content but for its parts; None where it has nothing else."""
+    """A task's content without its parts; None if it has nothing else."""
     if not _parts(content):
         return content
     content = cast("dict[str, Any]", content)
@@ -63,8 +63,8 @@ def without(content: Any) -> Any:
 
 
 def _parts(content: Any) -> list[Any]:
-    """The parts of a content. A field of that name may also be the sender's own, such as a list
-    of texts: parts have a `type`."""
+    """The parts of a content. A field `parts` whose items have no `type` is the sender's own data,
+    for example a list of texts."""
     listed: Any = content.get("parts") if isinstance(content, dict) else None
     if not isinstance(listed, list):
         return []
@@ -73,10 +73,10 @@ def _parts(content: Any) -> list[Any]:
 
 
 def with_parts(content: Any, parts: Sequence[Mapping[str, Any]]) -> Any:
-    """A task's content with more parts; a text becomes its `instruction`.
+    """A task's content with more parts added; a text becomes its `instruction`.
 
     Raises:
-        UsageError: it is neither a text nor an object, so it has no place for them.
+        UsageError: the content is neither a text nor an object, so parts cannot be added.
     """
     if not parts:
         return content
@@ -89,10 +89,10 @@ def with_parts(content: Any, parts: Sequence[Mapping[str, Any]]) -> Any:
 
 def checked(content: Any, place: str) -> Any:
     """The content of an earlier turn that a sender attached: text, or text and images in OpenAI's
-    chat shape. Other JSON is shown as text.
+    chat shape. Any other JSON becomes text.
 
     Raises:
-        TaskError: a part is something else (`bad_part`).
+        TaskError: a part is neither a text nor an image (`bad_part`).
     """
     if not isinstance(content, list):
         return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
@@ -101,21 +101,21 @@ def checked(content: Any, place: str) -> Any:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file that is to be sent: the part that stands for it, and its bytes."""
+    """A file to be sent: the part that refers to it, and its bytes."""
 
     part: Mapping[str, Any]
     data: bytes
 
 
 def attachments(files: Sequence[Path]) -> list[Attachment]:
-    """Files that are to be sent with one task.
+    """The files to be sent with one task.
 
     Raises:
-        UsageError: one cannot be read or is of a kind that no model takes, or they are too large.
+        UsageError: a file cannot be read, has a type that no model takes, or all are too large.
     """
     size = 0
     for file in files:
-        with _told(file):
+        with _readable(file):
             size += file.stat().st_size
         if size > LARGEST:
             so_far = f"{file} has" if file == files[0] else f"with {file} these are"
@@ -125,18 +125,18 @@ def attachments(files: Sequence[Path]) -> list[Attachment]:
 
 
 async def upload(bus: Bus, files: Iterable[Attachment]) -> None:
-    """Puts the files into the object store, in pieces, unless they are there.
+    """Puts the files into the object store, in chunks, unless they are there already.
 
     Raises:
-        BusError: the object store does not take one.
+        BusError: the object store did not take a file.
     """
     for each in files:
         await objects.put(bus, each.data)
 
 
 @contextlib.contextmanager
-def _told(file: Path) -> Generator[None]:
-    """What is wrong with a file, in the words of the system."""
+def _readable(file: Path) -> Generator[None]:
+    """Reports a file that cannot be read, with the reason of the operating system."""
     try:
         yield
     except OSError as error:
@@ -144,7 +144,7 @@ def _told(file: Path) -> Generator[None]:
 
 
 def _attachment(file: Path) -> Attachment:
-    with _told(file):
+    with _readable(file):
         data = file.read_bytes()
     kind = media.media_type(data, file.name)
     if kind is None:
@@ -160,7 +160,7 @@ def _attachment(file: Path) -> Attachment:
 
 
 class _AttachmentReader:
-    """Reads the parts of one task, which together may have `LARGEST` bytes."""
+    """Reads the parts of one task, which may have `LARGEST` bytes together."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -174,14 +174,14 @@ class _AttachmentReader:
         if kind == "text":
             return {"type": "text", "text": _text(part, "text", place)}
         if kind not in ("image", "file"):
-            raise _bad(place, "has no `type` of text, image or file")
+            raise _bad(place, "must have a `type`: text, image or file")
         given = [source for source in _SOURCES if part.get(source) is not None]
         if len(given) != 1:
             raise _bad(place, "must have one of `url`, `data` and `object`")
         value = _text(part, given[0], place)
         if given == ["url"]:
             if kind == "file":
-                raise _bad(place, "is a file by `url`; give it as `data` or as an `object`")
+                raise _bad(place, "is a file with a `url`; send it as `data` or as an `object`")
             return {"type": "image_url", "image_url": {"url": _https(value, place)}}
         data = await self._bytes(given[0], value, place)
         return _as_part(data, kind, _name(part, kind, place), place)
@@ -192,10 +192,12 @@ class _AttachmentReader:
         elif _is_digest(value):
             data = await objects.fetch(self._bus, value, most=self._left)
         else:
-            raise _bad(place, "has an `object` that is no digest, `sha256:` and 64 hex digits")
+            raise _bad(place, "has an `object` that is not a digest: `sha256:` and 64 hex digits")
         self._left -= len(data)
         if self._left < 0:
-            raise _bad(place, f"is too much: the parts of a task have at most {LARGEST:,} bytes")
+            raise _bad(
+                place, f"is too large: the parts of a task may have {LARGEST:,} bytes together"
+            )
         return data
 
 
@@ -214,12 +216,14 @@ def _decoded(value: str, place: str) -> bytes:
 
 
 def _name(part: Mapping[str, Any], kind: str, place: str) -> str:
-    """What the file is called, in a line of a prompt and to the provider."""
+    """The file's name, for the prompt and for the provider."""
     if part.get("name") is None:
         return kind
     name = _text(part, "name", place)
     if len(name) > _LONGEST_NAME or not name.isprintable():
-        raise _bad(place, f"has a `name` that is no line of at most {_LONGEST_NAME} characters")
+        raise _bad(
+            place, f"has a `name` that is not one line of at most {_LONGEST_NAME} characters"
+        )
     return name
 
 
@@ -231,10 +235,10 @@ def _text(part: Mapping[str, Any], field: str, place: str) -> str:
 
 
 def _https(url: str, place: str) -> str:
-    # The provider fetches it, and that may be a server of one's own: to what only it can reach,
-    # strangers must not send it.
+    # The provider fetches the URL. A self-hosted model server can reach private addresses, and a
+    # sender must not make it fetch from them.
     if not _is_public(url):
-        raise _bad(place, "has a `url` that is no public https:// address")
+        raise _bad(place, "has a `url` that is not a public https:// address")
     return url
 
 
@@ -249,7 +253,7 @@ def _is_public(url: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_global
     except ValueError:
-        return "." in host  # it is a name
+        return "." in host  # a host name
 
 
 def _chat_part(part: Any, place: str) -> dict[str, Any]:
@@ -263,7 +267,7 @@ def _chat_part(part: Any, place: str) -> dict[str, Any]:
                 "image_url": {"url": url if allowed else _https(url, place)},
             }
         case _:
-            raise _bad(place, "is neither a text nor an image_url")
+            raise _bad(place, "must be a text or an image_url")
 
 
 def _bad(place: str, problem: str) -> TaskError:

@@ -1,8 +1,8 @@
-"""What tasks and conversations may spend: set aside before a model is called, settled after it.
+"""Budgets: money is reserved before a model is called, and settled after the call.
 
-A conversation's account is one key of a bucket, changed by compare-and-set alone, so that all
-replicas spend from one sum. A call whose price is not known cannot be bounded in money, and one
-that is free costs no look at any account.
+The account of a conversation is one key of a bucket, changed by compare-and-set only, so that all
+replicas spend from one sum. A call whose price is unknown cannot be bounded in money. A call that
+is free does not read the account.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from agentd.run.deadline import Deadline
 
 log = logging.getLogger(__name__)
 
-_WAIT = 2.0  # seconds that a task waits in its place for money that others have set aside
+_WAIT = 2.0  # seconds that a task keeps its slot while other tasks hold the money it needs
 _MARGIN = 60.0  # seconds that a hold outlives its call's deadline: clocks differ
-_BETWEEN_CALLS = 3600.0  # seconds that a task's cost is remembered for its next turn or attempt
+_BETWEEN_CALLS = 3600.0  # seconds that the cost of a task is kept for its next turn or attempt
 
 
 class Budgets:
-    """The accounts of an environment's conversations. `clock` gives seconds since the epoch."""
+    """The accounts of all conversations of an environment. `clock` gives Unix seconds."""
 
     def __init__(self, bus: Bus, env: str, clock: Callable[[], float] = time.time) -> None:
         self._bus = bus
@@ -39,7 +39,7 @@ class Budgets:
         self._ledgers: WeakValueDictionary[str, SharedAccount] = WeakValueDictionary()
 
     def of_task(self, message: AgentMessage, limits: Limits, deadline: Deadline) -> TaskBudget:
-        """What this task may spend."""
+        """The budget of this task."""
         conversation = message.context.conversation_id
         return TaskBudget(
             message, limits, deadline, lambda: self._ledger(conversation), self._clock
@@ -54,7 +54,7 @@ class Budgets:
 
 
 class TaskBudget:
-    """One task's right to spend: of its own limit and of its conversation's."""
+    """What one task may spend, under its own limit and that of its conversation."""
 
     def __init__(
         self,
@@ -80,15 +80,16 @@ class TaskBudget:
         *,
         last: bool = True,
     ) -> Completion:
-        """Makes the `call`, its price set aside before and settled after.
+        """Makes the `call`: reserves its expected price before, and settles its cost after.
 
-        What the task has paid is forgotten with its `last` call, unless that asks for tools. Where
-        only calls under way stand in the way, it waits for them a while.
+        The account forgets what the task has paid with its `last` call, unless that call asks for
+        tools. If only the calls of other tasks hold the money, this waits a moment for them.
 
         Raises:
-            Throttled: they are still under way.
-            Undeliverable: it may cost more than the task or its conversation has left (`budget`).
-            BusError: the account cannot be reached; nothing was called.
+            Throttled: those calls are still under way.
+            Undeliverable: the call may cost more than the task or its conversation has left
+                (`budget`).
+            BusError: the account cannot be reached; the model was not called.
         """
         asked = model.cost_of(expected(request))
         if not asked:
@@ -111,7 +112,7 @@ class TaskBudget:
         return completion
 
     async def left(self) -> float:
-        """USD that the task may still spend, as far as the other replicas have told.
+        """USD that the task may still spend, according to the shared account.
 
         Raises:
             BusError: the account cannot be reached.
@@ -130,7 +131,7 @@ class TaskBudget:
         return max(0.0, most - paid)
 
     async def _reserve(self, ledger: SharedAccount, asked: float, by: str) -> None:
-        """Sets money aside, or writes off what those who are gone had set aside for this task."""
+        """Reserves money, and writes off what an earlier delivery had reserved for this task."""
         reserved, refusal = False, None
 
         def reserve(account: Account) -> Account:
@@ -163,10 +164,10 @@ class TaskBudget:
             await ledger.changed()
 
     def _has_room(self, account: Account, asked: float) -> bool:
-        """Whether the call can be paid for now, not only when calls under way are settled.
+        """Whether the money is there now; false means once the calls under way are settled.
 
         Raises:
-            Undeliverable: it cannot.
+            Undeliverable: the money will not be there.
         """
         limits, paid = self._limits, account.paid(self._task)
         if total(paid, asked) > limits.cost:
@@ -181,15 +182,15 @@ class TaskBudget:
         if total(account.spent, account.reserved, asked) > limits.conversation_cost:
             if self._deadline.left > 0:
                 return False
-            who += f" (with {usd(account.reserved)} set aside for calls under way)"
+            who += f" (with {usd(account.reserved)} reserved for calls under way)"
             raise self._refusal(limit, who, account.spent, asked)
         return True
 
     def _not_yet(self) -> Throttled:
-        """The task leaves its place to others: among them may be the one that is waited for, which
-        a process that died has set money aside for."""
+        """The task gives up its slot. The slot may be needed by the very task whose hold is waited
+        for: one that a dead process has left, and that is delivered again."""
         return Throttled(
-            f"what the conversation {self._conversation[:100]!r} has left is set aside for calls "
+            f"what the conversation {self._conversation[:100]!r} has left is reserved for calls "
             "under way",
             code="budget",
             retryable=True,
@@ -208,12 +209,12 @@ class TaskBudget:
                 lambda account: account.settle(self._task, cost, by=by, keep_until=keep_until)
             )
         except BusError as error:
-            # The answer is dearer than an exact account: in time the hold counts as spent.
+            # Better an inexact account than a lost answer: the hold counts as spent in time.
             log.warning("the cost of %s was not settled: %s", self._task, error)
 
 
 def _cost_of_failure(error: BaseException, asked: float) -> float:
-    """What a call that ended so may have cost."""
+    """What a failed call may have cost, in USD."""
     if isinstance(error, ModelError):
         likely = asked if error.may_cost else 0.0
         return likely if error.cost is None else total(error.cost)

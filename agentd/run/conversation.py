@@ -1,4 +1,4 @@
-"""The chat that a run begins with: the prompt, what was said before, and the message itself."""
+"""The chat that a run begins with: the prompt, the history, and the message."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from agentd.run.context import RunContext
 from agentd.run.history import Past, attached, to_summarize, trimmed
 from agentd.run.revision import Revision
 
-# Asks a model for something that is no turn of the answer.
+# Calls a model for a text that is no turn of the answer, such as a summary.
 Ask = Callable[[Model, ChatRequest], Awaitable[Completion]]
 
 
 @dataclass(frozen=True)
 class Opening:
-    """The chat that the model is shown first; `asked` is its last turn, the user's, in words."""
+    """The first chat that the model is sent; `asked` is its last turn, the user turn, as text."""
 
     chat: Sequence[Mapping[str, Any]]
     asked: str
@@ -33,11 +33,11 @@ class Opening:
 async def begin(
     revision: Revision, model: Model, message: AgentMessage, context: RunContext, *, ask: Ask
 ) -> Opening:
-    """The prompt as the system turn, what was said before, and this message.
+    """The prompt as the system turn, the history, and this message as the user turn.
 
     Raises:
         PromptError: the prompt cannot be rendered for this message.
-        TaskError: an image or a file of the task cannot be shown to the model (`bad_part`,
+        TaskError: an image or a file of the task cannot be passed to the model (`bad_part`,
             `unsupported_part`, `object_missing`, `object_too_large`).
         BusError: the conversation or a file cannot be read.
     """
@@ -58,7 +58,7 @@ async def begin(
 def template_context(
     revision: Revision, model: Model, message: AgentMessage, now: float
 ) -> dict[str, Any]:
-    """What a prompt can name: `agent`, `message`, `content`, `context` and `now`."""
+    """The values of a prompt: `agent`, `message`, `content`, `context` and `now`."""
     values = revision.message_context(message, model.name)
     return {**values, "now": datetime.fromtimestamp(now, UTC)}
 
@@ -81,7 +81,7 @@ async def _past(
         request = ChatRequest(
             messages=to_summarize(older, limits),
             parameters={},
-            # The other half is for the answer, with a summary or without.
+            # The other half of the time is left for the answer, with or without a summary.
             timeout=context.deadline.required() / 2,
             agent=revision.spec.name,
         )
@@ -103,13 +103,13 @@ def _user_text(spec: AgentSpec, message: AgentMessage, values: Mapping[str, Any]
     if isinstance(content, dict) and isinstance(content.get("instruction"), str):
         return content["instruction"]
     if content is None and message.payload.content is not None:
-        return ""  # parts alone
+        return ""  # nothing but parts
     return json.dumps(content, ensure_ascii=False)
 
 
 def _joined(text: str, shown: Sequence[Mapping[str, Any]]) -> Any:
-    """The content of the user's turn: text where all of it is, since not every server takes a
-    list, else a list of parts."""
+    """The content of the user turn: text if all parts are text, since not every server takes a
+    list of parts."""
     said = [{"type": "text", "text": text}, *shown] if text else list(shown)
     if all(part["type"] == "text" for part in said):
         return "\n\n".join(part["text"] for part in said)

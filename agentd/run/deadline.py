@@ -1,4 +1,4 @@
-"""Until when a task may be worked on, by a clock that nobody sets."""
+"""The deadline of a task, by the monotonic clock."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Deadline:
     """The end of a task's time, in seconds of `time.monotonic()`.
 
     Attributes:
-        ends: of this attempt: `limits.timeout`, the sender's constraint, the expiry.
-        expires: of the task itself, after which nobody waits for it; infinite if it does not.
+        ends: the end of this attempt: by `limits.timeout`, the sender's constraint, or the expiry.
+        expires: the expiry of the task itself; infinite if it does not expire.
     """
 
     ends: float
@@ -25,9 +25,9 @@ class Deadline:
 
     @classmethod
     def of(cls, message: AgentMessage, *, limit: float, now: float) -> Self:
-        """The deadline of a message that is here at `now`, in seconds since the epoch.
+        """The deadline of a message that arrived at `now`, in seconds since the epoch.
 
-        This is the only look at the wall clock, which may be set forward or back afterwards.
+        The wall clock is read only here: it may be set forward or back while the task runs.
         """
         here = time.monotonic()
         expires = math.inf if message.expires_at is None else here + message.expires_at - now
@@ -41,10 +41,10 @@ class Deadline:
         return max(0.0, self.ends - time.monotonic())
 
     def required(self) -> float:
-        """As `left`, for one who is about to spend money.
+        """The seconds left, which must be some: to be asked for before a model is called.
 
         Raises:
-            Undeliverable: nothing is left (`expired`).
+            Undeliverable: no time is left (`expired`).
         """
         left = self.left
         if left <= 0:
@@ -56,5 +56,5 @@ class Deadline:
         return left
 
     def allows(self, delay: float) -> bool:
-        """Whether somebody will still wait for the task in `delay` seconds."""
+        """Whether the task will not have expired in `delay` seconds."""
         return time.monotonic() + delay < self.expires

@@ -1,7 +1,7 @@
 """One run of an agent: model, tools, model …, from an admitted message to an answer.
 
-Every turn that calls tools, and every answer of a tool, is on record before the next step. A run
-that was cut off is made again from its record: what is there is neither paid nor done twice.
+Every turn that calls tools, and every tool answer, is recorded in the journal before the next step.
+An interrupted run resumes from the journal: a recorded step is neither paid nor done twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from agentd.run.revision import Revision
 from agentd.run.tool_calls import TurnCalls, with_unique_ids
 from agentd.tools.port import Emitted
 
-# What a sender may set for its own task; anything else is for the manifest to decide.
+# The parameters that a sender may set for its own task. The manifest decides all others.
 SENDERS_PARAMETERS = frozenset(
     {
         "frequency_penalty",
@@ -44,15 +44,15 @@ SENDERS_PARAMETERS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What came of a run.
+    """The answer of a run.
 
     Attributes:
-        data: the answer: a value that fits `output.schema`, or the text where there is none.
-        completion: the last one, with the usage and the cost of all turns.
-        turns: of the model.
-        calls: of tools.
+        data: the answer: a value that fits `output.schema`, or text if there is no schema.
+        completion: the last completion, with the usage and the cost of all turns.
+        turns: the number of turns.
+        calls: the number of tool calls.
         emitted: the messages that tool calls asked for, in order.
-        asked: what the user's turn said, in words.
+        asked: the user turn as text.
     """
 
     data: Any
@@ -64,7 +64,7 @@ class RunResult:
 
 
 async def run(revision: Revision, message: AgentMessage, context: RunContext) -> RunResult:
-    """Answers `message`, within its deadline and for what is in its budget.
+    """Answers `message`, within its deadline and its budget.
 
     Raises:
         PromptError: the prompt cannot be rendered for this message.
@@ -121,7 +121,7 @@ class _TurnLoop:
         raise Undeliverable(f"limits.turns is {most}, and there is no answer yet", code="turns")
 
     async def _turn(self, turn: int) -> Completion:
-        """What the model says in this turn, or said before the run was cut off."""
+        """The completion of this turn, from the journal if the run is resumed."""
         recorded = self._context.steps.get((TURN, turn, 0))
         if recorded is not None:
             completion = _completion(recorded["completion"])
@@ -146,12 +146,12 @@ class _TurnLoop:
         )
         request = within(request, self._tokens_left())
         output = self._manifest.output
-        # An answer that may be corrected is followed by another one.
+        # After an answer that may have to be corrected, another call may follow.
         last = output is None or self._corrections >= output.retries
         return await self._paid(self._model, request, context.reader, last=last)
 
     async def _ask_aside(self, model: Model, request: ChatRequest) -> Completion:
-        """What a model says that is no turn of the answer, and is paid all the same."""
+        """A completion that is no turn of the answer, such as a summary. It is paid as well."""
         request = within(request, self._tokens_left())
         completion = await self._paid(model, request, None, last=False)
         self._aside.append(completion)
@@ -161,7 +161,7 @@ class _TurnLoop:
         self, model: Model, request: ChatRequest, reader: Reader | None, *, last: bool
     ) -> Completion:
         async def call() -> Completion:
-            # Anew: rendering took time, and so may have the wait for money.
+            # The timeout is computed again: rendering took time, and so may the wait for money.
             timeout = min(request.timeout, self._context.deadline.required())
             timely = replace(request, timeout=timeout)
             return await model_call.call(
@@ -171,20 +171,21 @@ class _TurnLoop:
         return await self._context.budget.spend(model, request, call, last=last)
 
     async def _keep(self, turn: int, completion: Completion) -> None:
-        """Puts a turn on record that another one follows."""
+        """Records a turn that another one follows."""
         if self._context.reader:
             self._context.reader.restart()
         await self._context.journal().step(TURN, turn, completion=asdict(completion))
 
     async def _use_tools(self, turn: int, completion: Completion) -> None:
-        """Makes the calls that the model asks for, and tells it the answers."""
+        """Makes the tool calls that the model asks for, and adds them to the chat with their
+        answers."""
         answers = await self._calls.make(turn, completion.tool_calls)
         self._called += len(answers)
         self._chat.append(
             {
                 "role": "assistant",
                 "content": completion.text or None,
-                "tool_calls": [_as_told(call) for call in completion.tool_calls],
+                "tool_calls": [_as_chat(call) for call in completion.tool_calls],
             }
         )
         for call, answer in zip(completion.tool_calls, answers, strict=True):
@@ -192,7 +193,11 @@ class _TurnLoop:
             self._chat.append({"role": "tool", "tool_call_id": call.id, "content": answer.text})
 
     def _result(self, completion: Completion) -> RunResult:
-        """The run's result, unless the answer is not what the manifest says it must be."""
+        """The result of the run.
+
+        Raises:
+            Unusable: the answer does not fit `output.schema`.
+        """
         output = self._manifest.output
         data = value_of(completion.text, output.schema_) if output else completion.text
         return RunResult(
@@ -205,10 +210,10 @@ class _TurnLoop:
         )
 
     async def _correct(self, turn: int, completion: Completion, error: Unusable) -> None:
-        """Tells the model what is wrong with its answer.
+        """Asks the model to correct its answer.
 
         Raises:
-            TaskError: it was told as often as `output.retries` says.
+            TaskError: the model was asked `output.retries` times before (`output_invalid`).
         """
         assert self._manifest.output is not None
         if self._corrections >= self._manifest.output.retries:
@@ -222,7 +227,7 @@ class _TurnLoop:
         ]
 
     def _tokens_left(self) -> int | None:
-        """What is left of the sender's `maxTokens`, in and out together."""
+        """What is left of the sender's `maxTokens`, in and out together; None if unlimited."""
         most = self._message.payload.constraints.max_tokens
         if most is None:
             return None
@@ -231,10 +236,11 @@ class _TurnLoop:
 
 
 def _allowed(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The sender's parameters, if they only shape the answer.
+    """The sender's parameters, if a sender may set them all.
 
     Raises:
-        ModelError: one does more, such as naming other credentials (`parameter_not_allowed`).
+        ModelError: one is not allowed, for example one that names credentials
+            (`parameter_not_allowed`).
     """
     for name in parameters:
         if name not in SENDERS_PARAMETERS:
@@ -246,14 +252,14 @@ def _allowed(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     return parameters
 
 
-def _as_told(call: ToolCall) -> dict[str, Any]:
-    """A call as the model is reminded of it."""
+def _as_chat(call: ToolCall) -> dict[str, Any]:
+    """A tool call in OpenAI's chat shape."""
     function = {"name": call.name, "arguments": call.arguments}
     return {"id": call.id, "type": "function", "function": function}
 
 
 def _completion(recorded: Mapping[str, Any]) -> Completion:
-    """A completion as `asdict` wrote it."""
+    """A completion from the journal, where `asdict` wrote it."""
     calls = tuple(ToolCall(**call) for call in recorded["tool_calls"])
     attempts = tuple(ModelAttempt(**attempt) for attempt in recorded["attempts"])
     usage = Usage(**recorded["usage"]) if recorded["usage"] else None
@@ -262,7 +268,7 @@ def _completion(recorded: Mapping[str, Any]) -> Completion:
 
 
 def _in_all(completions: Sequence[Completion]) -> Completion:
-    """The last one with the tokens and the cost of all; what one does not know, all do not."""
+    """The last completion, with the tokens and the cost of all; unknown if one is unknown."""
     usages = [each.usage for each in completions if each.usage is not None]
     costs = [each.cost for each in completions if each.cost is not None]
     return replace(

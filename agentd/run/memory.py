@@ -1,8 +1,8 @@
-"""What is on record of a conversation, and a summary of its beginning where it is long.
+"""The memory of a conversation: its exchanges on record, and summaries of the older ones.
 
 `event.conversation.{digest of its id}` has an event for each exchange, whichever agent answered;
-`event.summary.{digest of its id and the agent}` has what an agent made of the older ones. The log
-cannot be searched by a field of its messages, hence these subjects. Nothing is ever taken out.
+`event.summary.{digest of its id and the agent}` has an agent's summaries of the older exchanges.
+The log cannot be searched by a field of its messages, hence these subjects. Nothing is deleted.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ log = logging.getLogger(__name__)
 
 EXCHANGE, SUMMARY = "conversation_exchange", "conversation_summary"
 
-# Tokens that are read at most, the newest, where a conversation was never summarised.
+# The most tokens to read of a conversation that was never summarised; the newest are kept.
 _MOST_READ = 50_000
-# Exchanges that are passed over until it is noted that nobody need read them again.
+# So many exchanges that no longer fit are noted, so that they are not read again every time.
 _MANY = 100
-_PATIENCE = 5.0  # seconds to store a summary: the answer is waited for
+_PATIENCE = 5.0  # seconds to store a summary: the sender is waiting for the answer
 
 Summarize = Callable[[Past], Awaitable[str]]
 
 
 class Memory:
-    """What one agent remembers of the conversation that a message belongs to."""
+    """The memory that one agent has of the conversation of a message."""
 
     def __init__(
         self, bus: Bus, subjects: Subjects, message: AgentMessage, *, agent: AgentIdentity
@@ -53,10 +53,10 @@ class Memory:
         self._summaries = subjects.event("summary", self._mine)
 
     async def exchange(self, user: str, answer: str) -> Record:
-        """What is to be stored with the result, for whoever goes on with the conversation.
+        """The record of this exchange, to be stored in one batch with the result.
 
         Raises:
-            BusError: it is large, and the object store does not take it.
+            BusError: the exchange is large, and the object store does not take it.
         """
         message = self._message
         content = {
@@ -77,10 +77,10 @@ class Memory:
         )
 
     async def recall(self, limits: History, summarize: Summarize) -> Past:
-        """What was said before, within the limits.
+        """The earlier exchanges, within the limits.
 
-        Where it is more, `summarize` is asked once to condense the older part, and what it says is
-        kept for the next task. A summary that fails is done without.
+        If there are more, `summarize` is called once to condense the older ones, and the summary is
+        stored for the next task. If that fails, the run continues without a summary.
 
         Raises:
             BusError: the log does not answer.
@@ -92,7 +92,7 @@ class Memory:
                 summary = shortened(await summarize(older), limits)
             except TaskError as error:
                 log.warning(
-                    "%s goes on without a summary: %s: %s", self._message.id, error.code, error
+                    "%s continues without a summary: %s: %s", self._message.id, error.code, error
                 )
             else:
                 await self._keep(summary, older.exchanges[-1].sequence)
@@ -119,7 +119,7 @@ class Memory:
         return Past(shortened(summary, limits), tuple(exchanges))
 
     async def _summary(self) -> tuple[str, int]:
-        """The newest summary, and the place in the log of the last exchange in it."""
+        """The newest summary, and the sequence in the log of the last exchange that it covers."""
         msg = await jetstream.last(self._bus, LOG, self._summaries)
         match msg and await self._content(msg):
             case {"event": "conversation_summary", "summary": str(summary), "covers": int(covers)}:
@@ -128,8 +128,8 @@ class Memory:
                 return "", 0
 
     async def _exchange_in(self, msg: Msg) -> Exchange | None:
-        """The exchange that an event tells of. Of this task's own helpers it is not the past: a run
-        that is made again begins as it did before."""
+        """The exchange in an event. Exchanges of tasks that this task has sent itself are left out,
+        so that a repeated run begins with the same chat."""
         content = await self._content(msg)
         match content:
             case {
@@ -144,23 +144,23 @@ class Memory:
                 return None
 
     def _turns(self, asker: Any, user: str, agent: str, answer: str) -> tuple[dict[str, Any], ...]:
-        """An exchange as this agent is shown it: what other agents said are turns of users, with
-        the name before it."""
+        """An exchange as this agent's model sees it: the words of other agents are user turns, each
+        with the agent's name in front."""
         if isinstance(asker, dict) and asker.get("type") == "agent":
             user = f"[{asker.get('id')}] {user}"
         own = agent == self._agent.id
-        said = (
+        turns = (
             {"role": "user", "content": user},
             {
                 "role": "assistant" if own else "user",
                 "content": answer if own else f"[{agent}] {answer}",
             },
         )
-        return tuple(turn for turn in said if turn["content"])
+        return tuple(turn for turn in turns if turn["content"])
 
     async def _content(self, msg: Msg) -> Any:
-        """What an event says; None where it is none, or lost its content. Anybody may publish on
-        the subject."""
+        """The content of an event; None if it is not valid, or its object was lost. Any client may
+        publish on the subject."""
         try:
             return (await whole(self._bus, decode(msg.data))).payload.content
         except DecodeError:
@@ -170,7 +170,7 @@ class Memory:
             return None
 
     async def _keep(self, summary: str, covers: int) -> None:
-        """Notes that exchanges up to `covers` need not be read again. It can be done without."""
+        """Stores a summary: exchanges up to `covers` are not read again. A failure is logged."""
         content = {
             "event": SUMMARY,
             "agent": self._agent.id,

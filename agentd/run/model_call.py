@@ -1,4 +1,4 @@
-"""One call of a model, by however many attempts: each is measured, those that failed on record."""
+"""One model call: every attempt is measured, and failed ones are recorded in the journal."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ log = logging.getLogger(__name__)
 async def call(
     model: Model, request: ChatRequest, context: RunContext, on_delta: Callable[[str], None] | None
 ) -> Completion:
-    """What the model says. Where one stood in for another, the log has why.
+    """The completion. If one model failed and another answered, the journal says why.
 
     Raises:
         ModelError: as `Model.complete`.
     """
     attempts: list[ModelAttempt] = []
 
-    def hear(attempt: ModelAttempt) -> None:
+    def on_attempt(attempt: ModelAttempt) -> None:
         measure(context.metrics, attempt)
         attempts.append(attempt)
 
     try:
-        completion = await model.complete(replace(request, on_attempt=hear), on_delta)
+        completion = await model.complete(replace(request, on_attempt=on_attempt), on_delta)
     except ModelError:
         await _note(attempts, context)
         raise
@@ -40,7 +40,7 @@ async def call(
 
 
 def measure(metrics: Metrics, attempt: ModelAttempt) -> None:
-    """Counts and times an attempt."""
+    """Adds an attempt to the metrics."""
     completion = attempt.completion
     if completion is None:
         metrics.model_call(attempt.model, attempt.code, attempt.seconds)
@@ -57,8 +57,8 @@ def measure(metrics: Metrics, attempt: ModelAttempt) -> None:
 
 
 async def _note(attempts: list[ModelAttempt], context: RunContext) -> None:
-    """Records the failures of several models. That of one alone is the outcome of its task, or of
-    an attempt at it, and is on record as such."""
+    """Records the failures of several models. The failure of a single model is recorded anyway, as
+    the failure of the attempt or of the task."""
     if len(attempts) == 1:
         return
     try:
@@ -68,12 +68,12 @@ async def _note(attempts: list[ModelAttempt], context: RunContext) -> None:
                     MODEL_FAILED, mark=secrets.token_hex(4), **as_payload(attempt)
                 )
     except BusError as error:
-        # The answer is dearer than the record of how it came about.
-        log.warning("why a model stood in is not on record: %s", error)
+        # Better an incomplete journal than a lost answer.
+        log.warning("the failure of a model was not recorded: %s", error)
 
 
 def as_payload(attempt: ModelAttempt) -> dict[str, object]:
-    """An attempt as messages have it; `latency` in milliseconds."""
+    """An attempt as it appears in messages; `latency` in milliseconds."""
     shown: dict[str, object] = {
         "model": attempt.model,
         "latency": round(attempt.seconds * 1000, 1),

@@ -1,4 +1,4 @@
-"""Structured output: the value that an answer is, or what the model is told is wrong with it."""
+"""Structured output: an answer as a JSON value, or the correction that the model is sent."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _FENCED = re.compile(r"\A\s*```[\w-]*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
 class Unusable(AgentdError):
-    """An answer that does not fit; the text says why."""
+    """An answer that is not the required JSON; the text says why."""
 
 
 def value_of(text: str, schema: Mapping[str, Any]) -> Any:
-    """The JSON value that `text` is (in a Markdown fence or not), if it fits `schema`.
+    """The JSON value in `text` (with or without a Markdown fence), if it fits `schema`.
 
     Raises:
-        Unusable: it is not JSON, or does not fit.
+        Unusable: the text is not JSON, or the value does not fit.
     """
     fenced = _FENCED.match(text)
     try:
@@ -36,9 +36,9 @@ def value_of(text: str, schema: Mapping[str, Any]) -> Any:
 
 
 def correction(error: Unusable) -> str:
-    """What a model is told of its answer."""
+    """The message that asks the model to correct its answer."""
     return f"{CORRECTION}{error}\nAnswer again, with nothing but the JSON."
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

@@ -1,4 +1,4 @@
-"""An agent as one edit left it: its spec, its models and its tools."""
+"""A revision: one version of an agent, with its spec, its models and its tools."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from agentd.tools.toolbox import Toolbox
 
 @dataclass(frozen=True)
 class Revision:
-    """What answers a task from its delivery to its end.
+    """One version of an agent, ready to run. A task stays on one revision until it ends.
 
     Attributes:
-        models: the first choice first.
-        summarizer: condenses a long history; None where the agent's own model does.
+        models: in the order in which they are tried.
+        summarizer: the model that summarises a long history; None means the agent's own model.
         blind: the names of its models that are known to take no images.
     """
 
@@ -36,15 +36,15 @@ class Revision:
         return self.models[0]
 
     def model_for(self, message: AgentMessage) -> Model:
-        """The model that the sender asks for, of those that the manifest lists; else the first that
-        is for such a message, with the others to stand in for it.
+        """The model that the sender asks for, if the manifest lists it; by default every model
+        whose `when` holds for the message, as a failover list.
 
         Raises:
-            ModelError: the manifest does not list it (`model_not_allowed`): a sender cannot spend
-                what the agent's owner did not allow.
-            TaskError: no model is for such a message (`no_model`), or it has an image, and they
-                are known to take none (`unsupported_part`).
-            PromptError: a `when` cannot be evaluated for it.
+            ModelError: the manifest does not list the model (`model_not_allowed`): a sender must
+                not spend what the agent's owner did not allow.
+            TaskError: no model's `when` holds (`no_model`), or the message has an image and no
+                model takes one (`unsupported_part`).
+            PromptError: a `when` cannot be evaluated for this message.
         """
         wanted = message.payload.model
         if wanted is None:
@@ -59,7 +59,7 @@ class Revision:
         )
 
     def message_context(self, message: AgentMessage, model: str) -> dict[str, Any]:
-        """What an expression or a prompt can name: `agent`, `message`, `content`, `context`."""
+        """The values of an expression or a prompt: `agent`, `message`, `content`, `context`."""
         manifest = self.spec.manifest
         wire: dict[str, Any] = message.model_dump(mode="json", by_alias=True)
         return {
@@ -75,13 +75,13 @@ class Revision:
         }
 
     def _sighted(self, models: Sequence[Model], message: AgentMessage) -> Sequence[Model]:
-        """Those of them that take the images of the message, if it has some."""
+        """The models that take images, if the message has one; else all."""
         if not self.blind or not has_images(message.payload.content):
             return models
         able = [model for model in models if model.name not in self.blind]
         if not able:
             names = " and ".join(model.name for model in models)
-            text = f"payload.content.parts has an image, and {names} takes none"
+            text = f"payload.content.parts has an image, and {names} takes no images"
             raise TaskError(text, code="unsupported_part")
         return able
 
@@ -97,7 +97,7 @@ class Revision:
         ]
         if not fit:
             raise TaskError(
-                f"no model of {self.spec.name} is for this message: no `when` is true of it",
+                f"no model of {self.spec.name} takes this message: no `when` is true for it",
                 code="no_model",
             )
         return fit

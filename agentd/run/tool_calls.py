@@ -1,4 +1,4 @@
-"""The tool calls of one turn: made side by side, each on record before the run goes on."""
+"""The tool calls of one turn: made concurrently, each answer recorded before the run continues."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from agentd import crash_points
 from agentd.models.port import ToolCall
 from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import ANSWERED, CALLED
-from agentd.run.approval_gate import Consent
+from agentd.run.approval_gate import ApprovalGate
 from agentd.run.context import RunContext
 from agentd.run.revision import Revision
 from agentd.tools.port import Call
 from agentd.tools.toolbox import ToolAnswer
 
-_CALLS_AT_ONCE = 16  # of the calls that a model asks for in one turn
+_CALLS_AT_ONCE = 16  # tool calls of one turn that run at the same time
 
 _INTERRUPTED = (
-    "the process was interrupted while this call was made; whether it took effect is not known, "
-    "and it was not made again"
+    "the process was interrupted during this call; whether the call took effect is not known, and "
+    "it was not repeated"
 )
 
 
 class TurnCalls:
-    """The calls of one run."""
+    """The tool calls of one run."""
 
     def __init__(self, revision: Revision, message: AgentMessage, context: RunContext) -> None:
         self._revision = revision
         self._message = message
         self._context = context
-        self._consent = Consent(revision, message, context)
+        self._gate = ApprovalGate(revision, message, context)
         self._room = asyncio.Semaphore(_CALLS_AT_ONCE)
 
     async def make(self, turn: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:
-        """The answers to the calls that the model asks for in this turn, in their order.
+        """The answers to the tool calls of this turn, in their order.
 
         Raises:
-            Paused: a person must agree to some of them; none is made until then.
-            BusError: one is not on record, or NATS is needed for it.
+            Paused: some of the calls need approval; none is made until it is decided.
+            BusError: an answer could not be recorded, or a call needs NATS.
             Undeliverable: no time is left (`expired`).
         """
-        self._consent.require(turn, calls)
+        self._gate.require(turn, calls)
         return await _together([self._in_turn(turn, i, call) for i, call in enumerate(calls)])
 
     async def _in_turn(self, turn: int, index: int, call: ToolCall) -> ToolAnswer:
@@ -52,12 +52,12 @@ class TurnCalls:
             return await self._answer(turn, index, call)
 
     async def _answer(self, turn: int, index: int, call: ToolCall) -> ToolAnswer:
-        """What a tool says, or said before the run was cut off."""
+        """The answer to one call, from the journal if the run is resumed."""
         recorded = self._context.steps.get((ANSWERED, turn, index))
         if recorded is not None:
             toolbox = self._revision.toolbox
             return toolbox.recorded(call, recorded["text"], error=recorded["error"])
-        refusal = self._consent.refusal(turn, index, call)
+        refusal = self._gate.refusal(turn, index, call)
         denied = refusal and ToolAnswer(refusal, error=True)
         answer = denied or await self._call(turn, index, call)
         crash_points.here("after-tool")
@@ -67,8 +67,8 @@ class TurnCalls:
         return answer
 
     async def _call(self, turn: int, index: int, call: ToolCall) -> ToolAnswer:
-        """Makes a call. One with effects that may have been made before is only repeated where
-        its key tells the other side that it is the same."""
+        """Makes a call. If the call has effects and may have been made before, it is repeated only
+        where the tool passes on its key, so that the other side recognises it."""
         task = self._message
         held = self._revision.toolbox.held.get(call.name)
         key = f"{task.id}.{turn}.{index}"
@@ -89,14 +89,14 @@ class TurnCalls:
         )
         answer = await self._revision.toolbox.call(call, request)
         status = "error" if answer.error else "success"
-        # A name that the model made up is no label: it could make up any number of them.
+        # Every label value is a series in Prometheus: a name that a model invents must not be one.
         name = call.name if held else "unknown"
         self._context.metrics.tool_call(name, status, time.monotonic() - started)
         return answer
 
 
 def with_unique_ids(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
-    """The calls with an id each: some servers send the same one twice, or none."""
+    """The calls with unique ids: some servers send the same id twice, or none."""
     if len({call.id for call in calls if call.id}) == len(calls):
         return calls
     return tuple(replace(call, id=f"call_{index}") for index, call in enumerate(calls))

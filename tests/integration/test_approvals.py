@@ -179,7 +179,7 @@ async def test_what_nobody_decides_is_denied(team: Team, purse: Purse) -> None:
     await decided(team, request, approve=True)
     assert (purse.paid, await told(team, task)) == (
         [],
-        ["this call was denied: nobody approved it in time"],
+        ["this call was denied: it was not approved in time"],
     )
 
 

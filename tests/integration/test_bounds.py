@@ -307,7 +307,7 @@ async def test_who_waits_for_money_waits_no_longer_than_its_time(team: Team) -> 
     await team.run(me=priced(limits="conversation_cost: 0.25, timeout: 500ms"))
     late = await team.ask("analysis", "x", context={"conversationId": "c"})
     assert late["error"]["code"] == "budget"
-    assert "$0.20 set aside for calls under way" in late["error"]["message"]
+    assert "$0.20 reserved for calls under way" in late["error"]["message"]
 
 
 async def test_who_waits_for_money_gets_what_another_replica_settles(team: Team) -> None:

@@ -119,7 +119,7 @@ async def test_a_picture_costs_tokens_not_bytes(team: Team, stub: StubModel) -> 
     [
         ([{"type": "text", "text": "x"}] * 33, "bad_part", "at most 32 parts"),
         ([LOOK, "x"], "bad_part", "parts[1] must be an object with a `type`"),
-        ([LOOK, {"type": "video"}], "bad_part", "parts[1] has no `type` of text, image or file"),
+        ([LOOK, {"type": "video"}], "bad_part", "parts[1] must have a `type`: text, image or file"),
         ([{"type": "text"}], "bad_part", "must have a `text` that is text"),
         ([{"type": "image"}], "bad_part", "must have one of `url`, `data` and `object`"),
         ([{"type": "image", "url": "https://a.b", "data": "x"}], "bad_part", "must have one of"),
@@ -134,7 +134,7 @@ async def test_a_picture_costs_tokens_not_bytes(team: Team, stub: StubModel) -> 
             "bad_part",
             "no public https:// address",
         ),
-        ([{"type": "file", "url": "https://a.b/x.pdf"}], "bad_part", "is a file by `url`"),
+        ([{"type": "file", "url": "https://a.b/x.pdf"}], "bad_part", "is a file with a `url`"),
         ([{"type": "image", "data": "not base64!"}], "bad_part", "is not base64"),
         (
             [{"type": "image", "data": "YSxi"}],
@@ -146,8 +146,16 @@ async def test_a_picture_costs_tokens_not_bytes(team: Team, stub: StubModel) -> 
             "unsupported_part",
             "nor a PDF, nor text in UTF-8",
         ),
-        ([{"type": "file", "data": "YSxi", "name": "a\nb"}], "bad_part", "`name` that is no line"),
-        ([{"type": "image", "object": "x.png"}], "bad_part", "has an `object` that is no digest"),
+        (
+            [{"type": "file", "data": "YSxi", "name": "a\nb"}],
+            "bad_part",
+            "`name` that is not one line",
+        ),
+        (
+            [{"type": "image", "object": "x.png"}],
+            "bad_part",
+            "`object` that is not a digest",
+        ),
         ([{"type": "image", "object": f"sha256:{'0' * 64}"}], "object_missing", "is gone"),
     ],
 )
@@ -184,7 +192,7 @@ async def test_a_model_that_is_known_to_be_blind_is_not_paid(team: Team, stub: S
     image = {"type": "image", "url": "https://example.org/x.png"}
     result = await team.ask("sight", {"instruction": "look", "parts": [image]})
     assert result["error"]["code"] == "unsupported_part"
-    assert "openai/o3-mini takes none" in result["error"]["message"]
+    assert "openai/o3-mini takes no images" in result["error"]["message"]
     assert stub.count == 0
 
 

@@ -88,6 +88,6 @@ async def test_whoever_waits_for_others_leaves_its_place(
 ) -> None:
     monkeypatch.setattr(budget, "_WAIT", 0.0)
     await dies_after_reserving(bus, env, "t1", "t2")
-    with pytest.raises(Throttled, match="set aside for calls under way") as caught:
+    with pytest.raises(Throttled, match="reserved for calls under way") as caught:
         await pay(bus, env, "t3")
     assert caught.value.retryable
