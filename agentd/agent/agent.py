@@ -1,4 +1,4 @@
-"""One agent in this process: takes its tasks and runs each on the revision of the moment."""
+"""One agent in this process: it pulls tasks, and runs each on the live revision."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from agentd.run.revision import Revision
 
 log = logging.getLogger(__name__)
 
-# Seconds that an agent whose pulling ended with a bug waits before it starts again.
+# Seconds before an agent pulls again after its pull loop ended with a bug.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _LAST_PULL = 3.0
-_FAILING = 5  # failed tasks in a row that are told
-_TOOLS = 0.5  # seconds between two looks for tools without which it takes nothing
+_FAILING = 5  # failed tasks in a row from which on the state of the agent says so
+_TOOLS = 0.5  # seconds between two checks for required tools that are missing
 
 
 class RunningTask(NamedTuple):
@@ -66,7 +66,7 @@ class Agent:
 
     @property
     def state(self) -> str:
-        """`ready`, or what is the matter with it, in words."""
+        """`ready`, or in words why it is not."""
         if self._stopping:
             return "draining"
         if self.trouble:
@@ -100,14 +100,14 @@ class Agent:
             await self.listen()
 
     async def drain(self, grace: float) -> None:
-        """Takes nothing more, gives running tasks `grace` seconds to end, hands back the rest."""
+        """Pulls nothing more, gives running tasks `grace` seconds to end, hands back the rest."""
         self._stopping = True
         self._room.set()
         await self._puller.close()
         await self._queries.close()
         await self._facts.close()
         if self._pulling:
-            # It returns at once, unless it waits for a server that is not there.
+            # It returns immediately, unless it waits for a server that is away.
             await asyncio.wait([self._pulling], timeout=_LAST_PULL)
             self._pulling.cancel()
         await self._puller.close_inbox()
@@ -118,13 +118,13 @@ class Agent:
         self._services.metrics.forget(self.name)
 
     def hand_back(self) -> None:
-        """Gives running tasks back to the server now."""
+        """Hands running tasks back to the server now."""
         for task in self._running:
             task.cancel()
 
     async def listen(self) -> None:
-        """Listens to what it may take: its capabilities, its name, the routes it is fit for, and
-        the facts that it subscribes to or joins."""
+        """Listens to everything that the agent may take: its capabilities, its name, the routes
+        whose requirement it meets, and the facts that it subscribes to or joins."""
         capabilities = self.live.spec.manifest.capabilities
         own = f"{AGENT_DOMAIN}.{self.name}"
         routes = self._services.routes.routes_for(self.name, capabilities)
@@ -134,7 +134,8 @@ class Agent:
             await self._queries.listen(capabilities)
 
     async def _supervise(self) -> None:
-        """Pulls until it is drained. A bug in that costs this agent a pause, the others nothing."""
+        """Pulls until the agent is drained. A bug in the pull loop costs this agent a pause; other
+        agents are not affected."""
         delay = _FIRST_PAUSE
         while not self._stopping:
             started = time.monotonic()
@@ -142,20 +143,24 @@ class Agent:
                 await self._pull_while_open()
             except asyncio.CancelledError:
                 if not self._stopping:
-                    log.exception("takes no more tasks: cancelled", extra={"agent": self.name})
+                    log.exception("stopped pulling tasks: cancelled", extra={"agent": self.name})
                 raise
             except Exception as error:
                 if time.monotonic() - started > _LONGEST_PAUSE:
                     delay = _FIRST_PAUSE
                 self.restarts += 1
                 self.trouble = f"restarting: {type(error).__name__}: {error}"
-                log.exception("stopped; starts again in %.1f s", delay, extra={"agent": self.name})
+                log.exception(
+                    "stopped pulling tasks; starts again in %.1f s",
+                    delay,
+                    extra={"agent": self.name},
+                )
                 await self._pause(delay)
                 delay = min(2 * delay, _LONGEST_PAUSE)
                 self.trouble = ""
 
     async def _pause(self, seconds: float) -> None:
-        """Waits, but not beyond the beginning of a drain."""
+        """Waits, or until a drain begins."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds * random.uniform(0.5, 1)):
                 while not self._stopping:
@@ -186,9 +191,11 @@ class Agent:
         self._services.metrics.in_flight(self.name, self.in_flight)
         self._room.set()
         if not task.cancelled() and (error := task.exception()):
-            log.error("a task went back: %s", error, exc_info=error, extra={"agent": self.name})
+            log.error(
+                "a task was handed back: %s", error, exc_info=error, extra={"agent": self.name}
+            )
 
 
 def _listens_to(live: Revision) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What an agent takes work from, as far as its manifest says it."""
+    """What an agent takes work from, according to its manifest."""
     return live.spec.manifest.capabilities, patterns(live.spec.manifest)

@@ -1,7 +1,7 @@
-"""What follows an answer: the tasks and events that the manifest's rules and the model make of it.
+"""Emit: the tasks and events that follow an answer, by the manifest's rules and by the model.
 
-They are planned when the answer is there, and go on record together with the result or not at all.
-Their ids come from the task's: a run that is repeated repeats them, and nothing doubles.
+They are planned when the answer is complete, and stored together with the result or not at all.
+Their ids are derived from the task: a repeated run repeats the ids, so nothing is sent twice.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from agentd.tools.port import Emitted
 
 log = logging.getLogger(__name__)
 
-# The server takes 1,000 messages in one batch; the result and what goes with it need room, too.
+# The server accepts 1,000 messages in one batch, with the result and its other records.
 MOST = 990
 
-_LOOK_AGAIN = 60.0  # seconds until it is told again that nobody takes a kind of work
+_LOOK_AGAIN = 60.0  # seconds between two warnings that no agent takes a kind of task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class FollowUp:
 
 @dataclass(frozen=True, kw_only=True)
 class _Draft:
-    """A message to be: the `place`-th of `of` siblings; of 0, it has none."""
+    """A planned message: the `place`-th of `of` siblings; 0 means it has none."""
 
     rule: EmitRule
     number: int
@@ -66,11 +66,12 @@ def plan(
     subject: str,
     now: float,
 ) -> tuple[FollowUp, ...]:
-    """What follows this result, which will stand on `subject`, of a run that began at `now` (in
-    seconds since the epoch).
+    """The tasks and events that follow this result, which will be published on `subject`; the run
+    began at `now`, in seconds since the epoch.
 
     Raises:
-        TaskError: an expression fails, gives what cannot be sent, or too much (`emit_failed`).
+        TaskError: an expression fails, or its value cannot be sent, or is too much
+            (`emit_failed`).
     """
     spec, emit = revision.spec, revision.spec.manifest.emit
     context = template_context(revision, revision.model_for(task), task, now)
@@ -103,7 +104,7 @@ def _check(draft: _Draft, follow_up: FollowUp) -> None:
 
 
 def readable(data: Any) -> Any:
-    """An answer as expressions see it: text that is a JSON object or list is read as one."""
+    """An answer as expressions see it: text that is a JSON object or list becomes that value."""
     if isinstance(data, str) and data.strip()[:1] in ("{", "["):
         try:
             return json.loads(data)
@@ -113,7 +114,7 @@ def readable(data: Any) -> Any:
 
 
 class _Rule:
-    """One rule of a manifest, for one answer."""
+    """One rule of a manifest, applied to one answer."""
 
     def __init__(self, spec: AgentSpec, number: int, rule: EmitRule) -> None:
         self._spec = spec
@@ -121,7 +122,7 @@ class _Rule:
         self._rule = rule
 
     def drafts(self, context: Mapping[str, Any]) -> list[_Draft]:
-        """What it makes of an answer."""
+        """The messages that the rule makes of an answer."""
         rule = self._rule
         if rule.for_each is None:
             if not self._holds(context):
@@ -171,7 +172,7 @@ def _failed(why: str) -> TaskError:
 
 
 def _of_the_model(emitted: Sequence[Emitted], number: int) -> Iterator[_Draft]:
-    """What the model asked for through its tool, as if a rule after all others had."""
+    """The messages that the model asked for through its tool `emit`, as those of one more rule."""
     for place, each in enumerate(emitted):
         kind, _, topic = each.to.partition(".")
         rule = EmitRule.model_validate({kind: topic, "priority": each.priority})
@@ -179,7 +180,7 @@ def _of_the_model(emitted: Sequence[Emitted], number: int) -> Iterator[_Draft]:
 
 
 def _share(task: AgentMessage, result: RunResult, tasks: int) -> Constraints:
-    """What each of so many tasks may cost: an equal part of what this answer has left."""
+    """What each of so many tasks may cost: an equal share of what the task has left."""
     most = task.payload.constraints.max_cost
     if most is None or not tasks:
         return Constraints()
@@ -209,13 +210,14 @@ def _follow_up(
 
 
 def follow_up_id(result: str, rule: int, place: int) -> str:
-    """The id of what follows the result on this subject, the same for every run of its task. (Two
-    environments, or domains, may have tasks of one id; the log knows no two messages of one id.)"""
+    """The id of a message that follows the result on this subject: the same for every run of the
+    task. The subject is part of it, because tasks of two environments or domains may share an id,
+    and the log stores an id only once."""
     return digest(f"{result} {rule} {place}")
 
 
 def _placed(message: AgentMessage, draft: _Draft, task: AgentMessage) -> AgentMessage:
-    """The message, which knows its siblings."""
+    """The message with its place among its siblings."""
     place = Sibling(of=task.id, rule=draft.number, index=draft.place, count=draft.of)
     siblings = (*message.context.siblings, place)[-DEEPEST:]
     context = message.context.model_copy(update={"siblings": siblings})
@@ -223,7 +225,7 @@ def _placed(message: AgentMessage, draft: _Draft, task: AgentMessage) -> AgentMe
 
 
 class Emitter:
-    """Makes records of what follows, for the batch that the result is in."""
+    """Makes records of emitted messages, for the batch of the result."""
 
     def __init__(self, bus: Bus, subjects: Subjects) -> None:
         self._bus = bus
@@ -233,10 +235,10 @@ class Emitter:
     async def records(
         self, follow_ups: Sequence[FollowUp], headers: Mapping[str, str]
     ) -> list[Record]:
-        """The records, with `headers`; the routes that they need are announced.
+        """The records, with `headers`. The routes that they need are announced.
 
         Raises:
-            TaskError: one is no JSON (`unencodable`).
+            TaskError: a message cannot be encoded as JSON (`unencodable`).
             BusError: a route or a large content could not be stored.
         """
         found: list[Record] = []

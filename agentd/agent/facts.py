@@ -1,4 +1,4 @@
-"""Facts that an agent hears of: each is gathered for its join, or run for as if it were a task."""
+"""Facts that an agent subscribes to: each is added to its join, or becomes a task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from agentd.queue.fact_consumer import DUE, asked, patterns, wanted
 
 log = logging.getLogger(__name__)
 
-# A replica that knows an older manifest leaves a fact to one that knows why it came.
+# During a reload, a replica may pull a fact that only the new manifest subscribes to. It hands the
+# fact back so many times, for a replica that has reloaded already.
 _LEFT_TO_OTHERS, _PAUSE = 5, 1.0
 
 
@@ -31,22 +32,25 @@ class Facts:
         self._joins = Joins(bus, subjects, agent)
 
     async def take(self, fact: Delivery, spec: AgentSpec) -> Delivery | None:
-        """The task that a fact is for this agent, to be handled like any other; None if there is
-        nothing more to do about it.
+        """The task that a fact becomes, to be handled like any other. None if nothing is left to
+        do: the fact was added to a join, or this agent does not run for it.
 
         Raises:
-            Again: another replica may know what it is for.
-            BusError: it is to be delivered again.
+            Again: only another replica may know why this fact was delivered.
+            BusError: the fact is to be delivered again.
         """
         message = self._read(fact)
         if message is None or message.source.id == self._agent:
-            return None  # nobody runs for what it said itself
+            return None  # an agent does not run for its own facts
         if fact.subject.domain == DUE:
             await self._joins.give_up(message, spec)
             return None
         manifest = spec.manifest
         if not asked(patterns(manifest), fact.subject) and fact.attempt < _LEFT_TO_OTHERS:
-            raise Again(TaskError("not subscribed to here", code="unsubscribed"), delay=_PAUSE)
+            raise Again(
+                TaskError("this replica does not subscribe to it", code="unsubscribed"),
+                delay=_PAUSE,
+            )
         if manifest.join and wanted(manifest.join.wait_for, fact.subject):
             await self._joins.add(fact, message, spec)
         subscribe = manifest.subscribe
@@ -65,14 +69,14 @@ class Facts:
         try:
             return decode(fact.data, type=kind, id=fact.default_id, timestamp=fact.stored_at)
         except DecodeError as error:
-            log.warning("%s is no message: %s", fact.subject, error)
+            log.warning("%s is not a valid message: %s", fact.subject, error)
             return None
 
     def _task(
         self, fact: Delivery, message: AgentMessage, content: Any, spec: AgentSpec
     ) -> Delivery:
-        """The run for a fact, as the task that it would be: its id is the same at every delivery,
-        so that there is one outcome, and its dead letter can be sent again."""
+        """The task that a fact becomes. Its id is the same at every delivery, so that it has one
+        outcome, and its dead letter can be sent again."""
         identity = run_id(fact.subject, message.id, self._agent)
         context = message.context.model_copy(update={"parent_message_id": message.id})
         task = new(
@@ -97,19 +101,20 @@ class Facts:
 
 
 def run_id(fact: Subject, message_id: str, agent: str) -> str:
-    """The id of the task that a fact is for an agent."""
+    """The id of the task that a fact becomes for an agent."""
     return digest(f"{fact} {message_id} {agent}")
 
 
 class _Failed:
-    """What a result says that is an error."""
+    """The content of a result that is an error."""
 
     def __init__(self, content: Any) -> None:
         self.content = content
 
 
 def _content(message: AgentMessage, subject: Subject) -> Any:
-    """What an agent is shown of a fact: the answer that a result has, or what an event says."""
+    """The content that an agent sees of a fact: the answer in a result, or the content of an
+    event."""
     content = message.payload.content
     if subject.type != "result" or not isinstance(content, dict) or "success" not in content:
         return content

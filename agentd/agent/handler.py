@@ -1,4 +1,4 @@
-"""Takes one delivery of an agent's from here to its settlement. Nothing else settles one."""
+"""Takes one delivery of an agent to its settlement: acknowledged, or handed back."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from agentd.run.revision import Revision
 log = logging.getLogger(__name__)
 
 _LONGEST_DELAY = 30.0
-_OUTAGE = 300.0  # seconds without a server that a task is excused for
+_OUTAGE = 300.0  # seconds that an outage may last until it counts as an attempt of the task
 
 
 class Handler:
-    """Handles the deliveries of one agent; any number at once."""
+    """Handles the deliveries of one agent, any number at the same time."""
 
     def __init__(self, agent: str, stats: AgentStats, services: Services) -> None:
         self._source = AgentIdentity(id=agent, type="agent")
@@ -35,25 +35,28 @@ class Handler:
         self._excuses: set[asyncio.Task[None]] = set()
 
     async def handle(self, delivery: Delivery, live: Revision) -> None:
-        """Runs a task on the revision `live`, records its outcome and settles it."""
+        """Runs a task on the `live` revision, records its outcome, settles the delivery once."""
         crash_points.here("pulled")
         try:
             await self._perform(delivery, live)
             await delivery.ack()
             crash_points.here("after-ack")
         except Again as again:
-            self._say(logging.WARNING, f"tries again in {again.delay:.1f} s: {again}", delivery)
+            self._log(
+                logging.WARNING, f"failed, next attempt in {again.delay:.1f} s: {again}", delivery
+            )
             await self._hand_back(delivery, again.delay)
         except BusError as error:
-            self._say(logging.WARNING, f"goes back: {error}", delivery)
+            self._log(logging.WARNING, f"handed back: {error}", delivery)
         finally:
-            # Whatever went wrong (a bug and a cancellation too), no outcome is on record: the
-            # task goes back.
+            # Whatever went wrong (a bug or a cancellation, too), no outcome is on record: the task
+            # is handed back.
             if not delivery.settled:
                 await self._hand_back(delivery, min(2.0**delivery.attempt / 2, _LONGEST_DELAY))
 
     async def _perform(self, delivery: Delivery, live: Revision) -> None:
-        """Returns when the task needs no more work: its outcome is on record."""
+        """Returns when the task needs no more work here: its outcome is on record, or it was
+        forwarded or suspended."""
         if delivery.subject.type != "task":
             task = await self._facts.take(delivery, live.spec)
             if task is None:
@@ -68,7 +71,7 @@ class Handler:
         try:
             outcome = await attempt(task)
         except Conflict:
-            self._say(logging.INFO, "was answered elsewhere", delivery)
+            self._log(logging.INFO, "was answered elsewhere", delivery)
             return
         except BusError:
             # The task is not to blame for the server's failure. The journal can only be written
@@ -91,7 +94,7 @@ class Handler:
             await refuse(self._delivered(stand_in, delivery, live), refusal)
         except Conflict:
             return  # dead-lettered before, by a delivery that could not be settled
-        self._say(logging.WARNING, f"is not a valid task: {error}", delivery)
+        self._log(logging.WARNING, f"is not a valid task: {error}", delivery)
 
     async def _hand_back(self, delivery: Delivery, delay: float) -> None:
         await delivery.nak(delay)
@@ -109,7 +112,7 @@ class Handler:
         )
 
     def count(self, task: AgentMessage, outcome: Outcome) -> None:
-        """Adds an outcome to the stats and the metrics, and says it."""
+        """Adds an outcome to the stats and the metrics, and logs it."""
         self._stats.count(outcome)
         status = "success" if outcome.success else "error"
         self._services.metrics.task(self._source.id, status, outcome.latency / 1000)
@@ -126,5 +129,5 @@ class Handler:
             },
         )
 
-    def _say(self, level: int, text: str, delivery: Delivery) -> None:
+    def _log(self, level: int, text: str, delivery: Delivery) -> None:
         log.log(level, "%s %s", delivery.default_id[:8], text, extra={"agent": self._source.id})

@@ -1,4 +1,4 @@
-"""What a join has gathered so far, and whether that is enough: the arithmetic."""
+"""The state of a join: the facts that it has gathered, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Closed = Literal["", "complete", "timeout", "too_many"]
 
 @dataclass(frozen=True, order=True)
 class SiblingPlace:
-    """A place among siblings, as `message_parts.Sibling`."""
+    """A place among siblings, as `protocol.fields.Sibling`."""
 
     of: str
     rule: int
@@ -27,8 +27,8 @@ class SiblingPlace:
 
 @dataclass(frozen=True)
 class Fact:
-    """A fact that has come: its sequence in LOG, its `result.domain.specificity`, and its place in
-    each fan-out that it came through."""
+    """A gathered fact: its sequence in LOG, its `result.domain.specificity`, and its place in each
+    fan-out that it came through."""
 
     sequence: int
     topic: str
@@ -37,10 +37,10 @@ class Fact:
 
 @dataclass(frozen=True)
 class Gathering:
-    """The facts of one join; `started` is when the first one came (seconds since the epoch).
+    """The facts of one join; `started` is when the first one arrived, in seconds since the epoch.
 
-    Once `closed` no fact is added any more, and its run is the same whoever starts it; `done` says
-    that it has been started.
+    Once the join is `closed`, no fact is added to it, so every replica makes the same task of it.
+    `done` means that its task has been stored.
     """
 
     facts: tuple[Fact, ...] = ()
@@ -49,7 +49,7 @@ class Gathering:
     done: bool = False
 
     def add(self, fact: Fact, join: Join, at: float) -> Gathering:
-        """With this fact, which comes `at`; the same if it is closed, or has it already."""
+        """This gathering with a fact that arrived `at`; unchanged if closed, or if it has it."""
         if self.closed or any(each.sequence == fact.sequence for each in self.facts):
             return self
         grown = replace(self, facts=(*self.facts, fact), started=self.started or at)
@@ -58,11 +58,11 @@ class Gathering:
         return replace(grown, closed="too_many") if len(grown.facts) >= MOST_JOINED else grown
 
     def give_up(self) -> Gathering:
-        """Closed by its timeout, if it has begun and is not closed."""
+        """This gathering, closed by its timeout; unchanged if it is empty or closed."""
         return replace(self, closed="timeout") if self.facts and not self.closed else self
 
     def missing(self, join: Join) -> tuple[str, ...]:
-        """The patterns of `wait_for` that still wait for something; none when it is complete."""
+        """The patterns of `wait_for` that still lack facts; none when the join is complete."""
         if isinstance(join.count, int):
             return () if len(self.facts) >= join.count else join.wait_for
         return tuple(
@@ -72,7 +72,7 @@ class Gathering:
         )
 
     def in_order(self, join: Join) -> tuple[Fact, ...]:
-        """As a prompt shall see them: by pattern, then as their siblings are numbered."""
+        """The facts in the order of the prompt: by pattern, then by their sibling numbers."""
 
         def order(fact: Fact) -> tuple[int, list[tuple[int, int]], int]:
             asked = [matches(pattern, fact.topic) for pattern in join.wait_for]
@@ -82,7 +82,7 @@ class Gathering:
         return tuple(sorted(self.facts, key=order))
 
     def dump(self) -> bytes:
-        """As JSON, small: a large join writes it often."""
+        """As compact JSON: a large join writes it often."""
         facts = [
             [f.sequence, f.topic, [[*asdict(p).values()] for p in f.branch]] for f in self.facts
         ]
@@ -91,7 +91,7 @@ class Gathering:
 
     @classmethod
     def parse(cls, data: bytes) -> Gathering:
-        """What `dump` wrote; of no data, an empty one."""
+        """The gathering that `dump` wrote; an empty one for no data."""
         if not data:
             return cls()
         state = json.loads(data)
@@ -103,7 +103,7 @@ class Gathering:
 
 
 def key_of(fact: AgentMessage, join: Join) -> str:
-    """What this fact has in common with those that it is joined with."""
+    """The key that this fact shares with the facts of the same join."""
     if join.by == "conversation":
         return fact.context.conversation_id
     if join.by == "correlation":
@@ -112,12 +112,13 @@ def key_of(fact: AgentMessage, join: Join) -> str:
 
 
 def places_of(fact: AgentMessage) -> tuple[SiblingPlace, ...]:
-    """Its place in each fan-out that it came through."""
+    """The place of a fact in each fan-out that it came through."""
     return tuple(SiblingPlace(s.of, s.rule, s.index, s.count) for s in fact.context.siblings)
 
 
 def branch_of(fact: AgentMessage, join: Join, key: str) -> tuple[SiblingPlace, ...]:
-    """Its places, from the fan-out on that is joined: joined by parent, the parent's own."""
+    """The places of a fact, from the joined fan-out on. Joined by parent, that is the fan-out of
+    the parent."""
     places = places_of(fact)
     if join.by != "parent":
         return places
@@ -130,7 +131,7 @@ def _is_there(branches: Sequence[tuple[SiblingPlace, ...]], join: Join) -> bool:
 
 
 def whole(branches: Collection[tuple[SiblingPlace, ...]]) -> bool:
-    """Whether every sibling is there, at every fan-out on the way; false of nothing at all."""
+    """Whether every sibling has arrived, at every fan-out on the way. False without any."""
     groups: defaultdict[tuple[str, int, int], defaultdict[int, list[tuple[SiblingPlace, ...]]]]
     groups = defaultdict(lambda: defaultdict(list))
     for first, *rest in filter(None, branches):

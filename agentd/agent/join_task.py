@@ -1,4 +1,4 @@
-"""What a join has gathered: its facts, read from the log, and the task or the failure they make."""
+"""Makes the task of a closed join from its facts in the log, or the reason why it fails."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from agentd.protocol.subjects import Subject
 
 log = logging.getLogger(__name__)
 
-_LARGEST = 32 * 1024**2  # bytes of all its facts together
+_LARGEST = 32 * 1024**2  # bytes of all facts of a join together
 _AT_ONCE = 16  # facts that are read at the same time
 
 _WHY: Mapping[str, str] = {
-    "timeout": "not all facts came within {timeout:g} s (join.timeout); missing: {missing}",
-    "too_many": "{count:,} facts came, and it is not complete; missing: {missing}",
-    "too_large": "its facts are more than {limit:,} bytes together",
+    "timeout": "not all facts arrived within {timeout:g} s (join.timeout); missing: {missing}",
+    "too_many": "{count:,} facts arrived, and the join is not complete; missing: {missing}",
+    "too_large": "the facts have more than {limit:,} bytes together",
 }
 
 
 @dataclass(frozen=True)
 class Found:
-    """A fact with its message, as LOG has it."""
+    """A fact with its message from LOG."""
 
     subject: Subject
     message: AgentMessage
@@ -50,7 +50,7 @@ class Found:
 
 
 async def read(bus: Bus, facts: Sequence[Fact]) -> list[Found]:
-    """The facts from the log; what it has forgotten is left out.
+    """The facts from the log. Those that the log no longer has are left out.
 
     Raises:
         BusError: the log does not answer.
@@ -69,7 +69,7 @@ async def _find(bus: Bus, sequence: int) -> Found | None:
     try:
         answer = await jetstream.api(bus, f"STREAM.MSG.GET.{LOG}", {"seq": sequence})
     except ApiError as error:
-        log.warning("fact %d is gone: %s", sequence, error)
+        log.warning("fact %d is no longer in the log: %s", sequence, error)
         return None
     stored = answer["message"]
     subject, data = Subject.parse(stored["subject"]), base64.b64decode(stored.get("data", ""))
@@ -91,7 +91,8 @@ def task_of(
     agent: str,
     source: AgentIdentity,
 ) -> AgentMessage:
-    """The task of a join. Of what its facts do not share it has what is strictest."""
+    """The task of a join. Where its facts differ, it takes the strictest value: the most hops, the
+    highest priority."""
     content = {
         "complete": gathering.closed == "complete",
         "missing": list(gathering.missing(join)),
@@ -125,7 +126,7 @@ def task_of(
 
 
 def failure_of(gathering: Gathering, facts: Sequence[Found], join: Join) -> TaskError | None:
-    """Why it is not run, if it is not."""
+    """Why the join fails; None if it is run."""
     why = "" if gathering.closed == "complete" else gathering.closed
     if why == "timeout" and join.on_timeout == "run":
         why = ""

@@ -1,8 +1,9 @@
-"""Joins: one agent's facts are gathered on the server, and what is complete runs once.
+"""Joins: the facts of one agent are gathered on the server, and a complete join runs once.
 
-Which facts belong together is one value of a bucket, changed by compare-and-set: references, not
-contents. The change that completes it also closes it, so that whoever goes on from there puts the
-same task on record; an event that can be stored only once goes with the task in one batch.
+The state of a join is one value of a bucket, changed by compare-and-set. It holds references to
+facts, not their contents. The change that completes the join also closes it, so every replica that
+continues from there makes the same task. An event that can be stored only once is in one batch with
+the task.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from agentd.queue.fact_consumer import DUE
 
 log = logging.getLogger(__name__)
 
-_KEPT = 37 * 86400  # seconds that a join is remembered: longer than any timeout, to know late facts
+_KEPT = 37 * 86400  # seconds that a join is kept: longer than any timeout, to detect late facts
 
 
 class Joins:
@@ -50,7 +51,7 @@ class Joins:
         self._shared: WeakValueDictionary[str, Shared[Gathering]] = WeakValueDictionary()
 
     async def add(self, delivery: Delivery, message: AgentMessage, spec: AgentSpec) -> None:
-        """Adds a fact to the join that it belongs to, and starts its run if that completes it.
+        """Adds a fact to its join, and stores the task of the join if that completes it.
 
         Raises:
             BusError: the fact is to be delivered again.
@@ -64,14 +65,14 @@ class Joins:
         gathering = await self._change(name, lambda before: before.add(fact, join, time.time()))
         crash_points.here("after-joined")
         if fact not in gathering.facts:
-            await self._tell_late(name, delivery, message)
+            await self._record_late(name, delivery, message)
         elif gathering.closed:
             await self._start(name, gathering, spec)
         elif gathering.facts[0] == fact:
             await self._set_timer(name, gathering, join)
 
     async def give_up(self, due: AgentMessage, spec: AgentSpec) -> None:
-        """Does what is to be done when a join's time is up.
+        """Closes a join whose timeout is due.
 
         Raises:
             BusError: as `add`.
@@ -79,13 +80,13 @@ class Joins:
         content = due.payload.content
         name = content.get("join") if isinstance(content, dict) else None
         if not isinstance(name, str) or not re.fullmatch(TOKEN, name):
-            return  # anybody may publish there
+            return  # any client may publish there
         gathering = await self._change(name, lambda before: before.give_up())
         if gathering.closed and spec.manifest.join:
             await self._start(name, gathering, spec)
 
     async def _change(self, name: str, edit: Any) -> Gathering:
-        """What the gathering is after `edit`."""
+        """Changes the shared state of a join by `edit`; returns the state after it."""
         subject = bucket(JOINS, self._subjects.env, name)
         shared = self._shared.get(name)
         if shared is None:
@@ -102,7 +103,7 @@ class Joins:
         return after
 
     async def _set_timer(self, name: str, gathering: Gathering, join: Join) -> None:
-        """Has the server tell us when the time is up, whichever replica is there then."""
+        """Has the server send the timeout, so that no replica has to hold a timer."""
         due = new(
             "event",
             {"event": DUE, "join": name, "agent": self._agent},
@@ -119,7 +120,7 @@ class Joins:
         await schedules.put(self._bus, timer)
 
     async def _start(self, name: str, gathering: Gathering, spec: AgentSpec) -> None:
-        """Puts the run of a closed gathering on record, or its failure; once, whoever does it."""
+        """Stores the task of a closed join, or its failure; once, whichever replica is first."""
         if gathering.done:
             return
         crash_points.here("before-join")
@@ -129,20 +130,18 @@ class Joins:
             name, gathering, facts, join, agent=self._agent, source=self._source
         )
         failure = join_task.failure_of(gathering, facts, join)
-        told = await self._told(name, task, gathering, join)
+        event = await self._joined_event(name, task, gathering, join)
         try:
             if failure is None:
                 run = await self._run(task, spec)
-                await jetstream.store_all(self._bus, [told, run])
+                await jetstream.store_all(self._bus, [event, run])
                 log.info("%s joined %d facts", name[:8], len(facts), extra={"agent": self._agent})
             else:
                 result = await self._error(task, spec, failure)
-                await jetstream.store_all(self._bus, [told, result])
-                log.warning(
-                    "%s was not joined: %s", name[:8], failure, extra={"agent": self._agent}
-                )
+                await jetstream.store_all(self._bus, [event, result])
+                log.warning("%s failed: %s", name[:8], failure, extra={"agent": self._agent})
         except Conflict:
-            log.debug("%s was joined before", name)
+            log.debug("%s was started before, by another replica", name)
         crash_points.here("after-join")
         await self._change(name, lambda before: replace(before, done=True))
         await schedules.remove(self._bus, self._subjects.schedule("join", name))
@@ -166,10 +165,10 @@ class Joins:
             create=True,
         )
 
-    async def _told(
+    async def _joined_event(
         self, name: str, task: AgentMessage, gathering: Gathering, join: Join
     ) -> Record:
-        """The event that says what was joined; there can be only one."""
+        """The event that lists the joined facts. It can be stored once; so can the task with it."""
         content = {
             "event": "joined",
             "agent": self._agent,
@@ -185,9 +184,9 @@ class Joins:
             create=True,
         )
 
-    async def _tell_late(self, name: str, delivery: Delivery, fact: AgentMessage) -> None:
+    async def _record_late(self, name: str, delivery: Delivery, fact: AgentMessage) -> None:
         log.warning(
-            "%s: %s from %s is late for its join",
+            "%s: %s from %s arrived after its join had closed",
             name[:8],
             delivery.subject,
             fact.source.id,
@@ -203,7 +202,7 @@ class Joins:
 
 
 def join_id(env: str, agent: str, join: Join, key: str) -> str:
-    """The id of the join of an agent whose facts have this key in common, and of its task."""
+    """The id of the join of an agent whose facts share this key. Its task has the same id."""
     return digest(f"{env} {agent} {join.by} {key}")
 
 

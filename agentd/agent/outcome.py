@@ -1,4 +1,4 @@
-"""The one visible outcome of a task: what its result says, and how it is put on record."""
+"""The outcome of a task: a success or an error, as its result, stored once."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from agentd.protocol.subjects import Subject, Subjects
 from agentd.run.loop import RunResult
 from agentd.run.model_call import as_payload
 
-_PAUSE = 0.5  # seconds between two tries to put away a large answer
+_PAUSE = 0.5  # seconds between two tries to store a large answer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a task: a result or an error.
+    """How a task ended: with a result or with an error.
 
-    `latency` is in milliseconds from the delivery; `model` is the one that answered or was to.
+    `latency` is in milliseconds from the delivery; `model` is the one that answered, or would have.
     """
 
     revision: str
@@ -40,7 +40,7 @@ class Outcome:
         return self.result is not None
 
     def in_words(self) -> str:
-        """The gist for a log line."""
+        """The outcome as a log line."""
         if self.result is None:
             return (
                 f"failed in {self.latency:,.0f} ms: {self.error and self.error.code}: {self.error}"
@@ -57,7 +57,7 @@ class Outcome:
         return " · ".join(parts)
 
     def content(self) -> dict[str, Any]:
-        """The `payload.content` of the result; what is unknown is null, never 0."""
+        """The `payload.content` of the result. Unknown values are null, never 0."""
         content: dict[str, Any] = {
             "success": self.success,
             "data": None,
@@ -96,7 +96,7 @@ def _answer(result: RunResult) -> dict[str, Any]:
     if completion.reasoning:
         content["reasoning"] = completion.reasoning
     if isinstance(data, dict):
-        # What an answer says of itself, where everybody looks for it.
+        # A structured answer may state these itself; readers look for them here.
         content |= {name: data[name] for name in ("confidence", "reasoning") if name in data}
     if usage := completion.usage:
         content["tokens"] = usage.total
@@ -109,7 +109,7 @@ def _answer(result: RunResult) -> dict[str, Any]:
 
 
 def result_subject(subjects: Subjects, task: Subject, task_id: str) -> str:
-    """Where the outcome of a task goes: beside its topic (`Parcel.topic`)."""
+    """The subject of the result of a task: named after its topic (`Parcel.topic`)."""
     return subjects.result(task.domain, task.specificity, task_id)
 
 
@@ -128,11 +128,11 @@ async def store(
     headers: Mapping[str, str],
     also: Sequence[Record] = (),
 ) -> None:
-    """Puts the outcome on record, once, and sends a copy to the task's `replyTo`.
+    """Stores the outcome, once, and sends a copy to the task's `replyTo`.
 
-    What the outcome brings with it (`also`: follow-up work, a dead letter) appears together with
-    the result or not at all. It has been paid for: it is held while the server is away, has no
-    room or no log, and stored as soon as it can be.
+    The other records (`also`: emitted work, a dead letter) are stored together with the result, or
+    not at all. An answer has been paid for: while the server is away, full, or without its log, the
+    answer is held, and stored as soon as possible.
 
     Raises:
         Conflict: another replica's outcome is on record; this one is dropped.
@@ -142,7 +142,8 @@ async def store(
     result = Record(
         subject=subject,
         data=await _fit(bus, task.reply("result", outcome.content(), source=source)),
-        # Our own id, not the task's: a second writer must be refused, not taken for our retry.
+        # A random id: with the task's id, the server would take a second writer for our own retry
+        # and confirm its answer, which is not stored.
         message_id=f"{task.id}.{secrets.token_hex(4)}",
         headers=headers,
         create=True,
@@ -153,7 +154,7 @@ async def store(
 
 
 async def _fit(bus: Bus, result: AgentMessage) -> bytes:
-    """The result as bytes that the server takes; a large one waits for room in the object store."""
+    """The result as bytes that the server accepts. A large one waits for the object store."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + HOLD
     while True:

@@ -1,4 +1,4 @@
-"""Quick questions: core request and reply in a queue group, answered at once or refused at once."""
+"""Queries: quick questions over request and reply in a queue group, never stored, never queued."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from agentd.run.revision import Revision
 
 log = logging.getLogger(__name__)
 
-# One capable agent answers each question, whichever process it is in.
+# A queue group: one capable agent answers each query, whichever process it is in.
 _GROUP = "agentd"
 
 
 class Queries:
-    """The questions that one agent answers, as many at once as its concurrency allows."""
+    """The queries of one agent; it answers as many at the same time as its concurrency allows."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Queries:
         self._running: set[asyncio.Task[None]] = set()
 
     async def listen(self, capabilities: Iterable[str]) -> None:
-        """Answers questions for exactly these capabilities from now on."""
+        """Answers queries for exactly these capabilities from now on."""
         wanted = tuple(capabilities)
         if wanted == self._capabilities:
             return
@@ -58,14 +58,14 @@ class Queries:
             )
 
     async def close(self) -> None:
-        """Takes no more questions; those begun are answered."""
+        """Takes no more queries; those that are running are answered."""
         self._capabilities = ()
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             await subscription.close()
 
     async def _on_query(self, msg: Msg) -> None:
-        # In a task of its own: the next message of a subscription waits for this call to end.
+        # In its own asyncio task: the next message of a subscription waits for this callback.
         task = asyncio.create_task(self._answer(msg, self._live()))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -74,12 +74,12 @@ class Queries:
         source = AgentIdentity(id=live.spec.name, type="agent")
         started = time.monotonic()
         trace = TraceContext.accept(msg.headers or {}).child()
-        question = new("query", None, source=source)
+        query = new("query", None, source=source)
         try:
-            question = decode(msg.data, type="query")
+            query = decode(msg.data, type="query")
             if len(self._running) > live.spec.manifest.limits.concurrency:
                 raise TaskError(f"{live.spec.name} is busy", code="overloaded", retryable=True)
-            result, error = await self._run(question, msg, live), None
+            result, error = await self._run(query, msg, live), None
         except (DecodeError, Misdirected) as refused:
             result, error = None, TaskError(str(refused), code="malformed")
         except TaskError as failed:
@@ -93,38 +93,38 @@ class Queries:
             result=result,
             error=error,
         )
-        self._on_outcome(question, outcome)
-        await self._reply(msg, question.reply("result", outcome.content(), source=source), trace)
+        self._on_outcome(query, outcome)
+        await self._reply(msg, query.reply("result", outcome.content(), source=source), trace)
 
-    async def _run(self, question: AgentMessage, msg: Msg, live: Revision) -> RunResult:
+    async def _run(self, query: AgentMessage, msg: Msg, live: Revision) -> RunResult:
         services, manifest = self._services, live.spec.manifest
         limits, now = manifest.limits, services.clock()
         subject = Subject.parse(msg.subject)
         admit(
-            question,
+            query,
             to=Destination(subject.domain, subject.specificity),
             agent=live.spec.name,
             capabilities=manifest.capabilities,
             hops=limits.hops,
             now=now,
         )
-        deadline = Deadline.of(question, limit=limits.timeout, now=now)
-        with services.cancellations.obeyed(question):
+        deadline = Deadline.of(query, limit=limits.timeout, now=now)
+        with services.cancellations.obeyed(query):
             context = RunContext(
                 deadline=deadline,
-                budget=services.budgets.of_task(question, limits, deadline),
+                budget=services.budgets.of_task(query, limits, deadline),
                 metrics=services.metrics,
                 now=now,
                 journal=NoStepLog,
                 memory=lambda: Memory(
                     services.bus,
                     services.subjects,
-                    question,
+                    query,
                     agent=AgentIdentity(id=live.spec.name, type="agent"),
                 ),
                 bus=services.bus,
             )
-            return await run(live, question, context)
+            return await run(live, query, context)
 
     async def _reply(self, msg: Msg, answer: AgentMessage, trace: TraceContext) -> None:
         if not msg.reply:
@@ -132,4 +132,4 @@ class Queries:
         try:
             await self._services.bus.publish(msg.reply, encode(answer), headers=trace.headers())
         except BusError as error:
-            log.warning("a question was not answered: %s", error)
+            log.warning("a query was not answered: %s", error)

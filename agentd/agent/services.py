@@ -20,8 +20,8 @@ from agentd.run.budget import Budgets
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What a process lends to its agents. `clock` gives seconds since the epoch; a task that may
-    kill the process runs under `suspects`."""
+    """What a process lends to its agents. `clock` gives seconds since the epoch. Tasks that may
+    have killed a process before run one at a time, under the lock `suspects`."""
 
     bus: Bus
     queue: Queue
@@ -35,5 +35,5 @@ class Services:
 
     @cached_property
     def emitter(self) -> Emitter:
-        """Makes records of what follows answers."""
+        """Makes records of the emitted tasks and events."""
         return Emitter(self.bus, self.subjects)

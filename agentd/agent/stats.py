@@ -1,4 +1,4 @@
-"""What one agent has done in this process, for `agentd ps`."""
+"""Counts what one agent has done in this process, for `agentd ps`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _REMEMBERED = 256
 
 @dataclass
 class AgentStats:
-    """Counts since the start; `latencies` are the last runs' milliseconds.
+    """Counts since the start; `latencies` are those of the last runs, in milliseconds.
 
     `failing` counts the failures since the last success. `cost` is the sum of the known costs in
-    USD; `cost_unknown` says that some were not known.
+    USD; `cost_unknown` is true if a cost was not known.
     """
 
     done: int = 0

@@ -1,4 +1,4 @@
-"""Streams an answer while it is made: the first words at once, the rest a few times a second."""
+"""Publishes deltas while the model writes: the first words immediately, then about 30 a second."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from agentd.protocol.message import AgentIdentity, AgentMessage, encode
 
 log = logging.getLogger(__name__)
 
-# A chunk published costs ten times the CPU of one read, and nobody reads faster than this.
+# Seconds in which chunks are collected into one delta. A published delta costs ten times the CPU of
+# a chunk that is read, and people do not read faster than this.
 COALESCE = 0.03
 
 
 class Deltas:
-    """The stream of one run: numbered from 0, first and last marked.
+    """The deltas of one run, numbered from 0; the first and the last are marked.
 
-    A run that is repeated after a crash, or whose words led to tools, starts again at 0, so that
-    a reader knows to start over.
+    The numbers start again at 0 when a run is repeated after a crash, and when a turn turns out to
+    call tools: then a reader must discard what it has.
     """
 
     def __init__(
@@ -43,24 +44,24 @@ class Deltas:
         self._flusher: asyncio.Task[None] | None = None
 
     def push(self, text: str) -> None:
-        """Takes the next piece of the answer; returns at once."""
+        """Takes the next piece of the answer; returns immediately."""
         self._text.append(text)
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush_now_and_then())
         self._wake.set()
 
     def restart(self) -> None:
-        """What was pushed so far was not the answer: a reader is to start over."""
+        """Voids what was pushed so far: it was not the answer, and readers start over."""
         self._text.clear()
         self._number = 0
 
     async def finish(self) -> None:
-        """Publishes what is left, marked as final: the outcome follows."""
+        """Publishes the rest, marked as final. The outcome follows."""
         await self.stop()
         await self._publish(final=True)
 
     async def stop(self) -> None:
-        """Publishes nothing more: the run is to be repeated, or cancelled."""
+        """Publishes nothing more: the run has ended, or is cancelled."""
         flusher, self._flusher = self._flusher, None
         if flusher is not None:
             flusher.cancel()
@@ -82,5 +83,7 @@ class Deltas:
         try:
             await self._bus.publish(self._subject, encode(delta), headers=self._headers)
         except BusError as error:
-            # The result carries the whole answer; a reader that misses a delta still gets it.
-            log.warning("delta %d of %s: %s", self._number - 1, self._task.id, error)
+            # A reader that misses a delta still gets the whole answer, with the result.
+            log.warning(
+                "delta %d of %s was not published: %s", self._number - 1, self._task.id, error
+            )
