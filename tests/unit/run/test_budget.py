@@ -318,7 +318,7 @@ def test_a_call_that_waits_too_long_for_money_leaves_its_place_to_others() -> No
         assert loop_clock() == pytest.approx(NOW + 2.25)
         error = refused.value
         assert (error.code, error.retryable, error.retry_after) == ("budget", True, 1.0)
-        assert str(error) == ("what the conversation 'c' has left is set aside for calls under way")
+        assert str(error) == ("what the conversation 'c' has left is reserved for calls under way")
         assert ledger.account == held_by_another(9.9)
 
     in_virtual_time(test)
