@@ -282,7 +282,7 @@ async def test_money_that_others_have_set_aside_is_not_spent_twice() -> None:
     await Spending(Ledger(held_by_another(9.5)), price=0.5, seconds=0).call()
     error = await Spending(Ledger(held_by_another(9.6)), price=0.5, seconds=0).refusal()
     assert str(error) == (
-        "limits.conversation_cost is $10.00: the conversation 'c' (with $9.60 set aside for calls "
+        "limits.conversation_cost is $10.00: the conversation 'c' (with $9.60 reserved for calls "
         "under way) has spent $0.00, and this call may cost $0.50"
     )
 
