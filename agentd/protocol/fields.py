@@ -1,4 +1,4 @@
-"""What a message is made of: who sent it, its conversation, its payload, its routing."""
+"""The parts of a message: its sender, its conversation, its payload, its routing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _as_written(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
 
 
 def _null_is(empty: Any, kind: Any) -> BeforeValidator:
-    # Languages without "absent" send null for every field that they leave out.
+    # Some languages cannot leave a field out, and send null instead.
     return BeforeValidator(
         lambda value: empty if value is None else value, json_schema_input_type=kind | None
     )
@@ -45,19 +45,19 @@ Amount = Annotated[
     WrapValidator(_as_written),
     PlainSerializer(lambda number: number, return_type=Any),
 ]
-# Unbounded, 8 MB of wrong items would become 4 GB of validation errors.
+# Without the bound, 8 MB of wrong items would become 4 GB of validation errors.
 Tokens = Annotated[tuple[Token, ...], Field(strict=False, max_length=100, fail_fast=True)]
 # agentd publishes to replyTo with its own rights, so `$JS.API.STREAM.DELETE.x` must not be one.
 ReplySubject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=255)]
 
 
 class MessagePart(BaseModel):
-    """A piece of a message: immutable, camelCase on the wire, open to fields it does not know."""
+    """A part of a message: immutable, camelCase on the wire. Unknown fields are kept."""
 
     model_config = ConfigDict(
         frozen=True,
         strict=True,
-        extra="allow",  # fields of later versions and other dialects travel on untouched
+        extra="allow",  # fields of later versions are passed on untouched
         alias_generator=to_camel,
         validate_by_name=True,
         validate_by_alias=True,
@@ -69,12 +69,12 @@ class MessagePart(BaseModel):
 
     @classmethod
     def wire_names(cls) -> tuple[str, ...]:
-        """What its fields are called on the wire."""
+        """The names of its fields on the wire."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @model_validator(mode="after")
     def _refuse_snake_case(self) -> Self:
-        # Kept as an unknown field, a `reply_to` would be a reply that never comes.
+        # `reply_to` would be kept as an unknown field, and the reply would never come.
         for name in (self.model_extra or {}).keys() & type(self).model_fields.keys():
             spelling = {"wrong": name, "right": to_camel(name)}
             raise PydanticCustomError("spelling", "{wrong} is spelled {right}", spelling)
@@ -85,7 +85,7 @@ class AgentIdentity(MessagePart):
     """Who sent a message."""
 
     id: str
-    """The agent's name, or whatever a sender calls itself."""
+    """The name of the agent, or any name that another sender gives itself."""
     type: str = "external"
     """`agent` for agents, `runtime` for agentd itself."""
 
@@ -108,13 +108,13 @@ class Sibling(MessagePart):
     """The place of a message among those that one rule of one answer emitted."""
 
     of: Token
-    """The task whose answer emitted them."""
+    """The task whose answer emitted the siblings."""
     rule: Annotated[int, Field(ge=0)] = 0
-    """Which of the rules of its agent, from 0."""
+    """The number of the `emit` rule, from 0."""
     index: Annotated[int, Field(ge=0)]
-    """Which of the messages, from 0."""
+    """The number of this message, from 0."""
     count: Annotated[int, Field(ge=1)]
-    """How many there are."""
+    """The number of siblings."""
 
 
 MOST_HOPS, LONGEST_PATH, DEEPEST = 1_000_000, 1_000, 100
@@ -134,29 +134,29 @@ class Context(MessagePart):
     max_history: Annotated[int, Field(ge=0)] | None = None
     """The most turns of history to use."""
     metadata: dict[str, Any] = Field(default_factory=dict)
-    """User info, preferences; replies carry it on."""
+    """Any data about the user or the request; replies and emitted messages repeat it."""
     hops: Annotated[int, Field(ge=0, le=MOST_HOPS)] = 0
-    """How often the request was handed on, from agent to agent."""
+    """How often the request was passed on, from agent to agent."""
     path: Annotated[Path, _null_is((), Path)] = ()
-    """The agents that it came through, the last one last."""
+    """The agents that it came through, oldest first."""
     siblings: Annotated[Siblings, _null_is((), Siblings)] = ()
-    """Its place in each fan-out that it came through, the last one last."""
+    """Its place in each fan-out that it came through, oldest first."""
     task_parent_id: str | None = None
-    """Of a result: the `parentMessageId` of its task."""
+    """In a result: the `parentMessageId` of its task."""
 
 
 class Constraints(MessagePart):
-    """What the work may take."""
+    """The limits that the sender sets for the work."""
 
     timeout: Amount | None = None
     """Milliseconds for the work itself."""
     max_cost: Amount | None = None
-    """US dollars."""
+    """USD for the task."""
     max_tokens: Annotated[int, Field(gt=0)] | None = None
-    """Tokens, in and out together."""
+    """Tokens, input and output together."""
 
     def within(self, outer: Constraints) -> Constraints:
-        """These, none of them wider than in `outer`."""
+        """These constraints, none of them wider than in `outer`."""
         unknown = {**(outer.model_extra or {}), **(self.model_extra or {})}
         least: dict[str, Any] = {}
         for name in type(self).model_fields:
@@ -167,36 +167,36 @@ class Constraints(MessagePart):
 
 
 class Payload(MessagePart):
-    """What a message is about."""
+    """The content of a message, and how it is to be worked on."""
 
     content: Any = None
     """The task, result, event or question itself: text or any JSON."""
     model: str | None = None
-    """The model to use, of those that the agent's manifest lists."""
+    """The model to use: one of those in the agent's manifest."""
     parameters: Annotated[dict[str, Any], _null_is({}, dict[str, Any])] = Field(
         default_factory=dict
     )
-    """Model parameters (`temperature`, `max_tokens`, ...) over the agent's own."""
+    """Model parameters (`temperature`, `max_tokens`, ...); they override those of the agent."""
     constraints: Annotated[Constraints, _null_is(Constraints(), Constraints)] = Constraints()
     """Limits of time, cost and tokens."""
     sequence_number: Annotated[int, Field(ge=0)] | None = None
     """The place of a delta in its stream, from 0."""
     is_first: bool | None = None
-    """Whether a delta opens its stream."""
+    """Whether a delta is the first of its stream."""
     is_final: bool | None = None
-    """Whether a delta closes its stream."""
+    """Whether a delta is the last of its stream."""
     chunk: str | None = None
     """The text of a delta."""
 
 
 class Routing(MessagePart):
-    """Who should take a message, and how soon."""
+    """Which agents may take a message, and how urgent it is."""
 
     priority: Annotated[int, Field(ge=0, le=9)] = DEFAULT_PRIORITY
     """0 to 9, higher is more urgent."""
     capabilities: Annotated[Tokens, _null_is((), Tokens)] = ()
-    """What the agent must be able to do, all of it."""
+    """The capabilities that an agent must have, all of them."""
     exclusions: Annotated[Tokens, _null_is((), Tokens)] = ()
-    """Names of agents that must not take it."""
+    """The names of agents that must not take it."""
     timeout: Amount | None = None
-    """Milliseconds from `timestamp` until nobody waits for it any more."""
+    """Milliseconds from `timestamp` until the message expires."""

@@ -1,4 +1,4 @@
-"""Images and files: what their bytes are, how a model's message holds them, and in words."""
+"""Images and files: their types, their place in a chat message, and a text for each."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _TEXTS = ("text/", "application/json", "application/xml", "application/yaml", "a
 
 
 def media_type(data: bytes, name: str = "") -> str | None:
-    """What the bytes themselves say they are: an image that models take, a PDF, or text; else None.
+    """The type of `data` by its first bytes: an image that models take, a PDF, or text; else None.
 
-    Of a text, the file's `name` may tell which kind; nothing else is believed of a name.
+    The file's `name` only decides between types of text. A name is not trusted beyond that.
     """
     for beginning, known in _BEGINNINGS:
         if data.startswith(beginning):
@@ -42,7 +42,7 @@ def media_type(data: bytes, name: str = "") -> str | None:
 
 
 def part(data: bytes, kind: str, name: str) -> dict[str, Any]:
-    """An image, a PDF or a text as a part of a message, in OpenAI's chat shape."""
+    """An image, a PDF or a text as one part of a chat message, in OpenAI's shape."""
     if kind in IMAGES:
         return {"type": "image_url", "image_url": {"url": _data_url(kind, data)}}
     if kind == PDF:
@@ -51,7 +51,7 @@ def part(data: bytes, kind: str, name: str) -> dict[str, Any]:
 
 
 def in_words(content: Any) -> str:
-    """The content of a message as text; of an image or a file what it is: `[image/png, 12 kB]`."""
+    """The content of a chat message as text; an image or a file becomes `[image/png, 12 kB]`."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
@@ -60,7 +60,7 @@ def in_words(content: Any) -> str:
 
 
 def size(part: Mapping[str, Any]) -> int:
-    """The bytes of an image or a file that a part carries; 0 for one that is only named."""
+    """The size in bytes of the image or file in a part; 0 if the part only has its URL."""
     url = _url(part)
     if not url.startswith("data:"):
         return 0

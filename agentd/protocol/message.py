@@ -1,6 +1,6 @@
-"""The message of protocol 1.0: typed inside, camelCase on the wire, strict about what it takes."""
+"""The message of protocol 1.0: typed in Python, camelCase on the wire, strictly checked."""
 
-# ruff: noqa: A002  (`type` and `id` are the protocol's own words)
+# ruff: noqa: A002  (`type` and `id` are names of the protocol)
 from __future__ import annotations
 
 import json
@@ -35,7 +35,7 @@ MessageType = Literal["task", "result", "event", "query", "stream"]
 
 
 class Links(TypedDict, total=False):
-    """What names a new message and ties it to others; None is the same as absent."""
+    """The fields that name a new message and link it to others. None means absent."""
 
     id: str | None
     target: str | None
@@ -53,7 +53,7 @@ class AgentMessage(MessagePart):
     version: Literal["1.0"] = "1.0"
     """The version of the protocol."""
     type: MessageType
-    """What the subject says, if left out."""
+    """If left out, the type in the subject."""
     source: AgentIdentity = AgentIdentity(id="anonymous")
     """Who sent it."""
     target: Token | None = None
@@ -63,7 +63,7 @@ class AgentMessage(MessagePart):
     correlation_id: str | None = None
     """Links related messages; a reply repeats it, or names the request's id."""
     context: Context
-    """The conversation it belongs to."""
+    """The conversation that it belongs to."""
     payload: Payload = Field(default_factory=Payload)
     """What it is about."""
     routing: Routing = Routing()
@@ -76,7 +76,7 @@ class AgentMessage(MessagePart):
 
     @property
     def expires_at(self) -> float | None:
-        """Unix time in seconds after which nobody waits for it; None if it does not expire."""
+        """Unix time in seconds at which the message expires; None if it does not."""
         timeout = self.routing.timeout
         return None if timeout is None else self.sent_at + timeout / 1000
 
@@ -87,7 +87,7 @@ class AgentMessage(MessagePart):
         links = Links(id=id, correlation_id=self.correlation_id or self.id)
         context, rank = self._onward(source), Routing(priority=self.routing.priority)
         if type == "result" and self.context.parent_message_id is not None:
-            # Whoever joins the results of one task's follow-ups knows them by it.
+            # A join by parent finds the results of one task's emitted tasks by this field.
             context = context.model_copy(update={"task_parent_id": self.context.parent_message_id})
         return new(type, content, source=source, context=context, routing=rank, **links)
 
@@ -100,10 +100,10 @@ class AgentMessage(MessagePart):
         routing: Routing | None = None,
         **links: Unpack[Links],
     ) -> AgentMessage:
-        """Further work that `source` makes of this message, one hop on, `content` as for `new`.
+        """A message that `source` emits because of this one, one hop on; `content` as for `new`.
 
-        It has what is left of this message's time, and no wider constraints. `routing` may ask
-        for less time; its priority is this message's unless it states one.
+        It gets the time that this message has left, and no wider constraints. `routing` may ask for
+        less time; unless it states a priority, it inherits this message's.
         """
         links = {"correlation_id": self.correlation_id or self.id, **links}
         payload = content if isinstance(content, Payload) else Payload(content=content)
@@ -118,7 +118,7 @@ class AgentMessage(MessagePart):
         return work._expiring_with(self)
 
     def delta(self, chunk: str, number: int, *, final: bool, source: AgentIdentity) -> AgentMessage:
-        """A piece of this task's answer, `number` counting from 0; metadata stays behind."""
+        """A delta of this task's answer, `number` counting from 0. It carries no metadata."""
         piece = Payload(sequence_number=number, is_first=number == 0, is_final=final, chunk=chunk)
         context = Context(conversation_id=self.context.conversation_id, parent_message_id=self.id)
         links = Links(correlation_id=self.id)
@@ -126,7 +126,7 @@ class AgentMessage(MessagePart):
         return new("stream", piece, source=source, context=context, routing=rank, **links)
 
     def _onward(self, source: AgentIdentity) -> Context:
-        """The context of what `source` makes of this message."""
+        """The context of a message that `source` sends because of this one."""
         context = Context(
             conversation_id=self.context.conversation_id,
             parent_message_id=self.id,
@@ -138,7 +138,7 @@ class AgentMessage(MessagePart):
         return context.model_copy(update={"siblings": siblings}) if siblings else context
 
     def _expiring_with(self, parent: AgentMessage) -> AgentMessage:
-        """This message, which nobody waits for any longer than for `parent`."""
+        """This message, expiring no later than `parent`."""
         if parent.expires_at is None or parent.routing.timeout is None:
             return self
         # Whole milliseconds, rounded down. A clock that was set back must not give more time.
@@ -158,7 +158,7 @@ def new(
     routing: Routing | None = None,
     **links: Unpack[Links],
 ) -> AgentMessage:
-    """A message sent now, with every field that the protocol demands; `content` may be a Payload.
+    """A message sent now, with every field that the protocol requires; `content` may be a Payload.
 
     Raises:
         pydantic.ValidationError: a value that the protocol does not allow.
@@ -171,7 +171,7 @@ def new(
         version="1.0",
         type=type,
         source=source,
-        # The protocol demands these two, and encode leaves out what nobody stated.
+        # The protocol requires these two fields, and `encode` omits fields that were never set.
         context=context.model_copy(update={"metadata": context.metadata}),
         routing=routing.model_copy(update={"priority": routing.priority}),
         payload=content if isinstance(content, Payload) else Payload(content=content),
@@ -185,7 +185,7 @@ def new_id() -> str:
 
 
 def encode(message: AgentMessage) -> bytes:
-    """The message as JSON: the fields that were stated and no others, unknown ones included.
+    """The message as JSON: exactly the fields that were set, unknown ones included.
 
     NaN and infinity inside `content` become null, as in JavaScript.
 
@@ -206,8 +206,8 @@ def decode(
     timestamp: float | None = None,
     priority: int | None = None,
 ) -> AgentMessage:
-    """The message in `data`; the keywords come from its subject and delivery, and count where the
-    message itself says nothing.
+    """The message in `data`. The keywords come from its subject and delivery; each is used if the
+    message does not state it itself.
 
     Raises:
         DecodeError: it is not a message of protocol 1.0, or contradicts the subject's `type`.
@@ -221,10 +221,10 @@ def decode(
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of what a sender writes; `docs/message.schema.json` is this."""
+    """The JSON Schema of the messages that senders write: `docs/message.schema.json`."""
     schema = AgentMessage.model_json_schema(schema_generator=_Untitled)
     for part in (schema, schema["$defs"]["Context"]):
-        del part["required"]  # subject and delivery say these
+        del part["required"]  # the subject and the delivery supply these
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -267,7 +267,7 @@ def _message(
 
 
 def _readable_id(data: bytes) -> str | None:
-    """The id in a message that is refused for something else, so that its sender can be told."""
+    """The id in a message that is otherwise invalid: the sender's error result has this id."""
     try:
         body = json.loads(data, parse_int=float) if len(data) <= MAX_BYTES else None
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""JSON from strangers: bounded, and never read in two ways."""
+"""Strict JSON from untrusted senders: bounded, and with one possible reading."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from agentd.errors import DecodeError
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 64
-MAX_DIGITS: Final = 308  # what a double holds, and what int() reads without a noticeable pause
+MAX_DIGITS: Final = 308  # what a double can hold, and int() still parses quickly
 
 
 def parse(data: bytes) -> Any:
-    """The value in `data`: UTF-8, no key twice in an object, only numbers that a double can hold.
+    """The value in `data`: UTF-8, no duplicate keys, only numbers that a double can hold.
 
     Raises:
-        DecodeError: it is not such JSON, or over MAX_BYTES, or nested deeper than MAX_DEPTH.
+        DecodeError: `data` is not such JSON, is over MAX_BYTES, or is nested deeper than MAX_DEPTH.
     """
     if len(data) > MAX_BYTES:
         raise DecodeError(f"{len(data):,} bytes are too many; the limit is {MAX_BYTES:,}")
@@ -40,7 +40,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise DecodeError(f"the key {reprlib.repr(key)} stands twice in one object")
+        raise DecodeError(f"the key {reprlib.repr(key)} occurs twice in one object")
     return members
 
 
@@ -62,7 +62,7 @@ def _constant(text: str) -> float:
 
 
 def _check_depth(value: Any) -> None:
-    # Level by level: recursion would make the interpreter's own limit part of the answer.
+    # Level by level: with recursion, the interpreter's own limit would decide.
     level: list[Any] = [[value]]
     for _ in range(MAX_DEPTH + 1):
         members = (m for part in level for m in (part.values() if isinstance(part, dict) else part))
@@ -73,7 +73,7 @@ def _check_depth(value: Any) -> None:
 
 
 def _check_characters(value: Any) -> None:
-    """Refuses half a surrogate pair, which no UTF-8 can carry on."""
+    """Refuses half a surrogate pair: UTF-8 cannot encode it, so the value could not be sent on."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -78,13 +78,13 @@ _is_priority = re.compile("[0-9]").fullmatch
 
 
 def token(text: str, what: str) -> str:
-    """`text` itself, if it can stand between two dots of a subject; `what` names it in the error.
+    """`text` itself, if it can be one token of a subject; `what` names it in the error.
 
-    NATS drops a publish to `a..b` without a word and takes wildcards there literally, so nothing
+    NATS silently drops a publish to `a..b`, and takes wildcards in it literally. So nothing
     unchecked may become part of a subject.
 
     Raises:
-        SubjectError: it is not 1 to 64 of the allowed characters.
+        SubjectError: `text` is not 1 to 64 of the allowed characters.
     """
     if not _is_token(text):
         raise SubjectError(f"{what} {_shown(text)} must be 1 to 64 of A-Z a-z 0-9 _ -")
@@ -97,10 +97,10 @@ def digest(text: str) -> str:
 
 
 def environment(name: str) -> str:
-    """`name` itself, if an environment may be called so.
+    """`name` itself, if it can be the name of an environment.
 
     Raises:
-        UsageError: it is not a subject token, or it is reserved.
+        UsageError: the name is not a subject token, or is reserved.
     """
     try:
         token(name, "environment")
@@ -139,7 +139,7 @@ class Subjects:
 
     @property
     def ring(self) -> str:
-        """The pattern of the doorbell: a headers-only note that work has been stored."""
+        """The pattern of the doorbell: a message without content for each task that WORK stores."""
         return f"ring.{self.env}.>"
 
     @property
@@ -148,22 +148,22 @@ class Subjects:
         return f"work.{self.env}.>"
 
     def stored(self, rest: str) -> str:
-        """Where the server notes, without contents, what LOG has stored on this pattern (`rest` as
-        for `pattern`)."""
+        """The doorbell of LOG: a message without content for each message that LOG stores on this
+        pattern (`rest` as for `pattern`)."""
         return f"stored.{self.pattern(rest).removeprefix('agents.')}"
 
     @property
     def cooldown(self) -> str:
-        """Where replicas tell one another that a model's endpoint asked to be left alone."""
+        """Where replicas announce the cooldown of a model's endpoint to each other."""
         return f"agentd.{self.env}.cooldown"
 
     def task(self, domain: str, specificity: str, priority: int | None = None) -> str:
-        """Work for one agent that has the capability `domain`."""
+        """A task for one agent with the capability `domain`."""
         base = self._public("task", domain, specificity)
         return base if priority is None else f"{base}.{_priority(priority)}"
 
     def task_for(self, agent: str, priority: int | None = None) -> str:
-        """Work for the agent of this name."""
+        """A task for the agent of this name."""
         return self.task(AGENT_DOMAIN, token(agent, "agent"), priority)
 
     def result(self, domain: str, specificity: str, task_id: str) -> str:
@@ -171,11 +171,11 @@ class Subjects:
         return f"{self._public('result', domain, specificity)}.{token(task_id, 'task id')}"
 
     def event(self, domain: str, specificity: str) -> str:
-        """A fact, for everyone who listens."""
+        """An event, for every subscriber."""
         return self._public("event", domain, specificity)
 
     def query(self, domain: str, specificity: str) -> str:
-        """A quick question, answered on the reply subject and not stored."""
+        """A query, answered on the reply subject and not stored."""
         return self._public("query", domain, specificity)
 
     def stream(self, task_id: str) -> str:
@@ -183,12 +183,12 @@ class Subjects:
         return f"agents.{self.env}.stream.response.{token(task_id, 'task id')}"
 
     def dlq(self, domain: str, specificity: str) -> str:
-        """What could not be done, with the reason."""
+        """A dead letter."""
         return self._public("dlq", domain, specificity)
 
     def schedule(self, kind: Literal["agent", "message", "approval", "join"], name: str) -> str:
-        """The schedule of an agent, of a message that waits for its time, of a task that waits for
-        a person, or of a join that waits for facts; `*` for all of the kind."""
+        """The schedule of an agent, of a message to be sent later, of a suspended task, or of the
+        timeout of a join; `*` for all of the kind."""
         return f"agents.{self.env}.sched.{kind}.{name if name == '*' else token(name, kind)}"
 
     def pattern(self, rest: str) -> str:

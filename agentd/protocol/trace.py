@@ -1,4 +1,4 @@
-"""W3C trace context: says which spans of a trace a message came from and which it leads to."""
+"""W3C trace context in the headers of messages."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-# https://www.w3.org/TR/trace-context/#traceparent-header: ids are lower case and never all zero,
-# version ff is void, and versions after 00 may carry more fields, which we need not understand.
+# https://www.w3.org/TR/trace-context/#traceparent-header: ids are lower case and never all zero;
+# version ff is invalid; versions after 00 may have more fields, which are ignored.
 _PARENT = re.compile(
     r"(?P<version>(?!ff)[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})"
     r"-(?P<span>(?!0{16})[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
 )
-# What the standard asks us to pass on; a line break would forge another NATS header.
+# The standard asks to pass it on. Without this check, a line break would forge a NATS header.
 _STATE = re.compile(r"[\x20-\x7e]{1,512}")
 _SAMPLED = 0x01
 
@@ -24,7 +24,7 @@ class TraceContext:
 
     Attributes:
         trace_id: 32 hexadecimal digits, the same along the whole conversation of messages.
-        span_id: 16 hexadecimal digits, this piece of work.
+        span_id: 16 hexadecimal digits, this span.
         sampled: whether the sender wants the trace recorded.
         state: the vendors' `tracestate`, passed on untouched.
     """
@@ -41,9 +41,9 @@ class TraceContext:
 
     @classmethod
     def accept(cls, headers: Mapping[str, str]) -> TraceContext:
-        """The span that a message was sent from, or a new trace where its headers name none.
+        """The span that a message was sent from; a new trace if its headers name none.
 
-        Header names count in any case: NATS compares them exactly, and clients write both
+        Header names are compared without case: NATS keeps their case, and clients write both
         `traceparent` and `Traceparent`.
         """
         given = {name.lower(): value for name, value in headers.items()}
@@ -63,6 +63,6 @@ class TraceContext:
         return replace(self, span_id=secrets.token_hex(8))
 
     def headers(self) -> dict[str, str]:
-        """The headers of a message that is sent from this span."""
+        """The headers of a message sent from this span."""
         parent = f"00-{self.trace_id}-{self.span_id}-{self.sampled:02x}"
         return {"traceparent": parent, **({"tracestate": self.state} if self.state else {})}
