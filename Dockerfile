@@ -1,9 +1,9 @@
-# Built in one stage, run in another: the image has no build tools and no caches of ours.
+# Two stages: the final image contains neither build tools nor caches.
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt ./
-# uv checks every hash of constraints.txt, its own included. The dependencies have a layer to
-# themselves, so that an edit to agentd does not fetch them again.
+# uv checks every hash of constraints.txt; pip checks that of uv. The dependencies are a separate
+# layer, so that an edit of agentd does not download them again.
 RUN sed -n '/^uv==/,/[^\\]$/p' constraints.txt > uv.txt \
     && python -m pip install --no-cache-dir --require-hashes --requirement uv.txt \
     && uv venv --python python3.13 /opt/agentd \
@@ -15,7 +15,7 @@ RUN uv pip install --python /opt/agentd --no-cache --compile-bytecode \
         --no-deps --build-constraints constraints.txt .
 
 FROM python:3.13-slim
-# /app is its home, so that without NATS_URL the embedded server has a place for .agentd.
+# The home /app is writable: without NATS_URL, the embedded server creates .agentd there.
 RUN useradd --uid 10001 --create-home --home-dir /app agentd
 COPY --from=build /opt/agentd /opt/agentd
 ENV PATH=/opt/agentd/bin:$PATH \

@@ -57,7 +57,7 @@ QUICK: Mapping[str, Measurement] = {
 
 
 async def measure(names: list[str], measurements: Mapping[str, Measurement]) -> bool:
-    """Runs these measurements one after the other; whether all of them could be made."""
+    """Runs these measurements one after the other. Returns whether none of them failed."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _cancel, asyncio.current_task())
     started = time.monotonic()
     conditions: dict[str, object] = {
@@ -72,7 +72,7 @@ async def measure(names: list[str], measurements: Mapping[str, Measurement]) -> 
         try:
             measured = await measurements[name]()
         except (RuntimeError, TimeoutError, AgentdError) as error:
-            # The other measurements are still worth having.
+            # The other measurements still run.
             why = str(error) or type(error).__name__
             measured = [Section(title=name, figures=(), notes=[f"FAILED: {why}"])]
             failed = True
@@ -88,7 +88,7 @@ async def measure(names: list[str], measurements: Mapping[str, Measurement]) -> 
 
 
 def _cancel(task: asyncio.Task[None] | None) -> None:
-    """On SIGTERM, so that what was started is ended."""
+    """Handles SIGTERM: the cancellation ends all processes that were started."""
     if task:
         task.cancel()
 

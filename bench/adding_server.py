@@ -1,4 +1,4 @@
-"""An MCP server with one tool, made with the mcp library."""
+"""An MCP server with one tool, written with the mcp library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ server = MCPServer("adding")
 
 @server.tool()
 def add(a: int, b: int) -> int:
-    """Adds."""
+    """Adds two numbers."""
     return a + b
 
 

@@ -1,11 +1,12 @@
-"""The bare handlers that agentd is measured against: nats-py, aiohttp, and nothing else.
+"""The bare handlers to which agentd is compared: nats-py, aiohttp, and nothing else.
 
     python -m bench.baseline durable|core STUB_URL
 
-`durable` is a minimal honest worker: a pull consumer on a work queue, the answer stored in a stream
-before the task is acknowledged, never more tasks held than run. `core` is a queue group without any
-storage: what NATS and the stub cost at least. Neither decodes strictly, renders a template,
-refuses a second result, looks for an earlier one, beats, drains, or can say what it did.
+`durable` is the smallest worker that loses no task: a pull consumer on a work queue stores the
+answer in a stream before it acknowledges the task, and never takes more tasks than it runs. `core`
+is a queue group without storage: the least that NATS and the stub cost. Neither of them validates
+messages, renders a template, refuses a second result, looks for an earlier one, reports tasks as
+running, drains, or keeps a journal.
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ from bench.load import Lane
 
 DURABLE = Lane("bare.task", "bare.result")
 CORE = Lane("core.task", "core.result")
-_AT_ONCE = 600  # tasks, as the agents' limits.concurrency
-_WORTH_ASKING = 32  # tasks: a request of its own for each would cost more
+_AT_ONCE = 600  # tasks, as `limits.concurrency` of the agents
+_WORTH_PULLING = 32  # free places after which the worker pulls again: a pull for each costs more
 _SYSTEM = "You are a careful analyst of short texts. " * 12
 
 
 class Worker:
-    """Answers tasks with what the stub says."""
+    """Answers tasks with the answer of the stub model."""
 
     def __init__(self, client: Client, http: aiohttp.ClientSession, url: str) -> None:
         self._client = client
         self._http = http
         self._url = f"{url}/chat/completions"
         self._tasks: set[asyncio.Task[None]] = set()
-        self._free = _AT_ONCE  # tasks that neither run nor are asked for
+        self._free = _AT_ONCE  # tasks that neither run nor are requested
 
     async def durable(self) -> None:
-        """Takes tasks from a work queue from now on."""
+        """Starts to take tasks from a work queue."""
         self._js = self._client.jetstream()
         await self._js.add_stream(
             name="BARE_WORK", subjects=[DURABLE.tasks], retention=RetentionPolicy.WORK_QUEUE
@@ -52,17 +53,17 @@ class Worker:
             durable_name="bare", ack_policy=AckPolicy.EXPLICIT, max_ack_pending=-1
         )
         await self._js.add_consumer("BARE_WORK", config)
-        # One standing request that is topped up: `fetch` waits for its batch to fill, so it is
-        # either slow with few tasks in flight or a request for every task.
+        # One long request that is topped up. `fetch` waits until its batch is full: it is either
+        # slow with few tasks in flight, or makes a request for every task.
         self._inbox = self._client.new_inbox()
         await self._client.subscribe(self._inbox, cb=self._on_delivery)
-        await self._ask()
+        await self._pull()
 
     async def core(self) -> None:
-        """Takes tasks of a queue group from now on."""
+        """Starts to take tasks of a queue group."""
         await self._client.subscribe(CORE.tasks, queue="workers", cb=self._on_message)
 
-    async def _ask(self) -> None:
+    async def _pull(self) -> None:
         wanted, self._free = self._free, 0
         request = json.dumps({"batch": wanted, "expires": 3_600_000_000_000}).encode()
         subject = "$JS.API.CONSUMER.MSG.NEXT.BARE_WORK.bare"
@@ -78,8 +79,8 @@ class Worker:
             await msg.ack()
         finally:
             self._free += 1
-        if self._free >= _WORTH_ASKING:
-            await self._ask()
+        if self._free >= _WORTH_PULLING:
+            await self._pull()
 
     async def _on_message(self, msg: Msg) -> None:
         self._begin(self._handle(msg))
@@ -99,12 +100,14 @@ class Worker:
             {"role": "system", "content": _SYSTEM},
             {"role": "user", "content": task["payload"]["content"]["instruction"]},
         ]
-        async with self._http.post(self._url, json={"model": "stub", "messages": messages}) as got:
-            said = await got.json()
+        async with self._http.post(
+            self._url, json={"model": "stub", "messages": messages}
+        ) as response:
+            answer = await response.json()
         result = {
             "success": True,
-            "data": said["choices"][0]["message"]["content"],
-            "tokens": said["usage"]["total_tokens"],
+            "data": answer["choices"][0]["message"]["content"],
+            "tokens": answer["usage"]["total_tokens"],
         }
         return task["id"], json.dumps(result, separators=(",", ":")).encode()
 

@@ -1,4 +1,4 @@
-"""Sends tasks at once, and notes when each of what comes of them is there."""
+"""Sends many tasks at once, and records when each result arrives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.rig import ENV
 
 
 def lane(capability: str) -> Lane:
-    """Where the tasks of a capability go, and all their results."""
+    """The subject of the tasks of a capability, and the pattern of their results."""
     where = f"{capability}.general"
     return Lane(f"agents.{ENV}.task.{where}", f"agents.{ENV}.result.{where}.*")
 
@@ -23,21 +23,23 @@ def lane(capability: str) -> Lane:
 async def at_once(
     client: Client, subjects: Sequence[str], results: str, *, patience: float = 60.0
 ) -> list[float]:
-    """Sends one task to each of `subjects` (one may stand there often); returns when as many came
-    on the pattern `results`, each in seconds since the first task was sent.
+    """Sends one task to each of `subjects`, which may contain a subject several times.
+
+    Returns the times at which as many results arrived on the pattern `results`, in seconds since
+    the first task was sent.
 
     Raises:
-        RuntimeError: a result says that it failed, or they are not all there within `patience`.
+        RuntimeError: a task failed, or not all results arrived within `patience` seconds.
     """
-    came: list[float] = []
+    arrived: list[float] = []
     failed: list[bytes] = []
     done = asyncio.Event()
 
     async def on_result(msg: Msg) -> None:
-        came.append(time.perf_counter())
+        arrived.append(time.perf_counter())
         if b'"success":true' not in msg.data:
             failed.append(msg.data)
-        if failed or len(came) == len(subjects):
+        if failed or len(arrived) == len(subjects):
             done.set()
 
     subscription = await client.subscribe(results, cb=on_result)
@@ -50,9 +52,11 @@ async def at_once(
         async with asyncio.timeout(patience):
             await done.wait()
     except TimeoutError:
-        raise RuntimeError(f"{len(came)} of {len(subjects)} results of {results} came") from None
+        raise RuntimeError(
+            f"{len(arrived)} of {len(subjects)} results of {results} arrived"
+        ) from None
     finally:
         await subscription.unsubscribe()
     if failed:
         raise RuntimeError(f"a task of {results} failed: {failed[0].decode()[:1000]}")
-    return [each - started for each in came]
+    return [each - started for each in arrived]

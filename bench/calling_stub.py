@@ -1,4 +1,4 @@
-"""A stub model that calls the first tool it is offered, and then answers: two calls for a task."""
+"""A stub model that calls the first tool of a request, then answers: two calls for a task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from agentd.testing.stub_model import Behaviour, StubModel
 
-# What each kind of tool wants, by the name that the model sees.
+# The arguments of each tool, by its name.
 ARGUMENTS = {
     "add": '{"a": 1, "b": 2}',
     "helper": '{"instruction": "Help."}',
@@ -17,7 +17,7 @@ ARGUMENTS = {
 
 
 def plan(_number: int, body: Mapping[str, Any]) -> Behaviour | None:
-    """A tool call in the first turn; None, an ordinary answer, in the second or without tools."""
+    """Calls a tool in the first turn. None, a plain answer, in the second turn or without tools."""
     if not body.get("tools") or body["messages"][-1]["role"] == "tool":
         return None
     name = body["tools"][0]["function"]["name"]

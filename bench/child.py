@@ -1,4 +1,4 @@
-"""A process that is measured: started, waited for, watched and stopped."""
+"""A process: starts it, reads its CPU time and its memory, stops it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ _PATIENCE = 60.0  # seconds until a process must be ready
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """A process that has said it is ready.
+    """A process that has printed that it is ready.
 
-    `line` is how it said so, `seconds` how long that took from the moment it was started.
+    Attributes:
+        line: the line that says so.
+        seconds: the time from its start to this line.
     """
 
     pid: int
@@ -27,25 +29,25 @@ class Child:
     process: asyncio.subprocess.Process = field(repr=False)
 
     def cpu(self) -> float:
-        """The CPU seconds it has used, in user space and in the kernel."""
+        """The CPU seconds that it has used, in user space and in the kernel."""
         return cpu(self.pid)
 
     def rss(self) -> float:
-        """The memory it holds now, in MB."""
+        """Its resident memory, in MB."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) / 1024
 
 
 def cpu(pid: int) -> float:
-    """The CPU seconds that a process has used, all its threads together (proc(5))."""
-    # The name, in brackets, may hold spaces.
+    """The CPU seconds that all threads of a process have used (proc(5))."""
+    # The name, in parentheses, may contain spaces.
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(after_name[11]) + int(after_name[12])) * _TICK
 
 
 def machine_cpu() -> float:
-    """The CPU seconds that everything on this machine has used."""
+    """The CPU seconds that all processes of this machine have used."""
     user, nice, system, _idle, _wait, irq, softirq, steal = map(
         int, Path("/proc/stat").read_text().split()[1:9]
     )
@@ -60,12 +62,12 @@ async def running(
     folder: Path,
     environ: Mapping[str, str] = os.environ,
 ) -> AsyncGenerator[Child]:
-    """Runs `command` in `folder` until the block ends, from the line of its stdout with `ready` on.
+    """Runs `command` in `folder` until the block ends.
 
-    Its stderr goes to a file, as a daemon's would.
+    The block starts when a line of stdout contains the text `ready`. Stderr goes to a file.
 
     Raises:
-        RuntimeError: it ended, or was not ready in time; the text holds the end of its stderr.
+        RuntimeError: it ended, or was not ready in time. The text contains the end of its stderr.
     """
     log = folder / f"{Path(command[0]).name}.log"
     with log.open("ab") as errors:
@@ -76,8 +78,8 @@ async def running(
     try:
         line = await _line_with(ready, process)
         if line is None:
-            said = log.read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"{command[0]} was never ready:\n{said}")
+            output = log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{command[0]} was never ready:\n{output}")
         yield Child(
             pid=process.pid, line=line, seconds=time.perf_counter() - started, process=process
         )
@@ -96,13 +98,13 @@ async def _line_with(text: str, process: asyncio.subprocess.Process) -> str | No
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """SIGTERM, and SIGKILL to what does not heed it."""
+    """Sends SIGTERM, and SIGKILL if the process does not end in time."""
     if process.returncode is not None:
         return
     process.terminate()
     try:
         async with asyncio.timeout(20):
-            # Its stdout is read to the end: a process that writes to a full pipe never ends.
+            # Reads stdout to its end: a process that writes to a full pipe would never end.
             await process.communicate()
     except TimeoutError:
         process.kill()

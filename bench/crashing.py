@@ -1,4 +1,4 @@
-"""`agentd`, with a bug: the agent named `crashing` cannot pull its tasks.
+"""`agentd` with a bug: the agent with the name `crashing` cannot pull its tasks.
 
 python -m bench.crashing up manifests
 """
@@ -12,7 +12,7 @@ NAME = "crashing"
 
 
 def main() -> None:
-    """Puts the bug in and runs the command."""
+    """Adds the bug and runs the command."""
     pull = Agent._pull_while_open  # pyright: ignore[reportPrivateUsage]
 
     async def pull_or_crash(agent: Agent) -> None:

@@ -1,4 +1,4 @@
-"""What a measurement hands to the report: figures with their samples, and tables of them."""
+"""Figures with their samples, and the sections of the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from statistics import median, quantiles
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One measured quantity: its samples, and what the project aims at (at most one of the two)."""
+    """One measured quantity, with its samples.
+
+    `at_most` or `at_least` is the aim of the project. A figure has at most one of them.
+    """
 
     name: str
     unit: str
@@ -24,7 +27,7 @@ class Figure:
 
     @property
     def spread(self) -> str:
-        """The least and the greatest sample."""
+        """The smallest and the largest sample."""
         if len(self.samples) == 1:
             return "one sample"
         return f"{rounded(min(self.samples))} to {rounded(max(self.samples))}"
@@ -37,7 +40,7 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """`pass` or `short`; nothing where there is no aim."""
+        """`pass` or `short`; empty for a figure without an aim."""
         if self.at_most is not None:
             return "pass" if self.value <= self.at_most else "short"
         if self.at_least is not None:
@@ -47,10 +50,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One measurement's part of the report.
-
-    A section without a table of its own is shown as the table of its figures.
-    """
+    """One section of the report. Without `rows`, its figures are shown as a table."""
 
     title: str
     figures: Sequence[Figure]
@@ -60,12 +60,12 @@ class Section:
 
 
 def rounded(number: float) -> str:
-    """Three significant digits, and no decimals that say nothing."""
+    """A number as text, with about three significant digits."""
     if abs(number) >= 100:
         return f"{number:,.0f}"
     return f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}"
 
 
 def percentile(samples: Sequence[float], percent: int) -> float:
-    """E.g. 99 for p99, interpolated."""
+    """A percentile of the samples, interpolated; `percent` is 99 for p99."""
     return quantiles(samples, n=100, method="inclusive")[percent - 1]

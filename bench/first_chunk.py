@@ -1,4 +1,4 @@
-"""What agentd adds to the time until the first words of an answer arrive."""
+"""The time that agentd adds until the first words of an answer arrive."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Ask = Callable[[], Awaitable[float]]
 
 
 async def measure(*, repeats: int, asks: int) -> list[Section]:
-    """One section: the stub alone, through agentd, and the difference."""
+    """One section: the stub alone, the stub through agentd, and the difference."""
     figures: list[Figure] = []
     for durability in _DURABILITIES:
         async with rig(durability) as ground:
@@ -78,7 +78,7 @@ _VIEWS: dict[str, Callable[[int, list[float], list[float]], float]] = {
 
 
 async def _round(direct: Ask, through: Ask, asks: int) -> tuple[list[float], list[float]]:
-    """Times in ms, in turn, so that both see the same machine."""
+    """The times in ms. The two alternate, so that both run under the same conditions."""
     stub: list[float] = []
     agent: list[float] = []
     for _ in range(asks):

@@ -1,4 +1,4 @@
-"""How long after its file is saved a new agent takes part."""
+"""The time from a new manifest to the first answer of its agent."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bench.figures import Figure, Section, percentile
 from bench.load import task
 from bench.rig import manifest, rig, write_project
 
-_PATIENCE = 10.0  # seconds that an agent may take
-_SETTLE = 1.0  # seconds until the first one: start-up is measured elsewhere
+_PATIENCE = 10.0  # seconds after which the measurement fails
+_SETTLE = 1.0  # seconds before the first agent, because start-up is measured elsewhere
 
 
 async def measure(*, repeats: int, agents: int) -> list[Section]:
-    """One section: from the write to the answer."""
+    """One section: the time from the write to the answer."""
     async with rig("always") as ground:
         first = {"first": manifest("first", "mock/echo", stream="false")}
         project = write_project(ground.folder / "project", first)
@@ -44,18 +44,18 @@ async def measure(*, repeats: int, agents: int) -> list[Section]:
                 for percent, label in ((50, "median"), (95, "p95"))
             ],
             notes=[
-                f"{agents} agents in a round, one after the other. Its task waits already when "
-                "its file is written beside its place and renamed."
+                f"{agents} agents in a round, one after the other. The task of an agent waits "
+                "already when its file is written under another name and renamed."
             ],
         )
     ]
 
 
 async def _joins(client: Client, manifests: Path) -> float:
-    """ms until a new agent has answered what waits for it.
+    """The ms until a new agent has answered the task that waits for it.
 
     Raises:
-        TimeoutError: it never did.
+        TimeoutError: it did not answer in time.
     """
     name = f"new-{secrets.token_hex(4)}"
     where = lane(name)

@@ -1,4 +1,4 @@
-"""Keeps a number of tasks in flight and counts what comes back, in one process."""
+"""Keeps a number of tasks in flight, and counts the results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from statistics import median
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-_PATIENCE = 20.0  # seconds that the last tasks may take
+_PATIENCE = 20.0  # seconds to wait for the last results
 
 _TEXT = (
     "The new release arrived two weeks late, and the notes were thin. Still, everybody who tried "
@@ -24,15 +24,15 @@ _TEXT = (
 
 @dataclass(frozen=True)
 class Lane:
-    """Where a worker takes tasks, and where its results appear: `{results}.{task id}`."""
+    """The subject of the tasks of a worker, and of its results: `{results}.{task id}`."""
 
     tasks: str
     results: str
 
 
 @dataclass
-class Tally:
-    """What came back while it was counted; `latencies` in ms, from publish to result."""
+class Count:
+    """The results within a time. `latencies` are in ms, from the publish to the result."""
 
     done: int = 0
     seconds: float = 0.0
@@ -40,7 +40,7 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Tasks a second."""
+        """Tasks per second."""
         return self.done / self.seconds
 
     @property
@@ -50,7 +50,7 @@ class Tally:
 
 
 def task(task_id: str, text: str = _TEXT) -> bytes:
-    """A task of about 1 KB with every field that senders usually set."""
+    """A task of about 1 KB with all fields that senders usually set."""
     return json.dumps(
         {
             "id": task_id,
@@ -65,13 +65,13 @@ def task(task_id: str, text: str = _TEXT) -> bytes:
 
 
 class Load:
-    """A closed loop: a task is sent whenever one has come back. Lasts for one `async with`."""
+    """A closed loop: after each result, the next task is sent. Use it with `async with`."""
 
     def __init__(self, client: Client, lane: Lane) -> None:
         self._client = client
         self._lane = lane
         self._sent: dict[str, float] = {}
-        self._tally: Tally | None = None
+        self._counting: Count | None = None
         self._open = False
         self._empty = asyncio.Event()
         self._failed: str | None = None
@@ -92,33 +92,33 @@ class Load:
             await subscription.unsubscribe()
 
     async def start(self, in_flight: int) -> None:
-        """Sends the first tasks; the loop runs from now on."""
+        """Sends the first tasks, and so starts the loop."""
         self._open = True
         self._empty.clear()
         for _ in range(in_flight):
             await self._send()
 
-    async def count(self, seconds: float) -> Tally:
-        """Counts for about so many seconds.
+    async def count(self, seconds: float) -> Count:
+        """Counts the results of about so many seconds.
 
         Raises:
-            RuntimeError: a task failed, or none came back.
+            RuntimeError: a task failed, or no result arrived.
         """
-        tally = self._tally = Tally()
+        count = self._counting = Count()
         started = time.perf_counter()
         await asyncio.sleep(seconds)
-        tally.seconds = time.perf_counter() - started
-        self._tally = None
+        count.seconds = time.perf_counter() - started
+        self._counting = None
         self._check()
-        if not tally.done:
-            raise RuntimeError(f"no task of {self._lane.tasks} came back in {seconds:g} s")
-        return tally
+        if not count.done:
+            raise RuntimeError(f"no task of {self._lane.tasks} was answered in {seconds:g} s")
+        return count
 
     async def stop(self) -> None:
-        """Sends no more, and waits for what is on its way.
+        """Ends the loop, and waits for the last results.
 
         Raises:
-            RuntimeError: a task failed or was lost: figures of such a run mean nothing.
+            RuntimeError: a task failed or was lost, so that the figures mean nothing.
         """
         self._open = False
         try:
@@ -133,7 +133,7 @@ class Load:
         task_id = secrets.token_hex(16)
         self._sent[task_id] = time.perf_counter()
         data = task_id.encode().join(self._template)
-        # With a reply subject, so that the stream acknowledges, as to any sender who wants to know.
+        # With a reply subject, the stream acknowledges, as it does for a sender that needs to know.
         await self._client.publish(self._lane.tasks, data, reply=self._acks)
 
     async def _on_result(self, msg: Msg) -> None:
@@ -142,9 +142,9 @@ class Load:
             return
         if b'"success":true' not in msg.data:
             self._failed = msg.data.decode(errors="replace")[:1000]
-        if self._tally is not None:
-            self._tally.done += 1
-            self._tally.latencies.append((time.perf_counter() - sent) * 1000)
+        if self._counting is not None:
+            self._counting.done += 1
+            self._counting.latencies.append((time.perf_counter() - sent) * 1000)
         if self._open:
             await self._send()
         elif not self._sent:

@@ -1,4 +1,4 @@
-"""What a process with one agent holds, what each further agent adds, and how fast many start."""
+"""The memory of one agent and of each further agent, and the start of many."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.figures import Figure, Section
 from bench.rig import Rig, manifest, rig, write_project
 
 MANY = 1000
-_REST = 3.0  # seconds until a process that has just started counts as idle
+_REST = 3.0  # seconds after the start until a process is idle
 
 
 async def measure(*, repeats: int) -> list[Section]:
@@ -37,15 +37,15 @@ async def measure(*, repeats: int) -> list[Section]:
             ],
             notes=[
                 f"VmRSS of the agentd process {_REST:.0f} s after it was ready, before any task. "
-                "The agents share one prompt and name the model of an OpenAI-compatible endpoint; "
-                "each has a capability of its own.",
+                "The agents share one prompt and the model of an OpenAI-compatible endpoint; each "
+                "has a different capability.",
             ],
         )
     ]
 
 
 async def _start(ground: Rig, name: str, agents: int) -> tuple[float, float]:
-    """MB at rest, and seconds until ready."""
+    """The MB at rest, and the seconds until ready."""
     model = ground.stub_model()
     manifests = {f"agent{n}": manifest(f"work{n}", model) for n in range(agents)}
     project = write_project(ground.folder / name, manifests)

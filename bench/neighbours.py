@@ -1,4 +1,4 @@
-"""The throughput that an agent keeps beside one of the same process that goes wrong."""
+"""The throughput of an agent beside one of the same process that fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IN_FLIGHT = 64
 _WARM_UP = 1.0  # seconds
 _FAILING_TASKS = 8
 _GOOD = "good"
-# What goes wrong beside the good agent, and how its manifest says so.
+# What the agent beside the good one does, and its name; None for no such agent.
 _BAD: Mapping[str, str | None] = {
     "alone": None,
     "fails every task": "failing",
@@ -30,14 +30,14 @@ _BAD: Mapping[str, str | None] = {
 
 @dataclass(frozen=True)
 class Sample:
-    """Tasks of the good agent a second, and for each second of CPU of its process."""
+    """The tasks of the good agent per second, and per CPU second of its process."""
 
     rate: float
     per_cpu: float
 
 
 async def measure(*, repeats: int, seconds: float) -> list[Section]:
-    """One section: the good agent alone, and beside each bad one, in turn."""
+    """One section: the good agent alone, and beside each kind of bad agent."""
     samples: dict[str, list[Sample]] = {kind: [] for kind in _BAD}
     async with rig("always") as ground, ground.connect() as client:
         for number in range(repeats):
@@ -50,7 +50,7 @@ async def measure(*, repeats: int, seconds: float) -> list[Section]:
 async def _run(
     ground: Rig, client: Client, folder: Path, bad: str | None, seconds: float
 ) -> Sample:
-    """The good agent's work in a process of its own, beside the bad one."""
+    """One run of the good agent beside the bad one, in a new process."""
     good = manifest(_GOOD, ground.stub_model(), stream="false")
     manifests = {_GOOD: good} | ({bad: _bad_manifest(ground, bad)} if bad else {})
     project = write_project(folder, manifests)
@@ -69,14 +69,14 @@ async def _run(
             await load.start(_IN_FLIGHT)
             await asyncio.sleep(_WARM_UP)
             before = child.cpu()
-            tally = await load.count(seconds)
+            count = await load.count(seconds)
             used = child.cpu() - before
             await load.stop()
-    return Sample(rate=tally.rate, per_cpu=tally.done / used)
+    return Sample(rate=count.rate, per_cpu=count.done / used)
 
 
 def _bad_manifest(ground: Rig, name: str) -> str:
-    """With the limits and the retries that agents have unless they say otherwise."""
+    """The manifest of a bad agent, with the default limits and retries."""
     model = ground.stub_model().replace("openai/stub", "openai/fault-500")
     return manifest(name, model, stream="false", limits="{concurrency: 8}")
 
@@ -102,7 +102,7 @@ def _section(samples: Mapping[str, list[Sample]]) -> Section:
             ),
         ]
     return Section(
-        title="Beside an agent that goes wrong, 64 in flight, durability always",
+        title="Beside an agent that fails, 64 in flight, durability always",
         figures=figures,
-        notes=["Ratios are to the run without the other agent in the same round."],
+        notes=["The ratios compare with the run without the other agent in the same round."],
     )

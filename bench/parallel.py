@@ -1,4 +1,4 @@
-"""Work side by side against the same work one after the other, with a model that takes a second."""
+"""Many agents and tasks at the same time, against the same work one after the other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.child import running
 from bench.figures import Figure, Section
 from bench.rig import ENV, ROOT, Rig, manifest, rig, write_project
 
-LATENCY = 1.0  # seconds that the stub takes for an answer
+LATENCY = 1.0  # seconds of the stub for an answer
 _AGENTS, _CONVERSATIONS, _TASKS = 10, 100, 1_000
 _LAST_STEP = f"step{_AGENTS - 1}"
 _DURABILITIES: tuple[Durability, ...] = ("always", "relaxed")
@@ -82,7 +82,7 @@ async def _figures(ground: Rig, durability: Durability, repeats: int) -> list[Fi
 
 @contextlib.asynccontextmanager
 async def _bare(ground: Rig) -> AsyncGenerator[None]:
-    """A bare handler, before a stub of its own: it cannot ask for the latency."""
+    """A bare handler with a separate stub, because it cannot request the latency."""
     stub = [sys.executable, "-m", "agentd.testing.stub_model", "--latency", str(LATENCY)]
     environ = ground.environ() | {"PYTHONPATH": str(ROOT)}
     async with running(stub, ready="http://", folder=ground.folder, environ=environ) as slow:
@@ -107,7 +107,7 @@ def _manifests(ground: Rig) -> dict[str, str]:
 
 
 async def _round(ground: Rig, client: Client) -> tuple[float, ...]:
-    """Seconds: one after the other, side by side, the chain, the burst, and a bare one."""
+    """The seconds of: one after the other, at the same time, the chain, the burst, a bare burst."""
     return (
         await _one_by_one(ground),
         await _side_by_side(client),
@@ -133,5 +133,5 @@ async def _side_by_side(client: Client) -> float:
 
 
 async def _last(client: Client, subjects: list[str], results: str) -> float:
-    """Seconds until the last result."""
+    """The seconds until the last result."""
     return max(await at_once(client, subjects, results))

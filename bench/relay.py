@@ -1,4 +1,4 @@
-"""What it costs to relay streams: CPU for each chunk of the model, 50 streams at once."""
+"""The CPU for a chunk of a streamed answer, with 50 streams at the same time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ from bench.child import Child
 from bench.figures import Figure, Section
 from bench.rig import ENV, manifest, rig, write_project
 
-_STREAMS, _RATE = 50, 50  # at once; chunks a second in each
-_WARM_UP, _REST = 1.5, 1.0  # seconds of a stream before and after it is looked at
+_STREAMS, _RATE = 50, 50  # streams at the same time; chunks per second in each
+_WARM_UP, _REST = 1.5, 1.0  # seconds of a stream before and after the measurement
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One look: ms of CPU for each chunk of the model, both kinds of messages a second, and how
-    much of one CPU agentd used."""
+    """One measurement.
+
+    Attributes:
+        cpu: ms of CPU for a chunk of the model.
+        chunks: chunks of the model per second.
+        deltas: messages with pieces of answers per second.
+        busy: how many CPUs agentd used.
+    """
 
     cpu: float
     chunks: float
@@ -61,9 +67,8 @@ async def measure(*, repeats: int, seconds: float) -> list[Section]:
                 ),
             ],
             notes=[
-                "A chunk is one event of the model's stream, a word. agentd reads each and "
-                "publishes what has come every 30 ms. CPU is that of the agentd process, all "
-                "that it does meanwhile included."
+                "A chunk is one event of the model's stream: a word. agentd reads each chunk and "
+                "publishes the new words every 30 ms. The CPU is that of the whole agentd process."
             ],
         )
     ]

@@ -1,4 +1,4 @@
-"""How long after an edit of a prompt the first task is answered with it."""
+"""The time from an edit of a prompt to the first answer with it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bench.figures import Figure, Section, percentile
 from bench.load import task
 from bench.rig import ENV, manifest, rig, write_project
 
-_PATIENCE = 10.0  # seconds that an edit may take
-_SETTLE = 1.0  # seconds until the first edit: start-up is measured elsewhere
+_PATIENCE = 10.0  # seconds after which the measurement fails
+_SETTLE = 1.0  # seconds before the first edit, because start-up is measured elsewhere
 _REST = (0.02, 0.12)  # seconds between an answer and the next edit, at random
 
 
 async def measure(*, repeats: int, edits: int) -> list[Section]:
-    """One section: from the write to the event, and to the first answer."""
+    """One section: the time from the write to the event, and to the first answer."""
     events: list[list[float]] = []
     answers: list[list[float]] = []
     async with rig("always") as ground:
@@ -44,9 +44,9 @@ async def measure(*, repeats: int, edits: int) -> list[Section]:
                 *_figures("write to first answer", answers, aim=300),
             ],
             notes=[
-                f"{edits} edits in a round, {repeats} rounds; the prompt is written beside its "
-                "file and renamed over it. A client sends tasks back to back all the time; the "
-                "clock stops when the first answer with the new prompt is here.",
+                f"{edits} edits in a round, {repeats} rounds. The prompt is written under another "
+                "name and renamed. A client sends one task after the other; the clock stops when "
+                "the first answer with the new prompt arrives.",
             ],
         )
     ]
@@ -65,25 +65,25 @@ def _figures(name: str, rounds: list[list[float]], aim: float | None = None) -> 
 
 
 class Editor:
-    """Edits a prompt again and again while tasks are answered."""
+    """Edits a prompt repeatedly while tasks are answered."""
 
     def __init__(self, client: Client, prompt: Path) -> None:
         self._client = client
         self._prompt = prompt
-        self._mark = ""  # what the prompt says since the last edit
+        self._mark = ""  # a text of the newest prompt, which the echo model repeats
         self._reloaded = asyncio.Event()
         self._answered = asyncio.Event()
         self._event_at = self._answer_at = 0.0
 
     async def run(self, edits: int) -> tuple[list[float], list[float]]:
-        """For each edit the ms until its event and until its first answer.
+        """The ms of each edit until its event, and until its first answer.
 
         Raises:
-            TimeoutError: an edit never showed.
+            TimeoutError: an edit had no effect in time.
         """
         subject = f"agents.{ENV}.event.status.reloaded"
         subscription = await self._client.subscribe(subject, cb=self._on_reloaded)
-        asking = asyncio.create_task(self._ask_all_the_time())
+        asking = asyncio.create_task(self._ask_continuously())
         await asyncio.sleep(_SETTLE)
         try:
             times = [await self._edit() for _ in range(edits)]
@@ -110,7 +110,7 @@ class Editor:
         self._event_at = time.perf_counter()
         self._reloaded.set()
 
-    async def _ask_all_the_time(self) -> None:
+    async def _ask_continuously(self) -> None:
         results = f"agents.{ENV}.result.edited.general"
         arrived: asyncio.Queue[Msg] = asyncio.Queue()
         await self._client.subscribe(f"{results}.*", cb=arrived.put)
@@ -118,7 +118,7 @@ class Editor:
             await self._client.publish(
                 f"agents.{ENV}.task.edited.general", task(secrets.token_hex(16), "Go on.")
             )
-            said = json.loads((await arrived.get()).data)["payload"]["content"]["data"]
-            if self._mark and self._mark in said and not self._answered.is_set():
+            answer = json.loads((await arrived.get()).data)["payload"]["content"]["data"]
+            if self._mark and self._mark in answer and not self._answered.is_set():
                 self._answer_at = time.perf_counter()
                 self._answered.set()

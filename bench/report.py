@@ -1,4 +1,4 @@
-"""Shows what was measured: tables for people (Markdown, too), JSON for programs."""
+"""Prints the figures as Markdown tables, and writes them to a JSON file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESULTS = ROOT / "bench" / "results"
 
 
 def machine() -> dict[str, str]:
-    """What the figures were made on, as far as it matters."""
+    """The machine and the versions that affect the figures."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     return {
         "CPUs": f"{os.cpu_count()} x {_processor()}",
@@ -34,12 +34,12 @@ def machine() -> dict[str, str]:
 
 
 def load_average() -> str:
-    """Of the last one, five and fifteen minutes."""
+    """The load averages of the last one, five and fifteen minutes."""
     return " ".join(f"{load:.2f}" for load in os.getloadavg())
 
 
 def show(sections: Iterable[Section]) -> None:
-    """Prints each section as soon as it is measured."""
+    """Prints sections."""
     for section in sections:
         print(f"\n## {section.title}\n")
         if section.rows:
@@ -52,7 +52,7 @@ def show(sections: Iterable[Section]) -> None:
 
 
 def show_aims(sections: Iterable[Section]) -> None:
-    """Prints what the project aims at, and what it got."""
+    """Prints the figures that have an aim."""
     aimed = [figure for section in sections for figure in section.figures if figure.aim]
     if aimed:
         print("\n## Aims\n")
@@ -60,7 +60,7 @@ def show_aims(sections: Iterable[Section]) -> None:
 
 
 def save(sections: Iterable[Section], conditions: Mapping[str, Any]) -> Path:
-    """Writes every sample to a file of its own below bench/results."""
+    """Writes all samples to a new file below bench/results, and returns its path."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
     content = {

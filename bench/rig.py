@@ -1,4 +1,4 @@
-"""What a measurement stands on: a folder on a disk, a nats-server, a stub model, agents."""
+"""Starts nats-server, the stub model and agentd in a temporary folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENV = "bench"
 STUB_KEY = "none"
 ROOT = Path(__file__).parent.parent
 
-# A prompt of the size that people write, with a value from the message.
+# A prompt of a usual size, with a value from the message.
 PROMPT = """\
 You are {{ agent.name }}, a careful analyst of short texts.
 
@@ -35,10 +35,7 @@ short for a judgement, say so instead of guessing. Conversation {{ context.conve
 
 @dataclass(frozen=True)
 class Rig:
-    """A nats-server and a stub model that run.
-
-    `stub_url` is the stub's base URL; `connect` opens a connection of our own to the server.
-    """
+    """A running nats-server and a running stub model, whose base URL is `stub_url`."""
 
     folder: Path
     server: RunningServer
@@ -47,7 +44,7 @@ class Rig:
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncGenerator[Client]:
-        """A connection that is closed after the block."""
+        """Opens a connection to the server, and closes it after the block."""
         client = await nats.connect(
             self.server.url, token=self.server.token, pending_size=64 * 1024 * 1024
         )
@@ -57,12 +54,12 @@ class Rig:
             await client.close()
 
     def environ(self) -> dict[str, str]:
-        """The environment in which agentd finds this server."""
+        """The environment variables with which agentd connects to this server."""
         address = {"NATS_URL": self.server.url, "NATS_TOKEN": self.server.token}
         return clean_environ() | address
 
     def agents(self, project: Path) -> AbstractAsyncContextManager[Child]:
-        """`agentd up` on a project made by `write_project`."""
+        """Runs `agentd up` in a project that `write_project` has made."""
         return agentd_up(project, self.environ())
 
     def stub_model(self) -> str:
@@ -72,7 +69,7 @@ class Rig:
 
 @contextlib.asynccontextmanager
 async def rig(durability: Durability) -> AsyncGenerator[Rig]:
-    """Starts everything in a temporary folder, and ends and removes it after the block."""
+    """Starts everything in a temporary folder; ends it and removes the folder after the block."""
     with tempfile.TemporaryDirectory(prefix="agentd-bench-") as name:
         folder = Path(name)
         server = EmbeddedServer(folder / "nats", durability)
@@ -86,18 +83,18 @@ async def rig(durability: Durability) -> AsyncGenerator[Rig]:
 
 
 def agentd_up(project: Path, environ: Mapping[str, str]) -> AbstractAsyncContextManager[Child]:
-    """`agentd up`, ready when it says so."""
+    """Runs `agentd up`; the block starts when it is ready."""
     command = [AGENTD, "up", "manifests", "--http", "127.0.0.1:0", "--env", ENV]
     return running(command, ready=" ready in ", folder=project, environ=environ)
 
 
 def clean_environ() -> dict[str, str]:
-    """Ours without what would lead agentd elsewhere."""
+    """The present environment without the settings of agentd and NATS."""
     return {k: v for k, v in os.environ.items() if not k.startswith(("AGENTD_", "NATS_"))}
 
 
 def write_project(folder: Path, manifests: Mapping[str, str]) -> Path:
-    """A project of these manifests (YAML by name), which share the prompt `prompt.md`."""
+    """Writes a project with these manifests (name to YAML), which share the prompt `prompt.md`."""
     for part in ("manifests", "prompts"):
         (folder / part).mkdir(parents=True)
     (folder / "prompts" / "prompt.md").write_text(PROMPT)
@@ -107,7 +104,7 @@ def write_project(folder: Path, manifests: Mapping[str, str]) -> Path:
 
 
 def manifest(capability: str, model: str, **fields: str) -> str:
-    """The text of a manifest that takes any number of tasks that we keep in flight."""
+    """The text of a manifest whose concurrency is above every load of the benchmarks."""
     return "".join(
         f"{key}: {value}\n"
         for key, value in {

@@ -1,4 +1,4 @@
-"""Two processes on one queue: how evenly they share, and how much more they get done."""
+"""Two processes on one queue: how evenly they share the tasks, and their throughput."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bench.figures import Figure, Section
 from bench.rig import ENV, Rig, manifest, rig, write_project
 
 _TASKS = 1_000
-_HEAVY = 60  # tasks that keep a CPU busy, for one process
-_COUNTED = 2.0  # seconds until the registry knows what was done
+_HEAVY = 60  # tasks of one process that keep a CPU busy
+_COUNTED = 2.0  # seconds until the registry has the numbers of finished tasks
 
 _BURN = '''"""Keeps one CPU busy."""
 
@@ -61,10 +61,10 @@ async def measure(*, repeats: int) -> list[Section]:
                 ),
             ],
             notes=[
-                "Shares are of tasks with a model that takes 50 ms, 8 at once in a process. Bound "
-                "by CPU: each task calls a Python function that counts for about 50 ms, one at a "
-                "time in a process. nats-server, the stub and the load generator need CPU, too: "
-                "on two CPUs, twice as much cannot quite be reached."
+                "The shares are of tasks whose model takes 50 ms, 8 at a time in a process. The "
+                "tasks that are bound by CPU call a Python function that counts for about 50 ms, "
+                "one at a time in a process. nats-server, the stub and the load generator need CPU "
+                "as well, so that on two CPUs the throughput cannot quite double."
             ],
         )
     ]
@@ -84,7 +84,7 @@ def _project(ground: Rig) -> Path:
 
 
 async def _run(ground: Rig, project: Path, *, processes: int) -> tuple[float, float]:
-    """Heavy tasks a second, and the busiest process' share of the others, times the processes."""
+    """The heavy tasks per second; and the share of the busier process, times the processes."""
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(processes):
             await stack.enter_async_context(ground.agents(project))
@@ -100,13 +100,13 @@ async def _run(ground: Rig, project: Path, *, processes: int) -> tuple[float, fl
 
 
 async def _at_once(client: Client, capability: str, count: int) -> float:
-    """Seconds until the last of so many tasks is done."""
+    """The seconds until the last of `count` tasks has its result."""
     where = lane(capability)
     return max(await at_once(client, [where.tasks] * count, where.results))
 
 
 async def _counts(ground: Rig) -> list[int]:
-    """How many of the shared tasks each process has done."""
+    """How many of the shared tasks each process has run."""
     server = ground.server
     bus = await Bus.connect({"servers": server.url, "token": server.token}, timeout=5)
     try:

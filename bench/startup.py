@@ -1,4 +1,4 @@
-"""How long until a command answers: `agentd --help`, and `agentd up` until it takes tasks."""
+"""The time until `agentd --help` has ended, and until `agentd up` takes tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.figures import Figure, Section
 from bench.rig import AGENTD, agentd_up, clean_environ, manifest, write_project
 
-_AGENTS = 6  # as many as the example has
+_AGENTS = 6  # as in the example
 
 
 async def measure(*, repeats: int) -> list[Section]:
@@ -29,8 +29,8 @@ async def measure(*, repeats: int) -> list[Section]:
                 *_figures("up, store is there", again),
             ],
             notes=[
-                f"From exec to the line that says ready, with {_AGENTS} agents on the mock model "
-                "and the embedded nats-server, which is started too. Files are in the page cache.",
+                f"From exec to the line that says ready, with {_AGENTS} agents on the mock model. "
+                "The start of the embedded nats-server is included. Files are in the page cache.",
             ],
         )
     ]
@@ -65,6 +65,6 @@ async def _up(project: Path) -> tuple[float, float]:
 
 
 async def _up_again(project: Path) -> tuple[float, float]:
-    """Seconds until it is ready, and CPU seconds that it has used by then."""
+    """The seconds until it is ready, and the CPU seconds that it has used by then."""
     async with agentd_up(project, clean_environ()) as child:
         return child.seconds, child.cpu()

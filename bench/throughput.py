@@ -1,4 +1,4 @@
-"""Tasks a second and CPU a task, agentd beside the bare handlers on the same server and stub."""
+"""Tasks per second and CPU per task of agentd, beside the bare handlers on the same server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.rig import ENV, ROOT, Rig, manifest, rig, write_project
 LEVELS = (1, 64, 512)  # tasks in flight
 DURABILITIES: tuple[Durability, ...] = ("always", "relaxed")
 _WARM_UP = 0.7  # seconds
-_QUIET = 0.3  # CPUs in use on the whole machine between two runs
+_QUIET = 0.3  # CPUs in use on the whole machine, below which a run starts
 _BASELINE = "bare durable"
 
 
@@ -38,8 +38,11 @@ class Worker:
 class Sample:
     """One run of one worker.
 
-    `cpu` and `latency` in ms a task; `busy` the CPUs used by worker, server, stub and load
-    generator, `others` those used by everything else on this machine.
+    Attributes:
+        rate: tasks per second.
+        cpu, latency: ms per task.
+        busy: the CPUs used by worker, server, stub and load generator.
+        others: the CPUs used by all other processes of this machine.
     """
 
     rate: float
@@ -65,7 +68,7 @@ async def measure(*, repeats: int, seconds: float, patience: float) -> list[Sect
 
 @contextlib.asynccontextmanager
 async def _workers(ground: Rig) -> AsyncGenerator[list[Worker]]:
-    """All of them at once, so that they can take turns: an idle one costs nothing."""
+    """Starts all workers, so that runs can alternate between them. Idle workers cost nothing."""
     model = ground.stub_model()
     project = write_project(
         ground.folder / "project",
@@ -118,7 +121,7 @@ async def _runs(
 
 
 async def _until_quiet(patience: float) -> None:
-    """Waits until others leave the machine alone, for `patience` seconds at most."""
+    """Waits until the machine is quiet, for `patience` seconds at most."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         before, started = machine_cpu(), time.monotonic()
@@ -137,16 +140,16 @@ async def _run(ground: Rig, worker: Worker, load: Load, in_flight: int, seconds:
     await load.start(in_flight)
     await asyncio.sleep(_WARM_UP)
     before, all_before = {name: cpu(pid) for name, pid in pids.items()}, machine_cpu()
-    tally = await load.count(seconds)
+    count = await load.count(seconds)
     used = {name: cpu(pid) - before[name] for name, pid in pids.items()}
     others = max(0.0, machine_cpu() - all_before - sum(used.values()))
     await load.stop()
     return Sample(
-        rate=tally.rate,
-        cpu=used["worker"] * 1000 / tally.done,
-        latency=tally.latency,
-        busy={name: spent / tally.seconds for name, spent in used.items()},
-        others=others / tally.seconds,
+        rate=count.rate,
+        cpu=used["worker"] * 1000 / count.done,
+        latency=count.latency,
+        busy={name: spent / count.seconds for name, spent in used.items()},
+        others=others / count.seconds,
     )
 
 
@@ -178,9 +181,9 @@ def _section(durability: Durability, samples: Samples, memory: float) -> Section
         header=header,
         rows=rows,
         notes=[
-            f"Ratios are to `{_BASELINE}` in the same round, the median of the rounds. The last "
-            "column tells how quiet the machine was.",
-            f"agentd held {rounded(memory)} MB after these tasks.",
+            f"The ratios compare with `{_BASELINE}` in the same round; they are medians of the "
+            "rounds. The last column shows how quiet the machine was.",
+            f"agentd used {rounded(memory)} MB of memory after these tasks.",
         ],
     )
 

@@ -1,4 +1,4 @@
-"""What one round trip to a tool costs, over the two calls of the model that are around it."""
+"""The time of one tool call, beyond the two model calls before and after it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bench.child import Child, running
 from bench.figures import Figure, Section
 from bench.rig import ROOT, STUB_KEY, Rig, manifest, rig, write_project
 
-_ADDING = '''"""A tool that costs nothing."""
+_ADDING = '''"""A tool that takes almost no time."""
 
 
 def add(a: int, b: int) -> int:
-    """Adds."""
+    """Adds two numbers."""
     return a + b
 '''
 _TOOLS: Mapping[str, str] = {
@@ -34,20 +34,25 @@ _TOOLS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Sample:
-    """Medians in ms of a round: one bare call of the model; by kind of tool a task, from sending
-    it to its result, and agentd's CPU for it."""
+    """The medians of a round, in ms.
+
+    Attributes:
+        call: one bare call of the model.
+        task: by kind of tool, a task from its publish to its result.
+        cpu: by kind of tool, the CPU of agentd for a task.
+    """
 
     call: float
     task: Mapping[str, float]
     cpu: Mapping[str, float]
 
     def trip(self, kind: str) -> float:
-        """What a task with a tool takes beyond one without and the second call of the model."""
+        """The time of the tool: that of its task less a task without a tool and a model call."""
         return self.task[kind] - self.task["none"] - self.call
 
 
 async def measure(*, repeats: int, asks: int) -> list[Section]:
-    """One section: one task at a time, with each kind of tool and without."""
+    """One section: one task at a time, with each kind of tool and without a tool."""
     async with rig("relaxed") as ground:
         command = [sys.executable, "-m", "bench.calling_stub"]
         environ = ground.environ() | {"PYTHONPATH": str(ROOT)}
@@ -102,10 +107,10 @@ def _section(samples: list[Sample], asks: int) -> Section:
         Figure(name="a bare call of the model", unit="ms", samples=tuple(s.call for s in samples))
     ]
     for kind in _TOOLS:
-        told = "without a tool" if kind == "none" else f"with a tool, {kind}"
+        what = "without a tool" if kind == "none" else f"with a tool, {kind}"
         tasks = tuple(sample.task[kind] for sample in samples)
         cpu = tuple(sample.cpu[kind] for sample in samples)
-        figures.append(Figure(name=f"a task {told}", unit="ms", samples=tasks))
+        figures.append(Figure(name=f"a task {what}", unit="ms", samples=tasks))
         figures.append(Figure(name="its CPU in agentd", unit="ms", samples=cpu))
         if kind != "none":
             over = tuple(sample.task[kind] - 2 * sample.call for sample in samples)
@@ -116,9 +121,9 @@ def _section(samples: list[Sample], asks: int) -> Section:
         title="A tool's round trip, durability relaxed",
         figures=figures,
         notes=[
-            f"Medians of {asks} tasks, one at a time; the stub answers at once, and calls the tool "
-            "in the first of two turns. The tool's round trip is what such a task takes beyond "
-            "one without a tool and a second bare call: the call itself, and three entries in the "
-            "record of the run. `agent` is an agent with mock/echo."
+            f"Medians of {asks} tasks, one at a time. The stub answers immediately, and calls the "
+            "tool in the first of two turns. The tool's round trip is the time of such a task less "
+            "that of a task without a tool and of a second bare call. It consists of the call "
+            "itself and of three entries in the journal. `agent` is an agent with mock/echo."
         ],
     )

@@ -2,8 +2,8 @@
 
     python docker/check.py
 
-Takes up to a minute and needs python3.13. COPY obeys .dockerignore, RUN is run as it stands, only
-that /opt/agentd is a temporary folder; then the agentd that came out has to start.
+It takes up to a minute and needs python3.13. COPY obeys .dockerignore. RUN commands run unchanged,
+except that /opt/agentd is a temporary folder. At the end, the agentd in that folder must start.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ def instructions(dockerfile: str) -> list[tuple[str, str]]:
 
 
 def ignored(folder: str, names: list[str]) -> set[str]:
-    """What .dockerignore keeps out below the folders that it lets in."""
+    """The files below an included folder that .dockerignore excludes."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     patterns = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
     return {name for name in names if any(fnmatch(name, pattern) for pattern in patterns)}
 
 
 def copy(sources: list[str], destination: Path) -> None:
+    """Copies files and the contents of folders, as COPY does."""
     for source in sources:
         path = ROOT / source
         if path.is_dir():
@@ -45,7 +46,7 @@ def copy(sources: list[str], destination: Path) -> None:
 
 
 def build(scratch: Path) -> Path:
-    """Follows the first stage; returns the venv that it made."""
+    """Runs the first stage. Returns the venv that it has made."""
     source, target = scratch / "src", scratch / "agentd"
     source.mkdir()
     subprocess.run(["python3.13", "-m", "venv", scratch / "python"], check=True)

@@ -1,4 +1,4 @@
-"""The image and the compose file, as far as they can be checked without Docker."""
+"""The Dockerfile and the compose file, as far as they can be checked without Docker."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def services() -> dict[str, Any]:
 
 
 def instructions(name: str) -> list[str]:
-    """What the Dockerfile says with one instruction, continued lines joined."""
+    """The arguments of all instructions of one name in the Dockerfile, continued lines joined."""
     lines = DOCKERFILE.replace("\\\n", " ").splitlines()
     return [" ".join(line.split()[1:]) for line in lines if line.startswith(f"{name} ")]
 
 
 def test_nats_accepts_its_configuration() -> None:
-    told = subprocess.run(
+    done = subprocess.run(
         [find_binary({}), "-t", "-c", NATS_CONF], capture_output=True, text=True, check=False
     )
-    assert "is valid" in told.stderr
-    assert told.returncode == 0
+    assert "is valid" in done.stderr
+    assert done.returncode == 0
 
 
-def test_nats_runs_there_as_it_does_embedded(tmp_path: Path) -> None:
+def test_nats_in_the_container_has_the_settings_of_the_embedded_server(tmp_path: Path) -> None:
     folder = nats_folder.NatsFolder(tmp_path)
     embedded = settings_of(folder.configure(-1, "token", "always").read_text())
     composed = settings_of(NATS_CONF.read_text())
@@ -63,7 +63,7 @@ def test_images_are_pinned_and_name_no_registry(services: dict[str, Any]) -> Non
     assert {image.split()[0] for image in instructions("FROM")} == {"python:3.13-slim"}
 
 
-def test_every_copied_file_is_there_and_let_in() -> None:
+def test_every_copied_file_exists_and_is_not_ignored() -> None:
     allowed = re.findall(r"^!(.*)", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     lines = [line.split() for line in instructions("COPY") if "--from" not in line]
     for source in [source for *sources, _ in lines for source in sources]:
@@ -71,7 +71,7 @@ def test_every_copied_file_is_there_and_let_in() -> None:
         assert any(fnmatch(source, pattern) for pattern in allowed), source
 
 
-def test_the_image_runs_agentd_as_nobody_special() -> None:
+def test_the_image_runs_agentd_as_an_ordinary_user() -> None:
     assert instructions("ENTRYPOINT") == ['["agentd"]']
     assert instructions("CMD") == ['["up", "manifests/"]']
     assert instructions("USER")[-1].isdigit()
@@ -79,7 +79,7 @@ def test_the_image_runs_agentd_as_nobody_special() -> None:
     assert "/opt/agentd/healthcheck.py" in DOCKERFILE.partition("HEALTHCHECK")[2]
 
 
-def test_agentd_scales(services: dict[str, Any]) -> None:
+def test_agentd_can_be_scaled(services: dict[str, Any]) -> None:
     agentd = services["agentd"]
     assert "container_name" not in agentd
     assert agentd["ports"] == ["127.0.0.1::8000"]  # no port of the host
@@ -93,12 +93,12 @@ def test_stopping_waits_for_the_drain(services: dict[str, Any]) -> None:
     assert int(period[1]) > Settings().grace + 10
 
 
-def test_what_is_mounted_is_there_and_folders_are_mounted_whole(services: dict[str, Any]) -> None:
+def test_mounts_are_whole_folders_that_exist(services: dict[str, Any]) -> None:
     for mount in services["agentd"]["volumes"]:
         source, target, mode = mount.split(":")
         assert target == f"/app/{Path(source).name}"
         assert mode == "ro"
-        # An editor replaces a file: a file that is mounted alone never changes inside.
+        # Editors replace files. A mounted file would stay the old one in the container.
         assert (ROOT / source).is_dir()
     assert f"./docker/{NATS_CONF.name}:/etc/nats/nats.conf:ro" in services["nats"]["volumes"]
     assert services["nats"]["command"] == ["--config", "/etc/nats/nats.conf"]
@@ -108,7 +108,7 @@ def test_what_is_mounted_is_there_and_folders_are_mounted_whole(services: dict[s
 
 @pytest.fixture
 def readiness() -> Iterator[HTTPServer]:
-    """Answers /readyz with the status that its path names, as a server in the container would."""
+    """A server that answers /readyz with a status that the test can change."""
 
     class Answer(BaseHTTPRequestHandler):
         status = 200
@@ -118,7 +118,7 @@ def readiness() -> Iterator[HTTPServer]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Not on the test's output."""
+            """Prints nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -142,8 +142,8 @@ def test_the_health_check_follows_readiness(readiness: HTTPServer) -> None:
     port = readiness.server_port
     assert health(port).returncode == 0
     readiness.RequestHandlerClass.status = 503  # type: ignore[attr-defined]
-    told = health(port)
-    assert told.returncode == 1
-    assert told.stderr == "HTTP Error 503: Service Unavailable\n"
+    done = health(port)
+    assert done.returncode == 1
+    assert done.stderr == "HTTP Error 503: Service Unavailable\n"
     readiness.server_close()
     assert health(port).returncode == 1
