@@ -124,6 +124,12 @@ class ModelRef(StrictModel):
         examples=["10m"],
     )
 
+    @classmethod
+    def of_setting(cls, name: str) -> Self:
+        """The model that `AGENTD_MODEL` names. Not validated here: `Models.check` reports what
+        is wrong with it, in the terms of the setting."""
+        return cls.model_construct(name=name)
+
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: Any) -> Any:

@@ -103,6 +103,6 @@ def _require_model(models: Models, catalog: Catalog, settings: Settings) -> None
     """The model of agents that name none is this process's own matter: it is wrong for good."""
     if all(spec.manifest.model for spec in catalog.agents.values()):
         return
-    problems = models.check(ModelRef(name=settings.model))
+    problems = models.check(ModelRef.of_setting(settings.model))
     if problems:
         raise UsageError(f"AGENTD_MODEL={settings.model}: {'; '.join(problems)}")

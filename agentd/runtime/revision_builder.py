@@ -55,7 +55,7 @@ class Revisions:
         )
 
     def _refs(self, spec: AgentSpec) -> tuple[ModelRef, ...]:
-        return spec.manifest.model or (ModelRef(name=self._settings.model),)
+        return spec.manifest.model or (ModelRef.of_setting(self._settings.model),)
 
     def _rate(self, spec: AgentSpec) -> AgentRate | None:
         rate = spec.manifest.limits.rate

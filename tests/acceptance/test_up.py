@@ -101,6 +101,31 @@ def test_a_wrong_command_line_ends_with_exit_code_2(
     assert says in done.err
 
 
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        ("mock/ecko", "`mock/ecko` is not a mock model; did you mean `mock/echo`?"),
+        ("mock/script", "must be a mapping with `turns` or `cases`"),
+        ("openai/", "`openai/` has no model after the provider"),
+    ],
+)
+def test_a_wrong_default_model_is_an_error_of_the_setting(
+    project: Project,
+    typed: Typed,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    problem: str,
+) -> None:
+    project.agent("analyst")
+    monkeypatch.setenv("AGENTD_MODEL", model)
+    done = typed(project, "up", "manifests", "--http", "off")
+
+    assert (done.code, done.out) == (2, "")
+    assert f"AGENTD_MODEL={model}: " in done.err
+    assert problem in done.err
+    assert "Traceback" not in done.err
+
+
 @pytest.mark.parametrize("line", ["ps", "ask analyst hello", "tap", "send analyst"])
 def test_without_a_server_a_command_ends_with_exit_code_3(
     project: Project, typed: Typed, line: str

@@ -94,7 +94,7 @@ async def _player(settings: Settings, *, live: bool) -> AsyncGenerator[CasePlaye
                     subjects=subjects,
                     models=models,
                     tools=tools,
-                    default=ModelRef(name=own.model),
+                    default=ModelRef.of_setting(own.model),
                     live=live,
                 )
             finally:
