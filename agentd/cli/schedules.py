@@ -66,7 +66,7 @@ def rm(
 
         for name in names:
             if name.startswith("@"):
-                await agent_schedules.require_absent(bus, subjects, name[1:])
+                await agent_schedules.require_offline(bus, subjects, name[1:])
                 subject = subjects.schedule("agent", name[1:])
             else:
                 subject = subjects.schedule("message", name)

@@ -1,20 +1,20 @@
-"""One process: what runs is what the files say.
+"""One process: keeps the running agents equal to the manifests.
 
-A module imports only from what stands below it.
+A module imports only from modules listed below it.
 
-    host              everything that `agentd up` starts, in order
-    state_report      state, running tasks and stacks in the log, on SIGUSR1
-    runtime           apply(catalog): makes what runs equal to what the files say
-    housekeeping      streams, schedules and hints of work are as they should be
-    cancellation      ends a whole tree of work
-    health            /healthz, /readyz, /metrics
-    watch             sees edits and hands on the catalog they make
-    sharing           which endpoint asked to be left alone, told to all replicas
-    revision_builder  makes revisions: models and tools, opened
-    agent_schedules   the schedules of agents, on the server as in their manifests
-    watchdog          notices that the event loop stands still
-    presence          online, heartbeat, offline
-    resume            hears decisions, and has tasks go on that waited for them
-    dead_lettering    ends a task that nobody runs
-    stacks            where asyncio tasks and threads are, as text
+    host              starts everything that `agentd up` needs, in order, and stops it in reverse
+    state_report      writes state, running tasks and stacks to the log on SIGUSR1
+    runtime           applies a catalog: starts, reloads and removes agents; drains them
+    housekeeping      recreates deleted streams, sweeps the queue, restores schedules
+    cancellation      cancels a conversation, or a task and all that followed from it
+    health            the HTTP server with /healthz, /readyz and /metrics
+    watch             watches the files and passes on each catalog that a change makes
+    sharing           shares cooldowns, rates and cached answers with the other replicas
+    revision_builder  builds a revision: checks an agent's tools, opens its models and tools
+    agent_schedules   keeps the schedules of agents on the server as the manifests define them
+    watchdog          notices when the event loop is blocked, and logs where
+    presence          publishes online, heartbeat and offline events, and updates the registry
+    resume            resumes suspended tasks when their tool calls are decided
+    dead_lettering    dead-letters tasks that no agent runs
+    stacks            the stacks of asyncio tasks and threads, as text
 """

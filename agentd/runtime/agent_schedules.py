@@ -1,7 +1,7 @@
-"""The schedules of agents: what their manifests say, and the server does.
+"""Keeps the schedules of agents on the server as their manifests define them.
 
-One schedule for each agent of an environment, whatever the number of replicas: all of them write
-the same one, and what is there already is left alone.
+An agent has one schedule per environment, whatever the number of its replicas. All replicas write
+the same schedule, and a write that would change nothing is left out.
 """
 
 from __future__ import annotations
@@ -26,73 +26,87 @@ from agentd.routing import registry
 log = logging.getLogger(__name__)
 
 
-class Timetable:
-    """The schedules of one process's agents."""
+class AgentSchedules:
+    """The schedules of the agents of one process.
+
+    `keep` and `drop` only note a change; `settle` writes the changes to the server. So an edit does
+    not wait for a server that is away.
+    """
 
     def __init__(self, bus: Bus, subjects: Subjects) -> None:
         self._bus = bus
         self._subjects = subjects
         self._kept: dict[str, AgentSpec] = {}  # the agents that have a schedule
-        self._changed: dict[str, AgentSpec | None] = {}  # not yet told to the server
-        self._turn = asyncio.Lock()
+        self._changed: dict[str, AgentSpec | None] = {}  # changes the server does not have yet
+        self._lock = asyncio.Lock()
 
     def keep(self, spec: AgentSpec) -> None:
-        """From now on the agent's schedule is this one, or none, from the next `settle` on."""
+        """Notes the schedule of an agent, or that it has none; `settle` writes it."""
         self._kept.pop(spec.name, None)
         if spec.manifest.schedule is not None:
             self._kept[spec.name] = spec
         self._changed[spec.name] = spec
 
     def drop(self, agent: str) -> None:
-        """The agent's manifest is gone, and its schedule goes with it."""
+        """Notes that the manifest of an agent was removed, and its schedule with it."""
         if self._kept.pop(agent, None):
             self._changed[agent] = None
 
     async def settle(self) -> None:
-        """Tells the server what has changed; without one, the next call does."""
+        """Writes the changes to the server. Without a server, the next call does."""
         if not self._changed or not self._bus.connected:
             return
-        async with self._turn:
+        async with self._lock:
             try:
-                there = await self._there()
+                stored = await self._stored()
                 for agent, spec in list(self._changed.items()):
-                    await self._write(agent, spec, there.get(self._subject(agent)))
+                    await self._write(agent, spec, stored.get(self._subject(agent)))
+                    # `keep` may have noted a newer change meanwhile: that one is still to write.
                     if self._changed.get(agent) is spec:
                         del self._changed[agent]
             except BusError as error:
                 log.warning("schedules: %s", error)
 
     async def restore(self) -> None:
-        """Writes again what the server has lost: with the log, or when the log was full."""
+        """Writes the schedules again that the server has lost, with its log or to a full log.
+
+        Raises:
+            BusError: the server does not answer.
+        """
         if not self._kept:
             return
-        there = await self._there()
-        gone = [spec for name, spec in self._kept.items() if self._subject(name) not in there]
-        for spec in gone:
+        stored = await self._stored()
+        lost = [spec for name, spec in self._kept.items() if self._subject(name) not in stored]
+        for spec in lost:
             self._changed.setdefault(spec.name, spec)
         await self.settle()
 
-    async def _there(self) -> dict[str, ScheduleEntry]:
+    async def _stored(self) -> dict[str, ScheduleEntry]:
+        """The schedules of agents on the server, by subject."""
         pattern = self._subject("*")
         return {entry.subject: entry async for entry in schedules.pending(self._bus, pattern)}
 
-    async def _write(self, agent: str, spec: AgentSpec | None, there: ScheduleEntry | None) -> None:
+    async def _write(
+        self, agent: str, spec: AgentSpec | None, stored: ScheduleEntry | None
+    ) -> None:
         schedule = spec and spec.manifest.schedule
         if spec is None or schedule is None:
-            if there and await schedules.remove(self._bus, there.subject):
-                log.info("no longer scheduled", extra={"agent": agent})
+            if stored and await schedules.remove(self._bus, stored.subject):
+                log.info("schedule removed", extra={"agent": agent})
             return
         entry = self._entry(agent, schedule)
         try:
-            if not (there and there.says(entry)) and await schedules.put(self._bus, entry):
+            # Writing an equal entry would start an interval anew, at every start of a replica.
+            if not (stored and stored.says(entry)) and await schedules.put(self._bus, entry):
                 log.info("scheduled %s", in_words(entry.timing), extra={"agent": agent})
         except Unheard:
-            raise  # the log is being made again
+            raise  # the log is being recreated: not an error of the manifest
         except NotStored as error:
-            problem = spec.problem("schedule", text=f"the server does not take it: {error}")
+            problem = spec.problem("schedule", text=f"the server refuses it: {error}")
             log.error("%s", problem.render(), extra={"agent": agent})
 
     def _entry(self, agent: str, schedule: Schedule) -> ScheduleEntry:
+        # No id: the server publishes the same bytes each time, and every copy is its own task.
         task = {
             "source": {"id": agent, "type": "schedule"},
             "payload": {"content": schedule.task},
@@ -108,26 +122,29 @@ class Timetable:
         return self._subjects.schedule("agent", agent)
 
 
-async def require_absent(bus: Bus, subjects: Subjects, agent: str) -> None:
-    """Makes sure that nobody online keeps the schedule of this agent.
+async def require_offline(bus: Bus, subjects: Subjects, agent: str) -> None:
+    """Checks that no replica of the agent would write its schedule again.
 
     Raises:
-        UsageError: the agent is online, and would write it again.
+        UsageError: the agent is online.
     """
     if any(replica.agent == agent for replica in await registry.online(bus, subjects.env)):
-        raise UsageError(f"{agent} is online: take `schedule` out of its manifest")
+        raise UsageError(f"{agent} is online: remove `schedule` from its manifest instead")
 
 
 def next_time(timing: Timing) -> float | None:
-    """When it is due next, in seconds since the epoch; None for an interval, whose beginning only
-    the server knows, and for what this machine does not understand."""
+    """When a schedule is due next, in seconds since the epoch; None if it cannot be known here.
+
+    Only the server knows when an interval began. And other programs write schedules too, with
+    patterns and time zones that this machine may not know.
+    """
     if timing.moment is not None or timing.pattern.startswith("@every "):
         return timing.moment
     try:
         now = datetime.now(ZoneInfo(timing.zone))
         found = cron.parse(timing.pattern).next_after(now)
     except (ZoneInfoNotFoundError, ValueError):
-        return None  # other programs write schedules, too
+        return None
     return found and found.timestamp()
 
 
@@ -139,7 +156,7 @@ def _timing(schedule: Schedule) -> Timing:
 
 
 def in_words(timing: Timing) -> str:
-    """A timing as a person reads it."""
+    """A timing as it is shown to a person: `every 1h`, or the cron fields and the time zone."""
     if ours := re.fullmatch(r"@every (\d+)ms", timing.pattern):
         return f"every {_short(int(ours[1]) / 1000)}"
     return timing.pattern if timing.zone == "UTC" else f"{timing.pattern} ({timing.zone})"

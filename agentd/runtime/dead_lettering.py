@@ -1,4 +1,8 @@
-"""Ends a task that nobody runs: a dead letter, an error result, and it is gone from WORK."""
+"""Dead-letters tasks that no agent runs: a dead letter, an error result, removal from WORK.
+
+That is for tasks that were cancelled while they waited, and for those that the server has given up:
+a consumer with a limit of deliveries drops a message without asking agentd.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +33,10 @@ _RUNTIME = AgentIdentity(id="agentd", type="runtime")
 async def dead_letter(
     bus: Bus, subjects: Subjects, parcel: Parcel, error: Undeliverable, *, sequence: int
 ) -> None:
-    """Buries the task that is number `sequence` of WORK, for the reason that `error` has.
+    """Dead-letters the task with this sequence in WORK; `error` has the reason.
 
     Raises:
-        BusError: it could not be recorded; it is still in WORK.
+        BusError: it could not be recorded; the task is still in WORK.
     """
     task = task_of(parcel)
     letter = dead_letters.dead_letter(
@@ -54,12 +58,14 @@ async def dead_letter(
             also=[letter],
         )
     except Conflict:
-        log.info("task %s was answered all the same", task.id)
+        log.info("task %s has a result already: no dead letter", task.id)
+    # Last: after a crash before this the task is delivered, and settled because it has a result.
     await jetstream.delete(bus, WORK, sequence)
 
 
 def task_of(parcel: Parcel) -> AgentMessage:
-    """The task that it is; of bytes that are none, an empty one with its id."""
+    """The message of a parcel. Bytes that are not a valid message give an empty task with their id,
+    so that their sender receives a result."""
     try:
         return parcel.task()
     except DecodeError as error:
@@ -70,14 +76,17 @@ _HEADER = re.compile(r"^([^:\r\n]+):[ ]*(.*?)\r?$", re.MULTILINE)
 
 
 class Advisories:
-    """One process's ear for the server's advisories; one process of the group acts on each."""
+    """Subscribes to the server's advisories about messages that its consumers gave up.
+
+    All processes of an environment form one queue group, so one of them acts on each advisory.
+    """
 
     def __init__(self, bus: Bus, subjects: Subjects) -> None:
         self._bus = bus
         self._subjects = subjects
 
     async def open(self) -> None:
-        """Hears them from now on."""
+        """Subscribes."""
         group = self._subjects.group
         # The advisories of other environments arrive too; see `_is_ours`.
         given_up = consumer_advisory("MAX_DELIVERIES", WORK)
@@ -86,17 +95,20 @@ class Advisories:
         await self._bus.subscribe(terminated, self._on_terminated, group)
 
     async def _on_given_up(self, msg: Msg) -> None:
-        """The server has delivered a task as often as its consumer allows."""
+        """The server has delivered a task as often as its consumer allows.
+
+        The consumers of agentd have no such limit; an operator may have set one.
+        """
         advisory: dict[str, Any] = json.loads(msg.data)
         if not self._is_ours(advisory):
             return
         try:
             await self._dead_letter(int(advisory["stream_seq"]), int(advisory["deliveries"]))
         except BusError as error:
-            log.warning("a task that the server gave up was not dead_lettered: %s", error)
+            log.warning("a task that the server gave up is not dead-lettered: %s", error)
 
     async def _on_terminated(self, msg: Msg) -> None:
-        """Somebody else removed a task from WORK; its record is in the log."""
+        """Another program removed a task from WORK. The log still has it."""
         advisory: dict[str, Any] = json.loads(msg.data)
         if self._is_ours(advisory):
             reason = advisory.get("reason") or "no reason given"
@@ -114,12 +126,10 @@ class Advisories:
             attempt=deliveries,
             stored_at=datetime.fromisoformat(raw["time"]).timestamp(),
         )
-        error = Undeliverable(
-            f"the server gave it up after {deliveries} deliveries", code="given_up"
-        )
+        error = Undeliverable(f"the server gave up after {deliveries} deliveries", code="given_up")
         await dead_letter(self._bus, self._subjects, given_up, error, sequence=sequence)
 
 
 def _headers(encoded: str) -> dict[str, str]:
-    """A stored message's headers: `NATS/1.0`, then a `Name: value` a line."""
+    """The headers of a stored message: the line `NATS/1.0`, then one `Name: value` per line."""
     return dict(_HEADER.findall(base64.b64decode(encoded).decode()))

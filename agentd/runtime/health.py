@@ -1,4 +1,4 @@
-"""Tells a supervisor over HTTP whether the process lives, is ready, and what it has counted."""
+"""The HTTP server for a supervisor: liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _LAST_ANSWERS_SECONDS = 1.0
 class HealthServer:
     """`/healthz`, `/readyz` and `/metrics`.
 
-    `bind` is `host:port` (port 0: any free one) or "off". `status` says what the process waits for:
-    `{"waiting_for": ["NATS"], ...}`; an empty list makes it ready. Whatever else is in there is
-    shown as it is.
+    `bind` is `host:port` (port 0: any free port) or "off". `status` returns what the process waits
+    for, `{"waiting_for": ["NATS"], ...}`; with an empty list it is ready. `/readyz` shows the other
+    fields unchanged.
 
     Attributes:
-        url: where it listens, `http://127.0.0.1:8000`; None before `start` and when off.
-        moved: the port asked for was taken, and `url` names another.
+        url: the address, `http://127.0.0.1:8000`; None before `start` and when off.
+        moved: the wanted port was in use, and `url` has another.
 
     Raises:
-        UsageError: `bind` is neither.
+        UsageError: `bind` is neither `host:port` nor "off".
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class HealthServer:
         self.moved = False
 
     async def start(self) -> None:
-        """Answers from now on.
+        """Starts to listen.
 
         Raises:
-            StartError: the system refuses this address.
+            StartError: the system refuses the address.
         """
         if self._address is None:
             return
@@ -61,11 +61,12 @@ class HealthServer:
         except OSError as error:
             await self.close()
             host, port = self._address
+            # asyncio puts the address in front of the reason: it is in our text already.
             reason = str(error.strerror).rpartition(": ")[2]
             raise StartError(f"cannot listen on {host}:{port}: {reason}") from None
 
     async def close(self) -> None:
-        """Finishes the answers under way and frees the port."""
+        """Finishes the responses under way and frees the port."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = self.url = None
@@ -76,6 +77,7 @@ class HealthServer:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
+            # Two processes start side by side without a flag; `up` prints the port.
             await web.TCPSite(runner, host, 0).start()
             self.moved = True
         bound_host, bound_port, *_ = runner.addresses[0]
@@ -91,13 +93,13 @@ class HealthServer:
         return web.json_response(body, status=200 if ready else 503)
 
     async def _expose(self, _: web.Request) -> web.Response:
-        # A thousand agents take a tenth of a second to print: too long for the event loop.
+        # Printing the metrics of a thousand agents takes 0.1 s: too long for the event loop.
         body, content_type = await asyncio.to_thread(self._metrics.expose)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 def _parse(bind: str) -> tuple[str, int] | None:
-    """Host and port; None for "off"."""
+    """The host and the port; None for "off"."""
     if bind == "off":
         return None
     found = _BIND.fullmatch(bind)

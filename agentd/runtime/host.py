@@ -1,4 +1,4 @@
-"""Everything that `agentd up` starts, in order, and ends in reverse."""
+"""Starts everything that `agentd up` needs, in order, and stops it in reverse."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Hosted:
-    """A process that takes tasks. `http` is where health and metrics are, None when off."""
+    """The parts of a process that takes tasks. `http` is the URL of its health and metrics, None
+    when off."""
 
     bus: Bus
     runtime: Runtime
@@ -49,9 +50,12 @@ async def hosting(
 ) -> AsyncGenerator[Hosted]:
     """Runs the agents of `manifests` until the block ends; then drains them.
 
+    Files and models are checked first, so that an error in them ends the process before it waits
+    for a server. `on_state` receives the states of the connection, in plain words.
+
     Raises:
-        UsageError: no folder, or nothing in it loads; the text holds every problem.
-        StartError: no server to run on.
+        UsageError: no folder, or nothing in it loads; the text has every problem.
+        StartError: the server, or the HTTP address, cannot be used.
     """
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
@@ -63,6 +67,7 @@ async def hosting(
         stack.push_async_callback(models.close)
         readiness = _Readiness()
         health = HealthServer(settings.http, metrics=metrics, status=readiness.status)
+        # Before the connection: `/readyz` answers while the process waits for a server.
         await health.start()
         stack.push_async_callback(health.close)
         bus = await stack.enter_async_context(serve(settings, on_state))
@@ -74,14 +79,14 @@ async def hosting(
         await runtime.apply(catalog)
         readiness.runtime = runtime
         if not runtime.agents:
-            raise UsageError("nothing to run: no agent's model and tools can be used; see above")
+            raise UsageError("nothing to run: the model or a tool of every agent failed; see above")
         watching = asyncio.create_task(watcher.run(runtime.apply))
         stack.callback(watching.cancel)
         yield Hosted(bus=bus, runtime=runtime, watcher=watcher, catalog=catalog, http=health.url)
 
 
 class _Readiness:
-    """What `/readyz` says, from before there is anything to run on."""
+    """What `/readyz` shows, from before the agents run."""
 
     def __init__(self) -> None:
         self.runtime: Runtime | None = None
@@ -93,14 +98,18 @@ class _Readiness:
 def _require_agents(catalog: Catalog, manifests: Path) -> None:
     if catalog.agents:
         return
-    mistakes = errors(catalog.problems)
-    if mistakes:
-        raise UsageError("nothing to run:\n" + "\n".join(p.render() for p in mistakes))
-    raise UsageError(f"no manifest in {manifests}; write one with `agentd new NAME`")
+    problems = errors(catalog.problems)
+    if problems:
+        raise UsageError("nothing to run:\n" + "\n".join(p.render() for p in problems))
+    raise UsageError(f"no manifest in {manifests}; create one with `agentd new NAME`")
 
 
 def _require_model(models: Models, catalog: Catalog, settings: Settings) -> None:
-    """The model of agents that name none is this process's own matter: it is wrong for good."""
+    """Checks the model of agents that name none. It is a setting: no edit of a file can fix it.
+
+    Raises:
+        UsageError: the model cannot be used.
+    """
     if all(spec.manifest.model for spec in catalog.agents.values()):
         return
     problems = models.check(ModelRef.of_setting(settings.model))

@@ -1,4 +1,4 @@
-"""Keeps what agents need on the server as it should be: streams, schedules, hints of work."""
+"""Keeps up what agents need on the server: streams, schedules, hints at tasks that wait."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from agentd.nats import streams
 from agentd.nats.bus import Bus, Msg
 from agentd.protocol.server_subjects import STREAM_DELETED
 from agentd.queue.queue import Queue
-from agentd.runtime.agent_schedules import Timetable
+from agentd.runtime.agent_schedules import AgentSchedules
 from agentd.runtime.presence import Presence
 from agentd.runtime.resume import Resumer
 from agentd.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Seconds until the second look at what was deleted: at the first the server may still be deleting.
+# Seconds from a deletion to the second check: during the first the server may still be deleting.
 _AGAIN = 0.1
-# Seconds between two looks at whether the streams are there, at what waits in WORK, and at whether
-# the schedules are there.
-_LOOK, _SWEEP, _RESTORE = 1.0, 5.0, 60.0
+# Seconds between two checks: that the streams exist, what waits in WORK, that the schedules exist.
+_CHECK, _SWEEP, _RESTORE = 1.0, 5.0, 60.0
 
 
 class Housekeeper:
-    """Looks every second, and at once when a stream was deleted or the server is back.
+    """Checks every second, and immediately when a stream was deleted or the server is back.
 
-    The server does not always get to say that a stream was deleted: it ends what would tell
-    (nats-server, `stream.stop`).
+    The advisory alone is not enough: when a stream is deleted, the server stops what would publish
+    it, and the advisory may not get out any more (nats-server, `stream.stop`).
     """
 
     def __init__(
@@ -39,67 +38,68 @@ class Housekeeper:
         *,
         queue: Queue,
         presence: Presence,
-        timetable: Timetable,
+        schedules: AgentSchedules,
         resumer: Resumer,
     ) -> None:
         self._bus = bus
         self._settings = settings
         self._queue = queue
         self._presence = presence
-        self._timetable = timetable
+        self._schedules = schedules
         self._resumer = resumer
-        self._now = asyncio.Event()
-        self._pause = _LOOK
-        self._swept = self._restored = 0.0
+        self._due = asyncio.Event()
+        self._pause = _CHECK
+        self._swept_at = self._restored_at = 0.0
         self._job: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Keeps house from now on."""
+        """Starts the checks."""
         await self._bus.subscribe(STREAM_DELETED, self._on_deleted)
         self._bus.on_reconnect(self._on_back)
-        self._job = asyncio.create_task(self._keep())
+        self._job = asyncio.create_task(self._check_always())
 
     def close(self) -> None:
-        """No more."""
+        """Ends the checks."""
         if self._job:
             self._job.cancel()
 
     async def _on_deleted(self, _: Msg) -> None:
-        self._now.set()
+        self._due.set()
 
     async def _on_back(self) -> None:
-        """What is in memory has gone with the server that was here before."""
-        self._now.set()
+        """A new server process has lost the streams that were in memory."""
+        self._due.set()
 
-    async def _keep(self) -> None:
+    async def _check_always(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause):
-                    await self._now.wait()
-                    self._now.clear()
+                    await self._due.wait()
+                    self._due.clear()
                     self._pause = _AGAIN / 2
-            self._pause = min(2 * self._pause, _LOOK)
+            self._pause = min(2 * self._pause, _CHECK)
             if not self._bus.connected:
                 continue
             try:
-                await self._look()
+                await self._check()
             except (BusError, StartError) as error:
                 log.warning("housekeeping: %s", error)
 
-    async def _look(self) -> None:
-        healed = await streams.heal(self._bus, self._settings)
-        for name in healed:
-            log.warning("%s was gone; made it again", name)
-        if healed:
+    async def _check(self) -> None:
+        created = await streams.heal(self._bus, self._settings)
+        for name in created:
+            log.warning("%s was deleted; created it again", name)
+        if created:
+            # The registry is a bucket too: its entries are lost with it.
             await self._presence.announce_all()
-        elif self._pause < _LOOK:
-            return  # what is just being deleted does not answer: no time to read anything
+        elif self._pause < _CHECK:
+            return  # shortly after a deletion: a stream being deleted would not answer what follows
         now = asyncio.get_running_loop().time()
-        if healed or now >= self._swept + _SWEEP:
-            self._swept = now
+        if created or now >= self._swept_at + _SWEEP:
+            self._swept_at = now
             await self._queue.sweep()
-            await self._timetable.settle()
-        if healed or now >= self._restored + _RESTORE:
-            self._restored = now
-            await self._timetable.restore()
-            await self._resumer.look()
+            await self._schedules.settle()
+        if created or now >= self._restored_at + _RESTORE:
+            self._restored_at = now
+            await self._schedules.restore()
+            await self._resumer.resume_decided()

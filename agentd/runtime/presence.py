@@ -1,4 +1,4 @@
-"""Signs of life: online, heartbeat and offline on record, and the registry kept up to date."""
+"""Publishes online, heartbeat and offline events of agents, and keeps the registry up to date."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from agentd.routing.registry import Replica
 log = logging.getLogger(__name__)
 
 
-_FRESH = 1.0  # seconds that the numbers of a busy agent may be old
-
-
-_LAST_WORDS = 3.0  # seconds that the events of a drain get to be recorded
+_FRESH = 1.0  # seconds by which the numbers of a busy agent in the registry may be out of date
+_LAST_EVENTS = 3.0  # seconds to record the events of a drain
 
 
 @dataclass(frozen=True)
 class _Event:
+    """An event to be recorded as `event.status.{kind}`, kept for `lifetime` seconds if given."""
+
     kind: str
     content: Mapping[str, Any]
     lifetime: int | None
 
 
 class Presence:
-    """What one process says about its agents.
+    """What one process publishes about its agents.
 
-    `refused` tells the problems of an agent's last edit that was not taken.
+    `refused` returns the problems of an agent's last edit if that was refused, as text.
     """
 
     def __init__(
@@ -62,31 +62,33 @@ class Presence:
         self._started = time.time()
         self._last_state: dict[str, tuple[object, ...]] = {}
         self._beats: asyncio.Task[None] | None = None
-        self._told: asyncio.Queue[_Event] = asyncio.Queue()
-        self._teller: asyncio.Task[None] | None = None
+        self._events: asyncio.Queue[_Event] = asyncio.Queue()
+        self._recording: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Starts the heartbeat, and fills again a registry that was lost with its server."""
+        """Starts the heartbeat. After a reconnect it refreshes the registry, which a new server
+        process has lost."""
         self._bus.on_reconnect(self.announce_all)
-        self._beats = asyncio.create_task(self._keep_beating())
-        self._teller = asyncio.create_task(self._keep_telling())
+        self._beats = asyncio.create_task(self._beat())
+        self._recording = asyncio.create_task(self._record_events())
 
     async def close(self) -> None:
-        """Stops the heartbeat; agents still online are taken off."""
+        """Stops the heartbeat, and removes the agents from the registry."""
         if self._beats:
             self._beats.cancel()
         for agent in self._agents():
             await self.offline(agent)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS):
-                await self._told.join()
-        if self._teller:
-            self._teller.cancel()
+            async with asyncio.timeout(_LAST_EVENTS):
+                await self._events.join()
+        if self._recording:
+            self._recording.cancel()
 
     async def online(self, agent: Agent) -> None:
-        """An agent takes tasks from now on."""
+        """Publishes that an agent takes tasks from now on."""
+        # Waits: a sender who reads the registry after this must find the agent.
         await self.announce(agent, wait=True)
-        self.tell(
+        self.record(
             "online",
             {
                 "event": "agent_online",
@@ -98,15 +100,16 @@ class Presence:
         )
 
     async def offline(self, agent: Agent) -> None:
-        """An agent takes no more tasks."""
+        """Publishes that an agent takes no more tasks."""
         try:
             await registry.withdraw(self._bus, self._subjects.env, agent.name, self.instance)
         except BusError as error:
-            log.debug("%s is not withdrawn: %s", agent.name, error)
-        self.tell("offline", {"event": "agent_offline", "agent": agent.name})
+            log.debug("%s stays in the registry until it expires: %s", agent.name, error)
+        self.record("offline", {"event": "agent_offline", "agent": agent.name})
 
     async def announce(self, agent: Agent, *, wait: bool = False) -> None:
-        """Refreshes an agent's entry in the registry; without a server, when there is one."""
+        """Refreshes an agent's entry in the registry. Without a server this does nothing: the
+        reconnect refreshes all entries."""
         if not self._bus.connected:
             return
         try:
@@ -118,31 +121,31 @@ class Presence:
                 wait=wait,
             )
         except BusError as error:
-            log.debug("%s is not announced: %s", agent.name, error)
+            log.debug("the registry entry of %s is not refreshed: %s", agent.name, error)
 
     async def announce_all(self) -> None:
-        """Refreshes every entry."""
+        """Refreshes every agent's entry."""
         for agent in list(self._agents()):
             await self.announce(agent)
 
-    def tell(self, kind: str, content: Mapping[str, Any], *, lifetime: int | None = None) -> None:
-        """Puts `event.status.{kind}` on record, for `lifetime` seconds if given.
+    def record(self, kind: str, content: Mapping[str, Any], *, lifetime: int | None = None) -> None:
+        """Records `event.status.{kind}` in the log, for `lifetime` seconds if given.
 
-        In the background and in order: an edit does not wait for the log, nor for a server.
+        In the background and in order, so that an edit waits neither for the log nor for a server.
         """
-        self._told.put_nowait(_Event(kind, content, lifetime))
+        self._events.put_nowait(_Event(kind, content, lifetime))
 
-    async def _keep_telling(self) -> None:
+    async def _record_events(self) -> None:
         while True:
-            event = await self._told.get()
+            event = await self._events.get()
             try:
-                await self._record(event)
+                await self._store(event)
             except BusError as error:
                 log.warning("event.status.%s was not recorded: %s", event.kind, error)
             finally:
-                self._told.task_done()
+                self._events.task_done()
 
-    async def _record(self, event: _Event) -> None:
+    async def _store(self, event: _Event) -> None:
         message = new(
             "event",
             {**event.content, "instance": self.instance},
@@ -158,7 +161,7 @@ class Presence:
             headers={"Nats-TTL": f"{event.lifetime}s"} if event.lifetime else None,
         )
 
-    async def _keep_beating(self) -> None:
+    async def _beat(self) -> None:
         while True:
             for _ in range(max(1, round(self._heartbeat / _FRESH))):
                 await asyncio.sleep(min(self._heartbeat, _FRESH))
@@ -167,18 +170,21 @@ class Presence:
                 continue
             await self.announce_all()
             lifetime = max(1, round(self._heartbeat * registry.BEATS_TO_LIVE))
-            self.tell("heartbeat", self._pulse(), lifetime=lifetime)
+            self.record("heartbeat", self._heartbeat_content(), lifetime=lifetime)
 
     async def _announce_busy(self) -> None:
-        """Refreshes the entries whose numbers have changed: `ps` is a second old at most."""
+        """Refreshes the entries whose numbers have changed, so that `agentd ps` shows recent ones.
+
+        Idle agents cost nothing here; theirs are refreshed by the heartbeat.
+        """
         for agent in list(self._agents()):
             state = (agent.in_flight, agent.stats.done, agent.stats.failed, agent.state)
             if self._last_state.get(agent.name) != state and self._bus.connected:
                 self._last_state[agent.name] = state
                 await self.announce(agent)
 
-    def _pulse(self) -> dict[str, Any]:
-        """One heartbeat for the whole process, so that 1,000 agents cost one write."""
+    def _heartbeat_content(self) -> dict[str, Any]:
+        """One heartbeat for the whole process: 1,000 agents cost one write."""
         return {
             "event": "heartbeat",
             "agents": {agent.name: {"inFlight": agent.in_flight} for agent in self._agents()},

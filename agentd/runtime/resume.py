@@ -1,7 +1,7 @@
-"""Hears decisions on approvals, and has the tasks that waited for them delivered again.
+"""Resumes suspended tasks: has them delivered again when their tool calls are decided.
 
-Every process does: the server lets only one succeed. What is decided while none is there is found
-when one starts, or is connected again.
+Every process of the environment tries, and the server lets one succeed. Tasks that were decided
+while no process ran are found when one starts or reconnects.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ from agentd.queue.decisions import decision_of
 
 log = logging.getLogger(__name__)
 
-# A decision is heard before it is on record. Seconds between looks.
-_LOOKS = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)
+# Seconds between the tries to resume a task. The message of a decision may arrive before the log
+# has stored it, and a task is resumed only by what the log has.
+_PAUSES = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)
 
 
 class Resumer:
-    """Looks after the waiting tasks of one environment."""
+    """Resumes the suspended tasks of one environment."""
 
     def __init__(self, bus: Bus, subjects: Subjects) -> None:
         self._bus = bus
         self._subjects = subjects
-        self._looking: set[asyncio.Task[None]] = set()
+        self._trying: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Listens from now on, and looks for what was decided before."""
+        """Subscribes to decisions, and resumes what was decided before."""
         await self._bus.subscribe(self._subjects.pattern("event.approval.*"), self._on_event)
-        self._bus.on_reconnect(self.look)
-        await self.look()
+        self._bus.on_reconnect(self.resume_decided)
+        await self.resume_decided()
 
-    async def look(self) -> None:
-        """Goes on with every task whose calls are decided."""
+    async def resume_decided(self) -> None:
+        """Resumes every task whose tool calls are decided."""
         try:
             pattern = self._subjects.schedule("approval", "*")
             async for entry in schedules.pending(self._bus, pattern):
@@ -48,18 +49,18 @@ class Resumer:
             log.warning("approvals: %s", error)
 
     def close(self) -> None:
-        """Looks after nothing more."""
-        for task in self._looking:
+        """Ends the tries under way."""
+        for task in self._trying:
             task.cancel()
 
     async def _on_event(self, msg: Msg) -> None:
-        if _is_decision(msg.data):
-            looking = asyncio.create_task(self._until_recorded(msg.subject.rpartition(".")[2]))
-            self._looking.add(looking)
-            looking.add_done_callback(self._looking.discard)
+        if is_decision(msg.data):
+            trying = asyncio.create_task(self._try(msg.subject.rpartition(".")[2]))
+            self._trying.add(trying)
+            trying.add_done_callback(self._trying.discard)
 
-    async def _until_recorded(self, task: str) -> None:
-        for pause in _LOOKS:
+    async def _try(self, task: str) -> None:
+        for pause in _PAUSES:
             await asyncio.sleep(pause)
             if await self._resume(task):
                 return
@@ -70,13 +71,17 @@ class Resumer:
             if not await approvals.resume(self._bus, self._subjects, task):
                 return False
         except (BusError, TaskError) as error:
-            log.warning("%s waits on: %s", task, error)
+            log.warning("%s stays suspended: %s", task, error)
             return False
-        log.info("%s goes on: its calls are decided", task[:8])
+        log.info("%s resumes: its tool calls are decided", task[:8])
         return True
 
 
-def _is_decision(data: bytes) -> bool:
+def is_decision(data: bytes) -> bool:
+    """Whether a message is a decision; requests for approval have the same subject.
+
+    A quick look without decoding: each process sees each event about an approval.
+    """
     try:
         content = json.loads(data)["payload"]["content"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Makes revisions: looks at an agent's tools, and opens them and its models."""
+"""Builds revisions: checks an agent's tools, and opens its models and tools."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from agentd.tools.open import Tools
 
 
 class CannotRun(AgentdError):
-    """An agent cannot run as its files have it; `problems` say why."""
+    """The files of an agent load, but it cannot run; `problems` say why."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(problem.render() for problem in problems))
         self.problems = list(problems)
 
 
-class Revisions:
-    """Makes the revisions of one process's agents."""
+class RevisionBuilder:
+    """Builds the revisions of the agents of one process."""
 
     def __init__(self, models: Models, tools: Tools, settings: Settings) -> None:
         self._models = models
         self._tools = tools
         self._settings = settings
 
-    async def make(self, spec: AgentSpec) -> Revision:
-        """The revision of `spec`; nothing is connected yet.
+    async def build(self, spec: AgentSpec) -> Revision:
+        """The revision of an agent as its files describe it. Nothing is connected yet.
 
         Raises:
-            CannotRun: its functions have mistakes, or a model cannot be opened.
+            CannotRun: a tool has errors, or a model cannot be opened.
         """
-        mistakes = errors(await self._tools.check(spec))
-        if mistakes:
-            raise CannotRun(mistakes)
+        problems = errors(await self._tools.check(spec))
+        if problems:
+            raise CannotRun(problems)
         try:
             models = self._models.open_all(self._refs(spec), self._rate(spec))
             summarizer = self._summarizer(spec)
@@ -51,6 +51,7 @@ class Revisions:
             models,
             self._tools.open(spec),
             summarizer=summarizer,
+            # A model of which it is not known (None) is sent images: its provider decides.
             blind=frozenset(m.name for m in models if self._models.takes_images(m.name) is False),
         )
 
@@ -68,7 +69,7 @@ class Revisions:
         return FailoverModel([self._models.open(history.model)])
 
     def _problem(self, spec: AgentSpec, error: ModelError) -> Problem:
-        """Which of an agent's models cannot be opened."""
+        """The problem of a model that cannot be opened, at its place in the manifest."""
         history = spec.manifest.history
         summarizer = history.model if history else None
         if summarizer and self._models.check(summarizer):

@@ -1,4 +1,4 @@
-"""Makes what runs equal to what the files say: `apply(catalog)`, at the start and at every edit."""
+"""Makes the running agents equal to the manifests: `apply(catalog)`, at the start and at edits."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from agentd.queue.cancellations import Cancellations
 from agentd.queue.queue import Queue
 from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
-from agentd.runtime.agent_schedules import Timetable
+from agentd.runtime.agent_schedules import AgentSchedules
 from agentd.runtime.cancellation import CancelRequests
 from agentd.runtime.dead_lettering import Advisories
 from agentd.runtime.housekeeping import Housekeeper
 from agentd.runtime.presence import Presence
 from agentd.runtime.resume import Resumer
-from agentd.runtime.revision_builder import CannotRun, Revisions
-from agentd.runtime.sharing import Answers, Cooldowns, rate_window
+from agentd.runtime.revision_builder import CannotRun, RevisionBuilder
+from agentd.runtime.sharing import AnswerCache, Cooldowns, rate_window
 from agentd.runtime.watchdog import Watchdog
 from agentd.settings import Settings
 from agentd.tools.open import Tools
@@ -60,18 +60,18 @@ class Runtime:
         self._settings = settings
         self.bus = bus
         self._models = models
-        self._revisions = Revisions(models, tools, settings)
+        self._revisions = RevisionBuilder(models, tools, settings)
         self._metrics = metrics
         self._cooldowns = Cooldowns(bus, subjects)
         self._share_models()
         self.queue = Queue(bus, subjects)
         self._routes = RouteTable(bus, settings.env, self._listen_again)
-        self._services = self._lent(subjects)
-        self.timetable = Timetable(bus, subjects)
+        self._services = self._make_services(subjects)
+        self.schedules = AgentSchedules(bus, subjects)
         self.resumer = Resumer(bus, subjects)
         self._refused: dict[Path, list[str]] = {}
-        self._applied = False  # once; whoever comes later is told in the log
-        self._turn = asyncio.Lock()
+        self._applied = False  # whether the first catalog is: `up` shows its agents in a table
+        self._lock = asyncio.Lock()
         self.watchdog = Watchdog()
         self.leaving: set[Agent] = set()
         self._background: set[asyncio.Task[None]] = set()
@@ -88,12 +88,12 @@ class Runtime:
             settings,
             queue=self.queue,
             presence=self.presence,
-            timetable=self.timetable,
+            schedules=self.schedules,
             resumer=self.resumer,
         )
 
-    def _lent(self, subjects: Subjects) -> Services:
-        """What this process lends to its agents."""
+    def _make_services(self, subjects: Subjects) -> Services:
+        """What the agents of this process share."""
         bus, env = self.bus, self._settings.env
         return Services(
             bus=bus,
@@ -106,18 +106,18 @@ class Runtime:
         )
 
     def _share_models(self) -> None:
-        """Lets replicas know of cooldowns, of what rates have left, and of answers given before."""
+        """Connects the models to what replicas share: cooldowns, rates and cached answers."""
         bus, env = self.bus, self._settings.env
         self._models.limiters.share(self._cooldowns)
         self._models.limiters.measure(self._metrics)
         self._models.rates.share(partial(rate_window, bus, env))
-        self._models.cache.share(Answers(bus, env))
+        self._models.cache.share(AnswerCache(bus, env))
 
     async def open(self) -> None:
-        """Makes the streams and listens to the doorbell; no agent runs yet.
+        """Creates the streams and subscribes to what concerns all agents. No agent runs yet.
 
         Raises:
-            StartError: the server is not one that agentd can run on.
+            StartError: the server is too old, or has no JetStream or no room for the streams.
         """
         await streams.ensure(self.bus, self._settings)
         await self.queue.open()
@@ -132,36 +132,38 @@ class Runtime:
         self.watchdog.start()
 
     async def apply(self, catalog: Catalog) -> None:
-        """Brings what runs in line with `catalog`, new before old.
+        """Makes the running agents equal to those of `catalog`.
 
-        An agent whose files have a mistake stays as it is; the mistake is told once. An agent whose
-        manifest is gone finishes what it has begun.
+        An agent whose files have an error continues on its live revision, and the error is logged
+        once. An agent whose manifest was removed finishes its running tasks.
         """
-        async with self._turn:
+        async with self._lock:
             if self._draining:
                 return
             refused = self._problems_by_file(catalog)
+            # New agents before old ones are removed: when an agent is renamed, there is always one
+            # that takes its tasks.
             for spec in catalog.agents.values():
                 try:
                     await self._put(spec)
                 except CannotRun as error:
                     refused[spec.file] = error.problems
-            stays = {spec.name for spec in catalog.agents.values()}
-            gone = [
+            names = {spec.name for spec in catalog.agents.values()}
+            removed = [
                 agent
                 for name, agent in self.agents.items()
-                if name not in stays and agent.file not in refused
+                if name not in names and agent.file not in refused
             ]
-            for agent in gone:
+            for agent in removed:
                 await self._remove(agent)
-            self._do_meanwhile(self.timetable.settle())
-            await self._tell_refused(refused)
-            self._tell_warnings(catalog)
+            self._in_background(self.schedules.settle())
+            await self._report_refused(refused)
+            self._log_warnings(catalog)
             self._applied = True
 
     async def drain(self, grace: float) -> None:
-        """Takes nothing more, gives running tasks `grace` seconds to end, hands back the rest."""
-        async with self._turn:
+        """Takes nothing new, gives running tasks `grace` seconds to finish, hands back the rest."""
+        async with self._lock:
             if self._draining:
                 return
             self._draining = True
@@ -175,86 +177,88 @@ class Runtime:
         await self.queue.close()
 
     def hand_back(self) -> None:
-        """Ends a drain at once: running tasks go back to be delivered again."""
+        """Ends a drain immediately: hands back the running tasks."""
         for agent in (*self.agents.values(), *self.leaving):
             agent.hand_back()
 
     def status(self) -> dict[str, Any]:
-        """What `/readyz` says: whether tasks are taken, and what is waited for if not."""
+        """The content of `/readyz`: whether tasks are taken, and what the process waits for."""
         waiting = self.waiting_for()
         return {"ready": not waiting, "waiting_for": waiting, "agents": sorted(self.agents)}
 
     def waiting_for(self) -> list[str]:
-        """What keeps this process from taking tasks, in words; empty when it is ready."""
+        """What keeps this process from taking tasks, in plain words; empty when it is ready."""
         waiting: list[str] = []
         if not self.bus.connected:
             waiting.append(f"NATS at {self.bus.where}")
         if not self.agents:
             waiting.append("a manifest that loads")
         missing = [why for agent in self.agents.values() for why in agent.live.toolbox.missing]
-        waiting += dict.fromkeys(missing)  # agents share servers
+        waiting += dict.fromkeys(missing)  # once: several agents may use the same MCP server
         if self._draining:
-            waiting.append("the end: it is draining")
+            waiting.append("the end of the drain")
         return waiting
 
     async def _put(self, spec: AgentSpec) -> None:
-        """Starts an agent, or hands a running one its new revision.
+        """Starts an agent, or makes a new revision of it live.
 
         Raises:
-            CannotRun: it stays as it is.
+            CannotRun: the agent is not changed.
         """
         agent = self.agents.get(spec.name)
         if agent is not None and agent.live.spec.revision == spec.revision:
-            agent.live = replace(agent.live, spec=spec)  # the same, though perhaps of another file
+            # The same revision, although its file may have another name now.
+            agent.live = replace(agent.live, spec=spec)
             if spec.file in self._refused:
-                log.info("mended; still on revision %s", spec.revision, extra={"agent": spec.name})
+                log.info("error fixed; revision %s stays live", spec.revision, extra=_of(spec))
             return
-        live = await self._revisions.make(spec)
-        self._do_meanwhile(self._models.warm())
-        self.timetable.keep(spec)
+        live = await self._revisions.build(spec)
+        self._in_background(self._models.warm())
+        self.schedules.keep(spec)
         if agent is None:
             agent = self.agents[spec.name] = Agent(live, self._services)
             await agent.start()
             await self.presence.online(agent)
             if self._applied:
-                log.info("new, on revision %s", spec.revision, extra={"agent": agent.name})
+                log.info("started on revision %s", spec.revision, extra=_of(spec))
             return
         before = agent.live.spec.revision
         await agent.adopt(live)
         self._metrics.reload("reloaded")
-        log.info("now on revision %s (was %s)", spec.revision, before, extra={"agent": agent.name})
+        log.info("reloaded: revision %s (was %s)", spec.revision, before, extra=_of(spec))
         await self.presence.announce(agent)
         content = {"agent": agent.name, "revision": spec.revision, "previous": before}
-        self.presence.tell("reloaded", {"event": "agent_reloaded", **content})
+        self.presence.record("reloaded", {"event": "agent_reloaded", **content})
 
     async def _remove(self, agent: Agent) -> None:
-        """Takes an agent off; what it has begun is finished in the background."""
+        """Removes an agent; it finishes its running tasks in the background."""
         del self.agents[agent.name]
-        self.timetable.drop(agent.name)
-        log.info("its manifest is gone; finishing what it has begun", extra={"agent": agent.name})
-        self._do_meanwhile(self._let_go(agent))
+        self.schedules.drop(agent.name)
+        log.info("manifest removed; finishing running tasks", extra={"agent": agent.name})
+        self._in_background(self._drain_removed(agent))
         await self.presence.offline(agent)
 
-    async def _let_go(self, agent: Agent) -> None:
+    async def _drain_removed(self, agent: Agent) -> None:
         self.leaving.add(agent)
         await agent.drain(self._settings.grace)
-        # The servers of its tools end when nobody holds them; an agent that is gone may be held for
-        # long, by itself.
+        # MCP servers end when no toolbox refers to them. The agent may stay in memory for longer:
+        # it is part of reference cycles, which the garbage collector frees late.
         agent.live = replace(agent.live, toolbox=Toolbox())
         self.leaving.discard(agent)
 
-    async def _tell_refused(self, refused: Mapping[Path, list[Problem]]) -> None:
-        before, self._refused = self._refused, {f: _said(p) for f, p in refused.items()}
-        told: set[Problem] = set()  # many agents may share a mistake
+    async def _report_refused(self, refused: Mapping[Path, list[Problem]]) -> None:
+        """Logs and records the problems of files whose problems are new."""
+        before, self._refused = self._refused, {f: _texts(p) for f, p in refused.items()}
+        logged: set[Problem] = set()  # several agents may have the same one, in `_defaults.yaml`
         for file, problems in refused.items():
             if self._refused[file] == before.get(file):
                 continue
             names = [agent.name for agent in self.agents.values() if agent.file == file]
             self._metrics.reload("rejected")
             for problem in problems:
-                if problem not in told:
+                if problem not in logged:
                     log.error("%s", problem.render(), extra={"agent": " ".join(names)})
-            told.update(problems)
+            logged.update(problems)
             content = {
                 "event": "agent_rejected",
                 "agent": names[0] if names else None,
@@ -262,18 +266,18 @@ class Runtime:
                 "problems": [problem.as_json() for problem in problems],
                 "still": self.agents[names[0]].live.spec.revision if names else None,
             }
-            self.presence.tell("rejected", content)
-        await self._refresh(before)
+            self.presence.record("rejected", content)
+        await self._announce_refused(before)
 
-    def _tell_warnings(self, catalog: Catalog) -> None:
-        """Tells each warning once, for as long as it stands."""
+    def _log_warnings(self, catalog: Catalog) -> None:
+        """Logs each warning once, and again only after it was fixed in between."""
         warnings = frozenset(p for p in catalog.problems if p.severity == "warning")
         for problem in sorted(warnings - self._warned, key=lambda p: (p.file, p.line)):
             log.warning("%s", problem.render())
         self._warned = warnings
 
-    async def _refresh(self, before: Mapping[Path, list[str]]) -> None:
-        """Tells the registry of agents whose refused edit is new, or mended."""
+    async def _announce_refused(self, before: Mapping[Path, list[str]]) -> None:
+        """Updates the registry for agents whose refused edit is new, or fixed."""
         for agent in self.agents.values():
             if before.get(agent.file) != self._refused.get(agent.file):
                 await self.presence.announce(agent)
@@ -282,15 +286,21 @@ class Runtime:
         return {file: errors(catalog.problems_of(file)) for file in catalog.broken}
 
     def _listen_again(self) -> None:
-        """A route is new: agents that are fit for it take work from it, too."""
+        """Has the agents pull from a new route, if they meet its requirement."""
         for agent in self.agents.values():
-            self._do_meanwhile(agent.listen())
+            self._in_background(agent.listen())
 
-    def _do_meanwhile(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
+        # The event loop keeps only a weak reference; a drain waits for these, too.
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
 
-def _said(problems: Iterable[Problem]) -> list[str]:
+def _texts(problems: Iterable[Problem]) -> list[str]:
     return [f"{problem.place}: {problem.text}" for problem in problems]
+
+
+def _of(spec: AgentSpec) -> dict[str, str]:
+    """The log field that names an agent."""
+    return {"agent": spec.name}

@@ -1,4 +1,4 @@
-"""Tells other replicas that a model's endpoint asked to be left alone, and hears it from them."""
+"""Shares with the other replicas: cooldowns of endpoints, what rates have left, cached answers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ log = logging.getLogger(__name__)
 
 
 class Cooldowns:
-    """Announcements between the replicas of one environment, on a subject of core NATS.
+    """Announces cooldowns to the replicas of an environment, and receives theirs, over core NATS.
 
-    Nothing is stored: who was not there learns it from the endpoint itself. Seconds are sent, not a
-    time of day, since clocks differ; so a replica waits a little too long rather than too short.
+    Nothing is stored: a replica that starts later gets the same answer from the endpoint itself.
+    An announcement has seconds and no time of day, since clocks differ; so a replica waits a little
+    too long rather than too short.
     """
 
     def __init__(self, bus: Bus, subjects: Subjects) -> None:
@@ -39,16 +40,16 @@ class Cooldowns:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Listens to the other replicas."""
+        """Subscribes to the announcements of other replicas."""
         await self._bus.subscribe(self._subject, self._on_message)
 
     def announce(self, endpoint: str, seconds: float) -> None:
-        """Tells the others that nobody is to call `endpoint` for so many seconds from now."""
-        # What nats-py keeps for a server that is away would arrive when it is no longer true.
+        """Asks the other replicas not to call `endpoint` for so many seconds from now."""
+        # Without a server nats-py would keep the message, and send it when it is no longer true.
         if not self._bus.connected:
             return
-        told = {"endpoint": endpoint, "seconds": seconds, "from": self._instance}
-        task = asyncio.create_task(self._send(json.dumps(told).encode()))
+        announcement = {"endpoint": endpoint, "seconds": seconds, "from": self._instance}
+        task = asyncio.create_task(self._send(json.dumps(announcement).encode()))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
@@ -60,32 +61,33 @@ class Cooldowns:
         try:
             await self._bus.publish(self._subject, data)
         except BusError as error:
-            log.warning("no other replica hears of a cooldown: %s", error)
+            log.warning("a cooldown was not announced to the other replicas: %s", error)
 
     async def _on_message(self, msg: Msg) -> None:
         try:
-            told: Any = strict_json.parse(msg.data)
-            endpoint, seconds, instance = told["endpoint"], float(told["seconds"]), told["from"]
+            raw: Any = strict_json.parse(msg.data)
+            endpoint, seconds, instance = raw["endpoint"], float(raw["seconds"]), raw["from"]
         except (DecodeError, TypeError, KeyError, ValueError) as error:
-            log.warning("%s: not an announcement: %s", msg.subject, error)
+            log.warning("%s: invalid announcement of a cooldown: %s", msg.subject, error)
             return
+        # NATS also delivers our own announcements to us.
         if instance == self._instance or not math.isfinite(seconds) or seconds <= 0:
             return
-        for heard in self._listeners:
-            heard(str(endpoint), seconds)
+        for listener in self._listeners:
+            listener(str(endpoint), seconds)
 
 
 def rate_window(bus: Bus, env: str, key: str, allowance: Allowance) -> Shared[Window]:
-    """The window of the rate `key`; it is dropped when nothing in it can count any more."""
+    """The window of the rate `key`. The server drops it once no call in it counts any more."""
     subject = bucket(RATES, env, digest(key))
     ttl = math.ceil(2 * allowance.period)
     return Shared(bus, RATES, subject, parse=Window.parse, ttl=ttl)
 
 
-class Answers:
-    """The answers of an environment. `clock` gives seconds since the epoch.
+class AnswerCache:
+    """The cached answers of an environment. `clock` returns seconds since the epoch.
 
-    What the server does not give or take is only not cached: its trouble is not the task's.
+    Errors of the server are logged and not raised: without a cache the model is called.
     """
 
     def __init__(self, bus: Bus, env: str, clock: Callable[[], float] = time.time) -> None:
@@ -94,23 +96,23 @@ class Answers:
         self._clock = clock
 
     async def get(self, key: str, seconds: float) -> bytes | None:
-        """What was kept in the last `seconds` under this key."""
+        """The answer stored under this key in the last `seconds`, or None."""
         try:
             msg = await jetstream.last(self._bus, CACHE, f"{self._subject}.{key}")
         except BusError as error:
-            log.warning("no cached answer is looked for: %s", error)
+            log.warning("the cache of answers cannot be read: %s", error)
             return None
-        if msg is None or not msg.data:  # empty: the server's mark of one that expired
+        if msg is None or not msg.data:  # empty: the server marks an answer that has expired
             return None
-        # Another agent may keep its answers for longer than this one believes them.
+        # An agent with a longer `cache` may have stored it: here it may be too old.
         head, _, data = msg.data.partition(b"\n")
         return data if self._clock() - json.loads(head)["at"] < seconds else None
 
     async def put(self, key: str, data: bytes, seconds: float) -> None:
-        """Keeps `data` for so many seconds."""
+        """Stores `data` for so many seconds."""
         head = json.dumps({"at": self._clock()}).encode()
         ttl = {"Nats-TTL": f"{math.ceil(seconds)}s"}
         try:
             await self._bus.request(f"{self._subject}.{key}", head + b"\n" + data, headers=ttl)
         except BusError as error:
-            log.warning("an answer is not cached: %s", error)
+            log.warning("an answer was not cached: %s", error)

@@ -1,7 +1,8 @@
-"""Watches the files and hands every settled change to `apply` as a catalog.
+"""Watches the files, and passes each change to `apply` as a catalog.
 
-Events only say when to look; what counts is the content. Editors write files in pieces, so a
-content is taken once it has stood still, and one that does not load gets a moment to be completed.
+The events of the file system only say when to read; the contents decide whether anything changed.
+Editors write files in pieces. So contents count once they are the same twice in a row, and a file
+that does not load gets a moment to be completed before it is reported.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from agentd.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-_STILL = 0.02  # seconds in which nothing may change
-_MOMENT = 0.15  # seconds that a file which does not load gets to be completed
-_PATIENCE = 1.0  # seconds that a folder which is never quiet can hold up what is good
-_LOOK_AGAIN = 1.0  # seconds until a folder that cannot be watched is tried again
+_STILL = 0.02  # seconds between two reads that must give the same
+_MOMENT = 0.15  # seconds for a file that does not load to be completed
+_PATIENCE = 1.0  # seconds for which a folder that changes all the time can delay a catalog
+_AGAIN = 1.0  # seconds until a folder that cannot be watched is tried again
 
 
 class Watcher:
-    """The folders of one process, and the catalog that they last made."""
+    """The folders of one process, and the catalog that was read from them last."""
 
     def __init__(self, manifests: Path, prompts: Path | None, *, poll: float) -> None:
         self._manifests = manifests
@@ -39,23 +40,23 @@ class Watcher:
         self._changed = asyncio.Event()
 
     def read(self) -> Catalog:
-        """The catalog of the files as they are now.
+        """Reads the files; returns their catalog.
 
         Raises:
-            UsageError: there is no such folder.
+            UsageError: the folder does not exist.
         """
         self._files = read_files(self._manifests, self._prompts)
         self._catalog = load(self._files)
         return self._catalog
 
     def look(self) -> None:
-        """Asks for a look at the files, e.g. on SIGHUP."""
+        """Has the files read again, for example on SIGHUP."""
         self._changed.set()
 
     async def run(self, apply: Callable[[Catalog], Awaitable[None]]) -> None:
-        """Hands `apply` a catalog after every change, for ever."""
+        """Calls `apply` with a catalog after each change, until it is cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            assert self._files is not None, "read() comes first"
+            assert self._files is not None, "call read() first"
             files = self._files
             for folder in (files.folder, files.prompt_folder, files.tool_folder):
                 tasks.create_task(self._watch(folder))
@@ -68,16 +69,16 @@ class Watcher:
                     await self._apply(apply, catalog)
 
     async def _apply(self, apply: Callable[[Catalog], Awaitable[None]], catalog: Catalog) -> None:
-        """Whatever goes wrong with one edit, the next one is seen, and this one tried again."""
+        """A bug in `apply` must not end the watching: this edit is tried again, later ones too."""
         try:
             await apply(catalog)
         except Exception:
             log.exception("an edit was not applied; it will be tried again")
             self._files = None
-            asyncio.get_running_loop().call_later(_LOOK_AGAIN, self._changed.set)
+            asyncio.get_running_loop().call_later(_AGAIN, self._changed.set)
 
     async def _changed_catalog(self) -> Catalog | None:
-        """The catalog of what the files say now, if it differs from what they said before."""
+        """The catalog of the files as they are now; None if they are as before."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + _PATIENCE
         while True:
@@ -86,14 +87,14 @@ class Watcher:
             if files is None or files == self._files:
                 return None
             catalog = load(files, previous=self._catalog)
-            # A mistake that is old gets no moment: it must not hold up what others edit.
-            hopeful = self._breaks(catalog) and clock() < deadline
-            if not hopeful or not await self._changes_within(_MOMENT):
+            # An old problem gets no moment: it must not delay the edits of other files.
+            may_be_unfinished = self._has_new_problems(catalog) and clock() < deadline
+            if not may_be_unfinished or not await self._changes_within(_MOMENT):
                 self._files, self._catalog = files, catalog
                 return catalog
 
-    def _breaks(self, catalog: Catalog) -> bool:
-        """Whether a file does not load that did before, or now for another reason."""
+    def _has_new_problems(self, catalog: Catalog) -> bool:
+        """Whether a file does not load, for a reason that it did not have before."""
         before = self._catalog
         return any(
             before is None or before.problems_of(file) != catalog.problems_of(file)
@@ -101,8 +102,7 @@ class Watcher:
         )
 
     async def _settled(self) -> Files | None:
-        """What the files say once they stand still, or have not for long; None while there is no
-        folder."""
+        """The files once two reads give the same, or after `_PATIENCE`; None without a folder."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + _PATIENCE
         files = None
@@ -110,7 +110,7 @@ class Watcher:
             try:
                 again = await asyncio.to_thread(read_files, self._manifests, self._prompts)
             except UsageError as error:
-                log.error("%s; what runs stays as it is", error)
+                log.error("%s; the running agents stay unchanged", error)
                 return None
             if again == files or clock() >= deadline:
                 return again
@@ -126,10 +126,11 @@ class Watcher:
         return True
 
     async def _watch(self, folder: Path) -> None:
-        """Sets the event at every sign of change below `folder`.
+        """Sets the event at each sign of a change below `folder`.
 
-        Folders, never files: a file that an editor renames into place is another file. All events
-        count: a mounted ConfigMap changes by the swap of a hidden link.
+        The folder is watched, never a single file: editors rename a new file into place, and a
+        watch on the old one would see nothing more. Hidden files count too: Kubernetes changes a
+        mounted ConfigMap by swapping a hidden link.
         """
         while True:
             try:
@@ -137,21 +138,23 @@ class Watcher:
                 continue
             except (OSError, RuntimeError) as error:
                 log.debug("cannot watch %s: %s", folder, error)
-            await asyncio.sleep(_LOOK_AGAIN)
+            await asyncio.sleep(_AGAIN)
 
     async def _watch_until_replaced(self, folder: Path) -> None:
-        """Returns when another folder has its name: the one that is watched never changes again."""
-        seen, watched = False, _inode(folder)
+        """Returns when the folder was replaced: the one being watched never changes again."""
+        started, watched = False, _inode(folder)
+        # These values bring an edit here after 10 to 20 ms; with the defaults it takes 100 ms.
         found = watchfiles.awatch(
             folder, watch_filter=None, step=5, debounce=50, rust_timeout=100, yield_on_timeout=True
         )
         async with aclosing(found):
             async for changes in found:
-                # The first sign of life says that it watches: what changed before was missed.
-                if changes or not seen:
+                # The first answer, even an empty one, says that the watch has started. Changes
+                # made before that were missed, so the files are read once.
+                if changes or not started:
                     self._changed.set()
-                seen = True
-                # Both: a folder made at once in the place of another mostly gets its inode.
+                started = True
+                # Both checks: a folder created right after the deletion often gets the same inode.
                 if _holds(changes, folder) or _inode(folder) != watched:
                     return
 
@@ -162,11 +165,15 @@ class Watcher:
 
 
 def _inode(folder: Path) -> int:
-    """What tells a folder from another one of the same name. Raises OSError if there is none."""
+    """What distinguishes a folder from another of the same name.
+
+    Raises:
+        OSError: the folder does not exist.
+    """
     return folder.stat().st_ino
 
 
 def _holds(changes: Iterable[tuple[Any, str]], folder: Path) -> bool:
-    """Whether the folder itself was made, moved or deleted."""
+    """Whether the folder itself was created, moved or deleted."""
     path = os.path.abspath(folder)
     return any(changed == path for _, changed in changes)

@@ -1,4 +1,4 @@
-"""Notices, from a thread of its own, that the event loop stands still, and says where."""
+"""Notices from a separate thread that the event loop is blocked, and logs where."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from agentd.runtime import stacks
 log = logging.getLogger(__name__)
 
 _TICK = 0.1  # seconds
-_STALL = 1.0  # seconds without a tick that are told
-_FRAMES = 3
+_STALL = 1.0  # seconds without a tick that are reported
+_FRAMES = 3  # calls shown in the log
 
 
 class Watchdog:
-    """Watches the event loop that starts it. `stalls` counts, `longest` is in seconds."""
+    """Watches the event loop that starts it.
+
+    Attributes:
+        stalls: how often the loop was blocked for more than a second.
+        longest: the longest of these times, in seconds.
+    """
 
     def __init__(self) -> None:
         self.stalls = 0
@@ -28,12 +33,12 @@ class Watchdog:
         self._ticks: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Watches from now on."""
+        """Starts to watch."""
         self._ticks = asyncio.create_task(self._tick())
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
-        """Watches no more."""
+        """Stops watching."""
         self._stop.set()
         if self._ticks:
             self._ticks.cancel()
@@ -44,16 +49,16 @@ class Watchdog:
             await asyncio.sleep(_TICK)
 
     def _watch(self) -> None:
-        told_at = 0.0
+        reported = 0.0  # the tick after which the loop was blocked last, so that it is said once
         while not self._stop.wait(_TICK):
             ticked = self._ticked
             silent = time.monotonic() - ticked
             if silent > _STALL:
                 self.longest = max(self.longest, silent)
-                if told_at != ticked:
-                    told_at = ticked
+                if reported != ticked:
+                    reported = ticked
                     self.stalls += 1
-                    log.warning("the event loop stands still; every agent waits: %s", self._where())
+                    log.warning("the event loop is blocked; all agents wait: %s", self._where())
 
     def _where(self) -> str:
         """The innermost calls of the event loop's thread at this moment."""

@@ -222,7 +222,7 @@ async def test_a_decision_is_found_that_nobody_heard(team: Team, purse: Purse) -
     silent = json.dumps({"type": "event", "payload": {"content": content}}).encode()
     subject = team.subjects.event("approval", task)
     await jetstream.store(team.bus, subject, silent, message_id=new_id())
-    await Resumer(team.bus, team.subjects).look()
+    await Resumer(team.bus, team.subjects).resume_decided()
     assert (await answer(team, task))["success"]
     assert purse.paid == [5]
 

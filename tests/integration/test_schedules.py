@@ -175,7 +175,7 @@ class TestAgents:
         await team.run(news="capabilities: [n]\nschedule: {every: 1h, task: Collect.}\n")
         await until(lambda: there(team, "news"))
         await schedules.remove(team.bus, team.subjects.schedule("agent", "news"))
-        await team.runtime.timetable.restore()
+        await team.runtime.schedules.restore()
         assert await there(team, "news")
 
 

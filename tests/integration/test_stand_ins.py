@@ -18,7 +18,7 @@ from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subjects
-from agentd.runtime.sharing import Answers, rate_window
+from agentd.runtime.sharing import AnswerCache, rate_window
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
 from tests.integration.conftest import Team
 
@@ -153,7 +153,7 @@ def replica(bus: Bus, subjects: Subjects) -> Models:
     """The models of another process."""
     models = Models({})
     models.rates.share(lambda key, allowance: rate_window(bus, subjects.env, key, allowance))
-    models.cache.share(Answers(bus, subjects.env))
+    models.cache.share(AnswerCache(bus, subjects.env))
     return models
 
 
