@@ -1,11 +1,11 @@
-"""Who gets a task, and the sender's side.
+"""Which agent receives a task, and the sender's side: send, ask, follow, gather.
 
-A module imports only from what stands below it.
+A module imports only from modules listed below it.
 
-    gather       asks all who are capable, and gathers their answers
-    follow       follows a question beyond its own answer, until a fact ends it
-    ask          the other side: sends a task and follows its answer
-    eligibility  who could take a task now
-    routes       work for a set of capabilities, or not for some agents
-    registry     who is online
+    gather       sends a task to every capable agent: all answers, the first, or the majority's
+    follow       sends a task and yields all that follows from it, until a fact ends it
+    ask          sends a task, now or later; yields the deltas of its answer and its result
+    eligibility  checks before a task is sent that an agent online may take it
+    routes       announces the routes of requirements, and knows those of the environment
+    registry     the agents online: one entry per agent and process, in a bucket
 """

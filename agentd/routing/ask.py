@@ -1,4 +1,4 @@
-"""Asks an agent and follows its answer: deltas as they come, then the result."""
+"""Sends a task, now or later, and yields its answer: deltas as they arrive, then the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from agentd.routing.eligibility import address
 
 @dataclass(frozen=True)
 class Delta:
-    """A piece of the answer; `restarted` says that what came before it is void."""
+    """A piece of the answer. `restarted` says that the answer begins again with this piece."""
 
     text: str
     restarted: bool = False
@@ -30,16 +30,17 @@ class Delta:
 
 @dataclass(frozen=True)
 class Waiting:
-    """The agent waits until a person has decided on some calls."""
+    """The task is suspended until a person decides on some tool calls."""
 
     request: ApprovalRequest
 
 
 async def send(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:
-    """Puts a task on record for whoever is capable; returns its sequence in the log.
+    """Stores a task in the log; returns its sequence there.
 
     Raises:
-        TaskError: nobody is (code `no_taker`), or too much waits already (`overloaded`).
+        TaskError: no agent online takes it (code `no_taker`), or too many tasks wait there
+            already (`overloaded`).
         BusError: it was not stored.
         SubjectError: `to` cannot be part of a subject.
     """
@@ -49,15 +50,15 @@ async def send(bus: Bus, subjects: Subjects, to: Destination, message: AgentMess
 async def send_later(
     bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage, due: float
 ) -> None:
-    """Puts a task or an event on record that the server publishes at `due` (Unix seconds).
+    """Stores a task or an event that the server publishes at `due` (seconds since the epoch).
 
-    It counts as sent then, for whatever time it is given. Another one of this id, not due yet, is
-    replaced.
+    It replaces one with the same id that is not due yet.
 
     Raises:
-        TaskError: nobody online takes such a task (`no_taker`); it would wait for nobody.
+        TaskError: no agent online takes such a task (`no_taker`).
         BusError: it was not stored.
     """
+    # Its timeout is counted from when it is due, as if it were sent then.
     message = message.model_copy(update={"timestamp": due})
     if message.type == "task":
         to = await address(bus, subjects, to, message)
@@ -87,36 +88,37 @@ async def ask(
     *,
     timeout: float,
 ) -> AsyncIterator[Delta | Waiting | AgentMessage]:
-    """Sends a task and yields its deltas, and when it waits for a person; its result is last.
+    """Sends a task; yields its deltas, a `Waiting` when it is suspended, and last its result.
 
     Raises:
-        TaskError: no result within `timeout` seconds (code `no_answer`; the task itself lives
-            on), or as `send`.
-        BusError: it was not stored.
+        TaskError: no result within `timeout` seconds (code `no_answer`; the task is not ended by
+            that), or as `send`.
+        BusError: the task was not stored.
     """
     to = await address(bus, subjects, to, message)
-    arrived: asyncio.Queue[Msg] = asyncio.Queue()
+    received: asyncio.Queue[Msg] = asyncio.Queue()
     result = subjects.result(to.domain, to.specificity, message.id)
     async with contextlib.AsyncExitStack() as stack:
         approval = subjects.event("approval", message.id)
         for subject in (subjects.stream(message.id), approval, result):
-            subscription = await bus.subscribe(subject, arrived.put)
+            subscription = await bus.subscribe(subject, received.put)
             stack.push_async_callback(subscription.close)
+        # The server must know the subscriptions before the first delta can be published.
         await bus.fence()
         await _store(bus, subjects, to, message)
         deadline = asyncio.get_running_loop().time() + timeout
         number = 0
         while True:
-            msg = await _next(arrived, bus, result, deadline)
+            msg = await _next(received, bus, result, deadline)
             if msg is None:
                 raise TaskError(
-                    f"no answer from {to} within {timeout:g} s; task {message.id} is still on "
-                    "record, and its result will be",
+                    f"no answer from {to} within {timeout:g} s; the result of task {message.id} "
+                    "will be in the log",
                     code="no_answer",
                     retryable=True,
                 )
             if msg.subject == approval:
-                if request := _request(msg):
+                if request := _approval_request(msg):
                     yield Waiting(request)
                 continue
             answer = _decoded(msg)
@@ -124,28 +126,33 @@ async def ask(
                 yield await whole(bus, answer)
                 return
             payload = answer.payload
+            # A run that is repeated, or goes on with tools, numbers its pieces from 0 again.
             restarted = number > 0 and payload.sequence_number == 0
             number += 1
             yield Delta(payload.chunk or "", restarted)
 
 
-def _request(msg: Msg) -> ApprovalRequest | None:
-    """The request that a message is; people's decisions go by on the same subject."""
+def _approval_request(msg: Msg) -> ApprovalRequest | None:
+    """The request in a message; None for a decision, which is published to the same subject."""
     try:
         return request_of(decode(msg.data).payload.content)
     except DecodeError:
         return None
 
 
-async def _next(arrived: asyncio.Queue[Msg], bus: Bus, result: str, deadline: float) -> Msg | None:
-    """The next delta or result; the log is asked too, in case a message was missed."""
+async def _next(received: asyncio.Queue[Msg], bus: Bus, result: str, deadline: float) -> Msg | None:
+    """The next message; None at the deadline.
+
+    When none arrives for a while, the log is read: core NATS does not repeat a result that was lost
+    with the connection.
+    """
     while True:
         remaining = deadline - asyncio.get_running_loop().time()
         if remaining <= 0:
             return None
         try:
             async with asyncio.timeout(min(remaining, 2.0)):
-                return await arrived.get()
+                return await received.get()
         except TimeoutError:
             with contextlib.suppress(BusError):
                 if recorded := await jetstream.last(bus, LOG, result):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from agentd.errors import BusError, DecodeError, SubjectError, TaskError
@@ -34,7 +34,7 @@ Part = Delta | Waiting | FollowedMessage | AgentMessage
 
 
 @dataclass(frozen=True)
-class _Received:
+class Received:
     """A message and its public subject, as it was published or as the log has it."""
 
     subject: str
@@ -60,36 +60,24 @@ async def follow(
         TaskError: no such fact within `timeout` seconds (code `no_answer`), or as `send`.
         BusError: the task was not stored.
     """
-    received: asyncio.Queue[_Received] = asyncio.Queue()
-    thread = _Thread(message, until)
+    followed = FollowedTask(message, until)
     clock = asyncio.get_running_loop().time
-
-    async def receive(msg: Msg) -> None:
-        if msg.subject.split(".")[2] in _FOLLOWED:
-            received.put_nowait(_Received(msg.subject, msg.data))
-
-    # One subscription, although it also brings tasks. nats-py handles each subscription in an
-    # asyncio task: with one for each type, a result could overtake the deltas that precede it.
-    subscription = await bus.subscribe(subjects.everything, receive)
-    try:
-        await bus.fence()
+    async with _receiving(bus, subjects) as received:
         start = await send(bus, subjects, to, message)
         deadline, look = clock() + timeout, clock() + _LOOK
         while (now := clock()) < deadline:
             if now >= look:
                 # Behind what has been received, so that nothing before the end is left out.
-                if end := await _end_in_log(bus, subjects, thread, start):
+                if end := await _end_in_log(bus, subjects, followed, start):
                     received.put_nowait(end)
                 look = clock() + _LOOK
             each = await _next(received, min(deadline, look) - clock())
-            part = thread.read(each) if each else None
+            part = followed.read(each) if each else None
             if isinstance(part, AgentMessage):
                 yield await whole(bus, part)
                 return
             if part:
                 yield part
-    finally:
-        await subscription.close()
     raise TaskError(
         f"no {until} within {timeout:g} s of task {message.id}",
         code="no_answer",
@@ -97,7 +85,26 @@ async def follow(
     )
 
 
-async def _next(received: asyncio.Queue[_Received], seconds: float) -> _Received | None:
+@contextlib.asynccontextmanager
+async def _receiving(bus: Bus, subjects: Subjects) -> AsyncGenerator[asyncio.Queue[Received]]:
+    """The results, events and deltas of the environment, in the order of the server."""
+    received: asyncio.Queue[Received] = asyncio.Queue()
+
+    async def receive(msg: Msg) -> None:
+        if msg.subject.split(".")[2] in _FOLLOWED:
+            received.put_nowait(Received(msg.subject, msg.data))
+
+    # One subscription, although it also brings tasks. nats-py handles each subscription in an
+    # asyncio task: with one for each type, a result could overtake the deltas that precede it.
+    subscription = await bus.subscribe(subjects.everything, receive)
+    try:
+        await bus.fence()
+        yield received
+    finally:
+        await subscription.close()
+
+
+async def _next(received: asyncio.Queue[Received], seconds: float) -> Received | None:
     try:
         return await asyncio.wait_for(received.get(), seconds)
     except TimeoutError:
@@ -105,19 +112,19 @@ async def _next(received: asyncio.Queue[_Received], seconds: float) -> _Received
 
 
 async def _end_in_log(
-    bus: Bus, subjects: Subjects, thread: _Thread, start: int
-) -> _Received | None:
+    bus: Bus, subjects: Subjects, followed: FollowedTask, start: int
+) -> Received | None:
     """The message that ends it, if the log has it from sequence `start` on."""
     with contextlib.suppress(BusError):  # no server: the next search may find it
-        for topic in (f"result.*.*.{thread.task.id}", thread.end_subject):
+        for topic in (f"result.*.*.{followed.task.id}", followed.end_subject):
             async for msg in stored(bus, LOG, subjects.pattern(topic), start=start):
-                found = _Received((msg.headers or {})["Nats-Subject"], msg.data)
-                if thread.is_end(found):
+                found = Received((msg.headers or {})["Nats-Subject"], msg.data)
+                if followed.is_end(found):
                     return found
     return None
 
 
-class _Thread:
+class FollowedTask:
     """Decides which messages follow from a task, and which one ends it."""
 
     def __init__(self, task: AgentMessage, until: str) -> None:
@@ -127,11 +134,11 @@ class _Thread:
         self._streaming: str | None = None  # the task whose answer is streamed
         self._has_streamed = False
 
-    def is_end(self, received: _Received) -> bool:
+    def is_end(self, received: Received) -> bool:
         """Whether this message ends it. Unlike `read`, this changes nothing."""
         return (found := self._parse(received)) is not None and self._ends(*found)
 
-    def read(self, received: _Received) -> Part | None:
+    def read(self, received: Received) -> Part | None:
         """The part that a message is: the message itself if it is the end, None if it does not
         belong to the task."""
         found = self._parse(received)
@@ -145,7 +152,7 @@ class _Thread:
             return Waiting(request) if request else None
         return self._fact(place, message)
 
-    def _parse(self, received: _Received) -> tuple[Subject, AgentMessage] | None:
+    def _parse(self, received: Received) -> tuple[Subject, AgentMessage] | None:
         """The message, if it is a valid one of the task's conversation."""
         try:
             place, message = Subject.parse(received.subject), decode(received.data)

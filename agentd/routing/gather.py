@@ -1,4 +1,4 @@
-"""Asks every capable agent at once: for all answers, the first, or that of the majority."""
+"""Sends a task to every capable agent; gathers all answers, the first, or the majority's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Mode = Literal["all", "first", "majority"]
 
 @dataclass(frozen=True)
 class Vote:
-    """What one agent answered: the content of its result, or the error that stands for it."""
+    """The answer of one agent: the content of its result, or of an error if it gave none."""
 
     agent: str
     content: dict[str, Any]
@@ -34,17 +34,24 @@ class Vote:
 
     @property
     def ballot(self) -> str:
-        """What makes two answers the same: a text whatever its case and spaces, a value whatever
-        the order of its fields."""
+        """The answer in a form in which equal answers are equal: text without case, extra spaces
+        and a final `.` or `!`, other values as JSON with sorted fields."""
         data = self.content["data"]
         if isinstance(data, str):
+            # Models are not consistent in these: "Yes.", "yes" and "YES!" are one vote.
             return " ".join(data.casefold().split()).rstrip(".!")
         return json.dumps(data, sort_keys=True)
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """What came back, in the order in which it came; of a majority `agreed` is what it says."""
+    """The votes in the order in which they arrived.
+
+    Attributes:
+        asked: the agents that were asked, sorted.
+        agreed: the vote that counts: the first success, or one of the majority; None with mode
+            `all`, or if there is no such vote.
+    """
 
     votes: tuple[Vote, ...]
     asked: tuple[str, ...]
@@ -55,7 +62,7 @@ async def capable(bus: Bus, subjects: Subjects, message: AgentMessage, domain: s
     """The agents online that may take `message` of this domain, sorted.
 
     Raises:
-        TaskError: there is none (`no_taker`).
+        TaskError: there are none (`no_taker`).
         BusError: the registry does not answer.
     """
     online = await registry.online(bus, subjects.env)
@@ -72,12 +79,13 @@ async def gather(
     mode: Mode = "all",
     timeout: float,
 ) -> Gathered:
-    """Sends `message` to each capable agent and waits, at most `timeout` seconds, for as many
-    answers as `mode` needs. An agent that does not answer in time counts as one that failed.
+    """Sends `message` to each capable agent, and waits for as many answers as `mode` needs.
+
+    An agent that does not answer within `timeout` seconds counts as failed.
 
     Raises:
-        TaskError: nobody is capable (`no_taker`).
-        BusError: NATS is out of reach.
+        TaskError: no agent online is capable (`no_taker`).
+        BusError: the server does not answer.
     """
     asked = await capable(bus, subjects, message, domain)
     votes: list[Vote] = []
@@ -86,7 +94,7 @@ async def gather(
             votes.append(vote)
             if mode == "first" and vote.success:
                 return Gathered((vote,), tuple(asked), vote)
-            if mode == "majority" and (agreed := _majority(votes, len(asked))):
+            if mode == "majority" and (agreed := majority(votes, len(asked))):
                 return Gathered(tuple(votes), tuple(asked), agreed)
     return Gathered(tuple(votes), tuple(asked))
 
@@ -94,7 +102,8 @@ async def gather(
 async def _votes(
     bus: Bus, subjects: Subjects, asked: Sequence[str], message: AgentMessage, timeout: float
 ) -> AsyncGenerator[Vote]:
-    """The answers as they come."""
+    """The votes as they arrive. Closing this cancels the waiting for the others; their agents
+    still finish their tasks."""
     tasks = [
         asyncio.ensure_future(_vote(bus, subjects, agent, message, timeout)) for agent in asked
     ]
@@ -110,7 +119,8 @@ async def _votes(
 async def _vote(
     bus: Bus, subjects: Subjects, agent: str, message: AgentMessage, timeout: float
 ) -> Vote:
-    # The same task for the same agent, however often it is gathered: a repeat finds the result.
+    # The id depends only on the message and the agent. So when a run is repeated after a crash, the
+    # task is the same as before, and its result is found instead of made again.
     own = message.model_copy(update={"id": digest(f"{message.id} {agent}"), "target": agent})
     to = Destination(AGENT_DOMAIN, agent)
     try:
@@ -118,13 +128,16 @@ async def _vote(
             if isinstance(part, AgentMessage):
                 return Vote(agent, part.payload.content)
     except TaskError as error:
-        told = {"code": error.code, "message": str(error), "retryable": error.retryable}
-        return Vote(agent, {"success": False, "data": None, "error": told})
+        failure = {"code": error.code, "message": str(error), "retryable": error.retryable}
+        return Vote(agent, {"success": False, "data": None, "error": failure})
     raise BusError(f"{agent}: the answer ended without a result")
 
 
-def _majority(votes: Sequence[Vote], asked: int) -> Vote | None:
-    """The first vote of those with whom more than half of all who were asked agree."""
+def majority(votes: Sequence[Vote], asked: int) -> Vote | None:
+    """The first vote that more than half of the `asked` agents gave; None if there is none.
+
+    Failed agents count as asked: two of four is no majority, although the other two failed.
+    """
     for vote in votes:
         same = [each for each in votes if each.success and each.ballot == vote.ballot]
         if vote.success and 2 * len(same) > asked:

@@ -1,4 +1,4 @@
-"""Who is online: one entry for each agent of each process, in a bucket that forgets the dead."""
+"""The agents online: one entry per agent and process, in a bucket whose entries expire."""
 
 from __future__ import annotations
 
@@ -19,21 +19,26 @@ from agentd.protocol.message import decode
 from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import Subjects
 
-# An entry outlives so many missed signs of life.
+# An entry expires after so many heartbeats without a refresh.
 BEATS_TO_LIVE = 3
 
-_GONE = "1h"  # how long it is remembered that an agent has left
-# Seconds for which agents may be on their way back to a server that was started again.
-_PATIENCE, _LOOK = 2.0, 0.05
+_REMOVED_TTL = "1h"  # how long the bucket keeps the marker of a removed entry
+# Seconds that agents get to reconnect to a restarted server, and between two reads of the bucket.
+_PATIENCE, _PAUSE = 2.0, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replica:
-    """One agent in one process, as it describes itself.
+    """One agent in one process, as that process describes it.
 
-    `p50` is in milliseconds and `cost` in USD, None where unknown; `refused` holds the problems of
-    an edit that was not taken, as text; `state` is `ready` or what is the matter; `seen` is when it
-    said so, in seconds since the epoch.
+    Attributes:
+        refused: the problems of its last edit if that was refused, as text.
+        p50: the median latency of its tasks, in milliseconds; None before the first task.
+        cost: what it has spent, in USD; None if the cost of a call is unknown.
+        started: when the process started, in seconds since the epoch.
+        seen: when this entry was written, in seconds since the epoch.
+        state: `ready`, or in plain words why it is not.
+        restarts: how often it was restarted after a bug.
     """
 
     agent: str
@@ -63,16 +68,16 @@ _FIELDS = frozenset(field.name for field in fields(Replica))
 
 
 def key(env: str, agent: str, instance: str) -> str:
-    """The subject of an entry in the bucket."""
+    """The subject of an entry."""
     return bucket(AGENTS, env, agent, instance)
 
 
 async def announce(
     bus: Bus, env: str, replica: Replica, *, heartbeat: float, wait: bool = False
 ) -> None:
-    """Puts an entry that lives for `BEATS_TO_LIVE` heartbeats (seconds).
+    """Writes an entry that expires after `BEATS_TO_LIVE` times `heartbeat` seconds.
 
-    With `wait` it is there for every reader when this returns.
+    With `wait` it is stored, and so visible to every reader, when this returns.
 
     Raises:
         BusError: there is no connection.
@@ -86,46 +91,51 @@ async def announce(
 
 
 async def withdraw(bus: Bus, env: str, agent: str, instance: str) -> None:
-    """Removes an entry at once."""
-    headers = {"KV-Operation": "DEL", "Nats-TTL": _GONE}
+    """Removes an entry.
+
+    Raises:
+        BusError: there is no connection.
+    """
+    headers = {"KV-Operation": "DEL", "Nats-TTL": _REMOVED_TTL}
     await bus.publish(key(env, agent, instance), b"", headers=headers)
 
 
 async def online(bus: Bus, env: str) -> list[Replica]:
     """Every entry of an environment.
 
-    A server that was just started has lost them. Those whose last sign of life is still in the
-    log are on their way back, and are waited for.
+    The bucket is in memory, so a server that was just restarted has none. In that case this waits a
+    moment for the processes whose last heartbeat is still in the log: they are reconnecting.
 
     Raises:
         BusError: the bucket does not answer.
     """
     found = await _entries(bus, env)
-    if not found and (expected := await _lately_alive(bus, env)):
+    if not found and (expected := await _recently_online(bus, env)):
         deadline = asyncio.get_running_loop().time() + _PATIENCE
         while not expected <= found.keys() and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_PAUSE)
             found = await _entries(bus, env)
     return [replica for replicas in found.values() for replica in replicas]
 
 
 async def _entries(bus: Bus, env: str) -> dict[str, list[Replica]]:
-    """The entries of each instance; of one that has left, none."""
+    """The entries by instance; an empty list for an instance that has removed its own."""
     found: defaultdict[str, list[Replica]] = defaultdict(list)
     async for msg in jetstream.stored(bus, AGENTS, bucket(AGENTS, env, ">")):
         replicas = found[str((msg.headers or {})["Nats-Subject"]).rpartition(".")[2]]
         if msg.data:  # a removed key leaves an empty marker
             raw = json.loads(msg.data)
+            # A newer version of agentd may write more fields.
             replicas.append(Replica(**{k: v for k, v in raw.items() if k in _FIELDS}))
     return found
 
 
-async def _lately_alive(bus: Bus, env: str) -> set[str]:
-    """The instances whose heartbeat the log still holds; it keeps one as long as an entry lives."""
+async def _recently_online(bus: Bus, env: str) -> set[str]:
+    """The instances whose heartbeat the log still has. A heartbeat expires when an entry does."""
     heartbeats = jetstream.stored(bus, LOG, Subjects(env).event("status", "heartbeat"))
     found: set[str] = set()
     async for msg in heartbeats:
-        with contextlib.suppress(DecodeError):  # anybody may publish on the subject
+        with contextlib.suppress(DecodeError):  # any client may publish to this subject
             content = decode(msg.data).payload.content
             if isinstance(content, dict):
                 found.add(str(content.get("instance")))
@@ -133,7 +143,7 @@ async def _lately_alive(bus: Bus, env: str) -> set[str]:
 
 
 def by_agent(replicas: Iterable[Replica]) -> list[dict[str, Any]]:
-    """One object for each agent, its replicas added up; sorted by name."""
+    """One object per agent with the sums over its replicas, sorted by name: `agentd ps --json`."""
     groups: defaultdict[str, list[Replica]] = defaultdict(list)
     for replica in replicas:
         groups[replica.agent].append(replica)

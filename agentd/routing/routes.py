@@ -1,7 +1,7 @@
-"""Routes for work that needs several capabilities, or that some agents must not do.
+"""Routes of requirements: for tasks that need several capabilities, or exclude agents.
 
-Such work goes to a subject of its own, `task._route.{signature}`, which exactly the eligible
-agents pull. What a signature stands for is announced in a bucket.
+Such a task is published to `task._route.{signature}`, and exactly the agents that meet the
+requirement pull it. A bucket has the requirement of each signature.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from agentd.protocol.subjects import ROUTE_DOMAIN
 
 
 async def announce(bus: Bus, env: str, requirement: Requirement) -> None:
-    """Tells every process what the requirement's signature stands for. Done when it is stored.
+    """Stores the requirement under its signature, where every process reads it.
 
     Raises:
         BusError: it could not be stored.
@@ -29,7 +29,7 @@ async def announce(bus: Bus, env: str, requirement: Requirement) -> None:
 
 
 class RouteTable:
-    """Every route announced in an environment; `on_change` is called when one is new."""
+    """The announced routes of an environment. `on_change` is called for each new one."""
 
     def __init__(self, bus: Bus, env: str, on_change: Callable[[], None]) -> None:
         self._bus = bus
@@ -38,13 +38,17 @@ class RouteTable:
         self._known: dict[str, Requirement] = {}
 
     async def open(self) -> None:
-        """Reads the routes there are, and hears of new ones from then on."""
+        """Subscribes to new routes, and reads those that were announced before.
+
+        Raises:
+            BusError: the bucket does not answer.
+        """
         await self._bus.subscribe(bucket(ROUTES, self._env, "*"), self._on_route)
         self._bus.on_reconnect(self._read)
         await self._read()
 
     def routes_for(self, agent: str, capabilities: Iterable[str]) -> list[str]:
-        """The names of the routes that this agent may take work from."""
+        """The names of the routes whose requirement this agent meets."""
         held = set(capabilities)
         return [
             f"{ROUTE_DOMAIN}.{signature}"
@@ -58,7 +62,7 @@ class RouteTable:
 
     async def _on_route(self, msg: Msg) -> None:
         if not msg.data:
-            return
+            return  # the marker of a removed key
         raw = json.loads(msg.data)
         requirement = Requirement(tuple(raw["all"]), tuple(raw["not"]))
         if requirement.signature not in self._known:
