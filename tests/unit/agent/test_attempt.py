@@ -80,7 +80,9 @@ async def test_the_attempts_that_the_journal_has_are_counted(tmp_path: Path) -> 
     assert (letter[REASON], letter[ATTEMPTS]) == ("exhausted", "2")
 
 
-async def test_a_task_whose_attempts_all_ended_with_their_process_is_given_up(tmp_path: Path) -> None:
+async def test_a_task_whose_attempts_all_ended_with_their_process_is_given_up(
+    tmp_path: Path,
+) -> None:
     """The journal has their starts, and no entry says how they ended."""
     bench = workbench(tmp_path, more="retry: {attempts: 2}")
     for number in (2, 3):
