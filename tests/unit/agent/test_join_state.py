@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -41,7 +42,35 @@ def test_a_closed_one_takes_no_more_and_a_known_fact_is_none() -> None:
 
 def test_so_many_of_any_kind() -> None:
     join = Join(wait_for=("result.a.*", "event.b.x"), count=2)
-    assert gathered(join, Fact(1, "result.a.x"), Fact(2, "result.a.y")).closed == "complete"
+    one = gathered(join, Fact(1, "result.a.x"))
+    assert (one.closed, one.missing(join)) == ("", ("result.a.*", "event.b.x"))
+    two = gathered(join, Fact(1, "result.a.x"), Fact(2, "result.a.y"))
+    assert (two.closed, two.missing(join)) == ("complete", ())
+
+
+def test_a_join_began_when_its_first_fact_came() -> None:
+    gathering = Gathering().add(Fact(1, "result.a.x"), EACH, 100.0)
+    assert gathering.started == 100.0
+    assert gathering.add(Fact(2, "result.a.y"), EACH, 200.0).started == 100.0
+
+
+def test_a_join_of_all_siblings_waits_for_each_of_them() -> None:
+    first, second = (Fact(n, "result.a.x", (place("t", n, 2),)) for n in (0, 1))
+    assert gathered(ALL, first).missing(ALL) == ("result.a.*",)
+    assert gathered(ALL, first, second).closed == "complete"
+    # Without `count: all`, one of them is enough.
+    any_one = Join(wait_for=("result.a.*",))
+    assert gathered(any_one, first).closed == "complete"
+
+
+def test_facts_are_ordered_by_pattern_then_by_sibling_then_by_arrival() -> None:
+    join = Join(wait_for=("result.a.*", "event.b.x"), count=9)
+    event, late = Fact(1, "event.b.x"), Fact(5, "result.a.x")
+    second = Fact(2, "result.a.x", (place("t", 1, 2),))
+    first = Fact(3, "result.a.y", (place("t", 0, 2),))
+    stranger = Fact(0, "result.z.z")  # of a pattern that an edit has removed
+    gathering = Gathering(facts=(stranger, event, second, first, late))
+    assert gathering.in_order(join) == (late, first, second, event, stranger)
 
 
 def test_the_time_is_up_only_for_one_that_waits() -> None:
@@ -94,8 +123,18 @@ def test_what_is_stored_is_read_again(facts: list[tuple[int, int]]) -> None:
         gathering = gathering.add(fact, ALL, 12.5)
     assert Gathering.parse(gathering.dump()) == gathering
     assert Gathering.parse(b"") == Gathering()
+    done = replace(gathering, closed="timeout", done=True)
+    assert Gathering.parse(done.dump()) == done
     ordered = gathering.in_order(ALL)
     assert all(one.branch <= two.branch for one, two in pairwise(ordered))
+
+
+def test_a_join_is_stored_without_spaces() -> None:
+    """A large join is stored with each of its facts."""
+    gathering = Gathering((Fact(7, "result.a.x", (place("t", 0, 2),)),), 1.5)
+    assert gathering.dump() == (
+        b'{"facts":[[7,"result.a.x",[["t",0,0,2]]]],"started":1.5,"closed":"","done":false}'
+    )
 
 
 def message(**context: object) -> AgentMessage:

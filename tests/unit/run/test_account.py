@@ -50,6 +50,9 @@ def test_what_a_crash_left_counts_as_spent_when_the_task_comes_again() -> None:
     held = reserve(Account(), "t", 0.2, "dead")
     again = reserve(held, "t", 0.2, "2")
     assert (again.spent, again.reserved, again.paid("t")) == (0.2, 0.2, 0.2)
+    # What it had paid before is not forgotten.
+    third = reserve(again, "t", 0.2, "3")
+    assert (third.spent, third.paid("t")) == (0.4, 0.4)
     # Whoever was thought dead and is not finds that all has been counted.
     assert again.settle("t", 0.1, by="dead", keep_until=None) is again
 

@@ -184,6 +184,16 @@ async def test_failed_attempts_before_an_answer_are_paid_too() -> None:
     assert spending.ledger.account == Account(spent=0.15)
 
 
+async def test_attempts_of_an_unknown_cost_are_not_guessed() -> None:
+    spending = Spending(price=0.2)
+    attempts = (
+        ModelAttempt(model="a", seconds=1.0),
+        ModelAttempt(model="b", seconds=1.0, cost=0.0),
+    )
+    await spending.call(Completion("hello", "m", "stop", cost=0.1, attempts=attempts))
+    assert spending.ledger.account == Account(spent=0.1)
+
+
 async def test_what_a_task_paid_is_remembered_until_its_last_call() -> None:
     spending = Spending(price=0.2)
     await spending.call(answer(0.1, calls=True))
@@ -260,6 +270,10 @@ async def test_a_sender_may_allow_less_than_the_agent() -> None:
         "payload.constraints.maxCost is $0.50: the task has spent $0.00, and this call may cost "
         "$0.60"
     )
+    spending = Spending(price=0.3, max_cost=0.5)
+    await spending.call(answer(0.3, calls=True))
+    spending.held.clear()
+    assert "the task has spent $0.30" in str(await spending.refusal())
     nothing = await Spending(price=0.1, max_cost=0.0).refusal()
     assert "maxCost is $0.00" in str(nothing)
 
@@ -285,6 +299,24 @@ async def test_money_that_others_have_set_aside_is_not_spent_twice() -> None:
         "limits.conversation_cost is $10.00: the conversation 'c' (with $9.60 reserved for calls "
         "under way) has spent $0.00, and this call may cost $0.50"
     )
+
+
+async def test_what_was_spent_and_what_is_set_aside_count_together() -> None:
+    account = Account(spent=5.0).reserve("other", 4.6, by="1", until=NOW + 60)
+    error = await Spending(Ledger(account), price=0.5, seconds=0).refusal()
+    assert "(with $4.60 reserved for calls under way) has spent $5.00" in str(error)
+
+
+async def test_an_error_shows_the_first_100_characters_of_a_conversation() -> None:
+    name = "c" * 101
+    ledger = Ledger(Account(spent=10.0))
+    message, limits = task(conversation=name), Limits(conversation_cost=10)
+    deadline = Deadline.of(message, limit=10, now=message.sent_at)
+    shared = cast("SharedAccount", ledger)
+    budget, model = TaskBudget(message, limits, deadline, lambda: shared, Clock()), Costing(0.1)
+    with pytest.raises(Undeliverable) as refused:
+        await budget.spend(model, HELLO, lambda: model.complete(HELLO))
+    assert f"the conversation '{'c' * 100}' has" in str(refused.value)
 
 
 def in_virtual_time(test: Callable[[], Awaitable[None]]) -> None:
@@ -362,6 +394,14 @@ async def test_nothing_is_called_while_the_account_cannot_be_reached() -> None:
     assert spending.held == []
 
 
+async def test_a_call_that_was_refused_settles_nothing() -> None:
+    """The first attempt set money aside and is still alive: its hold is not ours to settle."""
+    before = Account(spent=9.9)
+    spending = Spending(Ledger(before), price=0.5)
+    await spending.refusal()
+    assert spending.ledger.account == before
+
+
 async def test_an_answer_is_kept_even_if_its_cost_cannot_be_settled(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -373,7 +413,7 @@ async def test_an_answer_is_kept_even_if_its_cost_cannot_be_settled(
 
     with caplog.at_level(logging.WARNING):
         assert (await spending.budget.spend(spending.model, HELLO, call)).text == "hello"
-    assert "the cost of t was not settled: away" in caplog.text
+    assert caplog.messages == ["the cost of t was not settled: away"]
     assert spending.ledger.account.reserved == 0.2
 
 
@@ -424,7 +464,14 @@ async def test_the_tasks_of_one_conversation_share_its_account() -> None:
 
 @pytest.mark.parametrize(
     ("amount", "text"),
-    [(0, "$0.00"), (0.5, "$0.50"), (5, "$5.00"), (0.000123, "$0.000123"), (1234.5, "$1,234.50")],
+    [
+        (0, "$0.00"),
+        (0.5, "$0.50"),
+        (5, "$5.00"),
+        (0.000123, "$0.000123"),
+        (1234.5, "$1,234.50"),
+        (100.0, "$100.00"),
+    ],
 )
 def test_money_as_people_write_it(amount: float, text: str) -> None:
     assert usd(amount) == text
