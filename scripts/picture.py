@@ -2,7 +2,8 @@
 
     .venv/bin/python scripts/picture.py
 
-In one pseudo-terminal runs `agentd up`, in another somebody asks, edits a prompt and asks again.
+One pseudo-terminal runs `agentd up`. Another one runs the commands of a user, who asks an agent,
+edits its prompt, and asks again.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 
 
 class Terminal:
-    """A command in a pseudo-terminal; `output` is what it has written there so far."""
+    """A command in a pseudo-terminal. `output` is what it has written so far."""
 
     def __init__(self, command: str, folder: Path, environ: Mapping[str, str]) -> None:
         self.output = f"\x1b[32m$\x1b[0m \x1b[1m{command}\x1b[0m\n"
@@ -58,10 +59,10 @@ class Terminal:
         os.close(theirs)
 
     def until(self, pattern: str) -> None:
-        """Reads until the output holds `pattern`.
+        """Reads until the output contains `pattern`.
 
         Raises:
-            TimeoutError: it does not within `PATIENCE`.
+            TimeoutError: it does not contain it within `PATIENCE` seconds.
         """
         deadline = time.monotonic() + PATIENCE
         while not re.search(pattern, self.output, re.DOTALL):
@@ -69,7 +70,7 @@ class Terminal:
                 raise TimeoutError(f"no {pattern!r} in:\n{self.output}")
 
     def ended(self) -> str:
-        """All that it wrote, once it has ended by itself."""
+        """Waits until the command ends, and returns all its output."""
         while self._read():
             pass
         self._process.wait()
@@ -77,24 +78,24 @@ class Terminal:
         return self.output
 
     def stop(self) -> None:
-        """Ctrl-C, and whatever it says then."""
+        """Sends Ctrl-C, and reads the rest of the output."""
         self._process.send_signal(signal.SIGINT)
         self.ended()
 
     def _read(self) -> bool:
-        """Waits a second for more; False once there will be none."""
+        """Waits up to a second for more output. Returns False at the end of the output."""
         if not select.select([self._ours], [], [], 1)[0]:
             return True
         try:
             self.output += os.read(self._ours, 65_536).decode().replace("\r\n", "\n")
-        except OSError:  # how Linux says that nobody is at the other end any more
+        except OSError:  # Linux reports the end of a pseudo-terminal so
             return False
         return True
 
 
 @contextmanager
 def project() -> Generator[tuple[Path, dict[str, str]]]:
-    """A copy of the example, and an environment that knows the command but none of our settings."""
+    """A copy of the example, and environment variables without the settings of agentd and NATS."""
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("manifests", "prompts"):
             shutil.copytree(ROOT / name, Path(scratch) / name)
@@ -112,7 +113,7 @@ def project() -> Generator[tuple[Path, dict[str, str]]]:
 
 
 def play() -> tuple[str, str]:
-    """What the terminal of `agentd up` shows in the end, and what the other one shows."""
+    """The final output of `agentd up`, and that of the user's commands."""
     with project() as place:
         up = Terminal("agentd up manifests/", *place)
         try:
@@ -131,7 +132,7 @@ def play() -> tuple[str, str]:
 
 
 def window(title: str, output: str) -> str:
-    """A terminal window as an SVG that loads nothing from elsewhere."""
+    """A terminal window as an SVG that loads no fonts or images from elsewhere."""
     with open(os.devnull, "w") as nowhere:
         console = Console(record=True, width=COLUMNS, file=nowhere)
         console.print(Text.from_ansi(output.rstrip("\n")))
@@ -141,7 +142,7 @@ def window(title: str, output: str) -> str:
 
 
 def stacked(*windows: str) -> str:
-    """One SVG that shows these below one another."""
+    """One SVG that shows several, one below the other."""
     top, width, placed = 0.0, "0", list[str]()
     for svg in windows:
         size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
@@ -154,7 +155,7 @@ def stacked(*windows: str) -> str:
 
 
 def main() -> None:
-    """Plays, draws, and says where."""
+    """Runs the commands, draws the picture, and prints its path."""
     daemon, user = play()
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     PICTURE.write_text(stacked(window("one terminal", daemon), window("another", user)))

@@ -1,4 +1,4 @@
-"""Projects: one with a server of its own, one on the shared server; and commands typed in them."""
+"""Fixtures: projects with their own server, projects on the shared server, commands."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from agentd.log import LineHandler
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    """A project with an embedded server of its own."""
+    """A project that starts its own embedded server."""
     yield from projects(tmp_path / "project")
 
 
 @pytest.fixture
 def guest(tmp_path: Path, nats_url: str, env: str) -> Iterator[Project]:
-    """A project on the server that all tests share, in an environment of its own."""
+    """A project on the server that all tests share, with a separate environment."""
     yield from projects(tmp_path / "guest", NATS_URL=nats_url, AGENTD_ENV=env)
 
 
@@ -31,7 +31,7 @@ def guest(tmp_path: Path, nats_url: str, env: str) -> Iterator[Project]:
 def typed(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., Done]]:
-    """Runs a command in this process: for its words and its exit code, in a tenth of the time."""
+    """Runs a command in this process, which takes a tenth of the time of a subprocess."""
 
     def run(project: Project, *line: str, stdin: str = "") -> Done:
         monkeypatch.chdir(project.root)

@@ -1,4 +1,4 @@
-"""agentd from outside: a project folder, the command in a subprocess, a foreign NATS client."""
+"""agentd from outside: a project folder, commands in subprocesses, a plain NATS client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _Found = TypeVar("_Found")
 
 
 def until(condition: Callable[[], _Found], what: str, seconds: float = PATIENCE) -> _Found:
-    """What `condition` returns once that is true. For files and processes: it blocks."""
+    """Returns what `condition` returns, once that is true. It blocks the event loop."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
@@ -43,7 +43,7 @@ def until(condition: Callable[[], _Found], what: str, seconds: float = PATIENCE)
 async def eventually(
     condition: Callable[[], Any], what: str = "", seconds: float = PATIENCE
 ) -> Any:
-    """What `condition` returns, or what its coroutine does, once that is true."""
+    """Returns what `condition` (or the coroutine that it returns) returns, once that is true."""
     deadline = time.monotonic() + seconds
     while True:
         found = condition()
@@ -57,7 +57,7 @@ async def eventually(
 
 @dataclass(frozen=True)
 class Done:
-    """A command that has ended."""
+    """The exit code and the output of a command that has ended."""
 
     code: int
     out: str
@@ -65,7 +65,7 @@ class Done:
 
 
 class Daemon:
-    """An `agentd up`; its standard output and error are files, so that they never fill a pipe."""
+    """A running `agentd up`. Its output goes to files, so that it never fills a pipe."""
 
     def __init__(self, project: Project, arguments: Sequence[str], number: int) -> None:
         self.project = project
@@ -97,18 +97,18 @@ class Daemon:
 
     @property
     def http(self) -> str:
-        """Where health and metrics are."""
+        """The URL of health and metrics."""
         found = re.search(r"health and metrics (http://\S+)", self.out)
         return found[1] if found else f"http://{self._asked}"
 
     def ready(self) -> Daemon:
-        """Itself, once it takes tasks."""
+        """Waits until it takes tasks; returns itself."""
         until(lambda: "ready in" in self.out or self.process.poll() is not None, "ready")
         assert self.process.poll() is None, self.err
         return self
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and body of a page of its HTTP server."""
+        """The status and the body of a page of its HTTP server."""
         try:
             with urllib.request.urlopen(self.http + path, timeout=5) as answer:
                 return answer.status, answer.read().decode()
@@ -119,37 +119,40 @@ class Daemon:
         self.process.send_signal(number)
 
     def ended(self, seconds: float = PATIENCE) -> int:
-        """Its exit code; waits for its end."""
+        """Waits until it has ended, and returns its exit code."""
         return self.process.wait(seconds)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Asks it to end, and returns its exit code."""
+        """Sends a signal that ends it, and returns its exit code."""
         self.tell(number)
         return self.ended()
 
 
 @dataclass
 class Project:
-    """A folder with `manifests/` and `prompts/`, and the commands that are run in it."""
+    """A folder with `manifests/` and `prompts/`, in which commands are run."""
 
     root: Path
     environ: dict[str, str]
     daemons: list[Daemon] = field(default_factory=list[Daemon])
 
     def write(self, path: str, text: str) -> Path:
-        """Writes a file in place, with its folders."""
+        """Writes a file, and creates its folders."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         return file
 
     def swap(self, path: str, text: str) -> None:
-        """Writes a file as editors do: beside it, then renamed over it."""
+        """Writes a file as editors do: under another name, then renamed."""
         draft = self.write(f"{path}.tmp", text)
         draft.replace(self.root / path)
 
     def agent(self, name: str, *fields: str, prompt: str | None = None) -> None:
-        """Writes an agent; `fields` are lines of its manifest beside `capabilities: [{name}]`."""
+        """Writes an agent. `fields` are lines of its manifest.
+
+        Without a line for `capabilities`, its capability is its name.
+        """
         lines = list(fields)
         if not any(line.startswith("capabilities:") for line in lines):
             lines.insert(0, f"capabilities: [{name}]")
@@ -157,12 +160,12 @@ class Project:
         self.write(f"manifests/{name}.yaml", "\n".join([*lines, ""]))
 
     def slow_agent(self, name: str, latency: str, *fields: str, text: str = "done") -> None:
-        """Writes an agent that answers `text` after `latency`."""
+        """Writes an agent that answers `text` after `latency`, such as `1s`."""
         script = f"model: {{name: mock/script, script: [{{text: {text}, latency: {latency}}}]}}"
         self.agent(name, script, *fields)
 
     def up(self, *arguments: str, http: str = "127.0.0.1:0", **environ: str) -> Daemon:
-        """Starts `agentd up`; it may not be ready yet."""
+        """Starts `agentd up` without waiting until it is ready."""
         before = self.environ
         self.environ = before | environ
         daemon = Daemon(self, [*arguments, "--http", http], len(self.daemons))
@@ -173,7 +176,7 @@ class Project:
     async def spawn(
         self, *arguments: str, folder: str = ".", out: int = subprocess.PIPE
     ) -> asyncio.subprocess.Process:
-        """Starts a command; `out` is a descriptor for its standard output and error."""
+        """Starts a command. `out` is a file descriptor for its output and its errors."""
         return await asyncio.create_subprocess_exec(
             AGENTD,
             *arguments,
@@ -185,7 +188,7 @@ class Project:
         )
 
     async def run(self, *arguments: str, stdin: str = "", folder: str = ".") -> Done:
-        """Runs a command to its end, its output in pipes."""
+        """Runs a command until it ends."""
         process = await self.spawn(*arguments, folder=folder)
         try:
             out, err = await asyncio.wait_for(process.communicate(stdin.encode()), PATIENCE)
@@ -197,18 +200,18 @@ class Project:
         return Done(process.returncode, out.decode(), err.decode())
 
     async def ask(self, target: str, text: str = "hello", *more: str) -> str:
-        """The answer to a question that is answered."""
+        """Runs `agentd ask`, which must succeed, and returns its output."""
         done = await self.run("ask", target, text, *more)
         assert done.code == 0, done.err
         return done.out
 
     def server(self) -> dict[str, Any]:
-        """What is on record of the project's embedded nats-server: `url`, `token`, `pid`."""
+        """The `url`, `token` and `pid` of the project's embedded nats-server."""
         return json.loads((self.root / ".agentd" / "server.json").read_text())
 
     @asynccontextmanager
     async def wire(self) -> AsyncGenerator[Wire]:
-        """A connection of a program that knows nothing of agentd."""
+        """Opens a connection as a program does that knows nothing about agentd."""
         if url := self.environ.get("NATS_URL"):
             env, options = self.environ["AGENTD_ENV"], {"servers": url}
         else:
@@ -223,7 +226,7 @@ class Project:
             await client.close()
 
     def end(self) -> None:
-        """Kills what still runs."""
+        """Kills the daemons that still run."""
         for daemon in self.daemons:
             if daemon.process.poll() is None:
                 daemon.process.kill()
@@ -232,7 +235,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Seen:
-    """A message as it passed or as the log holds it."""
+    """A message that was received, or read from the log."""
 
     subject: str
     headers: Mapping[str, str]
@@ -252,7 +255,7 @@ class Seen:
 
 
 class Wire:
-    """A plain nats-py client; subjects are what follows `agents.{env}.`."""
+    """A plain nats-py client. Subjects are given without their `agents.{env}.`."""
 
     def __init__(self, env: str, client: Client) -> None:
         self.env = env
@@ -262,19 +265,19 @@ class Wire:
     async def publish(
         self, subject: str, data: bytes | Mapping[str, Any], headers: dict[str, str] | None = None
     ) -> None:
-        """Publishes bytes, or an object as JSON, as `nats pub` does: nothing is awaited."""
+        """Publishes bytes, or an object as JSON. Like `nats pub`, it awaits no acknowledgement."""
         raw = data if isinstance(data, bytes) else json.dumps(data).encode()
         await self.client.publish(f"agents.{self.env}.{subject}", raw, headers=headers)
 
     async def task(self, domain: str, task_id: str, content: Any = "hello", **more: Any) -> None:
-        """Puts a task on record."""
+        """Publishes a task, and waits until the log has stored it."""
         body = {"id": task_id, "payload": {"content": content}, **more}
         await self._jetstream.publish(
             f"agents.{self.env}.task.{domain}.general", json.dumps(body).encode()
         )
 
     async def watch(self, pattern: str, *, root: str | None = None) -> list[Seen]:
-        """What passes on `pattern` from now on: a list that grows."""
+        """Subscribes to `pattern`; returns a list to which every message is added."""
         seen: list[Seen] = []
 
         async def add(msg: Msg) -> None:
@@ -285,14 +288,14 @@ class Wire:
         return seen
 
     async def recorded(self, pattern: str, at_least: int = 0) -> list[Seen]:
-        """All that the log holds on `pattern`, oldest first, once it is enough."""
+        """The messages of the log on `pattern`, oldest first, once there are `at_least` so many."""
         subject = f"agents.{self.env}.{pattern}"
 
         async def enough() -> list[int]:
             held = await self.held(pattern)
             return [held] if held >= at_least else []
 
-        [held] = await eventually(enough, f"{at_least} of {subject} on record")
+        [held] = await eventually(enough, f"{at_least} of {subject} in the log")
         subscription = await self._jetstream.subscribe(
             subject, stream="AGENTD_LOG", ordered_consumer=True
         )
@@ -305,7 +308,7 @@ class Wire:
         return await self._count("AGENTD_LOG", f"agents.{self.env}.{pattern}")
 
     async def waiting(self) -> int:
-        """How many tasks are not settled yet."""
+        """How many tasks are not settled."""
         return await self._count("AGENTD_WORK", f"work.{self.env}.>")
 
     async def _count(self, stream: str, pattern: str) -> int:
@@ -313,23 +316,23 @@ class Wire:
             try:
                 info = await self._jetstream.stream_info(stream, subjects_filter=pattern)
             except (NoRespondersError, NatsTimeout):
-                continue  # the server is away; the test's own timeout ends this
+                continue  # the server is down; the timeout of the test ends this
             return sum((info.state.subjects or {}).values())
 
     async def result(self, task_id: str, domain: str = "*", seconds: float = PATIENCE) -> Seen:
-        """The one result of a task, once it is on record."""
+        """The only result of a task, once the log holds it."""
         pattern = f"result.{domain}.*.{task_id}"
         await eventually(lambda: self.held(pattern), f"a result of {task_id}", seconds)
         [result] = await self.recorded(pattern)
         return result
 
     async def events(self, kind: str, agent: str) -> list[dict[str, Any]]:
-        """The contents of every `event.status.{kind}` about `agent`, oldest first."""
+        """The contents of all events `event.status.{kind}` about `agent`, oldest first."""
         events = [event.content for event in await self.recorded(f"event.status.{kind}")]
         return [content for content in events if content["agent"] == agent]
 
     async def event(self, kind: str, agent: str, count: int = 1) -> dict[str, Any]:
-        """The newest of these events, once there are `count`."""
+        """The content of the newest such event, once there are `count` of them."""
 
         async def enough() -> list[dict[str, Any]]:
             found = await self.events(kind, agent)
@@ -339,11 +342,11 @@ class Wire:
 
 
 async def _quiet(_: Exception) -> None:
-    """A server that is away is what some tests are about."""
+    """Ignores connection errors: some tests stop the server."""
 
 
 def projects(root: Path, **environ: str) -> Iterator[Project]:
-    """A project in `root` for as long as a fixture lasts."""
+    """Yields a project in `root`, for a fixture."""
     (root / "manifests").mkdir(parents=True)
     (root / "prompts").mkdir()
     project = Project(root, {**os.environ, "AGENTD_DURABILITY": "relaxed", **environ})

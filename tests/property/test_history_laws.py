@@ -1,4 +1,4 @@
-"""However long a conversation and however tight the limits, what a model is shown keeps them."""
+"""The history that a model receives keeps its limits, whatever the conversation and the limits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PASTS = st.builds(
 
 
 def within(past: Past, limits: History) -> bool:
-    """Whether the past keeps its limits, but for the newest exchange if it is there alone."""
+    """Whether the past keeps its limits. The newest exchange is exempt if it is the only one."""
     exempt = past.exchanges[0].turns if limits.keep and len(past.exchanges) == 1 else ()
     bound = [turn for turn in past.chat() if turn not in exempt]
     tokens = sum(map(message_tokens, bound))
@@ -54,14 +54,14 @@ def within(past: Past, limits: History) -> bool:
 
 
 def is_end_of(some: Sequence[Any], all_of: Sequence[Any]) -> bool:
-    """Whether they are its last items, unchanged and in order."""
+    """Whether `some` are the last items of `all_of`, in order."""
     return tuple(some) == tuple(all_of[len(all_of) - len(some) :])
 
 
 @given(PASTS, LIMITS)
 @example(Past(), History())
 @example(Past("s" * 9_000, (Exchange(({"role": "user", "content": "x"},)),)), History(max_tokens=1))
-def test_trimmed_it_keeps_its_limits_and_whole_exchanges_in_order(
+def test_a_trimmed_history_keeps_its_limits_and_whole_exchanges_in_order(
     past: Past, limits: History
 ) -> None:
     shown = trimmed(past, limits)
@@ -72,7 +72,7 @@ def test_trimmed_it_keeps_its_limits_and_whole_exchanges_in_order(
 
 
 @given(PASTS, LIMITS)
-def test_what_is_to_be_kept_is_intact_wherever_it_fits(past: Past, limits: History) -> None:
+def test_the_exchanges_to_keep_are_unchanged_if_they_fit(past: Past, limits: History) -> None:
     past = trimmed(past, limits.model_copy(update={"max_messages": 10_000, "max_tokens": 10**6}))
     kept: list[Exchange] = []
     for exchange in reversed(past.exchanges):
@@ -93,7 +93,9 @@ def test_what_is_to_be_kept_is_intact_wherever_it_fits(past: Past, limits: Histo
 
 
 @given(PASTS, LIMITS)
-def test_a_summary_of_the_older_part_makes_the_rest_fit(past: Past, limits: History) -> None:
+def test_a_summary_of_the_older_part_and_the_rest_keep_the_limits(
+    past: Past, limits: History
+) -> None:
     older, newer = divided(past, limits)
     if not older.exchanges:
         return
@@ -108,7 +110,7 @@ def test_a_summary_of_the_older_part_makes_the_rest_fit(past: Past, limits: Hist
 
 
 @given(PASTS, LIMITS)
-def test_nothing_that_was_said_becomes_a_system_turn(past: Past, limits: History) -> None:
+def test_no_message_of_a_conversation_becomes_a_system_turn(past: Past, limits: History) -> None:
     assert {turn["role"] for turn in trimmed(past, limits).chat()} <= {"user", "assistant"}
     ours, record = to_summarize(past, limits)
     assert (ours["role"], record["role"]) == ("system", "user")
@@ -120,14 +122,16 @@ CONTENTS = st.none() | st.text(max_size=20) | st.dictionaries(st.text(max_size=3
 
 
 @given(st.lists(st.tuples(ROLES, CONTENTS), max_size=20), st.none() | st.integers(0, 25))
-def test_a_sender_smuggles_in_no_role(said: list[tuple[str, Any]], most: int | None) -> None:
-    past = attached(message(said, most))
+def test_a_sender_can_only_use_the_roles_user_and_assistant(
+    sent: list[tuple[str, Any]], most: int | None
+) -> None:
+    past = attached(message(sent, most))
     shown = past.chat()
 
     assert {turn["role"] for turn in shown} <= {"user", "assistant"}
     assert all(isinstance(turn["content"], str) and turn["content"] for turn in shown)
-    assert len(shown) <= len(said if most is None else said[:most])
-    taken = [content for role, content in said if role in ("user", "assistant") and content]
+    assert len(shown) <= len(sent if most is None else sent[:most])
+    taken = [content for role, content in sent if role in ("user", "assistant") and content]
     texts = [
         each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in taken
     ]
@@ -136,7 +140,7 @@ def test_a_sender_smuggles_in_no_role(said: list[tuple[str, Any]], most: int | N
         assert [turn["role"] for turn in exchange.turns].index("user") == 0
 
 
-def message(said: list[tuple[str, Any]], most: int | None) -> AgentMessage:
-    turns = tuple(HistoryMessage(role=role, content=content) for role, content in said)
+def message(sent: list[tuple[str, Any]], most: int | None) -> AgentMessage:
+    turns = tuple(HistoryMessage(role=role, content=content) for role, content in sent)
     context = Context(conversation_id="c", history=turns, max_history=most)
     return new("task", "x", source=AgentIdentity(id="me"), context=context)

@@ -1,4 +1,4 @@
-"""However calls end, no slot is lost or invented, and agents take turns."""
+"""However calls end, the limiter keeps its number of slots, and agents take turns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ End = Literal[
 
 @dataclass(frozen=True)
 class Call:
-    """One call: who makes it, when, and how it ends. `cancelled` is in seconds after its start."""
+    """One call: its agent, its times in seconds, and its end.
+
+    `cancelled` is when its caller gives up, in seconds after its start.
+    """
 
     agent: str
     at: float
@@ -56,7 +59,7 @@ CALLS = st.builds(
 )
 
 
-class Witness:
+class Checker:
     """Makes calls, and checks the laws while they run."""
 
     def __init__(self, most: int) -> None:
@@ -111,9 +114,9 @@ class Witness:
 
 @settings(max_examples=200)
 @given(most=st.integers(1, 4), calls=st.lists(CALLS, max_size=25))
-def test_no_slot_is_lost_or_invented(most: int, calls: list[Call]) -> None:
+def test_the_number_of_slots_stays_the_same(most: int, calls: list[Call]) -> None:
     async def story() -> None:
-        witness = Witness(most)
+        witness = Checker(most)
         await asyncio.gather(*(witness.make(call) for call in calls))
         limiter = witness.limiter
         assert (limiter.in_flight, limiter.waiting, witness.running) == (0, 0, 0)

@@ -1,4 +1,4 @@
-"""Laws of the message: any bytes decode or are refused, nothing is lost on the way through."""
+"""Laws of messages: any bytes decode or are refused, and forwarding loses nothing."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from agentd.protocol.message import (
 )
 from agentd.protocol.subjects import TOKEN
 
-# --- what strangers send -------------------------------------------------------------------------
+# --- what any sender may send --------------------------------------------------------------------
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-any_text = st.text(max_size=8)  # with halves of surrogate pairs, which json.dumps escapes
+any_text = st.text(max_size=8)  # including half surrogate pairs, which json.dumps escapes
 token = st.from_regex(TOKEN, fullmatch=True)
 scalars = st.none() | st.booleans() | st.integers() | text
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 
 
 def names(part: type[MessagePart]) -> set[str]:
-    """The fields' names, on the wire and in Python."""
+    """The names of the fields, on the wire and in Python."""
     return {name for key, field in part.model_fields.items() for name in (key, str(field.alias))}
 
 
@@ -62,13 +62,13 @@ NAMES = sorted(
 
 
 def shaped(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Objects with the protocol's names, three deep, and anything in them."""
+    """Objects with the field names of the protocol, three levels deep, and any values."""
     for _ in range(3):
         values = values | st.dictionaries(st.sampled_from(NAMES), values, max_size=5)
     return values
 
 
-# --- what they should send -----------------------------------------------------------------------
+# --- valid messages ------------------------------------------------------------------------------
 
 
 def optional(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -123,7 +123,7 @@ valid = st.builds(
 
 
 def readable(data: bytes) -> AgentMessage | None:
-    """The message, or None if it is refused; any other exception fails the law."""
+    """The message, or None if it is refused. Any other exception fails the law."""
     with suppress(DecodeError):
         return decode(data)
     return None
@@ -135,14 +135,12 @@ def readable(data: bytes) -> AgentMessage | None:
 @given(st.binary())
 @example(b"\x80")
 @example(b'{"payload":{"content":"\xed\xa0\x80"}}')
-def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
+def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
     readable(data)
 
 
 @given(valid, st.data())
-def test_a_damaged_message_is_a_message_or_refused(
-    body: dict[str, Any], data: st.DataObject
-) -> None:
+def test_a_damaged_message_is_decoded_or_refused(body: dict[str, Any], data: st.DataObject) -> None:
     whole = json.dumps(body).encode()
     start = data.draw(st.integers(0, len(whole)))
     end = data.draw(st.integers(start, len(whole)))
@@ -150,14 +148,16 @@ def test_a_damaged_message_is_a_message_or_refused(
 
 
 @given(shaped(wild_values))
-def test_any_json_is_a_message_that_can_be_sent_on_or_refused(value: Any) -> None:
+def test_any_json_is_decoded_and_can_be_forwarded_or_is_refused(value: Any) -> None:
     message = readable(json.dumps(value).encode())
     if message is not None:
         assert decode(encode(message)) == message
 
 
 @given(valid)
-def test_forwarding_changes_nothing_but_what_the_delivery_told(body: dict[str, Any]) -> None:
+def test_forwarding_changes_only_the_fields_that_come_from_the_delivery(
+    body: dict[str, Any],
+) -> None:
     message = decode(json.dumps(body).encode(), id="told", timestamp=7)
     told = {"id": "told", "timestamp": 7, "type": "task"}
     context = {"conversationId": message.id, **body.get("context", {})}
@@ -171,7 +171,7 @@ def test_the_schema_and_the_decoder_agree(value: Any) -> None:
 
 
 @given(json_values, text.filter(bool), st.integers(0, 9), st.none() | token)
-def test_what_is_new_arrives_as_it_was(
+def test_a_new_message_decodes_to_itself(
     content: Any, conversation: str, priority: int, target: str | None
 ) -> None:
     message = new(
@@ -202,7 +202,7 @@ def test_a_chain_of_replies_is_one_conversation(
 
 
 @given(valid, st.lists(token, min_size=1, max_size=4), st.none() | amounts)
-def test_children_have_no_more_time_and_no_wider_limits_than_their_parents(
+def test_a_child_has_no_more_time_and_no_higher_limits_than_its_parent(
     body: dict[str, Any], agents: list[str], asked: float | None
 ) -> None:
     task = decode(json.dumps(body).encode())
@@ -223,7 +223,7 @@ def test_children_have_no_more_time_and_no_wider_limits_than_their_parents(
 
 
 @given(wild_values)
-def test_any_content_is_sent_or_refused(content: Any) -> None:
+def test_any_content_is_encoded_or_refused(content: Any) -> None:
     message = new("result", content, source=AgentIdentity(id="a"))
     with suppress(TaskError):
         readable(encode(message))
@@ -240,7 +240,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def has_whole_floats(value: Any) -> bool:
-    """JSON Schema takes 5.0 for an integer; we do not."""
+    """Whether a value contains 5.0, which is an integer in JSON Schema, but not in the protocol."""
     if isinstance(value, dict):
         return any(has_whole_floats(inner) for inner in value.values())
     if isinstance(value, list):

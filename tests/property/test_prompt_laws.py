@@ -1,4 +1,4 @@
-"""Laws of prompts: any text is a prompt or a told mistake, soon; a message is never a template."""
+"""Laws of prompts: any text compiles or is a problem, in time; a message is never a template."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agentd.templates.prompts import InvalidPrompt, Prompt, PromptLibrary
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUSE = "House: {% macro show(x) %}[{{ x }}]{% endmacro %}{{ agent.name }}\n"
-SECONDS = 2.0  # of this thread: eight times the bound of a rendering
+SECONDS = 2.0  # of CPU of this thread: eight times the bound of a rendering
 
 WORDS = """
     {{ }} {% %} {# #} {%- -%} {{- -}} ( ) [ ] { } , . : | ~ + - * / // % ** == != < > =
@@ -39,7 +39,7 @@ garbage = st.one_of(
     st.lists(words, max_size=8).map(" ".join).map("{{% {} %}}".format),
 )
 
-# Sentences of the language, so that most of them compile and many run.
+# Forms of valid templates, so that most examples compile and many render.
 FORMS = """
     (A + B)   (A * B)   (A ** B)   (A % B)   (A // B)   (A - B)   (A ~ B)   (A == B)   (A < B)
     (A in B)   (A if B else C)   (not A)   (-A)   [A, B]   [A]   {'k': A}   (A, B)   A.k   A.x
@@ -75,7 +75,7 @@ def forms(text: str) -> st.SearchStrategy[str]:
 
 
 def filled(form: str, **parts: str) -> str:
-    """`form` with each capital letter that stands alone replaced by a part."""
+    """`form` with a part in place of each single capital letter."""
     return re.sub(r"\b[A-Z]\b", lambda letter: parts[letter[0]], form)
 
 
@@ -92,7 +92,7 @@ sentences = st.recursive(
 templates = st.lists(sentences | garbage, max_size=3).map("".join) | sentences
 HEAD = "{% set x = [1, 2] %}{% set y = 'y' %}{% macro m(x) %}({{ x }}){% endmacro %}"
 
-# The kinds of payload that template injection is tried with, over the engines there are.
+# The payloads of template injection for all common engines.
 PAYLOADS = [
     "{{7*7}}",
     "{{7*'7'}}",
@@ -119,7 +119,7 @@ PAYLOADS = [
     "{{ '{0.__class__}'.format(agent) }}",
 ]
 payloads = st.one_of(st.sampled_from(PAYLOADS), st.text(max_size=60), templates)
-# A lone surrogate is no text; the decoder of messages refuses it.
+# Half a surrogate pair is not valid text; the decoder of messages refuses it.
 sendable = payloads.filter(lambda text: not any("\ud800" <= char <= "\udfff" for char in text))
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-(10**9), 10**9), st.text(max_size=12))
@@ -136,7 +136,7 @@ def context(content: Any) -> Mapping[str, Any]:
 
 
 def outcome(library: PromptLibrary, name: str, content: Any = "hello") -> Sequence[Any]:
-    """The prompt with its text or its error, or the problems that kept it from compiling."""
+    """The prompt with its text or its error; or the problems, if it does not compile."""
     try:
         prompt = library.compile(name)
     except InvalidPrompt as error:
@@ -149,7 +149,7 @@ def outcome(library: PromptLibrary, name: str, content: Any = "hello") -> Sequen
 
 @settings(max_examples=400)
 @given(template=templates, content=data)
-def test_any_text_is_a_prompt_or_a_told_mistake_soon(template: str, content: Any) -> None:
+def test_any_text_is_a_prompt_or_a_problem_within_the_time(template: str, content: Any) -> None:
     library = PromptLibrary({"main.md": HEAD + template, "_house.md": HOUSE})
     began = thread_time()
 
@@ -184,8 +184,8 @@ def test_a_message_is_never_a_template(payload: str) -> None:
 
 
 @given(payload=sendable)
-def test_a_message_is_never_a_template_in_keys_and_fields_either(payload: str) -> None:
-    # Not `content.items()`: a message may have a field of that name, and data goes before methods.
+def test_keys_and_fields_of_a_message_are_never_templates(payload: str) -> None:
+    # Not `content.items()`: a message may have a field `items`, and fields go before methods.
     template = "<{% for key, value in content | items %}{{ key }}={{ value }}{% endfor %}>"
     prompt = PromptLibrary({}).compile_text(template, "t.md")
 
@@ -193,7 +193,7 @@ def test_a_message_is_never_a_template_in_keys_and_fields_either(payload: str) -
 
 
 @given(value=data)
-def test_data_is_written_as_the_json_that_it_is(value: Any) -> None:
+def test_data_is_rendered_as_json(value: Any) -> None:
     text = PromptLibrary({}).compile_text("<{{ content }}>", "t.md").render(context(value))
 
     assert text[1:-1] == as_text(value)
@@ -214,7 +214,7 @@ numbers = st.sampled_from(["%d", "%5d", "%+.2f", "%020.10f", "%e", "%x", "%g"])
     parts=st.lists(st.tuples(conversions, st.text("ab (.)", max_size=9)), max_size=6),
     number=st.tuples(numbers, st.integers(-(10**300), 10**300)),
 )
-def test_percent_size_is_never_less_than_what_comes_out(
+def test_the_estimated_size_of_a_format_is_never_too_small(
     parts: list[tuple[str, str]], number: tuple[str, int]
 ) -> None:
     template = "".join(conversion for conversion, _ in parts) + number[0]
@@ -228,7 +228,7 @@ libraries = st.fixed_dictionaries({"a.md": texts, "b.md": texts, "c.md": texts})
 
 
 @given(st.lists(libraries, max_size=5))
-def test_a_library_after_edits_is_as_one_made_anew(edits: list[dict[str, str]]) -> None:
+def test_a_library_after_edits_equals_a_new_one(edits: list[dict[str, str]]) -> None:
     library = PromptLibrary({})
     for sources in edits:
         library = PromptLibrary(sources, previous=library)

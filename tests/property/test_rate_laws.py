@@ -1,4 +1,4 @@
-"""However replicas share a rate, no period has more than it allows, and every call gets a turn."""
+"""Replicas that share a rate never exceed it in any period, and every call gets its turn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMES = st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.9, 3.0, 3.1, 10.0, 31.0, 59.9, 60
 
 @dataclass(frozen=True)
 class Call:
-    """One call: of which replica, when, how much it reserves, and what part of that it uses."""
+    """One call: its replica, its time, what it reserves, and the part of that which it uses."""
 
     replica: int
     at: float
@@ -40,9 +40,10 @@ CALLS = st.lists(
 
 
 class SlowStore:
-    """A window of several replicas; each change takes `latency` seconds.
+    """The shared window of several replicas. Each change takes `latency` seconds.
 
-    As with compare-and-set, `edit` may first get a window that is out of date, and is called again.
+    As with compare-and-set, the first window that `edit` receives may be outdated; then it is
+    called again.
     """
 
     def __init__(self, latency: float) -> None:
@@ -67,7 +68,7 @@ class Use:
 async def play(
     allowance: Allowance, calls: Sequence[Call], store: SlowStore, timeout: float
 ) -> list[Use]:
-    """What was used, and when. Calls that were refused are left out."""
+    """The amounts that were used, with their times. Refused calls are left out."""
     loop = asyncio.get_running_loop()
     rates = [SharedRate(allowance, "limits.rate", lambda: store, clock=loop.time) for _ in range(3)]
     uses: list[Use] = []
@@ -95,16 +96,14 @@ def test_no_period_has_more_than_the_rate_allows(
 ) -> None:
     allowance = Allowance(count, 60.0)
     uses = virtual_time.run(lambda: play(allowance, calls, SlowStore(latency), 1e6))
-    assert len(uses) == len(calls)  # no call was forgotten
+    assert len(uses) == len(calls)  # no call is missing
     for first in uses:
         window = [use.amount for use in uses if first.at <= use.at < first.at + 60.0]
         assert sum(window) <= count + 1e-6
 
 
 @given(CALLS, st.sampled_from([0.5, 5.0, 40.0]))
-def test_a_call_that_cannot_wait_long_enough_learns_when_there_is_room(
-    calls: list[Call], timeout: float
-) -> None:
+def test_a_refusal_says_when_there_is_room(calls: list[Call], timeout: float) -> None:
     allowance = Allowance(5, 60.0)
     uses = virtual_time.run(lambda: play(allowance, calls, SlowStore(0.01), timeout))
     assert len(uses) <= len(calls)
@@ -112,7 +111,7 @@ def test_a_call_that_cannot_wait_long_enough_learns_when_there_is_room(
 
 @settings(max_examples=25)
 @given(st.integers(1, 200), st.integers(2, 30))
-def test_a_queue_moves_at_the_rate_without_a_busy_loop(waiting: int, count: int) -> None:
+def test_a_queue_moves_at_the_rate_with_few_requests(waiting: int, count: int) -> None:
     allowance, store = Allowance(count, 60.0), SlowStore(0.01)
     calls = [Call(number % 3, 0.0, 1, 1.0) for number in range(waiting)]
     uses = virtual_time.run(lambda: play(allowance, calls, store, 1e6))
@@ -131,7 +130,7 @@ def test_far_from_the_limit_most_calls_need_no_request() -> None:
     assert store.changes < 300
 
 
-def test_what_one_replica_does_not_need_another_gets() -> None:
+def test_an_amount_that_one_replica_returns_is_free_for_another() -> None:
     store = SlowStore(0.0)
     early = [Call(0, 0.0, 1, 1.0) for _ in range(4)]
     late = [Call(number % 2, 10.0 + number, 1, 1.0) for number in range(6)]

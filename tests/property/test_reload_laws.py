@@ -1,4 +1,4 @@
-"""Any sequence of edits ends with what runs == the last valid catalog, file by file."""
+"""After any sequence of edits, the running agents are the last valid version of each file."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ EDITS = st.one_of(
 
 @dataclass
 class Expected:
-    """What should run, by the rules a person would give: a file that loads runs as it is, one that
-    does not runs as it last did, one that is gone does not run."""
+    """What should run: a file that loads runs; a file that does not load keeps its last version
+    running; a file that was removed does not run."""
 
     running: dict[str, tuple[Path, str]] = field(default_factory=lambda: {})
 
     def after(self, catalog: Catalog) -> None:
-        # A model that does not exist is found by whoever opens it, after the catalog.
+        # The catalog does not know which models exist: `Models` refuses an unknown one later.
         refused = catalog.broken | {
             spec.file
             for spec in catalog.agents.values()
@@ -104,7 +104,7 @@ async def runtime_of(nats_url: str) -> AsyncGenerator[Runtime]:
 
 @settings(max_examples=25)
 @given(edits=st.lists(EDITS, max_size=12))
-async def test_what_runs_is_the_last_valid_catalog(
+async def test_the_last_valid_version_of_each_file_runs(
     nats_url: str, edits: list[tuple[str, str | None]]
 ) -> None:
     with TemporaryDirectory() as folder:
@@ -128,7 +128,7 @@ async def test_what_runs_is_the_last_valid_catalog(
                 name: (agent.file, agent.live.spec.revision)
                 for name, agent in runtime.agents.items()
             }
-            # A catalog made from the last one is the one made from nothing.
+            # A catalog made from the previous one equals one that is made from nothing.
             fresh = load(project / "manifests")
             assert fresh.problems == catalog.problems
             assert {n: s.revision for n, s in fresh.agents.items()} == {

@@ -1,4 +1,4 @@
-"""Whatever is raised at whatever await of a task, its delivery is settled exactly once.
+"""Whatever exception is raised at whichever await, a delivery is settled exactly once.
 
 The settlement may be sent to the server more than once, but never a different one.
 """
@@ -76,13 +76,13 @@ INJECTED: list[Callable[[], BaseException]] = [
 
 
 class Server:
-    """What the server knows of one delivery, and of everything that was published."""
+    """A server with one delivery. It records everything that is published."""
 
     def __init__(self) -> None:
         self.bus = MemoryBus()
 
     async def start(self) -> None:
-        """Confirms settlements, and knows another agent."""
+        """Confirms settlements, and announces another agent."""
         await self.bus.subscribe(REPLY, self._confirm)
         await announce(cast("Bus", self.bus), "dev", SOMEBODY, heartbeat=5, wait=True)
 
@@ -102,7 +102,7 @@ class Server:
 
 
 class Silent:
-    """The queue's port to a handler."""
+    """The part of the queue that a handler uses."""
 
     def expect(self, delivery: Delivery, delay: float) -> None: ...
 
@@ -129,7 +129,7 @@ class WordByWord:
 
 
 class Interrupted:
-    """Awaits `work`, and raises inside it where it is suspended for the `at`-th time."""
+    """Awaits `work`, and raises an error inside it at its `at`-th suspension."""
 
     def __init__(
         self, work: Coroutine[Any, Any, None], at: int, error: Callable[[], BaseException]
@@ -153,7 +153,7 @@ class Interrupted:
                 continue
             try:
                 yield waiting
-            except BaseException as error:  # noqa: BLE001 (thrown into the work, as the event loop does)
+            except BaseException as error:  # noqa: BLE001 (passed on to the work, as the event loop does)
                 raised = error
 
 
@@ -172,7 +172,7 @@ async def handle(
     error: Callable[[], BaseException],
     subject: str = "agents.dev.task.analysis.x",
 ) -> tuple[Server, int]:
-    """The server after the handler has run, and how often the handler was suspended."""
+    """Runs the handler. Returns the server, and how often the handler was suspended."""
     server = Server()
     await server.start()
     bus = cast("Bus", server.bus)
@@ -197,7 +197,7 @@ async def handle(
         metrics=Metrics(),
     )
     work = Interrupted(Handler("me", AgentStats(), services).handle(delivery, revision), at, error)
-    # The law is about the delivery; where nothing is injected, nothing may be raised.
+    # The law is about the delivery, not the exception. Without an injected error, none may come.
     with contextlib.suppress(BaseException) if at else contextlib.nullcontext():
         await work
     return server, work.suspensions
@@ -205,7 +205,7 @@ async def handle(
 
 @pytest.mark.parametrize("data", [GOOD, ELSEWHERE, GARBAGE], ids=["good", "elsewhere", "garbage"])
 @pytest.mark.parametrize("error", INJECTED, ids=lambda error: type(error()).__name__)
-async def test_settled_once(
+async def test_a_task_is_settled_once(
     revision: Revision, data: bytes, error: Callable[[], BaseException]
 ) -> None:
     _, awaits = await handle(revision, data, 0, error)
@@ -228,7 +228,7 @@ async def test_a_fact_is_settled_once(
         assert len(set(server.settlements)) == 1, f"raised at await {at} of {awaits}"
 
 
-async def test_acknowledged_only_with_an_outcome_on_record(revision: Revision) -> None:
+async def test_a_task_is_acknowledged_only_if_its_outcome_is_stored(revision: Revision) -> None:
     _, awaits = await handle(revision, GOOD, 0, INJECTED[0])
     for error in INJECTED:
         for at in range(1, awaits + 1):

@@ -1,4 +1,4 @@
-"""Our idea of subjects against that of a real nats-server."""
+"""The subjects of agentd and those of a real nats-server follow the same rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from agentd.errors import SubjectError, UsageError
 from agentd.protocol.subjects import TOKEN, Subject, Subjects, matches
 
-# Few and short, so that they meet; `a*` and `>a` are plain text to the server.
+# Few and short tokens, so that patterns match often. The server treats `a*` and `>a` as text.
 PLAIN = ["a", "b", "ab", "A", "_a", "-", "$a", "a*", "*a", ">a", "a>"]
 
 subjects = st.lists(st.sampled_from(PLAIN), min_size=1, max_size=4).map(".".join)
@@ -35,7 +35,7 @@ with_a_server = settings(
 
 
 async def delivered(url: str, wanted: set[str], given: list[str]) -> dict[str, Counter[str]]:
-    """What each subscription of `wanted` gets when `given` is published."""
+    """The subjects that each pattern of `wanted` receives when `given` are published."""
     client = await nats.connect(url, skip_subject_validation=True)
     got: dict[str, Counter[str]] = {pattern: Counter() for pattern in wanted}
     for pattern in wanted:
@@ -57,7 +57,7 @@ async def subscribe(client: Client, pattern: str, got: Counter[str]) -> None:
 
 
 async def fence(client: Client) -> None:
-    """Returns when the server has seen everything sent: one flush overtakes what is queued."""
+    """Returns when the server has received everything. One flush can overtake queued messages."""
     await client.flush()
     await client.flush()
 
@@ -72,7 +72,7 @@ async def test_matching_agrees_with_the_server(
         assert got[pattern] == Counter(s for s in published if matches(pattern, s)), pattern
 
 
-async def test_the_server_drops_what_has_an_empty_token(nats_url: str) -> None:
+async def test_the_server_ignores_subjects_with_an_empty_token(nats_url: str) -> None:
     broken = ["a..b", ".a", "a.", ".", ".."]
     assert await delivered(nats_url, {">"}, broken) == {">": Counter()}
     assert not any(matches(">", subject) for subject in broken)
@@ -99,7 +99,7 @@ async def test_the_server_refuses_the_patterns_that_match_nothing(
 
 @with_a_server
 @given(tokens, tokens, tokens, st.none() | st.integers(0, 9))
-async def test_what_is_built_arrives_and_is_parsed_to_its_parts(
+async def test_a_built_subject_arrives_and_is_parsed_to_its_parts(
     nats_url: str, env: str, domain: str, specificity: str, task_id: str, priority: int | None
 ) -> None:
     ours = Subjects(env)
@@ -122,7 +122,7 @@ async def test_what_is_built_arrives_and_is_parsed_to_its_parts(
 
 
 @given(texts, texts, texts)
-def test_any_texts_build_a_subject_of_ours_or_are_refused(
+def test_any_texts_build_a_valid_subject_or_are_refused(
     domain: str, specificity: str, task_id: str
 ) -> None:
     try:
@@ -143,7 +143,7 @@ def test_any_text_is_parsed_to_itself_or_refused(text: str) -> None:
 
 
 @given(texts)
-def test_an_environment_is_taken_or_refused(name: str) -> None:
+def test_an_environment_is_accepted_or_refused(name: str) -> None:
     try:
         subjects_of = Subjects(name)
     except UsageError:

@@ -1,4 +1,4 @@
-"""Wherever a run is cut off, it is made again from its record: nothing is paid or done twice."""
+"""An interrupted run resumes from its journal: no turn is paid twice, no effect happens twice."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ limits: {turns: 50}
 
 
 class Crash(BaseException):
-    """The process is gone."""
+    """The process was killed."""
 
 
 @dataclass
 class World:
-    """What outlives a crash, and the dice that say when there is one."""
+    """What survives a crash: the journal and the effects. The dice decide when a crash comes."""
 
     dice: random.Random
     chance: float
@@ -60,18 +60,21 @@ class World:
             raise Crash
 
     async def step(self, kind: str, turn: int, index: int = 0, **details: Any) -> None:
-        """Records a step, or dies just before it or just after it."""
+        """Records a step. It may crash just before or just after that."""
         await asyncio.sleep(0)
         self.maybe()
         self.steps[kind, turn, index] = details
         self.maybe()
 
     async def note(self, kind: str, *, mark: str = "", **details: Any) -> None:
-        """What is noted on the way changes nothing."""
+        """Ignores notes, which a run never reads."""
 
 
 class Talker(EchoModel):
-    """Asks for tools, then gives a bad answer, then a good one; all by what it is shown."""
+    """A model that calls tools, then gives a bad answer, then a good one.
+
+    Only the messages that it receives decide what it does.
+    """
 
     def __init__(self, world: World, plan: Sequence[Sequence[str]]) -> None:
         super().__init__()
@@ -94,7 +97,7 @@ class Talker(EchoModel):
 
 
 class Doer:
-    """A tool, and the source of it, that notes each call that it carries out."""
+    """A tool that records each call that it executes; it is its own source."""
 
     description, parameters, trouble = "Does it.", {"type": "object"}, ""
 
@@ -120,7 +123,7 @@ class Doer:
 
 
 def check(messages: Sequence[Mapping[str, Any]]) -> None:
-    """No call without its answer, no answer without its call."""
+    """Checks that every tool call has an answer, and every answer a call."""
     open_calls: list[str] = []
     for message in messages:
         if message["role"] == "tool":
@@ -146,11 +149,11 @@ async def one_run(spec: AgentSpec, world: World, plan: Sequence[Sequence[str]]) 
     deadline = Deadline.of(message, limit=60, now=message.sent_at)
 
     def unused() -> Any:
-        raise AssertionError("what is free needs no account")
+        raise AssertionError("a run without costs needs no account")
 
     limits = spec.manifest.limits
     budget = TaskBudget(message, limits, deadline, unused, lambda: message.sent_at)
-    bus = Bus({}, print)  # never connected: this agent has no history, and the task no files
+    bus = Bus({}, print)  # never connected: the agent has no history, and the task has no files
     context = RunContext(
         deadline=deadline,
         budget=budget,
@@ -172,7 +175,7 @@ plans = st.lists(
 
 @settings(max_examples=150)
 @given(plan=plans, seed=st.integers(0, 2**32), chance=st.sampled_from([0.0, 0.05, 0.2, 0.5]))
-def test_a_run_that_is_cut_off_goes_on(
+def test_an_interrupted_run_resumes_and_ends_as_planned(
     spec: AgentSpec, plan: list[list[str]], seed: int, chance: float
 ) -> None:
     world = World(random.Random(seed), chance)
@@ -191,7 +194,7 @@ def test_a_run_that_is_cut_off_goes_on(
     sure = [name for names in plan for name in names if name in ("plain", "bank")]
     emitted = [each.to.removeprefix("event.done.") for each in result.emitted]
     assert [name for name in emitted if name != "mail"] == sure
-    # The tools' turns, the bad answer; the good one is put on record with the result itself.
+    # The turns with tools and the bad answer. The good answer is stored with the result.
     turns = {turn for kind, turn, _ in world.steps if kind == TURN}
     assert turns == set(range(1, len(plan) + 2))
     for turn in range(len(plan) + 2):
@@ -207,7 +210,9 @@ def test_a_run_that_is_cut_off_goes_on(
             if each == name
         }
         assert set(keys) <= wanted
-        if name == "mail":  # it takes no key: never twice, perhaps not at all after a crash
+        if (
+            name == "mail"
+        ):  # it takes no key: never called twice, and perhaps not at all after a crash
             assert len(keys) == len(set(keys))
         else:
             assert set(keys) == wanted
@@ -219,7 +224,7 @@ def test_a_run_that_is_cut_off_goes_on(
 
 @settings(max_examples=100)
 @given(plan=plans, seed=st.integers(0, 2**32))
-def test_what_is_on_record_is_neither_paid_nor_done_again(
+def test_a_stored_step_is_neither_paid_nor_executed_again(
     spec: AgentSpec, plan: list[list[str]], seed: int
 ) -> None:
     world = World(random.Random(seed), 0.3)

@@ -1,4 +1,4 @@
-"""Laws of reading: nothing raises, places exist, JSON is YAML, and a reload equals a load."""
+"""Laws of reading YAML: nothing raises, places exist, JSON is YAML, a reload equals a load."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, plain
 from agentd.manifest.yaml.reader import read
 from agentd.problems import errors
 
-# Texts that come near to YAML more often than any text does.
+# Texts that are close to YAML more often than random text is.
 PIECES = st.sampled_from([
     "a", "b: ", "- ", "? ", "\n", "  ", "\t", "[", "]", "{", "}", "{{ x }}", ",", ":", "#", "|\n",
     ">", "'", '"', "\\", "&a ", "*a", "!t ", "<<: ", "---\n", "...", "%TAG ! !\n", "${V}", "\u2028",
 ])  # fmt: skip
 NEARLY_YAML = st.lists(PIECES, max_size=40).map("".join)
 
-# json.dumps writes other characters as surrogate pairs, which YAML's escapes do not know.
+# json.dumps writes other characters as surrogate pairs, which YAML does not have.
 CHARACTERS = st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"])
 KEYS = st.text(CHARACTERS, max_size=20)
 SCALARS = (
@@ -64,7 +64,7 @@ def test_any_bytes_are_a_document_or_problems(text: str | bytes) -> None:
 
 
 @given(VALUES)
-def test_json_is_read_as_it_is_meant(value: Any) -> None:
+def test_json_is_read_with_the_same_values(value: Any) -> None:
     document = read(json.dumps({"value": value}), "f")
 
     assert not document.problems
@@ -73,7 +73,7 @@ def test_json_is_read_as_it_is_meant(value: Any) -> None:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality that tells 1 from 1.0 and True."""
+    """Equality that distinguishes 1, 1.0 and True."""
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=0, abs_tol=0)
     if isinstance(one, list) and isinstance(other, list):
@@ -141,7 +141,7 @@ def seen(catalog: Catalog) -> tuple[object, ...]:
 
 @settings(max_examples=60)
 @given(st.lists(SNAPSHOTS, min_size=2, max_size=6))
-def test_a_reload_ends_where_a_fresh_load_does(history: list[Files]) -> None:
+def test_a_reload_gives_the_same_catalog_as_a_fresh_load(history: list[Files]) -> None:
     catalog: Catalog | None = None
     for files in history:
         catalog = load(files, environ={}, previous=catalog)
