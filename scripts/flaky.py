@@ -4,7 +4,7 @@
     .venv/bin/python scripts/flaky.py --busy 8 --times 20 tests/unit     # make test-load
 
 All other arguments go to pytest. The output of a run is shown only if the run failed. Tests learn
-from the variable TEST_SLOWNESS how much slower than usual they may be; see `tests/slowness.py`.
+from the variable TEST_SLOWNESS how much slower than usual they may be; see `tests/waiting.py`.
 """
 
 from __future__ import annotations

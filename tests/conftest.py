@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from agentd.nats.server import EmbeddedServer, RunningServer
-from tests.slowness import SLOWNESS
+from tests.waiting import SLOWNESS
 
 _AMBIENT = ("AGENTD_", "NATS_", "OPENAI_", "OTEL_", "LITELLM_", "ANTHROPIC_", "XDG_CONFIG_HOME")
 

@@ -24,7 +24,7 @@ from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
-from tests.slowness import PATIENCE
+from tests.waiting import PATIENCE
 
 AGENTD = Path(sys.executable).with_name("agentd")
 

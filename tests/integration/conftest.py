@@ -23,7 +23,7 @@ from agentd.protocol.subjects import Subjects
 from agentd.runtime.runtime import Runtime
 from agentd.settings import Settings
 from agentd.tools.open import Opener, Tools
-from tests.slowness import PATIENCE
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from agentd.run.account import Account, account_subject, shared_account, total
 from agentd.runtime.runtime import Runtime
 from agentd.settings import Settings
 from agentd.tools.open import Tools
-from tests.integration.waiting import until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.waiting import until
 from tests.integration.workshop import Workshop, call, gone, pids_in, quick_loop
+from tests.waiting import until
 
 SHOW = "import json, sys; print(json.dumps(sys.argv[1:]))"
 

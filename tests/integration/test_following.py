@@ -11,7 +11,7 @@ from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new, new_id
 from agentd.routing.ask import Delta
 from agentd.routing.follow import FollowedMessage, follow
-from tests.integration.waiting import until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     import pytest

@@ -26,7 +26,7 @@ from agentd.tools.mcp.server import Patience
 from agentd.tools.mcp_tool import McpServers, McpSource
 from agentd.tools.port import Call, ToolError
 from tests.integration.test_turns import journal
-from tests.integration.waiting import until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

@@ -14,8 +14,8 @@ from aiohttp import web
 
 from agentd.tools.toolbox import Toolbox
 from tests.integration.http_site import Site, running
-from tests.integration.waiting import until
 from tests.integration.workshop import call
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.test_turns import journal
-from tests.integration.waiting import until
 from tests.integration.workshop import Workshop, call, gone, pids_in, quick_loop
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team

@@ -21,7 +21,7 @@ from agentd.tools.command_tool import CommandTools
 from agentd.tools.port import Call
 from agentd.tools.python_tool import PythonTools
 from agentd.tools.toolbox import ToolAnswer, Toolbox, ToolboxEntry
-from tests.integration.waiting import until
+from tests.waiting import until
 
 TASK = new("task", "Work.", source=AgentIdentity(id="tester"))
 

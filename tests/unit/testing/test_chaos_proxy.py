@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agentd.testing.chaos_proxy import ChaosProxy
-from tests.integration.waiting import until
-from tests.slowness import PATIENCE, SLOWNESS
+from tests.waiting import PATIENCE, SLOWNESS, until
 
 
 class Upstream:
