@@ -24,7 +24,7 @@ from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, SLOWNESS
 
 AGENTD = Path(sys.executable).with_name("agentd")
 
@@ -110,22 +110,22 @@ class Daemon:
     def get(self, path: str) -> tuple[int, str]:
         """The status and the body of a page of its HTTP server."""
         try:
-            with urllib.request.urlopen(self.http + path, timeout=5) as answer:
+            with urllib.request.urlopen(self.http + path, timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def ended(self, seconds: float = PATIENCE) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Waits until it has ended, and returns its exit code."""
         return self.process.wait(seconds)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Sends a signal that ends it, and returns its exit code."""
-        self.tell(number)
-        return self.ended()
+        self.send_signal(number)
+        return self.wait()
 
 
 @dataclass
@@ -260,7 +260,8 @@ class Wire:
     def __init__(self, env: str, client: Client) -> None:
         self.env = env
         self.client = client
-        self._jetstream = client.jetstream(timeout=2)
+        # Short: a request that is lost while the server is down is repeated after this time.
+        self._jetstream = client.jetstream(timeout=2 * SLOWNESS)
 
     async def publish(
         self, subject: str, data: bytes | Mapping[str, Any], headers: dict[str, str] | None = None
@@ -292,18 +293,18 @@ class Wire:
         subject = f"agents.{self.env}.{pattern}"
 
         async def enough() -> list[int]:
-            held = await self.held(pattern)
-            return [held] if held >= at_least else []
+            count = await self.count(pattern)
+            return [count] if count >= at_least else []
 
-        [held] = await eventually(enough, f"{at_least} of {subject} in the log")
+        [count] = await eventually(enough, f"{at_least} of {subject} in the log")
         subscription = await self._jetstream.subscribe(
             subject, stream="AGENTD_LOG", ordered_consumer=True
         )
-        found = [Seen.of(await subscription.next_msg(timeout=10)) for _ in range(held)]
+        found = [Seen.of(await subscription.next_msg(timeout=PATIENCE)) for _ in range(count)]
         await subscription.unsubscribe()
         return found
 
-    async def held(self, pattern: str) -> int:
+    async def count(self, pattern: str) -> int:
         """How many messages the log holds on `pattern`."""
         return await self._count("AGENTD_LOG", f"agents.{self.env}.{pattern}")
 
@@ -322,7 +323,7 @@ class Wire:
     async def result(self, task_id: str, domain: str = "*", seconds: float = PATIENCE) -> Seen:
         """The only result of a task, once the log holds it."""
         pattern = f"result.{domain}.*.{task_id}"
-        await eventually(lambda: self.held(pattern), f"a result of {task_id}", seconds)
+        await eventually(lambda: self.count(pattern), f"a result of {task_id}", seconds)
         [result] = await self.recorded(pattern)
         return result
 

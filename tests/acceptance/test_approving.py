@@ -40,7 +40,7 @@ def paid(project: Project) -> int:
 
 
 async def asked(wire: Wire, task: str) -> None:
-    await eventually(lambda: wire.held(f"event.approval.{task}"), f"a request of {task}")
+    await eventually(lambda: wire.count(f"event.approval.{task}"), f"a request of {task}")
 
 
 @pytest.mark.parametrize("point", crash_points.OF_APPROVALS)
@@ -51,14 +51,14 @@ async def test_whenever_a_process_dies_the_call_is_made_once(bank: Project, poin
         if point == "before-resume":
             await asked(wire, "t1")
             assert (await bank.run("approvals", "approve", "t1")).code == 0
-        doomed.ended()
+        doomed.wait()
         bank.up().ready()
         await asked(wire, "t1")
         if point != "before-resume":
             assert (await bank.run("approvals", "approve", "t1")).code == 0
         result = await wire.result("t1")
         assert result.content["data"] == "Paid."
-        assert (paid(bank), await wire.held("result.payer.*.*")) == (1, 1)
+        assert (paid(bank), await wire.count("result.payer.*.*")) == (1, 1)
         journal = [each.content for each in await wire.recorded("event.run.t1")]
         assert [each["turn"] for each in journal if each["event"] == "turn"] == [1]
 

@@ -227,7 +227,7 @@ async def test_send_refuses_what_nobody_takes(here: Project, typed: Typed) -> No
     ghost = await asyncio.to_thread(typed, here, "send", "analysis", stdin=aimed)
     assert (ghost.code, "ghost" in ghost.err) == (1, True)
     async with here.wire() as wire:
-        assert await wire.held("task.cooking.>") == 0
+        assert await wire.count("task.cooking.>") == 0
 
 
 # --- plain messages --------------------------------------------------------------------------

@@ -41,7 +41,7 @@ async def test_a_task_whose_process_is_killed_is_answered_once(
         await here.task("worker", "mid-task")
         until(lambda: 'agent_id="worker"} 1.0' in alone.get("/metrics")[1], "the task runs")
         alone.process.kill()
-        alone.ended()
+        alone.wait()
     async with guest.wire() as wire:
         results = await wire.watch("result.worker.*.*")
         tasks = [f"task{number}" for number in range(4)]
@@ -55,7 +55,7 @@ async def test_a_task_whose_process_is_killed_is_answered_once(
             one, *others = await asyncio.gather(
                 here.result("mid-task"), *(wire.result(task) for task in tasks)
             )
-            assert await here.held("result.worker.*.*") == 1
+            assert await here.count("result.worker.*.*") == 1
             await eventually(lambda: none_waits(here))
         assert one.content["data"] == "done"
         assert {other.content["data"] for other in others} == {"done"}
@@ -102,7 +102,7 @@ async def test_sigterm_under_load_loses_nothing(guest: Project) -> None:
             await wire.task("worker", f"task{number}")
         await eventually(lambda: len(passed) >= 4)
         assert up.stop(signal.SIGTERM) == 0
-        answered, waiting = await wire.held("result.worker.*.*"), await wire.waiting()
+        answered, waiting = await wire.count("result.worker.*.*"), await wire.waiting()
         assert answered < 24
         assert answered + waiting == 24
         assert (await wire.event("offline", "worker"))["event"] == "agent_offline"
@@ -127,15 +127,15 @@ async def test_a_second_sigterm_hands_everything_back_at_once(guest: Project) ->
             until(lambda busy=busy: busy in up.get("/metrics")[1], "the task runs")
         (guest.root / "manifests" / "leaver.yaml").unlink()
         await wire.event("offline", "leaver")
-        up.tell(signal.SIGTERM)
+        up.send_signal(signal.SIGTERM)
         until(lambda: "stopping" in up.err, "the drain")
         await asyncio.sleep(0.3)
         assert up.process.poll() is None
         began = time.monotonic()
-        up.tell(signal.SIGTERM)
-        assert up.ended() == 0
+        up.send_signal(signal.SIGTERM)
+        assert up.wait() == 0
         assert time.monotonic() - began < 10
-        assert (await wire.held("result.*.*.*"), await wire.waiting()) == (0, 2)
+        assert (await wire.count("result.*.*.*"), await wire.waiting()) == (0, 2)
         guest.slow_agent("worker", "1ms")
         guest.slow_agent("leaver", "1ms")
         guest.up().ready()

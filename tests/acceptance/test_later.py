@@ -19,12 +19,12 @@ async def test_a_task_for_later_survives_the_end_of_everything(project: Project)
     server = project.server()["pid"]
     first.process.kill()
     os.kill(server, signal.SIGKILL)
-    first.ended()
+    first.wait()
     project.up().ready()
     async with project.wire() as wire:
         result = await wire.result(task)
         assert "later" in result.content["data"]
-        assert await wire.held("result.worker.*.*") == 1
+        assert await wire.count("result.worker.*.*") == 1
 
 
 def test_what_is_scheduled_is_listed_and_taken_back(

@@ -148,7 +148,7 @@ async def test_edited_capabilities_are_live(here: Project, wire: Wire) -> None:
     assert (await answer(wire, "mover", "kept-trade"))["success"]
     await wire.task("old-trade", "nobody-there")
     assert (await answer(wire, "mover", "kept-trade"))["success"]
-    assert await wire.held("result.*.*.nobody-there") == 0
+    assert await wire.count("result.*.*.nobody-there") == 0
     here.agent("mover", "capabilities: [old-trade]", prompt="One.")
     assert (await wire.result("nobody-there")).content["success"]
 
@@ -253,7 +253,7 @@ async def test_sighup_asks_for_a_look(here: Project, running: Daemon, wire: Wire
     os.link(here.root / "prompts" / "prodded.md", here.root / "elsewhere")
     here.write("elsewhere", "Two.")
     await asyncio.sleep(0.3)
-    running.tell(signal.SIGHUP)
+    running.send_signal(signal.SIGHUP)
     await says(wire, "prodded", "Two.")
 
 

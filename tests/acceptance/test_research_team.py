@@ -121,14 +121,14 @@ async def test_kill_9_of_a_replica_loses_and_doubles_nothing(team: Project) -> N
     asked = asyncio.create_task(ask(team))
     await asyncio.to_thread(until, lambda: researching(victim), "its share of the work")
     os.kill(victim.pid, signal.SIGKILL)
-    victim.ended()
+    victim.wait()
     done = await asked
 
     assert done.code == 0, done.err
     assert "took them two years" in done.out
     async with team.wire() as wire:
         assert await facts(wire) == SUBTASKS | REVIEWED
-        assert await wire.held("task._agent.synthesizer.*") == 1
+        assert await wire.count("task._agent.synthesizer.*") == 1
 
 
 def researching(up: Daemon) -> bool:

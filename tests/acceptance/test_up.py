@@ -255,7 +255,7 @@ async def test_sigusr1_writes_state_tasks_and_stacks_to_the_log(project: Project
         await wire.task("slow", "stuck")
         running = 'agentd_tasks_in_flight{agent_id="slow"} 1.0'
         await eventually(lambda: running in up.get("/metrics")[1], "the task runs")
-        up.tell(signal.SIGUSR1)
+        up.send_signal(signal.SIGUSR1)
         until(lambda: "state report, threads:" in up.err, "the report")
         await wire.task("analyst", "afterwards")
         assert (await wire.result("afterwards")).content["success"]
@@ -275,7 +275,7 @@ async def test_sigusr1_writes_state_tasks_and_stacks_to_the_log(project: Project
     assert re.search(r"  MainThread\n +\S+ \(\S+:\d+\)", report)
     assert len(report) < 50_000
     assert "You are slow." not in report
-    up.tell(signal.SIGTERM)
+    up.send_signal(signal.SIGTERM)
     assert up.stop() == 0
 
 
@@ -283,7 +283,7 @@ async def test_sigusr1_is_answered_before_there_is_a_server(project: Project) ->
     project.agent("analyst")
     up = project.up("--nats", f"nats://127.0.0.1:{free_port()}", "--log-format", "json")
     until(lambda: "waiting for NATS" in up.err, "that it waits")
-    up.tell(signal.SIGUSR1)
+    up.send_signal(signal.SIGUSR1)
     until(lambda: "state report, threads" in up.err, "the report")
     assert up.stop() == 0
     messages = [json.loads(line)["message"] for line in up.err.splitlines()]
