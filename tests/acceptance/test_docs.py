@@ -427,6 +427,25 @@ def test_the_table_of_packages_is_the_map_of_the_package() -> None:
     assert packages == re.findall(r"^ {4}(\w+) ", contents, re.MULTILINE)
 
 
+def test_the_table_of_warnings_quotes_the_checks_of_topologies() -> None:
+    """What stands between placeholders (`x`, … and numbers) is text of a check."""
+    table = DOCUMENTS["docs/topology.md"].partition("\n| warning |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (?!---)(.+?) \| ", table.partition("\n")[2], re.MULTILINE)
+    checks = (ROOT / "agentd/catalog/topology").glob("*.py")
+    texts = [
+        node.value
+        for check in checks
+        for node in ast.walk(ast.parse(check.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    pieces = [
+        piece for row in rows for piece in re.split(r"`[^`]+`|…|\d+|; ", row) if piece.strip()
+    ]
+
+    assert len(rows) == 15
+    assert [piece for piece in pieces if not any(piece in text for text in texts)] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_python_file_that_a_document_names_exists(document: str) -> None:
     """A file of agentd is named by its path in the package, any other by its path in the tree."""
