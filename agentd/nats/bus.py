@@ -1,8 +1,8 @@
 """Messages over one connection to NATS: publish, request, subscribe.
 
-nats-py leaves two things open that are closed here. A request that is in flight when the connection
-drops would wait for its timeout: it fails immediately. And nats-py checks the size of a payload
-without its headers: the server counts both, and closes the connection of a client that sends more.
+It adds two things to nats-py. A request that is in flight when the connection drops fails
+immediately, and does not wait for its timeout. And a message that is too large is refused here:
+nats-py checks only the payload, but the server counts the headers too, and closes the connection.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _HEADER_LINE, _HEADER_FRAME = 4, len(b"NATS/1.0\r\n\r\n")
 
 @dataclass(eq=False)
 class Subscription:
-    """A subscription that outlives the client: it is made again with every new one."""
+    """A subscription that outlives the client: `Bus` makes it again on every new client."""
 
     subject: str
     handler: Handler
@@ -200,7 +200,7 @@ class Bus:
             del self._waiting[token]
         # The server's own answer where nothing subscribes to the subject.
         if answer.headers and answer.headers.get("Status") == "503":
-            raise Unheard(f"{subject}: nobody listens to this subject")
+            raise Unheard(f"{subject}: no subscription and no stream receives this subject")
         return answer
 
     async def subscribe(self, subject: str, handler: Handler, queue: str = "") -> Subscription:

@@ -177,7 +177,7 @@ class ReconnectingClient:
         self._connected.clear()
         self._on_lost("the connection to NATS was lost")
         if not self._closing:
-            self._on_state(f"lost NATS at {self.where}")
+            self._on_state(f"lost the connection to NATS at {self.where}")
 
     async def _back(self) -> None:
         self._connected.set()

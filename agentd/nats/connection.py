@@ -1,4 +1,8 @@
-"""Which NATS to connect to: flag, environment, nats CLI context, or the embedded server."""
+"""Which NATS server to connect to, and with which credentials.
+
+The places are, in this order: the flag `--nats`, the environment, the context of the nats command
+line, the embedded server.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ from agentd.nats import context as nats_context
 from agentd.protocol.server_subjects import API
 from agentd.settings import Settings
 
-EMBEDDED = "embedded"  # as the value of --nats: whatever the environment and the contexts say
+# As the value of --nats, it takes precedence over the environment and the contexts.
+EMBEDDED = "embedded"
 
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _VARIABLES = {
@@ -32,7 +37,7 @@ _CREDENTIALS = ("creds", "nkey", "user_jwt", "user_seed", "user", "password", "t
 _TLS = ("cert", "key", "ca")
 _FILES = ("creds", "nkey", *_TLS)
 
-# Our names are those of the nats CLI's context files; these are nats-py's.
+# From our names, which are those of the context files, to the options of nats-py.
 _LOGIN = {
     "creds": "user_credentials",
     "nkey": "nkeys_seed",
@@ -45,16 +50,16 @@ _LOGIN = {
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where to connect and as whom.
+    """Where to connect, and with which credentials.
 
     Attributes:
-        label: for people; without secrets.
-        embedded: whether it is the project's own server, which `at()` places once it runs.
+        label: the place, for messages to the user; without secrets.
+        embedded: whether it is the embedded server. Its URL is not known before it runs; see `at`.
         servers: the URLs, without user and password.
         credentials: `creds`, `nkey` (files), `user_jwt`, `user_seed`, `user`, `password`, `token`.
         tls: the files `cert`, `key` and `ca`.
-        tls_first: whether TLS begins before the server has said a word.
-        inbox_prefix: "" is the default one.
+        tls_first: whether the TLS handshake comes before the first message of the server.
+        inbox_prefix: the prefix of subjects for answers; "" is the default one.
     """
 
     label: str
@@ -66,14 +71,14 @@ class Target:
     inbox_prefix: str = ""
 
     def at(self, url: str, token: str) -> Target:
-        """The embedded server, now that it runs at `url`."""
+        """The same target with the address of the embedded server, which runs now."""
         return replace(self, servers=(url,), credentials={"token": token})
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments of `nats.connect`.
 
         Raises:
-            UsageError: a certificate that cannot be used.
+            UsageError: a certificate cannot be used.
         """
         options: dict[str, Any] = {"servers": list(self.servers)}
         options |= {
@@ -100,15 +105,17 @@ class Target:
 
 
 def resolve(settings: Settings, environ: Mapping[str, str] = os.environ) -> Target:
-    """Decides: `--nats`, else `NATS_URL`, else the nats CLI's context, else the embedded server.
+    """The target: `--nats`, or `NATS_URL`, or the context of the nats command line, or the embedded
+    server.
 
-    Credentials come, all of them, from the first of these places that has any: the URL itself,
-    the environment (`NATS_CREDS`, `NATS_NKEY`, `NATS_USER` and `NATS_PASSWORD`, `NATS_TOKEN`),
-    the context. So do the TLS files (`NATS_CERT`, `NATS_KEY`, `NATS_CA`).
+    All credentials come from the first of these places that has any: the URL itself, the
+    environment (`NATS_CREDS`, `NATS_NKEY`, `NATS_USER` and `NATS_PASSWORD`, `NATS_TOKEN`), the
+    context. So do the TLS files (`NATS_CERT`, `NATS_KEY`, `NATS_CA`). Credentials of two places are
+    never mixed.
 
     Raises:
-        UsageError: a value that cannot be used; the text names the flag, the variable, or the
-            file and its field.
+        UsageError: a value cannot be used; the text names the flag, the variable, or the file and
+            its field.
     """
     embedded = Target(label=f"embedded nats-server ({settings.state})", embedded=True)
     if settings.nats == EMBEDDED:
@@ -120,9 +127,10 @@ def resolve(settings: Settings, environ: Mapping[str, str] = os.environ) -> Targ
         return _at_url(url, "NATS_URL", variables)
     if context := nats_context.read(environ):
         return _at_context(context, variables, environ)
-    if lonely := [_VARIABLES[name] for name in variables if name in _CREDENTIALS]:
+    # The user surely means another server than the embedded one, which has its own token.
+    if unused := [_VARIABLES[name] for name in variables if name in _CREDENTIALS]:
         raise UsageError(
-            f"{', '.join(lonely)} is set, but no server: set NATS_URL, or pass --nats {EMBEDDED}"
+            f"{', '.join(unused)} is set, but no server: set NATS_URL, or pass --nats {EMBEDDED}"
         )
     return embedded
 
@@ -146,8 +154,9 @@ def _at_context(
     for name in ("jetstream_domain", "jetstream_api_prefix"):
         if values.get(name, API) != API:
             raise UsageError(
-                f"{names[name]} leads to JetStream elsewhere, and agentd keeps its streams at the "
-                "server it connects to; name a server of that domain, in a context without it"
+                f"{names[name]} selects the JetStream of another server, but agentd keeps its "
+                "streams on the server that it connects to; connect to a server of that domain, "
+                "with a context that does not have this field"
             )
     return Target(
         label=f'nats context "{context.name}" ({_shown(servers)})',
@@ -162,14 +171,14 @@ def _at_context(
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     given = {name: environ[key] for name, key in _VARIABLES.items() if environ.get(key)}
     if "user" in given and "password" not in given:
-        given["token"] = given.pop("user")  # as the nats CLI has it: "Username or Token"
+        given["token"] = given.pop("user")  # as the nats command line: "Username or Token"
     return _checked(given, _VARIABLES, environ)
 
 
 def _checked(
     values: Mapping[str, str], names: Mapping[str, str], environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """`values` with the files found; `names` is what a person calls each of them."""
+    """`values` with the paths of existing files; `names` has the name of each value for errors."""
     for name, partner in (("password", "user"), ("key", "cert")):
         if name in values and partner not in values:
             raise UsageError(f"{names[name]} is set, but no {partner}")
@@ -199,26 +208,28 @@ def _servers(urls: str, what: str) -> tuple[tuple[str, ...], dict[str, str]]:
     try:
         found = [_server(url.strip()) for url in urls.split(",") if url.strip()]
     except ValueError:
-        # Cut at the last "@" of all: a password may well be what makes the rest unreadable.
+        # Hides everything up to the last "@": an unescaped character of the password may be why
+        # the URL cannot be parsed.
         user, at, hosts = urls.rpartition("@")
         raise UsageError(
             f"{what}: {'***' if user else ''}{at}{hosts} is not an address like nats://host:4222 "
-            "(special characters in a user or password are written like %40)"
+            "(in a user or password, write special characters like %40)"
         ) from None
     servers = tuple(server for server, _ in found)
     if not servers:
-        raise UsageError(f"{what}: there is no address in it")
+        raise UsageError(f"{what}: it has no address")
+    # nats-py gets one transport and one set of credentials for the whole list.
     if len({urlsplit(server).scheme in ("ws", "wss") for server in servers}) > 1:
         raise UsageError(f"{what}: websocket and other addresses cannot be mixed")
     users = [user for _, user in found if user]
     if any(user != users[0] for user in users):
-        raise UsageError(f"{what}: every address should have the same user")
+        raise UsageError(f"{what}: every address must have the same user and password")
     return servers, users[0] if users else {}
 
 
 def _server(url: str) -> tuple[str, dict[str, str]]:
     parts = urlsplit(url if "://" in url else f"nats://{url}")
-    # Asking for the port checks it.
+    # Reading `port` raises ValueError for one that is no number, or over 65535.
     if parts.port == 0 or parts.scheme not in _SCHEMES or not parts.hostname:
         raise ValueError
     if not url.isprintable() or " " in url or (parts.password and not parts.username):

@@ -1,6 +1,6 @@
-"""The contexts of the nats command line, read from where that tool keeps them.
+"""The contexts of the nats command line, read from the files of that tool.
 
-The format is theirs: https://github.com/nats-io/nats-architecture-and-design, ADR-21.
+The format is defined in https://github.com/nats-io/nats-architecture-and-design, ADR-21.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ _TEXTS = (
     *("url", "creds", "nkey", "user_jwt", "user_seed", "user", "password", "token"),
     *("cert", "key", "ca", "inbox_prefix", "jetstream_domain", "jetstream_api_prefix"),
 )
-# These change where or how the tool connects: ignoring them would reach the wrong place.
+# These change where or how the tool connects. Without them agentd would reach another server.
 _REFUSED = ("nsc", "socks_proxy", "windows_cert_store")
+# Values that the tool looks up elsewhere: 1Password, nsc, a variable, the text itself.
 _REFERENCES = ("op://", "nsc://", "env://", "data:")
 
 
 @dataclass(frozen=True)
 class NatsContext:
-    """One context: `values` has its non-empty texts by the names of the file's fields."""
+    """One context. `values` has its non-empty texts, by the names of the fields in the file."""
 
     name: str
     file: Path
@@ -37,11 +38,11 @@ class NatsContext:
 
 
 def read(environ: Mapping[str, str]) -> NatsContext | None:
-    """The context that `NATS_CONTEXT` names, else the selected one; None if there is neither.
+    """The context that `NATS_CONTEXT` names, or the selected one; None if there is neither.
 
     Raises:
-        UsageError: it does not exist, is not valid, or needs what agentd cannot do; the text
-            names the file and the field, and never a value.
+        UsageError: it does not exist, is not valid, or needs something that agentd cannot do. The
+            text names the file and the field, but no value, which may be a secret.
     """
     folder = _folder(environ)
     named = environ.get("NATS_CONTEXT")
@@ -49,6 +50,7 @@ def read(environ: Mapping[str, str]) -> NatsContext | None:
     if not name:
         return None
     file = folder / "context" / f"{name}.json"
+    # A name with a slash would read a file outside the folder.
     if Path(name).name != name or not file.is_file():
         what = f"NATS_CONTEXT={name}" if named else f'{folder / "context.txt"} selects "{name}"'
         raise UsageError(f"{what}: there is no such nats context{_known(name, folder)}")
@@ -79,24 +81,24 @@ def _known(name: str, folder: Path) -> str:
     near = get_close_matches(name, names, n=1)
     if near:
         return f'; did you mean "{near[0]}"?'
-    return f"; there are {', '.join(names)}" if names else f" in {folder / 'context'}"
+    return f"; existing ones: {', '.join(names)}" if names else f" in {folder / 'context'}"
 
 
 def _parse(name: str, file: Path) -> NatsContext:
     try:
-        told: Any = json.loads(file.read_bytes())
+        parsed: Any = json.loads(file.read_bytes())
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
     except json.JSONDecodeError as error:
         raise UsageError(f"{file}:{error.lineno}:{error.colno}: {error.msg}") from None
     except ValueError:
         raise UsageError(f"{file}: not UTF-8 text") from None
-    if not isinstance(told, dict):
+    if not isinstance(parsed, dict):
         raise UsageError(f"{file}: should be a JSON object")
-    fields = cast("dict[str, Any]", told)
+    fields = cast("dict[str, Any]", parsed)
     for refused in _REFUSED:
         if fields.get(refused):
-            raise UsageError(f'{file}: agentd cannot use "{refused}"; {_MEND}')
+            raise UsageError(f'{file}: agentd cannot use "{refused}"; {_HINT}')
     values = {text: _text(file, text, fields[text]) for text in _TEXTS if fields.get(text)}
     tls_first = fields.get("tls_first") or False
     if not isinstance(tls_first, bool):
@@ -105,7 +107,7 @@ def _parse(name: str, file: Path) -> NatsContext:
     return NatsContext(name, file, url, values, tls_first)
 
 
-_MEND = "name the server with NATS_URL and its credentials with NATS_CREDS instead"
+_HINT = "set NATS_URL to the server and NATS_CREDS to its credentials instead"
 
 
 def _text(file: Path, name: str, value: object) -> str:
@@ -113,5 +115,5 @@ def _text(file: Path, name: str, value: object) -> str:
         raise UsageError(f'{file}: "{name}" should be a string')
     if value.startswith(_REFERENCES):
         scheme = value.partition(":")[0]
-        raise UsageError(f'{file}: agentd cannot look up the {scheme}: of "{name}"; {_MEND}')
+        raise UsageError(f'{file}: agentd cannot look up the {scheme}: of "{name}"; {_HINT}')
     return value

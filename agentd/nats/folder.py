@@ -1,4 +1,4 @@
-"""The private folder of the embedded server: its lock, its record, its configuration, its log."""
+"""The private folder of the embedded server: lock, server record, configuration, log and store."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from pathlib import Path
 
 from agentd.settings import Durability
 
+# `always` syncs every write to the disk before it is acknowledged. The server's default syncs every
+# two minutes: a power cut loses what was acknowledged since.
 _SYNC: Mapping[Durability, str] = {"always": "always", "relaxed": '"100ms"'}
 
 _CONFIG = """\
-# Written by agentd at every start. The token is this folder's secret.
+# Written by agentd at every start. The token is a secret: it gives access to all messages.
 listen: "127.0.0.1:{port}"
 server_name: agentd
 authorization {{ token: "{token}" }}
@@ -32,7 +34,7 @@ jetstream {{
 
 @dataclass(frozen=True)
 class ServerRecord:
-    """What is known about the last server of a folder: `url` is without the token."""
+    """The last server that was started in a folder. `url` does not contain the token."""
 
     url: str
     token: str = field(repr=False)
@@ -64,10 +66,11 @@ class NatsFolder:
         return self.path / "nats.lock"
 
     def sync(self) -> None:
-        """Has the store's files and folders written to the disk, as they are now."""
+        """Writes the files and folders of the store to the disk, as they are now."""
         for folder, _, files in os.walk(self.store):
+            # The folder too: without it, a new file may not be found after a power cut.
             for path in (folder, *(os.path.join(folder, name) for name in files)):
-                with suppress(FileNotFoundError):  # the server is at work there
+                with suppress(FileNotFoundError):  # the server moves files meanwhile
                     descriptor = os.open(path, os.O_RDONLY)
                     try:
                         os.fsync(descriptor)
@@ -75,19 +78,20 @@ class NatsFolder:
                         os.close(descriptor)
 
     def make(self) -> None:
-        """Make it, if need be, and make it private."""
+        """Creates the folder if it does not exist, and makes it private."""
         self.path.mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o700)
         (self.path / ".gitignore").write_text("*\n")
 
     def is_ours(self) -> bool:
-        """Whether it is there and belongs to this user."""
+        """Whether the folder exists and belongs to this user."""
         return self.path.is_dir() and self.path.stat().st_uid == os.getuid()
 
     def lease(self) -> int | None:
-        """A file descriptor that holds the lock; None while a server, or a start of one, has it.
+        """A file descriptor that holds the lock; None while a running or starting server holds it.
 
-        The lock lasts as long as any copy of the descriptor, in whichever process, is open.
+        The lock lasts as long as any copy of the descriptor is open, in any process. The kernel
+        closes the copies of a killed process, so the lock cannot be left behind.
         """
         lease = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -98,7 +102,8 @@ class NatsFolder:
         return lease
 
     def configure(self, port: int, token: str, durability: Durability) -> Path:
-        """Write the server's configuration; port -1 leaves the choice to the server."""
+        """Writes the server's configuration. With port -1 the server chooses a free port itself:
+        one that agentd chooses could be taken before the server listens."""
         config = self.path / "nats.conf"
         text = _CONFIG.format(
             port=port,
@@ -112,41 +117,45 @@ class NatsFolder:
 
     def open_log(self) -> int:
         """A descriptor of a new, empty log."""
+        # Not truncated: a server that is just ending may still write to the old file.
         self.log.unlink(missing_ok=True)
         return os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def complaints(self) -> str:
-        """What the log says beyond the usual, indented, for the text of an error."""
+    def problems(self) -> str:
+        """The lines of the log that are not informational, indented, for the text of an error."""
         with suppress(OSError):
             lines = self.log.read_text(errors="replace").splitlines()
             return "\n".join(f"  {line}" for line in lines if "[INF]" not in line)[-4_000:]
         return ""
 
     def forget_ports(self) -> None:
-        """Remove what killed servers left: process ids come again."""
+        """Removes the ports files of killed servers. A new process may get the same process id."""
         for stale in self.path.glob("*.ports"):
             stale.unlink(missing_ok=True)
 
     def listening(self, pid: int) -> str | None:
-        """The URL where the server listens, once it does. It writes this file in several pieces."""
+        """The URL where the server with this process id listens; None as long as it does not.
+
+        The server writes its ports file in several pieces, so an incomplete one is not an error.
+        """
         for file in self.path.glob(f"*_{pid}.ports"):
             with suppress(OSError, ValueError, LookupError):
                 return str(json.loads(file.read_text())["nats"][0])
         return None
 
     def remember(self, record: ServerRecord) -> None:
-        """Write down a server that answers, for adopters, commands and the next start."""
+        """Records a server that answers, for adopting processes, commands and the next start."""
         _write_private(self.path / "server.json", json.dumps(vars(record)) + "\n")
 
     def recall(self) -> ServerRecord | None:
-        """The last server that was written down; it need not run any more."""
+        """The last server that was recorded; it may have ended. None for a damaged record."""
         try:
-            told = json.loads((self.path / "server.json").read_text())
+            fields = json.loads((self.path / "server.json").read_text())
             record = ServerRecord(
-                url=str(told["url"]),
-                token=str(told["token"]),
-                pid=int(told["pid"]),
-                version=str(told["version"]),
+                url=str(fields["url"]),
+                token=str(fields["token"]),
+                pid=int(fields["pid"]),
+                version=str(fields["version"]),
             )
             return record if record.port else None
         except (OSError, ValueError, TypeError, LookupError):
@@ -154,9 +163,10 @@ class NatsFolder:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Readers see the old text or the new one, never a part, and only this user sees either."""
+    """Replaces a file. Readers see the old or the new text, never a part; others cannot read it."""
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
+    # O_EXCL and the mode at creation: the file is never readable for others, not even for a moment.
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     draft.replace(path)

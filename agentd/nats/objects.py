@@ -1,7 +1,7 @@
-"""Contents too large for a message: kept in the object store by digest, and put back by the reader.
+"""Contents too large for a message: the sender stores them by digest, the reader fetches them.
 
-A message then carries `{"$object": {"digest": "sha256:…", "size": bytes}}` in place of its content
-(of a result, of its `data`). The bucket is one of NATS's own object stores, `agentd_objects`.
+The message then has `{"$object": {"digest": "sha256:…", "size": bytes}}` in place of its content
+(in a result: in place of `data`). They are stored in `agentd_objects`, an object store of NATS.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from agentd.protocol.message import AgentMessage, encode
 BUCKET = "agentd_objects"
 MARK = "$object"
 
-# What is left for headers, and for what the server adds to a sourced message.
+# Bytes left free for our headers, and for those that the server adds when WORK sources the message.
 _HEADROOM = 16 * 1024
-_PATIENCE = 30.0  # seconds for one object: of one that lost a piece, nats-py would wait for ever
+# Seconds to fetch one object. If a piece of it is missing, nats-py waits without limit.
+_PATIENCE = 30.0
 
 
 async def fit(bus: Bus, message: AgentMessage) -> bytes:
-    """`message` as bytes that the server takes.
+    """`message` as bytes; a content that is too large for the server is stored as an object.
 
     Raises:
-        BusError: the object store does not take its content.
+        BusError: the content could not be stored.
     """
     data = encode(message)
     if len(data) + _HEADROOM <= bus.max_message:
@@ -37,10 +38,10 @@ async def fit(bus: Bus, message: AgentMessage) -> bytes:
 
 
 async def whole(bus: Bus, message: AgentMessage) -> AgentMessage:
-    """`message` with its content put back, if it is elsewhere.
+    """`message` with its content, fetched if it was stored as an object.
 
     Raises:
-        TaskError: the object is gone, or not what its digest says (`object_missing`).
+        TaskError: the object no longer exists, or does not match its digest (`object_missing`).
         BusError: the object store does not answer.
     """
     reference = _reference(_spillable(message))
@@ -48,7 +49,8 @@ async def whole(bus: Bus, message: AgentMessage) -> AgentMessage:
 
 
 def _spillable(message: AgentMessage) -> Any:
-    """The part of a message that may be large: of a result its data, so that the rest is read."""
+    """The part of a message that may be large. In a result it is `data`, so that `success` and the
+    costs can be read without fetching it."""
     content = message.payload.content
     return content["data"] if _is_result(message) else content
 
@@ -72,10 +74,10 @@ def _reference(part: Any) -> Mapping[str, Any] | None:
 
 
 async def put(bus: Bus, data: bytes) -> str:
-    """Keeps `data`; returns its digest, by which it is fetched.
+    """Stores `data`; returns its digest, with which `fetch` finds it.
 
     Raises:
-        BusError: the object store does not take it.
+        BusError: it could not be stored.
     """
     digest = digest_of(data)
     await bus.put_object(BUCKET, digest, data)
@@ -83,25 +85,27 @@ async def put(bus: Bus, data: bytes) -> str:
 
 
 async def fetch(bus: Bus, digest: str, *, most: int | None = None) -> bytes:
-    """What was `put` under this digest, if it has at most so many bytes.
+    """The data that `put` stored under this digest.
 
     Raises:
-        TaskError: it is gone, or not what its digest says (`object_missing`), or larger
-            (`object_too_large`); then it is not read.
+        TaskError: it no longer exists, or does not match the digest (`object_missing`); it has
+            more than `most` bytes, and was not read (`object_too_large`).
         BusError: the object store does not answer.
     """
     try:
         async with asyncio.timeout(_PATIENCE):
             data = await bus.get_object(BUCKET, digest, most=most)
     except NotStored:
-        raise TaskError(f"the content {digest} is gone", code="object_missing") from None
+        text = f"the content {digest} no longer exists"
+        raise TaskError(text, code="object_missing") from None
     except TooLarge as error:
-        text = f"the content {digest} has {error.size:,} bytes, and no more than {most:,} are taken"
+        text = f"the content {digest} has {error.size:,} bytes; the limit is {most:,}"
         raise TaskError(text, code="object_too_large") from None
     except TimeoutError:
         raise BusError(f"{digest} did not arrive within {_PATIENCE:g} s") from None
+    # Anyone with access to the store can replace an object that messages refer to.
     if digest != digest_of(data):
-        raise TaskError(f"the content {digest} is not what it was", code="object_missing")
+        raise TaskError(f"the content {digest} does not match its digest", code="object_missing")
     return data
 
 
@@ -115,5 +119,5 @@ async def _get(bus: Bus, reference: Mapping[str, Any]) -> Any:
 
 
 def digest_of(data: bytes) -> str:
-    """The name that `data` is kept under: `sha256:` and 64 hex digits."""
+    """The name of an object with this data: `sha256:` and 64 hex digits."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -1,7 +1,7 @@
-"""Messages that the server publishes later: once, or again and again.
+"""Messages that the server publishes later: once, or repeatedly.
 
-A schedule is a message of LOG with a subject of its own and headers that say when it is due and
-where a copy goes then (ADR-51). The copy has the body and the headers that are not NATS's.
+A schedule is a message in LOG, on its own subject. Its headers say when the server publishes a copy
+and on which subject (ADR-51). The copy has the same body, and the headers that are not NATS's.
 """
 
 from __future__ import annotations
@@ -21,27 +21,32 @@ _WHEN, _TARGET, _ZONE = "Nats-Schedule", "Nats-Schedule-Target", "Nats-Schedule-
 
 @dataclass(frozen=True)
 class Timing:
-    """When a schedule is due, in the server's words; `zone` goes with cron fields only."""
+    """When a schedule is due.
+
+    `pattern` is in the server's syntax: `@at …`, `@every …` or six cron fields. `zone` belongs to
+    cron fields only.
+    """
 
     pattern: str
     zone: str = "UTC"
 
     @classmethod
     def at(cls, moment: float) -> Timing:
-        """Once, at a time in seconds since the epoch; what is past is due now."""
+        """Once, at a time in seconds since the epoch. If it is past, the server publishes now."""
         when = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
         return cls(f"@at {when.replace('+00:00', 'Z')}")
 
     @classmethod
     def every(cls, seconds: float) -> Timing:
-        """Again and again, counted from when the server got it: 1 second or more."""
+        """Repeatedly, counted from when the server stored it: every second or less often."""
         return cls(f"@every {round(seconds * 1000)}ms")
 
     @property
     def moment(self) -> float | None:
-        """When it is due, in seconds since the epoch; None for what is due again and again."""
+        """When it is due, in seconds since the epoch; None if it is due repeatedly."""
         if not self.pattern.startswith("@at "):
             return None
+        # In upper case: Python 3.11 does not accept a small "z", which RFC 3339 allows.
         return datetime.fromisoformat(self.pattern[4:].upper()).timestamp()
 
 
@@ -50,11 +55,11 @@ class ScheduleEntry:
     """One schedule.
 
     Attributes:
-        subject: where it is kept; another schedule on it replaces this one.
-        target: where copies are published: a subject of LOG.
-        headers: those that the copies get; the server adds `Nats-Scheduler`, the schedule's
-            subject, and `Nats-Schedule-Next`, the time of the next copy.
-        sequence: its place in LOG; 0 for one that is not stored yet.
+        subject: where it is stored; another schedule on the subject replaces it.
+        target: where copies are published. It must be a subject of LOG: the server refuses others.
+        headers: the headers of the copies. The server adds `Nats-Scheduler`, the subject of the
+            schedule, and `Nats-Schedule-Next`, the time of the next copy.
+        sequence: its sequence in LOG; 0 if it is not stored yet.
     """
 
     subject: str
@@ -66,20 +71,23 @@ class ScheduleEntry:
 
     @property
     def all_headers(self) -> dict[str, str]:
-        """What a message must say to be this schedule."""
+        """The headers that make a message this schedule."""
         headers = {
             **self.headers,
             _WHEN: self.timing.pattern,
             _TARGET: self.target,
-            # The log forgets what is older than a month; this is forgotten when it is done.
+            # LOG deletes messages after `log_days`, but a schedule may be due later than that.
             "Nats-TTL": "never",
         }
         return headers if self.timing.zone == "UTC" else {**headers, _ZONE: self.timing.zone}
 
     @property
     def ending(self) -> dict[str, str]:
-        """The headers of a message that is stored only if this schedule is still there, and ends
-        it in the same moment; else storing it raises Conflict."""
+        """The headers of a message that replaces this schedule.
+
+        The server stores the message and removes the schedule in one step. If the schedule was
+        removed or replaced before, storing the message raises Conflict.
+        """
         return {
             "Nats-Scheduler": self.subject,
             "Nats-Schedule-Next": "purge",
@@ -88,30 +96,30 @@ class ScheduleEntry:
         }
 
     def record(self, message_id: str) -> Record:
-        """This schedule as a record, to be stored together with others."""
+        """This schedule as a record for `store_all`, with others in one batch."""
         return Record(
             subject=self.subject, data=self.data, message_id=message_id, headers=self.all_headers
         )
 
-    def says(self, other: ScheduleEntry) -> bool:
-        """Whether both do the same."""
+    def same_as(self, other: ScheduleEntry) -> bool:
+        """Whether both publish the same messages at the same times."""
         return self.all_headers == other.all_headers and self.data == other.data
 
 
 async def put(bus: Bus, entry: ScheduleEntry) -> bool:
-    """Makes this the schedule of its subject; whether it was not.
+    """Stores a schedule; returns whether it is new or different.
 
-    What is there already is left alone: written anew, an interval would begin again.
+    An equal one is not stored again: that would restart its interval.
 
     Raises:
-        NotStored: the server does not take it, a time zone for example.
-        BusError: no answer.
+        NotStored: the server refuses it, for its time zone for example.
+        BusError: the server does not answer.
     """
     while True:
-        there = await find(bus, entry.subject)
-        if there is not None and there.says(entry):
+        existing = await find(bus, entry.subject)
+        if existing is not None and existing.same_as(entry):
             return False
-        after = there.sequence if there else 0
+        after = existing.sequence if existing else 0
         try:
             await jetstream.replace(
                 bus, entry.subject, entry.data, after=after, headers=entry.all_headers
@@ -122,26 +130,30 @@ async def put(bus: Bus, entry: ScheduleEntry) -> bool:
 
 
 async def remove(bus: Bus, subject: str) -> bool:
-    """Takes a schedule off; whether it was there.
+    """Removes a schedule; returns whether it existed.
 
     Raises:
-        BusError: no answer.
+        BusError: the server does not answer.
     """
     answer = await jetstream.api(bus, f"STREAM.PURGE.{LOG}", {"filter": subject})
     return bool(answer["purged"])
 
 
 async def find(bus: Bus, subject: str) -> ScheduleEntry | None:
-    """The schedule on this subject."""
+    """The schedule on this subject, if it exists.
+
+    Raises:
+        BusError: the server does not answer.
+    """
     msg = await jetstream.last(bus, LOG, subject)
     return _entry(msg) if msg else None
 
 
 async def pending(bus: Bus, pattern: str) -> AsyncIterator[ScheduleEntry]:
-    """The schedules on subjects of `pattern`, oldest first.
+    """The schedules whose subjects match `pattern`, oldest first.
 
     Raises:
-        BusError: the log does not answer.
+        BusError: the server does not answer.
     """
     async for msg in jetstream.stored(bus, LOG, pattern):
         yield _entry(msg)

@@ -1,4 +1,4 @@
-"""The embedded nats-server: one process per project, started, adopted and stopped by agentd."""
+"""The embedded nats-server: one process a project, started, adopted and stopped by agentd."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from agentd.nats.binary import find_binary
 from agentd.nats.folder import NatsFolder, ServerRecord
 from agentd.settings import Durability
 
-_PATIENCE = 60.0  # seconds; the server reads its whole store back before it listens
+_PATIENCE = 60.0  # seconds for a start: the server reads its whole store before it listens
 _ANY_PORT = -1
 
-# A program of its own instead of `preexec_fn`, which may deadlock in a process with threads.
-# The signal is asked for first and the parent looked at second: it may be gone by then.
+# Makes the kernel end the server with its parent. It is a separate program, because `preexec_fn`
+# may deadlock in a process with threads. The order matters: the signal is requested first and the
+# parent is checked second. The other way round, a parent that ends in between would be missed.
 _FOLLOW_PARENT = """\
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
@@ -38,11 +39,11 @@ class RunningServer:
 
     Attributes:
         url: `nats://127.0.0.1:port`, without the token.
-        token: what a client logs in with.
-        pid: its process.
-        version: `2.15.1`.
+        token: the secret with which clients log in.
+        pid: the process id of the server.
+        version: `2.15.1`, for example.
         store: the folder of its streams.
-        owned: whether the `EmbeddedServer` that gave it also started it.
+        owned: whether the `EmbeddedServer` that returned it has started it.
     """
 
     url: str
@@ -54,15 +55,16 @@ class RunningServer:
 
 
 class _PortTaken(StartError):
-    """Somebody else listens where the clients of the last server will look."""
+    """Another program listens on the port of the last server."""
 
 
 class EmbeddedServer:
     """Keeps one nats-server running for the project whose private folder is `state`.
 
-    Whoever comes first starts it and owns it; others adopt it. The kernel ends it with its owner
-    (on Linux; elsewhere the next agentd adopts the orphan), and after that anybody's `ensure()`
-    starts one again on the same port with the same token, so that NATS clients just reconnect.
+    The first process starts the server and owns it; others adopt it. On Linux the kernel ends the
+    server with its owner. On other systems the server continues, and the next agentd adopts it.
+    After the server has ended, `ensure()` of any process starts one again, on the same port and
+    with the same token, so that NATS clients only have to reconnect.
     """
 
     def __init__(
@@ -77,14 +79,14 @@ class EmbeddedServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def ensure(self) -> RunningServer:
-        """The project's running server, started if there is none.
+        """The running server of the project; it is started if none runs.
 
-        Call it in the main thread: the kernel ties the server's life to the thread that starts
-        it. Any number of tasks and processes may call it at once.
+        Call it in the main thread: the kernel ends the server with the thread that started it,
+        not only with the process. Any number of tasks and processes may call it at the same time.
 
         Raises:
-            StartError: no usable nats-server, a folder that cannot be used, or a server that does
-                not come up; the text holds what its log complains of.
+            StartError: there is no usable nats-server, the folder cannot be used, or the server
+                does not start; the text has the problems from its log.
         """
         try:
             return await self._start_or_adopt()
@@ -92,7 +94,10 @@ class EmbeddedServer:
             raise StartError(f"cannot keep a nats-server in {self._folder.path}: {error}") from None
 
     async def stop(self, grace: float = 5.0) -> None:
-        """End the server if it is ours: SIGTERM, and SIGKILL after `grace` seconds."""
+        """Ends the server if this instance has started it.
+
+        It sends SIGTERM, and SIGKILL after `grace` seconds.
+        """
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return
@@ -113,8 +118,8 @@ class EmbeddedServer:
                 return self._server(record)
             if time.monotonic() > deadline:
                 raise StartError(
-                    f"{self._folder.lock} is held, but no nats-server of this folder answers; "
-                    f"see {self._folder.log}"
+                    f"another process holds {self._folder.lock}, but no nats-server of this folder "
+                    f"answers; see {self._folder.log}"
                 )
             await asyncio.sleep(0.02)
 
@@ -123,7 +128,7 @@ class EmbeddedServer:
         return RunningServer(**vars(record), store=self._folder.store, owned=owned)
 
     async def _start(self, lease: int) -> RunningServer:
-        """Start a server that takes over `lease`, at the address of the last one if possible."""
+        """Starts a server that inherits `lease`, on the port of the last one if it is free."""
         try:
             binary = await asyncio.to_thread(find_binary, self._environ)
             last = self._folder.recall()
@@ -133,7 +138,7 @@ class EmbeddedServer:
                 return await self._launch(binary, lease, last.port, last.token)
             return await self._launch(binary, lease, _ANY_PORT, last.token)
         finally:
-            os.close(lease)
+            os.close(lease)  # the copy that the server inherited holds the lock from now on
 
     async def _launch(self, binary: Path, lease: int, port: int, token: str) -> RunningServer:
         config = self._folder.configure(port, token, self._durability)
@@ -142,7 +147,8 @@ class EmbeddedServer:
             record = await self._ready(process, token)
             self._folder.remember(record)
         except BaseException:
-            # Cancelled, too: a server that nobody knows could be neither adopted nor replaced.
+            # Also after a cancellation: a server without a record holds the lock, so it could be
+            # neither adopted nor replaced.
             _kill(process)
             raise
         return self._server(record)
@@ -150,12 +156,12 @@ class EmbeddedServer:
     def _spawn(self, command: list[str], lease: int) -> subprocess.Popen[bytes]:
         self._folder.forget_ports()
         if self._process is not None:
-            self._process.poll()  # reaps the one before
+            self._process.poll()  # reaps the previous server
         log = self._folder.open_log()
         try:
-            # The server inherits the lease and keeps it for life: two servers on one store
-            # corrupt it silently. In a session of its own it does not get the terminal's Ctrl-C,
-            # so that agentd can drain first.
+            # The server inherits the lease and holds it as long as it lives: two servers on one
+            # store both start, and silently corrupt it. The new session keeps Ctrl-C in the
+            # terminal from the server, so that agentd can drain first.
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -176,23 +182,25 @@ class EmbeddedServer:
                 return ServerRecord(url=url, token=token, pid=process.pid, version=version)
             if time.monotonic() > deadline:
                 raise StartError(
-                    f"nats-server is not up after {_PATIENCE:.0f} s:\n{self._folder.complaints()}"
+                    f"nats-server does not answer after {_PATIENCE:.0f} s:\n"
+                    f"{self._folder.problems()}"
                 )
             await asyncio.sleep(0.005)
-        said = self._folder.complaints()
-        kind = _PortTaken if "address already in use" in said else StartError
-        raise kind(f"nats-server ended with {process.returncode} while starting:\n{said}")
+        problems = self._folder.problems()
+        kind = _PortTaken if "address already in use" in problems else StartError
+        raise kind(f"nats-server ended with {process.returncode} while starting:\n{problems}")
 
 
 def find(state: Path) -> RunningServer | None:
-    """The running server of this project, for a command in another terminal.
+    """The running server of this project, for a command in another terminal; None if none runs.
 
     A relative `state` is looked for in the working directory and in its parents.
     """
     here = Path.cwd()
     for path in dict.fromkeys(folder / state for folder in (here, *here.parents)):
         folder = NatsFolder(path)
-        # Another user's folder on the way up (in /tmp, say) would have us talk to their server.
+        # Without this check, another user could put a folder into /tmp, for example, and receive
+        # our messages.
         if folder.is_ours() and (record := _running(folder)):
             return RunningServer(**vars(record), store=folder.store)
     return None
@@ -202,12 +210,17 @@ def _running(folder: NatsFolder) -> ServerRecord | None:
     record = folder.recall()
     if record is None or not _answers(record.url, record.token):
         return None
-    # What answered may be its successor, whose start is not on record yet: same port, same token.
+    # The server that answered may be a successor of the recorded one, on the same port and with
+    # the same token, which is not recorded yet.
     return record if folder.listening(record.pid) else None
 
 
 def _answers(url: str, token: str, timeout: float = 1.0) -> str | None:
-    """The version of the server at `url` if it takes our token: some other server may be there."""
+    """The version of the server at `url`, if it accepts our token; None otherwise.
+
+    It must be asked: another program may have taken the port. A plain socket is enough for that,
+    and works without an event loop.
+    """
     host, _, port = url.removeprefix("nats://").rpartition(":")
     login = json.dumps({"auth_token": token, "verbose": False})
     try:
@@ -224,7 +237,7 @@ def _answers(url: str, token: str, timeout: float = 1.0) -> str | None:
 
 
 def _follow_parent() -> list[str]:
-    """What to put before a command so that it is sent SIGTERM when this process ends."""
+    """The beginning of a command that receives SIGTERM when this process ends."""
     if sys.platform != "linux":
         return []
     return [sys.executable, "-I", "-S", "-c", _FOLLOW_PARENT, str(os.getpid())]

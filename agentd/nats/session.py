@@ -1,4 +1,4 @@
-"""How a command reaches NATS: as a server of agents (`serve`) or as a visitor (`visit`)."""
+"""How a command connects to NATS: `serve` to run agents, `visit` for one short command."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from agentd.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_VISIT = 3.0  # seconds that a visitor waits for an answer
-_LOOK = 0.2  # seconds between two looks at a connection that may need a server
+_VISIT_TIMEOUT = 3.0  # seconds that a short command waits for a server
+_CHECK = 0.2  # seconds between two checks of whether the embedded server must be started again
 
 
 @contextlib.asynccontextmanager
 async def serve(settings: Settings, on_state: Callable[[str], None]) -> AsyncGenerator[Bus]:
-    """A connection that is waited for and kept, with the embedded server where one is wanted.
+    """A lasting connection, to the embedded server if the settings name no other.
+
+    It waits without limit for a server that is not there yet.
 
     Raises:
         StartError: the embedded server cannot start.
@@ -42,17 +44,17 @@ async def serve(settings: Settings, on_state: Callable[[str], None]) -> AsyncGen
     try:
         yield bus
     finally:
-        keeper.cancel()
+        keeper.cancel()  # first: it would start the server again
         await bus.close()
         await embedded.stop()
 
 
 @contextlib.asynccontextmanager
 async def visit(settings: Settings) -> AsyncGenerator[Bus]:
-    """A connection for one short command.
+    """A connection for one short command, which starts no server.
 
     Raises:
-        StartError: nobody is there; the text says how to start somebody.
+        StartError: no server answers within three seconds; the text says how to start one.
         UsageError: the connection's settings are wrong.
     """
     target = resolve(settings)
@@ -64,12 +66,12 @@ async def visit(settings: Settings) -> AsyncGenerator[Bus]:
                 "or name a server with --nats or NATS_URL"
             )
         target = target.at(server.url, server.token)
-    level = logging.DEBUG  # that nobody is there says the error
+    level = logging.DEBUG  # while connecting: the StartError reports a server that does not answer
 
-    def say(text: str) -> None:
+    def on_state(text: str) -> None:
         log.log(level, text)
 
-    bus = await Bus.connect(target.options(), timeout=_VISIT, on_state=say)
+    bus = await Bus.connect(target.options(), timeout=_VISIT_TIMEOUT, on_state=on_state)
     level = logging.WARNING
     try:
         yield bus
@@ -78,9 +80,9 @@ async def visit(settings: Settings) -> AsyncGenerator[Bus]:
 
 
 async def _keep(embedded: EmbeddedServer, bus: Bus) -> None:
-    """Starts the embedded server again whenever it is gone: killed, or ended with its owner."""
+    """Starts the embedded server again whenever it ends: killed, or stopped with its owner."""
     while True:
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_CHECK)
         if bus.connected:
             continue
         try:

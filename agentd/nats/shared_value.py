@@ -1,4 +1,4 @@
-"""One value on the server, which replicas share by compare-and-set."""
+"""One value in a bucket that replicas change by compare-and-set."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from agentd.errors import BusError, Conflict, NotStored
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 
-_PATIENCE, _PAUSE = 10.0, 0.2  # seconds that the server may be away, and between two tries
-_LOOK = 0.25  # seconds between two looks at what other replicas have settled
+_PATIENCE, _PAUSE = 10.0, 0.2  # seconds that the server may be unreachable, and between two tries
+_STALE = 0.25  # seconds after which the value is read again, because other replicas change it too
 
 
 class Value(Protocol):
-    """What can be shared; it is immutable."""
+    """An immutable value, with the bytes that are stored for it."""
 
     def dump(self) -> bytes: ...
 
@@ -25,8 +25,11 @@ _Value = TypeVar("_Value", bound=Value)
 
 
 class Shared(Generic[_Value]):
-    """A value of one key of a bucket, as this process knows it. It is dropped `ttl` seconds after
-    its last change."""
+    """The value of one key of a bucket, as this process knows it.
+
+    Several tasks of the process may use one instance. The server deletes the key `ttl` seconds
+    after the last change; `parse` then gets empty bytes.
+    """
 
     def __init__(
         self, bus: Bus, stream: str, subject: str, *, parse: Callable[[bytes], _Value], ttl: int
@@ -38,35 +41,41 @@ class Shared(Generic[_Value]):
         self._headers = {"Nats-TTL": f"{ttl}s"}
         self._value: _Value | None = None
         self._sequence = 0
-        self._looked = 0.0
-        self._turn = asyncio.Lock()
-        self._news = asyncio.Event()
+        self._read_at = 0.0
+        # One change at a time in this process: with many, each would lose against the others.
+        self._changing = asyncio.Lock()
+        self._changed = asyncio.Event()
 
     async def change(self, edit: Callable[[_Value], _Value]) -> None:
-        """Makes the value what `edit` makes of it, whoever else changes it meanwhile.
+        """Replaces the value by `edit(value)`, even if other replicas change it at the same time.
 
-        `edit` may be called several times; what it raises passes through.
+        `edit` is called again with the new value when another replica was faster, so it must not
+        have effects. If it returns the same object, nothing is stored. Its errors pass through.
 
         Raises:
-            BusError: the server was away for too long.
+            BusError: the server was unreachable for ten seconds.
         """
-        give_up = asyncio.get_running_loop().time() + _PATIENCE
-        async with self._turn:
-            while not await self._try(edit, give_up):
-                self._value = None
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        async with self._changing:
+            while not await self._try(edit, deadline):
+                self._value = None  # what this process knows is outdated, or may be
 
     async def changed(self) -> None:
-        """Returns when it may be another, by somebody else."""
+        """Returns when the value may have changed, here or in another replica.
+
+        Other replicas do not announce a change, so this returns after a quarter of a second at
+        the latest, and the next `change` reads the value again.
+        """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK):
-                await self._news.wait()
-        if asyncio.get_running_loop().time() - self._looked >= _LOOK:
+            async with asyncio.timeout(_STALE):
+                await self._changed.wait()
+        if asyncio.get_running_loop().time() - self._read_at >= _STALE:
             self._value = None
 
-    async def _try(self, edit: Callable[[_Value], _Value], give_up: float) -> bool:
-        """Whether the value is now what `edit` wants."""
+    async def _try(self, edit: Callable[[_Value], _Value], deadline: float) -> bool:
+        """Whether the value is now the one that `edit` returned."""
         try:
-            value = self._value or await self._look()
+            value = self._value or await self._read()
             wanted = edit(value)
             if wanted is not value:
                 self._sequence = await jetstream.replace(
@@ -77,25 +86,28 @@ class Shared(Generic[_Value]):
                     headers=self._headers,
                 )
                 self._value = wanted
-                self._tell()
+                self._wake_waiting()
         except Conflict:
             return False  # another replica was faster
         except NotStored:
             raise
         except BusError:
-            if asyncio.get_running_loop().time() >= give_up:
+            if asyncio.get_running_loop().time() >= deadline:
                 raise
+            # The change may have been stored. The next try reads the value first, so `edit` must
+            # see by itself whether its change is in it.
             await asyncio.sleep(_PAUSE)
-            await self._bus.until_connected(give_up)
+            await self._bus.until_connected(deadline)
             return False
         return True
 
-    async def _look(self) -> _Value:
-        self._looked = asyncio.get_running_loop().time()
+    async def _read(self) -> _Value:
+        self._read_at = asyncio.get_running_loop().time()
         self._sequence, data = await jetstream.newest(self._bus, self._stream, self._subject)
         self._value = self._parse(data)
         return self._value
 
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+    def _wake_waiting(self) -> None:
+        """Wakes those who wait in `changed` now, but not those who come later."""
+        self._changed.set()
+        self._changed = asyncio.Event()

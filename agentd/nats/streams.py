@@ -1,8 +1,12 @@
-"""The streams and buckets on the server: what each holds, created, updated and healed.
+"""The streams and buckets on the server: their configurations, created, updated and healed.
 
-LOG is the record of everything public. WORK is sourced from it, adds the default priority, and
-holds outstanding tasks only: deleting from it cancels, and the record stays. CHUNKS keeps streamed
-deltas for late readers. Configurations are in the words of the JetStream API.
+LOG records every public message. WORK holds the outstanding tasks: the server copies tasks from LOG
+to WORK and adds the default priority. A task deleted from WORK is not done, and its record stays in
+LOG. CHUNKS keeps streamed deltas for subscribers that join late.
+
+WORK is sourced from LOG, and not LOG from WORK: that way a sender needs one publish, and consumers
+of WORK can be deleted and made again without a second delivery of everything. Configurations use
+the names of the JetStream API.
 """
 
 from __future__ import annotations
@@ -33,45 +37,51 @@ RATES = "KV_agentd_rates"
 CACHE = "KV_agentd_cache"
 OBJECTS = "OBJ_agentd_objects"
 
-SECOND = 1_000_000_000  # JetStream counts in nanoseconds
+SECOND = 1_000_000_000  # JetStream's durations are in nanoseconds
 DAY = 86_400 * SECOND
 
-# The oldest server with atomic batches, per-message TTL and schedules; older ones ignore unknown
-# fields of a configuration without a word.
+# The oldest server with atomic batches, per-message TTL and schedules. An older one does not report
+# an error: it silently ignores fields of a configuration that it does not know.
 OLDEST_SERVER = (2, 12)
 
-_TIED, _PAUSE = 5.0, 0.05  # seconds that WORK may take to find its log, and between two looks
+# Seconds that WORK may take to find a new LOG, and between two checks.
+_SOURCING_TIMEOUT, _PAUSE = 5.0, 0.05
 
 _NAME_IN_USE = 10058
 _STREAM_NOT_FOUND = 10059
 _NO_ROOM = frozenset({10047, 10028, 10023})
-# 2.15 caps a stream at 1,000 consumers unless told otherwise.
+# Since 2.15 the server allows 1,000 consumers a stream by default, and -1 does not lift that limit.
 _MAX_CONSUMERS = 20_000
 
 
 async def ensure(bus: Bus, settings: Settings) -> None:
-    """Makes every stream and bucket as this version wants it. Safe to call at any time.
+    """Creates or updates every stream and bucket. It may be called at any time, by any process.
 
     Raises:
-        StartError: the server is too old, has no JetStream or no room, with the mend in the text.
+        StartError: the server is too old, or has no JetStream or no room; the text says what to do.
     """
     _check_version(bus)
     made = [config["name"] for config in configurations(settings) if await _ensure_one(bus, config)]
-    await _keep_for_good(made, settings)
+    await _sync_if_relaxed(made, settings)
 
 
 async def heal(bus: Bus, settings: Settings) -> list[str]:
-    """Makes again what somebody deleted; returns the names."""
-    there = await _names(bus)
-    gone = [config for config in configurations(settings) if config["name"] not in there]
-    for config in gone:
+    """Creates the streams and buckets that somebody deleted; returns their names.
+
+    Raises:
+        StartError: a stream cannot be created.
+        BusError: the server does not answer.
+    """
+    existing = await _names(bus)
+    missing = [config for config in configurations(settings) if config["name"] not in existing]
+    for config in missing:
         await _ensure_one(bus, config)
-    await _keep_for_good(gone, settings)
-    return [config["name"] for config in gone]
+    await _sync_if_relaxed(missing, settings)
+    return [config["name"] for config in missing]
 
 
 def configurations(settings: Settings) -> list[dict[str, Any]]:
-    """Every stream's configuration, in the order in which they must be made (WORK sources LOG)."""
+    """The configuration of every stream, in the order of creation: LOG before WORK, its copy."""
     shared: dict[str, Any] = {
         "num_replicas": settings.replicas,
         "max_consumers": _MAX_CONSUMERS,
@@ -87,20 +97,23 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
             "storage": "file",
             "max_age": int(settings.log_days * DAY),
             "max_bytes": settings.log_bytes,
+            # For so long the server ignores a repeated message id: longer than `store` retries.
             "duplicate_window": 120 * SECOND,
             "allow_atomic": True,
             "allow_msg_ttl": True,
             "allow_msg_schedules": True,
-            # Agents that subscribe to facts need not poll.
+            # Rings the doorbell of facts, so that agents need not poll.
             "republish": _republish(subjects.LOG_DOORBELL),
         },
         {
             **shared,
             "name": WORK,
+            # The server removes a task when it is acknowledged, and delivers it to one consumer:
+            # it refuses consumers whose subjects overlap.
             "retention": "workqueue",
             "storage": "file",
             "sources": [{"name": LOG, "subject_transforms": _transforms()}],
-            # Idle agents need not poll.
+            # Rings the doorbell of tasks.
             "republish": _republish(subjects.WORK_DOORBELL),
         },
         {
@@ -125,20 +138,21 @@ def _republish(doorbell: tuple[str, str]) -> dict[str, Any]:
 
 
 def _transforms(*more: tuple[str, str]) -> list[dict[str, str]]:
-    """How tasks of LOG become work."""
+    """The subjects of tasks in WORK, made from those in LOG."""
     pairs = (*subjects.WORK_TRANSFORMS.items(), *more)
     return [{"src": src, "dest": dest} for src, dest in pairs]
 
 
 def _bucket(name: str, shared: Mapping[str, Any], *, storage: str) -> dict[str, Any]:
-    """A key-value bucket as the clients of NATS expect it (ADR-8), with a TTL for each key."""
+    """A key-value bucket as the clients of NATS expect it (ADR-8), with a TTL for each message."""
     return {
         **shared,
         "name": name,
         "subjects": [bucket(name, ">")],
         "retention": "limits",
         "storage": storage,
-        # A TTL below the marker's is raised to it unless there is one message a key.
+        # With more than one message a key, the server raises a short TTL to that of the delete
+        # marker (ADR-43). Heartbeats rely on short ones.
         "max_msgs_per_subject": 1,
         "discard": "new",
         "allow_rollup_hdrs": True,
@@ -149,10 +163,10 @@ def _bucket(name: str, shared: Mapping[str, Any], *, storage: str) -> dict[str, 
 
 
 def _cache(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """A bucket from which the oldest goes first. What it may take is set aside for it, as for the
-    log."""
-    room = {"max_bytes": settings.log_bytes // 40, "discard": "old"}
-    return {**_bucket(CACHE, shared, storage="file"), **room}
+    """A bucket that deletes its oldest entry when it is full. The server reserves the bytes, as it
+    does for LOG."""
+    limits = {"max_bytes": settings.log_bytes // 40, "discard": "old"}
+    return {**_bucket(CACHE, shared, storage="file"), **limits}
 
 
 def _objects(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
@@ -169,24 +183,29 @@ def _objects(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     }
 
 
-async def _keep_for_good(made: Sequence[object], settings: Settings) -> None:
-    """An embedded server that syncs now and then loses a new stream whole with the power, unless
-    its store was synced once since."""
+async def _sync_if_relaxed(made: Sequence[object], settings: Settings) -> None:
+    """Writes new streams of a `relaxed` embedded server to the disk.
+
+    Such a server syncs messages every 100 ms, but not the folder of a new stream: a power cut
+    would remove the whole stream, with all acknowledged messages.
+    """
     if made and settings.durability == "relaxed":
         await asyncio.to_thread(NatsFolder(settings.state).sync)
 
 
 async def _ensure_one(bus: Bus, config: dict[str, Any]) -> bool:
-    """Whether the stream was made."""
+    """Creates or updates a stream; returns whether it was created."""
     name = config["name"]
     try:
         existing = await _existing(bus, name)
         if existing is not None:
+            # These belong to the stream that exists: `_tie` may have changed the source.
             kept = {key: existing[key] for key in ("first_seq", "sources") if key in existing}
             await jetstream.api(bus, f"STREAM.UPDATE.{name}", {**config, **kept})
             return False
         if name == LOG:
-            # A log made anew must count on: WORK goes on sourcing after the last sequence it saw.
+            # A new log must not count from 1: WORK continues after the last sequence that it
+            # copied, and would skip everything up to it.
             config = {**config, "first_seq": int(time.time() * 1000)}
         await jetstream.api(bus, f"STREAM.CREATE.{name}", config)
         if name == LOG:
@@ -195,11 +214,11 @@ async def _ensure_one(bus: Bus, config: dict[str, Any]) -> bool:
     except ApiError as error:
         if error.code == _NAME_IN_USE:
             return False  # another process was faster
-        raise StartError(f"cannot make the stream {name}: {error}{_mend(error.code)}") from error
+        raise StartError(f"cannot create the stream {name}: {error}{_hint(error.code)}") from error
 
 
 async def _existing(bus: Bus, name: str) -> dict[str, Any] | None:
-    """The configuration of a stream that is there."""
+    """The configuration of a stream on the server; None if it does not exist."""
     try:
         return (await jetstream.api(bus, f"STREAM.INFO.{name}"))["config"]
     except ApiError as error:
@@ -209,7 +228,7 @@ async def _existing(bus: Bus, name: str) -> dict[str, Any] | None:
 
 
 async def _names(bus: Bus) -> set[str]:
-    """The streams that the server has, in one look."""
+    """The names of all streams of the server; it returns them in pages."""
     names: set[str] = set()
     while True:
         page = await jetstream.api(bus, "STREAM.NAMES", {"offset": len(names)})
@@ -219,36 +238,39 @@ async def _names(bus: Bus) -> set[str]:
 
 
 async def _tie(bus: Bus, first: int) -> None:
-    """Ties a WORK that is there already to the new log that counts from `first`.
+    """Makes an existing WORK copy from a new LOG, whose first sequence is `first`, immediately.
 
-    By itself the server looks for a log after ten seconds, and of one that it takes for the old
-    one it finds out that it is not, and tries again after two (`sourceConsumerRetryThreshold`). To
-    be tied at once the new log must be another source: a transform that applies to no message
-    tells the two apart.
+    Left alone, the server looks for a deleted source every ten seconds. It takes the new log for
+    the old one, fails, and retries after two more (`sourceConsumerRetryThreshold`). It looks
+    immediately only for a source that is configured differently. So the source gets, for a moment,
+    one more transform, which applies to no message.
     """
     work = await _existing(bus, WORK)
     if work is None:
         return
     transforms = _transforms(subjects.impossible_transform(first))
     source = {"name": LOG, "subject_transforms": transforms}
-    # Else it would begin at the time of the last message of WORK, by a clock that may be wrong.
-    first_time = {**source, "opt_start_seq": first}
-    await jetstream.api(bus, f"STREAM.UPDATE.{WORK}", {**work, "sources": [first_time]})
-    await _until_tied(bus)
-    # A server that starts while WORK is empty would begin there again.
+    # Without a start sequence it would begin at the time of the last message of WORK, and the
+    # clocks of two servers may differ.
+    with_start = {**source, "opt_start_seq": first}
+    await jetstream.api(bus, f"STREAM.UPDATE.{WORK}", {**work, "sources": [with_start]})
+    await _until_sourced(bus)
+    # The start sequence must not stay: a server that restarts while WORK is empty would begin
+    # there again, and every task would be done a second time.
     await jetstream.api(bus, f"STREAM.UPDATE.{WORK}", {**work, "sources": [source]})
 
 
-async def _until_tied(bus: Bus) -> None:
-    """Returns when WORK hears of LOG, or after a while all the same."""
-    for _ in range(round(_TIED / _PAUSE)):
+async def _until_sourced(bus: Bus) -> None:
+    """Returns when WORK copies from LOG, or after a timeout: then the server will retry."""
+    for _ in range(round(_SOURCING_TIMEOUT / _PAUSE)):
         sources = (await jetstream.api(bus, f"STREAM.INFO.{WORK}")).get("sources") or ()
+        # Nanoseconds since the source was last heard of; -1 before the first time.
         if any(int(source.get("active", -1)) >= 0 for source in sources):
             return
         await asyncio.sleep(_PAUSE)
 
 
-def _mend(code: int) -> str:
+def _hint(code: int) -> str:
     if code in _NO_ROOM:
         return "; give JetStream more room, or set AGENTD_LOG_BYTES to less"
     return ""

@@ -97,7 +97,7 @@ class AgentSchedules:
         entry = self._entry(agent, schedule)
         try:
             # Writing an equal entry would start an interval anew, at every start of a replica.
-            if not (stored and stored.says(entry)) and await schedules.put(self._bus, entry):
+            if not (stored and stored.same_as(entry)) and await schedules.put(self._bus, entry):
                 log.info("scheduled %s", in_words(entry.timing), extra={"agent": agent})
         except Unheard:
             raise  # the log is being recreated: not an error of the manifest

@@ -1,4 +1,4 @@
-"""Contents too large for a message: moved, put back, and told when they are gone."""
+"""Contents too large for a message: stored as objects, fetched again, and missed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_a_large_task_is_answered_like_any_other(team: Team) -> None:
     assert [len(msg.data) < 2_000 for msg in stored] == [True]
 
 
-async def test_an_object_that_is_gone_is_told(small: Bus) -> None:
+async def test_a_missing_object_is_an_error_of_the_task(small: Bus) -> None:
     message = new("task", {"$object": {"digest": "sha256:none", "size": 1}}, source=SOURCE)
-    with pytest.raises(TaskError, match="sha256:none is gone"):
+    with pytest.raises(TaskError, match="sha256:none no longer exists"):
         await objects.whole(small, message)

@@ -156,7 +156,7 @@ async def test_a_picture_costs_tokens_not_bytes(team: Team, stub: StubModel) -> 
             "bad_part",
             "`object` that is not a digest",
         ),
-        ([{"type": "image", "object": f"sha256:{'0' * 64}"}], "object_missing", "is gone"),
+        ([{"type": "image", "object": f"sha256:{'0' * 64}"}], "object_missing", "no longer exists"),
     ],
 )
 async def test_what_is_wrong_with_a_part_is_told(
@@ -174,7 +174,7 @@ async def test_an_object_that_is_not_what_its_digest_says_is_not_shown(team: Tea
     await team.bus.put_object(objects.BUCKET, digest, PNG)
     result = await team.ask("sight", {"parts": [{"type": "image", "object": digest}]})
     assert result["error"]["code"] == "object_missing"
-    assert "is not what it was" in result["error"]["message"]
+    assert "does not match its digest" in result["error"]["message"]
 
 
 async def test_files_are_bounded_together_and_before_they_are_read(team: Team) -> None:

@@ -105,9 +105,9 @@ def test_every_field_of_a_context(config: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["jetstream_api_prefix", "jetstream_domain"])
-def test_jetstream_elsewhere_is_refused(config: Path, field: str) -> None:
+def test_a_context_with_another_jetstream_is_refused(config: Path, field: str) -> None:
     environ = write_context(config, "x", **{field: "hub"})
-    with pytest.raises(UsageError, match=f'"{field}" leads to JetStream elsewhere'):
+    with pytest.raises(UsageError, match=f'"{field}" selects the JetStream of another server'):
         resolve(Settings(), environ)
 
 
@@ -210,7 +210,7 @@ def test_bad_variables_are_named(environ: dict[str, str], said: str, config: Pat
         ({"url": "ftp://host"}, r'bad\.json: "url": ftp://host is not an address'),
         ({"token": [SECRET]}, r'bad\.json: "token" should be a string'),
         ({"tls_first": "yes"}, r'bad\.json: "tls_first" should be true or false'),
-        ({"nsc": "nsc://a/b"}, r'bad\.json: agentd cannot use "nsc"; name the server with'),
+        ({"nsc": "nsc://a/b"}, r'bad\.json: agentd cannot use "nsc"; set NATS_URL'),
         ({"password": f"op://{SECRET}", "user": "me"}, r'the op: of "password"'),
         ({"user_jwt": SECRET}, r'bad\.json: "user_jwt" is set, but no user_seed'),
     ],
