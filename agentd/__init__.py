@@ -14,15 +14,15 @@ of its modules, in the same order. import-linter enforces both.
     queue         tasks and facts on NATS, until they are settled
     templates     what is filled in for each call: prompts, expressions, requests; within bounds
     models        who answers: mocks, OpenAI-compatible endpoints, other providers through litellm
-    nats          the connection, the embedded server, JetStream
+    nats          the connection to NATS, the embedded server, streams and buckets
     manifest      YAML to a checked manifest
-    log           one record a line, without secrets
-    settings      what may not change while the process runs
+    log           the log: one record a line, as text or JSON, without secrets
+    settings      the settings of a process: flags and `AGENTD_*` variables
     protocol      the wire: messages, subjects, destinations
-    crash_points  named places at which a test can kill the process
+    crash_points  named points at which a test can kill the process
     errors        the one error tree; it says what becomes of the message
-    metrics       counts and times for Prometheus
-    problems      a mistake in a person's file: place, text, mend
+    metrics       counters, durations and gauges for Prometheus
+    problems      a problem in a user's file: place, text, hint
 """
 
 __version__ = "0.1.0"

@@ -1,8 +1,8 @@
-"""Named places at which a test can have the process killed, between two effects of a task.
+"""Named points at which a test can kill the process, between two effects of a task.
 
-`AGENTD_CRASH=after-commit` kills it (SIGKILL, as a power cut would) when it first gets there;
-`after-commit:0.01` does so with that probability each time. Random kills from outside hardly ever
-hit the moment between an effect and its acknowledgement.
+With `AGENTD_CRASH=after-commit` the process kills itself with SIGKILL when it first reaches that
+point; with `after-commit:0.01` it does so with this probability each time. Kills at random moments
+are a weak test: they hardly ever fall between an effect and its acknowledgement.
 """
 
 from __future__ import annotations
@@ -12,34 +12,35 @@ import random
 import signal
 
 OF_A_TASK = (
-    "pulled",  # a task is ours, nothing is done
+    "pulled",  # this process has the task, nothing is done
     "before-model",
-    "after-model",  # paid, nothing on record
-    "mid-batch",  # part of what goes on record together is with the server
-    "after-commit",  # on record, not acknowledged
+    "after-model",  # the call is paid, nothing is stored
+    "mid-batch",  # the server has received a part of an atomic batch
+    "after-commit",  # the result is stored, the task is not acknowledged
     "after-ack",
-    "after-forward",  # forwarded, not acknowledged
-    "after-letter",  # in the dead letters, not settled
+    "after-forward",  # the task is forwarded, the delivery is not acknowledged
+    "after-letter",  # the dead letter is stored, the delivery is not settled
 )
 OF_TOOLS = (
-    "after-turn",  # the model wants tools, nothing is on record
-    "before-tool",  # the turn is on record, and that a tool with effects is called
-    "after-tool",  # a tool has answered, nothing of it is on record
+    "after-turn",  # the model calls tools, nothing is stored
+    "before-tool",  # the turn is stored, and that a tool with effects will be called
+    "after-tool",  # a tool has answered, its answer is not stored
 )
 OF_JOINS = (
-    "after-joined",  # a fact is in the join's state, nothing else is done about it
-    "before-join",  # the join is complete, nothing says so
-    "after-join",  # its task is on record, the fact is not acknowledged
+    "after-joined",  # a fact is in the state of its join, nothing else is done
+    "before-join",  # the join is complete, nothing about it is stored
+    "after-join",  # its task is stored, the fact is not acknowledged
 )
 OF_APPROVALS = (
-    "after-request",  # a person is asked, the task laid by, its delivery not acknowledged
-    "before-resume",  # all is decided, the task not delivered again
+    "after-request",  # the approval is requested, the task suspended, its delivery not acknowledged
+    "before-resume",  # all calls are decided, the task is not delivered again
 )
 
 _point, _, _chance = os.environ.get("AGENTD_CRASH", "").partition(":")
 
 
 def here(point: str) -> None:
-    """Dies here if this is the point asked for."""
+    """Kills the process if `AGENTD_CRASH` names this point."""
     if point == _point and random.random() < float(_chance or 1):
+        # Nothing can run afterwards: no `finally`, no buffer is written, as after a power cut.
         os.kill(os.getpid(), signal.SIGKILL)

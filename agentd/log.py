@@ -1,4 +1,4 @@
-"""One log record a line, for people or for machines, and no secret in it."""
+"""The log: one record a line, as text or JSON, without secrets, written by a thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 _SHORT_LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
-# Content comes from strangers: it may neither steer the terminal nor forge a record of its own.
+# Text in a record may come from outside. It must not control the terminal, and a line break in it
+# must not look like the beginning of another record: further lines are indented.
 _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
     ord("\t"): " ",
     ord("\n"): "\n  ",
@@ -34,7 +35,10 @@ _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)
     0x2029: "\\u2029",
 }
 
+# The last word of a field's name: `max_tokens` is a number, not a secret.
 _SECRET_NAME = re.compile(r"(api_?key|token|secret|password|authorization)$", re.IGNORECASE)
+# `kept` is the name in front of a secret. Texts such as "token: x" and "tokens=5" are common and
+# harmless, so a token needs `=` or a quote before its colon.
 _SECRET = re.compile(
     r"""(?<=://)[^\s/@]+(?=@)                                       # a URL's user and password
     | (?P<kept>
@@ -54,11 +58,12 @@ _SECRET = re.compile(
 def configure(
     log_format: LogFormat = "text", *, stream: TextIO | None = None, level: str = "INFO"
 ) -> LineHandler:
-    """Sends every logger's records to `stream` (one with a descriptor; stderr by default).
+    """Writes the records of all loggers to `stream` (it needs a descriptor; stderr by default).
 
-    `level` is agentd's own; libraries are heard from WARNING on. A second call replaces the first.
+    `level` applies to agentd. Libraries log from WARNING on. A second call replaces the first.
     """
-    stream = stream or sys.stderr  # None where the process was started without one
+    stream = stream or sys.stderr  # None if the process was started without one
+    # A copy: the log must be writable as long as the handler lives, even if the stream is closed.
     descriptor = os.dup(stream.fileno()) if stream else os.open(os.devnull, os.O_WRONLY)
     colour = os.isatty(descriptor) and not os.environ.get("NO_COLOR")
     handler = LineHandler(descriptor)
@@ -80,7 +85,7 @@ def redact(text: str) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`12:30:45 INFO  analyst message`; of `extra` only the agent is shown."""
+    """`12:30:45 INFO  analyst message`; of the fields in `extra` only `agent` is shown."""
 
     def __init__(self, *, colour: bool = False) -> None:
         super().__init__()
@@ -102,7 +107,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object: `ts` (RFC 3339, UTC), `level`, `logger`, `message`, then all of `extra`."""
+    """One JSON object: `ts` (RFC 3339, UTC), `level`, `logger`, `message`, and all of `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC)
@@ -114,6 +119,7 @@ class JsonFormatter(logging.Formatter):
         }
         for name, value in vars(record).items():
             if name not in _OWN_FIELDS:
+                # setdefault: a field named `level` must not replace the level of the record.
                 line.setdefault(name, _plain(value, name))
         if record.exc_info:
             line["exception"] = _safe(self.formatException(record.exc_info))
@@ -121,15 +127,15 @@ class JsonFormatter(logging.Formatter):
 
 
 class LineHandler(logging.Handler):
-    """Writes lines to a descriptor from a thread of its own.
+    """Writes lines to a descriptor, in its own thread.
 
-    A slow terminal or a full pipe would stop the event loop, and with it every agent. So lines wait
-    in memory, the oldest 10,000 of them; what comes after is counted and dropped. When the reader
-    is gone for good, logging goes on in silence.
+    A slow terminal or a full pipe would otherwise stop the event loop, and with it every agent. Up
+    to 10,000 lines wait in memory; further ones are dropped and counted. After the reader has
+    closed the pipe, records are discarded without an error.
     """
 
     def __init__(self, descriptor: int) -> None:
-        """Owns the descriptor: closes it in the end."""
+        """Takes over the descriptor, and closes it at the end."""
         super().__init__()
         self._descriptor = descriptor
         self._waiting: SimpleQueue[bytes | Event | None] = SimpleQueue()
@@ -145,19 +151,19 @@ class LineHandler(logging.Handler):
             return
         try:
             line = self.format(record)
-        except Exception as error:  # noqa: BLE001 - a mistake in a log call must not fail a task
+        except Exception as error:  # noqa: BLE001 - a bug in a log call must not fail a task
             place = f"{record.pathname}:{record.lineno}"
-            line = self.format(_note(f"{place}: no log record: {type(error).__name__}"))
+            line = self.format(_note(f"{place}: bad log call: {type(error).__name__}"))
         self._waiting.put(f"{line}\n".encode(errors="backslashreplace"))
 
     def flush(self) -> None:
-        """Waits until what was logged so far is written, for a second at most."""
+        """Waits until the records so far are written, for one second at most."""
         written = Event()
         self._waiting.put(written)
         written.wait(_FLUSH_SECONDS)
 
     def close(self) -> None:
-        """Writes what is left, as `flush` does, and ends the thread."""
+        """Writes the remaining records, as `flush` does, and ends the thread."""
         self.flush()
         self._waiting.put(None)
         super().close()
@@ -168,24 +174,27 @@ class LineHandler(logging.Handler):
                 item.set()
             elif not self._reader_is_gone:
                 self._write(item)
-                self._tell_dropped()
+                self._report_dropped()
         os.close(self._descriptor)
 
     def _write(self, line: bytes) -> None:
-        # Not through the stream: its lock, held here while the pipe is full, kills Python at exit.
+        # Not through the stream: this thread would hold the lock of the stream while the pipe is
+        # full, and Python aborts at exit when it cannot get that lock.
         while line:
             try:
                 line = line[os.write(self._descriptor, line) :]
             except BlockingIOError:
+                # Another process may have made the shared terminal or pipe non-blocking.
                 select.select([], [self._descriptor], [])
             except OSError:
                 self._reader_is_gone = True
                 return
 
-    def _tell_dropped(self) -> None:
+    def _report_dropped(self) -> None:
+        # Once, after all waiting lines: until then more lines may be dropped.
         if self._dropped and self._waiting.empty():
             dropped, self._dropped = self._dropped, 0
-            note = _note(f"{dropped} log records were dropped: their reader is too slow")
+            note = _note(f"{dropped} log records were dropped: the reader of the log is too slow")
             self._write(f"{self.format(note)}\n".encode())
 
 
@@ -194,13 +203,14 @@ def _note(text: str) -> logging.LogRecord:
 
 
 def _plain(value: Any, name: str = "") -> object:
-    """A field's value in JSON's own types, without secrets."""
+    """The value of a field in the types of JSON, without secrets."""
     match value:
         case str():
             return "***" if _SECRET_NAME.search(name) else _safe(value)
         case bool() | int() | None:
             return value
         case float():
+            # JSON has no NaN and no infinity; `json.dumps` would write them all the same.
             return value if math.isfinite(value) else str(value)
         case Mapping():
             return {str(key): _plain(each, str(key)) for key, each in value.items()}
@@ -211,7 +221,8 @@ def _plain(value: Any, name: str = "") -> object:
 
 
 def _safe(text: str) -> str:
-    """`text` as a line may show it: bounded, without secrets."""
+    """`text` without secrets and not too long."""
+    # Cut first: the pattern for secrets is slow on megabytes.
     if len(text) > _LONGEST_TEXT:
         text = f"{text[:_LONGEST_TEXT]}… ({len(text):,} characters)"
     return redact(text)

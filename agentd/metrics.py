@@ -1,4 +1,4 @@
-"""What a process counts and times for Prometheus."""
+"""The metrics of a process: counters, durations and gauges, in the format of Prometheus."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 
-# Seconds: from a mock's answer to the longest runs that people wait for.
+# Seconds: from the answer of a mock model to the longest runs that a person waits for.
 _BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
 class Metrics:
-    """The metrics of one process, in a registry of their own.
+    """The metrics of one process, in their own registry.
 
-    Labels are agents, models and outcomes, of which there are few. Never a message or a
-    conversation: every label value is a series that Prometheus keeps.
+    The labels are agents, models, tools, endpoints and outcomes, of which there are few. An id of a
+    message or a conversation must never be a label: Prometheus stores one series for each value.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Metrics:
             "direction",
         )
         self._cost = counter(
-            "agentd_model_cost_usd_total", "Costs of model calls, where they are known", "model"
+            "agentd_model_cost_usd_total", "Cost of model calls, if it is known", "model"
         )
         self._tool_calls = counter("agentd_tool_calls_total", "Tool calls", "tool", "status")
         self._tool_seconds = seconds(
@@ -62,11 +62,11 @@ class Metrics:
         self._limit = gauge("agentd_model_limit", "Calls that may run at once", "endpoint")
         self._waiting = gauge("agentd_model_waiting", "Calls that wait for a slot", "endpoint")
         self._cooldowns = counter(
-            "agentd_model_cooldowns_total", "Times an endpoint was left alone", "endpoint", "cause"
+            "agentd_model_cooldowns_total", "Cooldowns of endpoints", "endpoint", "cause"
         )
 
     def task(self, agent_id: str, status: str, seconds: float) -> None:
-        """One task whose outcome (`success`, `error`) is on record `seconds` after its delivery."""
+        """One task whose outcome (`success`, `error`) is stored, `seconds` after its delivery."""
         self._tasks(agent_id, status).inc()
         self._task_seconds(agent_id).observe(seconds)
 
@@ -88,9 +88,9 @@ class Metrics:
         output_tokens: int = 0,
         cost: float | None = None,
     ) -> None:
-        """One call: `status` is `success` or an error's code, `cost` USD where it is known.
+        """One call. `status` is `success` or an error's code; `cost` is in USD, None if unknown.
 
-        Tokens and cost are a provider's numbers: nonsense is not counted, and never raises.
+        Tokens and cost come from a provider: impossible numbers are ignored without an error.
         """
         self._calls(model, status).inc()
         self._call_seconds(model).observe(seconds)
@@ -100,36 +100,40 @@ class Metrics:
             self._cost(model).inc(cost)
 
     def tool_call(self, tool: str, status: str, seconds: float) -> None:
-        """One call of a tool that the agent has: `status` is `success` or `error`."""
+        """One call of one of the agent's tools; `status` is `success` or `error`."""
         self._tool_calls(tool, status).inc()
         self._tool_seconds(tool).observe(seconds)
 
     def endpoint(
         self, endpoint: str, *, limit: Callable[[], float], waiting: Callable[[], float]
     ) -> None:
-        """Reads the calls that may run at once, and those that wait, at every look at them."""
+        """Registers functions that return how many calls may run at the same time, and how many
+        wait; they are called at each scrape."""
         self._limit(endpoint).set_function(limit)
         self._waiting(endpoint).set_function(waiting)
 
     def cooldown(self, endpoint: str, cause: str) -> None:
-        """One time that an endpoint is left alone: `retry_after`, `announced`, `unreachable`."""
+        """One cooldown of an endpoint; `cause` is `retry_after`, `announced` or `unreachable`."""
         self._cooldowns(endpoint, cause).inc()
 
     def forget(self, agent_id: str) -> None:
-        """Drops the series of an agent that is gone."""
+        """Removes the series of an agent that was removed; otherwise they would stay for ever."""
         for series in (self._tasks, self._task_seconds, self._in_flight):
             series.forget(agent_id)
 
     def expose(self) -> tuple[bytes, str]:
-        """Everything in Prometheus' text format, and the content type to serve it with.
+        """All metrics in the text format of Prometheus, and its content type.
 
-        Thread-safe; takes some 10 µs a series.
+        It may be called from any thread; it takes about 10 µs for each series.
         """
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
 
 class _Series(Generic[_Metric]):
-    """A metric's series by their labels: finding one anew costs more than recording in it."""
+    """The series of a metric by their labels.
+
+    They are kept, because `labels()` of the library costs more than recording a value.
+    """
 
     def __init__(self, metric: _Metric) -> None:
         self._metric = metric
@@ -142,7 +146,7 @@ class _Series(Generic[_Metric]):
         return bound
 
     def forget(self, first: str) -> None:
-        """Drops the series whose first label is `first`."""
+        """Removes the series whose first label is `first`."""
         for labels in [labels for labels in self._bound if labels[0] == first]:
             del self._bound[labels]
             self._metric.remove(*labels)

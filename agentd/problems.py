@@ -1,4 +1,4 @@
-"""What is wrong in a person's files: the place, the mistake, the mend."""
+"""A problem in a user's file: its place, what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One mistake (or warning) in one file.
+    """One error or warning about one file.
 
-    `line` and `column` count from 1; 0 means that the problem has no place inside the file.
-    `source` is the text of that line, `width` how many characters of it the caret underlines.
-    `hint` says how to mend it.
+    `line` and `column` count from 1; 0 means that the problem has no place in the file. `source`
+    is the text of that line, and `width` the number of characters to underline. `hint` says how to
+    fix the problem.
     """
 
     file: str
@@ -27,11 +27,11 @@ class Problem:
 
     @property
     def place(self) -> str:
-        """`file`, `file:line` or `file:line:column`, as editors and terminals link it."""
+        """`file`, `file:line` or `file:line:column`; editors and terminals make it a link."""
         return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
 
     def render(self) -> str:
-        """The lines a person sees: place and mistake, the source line, a caret, the mend."""
+        """The problem as lines of text: place, what is wrong and hint, the source line, a caret."""
         head = f"{self.place}: {self.severity}: {self.text}"
         lines = [head + (f"; {self.hint}" if self.hint else "")]
         if self.source and self.line:
@@ -41,7 +41,7 @@ class Problem:
         return "\n".join(line for line in lines if line)
 
     def as_json(self) -> dict[str, Any]:
-        """The same as an object, for `--json`."""
+        """The problem as a JSON object, for `--json`."""
         return {
             "file": self.file,
             "line": self.line,
@@ -52,12 +52,13 @@ class Problem:
         }
 
     def _window(self, span: int = 100) -> tuple[str, int]:
-        """The part of a long source line around the column, tabs made visible as one space."""
+        """The part of a long source line around the column, and the column in it."""
+        # A tab becomes one space, because the caret below has to count characters.
         text = self.source.rstrip("\r\n").replace("\t", " ")
         start = max(0, self.column - span // 2) if len(text) > span else 0
         return text[start : start + span], max(1, self.column - start)
 
 
 def errors(problems: Iterable[Problem]) -> list[Problem]:
-    """Those of `problems` that keep a file from loading."""
+    """The problems because of which a file does not load: those that are no warnings."""
     return [problem for problem in problems if problem.severity == "error"]

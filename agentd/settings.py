@@ -1,4 +1,4 @@
-"""Everything about a process that may not change while it runs; the rest is in manifests."""
+"""The settings of a process, which cannot change while it runs; everything else is in manifests."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ class Settings:
 
     Attributes:
         env: the environment, the second token of every subject.
-        nats: an explicit `--nats` URL; None leaves it to the environment, a nats CLI context or the
-            embedded server, in this order (see `agentd.nats.connection`).
-        state: the project's `.agentd` folder, where the embedded server lives.
+        nats: the URL of `--nats`. Without it, `agentd.nats.connection` uses the environment, a
+            context of the nats command line, or the embedded server, in this order.
+        state: the project's folder `.agentd`, with the files of the embedded server.
         http: `host:port` of health and metrics, or "off".
-        model: the model of agents that name none.
-        log_format: `text` for people, `json` for machines.
-        durability: how the embedded server writes: `always` survives a power cut.
+        model: the model of agents whose manifest names none.
+        log_format: `text` to read, `json` for programs.
+        durability: how the embedded server writes to the disk. `always`: what it has acknowledged
+            survives a power cut. `relaxed`: faster, but the last 100 ms may be lost.
         grace: seconds that a drain waits for running tasks.
-        heartbeat: seconds between two signs of life.
-        poll: seconds between two looks at the files besides the watcher's events; 0 is off.
-        log_days, log_bytes: how much of the log is kept.
-        replicas: on how many servers of a NATS cluster each stream is kept.
+        heartbeat: seconds between two heartbeats of a replica.
+        poll: seconds between two comparisons of the manifests' contents, for file systems that
+            report no changes; 0 is off.
+        log_days, log_bytes: how long and how much the log stores.
+        replicas: on how many servers of a NATS cluster each stream is stored.
     """
 
     env: str = "dev"
@@ -53,10 +55,13 @@ class Settings:
 
 
 def from_environment(environ: Mapping[str, str] = os.environ, **flags: object) -> Settings:
-    """Settings of a command: flags that are not None, then `AGENTD_*`, then defaults.
+    """The settings of a command: flags that are not None, then variables `AGENTD_*`, then defaults.
+
+    An empty variable counts as not set.
 
     Raises:
-        UsageError: a value is not of its kind; the text names the variable or flag.
+        UsageError: a value does not have the right type; the text names the variable.
+        TypeError: a flag is not the name of a setting.
     """
     values: dict[str, object] = {}
     for name, field in Settings.__dataclass_fields__.items():
@@ -67,6 +72,7 @@ def from_environment(environ: Mapping[str, str] = os.environ, **flags: object) -
             values[name] = _typed(variable, raw, field.default)
     if flags:
         raise TypeError(f"no such settings: {', '.join(flags)}")
+    # Checked here: the name becomes a part of every subject.
     values["env"] = environment(str(values.get("env", Settings.env)))
     return Settings(**values)  # type: ignore[arg-type]
 
@@ -79,9 +85,9 @@ def _typed(variable: str, raw: object, default: object) -> object:
         try:
             number = float(str(raw))
         except ValueError:
-            raise UsageError(f"{variable}={raw!r} is not a number of seconds") from None
+            raise UsageError(f"{variable}={raw!r} is not a number") from None
         if not 0 <= number < 1e9:
-            raise UsageError(f"{variable}={raw!r} is not a sensible number of seconds")
+            raise UsageError(f"{variable}={raw!r} must be at least 0 and less than a billion")
         return number
     if isinstance(default, int):
         if not str(raw).isdecimal():

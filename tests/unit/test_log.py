@@ -70,7 +70,7 @@ def test_text_is_clock_level_agent_and_message(written: Written) -> None:
 
 
 @in_format("text")
-def test_content_can_forge_no_record_and_steer_no_terminal(written: Written) -> None:
+def test_content_cannot_forge_a_record_or_control_the_terminal(written: Written) -> None:
     log.info("said %s", "hi\n12:00:00 ERROR fake\r\x1b[2J\u2028\x9b31m")
 
     lines = written().splitlines()
@@ -118,7 +118,7 @@ def test_json_carries_the_exception(written: Written) -> None:
 
 
 @in_format("json")
-def test_a_field_cannot_stand_in_for_one_of_the_record(written: Written) -> None:
+def test_a_field_cannot_replace_one_of_the_record(written: Written) -> None:
     log.info("true", extra={"level": "FAKE", "ts": "never"})
 
     line = one(written())
@@ -146,7 +146,7 @@ def test_any_record_is_one_line_of_strict_json(written: Written, text: str, fiel
     assert json.loads(line, parse_constant=refuse)["message"] == redact(text)
 
 
-def test_a_mistake_in_a_log_call_is_told_and_fails_nothing(
+def test_a_bad_log_call_is_logged_and_raises_nothing(
     tmp_path: Path, logging_restored: None
 ) -> None:
     fields = {"msg": "%d tasks", "args": ("three",), "pathname": "agent.py", "lineno": 7}
@@ -155,8 +155,8 @@ def test_a_mistake_in_a_log_call_is_told_and_fails_nothing(
     handler.handle(logging.makeLogRecord(fields))
     handler.flush()
 
-    told = one((tmp_path / "log").read_text())["message"]
-    assert told == "agent.py:7: no log record: TypeError"
+    message = one((tmp_path / "log").read_text())["message"]
+    assert message == "agent.py:7: bad log call: TypeError"
 
 
 @in_format("json")
@@ -167,7 +167,7 @@ def test_a_huge_message_is_cut(written: Written) -> None:
 
 
 @in_format("text")
-def test_libraries_are_heard_from_warning_on(written: Written) -> None:
+def test_libraries_log_from_warning_on(written: Written) -> None:
     logging.getLogger("somelibrary").info("chatter")
     logging.getLogger("somelibrary").warning("trouble")
 
@@ -191,7 +191,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize(("text", "secret"), SECRETS)
-def test_secrets_are_taken_out(text: str, secret: str) -> None:
+def test_secrets_are_replaced(text: str, secret: str) -> None:
     assert secret not in redact(text)
     assert "***" in redact(text)
 
@@ -206,7 +206,7 @@ def test_secrets_are_taken_out(text: str, secret: str) -> None:
         "see https://example.org/a@b for the task-asking-for-directions",
     ],
 )
-def test_plain_words_stay(text: str) -> None:
+def test_text_without_secrets_stays(text: str) -> None:
     assert redact(text) == text
 
 
@@ -219,17 +219,17 @@ def test_a_field_with_a_secrets_name_is_never_written(written: Written) -> None:
     assert line["password"] == "***"
 
 
-def test_a_reader_that_goes_away_is_no_error(logging_restored: None) -> None:
+def test_a_closed_pipe_is_no_error(logging_restored: None) -> None:
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stream:
         handler = configure("text", stream=stream)
         os.close(reading)
         for _ in range(3):
-            log.info("nobody listens")
+            log.info("nobody reads this")
             handler.flush()
 
 
-def test_a_reader_that_stalls_holds_nobody_up_and_learns_what_it_missed(
+def test_lines_for_a_slow_reader_are_dropped_and_counted(
     logging_restored: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_module, "_WAITING_LINES", 50)
@@ -238,9 +238,9 @@ def test_a_reader_that_stalls_holds_nobody_up_and_learns_what_it_missed(
         handler = configure("text", stream=stream)
         for number in range(200):
             log.info("%d %s", number, "x" * 4000)
-        said = iter(reader.readline, "")
+        lines = iter(reader.readline, "")
         seen = 0
-        while "were dropped" not in (line := next(said)):
+        while "were dropped" not in (line := next(lines)):
             seen += 1
         handler.flush()
 

@@ -1,4 +1,4 @@
-"""What is recorded is what Prometheus reads, and nothing that is gone stays."""
+"""Prometheus reads what was recorded, and no series of removed agents."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_model_calls_are_counted_with_tokens_and_cost() -> None:
     assert value(metrics, "agentd_model_cost_usd_total", model="gpt") == 0.25
 
 
-def test_an_unknown_cost_is_not_a_cost_of_nothing() -> None:
+def test_an_unknown_cost_is_not_zero() -> None:
     metrics = Metrics()
     metrics.model_call("gpt", "success", 1.5, input_tokens=10)
 
     assert value(metrics, "agentd_model_cost_usd_total", model="gpt") is None
 
 
-def test_a_providers_nonsense_neither_counts_nor_raises() -> None:
+def test_impossible_numbers_of_a_provider_are_ignored() -> None:
     metrics = Metrics()
     for cost in (math.nan, math.inf, -1.0):
         metrics.model_call("gpt", "success", 1, input_tokens=-5, output_tokens=-5, cost=cost)
@@ -78,7 +78,7 @@ def test_reloads_and_tasks_in_flight() -> None:
     assert value(metrics, "agentd_tasks_in_flight", agent_id="analyst") == 1
 
 
-def test_limits_are_read_when_they_are_looked_at() -> None:
+def test_limits_are_read_at_each_scrape() -> None:
     metrics, waiting = Metrics(), [3]
     metrics.endpoint("http://stub/v1", limit=lambda: 8, waiting=lambda: waiting[0])
     waiting[0] = 5
@@ -91,7 +91,7 @@ def test_limits_are_read_when_they_are_looked_at() -> None:
     assert value(metrics, cooldowns, **endpoint, cause="retry_after") == 1
 
 
-def test_an_agent_that_is_gone_leaves_no_series() -> None:
+def test_a_removed_agent_leaves_no_series() -> None:
     metrics = Metrics()
     for agent in ("analyst", "researcher"):
         metrics.task(agent, "success", 1)
@@ -106,7 +106,7 @@ def test_an_agent_that_is_gone_leaves_no_series() -> None:
     assert value(metrics, "agent_tasks_total", agent_id="analyst", status="success") == 1
 
 
-def test_two_processes_worth_of_metrics_live_side_by_side() -> None:
+def test_two_sets_of_metrics_do_not_share_series() -> None:
     first, second = Metrics(), Metrics()
     first.reload("reloaded")
 
