@@ -13,7 +13,7 @@ from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import AGENT_DOMAIN, ROUTE_DOMAIN, token
 
 # The specificity of work for a capability as such.
-ANY = "general"
+GENERAL = "general"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Destination:
         if target.startswith("@"):
             domain, specificity = AGENT_DOMAIN, target[1:]
         elif not dot:
-            specificity = ANY
+            specificity = GENERAL
         try:
             return cls(token(domain, "domain"), token(specificity, "specificity"))
         except SubjectError:

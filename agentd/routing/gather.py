@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from agentd.errors import BusError, TaskError
 from agentd.nats.bus import Bus
-from agentd.protocol.destination import ANY, Destination, Recipients
+from agentd.protocol.destination import GENERAL, Destination, Recipients
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.routing import registry
@@ -66,7 +66,7 @@ async def capable(bus: Bus, subjects: Subjects, message: AgentMessage, domain: s
         BusError: the registry does not answer.
     """
     online = await registry.online(bus, subjects.env)
-    recipients = Recipients.of(message, Destination(domain, ANY))
+    recipients = Recipients.of(message, Destination(domain, GENERAL))
     return require_taker(recipients, online, subjects.env)
 
 

@@ -10,7 +10,7 @@ from agentd.catalog.spec import AgentSpec
 from agentd.errors import TaskError
 from agentd.manifest import tools as manifest_tools
 from agentd.nats.bus import Bus
-from agentd.protocol.destination import ANY, Destination
+from agentd.protocol.destination import GENERAL, Destination
 from agentd.protocol.fields import Constraints
 from agentd.protocol.message import AgentIdentity, AgentMessage, Payload, Routing
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
@@ -109,7 +109,7 @@ class AgentTool:
         online = await registry.online(self.bus, self.subjects.env)
         if any(replica.agent == self.name for replica in online):
             return Destination(AGENT_DOMAIN, self.name)
-        return Destination(self.name, ANY)
+        return Destination(self.name, GENERAL)
 
     async def _gather(self, task: AgentMessage, timeout: float) -> Gathered:
         assert self.entry.gather is not None

@@ -21,7 +21,7 @@ from agentd.catalog.topology.members import (
     subscriptions_of,
 )
 from agentd.manifest.flow import JOINED
-from agentd.protocol.destination import ANY, Recipients
+from agentd.protocol.destination import GENERAL, Recipients
 from agentd.protocol.subjects import AGENT_DOMAIN
 
 MOST_STEPS = 50_000  # more steps are not followed: every edit of a file waits for the checks
@@ -210,7 +210,7 @@ class Topology:
                 yield from self._to_subscribers(emission.subject, run.agent, emission)
         for name in self.agent_tools(run.agent):
             for agent in sorted(self.agents_behind(name) - {run.agent}):
-                topic = (AGENT_DOMAIN, name) if name in self.agents else (name, ANY)
+                topic = (AGENT_DOMAIN, name) if name in self.agents else (name, GENERAL)
                 yield FlowStep(AgentRun(agent, *topic), f"@{agent}", always=False, any_number=True)
 
     def _to_subscribers(
