@@ -65,6 +65,7 @@ class StubModel:
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
         )
         await runner.setup()
+        # With the default backlog of 128, some connections of a thousand take a second to open.
         site = web.TCPSite(runner, host, port, backlog=4096)
         try:
             await site.start()

@@ -107,9 +107,11 @@ class Case(StrictModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     input: Any = None
     message: dict[str, Any] = Field(default={})
+    # Never a real model: a test that is played offline must not call one by mistake.
     model: Annotated[Any, one_of_types("`mock/echo` or a list of turns", str, list)] = None
     tools: dict[Name, StandIn] = Field(default={})
     expect: Expectation
+    # Real models answer differently each time: only live runs are repeated.
     runs: Annotated[Whole, Field(ge=1, le=100)] = 1
     pass_: _Count | None = Field(default=None, alias="pass")
 

@@ -74,6 +74,7 @@ class CasePlayer:
         revision = self._revision(spec, suite, case, tape)
         played = await self._run(revision, message)
         wrong = list(mismatches(case.expect, played))
+        # A judge costs a call; it is asked only about an answer that meets all other conditions.
         if case.expect.judge and not wrong and played.result:
             wrong += await self._judge(suite, case.expect.judge, played)
         return CaseRun(
@@ -118,6 +119,7 @@ class CasePlayer:
         steps = _Steps()
         limits, now = revision.spec.manifest.limits, time.time()
         deadline = Deadline.of(message, limit=limits.timeout, now=now)
+        # The parts of a real run, but for the queue, the journal and the result: nothing is stored.
         source = AgentIdentity(id=revision.spec.name, type="agent")
         budgets = Budgets(self.bus, self.subjects.env)
         context = RunContext(

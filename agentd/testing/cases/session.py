@@ -66,7 +66,7 @@ async def play_all(
             spec, times = catalog.agents[suite.agent], case.runs if player.live else 1
             async with room:
                 runs = [await player.play(spec, suite, case) for _ in range(times)]
-            needed = case.needed if player.live else 1
+            needed = case.needed if player.live else 1  # offline, every run is the same
             return JunitReport(suite.agent, case.name, runs, needed)
 
         reports = await asyncio.gather(*(play(suite, case) for suite, case in wanted))

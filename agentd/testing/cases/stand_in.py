@@ -67,7 +67,7 @@ class _Shown:
         self.description = held.declared.description or held.tool.description
         self.parameters = held.tool.parameters
         self.takes_key = held.tool.takes_key
-        self.call = held.tool.call
+        self.call = held.tool.call  # the toolbox checks arguments and time
         self.emitted = partial(emitted_by, held.tool)
 
 

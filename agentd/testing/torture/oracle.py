@@ -116,6 +116,7 @@ def judge(seen: Evidence, allowed: Allowed) -> Judgement:
     doubled = [task for task, outcomes in seen.outcomes.items() if len(outcomes) > 1]
     lost = sorted(accepted - seen.outcomes.keys())
     extra = sum(max(0, len(calls) - 1) for calls in seen.calls.values())
+    # Each list of tasks becomes one sentence; an empty list is a promise that was kept.
     late = _late_calls(seen)
     findings = [
         ("were lost: they were accepted, but have no outcome", lost),
@@ -148,6 +149,7 @@ def _late_calls(seen: Evidence) -> list[str]:
     return [
         task
         for task, calls in seen.calls.items()
+        # A lost task has no outcome; that is another sentence.
         if task in seen.outcomes and max(calls) > seen.outcomes[task][0].at + SLACK
     ]
 

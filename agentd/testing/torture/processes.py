@@ -85,6 +85,7 @@ class Zygote:
             else:
                 self._processes[pid] = TortureProcess(pid, loop.create_future())
                 self._requested.popleft().set_result(self._processes[pid])
+        # The zygote has killed them with its own end, and could not report that.
         for process in self._processes.values():
             process.ended.set_result(-signal.SIGKILL)
 
@@ -107,6 +108,7 @@ async def zygote() -> AsyncGenerator[Zygote]:
     environ = {k: v for k, v in os.environ.items() if not k.startswith(_AMBIENT)}
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
     child = await asyncio.create_subprocess_exec(
+        # -P: without it, the current folder could hide modules of the standard library.
         *(sys.executable, "-P", "-m", "agentd.testing.torture.zygote"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

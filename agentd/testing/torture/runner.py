@@ -76,7 +76,7 @@ async def play(order: Order, say: Callable[[str], None]) -> list[ScenarioReport]
     turn = asyncio.Semaphore(order.jobs)
 
     async def one(scenario: Scenario, setup: Setup) -> ScenarioReport:
-        async with turn:
+        async with turn:  # reports come in the order in which scenarios end
             report = await _play_one(scenario, size_of(scenario, order), setup)
         say(report.as_line())
         return report
@@ -127,6 +127,7 @@ async def _play_one(scenario: Scenario, size: Size, setup: Setup) -> ScenarioRep
             seconds <= size.seconds * setup.lenience,
             f"took {seconds:.1f} s, the goal is {size.seconds:g} s",
         )
+    # The world has ended its replicas by now: whatever they started must have ended with them.
     if left := await _left_behind(setup.zygote):
         findings.broken.append(f"left processes behind: {', '.join(left)}")
     _tidy(folder, keep=bool(findings.broken))

@@ -81,7 +81,9 @@ class Sender:
             names: list[str] = []
             for number in range(count):
                 names.append(self._name())
-                await self._room.acquire()
+                await (
+                    self._room.acquire()
+                )  # bounds the asyncio tasks, of which there may be 200,000
                 await asyncio.sleep(over / count)
                 group.create_task(self._send_in_room(names[-1], make(number)))
         return names

@@ -114,10 +114,10 @@ def _batch() -> None:
 
 def _joined_once() -> None:
     """The start of a join can be recorded twice, and each start makes another task."""
-    told = _find("agentd.agent.joins.Joins", "_joined_event")
+    event = _find("agentd.agent.joins.Joins", "_joined_event")
 
     async def not_create_only(joins: Any, *arguments: Any) -> Any:
-        record = await told(joins, *arguments)
+        record = await event(joins, *arguments)
         return replace(record, create=False, message_id=secrets.token_hex(8))
 
     _replace("agentd.agent.joins.Joins", "_joined_event", not_create_only)

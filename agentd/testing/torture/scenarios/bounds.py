@@ -64,6 +64,7 @@ async def loops(world: World, size: Size) -> None:
             await relay.begin(shape)
     await world.at_rest()
     await relay.idle()
+    # Exactly the tasks that exceed a limit have a dead letter, and no loop runs on after that.
     seen = await world.judge(Allowed(dead=relay.cut))
     world.limit("quiet_after", max(max(calls) for calls in seen.calls.values()) - started, 5.0)
     for shape, rules in _SHAPES.items():
@@ -150,6 +151,7 @@ async def overload(world: World, size: Size) -> None:
     world.stub.behaviour = Behaviour(latency=latency)
     world.agent()
     await world.up(1)
+    # The sender checks the length of the queue, and the sender is this process.
     before = eligibility.QUEUE_LIMIT
     setattr(eligibility, "QUEUE_LIMIT", size.tasks)  # noqa: B010 (pyright allows no assignment)
     try:

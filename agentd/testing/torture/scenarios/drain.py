@@ -27,5 +27,6 @@ async def drain(world: World, size: Size) -> None:
             world.findings.require(status == 0, f"{leaving.name} ended with {status}")
             await leaving.start()
     seen = await world.judge()
+    # A drained replica settles every delivery itself: none may be delivered again after ack_wait.
     world.limit("longest_drain", longest, _LONGEST_CALL + 1.0)
     world.findings.at_most("redelivered", seen.deliveries - len(seen.accepted), 0)

@@ -22,8 +22,11 @@ from agentd.testing.torture.scenarios.kills import die_at
 from agentd.testing.torture.sender import DOMAIN, TaskDraft
 
 _LEAVES = 3
+# The join of the agent `joiner`. The ids of its runs are computed from it, as agentd computes them.
 _JOIN = Join(wait_for=("result.leaf.*",), by="parent", count="all")
 _OF_EMITTING = ("pulled", "after-model", "mid-batch", "after-commit", "after-ack")
+# A death repeats the calls that its replica was making. One task at a time makes that one call for
+# each agent, so that the oracle can bound the number of extra calls.
 _ONE_AT_A_TIME = {"concurrency": 1}
 
 
@@ -31,6 +34,7 @@ async def fanout(world: World, size: Size) -> None:
     """Replicas die at each point of answers that emit: no sub-task is lost or doubled."""
     _agents_that_fan_out(world)
     deaths = await _die(world, size, _OF_EMITTING)
+    # Two agents run in each replica.
     await world.judge(Allowed(extra_calls=2 * deaths), also=lambda seen: _with_leaves(world, seen))
 
 
@@ -53,6 +57,7 @@ async def join(world: World, size: Size) -> None:
     )
     deaths = await _die(world, size, (*_OF_EMITTING, *crash_points.OF_JOINS))
     await world.at_rest()
+    # A run for a fact is no task on the log: its id is computed from the result of the joiner.
     sums = await _messages(world, "result.sum.*.*")
     fact_runs = [run_id(subject, message.id, "listener") for subject, message in sums]
 
@@ -60,6 +65,7 @@ async def join(world: World, size: Size) -> None:
         joined = [join_id(ENV, "joiner", _JOIN, name) for name in seen.accepted]
         return _expecting(_with_leaves(world, seen), (*joined, *fact_runs))
 
+    # Four agents run in each replica.
     await world.judge(Allowed(extra_calls=4 * deaths), also=also)
     joins = await _messages(world, "task._agent.joiner.*")
     world.findings.figures["joins"] = len(joins)

@@ -84,7 +84,7 @@ async def die_at(
             await replica.ended()
             deaths += 1
             if deaths >= size.shocks:
-                replica.environ = {}
+                replica.environ = {}  # it lives on, so that the remaining tasks can end
 
     async with asyncio.TaskGroup() as group:
         keepers = [group.create_task(keep(replica)) for replica in replicas]

@@ -26,6 +26,7 @@ async def backlog(world: World, size: Size) -> None:
 async def priority(world: World, size: Size) -> None:
     """Random priorities: 99 % of pairs run in order; priority 0 runs even under load."""
     world.agent(limits={"concurrency": 4})
+    # All tasks wait before the agent starts: the order of arrival has no effect.
     drawn = [world.random.randrange(10) for _ in range(size.tasks)]
     names = await world.sender.send(size.tasks, lambda n: TaskDraft(priority=drawn[n]))
     priorities = dict(zip(names, drawn, strict=True))
@@ -54,6 +55,7 @@ async def _starve(world: World, size: Size) -> None:
 
 def pairs_in_order(priorities: list[int]) -> float:
     """The share of pairs of different priorities in which the higher priority came first."""
+    # `seen[p]` counts the tasks of priority p so far: one pass counts all pairs.
     seen, right, pairs = [0] * 10, 0, 0
     for each in priorities:
         right += sum(seen[each + 1 :])

@@ -19,11 +19,12 @@ async def race(world: World, size: Size) -> None:
     world.stub.behaviour = Behaviour(latency=3 * ack_wait)
     world.agent(limits={"concurrency": size.tasks, "timeout": f"{10 * ack_wait:.0f}s"})
     await world.up(2)
+    # While the event loop is blocked, only the thread of the heartbeats can keep the deliveries.
     stalls = TaskDraft(content=f"{BLOCKS} {1.5 * ack_wait}")
     await world.sender.send(
         size.tasks, lambda n: stalls if n in (0, size.tasks // 2) else TaskDraft()
     )
-    seen = await world.judge()
+    seen = await world.judge()  # allows no extra call
     world.findings.figures["calls_per_task"] = world.calls.total / len(seen.accepted)
 
 
@@ -38,5 +39,7 @@ async def zombie(world: World, size: Size) -> None:
             paused.send(signal.SIGSTOP)
             await asyncio.sleep(2 * world.ack_wait)
             paused.send(signal.SIGCONT)
+    # A frozen replica sends no heartbeats: its tasks are delivered to the other one. When it
+    # continues, it may still call the model for the tasks that it had already looked up.
     paused_in_flight = size.shocks * IN_FLIGHT
     await world.judge(Allowed(extra_calls=paused_in_flight, late_calls=paused_in_flight))

@@ -64,6 +64,7 @@ class _Editor:
         prompts.mkdir(exist_ok=True)
         world.agent(instructions=None, prompt="worker.md")
         (prompts / "worker.md").write_text(f"Edit {number}, whole.")
+        # Before the catalog is loaded: a replica may read the files at once.
         self._written.append((number, time.time()))
         catalog = load(read_files(world.manifests, None))
         self.revisions.add(catalog.agents["worker"].revision)
@@ -85,6 +86,7 @@ class _Editor:
         if found is None:
             self.strange.append(prompt)
             return
+        # The time at which the next good edit was written.
         replaced = [at for number, at in self._written if number > int(found[1])]
         if replaced:
             self.stalest = max(self.stalest, time.time() - replaced[0])

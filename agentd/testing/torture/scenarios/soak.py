@@ -18,6 +18,7 @@ async def soak(world: World, size: Size) -> None:
     [replica] = await world.up(1)
     await world.sender.send(round(size.tasks * _WARM_UP))
     await world.at_rest()
+    # The first tasks fill caches and pools, which may grow.
     before = await _size(replica)
     await world.sender.send(size.tasks - round(size.tasks * _WARM_UP))
     await world.judge()

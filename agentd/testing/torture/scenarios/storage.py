@@ -38,6 +38,7 @@ async def amnesia(world: World, size: Size) -> None:
     for _ in range(size.shocks):
         for victim in _VICTIMS:
             await world.sender.send(size.tasks // size.shocks // len(_VICTIMS))
+            # A task that has not reached the work queue would be lost with the log.
             await world.until_sourced()
             healed = await _delete(world, victim, answered)
             world.limit(f"{victim}_healed_in", healed, _HEALED_WITHIN)
