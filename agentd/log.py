@@ -210,7 +210,7 @@ def _plain(value: Any, name: str = "") -> object:
         case bool() | int() | None:
             return value
         case float():
-            # JSON has no NaN and no infinity; `json.dumps` would write them all the same.
+            # `json.dumps` writes NaN and infinity, which are not JSON.
             return value if math.isfinite(value) else str(value)
         case Mapping():
             return {str(key): _plain(each, str(key)) for key, each in value.items()}

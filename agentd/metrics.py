@@ -59,7 +59,7 @@ class Metrics:
         self._tool_seconds = seconds(
             "agentd_tool_call_duration_seconds", "Tool calls, to the end of the answer", "tool"
         )
-        self._limit = gauge("agentd_model_limit", "Calls that may run at once", "endpoint")
+        self._limit = gauge("agentd_model_limit", "Calls that may run at the same time", "endpoint")
         self._waiting = gauge("agentd_model_waiting", "Calls that wait for a slot", "endpoint")
         self._cooldowns = counter(
             "agentd_model_cooldowns_total", "Cooldowns of endpoints", "endpoint", "cause"

@@ -1,7 +1,7 @@
 """A nats-py client that stays connected: reconnected after a loss, replaced when it gives up.
 
 nats-py reconnects by itself when a connection breaks. But after some errors, an oversize header for
-example, it closes the client permanently, whatever `max_reconnect_attempts` says. This module then
+example, it closes the client permanently, even with `max_reconnect_attempts=-1`. This module then
 makes a new client.
 """
 
@@ -34,7 +34,8 @@ class ReconnectingClient:
         options: keyword arguments of `nats.connect` (servers, token, …).
         on_state: receives a line for the log when the connection is awaited, lost or back.
         on_open: called with every new client, before the connection counts as open. It makes the
-            subscriptions: a new client has none, and nats-py restores only those of its own.
+            subscriptions, because a new client has none. (When nats-py reconnects a client, it
+            restores the subscriptions itself.)
         on_lost: called with the reason when the connection is lost or closed.
     """
 

@@ -264,7 +264,7 @@ async def _until_sourced(bus: Bus) -> None:
     """Returns when WORK copies from LOG, or after a timeout: then the server will retry."""
     for _ in range(round(_SOURCING_TIMEOUT / _PAUSE)):
         sources = (await jetstream.api(bus, f"STREAM.INFO.{WORK}")).get("sources") or ()
-        # Nanoseconds since the source was last heard of; -1 before the first time.
+        # Nanoseconds since the source was last active; -1 if it never was.
         if any(int(source.get("active", -1)) >= 0 for source in sources):
             return
         await asyncio.sleep(_PAUSE)

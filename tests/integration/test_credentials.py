@@ -1,4 +1,4 @@
-"""Contexts of the nats command line with nkeys and creds files, at a server that asks for them."""
+"""Contexts of the nats command line with nkeys and creds files, on a server that requires them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def context(folder: Path, url: str, **fields: str) -> dict[str, str]:
     return {"XDG_CONFIG_HOME": str(folder), "HOME": str(folder), "NATS_CONTEXT": "guarded"}
 
 
-async def answers(environ: dict[str, str]) -> bool:
+async def can_connect(environ: dict[str, str]) -> bool:
     bus = await Bus.connect(resolve(Settings(), environ).options(), timeout=5)
     try:
         await bus.fence()
@@ -74,15 +74,15 @@ async def answers(environ: dict[str, str]) -> bool:
         await bus.close()
 
 
-async def test_an_nkey_of_a_context_is_let_in(tmp_path: Path) -> None:
+async def test_the_nkey_of_a_context_is_accepted(tmp_path: Path) -> None:
     key = seed(nkeys.PREFIX_BYTE_USER)
     (tmp_path / "user.nk").write_bytes(key)
     config = f"authorization {{ users: [{{nkey: {public(key)}}}] }}"
     async with server(tmp_path, config) as url:
-        assert await answers(context(tmp_path, url, nkey=str(tmp_path / "user.nk")))
+        assert await can_connect(context(tmp_path, url, nkey=str(tmp_path / "user.nk")))
 
 
-async def test_another_nkey_is_not(tmp_path: Path) -> None:
+async def test_another_nkey_is_refused(tmp_path: Path) -> None:
     (tmp_path / "user.nk").write_bytes(seed(nkeys.PREFIX_BYTE_USER))
     allowed = public(seed(nkeys.PREFIX_BYTE_USER))
     async with server(tmp_path, f"authorization {{ users: [{{nkey: {allowed}}}] }}") as url:
@@ -91,7 +91,7 @@ async def test_another_nkey_is_not(tmp_path: Path) -> None:
             await Bus.connect(resolve(Settings(), environ).options(), timeout=0.5)
 
 
-async def test_a_creds_file_of_a_context_is_let_in(tmp_path: Path) -> None:
+async def test_the_creds_file_of_a_context_is_accepted(tmp_path: Path) -> None:
     operator, account, user = (
         seed(kind)
         for kind in (nkeys.PREFIX_BYTE_OPERATOR, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_USER)
@@ -116,4 +116,4 @@ async def test_a_creds_file_of_a_context_is_let_in(tmp_path: Path) -> None:
     )
     (tmp_path / "user.creds").write_text(creds)
     async with server(tmp_path, config) as url:
-        assert await answers(context(tmp_path, url, creds=str(tmp_path / "user.creds")))
+        assert await can_connect(context(tmp_path, url, creds=str(tmp_path / "user.creds")))

@@ -1,4 +1,4 @@
-"""The embedded server, as real processes: started, shared, killed, and started again."""
+"""The embedded server, as real processes: started, adopted, killed, and started again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from agentd.settings import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
-# Another agentd: prints the server it got, then holds it until its input ends.
+# Another agentd: it prints its server, and keeps it until its input ends.
 OTHER = """\
 import asyncio, json, sys
 from pathlib import Path
@@ -49,7 +49,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """The private folder of a project; not there yet."""
+    """The private folder of a project; it does not exist yet."""
     (tmp_path / "project").mkdir()
     return tmp_path / "project" / ".agentd"
 
@@ -63,7 +63,7 @@ async def embedded(state: Path) -> AsyncIterator[EmbeddedServer]:
 
 @pytest.fixture
 async def second(state: Path) -> AsyncIterator[EmbeddedServer]:
-    """What another agentd of the project has."""
+    """The same server as another agentd of the project sees it."""
     second = EmbeddedServer(state, "relaxed")
     yield second
     await second.stop()
@@ -80,14 +80,14 @@ class Other:
         )
 
     async def server(self) -> tuple[str, str, int, bool]:
-        """Url, token, pid, owned: once it has one."""
+        """URL, token, process id, and whether it is owned, once the server runs."""
         assert self.process.stdout
         line = await asyncio.to_thread(self.process.stdout.readline)
         url, token, pid, owned = json.loads(line)
         return url, token, pid, owned
 
     async def aclose(self) -> None:
-        """Let it end as it likes, or wait for what was killed."""
+        """Ends its input, and waits for its end."""
         await asyncio.to_thread(self.process.communicate)
 
 
@@ -95,7 +95,7 @@ async def connect(server: RunningServer, **options: Any) -> Client:
     return await nats.connect(server.url, token=server.token, **options)
 
 
-async def gone(pid: int) -> bool:
+async def has_ended(pid: int) -> bool:
     """Whether a process ends within ten seconds."""
     return await until(lambda: not Path(f"/proc/{pid}/stat").exists() or is_zombie(pid))
 
@@ -123,10 +123,10 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
 
 async def kill(server: RunningServer) -> None:
     os.kill(server.pid, signal.SIGKILL)
-    assert await gone(server.pid)
+    assert await has_ended(server.pid)
 
 
-async def test_it_starts_with_jetstream_on_loopback(embedded: EmbeddedServer) -> None:
+async def test_the_server_starts_with_jetstream_on_loopback(embedded: EmbeddedServer) -> None:
     server = await embedded.ensure()
     assert server.owned
     assert server.url.startswith("nats://127.0.0.1:")
@@ -138,19 +138,19 @@ async def test_it_starts_with_jetstream_on_loopback(embedded: EmbeddedServer) ->
 
 
 @pytest.mark.parametrize("login", ["{}", '{"auth_token": "guess"}'])
-async def test_nobody_gets_in_without_the_token(embedded: EmbeddedServer, login: str) -> None:
+async def test_a_client_without_the_token_is_refused(embedded: EmbeddedServer, login: str) -> None:
     server = await embedded.ensure()
     port = int(server.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"CONNECT {login}\r\nPING\r\n".encode())
-    said = await reader.read()
-    assert b"'Authorization Violation'" in said
-    assert b"PONG" not in said
+    answer = await reader.read()
+    assert b"'Authorization Violation'" in answer
+    assert b"PONG" not in answer
     writer.close()
     await writer.wait_closed()
 
 
-async def test_the_secret_stays_in_the_private_folder(embedded: EmbeddedServer) -> None:
+async def test_the_token_is_only_in_the_private_folder(embedded: EmbeddedServer) -> None:
     server = await embedded.ensure()
     state = server.store.parent
     assert server.token not in command(server.pid) + repr(server)
@@ -162,7 +162,9 @@ async def test_the_secret_stays_in_the_private_folder(embedded: EmbeddedServer) 
 
 
 @pytest.mark.parametrize(("durability", "sync"), [("always", "always"), ("relaxed", '"100ms"')])
-async def test_durability(state: Path, durability: Any, sync: str) -> None:
+async def test_the_durability_is_in_the_configuration(
+    state: Path, durability: Any, sync: str
+) -> None:
     embedded = EmbeddedServer(state, durability)
     await embedded.ensure()
     await embedded.stop()
@@ -170,7 +172,7 @@ async def test_durability(state: Path, durability: Any, sync: str) -> None:
 
 
 async def test_the_store_of_a_running_server_can_be_synced(state: Path) -> None:
-    """With `relaxed` a new stream is written to the disk once, while the server moves files."""
+    """With `relaxed`, new streams are synced once, while the server moves files."""
     embedded = EmbeddedServer(state, "relaxed")
     server = await embedded.ensure()
     bus = await Bus.connect({"servers": server.url, "token": server.token}, timeout=5)
@@ -184,11 +186,11 @@ async def test_the_store_of_a_running_server_can_be_synced(state: Path) -> None:
         await embedded.stop()
 
 
-async def test_ensure_again_changes_nothing(embedded: EmbeddedServer) -> None:
+async def test_a_second_ensure_returns_the_same_server(embedded: EmbeddedServer) -> None:
     assert await embedded.ensure() == await embedded.ensure()
 
 
-async def test_a_second_agentd_adopts_and_leaves_it_alone(
+async def test_a_second_agentd_adopts_the_server_and_does_not_stop_it(
     embedded: EmbeddedServer, second: EmbeddedServer
 ) -> None:
     server = await embedded.ensure()
@@ -215,7 +217,7 @@ async def test_clients_and_messages_survive_a_kill(embedded: EmbeddedServer) -> 
         back.set()
 
     async def ignore(_: Exception) -> None:
-        """The kill is what this test is about."""
+        """The kill is intended."""
 
     client = await connect(
         first, reconnected_cb=reconnected, error_cb=ignore, reconnect_time_wait=0.05
@@ -232,7 +234,7 @@ async def test_clients_and_messages_survive_a_kill(embedded: EmbeddedServer) -> 
     await client.close()
 
 
-async def test_an_adopter_takes_over_when_the_owner_loses_it(
+async def test_an_adopter_starts_the_server_again_after_its_owner_has_stopped_it(
     embedded: EmbeddedServer, second: EmbeddedServer
 ) -> None:
     first = await embedded.ensure()
@@ -247,9 +249,9 @@ async def test_racing_tasks_and_processes_get_one_server(state: Path) -> None:
     others = [Other(state) for _ in range(4)]
     mine = [EmbeddedServer(state, "relaxed") for _ in range(4)]
     servers = await asyncio.gather(*(one.ensure() for one in mine for _ in range(2)))
-    told = await asyncio.gather(*(other.server() for other in others))
-    assert len({(s.url, s.token, s.pid) for s in servers} | {t[:3] for t in told}) == 1
-    assert sum(s.owned for s in servers) / 2 + sum(owned for *_, owned in told) == 1
+    theirs = await asyncio.gather(*(other.server() for other in others))
+    assert len({(s.url, s.token, s.pid) for s in servers} | {t[:3] for t in theirs}) == 1
+    assert sum(s.owned for s in servers) / 2 + sum(owned for *_, owned in theirs) == 1
     await asyncio.gather(*(one.stop() for one in mine), *(other.aclose() for other in others))
     assert find(state) is None
 
@@ -267,7 +269,7 @@ async def test_racing_to_replace_a_killed_server_gives_one(state: Path) -> None:
         await one.stop()
 
 
-async def test_it_goes_with_its_parent_and_the_next_one_starts_again(
+async def test_the_server_ends_with_its_parent_and_the_next_agentd_starts_it(
     state: Path, second: EmbeddedServer
 ) -> None:
     async with aclosing(Other(state)) as other:
@@ -275,7 +277,7 @@ async def test_it_goes_with_its_parent_and_the_next_one_starts_again(
         assert owned
         assert not (await second.ensure()).owned
         other.process.kill()
-        assert await gone(pid)
+        assert await has_ended(pid)
     again = await second.ensure()
     assert (again.url, again.token, again.owned) == (url, token, True)
 
@@ -291,12 +293,12 @@ async def test_an_orphan_is_adopted(state: Path, second: EmbeddedServer) -> None
     await kill(adopted)
 
 
-async def test_ctrl_c_in_the_terminal_does_not_reach_it(embedded: EmbeddedServer) -> None:
+async def test_ctrl_c_in_the_terminal_does_not_reach_the_server(embedded: EmbeddedServer) -> None:
     server = await embedded.ensure()
     assert os.getsid(server.pid) == server.pid != os.getsid(0)
 
 
-async def test_the_lock_lives_exactly_as_long_as_the_server(embedded: EmbeddedServer) -> None:
+async def test_only_the_server_holds_the_lock(embedded: EmbeddedServer) -> None:
     server = await embedded.ensure()
     assert holders(server.store.parent / "nats.lock") == {server.pid}
 
@@ -317,7 +319,7 @@ def open_files(process: Path) -> list[str]:
         return []
 
 
-async def test_a_taken_port_means_another_port(embedded: EmbeddedServer) -> None:
+async def test_a_server_whose_port_is_taken_gets_another_one(embedded: EmbeddedServer) -> None:
     first = await embedded.ensure()
     await embedded.stop()
     with socket.create_server(("127.0.0.1", int(first.url.rpartition(":")[2]))):
@@ -326,7 +328,7 @@ async def test_a_taken_port_means_another_port(embedded: EmbeddedServer) -> None
     assert again.token == first.token
 
 
-async def test_a_stranger_on_the_port_is_not_taken_for_ours(embedded: EmbeddedServer) -> None:
+async def test_a_server_with_another_token_is_not_ours(embedded: EmbeddedServer) -> None:
     server = await embedded.ensure()
     record = server.store.parent / "server.json"
     record.write_text(record.read_text().replace(server.token, "another"))
@@ -334,7 +336,7 @@ async def test_a_stranger_on_the_port_is_not_taken_for_ours(embedded: EmbeddedSe
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"url": 1, "token": 2, "pid": 3}', "\x00"])
-async def test_a_damaged_record_means_a_new_one(state: Path, damage: str) -> None:
+async def test_a_damaged_record_is_replaced(state: Path, damage: str) -> None:
     put(state / "server.json", damage)
     embedded = EmbeddedServer(state, "relaxed")
     server = await embedded.ensure()
@@ -348,14 +350,14 @@ async def test_a_hung_server_is_killed(embedded: EmbeddedServer) -> None:
     server = await embedded.ensure()
     os.kill(server.pid, signal.SIGSTOP)
     await embedded.stop(grace=0.1)
-    assert await gone(server.pid)
+    assert await has_ended(server.pid)
 
 
-async def test_stop_without_a_server_is_nothing(embedded: EmbeddedServer) -> None:
+async def test_stop_without_a_server_does_nothing(embedded: EmbeddedServer) -> None:
     await embedded.stop()
 
 
-async def test_cancelled_starts_leave_nothing_behind(embedded: EmbeddedServer) -> None:
+async def test_a_cancelled_start_does_not_block_the_next_one(embedded: EmbeddedServer) -> None:
     for delay in (0.0, 0.01, 0.02, 0.03, 0.05):
         start = asyncio.create_task(embedded.ensure())
         await asyncio.sleep(delay)
@@ -365,7 +367,7 @@ async def test_cancelled_starts_leave_nothing_behind(embedded: EmbeddedServer) -
     assert server.owned
 
 
-async def test_commands_find_it_from_below(
+async def test_a_command_finds_the_server_from_a_folder_below(
     embedded: EmbeddedServer, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     below = state.parent / "manifests" / "team"
@@ -380,7 +382,9 @@ async def test_commands_find_it_from_below(
     assert find(Path(".agentd")) is None
 
 
-async def test_a_bad_store_is_explained_with_the_log(embedded: EmbeddedServer, state: Path) -> None:
+async def test_the_error_of_a_bad_store_has_the_log_of_the_server(
+    embedded: EmbeddedServer, state: Path
+) -> None:
     put(state / "store", "not a folder")
     with pytest.raises(StartError, match=r"ended with 1 while starting:\n.*FTL.*JetStream.*$"):
         await embedded.ensure()
@@ -388,13 +392,13 @@ async def test_a_bad_store_is_explained_with_the_log(embedded: EmbeddedServer, s
     assert (await embedded.ensure()).owned
 
 
-async def test_a_folder_that_cannot_be_is_explained(tmp_path: Path) -> None:
+async def test_the_error_names_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StartError, match=r"cannot keep a nats-server in .*file/\.agentd"):
         await EmbeddedServer(tmp_path / "file" / ".agentd").ensure()
 
 
-async def test_a_file_that_cannot_be_written_is_explained(
+async def test_the_error_names_a_file_that_cannot_be_written(
     embedded: EmbeddedServer, state: Path
 ) -> None:
     put(state / "nats.conf" / "x", "a folder where the configuration should be")
@@ -412,19 +416,19 @@ async def test_the_variable_names_another_binary(state: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "error"),
     [
         (None, "cannot run AGENTD_NATS_SERVER=.*No such file"),
         ("echo nats-server: v2.9.10", r"is nats-server 2\.9\.10; agentd needs 2\.12 or later"),
         ("echo something else", "is not a nats-server"),
     ],
 )
-def test_an_unusable_binary_is_explained(tmp_path: Path, script: str | None, said: str) -> None:
+def test_the_error_names_an_unusable_binary(tmp_path: Path, script: str | None, error: str) -> None:
     binary = tmp_path / "nats-server"
     if script:
         binary.write_text(f"#!/bin/sh\n{script}\n")
         binary.chmod(0o755)
-    with pytest.raises(StartError, match=said):
+    with pytest.raises(StartError, match=error):
         find_binary({"AGENTD_NATS_SERVER": str(binary)})
 
 

@@ -1,4 +1,4 @@
-"""The streams on a real server: made, updated, healed, and what flows between them."""
+"""The streams on a real server: created, updated, healed, and tasks that flow between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agentd.protocol.subjects import Subjects
 from agentd.settings import Settings
 
 
-async def test_a_task_reaches_work_with_its_priority_and_rings(
+async def test_a_task_reaches_work_with_its_priority_and_rings_the_doorbell(
     bus: Bus, subjects: Subjects
 ) -> None:
     rung: asyncio.Queue[Msg] = asyncio.Queue()
@@ -34,7 +34,7 @@ async def test_a_task_reaches_work_with_its_priority_and_rings(
     assert all(bell.data == b"" for bell in bells)
 
 
-async def test_ensure_changes_what_differs_and_can_be_repeated(tmp_path: Path) -> None:
+async def test_ensure_updates_a_configuration_that_differs(tmp_path: Path) -> None:
     async with own_server(tmp_path) as bus:
         await streams.ensure(bus, Settings())
         await streams.ensure(bus, Settings(log_days=7))
@@ -54,7 +54,7 @@ async def test_every_deleted_stream_is_healed(tmp_path: Path) -> None:
 
 
 async def test_work_still_flows_after_the_log_was_deleted(tmp_path: Path) -> None:
-    """WORK sources LOG by sequence: a new log that counted from 1 would be skipped for long."""
+    """WORK copies by sequence: it would skip a new log that counts from 1."""
     async with own_server(tmp_path) as bus:
         await streams.ensure(bus, Settings())
         for i in range(5):
@@ -66,13 +66,13 @@ async def test_work_still_flows_after_the_log_was_deleted(tmp_path: Path) -> Non
         await until_waiting(bus, 6)
 
 
-async def test_a_log_that_does_not_fit_says_so(tmp_path: Path) -> None:
+async def test_the_error_of_a_log_that_does_not_fit_names_the_setting(tmp_path: Path) -> None:
     async with own_server(tmp_path) as bus:
         with pytest.raises(StartError, match="AGENTD_LOG_BYTES"):
             await streams.ensure(bus, Settings(log_bytes=10**18))
 
 
-async def test_an_old_server_is_named(bus: Bus) -> None:
+async def test_an_old_server_is_refused_with_its_version(bus: Bus) -> None:
     class Old(Bus):
         server = ("2.10.27", 0)  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
 
