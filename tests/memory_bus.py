@@ -125,12 +125,12 @@ class MemoryBus:
         future = self._requests[inbox] = asyncio.get_running_loop().create_future()
         try:
             await self.publish(subject, data, headers=headers, reply=inbox)
-            async with asyncio.timeout(timeout):
-                answer = await future
-        except TimeoutError:
-            raise BusError(f"{subject}: no answer within {timeout:g} s") from None
+            await asyncio.wait([future], timeout=timeout)
         finally:
             del self._requests[inbox]
+        if not future.done():
+            raise BusError(f"{subject}: no answer within {timeout:g} s")
+        answer = future.result()
         if answer.headers and answer.headers.get("Status") == "503":
             raise Unheard(f"{subject}: no subscription and no stream receives this subject")
         return answer

@@ -131,6 +131,18 @@ async def test_a_retry_that_finds_the_message_of_another_is_a_conflict() -> None
 
 
 @in_virtual_time
+async def test_a_conflict_stands_if_the_stream_was_deleted_meanwhile() -> None:
+    class WithoutStreams(Unreliable):
+        async def request(self, subject: str, data: bytes = b"", **more: Any) -> Msg:  # pyright: ignore[reportIncompatibleMethodOverride]
+            if subject.endswith("STREAM.NAMES"):
+                return message(b'{"total": 0, "streams": null}')
+            return await super().request(subject, data, **more)
+
+    with pytest.raises(Conflict):
+        await store(WithoutStreams(lost, refused(10071, 400)), create=True)
+
+
+@in_virtual_time
 async def test_a_first_try_that_finds_a_message_of_the_same_id_is_a_conflict() -> None:
     """It was stored by an earlier call, which had its answer."""
     bus = Unreliable()
