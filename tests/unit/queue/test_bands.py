@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from agentd.protocol.subjects import Subject
 from agentd.queue.bands import Band, Route, route_of
-from agentd.testing import virtual_time
+from agentd.testing.virtual_time import in_virtual_time
 
 
 class NoConsumers:
@@ -36,13 +35,6 @@ class CountingPuller:
 
 def route_with(*pullers: CountingPuller) -> Route:
     return Route("analysis", NoConsumers(), pullers=set(pullers))
-
-
-def on_virtual_time(test: Callable[[], Awaitable[None]]) -> None:
-    async def run() -> None:
-        await test()
-
-    virtual_time.run(run)
 
 
 async def look_times(route: Route, seconds: float = 5.0) -> list[float]:
@@ -84,79 +76,66 @@ def test_a_ring_hints_at_one_band_and_wakes_every_puller() -> None:
     assert [puller.wakes for puller in pullers] == [2, 2]
 
 
-def test_a_band_that_rang_and_is_empty_is_looked_at_three_times_more() -> None:
-    async def test() -> None:
-        puller = CountingPuller()
-        route = route_with(puller)
-        route.ring(5)
-        find_empty(route)
-        assert await look_times(route) == pytest.approx([0.02, 0.12, 0.62], abs=0.021)
-        assert puller.wakes == 1 + 3
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_band_that_rang_and_is_empty_is_looked_at_three_times_more() -> None:
+    puller = CountingPuller()
+    route = route_with(puller)
+    route.ring(5)
+    find_empty(route)
+    assert await look_times(route) == pytest.approx([0.02, 0.12, 0.62], abs=0.021)
+    assert puller.wakes == 1 + 3
 
 
-def test_a_band_that_never_rang_is_not_looked_at_again() -> None:
-    async def test() -> None:
-        route = route_with()
-        find_empty(route)
-        assert await look_times(route) == []
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_band_that_never_rang_is_not_looked_at_again() -> None:
+    route = route_with()
+    find_empty(route)
+    assert await look_times(route) == []
 
 
-def test_a_band_whose_tasks_have_all_come_is_not_looked_at_again() -> None:
-    async def test() -> None:
-        route = route_with()
-        route.ring(5)
-        route.bands[5].due -= 1
-        find_empty(route)
-        assert await look_times(route) == []
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_band_whose_tasks_have_all_come_is_not_looked_at_again() -> None:
+    route = route_with()
+    route.ring(5)
+    route.bands[5].due -= 1
+    find_empty(route)
+    assert await look_times(route) == []
 
 
-def test_a_ring_that_another_replica_answered_is_forgotten() -> None:
+@in_virtual_time
+async def test_a_ring_that_another_replica_answered_is_forgotten() -> None:
     """One ring stays without a task; the next ring, whose task comes, must not cost more looks."""
-
-    async def test() -> None:
-        route = route_with()
-        route.ring(5)
-        find_empty(route)
-        await look_times(route)
-        assert route.bands[5].due == 0
-        route.ring(5)
-        route.bands[5].due -= 1
-        find_empty(route)
-        assert await look_times(route) == []
-
-    on_virtual_time(test)
+    route = route_with()
+    route.ring(5)
+    find_empty(route)
+    await look_times(route)
+    assert route.bands[5].due == 0
+    route.ring(5)
+    route.bands[5].due -= 1
+    find_empty(route)
+    assert await look_times(route) == []
 
 
-def test_while_a_look_is_pending_no_second_one_is_planned_and_no_ring_forgotten() -> None:
-    async def test() -> None:
-        route = route_with()
-        route.ring(5)
-        find_empty(route)
-        find_empty(route)
-        find_empty(route)
-        assert (route.bands[5].due, route.bands[5].looks) == (1, 1)
-        assert len(await look_times(route)) == 3
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_while_a_look_is_pending_no_second_one_is_planned_and_no_ring_forgotten() -> None:
+    route = route_with()
+    route.ring(5)
+    find_empty(route)
+    find_empty(route)
+    find_empty(route)
+    assert (route.bands[5].due, route.bands[5].looks) == (1, 1)
+    assert len(await look_times(route)) == 3
 
 
-def test_a_new_ring_begins_the_looks_anew() -> None:
-    async def test() -> None:
-        route = route_with()
-        route.ring(5)
-        find_empty(route)
-        await look_times(route)
-        route.ring(5)
-        find_empty(route)
-        assert len(await look_times(route)) == 3
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_new_ring_begins_the_looks_anew() -> None:
+    route = route_with()
+    route.ring(5)
+    find_empty(route)
+    await look_times(route)
+    route.ring(5)
+    find_empty(route)
+    assert len(await look_times(route)) == 3
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from agentd.queue.bands import ConsumerSource, Route
 from agentd.queue.delivery import Delivery
 from agentd.queue.queue import ACK_WAIT, Puller, Queue, consumer_config
 from agentd.testing import virtual_time
+from agentd.testing.virtual_time import in_virtual_time
 
 NEXT = "$JS.API.CONSUMER.MSG.NEXT."
 
@@ -142,13 +143,6 @@ async def rest(puller: Puller, seconds: float = 3.0) -> list[Delivery]:
     return await pulling
 
 
-def on_virtual_time(test: Callable[[], Awaitable[None]]) -> None:
-    async def run() -> None:
-        await test()
-
-    virtual_time.run(run)
-
-
 @pytest.mark.parametrize(
     ("attempt", "pending", "pulls"),
     [(1, 0, 1), (1, 3, 2), (2, 0, 2), (2, 1, 2)],
@@ -169,36 +163,32 @@ def test_a_band_is_asked_again_unless_its_last_task_was_new_and_none_is_pending(
         assert await rest(puller, 0.01) == []
         assert server.pulled == ["dev+analysis+5"] * pulls
 
-    on_virtual_time(test)
+    virtual_time.run(test)
 
 
-def test_an_empty_band_that_rang_is_asked_again_three_times() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.waiting = {"work.dev.analysis.x.5": 1}
-        _, puller = await listening(server)
-        assert await rest(puller) == []
-        assert server.pulled == ["dev+analysis+5"] * 4
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_an_empty_band_that_rang_is_asked_again_three_times() -> None:
+    server = ScriptedServer()
+    server.waiting = {"work.dev.analysis.x.5": 1}
+    _, puller = await listening(server)
+    assert await rest(puller) == []
+    assert server.pulled == ["dev+analysis+5"] * 4
 
 
-def test_a_ring_during_a_pull_is_not_lost() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.waiting = {"work.dev.analysis.x.5": 1}
-        queue, puller = await listening(server)
-        server.latency = 1.0
-        pulling = asyncio.create_task(puller.pull(1))
-        await asyncio.sleep(0.5)
-        server.answers["dev+analysis+5"].append([task("y")])
-        queue.routes(["analysis"])[0].ring(5)
-        [taken] = await pulling
-        assert str(taken.subject) == "agents.dev.task.analysis.y"
-        # The second pull follows immediately, not after a look at a band that seemed empty.
-        assert asyncio.get_running_loop().time() == pytest.approx(2.0, abs=0.01)
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_ring_during_a_pull_is_not_lost() -> None:
+    server = ScriptedServer()
+    server.waiting = {"work.dev.analysis.x.5": 1}
+    queue, puller = await listening(server)
+    server.latency = 1.0
+    pulling = asyncio.create_task(puller.pull(1))
+    await asyncio.sleep(0.5)
+    server.answers["dev+analysis+5"].append([task("y")])
+    queue.routes(["analysis"])[0].ring(5)
+    [taken] = await pulling
+    assert str(taken.subject) == "agents.dev.task.analysis.y"
+    # The second pull follows immediately, not after a look at a band that seemed empty.
+    assert asyncio.get_running_loop().time() == pytest.approx(2.0, abs=0.01)
 
 
 @pytest.mark.parametrize("delay", [0.0, 2.0])
@@ -220,178 +210,154 @@ def test_a_task_that_was_handed_back_rings_its_band_just_after_its_delay(delay: 
             count + (priority == 5) for priority, count in enumerate(rung)
         ]
 
-    on_virtual_time(test)
+    virtual_time.run(test)
 
 
-def test_the_most_urgent_band_is_pulled_first() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.waiting = {f"work.dev.analysis.x.{priority}": 1 for priority in (0, 9, 4)}
-        _, puller = await listening(server)
-        await rest(puller, 0.01)
-        assert server.pulled == [f"dev+analysis+{priority}" for priority in (9, 4, 0)]
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_the_most_urgent_band_is_pulled_first() -> None:
+    server = ScriptedServer()
+    server.waiting = {f"work.dev.analysis.x.{priority}": 1 for priority in (0, 9, 4)}
+    _, puller = await listening(server)
+    await rest(puller, 0.01)
+    assert server.pulled == [f"dev+analysis+{priority}" for priority in (9, 4, 0)]
 
 
-def test_one_pull_in_128_begins_with_the_least_urgent_band() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.waiting = {f"work.dev.analysis.x.{priority}": 1 for priority in (0, 9)}
-        for priority in (0, 9):
-            more = [[task(pending=1)] for _ in range(300)]
-            server.answers[f"dev+analysis+{priority}"].extend(more)
-        _, puller = await listening(server)
-        for _ in range(256):
-            await puller.pull(1)
-        least = [number for number, name in enumerate(server.pulled, 1) if name[-1] == "0"]
-        assert least == [128, 256]
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_one_pull_in_128_begins_with_the_least_urgent_band() -> None:
+    server = ScriptedServer()
+    server.waiting = {f"work.dev.analysis.x.{priority}": 1 for priority in (0, 9)}
+    for priority in (0, 9):
+        more = [[task(pending=1)] for _ in range(300)]
+        server.answers[f"dev+analysis+{priority}"].extend(more)
+    _, puller = await listening(server)
+    for _ in range(256):
+        await puller.pull(1)
+    least = [number for number, name in enumerate(server.pulled, 1) if name[-1] == "0"]
+    assert least == [128, 256]
 
 
-def test_routes_of_one_urgency_take_turns() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.waiting = {f"work.dev.{domain}.x.5": 1 for domain in ("a", "b")}
-        for domain in ("a", "b"):
-            more = [[task(pending=1, domain=domain)] for _ in range(4)]
-            server.answers[f"dev+{domain}+5"].extend(more)
-        _, puller = await listening(server, "a", "b")
-        for _ in range(4):
-            await puller.pull(1)
-        assert server.pulled[:4] in (["dev+a+5", "dev+b+5"] * 2, ["dev+b+5", "dev+a+5"] * 2)
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_routes_of_one_urgency_take_turns() -> None:
+    server = ScriptedServer()
+    server.waiting = {f"work.dev.{domain}.x.5": 1 for domain in ("a", "b")}
+    for domain in ("a", "b"):
+        more = [[task(pending=1, domain=domain)] for _ in range(4)]
+        server.answers[f"dev+{domain}+5"].extend(more)
+    _, puller = await listening(server, "a", "b")
+    for _ in range(4):
+        await puller.pull(1)
+    assert server.pulled[:4] in (["dev+a+5", "dev+b+5"] * 2, ["dev+b+5", "dev+a+5"] * 2)
 
 
-def test_a_pull_asks_for_as_many_tasks_as_may_run_and_may_get_fewer() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.waiting = {"work.dev.analysis.x.5": 9}
-        server.answers["dev+analysis+5"].extend(
-            [[task("a"), task("b"), task("c")], [task("d", pending=1)]]
-        )
-        queue, puller = await listening(server)
-        names = [taken.subject.specificity for taken in await puller.pull(3)]
-        queue.routes(["analysis"])[0].ring(5)
-        names += [taken.subject.specificity for taken in await puller.pull(2)]
-        assert names == ["a", "b", "c", "d"]
-        assert server.batches == [3, 2]
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_pull_asks_for_as_many_tasks_as_may_run_and_may_get_fewer() -> None:
+    server = ScriptedServer()
+    server.waiting = {"work.dev.analysis.x.5": 9}
+    server.answers["dev+analysis+5"].extend(
+        [[task("a"), task("b"), task("c")], [task("d", pending=1)]]
+    )
+    queue, puller = await listening(server)
+    names = [taken.subject.specificity for taken in await puller.pull(3)]
+    queue.routes(["analysis"])[0].ring(5)
+    names += [taken.subject.specificity for taken in await puller.pull(2)]
+    assert names == ["a", "b", "c", "d"]
+    assert server.batches == [3, 2]
 
 
-def test_the_consumer_of_a_band_is_made_once_before_its_first_pull() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.waiting = {"work.dev._agent.analyst.7": 1}
-        _, puller = await listening(server, "analysis", "_agent.analyst")
-        await rest(puller)
-        assert server.pulled == ["dev+_agent+analyst+7"] * 4
-        [config] = server.made
-        assert config["name"] == config["durable_name"] == "dev+_agent+analyst+7"
-        assert config["filter_subject"] == "work.dev._agent.analyst.7"
-        assert config["inactive_threshold"] == 24 * 3600 * 1_000_000_000
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_the_consumer_of_a_band_is_made_once_before_its_first_pull() -> None:
+    server = ScriptedServer()
+    server.waiting = {"work.dev._agent.analyst.7": 1}
+    _, puller = await listening(server, "analysis", "_agent.analyst")
+    await rest(puller)
+    assert server.pulled == ["dev+_agent+analyst+7"] * 4
+    [config] = server.made
+    assert config["name"] == config["durable_name"] == "dev+_agent+analyst+7"
+    assert config["filter_subject"] == "work.dev._agent.analyst.7"
+    assert config["inactive_threshold"] == 24 * 3600 * 1_000_000_000
 
 
-def test_a_consumer_that_no_longer_exists_is_made_again() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.waiting = {"work.dev.analysis.x.5": 1}
-        server.answers["dev+analysis+5"].extend(["503", [task()]])
-        _, puller = await listening(server)
-        assert len(await puller.pull(1)) == 1
-        assert len(server.made) == 2
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_consumer_that_no_longer_exists_is_made_again() -> None:
+    server = ScriptedServer()
+    server.waiting = {"work.dev.analysis.x.5": 1}
+    server.answers["dev+analysis+5"].extend(["503", [task()]])
+    _, puller = await listening(server)
+    assert len(await puller.pull(1)) == 1
+    assert len(server.made) == 2
 
 
-def test_a_pull_outlives_a_server_that_is_away() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.waiting = {"work.dev.analysis.x.5": 1}
-        server.answers["dev+analysis+5"].append([task()])
-        _, puller = await listening(server)
-        server.down = True
-        assert len(await puller.pull(1)) == 1
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_pull_outlives_a_server_that_is_away() -> None:
+    server = ScriptedServer()
+    server.waiting = {"work.dev.analysis.x.5": 1}
+    server.answers["dev+analysis+5"].append([task()])
+    _, puller = await listening(server)
+    server.down = True
+    assert len(await puller.pull(1)) == 1
 
 
-def test_a_pull_that_gets_no_answer_is_made_again_with_a_new_inbox() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.waiting = {"work.dev.analysis.x.5": 1}
-        server.answers["dev+analysis+5"].extend([None, [task()]])
-        _, puller = await listening(server)
-        loop = asyncio.get_running_loop()
-        assert len(await puller.pull(1)) == 1
-        assert loop.time() == pytest.approx(2.0)
-        assert [*server.handlers] == ["_INBOX.2"]
-        await puller.close_inbox()
-        await puller.close_inbox()
-        assert server.handlers == {}
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_pull_that_gets_no_answer_is_made_again_with_a_new_inbox() -> None:
+    server = ScriptedServer()
+    server.waiting = {"work.dev.analysis.x.5": 1}
+    server.answers["dev+analysis+5"].extend([None, [task()]])
+    _, puller = await listening(server)
+    loop = asyncio.get_running_loop()
+    assert len(await puller.pull(1)) == 1
+    assert loop.time() == pytest.approx(2.0)
+    assert [*server.handlers] == ["_INBOX.2"]
+    await puller.close_inbox()
+    await puller.close_inbox()
+    assert server.handlers == {}
 
 
-def test_a_message_whose_subject_is_not_of_agentd_is_acknowledged_and_skipped() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.waiting = {"work.dev.analysis.x.5": 2}
-        foreign = task()
-        assert foreign.headers
-        foreign.headers["Nats-Stream-Source"] = "AGENTD_LOG 7 > > agents.dev.task.analysis.ö"
-        server.answers["dev+analysis+5"].append([foreign, task("good")])
-        _, puller = await listening(server)
-        [taken] = await puller.pull(2)
-        assert taken.subject.specificity == "good"
-        assert server.published == [(foreign.reply, b"+ACK")]
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_message_whose_subject_is_not_of_agentd_is_acknowledged_and_skipped() -> None:
+    server = ScriptedServer()
+    server.waiting = {"work.dev.analysis.x.5": 2}
+    foreign = task()
+    assert foreign.headers
+    foreign.headers["Nats-Stream-Source"] = "AGENTD_LOG 7 > > agents.dev.task.analysis.ö"
+    server.answers["dev+analysis+5"].append([foreign, task("good")])
+    _, puller = await listening(server)
+    [taken] = await puller.pull(2)
+    assert taken.subject.specificity == "good"
+    assert server.published == [(foreign.reply, b"+ACK")]
 
 
-def test_a_sweep_reads_every_page_and_rings_only_routes_with_a_puller() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.page = 2
-        subjects = ["work.dev.analysis.x.1", "work.dev.b.x.2", "work.dev.analysis.y.3", "work.odd"]
-        server.waiting = dict.fromkeys(subjects, 1)
-        queue, puller = await listening(server)
-        await rest(puller, 0.01)
-        assert sorted(set(server.pulled)) == ["dev+analysis+1", "dev+analysis+3"]
-        [route] = queue.routes(["analysis"])
-        rung = [band.rung for band in route.bands]
-        await puller.close()
-        await queue.sweep()
-        assert [band.rung for band in route.bands] == rung
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_sweep_reads_every_page_and_rings_only_routes_with_a_puller() -> None:
+    server = ScriptedServer()
+    server.page = 2
+    subjects = ["work.dev.analysis.x.1", "work.dev.b.x.2", "work.dev.analysis.y.3", "work.odd"]
+    server.waiting = dict.fromkeys(subjects, 1)
+    queue, puller = await listening(server)
+    await rest(puller, 0.01)
+    assert sorted(set(server.pulled)) == ["dev+analysis+1", "dev+analysis+3"]
+    [route] = queue.routes(["analysis"])
+    rung = [band.rung for band in route.bands]
+    await puller.close()
+    await queue.sweep()
+    assert [band.rung for band in route.bands] == rung
 
 
-def test_a_puller_may_listen_before_the_server_is_there() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.down = True
-        queue, puller = await listening(server)
-        assert queue.routes(["analysis"])[0].pullers == {puller}
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_puller_may_listen_before_the_server_is_there() -> None:
+    server = ScriptedServer()
+    server.down = True
+    queue, puller = await listening(server)
+    assert queue.routes(["analysis"])[0].pullers == {puller}
 
 
-def test_a_puller_listens_to_exactly_the_routes_it_was_told_last() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        queue, puller = await listening(server, "a", "b")
-        await puller.listen(["b", "c"])
-        routes = queue.routes(["a", "b", "c"])
-        assert [route.pullers == {puller} for route in routes] == [False, True, True]
-        assert queue.routes(["a"]) == routes[:1]
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_puller_listens_to_exactly_the_routes_it_was_told_last() -> None:
+    server = ScriptedServer()
+    queue, puller = await listening(server, "a", "b")
+    await puller.listen(["b", "c"])
+    routes = queue.routes(["a", "b", "c"])
+    assert [route.pullers == {puller} for route in routes] == [False, True, True]
+    assert queue.routes(["a"]) == routes[:1]
 
 
 class FactConsumers:
@@ -405,31 +371,27 @@ class FactConsumers:
     async def make(self, priority: int) -> None: ...
 
 
-def test_a_sweep_rings_for_facts_whatever_waits_in_work() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        queue = queue_on(server)
-        route: Route = queue.facts("me", cast("ConsumerSource", FactConsumers()))
-        assert (route.bands[5].rung, route.name) == (1, "me")
-        await queue.sweep()
-        assert route.bands[5].rung == 1
-        await queue.puller().listen((), route)
-        assert route.bands[5].rung == 2
-        assert queue.facts("me", FactConsumers()) is route
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_sweep_rings_for_facts_whatever_waits_in_work() -> None:
+    server = ScriptedServer()
+    queue = queue_on(server)
+    route: Route = queue.facts("me", cast("ConsumerSource", FactConsumers()))
+    assert (route.bands[5].rung, route.name) == (1, "me")
+    await queue.sweep()
+    assert route.bands[5].rung == 1
+    await queue.puller().listen((), route)
+    assert route.bands[5].rung == 2
+    assert queue.facts("me", FactConsumers()) is route
 
 
-def test_a_closed_puller_returns_nothing_even_with_a_hint() -> None:
-    async def test() -> None:
-        server = ScriptedServer()
-        server.waiting = {"work.dev.analysis.x.5": 1}
-        _, puller = await listening(server)
-        await puller.close()
-        assert await puller.pull(1) == []
-        assert server.pulled == []
-
-    on_virtual_time(test)
+@in_virtual_time
+async def test_a_closed_puller_returns_nothing_even_with_a_hint() -> None:
+    server = ScriptedServer()
+    server.waiting = {"work.dev.analysis.x.5": 1}
+    _, puller = await listening(server)
+    await puller.close()
+    assert await puller.pull(1) == []
+    assert server.pulled == []
 
 
 def test_consumers_redeliver_without_end_after_the_acknowledgement_wait() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from agentd.protocol.message import AgentIdentity, AgentMessage, Payload, new
 from agentd.run.account import Account, Hold, SharedAccount, account_subject
 from agentd.run.budget import Budgets, TaskBudget, usd
 from agentd.run.deadline import Deadline
-from agentd.testing import virtual_time
+from agentd.testing.virtual_time import in_virtual_time
 
 HELLO = ChatRequest([{"role": "user", "content": "hello"}], {"max_tokens": 7}, 10)
 NOW = 1_000.0
@@ -319,41 +319,30 @@ async def test_an_error_shows_the_first_100_characters_of_a_conversation() -> No
     assert f"the conversation '{'c' * 100}' has" in str(refused.value)
 
 
-def in_virtual_time(test: Callable[[], Awaitable[None]]) -> None:
-    async def run() -> None:
-        await test()
-
-    virtual_time.run(run)
-
-
-def test_a_call_waits_for_money_that_another_call_gives_back() -> None:
-    async def test() -> None:
-        ledger = Ledger(held_by_another(9.9))
-        spending = Spending(ledger, price=0.5, clock=loop_clock)
-        calling = asyncio.create_task(spending.call())
-        await asyncio.sleep(1.1)
-        assert spending.held == []
-        ledger.account = ledger.account.settle("other", 1.0, by="1", keep_until=None)
-        await calling
-        assert loop_clock() == pytest.approx(NOW + 1.25)
-        assert ledger.account == Account(spent=1.5)
-
-    in_virtual_time(test)
+@in_virtual_time
+async def test_a_call_waits_for_money_that_another_call_gives_back() -> None:
+    ledger = Ledger(held_by_another(9.9))
+    spending = Spending(ledger, price=0.5, clock=loop_clock)
+    calling = asyncio.create_task(spending.call())
+    await asyncio.sleep(1.1)
+    assert spending.held == []
+    ledger.account = ledger.account.settle("other", 1.0, by="1", keep_until=None)
+    await calling
+    assert loop_clock() == pytest.approx(NOW + 1.25)
+    assert ledger.account == Account(spent=1.5)
 
 
-def test_a_call_that_waits_too_long_for_money_leaves_its_place_to_others() -> None:
-    async def test() -> None:
-        ledger = Ledger(held_by_another(9.9))
-        spending = Spending(ledger, price=0.5, clock=loop_clock)
-        with pytest.raises(Throttled) as refused:
-            await spending.call()
-        assert loop_clock() == pytest.approx(NOW + 2.25)
-        error = refused.value
-        assert (error.code, error.retryable, error.retry_after) == ("budget", True, 1.0)
-        assert str(error) == ("what the conversation 'c' has left is reserved for calls under way")
-        assert ledger.account == held_by_another(9.9)
-
-    in_virtual_time(test)
+@in_virtual_time
+async def test_a_call_that_waits_too_long_for_money_leaves_its_place_to_others() -> None:
+    ledger = Ledger(held_by_another(9.9))
+    spending = Spending(ledger, price=0.5, clock=loop_clock)
+    with pytest.raises(Throttled) as refused:
+        await spending.call()
+    assert loop_clock() == pytest.approx(NOW + 2.25)
+    error = refused.value
+    assert (error.code, error.retryable, error.retry_after) == ("budget", True, 1.0)
+    assert str(error) == ("what the conversation 'c' has left is reserved for calls under way")
+    assert ledger.account == held_by_another(9.9)
 
 
 async def test_money_that_a_call_of_this_task_left_set_aside_is_written_off() -> None:

@@ -187,3 +187,128 @@ async def test_rates_of_one_key_share_a_window_unless_their_periods_differ() -> 
     await take(early, timeout=1.0)
 
     assert [store.changes for store in opened.values()] == [2, 1]
+
+
+@in_virtual_time
+async def test_a_call_does_not_overtake_a_waiting_one_that_needs_more() -> None:
+    limited = rate()
+    first = await take(limited, 8, timeout=1.0)
+    large = asyncio.create_task(take(limited, 8, timeout=100.0))
+    await asyncio.sleep(0)
+    limited.settle(first, 6)  # room for 4: too little for the call that waits
+
+    small = asyncio.create_task(take(limited, 1, timeout=100.0))
+    await asyncio.sleep(1)
+    assert not small.done()
+    assert not large.done()
+    await asyncio.gather(large, small)
+
+
+@in_virtual_time
+async def test_a_call_that_waits_exactly_as_long_as_it_may_is_let_wait() -> None:
+    limited = rate()
+    await take(limited, 10)
+    with pytest.raises(Throttled) as refused:
+        await limited.take(1, 62.9, "m")
+    assert now() == 0
+    assert refused.value.retry_after == 63.0
+    # There is room in 63 s at the earliest, and the jitter comes on top.
+    await throttled(limited, timeout=63.0)
+    assert now() == 63.0
+
+
+@in_virtual_time
+async def test_a_call_that_waited_in_vain_says_for_which_model_and_for_how_long() -> None:
+    """The calls before it took the room that it waited for."""
+    limited = rate(Allowance(2, 20.0))
+    await take(limited, 2)
+    waiting = [asyncio.create_task(take(limited, 2, timeout=300.0)) for _ in range(3)]
+    await asyncio.sleep(0)
+    error = await throttled(limited, 2, timeout=80.0)
+    assert now() == 80.0
+    assert str(error).startswith("openai/x: `limits.rate: 2/20 s` is used up; ")
+    assert 3 < (error.retry_after or 0) < 5
+    for each in waiting:
+        each.cancel()
+
+
+@in_virtual_time
+async def test_the_amounts_of_all_waiting_calls_count_before_a_new_one() -> None:
+    limited = rate()
+    await take(limited, 6)
+    await asyncio.sleep(30)
+    await take(limited, 4)
+    # The six are free again after 63 s, the four after 93 s. The two calls that wait take the six.
+    waiting = [asyncio.create_task(take(limited, 3, timeout=500.0)) for _ in range(2)]
+    await asyncio.sleep(0)
+    error = await throttled(limited, 1, timeout=62.0)
+    assert (now(), error.retry_after) == (30.0, 63.0)
+    for each in waiting:
+        each.cancel()
+
+
+@in_virtual_time
+async def test_what_a_call_used_too_much_counts_in_the_slot_of_its_answer() -> None:
+    store = Store()
+    limited = rate(Allowance(100, 20.0), store)
+    early = await take(limited, 10)
+    await asyncio.sleep(5)
+    await take(limited, 1)
+    limited.settle(early, 15)
+    await take(limited, 1)
+    assert await stored(store) == {0: 10, 5: 7}
+
+
+@in_virtual_time
+async def test_what_a_call_did_not_use_is_given_back_to_its_own_slot() -> None:
+    store = Store()
+    limited = rate(Allowance(100, 20.0), store)
+    early = await take(limited, 10)
+    await asyncio.sleep(5)
+    limited.settle(early, 4)
+    limited.settle(early, 10)  # exactly what was reserved: nothing to correct
+    await take(limited, 1)
+    assert await stored(store) == {0: 4, 5: 1}
+
+
+@in_virtual_time
+async def test_a_reservation_that_is_not_used_in_its_slot_is_given_back_with_the_next() -> None:
+    store = Store()
+    limited = rate(Allowance(100, 20.0), store)
+    for _ in range(3):
+        await take(limited, 2)
+    # The third call reserved as much as was used before, and the fourth one needs no request.
+    await take(limited, 2)
+    assert (store.changes, await stored(store)) == (3, {0: 8})
+    await asyncio.sleep(1)
+    await take(limited, 1)
+    # As much again as in the slot before, less what is needed now.
+    assert await stored(store) == {0: 8, 1: 8}
+    await asyncio.sleep(1)
+    await take(limited, 1)
+    assert await stored(store) == {0: 8, 1: 1, 2: 1}
+
+
+@in_virtual_time
+async def test_half_of_the_room_is_left_to_other_replicas_unless_one_call_needs_more() -> None:
+    store = Store()
+    limited = rate(Allowance(100, 20.0), store)
+    await take(limited, 40)
+    await take(limited, 6)
+    # 60 were free, and 40 were likely to be needed: half of the room is reserved.
+    assert await stored(store) == {0: 70}
+    await take(limited, 24)
+    await take(limited, 20)
+    assert await stored(store) == {0: 90}
+
+
+async def stored(store: Store) -> dict[int, float]:
+    """The amounts in a window by slot."""
+    found: list[Window] = []
+
+    def look(window: Window) -> Window:
+        found.append(window)
+        return window
+
+    await LocalWindow.change(store, look)
+    return dict(found[0].used)
