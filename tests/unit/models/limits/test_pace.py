@@ -118,3 +118,90 @@ def test_slow_answers_at_a_low_load_do_not_lower_the_limit() -> None:
         pace.answered(KIND, now, now + took, 3)
         now += took
     assert pace.limit == MOST
+
+
+def warmed_up(most: float = MOST, *, answers: int = 40) -> tuple[Pace, float]:
+    """A pace that has seen so many answers of one second each, and the time afterwards."""
+    pace, now = Pace(most), 0.0
+    for _ in range(answers):
+        pace.answered(KIND, now, now + 1.0, 100)
+        now += 1.0
+    return pace, now
+
+
+def late_answers(pace: Pace, now: float, count: int, *, took: float, in_flight: int) -> list[bool]:
+    """Whether each of so many late answers lowered the limit."""
+    return [pace.answered(KIND, now, now + took, in_flight) for _ in range(count)]
+
+
+@pytest.mark.parametrize(("in_flight", "raised"), [(21, False), (22, False), (23, True)])
+def test_a_limit_is_raised_only_if_half_of_it_is_used(in_flight: int, raised: bool) -> None:
+    pace = Pace()
+    pace.refused(0, 0.5, 64)
+    limit = pace.limit
+    assert limit == pytest.approx(44.8)
+    pace.answered(KIND, 1, 2, in_flight)
+    assert (pace.limit > limit) is raised
+
+
+def test_a_limit_of_which_exactly_half_is_used_is_raised() -> None:
+    pace = Pace(most=100)
+    pace.refused(0, 0.5, 100)
+    assert pace.limit == 70
+    pace.answered(KIND, 1, 2, 35)
+    assert pace.limit > 70
+
+
+def test_the_limit_rises_twice_as_fast_after_ten_seconds_without_a_cut() -> None:
+    rises: list[float] = []
+    for now in (100.0, 110.0, 130.0):
+        pace = Pace()
+        pace.refused(99.0, 100.0, 200)
+        before = pace.limit
+        pace.answered(KIND, 101.0, now, 140)
+        rises.append((pace.limit - before) * before)
+    assert rises == pytest.approx([1.0, 2.0, 4.0])
+
+
+def test_one_answer_raises_the_limit_by_one_at_most() -> None:
+    pace = Pace()
+    for number in range(30):
+        pace.refused(number, number + 0.5, 1)
+    assert pace.limit == LEAST
+    pace.answered(KIND, 40, 1_000, 1)
+    assert pace.limit == LEAST + 1
+
+
+def test_a_refusal_of_a_call_that_began_with_the_last_cut_does_not_count() -> None:
+    pace = Pace()
+    assert pace.refused(0, 1, 64)
+    assert not pace.refused(1, 2, 64)
+    assert pace.refused(1.001, 2, 64)
+
+
+@pytest.mark.parametrize(("seen", "judged"), [(4, False), (5, True)])
+def test_delays_are_judged_after_twenty_answers(seen: int, judged: bool) -> None:
+    """Sixteen late answers are a window; the median must rest on twenty answers before them."""
+    pace, now = warmed_up(answers=seen + 14)
+    lowered = late_answers(pace, now, 16, took=50.0, in_flight=100)
+    assert any(lowered) is judged
+
+
+def test_a_window_has_sixteen_late_answers() -> None:
+    pace, now = warmed_up()
+    # The answers before them have begun a window of their own; it ends with 24 - 16 of them.
+    lowered = late_answers(pace, now, 40, took=50.0, in_flight=100)
+    windows = [number for number, each in enumerate(lowered, 1) if each]
+    assert windows[0] in (11, 27)
+
+
+@pytest.mark.parametrize(("took", "lowers"), [(1.5, False), (4.0, True)])
+def test_answers_are_late_if_they_take_more_than_twice_as_long(took: float, lowers: bool) -> None:
+    pace, now = warmed_up(answers=400)
+    assert any(late_answers(pace, now, 32, took=took, in_flight=100)) is lowers
+
+
+@pytest.mark.parametrize(("in_flight", "lowers"), [(31, False), (32, True)])
+def test_late_answers_count_only_at_half_of_a_credible_load(in_flight: int, lowers: bool) -> None:
+    pace, now = warmed_up()
+    assert any(late_answers(pace, now, 32, took=50.0, in_flight=in_flight)) is lowers

@@ -263,12 +263,107 @@ async def test_what_a_call_used_too_much_counts_in_the_slot_of_its_answer() -> N
 async def test_what_a_call_did_not_use_is_given_back_to_its_own_slot() -> None:
     store = Store()
     limited = rate(Allowance(100, 20.0), store)
-    early = await take(limited, 10)
+    early, exact = await take(limited, 10), await take(limited, 10)
     await asyncio.sleep(5)
-    limited.settle(early, 4)
-    limited.settle(early, 10)  # exactly what was reserved: nothing to correct
     await take(limited, 1)
-    assert await stored(store) == {0: 4, 5: 1}
+    for used in (9.5, 7.5):  # corrections of one slot are added up
+        limited.settle(early, used)
+    limited.settle(exact, 10)
+    await take(limited, 1)
+    assert await stored(store) == {0: 17, 5: 2}
+
+
+@in_virtual_time
+async def test_what_a_call_gives_back_in_its_own_slot_needs_no_request() -> None:
+    store = Store()
+    limited = rate(Allowance(100, 20.0), store)
+    early = await take(limited, 10)
+    limited.settle(early, 10)
+    limited.settle(early, 9.5)
+    limited.settle(early, 9.5)
+    assert await take(limited, 1) == Reservation(0, 1)
+    assert (store.changes, await stored(store)) == (1, {0: 10})
+
+
+@in_virtual_time
+async def test_a_reservation_names_its_slot_and_its_amount() -> None:
+    limited = rate(Allowance(100, 20.0))
+    await asyncio.sleep(3)
+    assert await take(limited, 2) == Reservation(3, 2)
+    assert await take(limited, 3) == Reservation(3, 3)
+    assert await take(limited, 1) == Reservation(3, 1)
+
+
+@in_virtual_time
+async def test_the_clock_that_is_ahead_says_which_slot_it_is() -> None:
+    store = Store()
+    allowance = Allowance(100, 20.0)
+    ahead = SharedRate(allowance, "r", lambda: store, clock=lambda: now() + 7)
+    assert await ahead.take(1, 1.0, "m") == Reservation(7, 1)
+    limited = rate(allowance, store)
+    assert await take(limited, 1) == Reservation(7, 1)
+    # It does not go back when the other replica has nothing more to say.
+    await asyncio.sleep(3)
+    assert await take(limited, 1) == Reservation(7, 1)
+
+
+class SlowStore(Store):
+    """A store that answers after `latency` seconds."""
+
+    latency = 0.0
+
+    async def change(self, edit: Callable[[Window], Window]) -> None:
+        await super().change(edit)
+        await asyncio.sleep(self.latency)
+
+
+@in_virtual_time
+async def test_what_was_reserved_for_a_slot_that_has_ended_is_given_back() -> None:
+    store = SlowStore()
+    limited = rate(Allowance(100, 20.0), store)
+    await take(limited, 5, timeout=9.0)
+    store.latency = 1.5
+    # As much as was used in this slot is likely, so 5 are reserved for this call of 2.
+    early = asyncio.create_task(take(limited, 2, timeout=9.0))
+    await asyncio.sleep(1.2)
+    store.latency = 0.0
+    # This call looks at the clock, and a new slot begins while the request is under way.
+    late = asyncio.create_task(take(limited, 1, timeout=9.0))
+    assert (await early, await late) == (Reservation(0, 2), Reservation(1, 1))
+    assert await stored(store) == {0: 7, 1: 5}
+
+
+@in_virtual_time
+async def test_an_amount_that_was_left_is_part_of_the_next_reservation() -> None:
+    store = Store()
+    limited = rate(Allowance(100, 20.0), store)
+    for _ in range(3):
+        await take(limited, 2)  # 2 are left
+    await take(limited, 4)
+    # 2 more would do; as much as was used in this slot is likely.
+    assert await stored(store) == {0: 14}
+    await take(limited, 4)
+    assert store.changes == 4
+
+
+async def test_rates_that_are_not_shared_are_counted_in_this_process() -> None:
+    limited = Rates().of("agent", Allowance(1, 86400.0), "limits.rate")
+    await limited.take(1, 0.0, "m")
+    with pytest.raises(Throttled, match=r"m: `limits\.rate: 1/day` is used up"):
+        await limited.take(1, 0.0, "m")
+
+
+async def test_a_shared_window_is_opened_for_its_key_and_its_allowance() -> None:
+    opened: list[tuple[str, Allowance]] = []
+
+    def open_store(key: str, allowance: Allowance) -> Store:
+        opened.append((key, allowance))
+        return Store()
+
+    rates = Rates()
+    rates.share(open_store)
+    await rates.of("agent", A_MINUTE, "limits.rate").take(1, 0.0, "m")
+    assert opened == [("agent\n60", A_MINUTE)]
 
 
 @in_virtual_time
