@@ -42,10 +42,45 @@ def test_the_hint_names_the_values_of_the_field() -> None:
         ("0 0 * foo *", "use 1 to 12, or jan to dec"),
         ("0 0 32 * *", "use 1 to 31"),
         ("0 0 * * 7", "Sunday is 0"),
+        ("0 0 * * 8", "use 0 to 6, or sun to sat"),
+        ("0 0 * 7x *", "use 1 to 12, or jan to dec"),
+        ("a-b-c * * * *", "write *, 5, 1-5, */10 or 1,15"),
+        ("5-1 * * * *", "a range runs from low to high"),
+        ("*/0 * * * *", "a step is at least 1"),
     ):
         with pytest.raises(ValueError, match="invalid") as refused:
             parse(text)
         assert refused.value.args[1] == hint
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            "@often",
+            "use one of @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly",
+        ),
+        (
+            "* * *",
+            "write minute, hour, day of the month, month, day of the week: 0 7 * * 1-5",
+        ),
+        ("0 0 30 2 *", "there is no such day in the next five years"),
+    ],
+)
+def test_the_hint_says_how_an_expression_is_written(text: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=r"has|is") as refused:
+        parse(text)
+    assert refused.value.args[1] == hint
+
+
+@pytest.mark.parametrize("star", ["*", "?", "*/1", "?/1", "5,*"])
+def test_a_star_in_one_of_the_days_leaves_both_to_match(star: str) -> None:
+    friday = parse(f"0 0 {star} * 5")
+    assert friday.both_days
+    assert friday.next_after(datetime(2026, 11, 23)) == datetime(2026, 11, 27)
+    assert parse(f"0 0 1 * {star}".replace("5,*", "1,*")).both_days
+    assert not parse("0 0 1 * 5").both_days
+    assert not parse("0 0 */2 * 5").both_days
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated, Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from agentd.manifest.quantities import (
+    Rate,
     allowance,
     as_list,
     emission_pattern,
     fact_pattern,
     no_duplicates,
     not_empty,
+    one_of_types,
     seconds,
     subject_name,
     topic,
@@ -49,8 +53,9 @@ def test_another_duration_is_refused(written: object) -> None:
 
 @pytest.mark.parametrize("written", [0, "0s", -1, "31d", 2_592_000.1, float("inf"), float("nan")])
 def test_a_duration_is_more_than_zero_and_at_most_30_days(written: object) -> None:
-    with pytest.raises(ValueError, match="must be more than 0 and at most 30 days"):
+    with pytest.raises(ValueError, match="must be more") as refused:
         seconds(written)
+    assert refused.value.args == ("must be more than 0 and at most 30 days", "")
 
 
 @pytest.mark.parametrize(
@@ -95,43 +100,70 @@ def test_another_name_is_refused(name: str, args: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "accepted", "refused"),
+    ("check", "problem", "accepted", "refused"),
     [
-        (topic, ["a.b", "A-1.b_2"], ["a", "a.b.c", "a.*", ".b", "a."]),
+        (
+            topic,
+            "must be `domain.specificity`",
+            ["a.b", "A-1.b_2"],
+            ["a", "a.b.c", "a.*", ".b", "a."],
+        ),
         (
             fact_pattern,
+            "must be `result.` or `event.` and two more parts",
             ["result.a.b", "event.*.b", "result.a.*", "event.*.*"],
             ["task.a.b", "result.a", "result.a.b.c", "event.a.>", "event.a*.b", "result..b"],
         ),
         (
             emission_pattern,
+            "must be `task.` or `event.` and two more parts",
             ["task.a.b", "event.*.b", "task.a.*"],
             ["result.a.b", "task.a", "event.a.b.c", "task.a.>"],
         ),
     ],
 )
 def test_topics_and_patterns_have_a_fixed_number_of_parts(
-    check: Callable[[str], str], accepted: list[str], refused: list[str]
+    check: Callable[[str], str], problem: str, accepted: list[str], refused: list[str]
 ) -> None:
     assert [check(each) for each in accepted] == accepted
     for each in refused:
         with pytest.raises(ValueError, match="must be") as error:
             check(each)
-        problem, hint = error.value.args
-        assert problem
+        found, hint = error.value.args
+        assert found == problem
         assert hint.startswith("for example ")
 
 
 def test_the_first_duplicate_is_named() -> None:
     assert no_duplicates(("a", "b")) == ("a", "b")
-    with pytest.raises(ValueError, match="has `b` twice"):
+    with pytest.raises(ValueError, match="twice") as refused:
         no_duplicates(("a", "b", "b", "a"))
+    assert refused.value.args == ("has `b` twice", "remove one")
 
 
 def test_an_empty_list_is_refused() -> None:
     assert not_empty(("a",)) == ("a",)
-    with pytest.raises(ValueError, match="is empty"):
+    with pytest.raises(ValueError, match="empty") as refused:
         not_empty(())
+    assert refused.value.args == ("is empty", "")
+
+
+def test_a_value_of_another_type_is_one_problem_in_words() -> None:
+    adapter = TypeAdapter(Annotated[Any, one_of_types("a text or a number", str, int)])
+    assert [adapter.validate_python(each) for each in ("a", 1)] == ["a", 1]
+    with pytest.raises(ValidationError) as refused:
+        adapter.validate_python([1])
+    [error] = refused.value.errors()
+    assert error.get("ctx", {})["error"].args == ("must be a text or a number", "")
+
+
+def test_the_schema_of_a_quantity_says_how_it_is_written() -> None:
+    schema = TypeAdapter(Rate).json_schema()
+    assert schema == {
+        "title": "rate",
+        "type": "string",
+        "pattern": "^[0-9]+ ?/ ?(s|min|h|day)$",
+    }
 
 
 def test_a_text_alone_becomes_a_list() -> None:

@@ -43,7 +43,10 @@ def test_a_target_names_a_capability_a_topic_or_an_agent(target: str, subject: s
 def test_anything_else_is_refused(target: str) -> None:
     with pytest.raises(UsageError, match="name a capability") as refused:
         Destination.parse(target)
-    assert str(refused.value).startswith(f"{target!r} is no target: ")
+    assert str(refused.value) == (
+        f"{target!r} is no target: name a capability (analysis), a domain and a specificity "
+        "(analysis.sentiment), or an agent (@analyst)"
+    )
 
 
 def test_a_destination_keeps_its_domain_and_its_specificity() -> None:
@@ -107,6 +110,7 @@ def test_a_target_needs_no_capability_but_those_that_the_message_names() -> None
     needy = sent("@me", capabilities=("research",))
     assert not needy.include("me", [])
     assert needy.include("me", ["research"])
+    assert (str(recipients), str(sent("b.c"))) == ("@me", "b.c")
     assert str(needy) == "@me (research)"
 
 
