@@ -1,28 +1,25 @@
-"""The command: `agentd up`, `ask`, `ps` and the rest, each in a module of its own.
+"""The command `agentd`: one module per subcommand.
 
-A module imports only from what stands below it.
+A module imports only from modules listed below it.
 
-    approvals  `agentd approvals`: tool calls that wait for a person, and what the person says
-    ask        `agentd ask`: puts a question to an agent and prints the answer as it is made
-    dlq        `agentd dlq`: the dead letters, to be looked at, sent again or dropped
-    graph      `agentd graph`: the agents of a folder, and how work flows between them
-    ps         `agentd ps`: every agent of the environment, in all its processes
-    route      `agentd route`: who would take a message, and why the others would not; nothing is
-               sent
-    schedules  `agentd schedules`: what is to be sent later, and how to take it off
-    send       `agentd send`: puts a message from a file or standard input on the bus
-    stop       `agentd stop`: ends a conversation, or a task with all that followed, in every
-               process
-    tap        `agentd tap`: the messages of an environment as they pass
-    test       `agentd test`: plays the cases that stand beside the manifests
-    torture    `agentd torture`: kills, cuts off, floods and starves agentd, and counts what was
-               lost
-    up         `agentd up`: runs the agents of a folder until it is told to stop
-    validate   `agentd validate`: says all that is wrong with the files of a folder
-    ask_all    `agentd ask --all`: puts a question to every capable agent and prints what they say
-    new        `agentd new`: writes the manifest and the prompt of a new agent
-    schema     `agentd schema`: prints the JSON Schemas of manifests and messages
-    shared     what the commands share: flags, tables, how an answer is shown
+    approvals  `agentd approvals`: lists tool calls that wait for approval; approves or denies them
+    ask        `agentd ask`: sends a task and prints the answer as it arrives
+    dlq        `agentd dlq`: lists dead letters, shows one, sends them again, drops them
+    graph      `agentd graph`: draws the agents of a folder, and how work flows between them
+    ps         `agentd ps`: lists the agents online, summed up over their replicas
+    route      `agentd route`: explains which agents would take a message; sends nothing
+    schedules  `agentd schedules`: lists and removes schedules
+    send       `agentd send`: sends a message from a file or standard input
+    stop       `agentd stop`: cancels a conversation, or a task and all that followed from it
+    tap        `agentd tap`: prints the messages of an environment as they are published
+    test       `agentd test`: runs the test cases of agents
+    torture    `agentd torture`: runs the torture suite, and counts what was lost
+    up         `agentd up`: runs the agents of a folder until a signal stops it
+    validate   `agentd validate`: reports every problem in the files of a folder
+    ask_all    `agentd ask --all`: sends a task to every capable agent and prints their answers
+    new        `agentd new`: writes the manifest, the prompt and a test of a new agent
+    schema     `agentd schema`: prints the JSON Schema of manifests or of messages
+    shared     what several commands share: flags, connecting, tables, printing an answer
 """
 
 from __future__ import annotations
@@ -61,7 +58,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # rich takes longer to import than all the rest
+    rich_markup_mode=None,  # importing rich takes longer than the rest of `agentd --help`
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -89,7 +86,7 @@ app.add_typer(approvals.approvals)
 
 @app.callback(invoke_without_command=True)
 def _options(
-    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:
         typer.echo(f"agentd {__version__}")
@@ -97,7 +94,7 @@ def _options(
 
 
 def main() -> None:
-    """Runs the command; errors of agentd become one line and an exit code."""
+    """Runs the command. An error of agentd becomes one line on standard error and an exit code."""
     try:
         app()
     except UsageError as error:
@@ -107,8 +104,8 @@ def main() -> None:
     except AgentdError as error:
         _end(error, FAILED)
     except BrokenPipeError:
-        # The reader of our output has left (`agentd tap | head`): nothing to say to anybody, nor
-        # to flush at the end.
+        # The reader of our output has ended (`agentd tap | head`). Python would fail a second time
+        # when it flushes standard output at exit, so that goes to /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
 

@@ -1,16 +1,17 @@
-"""`agentd approvals`: tool calls that wait for a person, and what the person says."""
+"""`agentd approvals`: lists the tool calls that wait for approval; approves or denies them."""
 
 from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.visit import Work, visit
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
@@ -18,18 +19,16 @@ if TYPE_CHECKING:
     from agentd.queue.decisions import ApprovalRequest
 
 approvals = typer.Typer(
-    name="approvals", help="Look at calls that wait for approval; decide.", no_args_is_help=True
+    name="approvals", help="List, approve or deny tool calls that wait.", no_args_is_help=True
 )
 
-Task = Annotated[str, typer.Argument(help="The task's id, or how it begins.")]
+Task = Annotated[str, typer.Argument(help="The task's id, or the beginning of it.")]
 Numbers = Annotated[
     list[int] | None,
-    typer.Option("--call", metavar="<int>", help="Only this call, by its number; again for more."),
+    typer.Option("--call", metavar="<int>", help="Decide only on this call; repeatable."),
 ]
-By = Annotated[
-    str | None, typer.Option("--by", help="Who decides [the name you are logged in as].")
-]
-Reason = Annotated[str, typer.Option("--reason", help="Why; the model is told of a denial's.")]
+By = Annotated[str | None, typer.Option("--by", help="Who decides [your login name].")]
+Reason = Annotated[str, typer.Option("--reason", help="The reason; the model sees it if denied.")]
 
 
 @approvals.command()
@@ -45,7 +44,7 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
             print(json.dumps([_as_json(each) for each in requests], indent=2))
             return 0
         if not requests:
-            print(f"nothing waits for approval in {subjects.env!r}")
+            print(f"no tool call waits for approval in {subjects.env!r}")
             return 0
         rows = table("TASK", "AGENT", "CALL", "TOOL", "ARGUMENTS", "EXPIRES")
         for request in requests:
@@ -57,7 +56,7 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
         rows.show()
         return 0
 
-    options.run(_visit(work, env, nats))
+    options.run(visit(work, env, nats))
 
 
 @approvals.command()
@@ -69,11 +68,11 @@ def approve(
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Let a task make the calls that it waits for.
+    """Approve the tool calls of a task.
 
-    They are made exactly as they are listed.
+    They run with exactly the arguments that `ls` shows.
     """
-    options.run(_visit(_decide(task, True, calls, by, reason), env, nats))
+    options.run(visit(_decide(task, True, calls, by, reason), env, nats))
 
 
 @approvals.command()
@@ -85,11 +84,11 @@ def deny(
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Have a task go on without the calls that it waits for."""
-    options.run(_visit(_decide(task, False, calls, by, reason), env, nats))
+    """Deny the tool calls of a task.
 
-
-Work = Callable[["Bus", "Subjects"], Awaitable[int]]
+    The task resumes without them, and the model gets the reason.
+    """
+    options.run(visit(_decide(task, False, calls, by, reason), env, nats))
 
 
 def _decide(
@@ -101,8 +100,8 @@ def _decide(
 
         request = await _find(bus, subjects, task)
         if unknown := set(calls or ()) - request.indexes:
-            there = ", ".join(map(str, sorted(request.indexes)))
-            raise UsageError(f"task {request.task} has no call {min(unknown)}; it has {there}")
+            known = ", ".join(map(str, sorted(request.indexes)))
+            raise UsageError(f"task {request.task} has no call {min(unknown)}; it has {known}")
         dialogue = await decide(
             bus,
             subjects,
@@ -112,27 +111,29 @@ def _decide(
             by=by or getpass.getuser(),
             reason=reason,
         )
-        made = dialogue.verdicts(request)
+        # The first decision on a call counts. Another person may have been faster.
+        verdicts = dialogue.verdicts(request)
         for call in request.calls:
             if calls and call["index"] not in calls:
                 continue
-            decision = made[call["index"]]
-            done = "approved" if decision.approve else "denied"
-            sooner = "" if decision.approve == approve else f" before, by {decision.by}"
-            print(f"call {call['index']} ({call['name']}) of task {request.task} is {done}{sooner}")
-        left = len(request.indexes - made.keys())
-        if left:
-            print(f"the task waits for {left} more")
+            decision = verdicts[call["index"]]
+            verdict = "approved" if decision.approve else "denied"
+            earlier = "" if decision.approve == approve else f" already, by {decision.by}"
+            name = f"call {call['index']} ({call['name']}) of task {request.task}"
+            print(f"{name} is {verdict}{earlier}")
+        undecided = len(request.indexes - verdicts.keys())
+        if undecided:
+            print(f"the task waits for {undecided} more decision{'' if undecided == 1 else 's'}")
         return 0
 
     return work
 
 
 async def _find(bus: Bus, subjects: Subjects, task: str) -> ApprovalRequest:
-    """The waiting request of the task whose id begins so.
+    """The open request of the task whose id begins with `task`.
 
     Raises:
-        UsageError: there is none, with what became of it; or there are several.
+        UsageError: there is none, and the text says why; or there are several.
     """
     from agentd.errors import SubjectError, UsageError
     from agentd.queue.approvals import waiting
@@ -142,7 +143,7 @@ async def _find(bus: Bus, subjects: Subjects, task: str) -> ApprovalRequest:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError(f"{len(found)} waiting tasks begin with {task}")
+        raise UsageError(f"{len(found)} suspended tasks have an id that begins with {task}")
     try:
         dialogue = await read(bus, subjects, task)
     except SubjectError as error:
@@ -151,19 +152,9 @@ async def _find(bus: Bus, subjects: Subjects, task: str) -> ApprovalRequest:
         raise UsageError(f"no task {task} waits for approval; see: agentd approvals ls")
     last = dialogue.requests[-1]
     if not dialogue.is_decided(last):
-        raise UsageError(f"task {task} waits no more: its request expired at {_time(last.expires)}")
+        raise UsageError(f"the request of task {task} expired at {_time(last.expires)}")
     by = {decision.by for decision in dialogue.verdicts(last).values()} - {""}
-    raise UsageError(f"task {task} is decided already{', by ' + ', '.join(by) if by else ''}")
-
-
-async def _visit(work: Work, env: str | None, nats: str | None) -> int:
-    from agentd.nats.session import visit
-    from agentd.protocol.subjects import Subjects
-    from agentd.settings import from_environment
-
-    settings = from_environment(env=env, nats=nats)
-    async with visit(settings) as bus:
-        return await work(bus, Subjects(settings.env))
+    raise UsageError(f"task {task} is already decided{', by ' + ', '.join(by) if by else ''}")
 
 
 def _time(moment: float) -> str:

@@ -1,4 +1,4 @@
-"""`agentd ask`: puts a question to an agent and prints the answer as it is made."""
+"""`agentd ask`: sends a task and prints the answer as it arrives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agentd.run.attachments import Attachment
     from agentd.settings import Settings
 
-# As agentd.routing.gather has it, which takes long to import.
+# The same as in agentd.routing.gather, whose import would slow down `--help`.
 Mode = Literal["all", "first", "majority"]
 
 Conversation = Annotated[
@@ -30,22 +30,26 @@ Conversation = Annotated[
 Priority = Annotated[
     int, typer.Option("--priority", "-p", min=0, max=9, help="0 to 9, higher is more urgent.")
 ]
-Timeout = Annotated[float, typer.Option("--timeout", "-t", help="Seconds to wait.")]
-Everyone = Annotated[bool, typer.Option("--all", help="Ask every capable agent: --gather all.")]
-Gather = Annotated[Mode | None, typer.Option(help="Ask every capable agent, for these answers.")]
+Timeout = Annotated[float, typer.Option("--timeout", "-t", help="Seconds to wait for the answer.")]
+Everyone = Annotated[
+    bool, typer.Option("--all", help="Ask every capable agent; same as --gather all.")
+]
+Gather = Annotated[
+    Mode | None, typer.Option(help="Ask every capable agent, and wait for these answers.")
+]
 Until = Annotated[
     str | None,
-    typer.Option("--until", help="Follow what comes of it, up to this: event.answer.ready."),
+    typer.Option("--until", help="Follow the task until this fact: event.answer.ready."),
 ]
 Up = Annotated[
-    Path | None, typer.Option("--up", help="Run the agents of this folder just for this.")
+    Path | None, typer.Option("--up", help="Run the agents of this folder for this task only.")
 ]
 
 
 def ask(
     target: Annotated[str, typer.Argument(help="A capability, domain.specificity, or @agent.")],
     text: Annotated[
-        list[str] | None, typer.Argument(help="The task; from standard input if left out or -.")
+        list[str] | None, typer.Argument(help="The task; default or -: standard input.")
     ] = None,
     files: options.Files = None,
     as_json: options.Json = False,
@@ -61,13 +65,13 @@ def ask(
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Ask an agent; its answer streams to the terminal."""
-    if not 0 < timeout < 1e9:  # which nan is not, either
-        raise typer.BadParameter("--timeout is a number of seconds above 0")
+    """Send a task to an agent and stream its answer."""
+    if not 0 < timeout < 1e9:  # false for nan, too
+        raise typer.BadParameter("--timeout must be a number of seconds above 0")
     attached = options.attachments(files)
     content = _content(text, attached)
     if until and (everyone or gather):
-        raise typer.BadParameter("--until follows one answer; leave out --all and --gather")
+        raise typer.BadParameter("--until follows one task; it does not go with --all or --gather")
     due = options.due(at, within)
     if due is None:
         question = _Question(
@@ -75,16 +79,16 @@ def ask(
             message=_message(content, conversation, priority, timeout),
             files=attached,
             gather=gather or ("all" if everyone else None),
-            until=_fact(until),
+            until=_fact_pattern(until),
             as_json=as_json,
             timeout=timeout,
         )
         options.run(_ask(question, up, env, nats))
     if up:
-        raise typer.BadParameter("with --up the agents are gone when it is due")
+        raise typer.BadParameter("--up does not go with --at or --in: the agents end before then")
     if everyone or gather or until:
-        what = "--all, --gather and --until wait for answers; leave out --at and --in"
-        raise typer.BadParameter(what)
+        waits = "--all, --gather and --until wait for answers; they do not go with --at or --in"
+        raise typer.BadParameter(waits)
     message = _message(content, conversation, priority)
     work = later(target, message, due, files=attached, as_json=as_json, env=env, nats=nats)
     options.run(work)
@@ -100,22 +104,22 @@ def _text(text: list[str] | None) -> str:
     if text and text != ["-"]:
         return " ".join(text)
     if sys.stdin.isatty() and not text:
-        raise typer.BadParameter("what is the task? Give it as text, or on standard input")
+        raise typer.BadParameter("no task; write it as an argument, or to standard input")
     return sys.stdin.read()
 
 
-def _fact(until: str | None) -> str | None:
+def _fact_pattern(until: str | None) -> str | None:
     from agentd.manifest.quantities import fact_pattern
 
     try:
         return until and fact_pattern(until)
     except ValueError as error:
-        raise typer.BadParameter(f"--until {until}: {' – '.join(error.args)}") from None
+        raise typer.BadParameter(f"--until {until}: {'; '.join(error.args)}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Question:
-    """What is asked, and how the answer is wanted."""
+    """The task, and how its answer is wanted."""
 
     target: str
     message: AgentMessage
@@ -159,24 +163,27 @@ async def _ask(question: _Question, up: Path | None, env: str | None, nats: str 
 def _message(
     content: Any, conversation: str | None, priority: int, timeout: float | None = None
 ) -> AgentMessage:
-    """The task, with the seconds that somebody waits for its answer."""
+    """The task. It expires after `timeout` seconds: nothing waits for its answer any more."""
     from agentd.protocol.message import AgentIdentity, Context, Routing, new, new_id
 
     task_id = new_id()
-    rank = Routing(priority=priority)
+    # Without a timeout the field is not set at all: a field set to None is sent as null.
+    routing = Routing(priority=priority)
+    if timeout is not None:
+        routing = Routing(priority=priority, timeout=timeout * 1000)
     return new(
         "task",
         content,
         id=task_id,
         source=AgentIdentity(id="agentd-ask", type="user"),
         context=Context(conversation_id=conversation or task_id),
-        routing=Routing(priority=priority, timeout=timeout * 1000) if timeout else rank,
+        routing=routing,
     )
 
 
 @contextlib.asynccontextmanager
 async def _bus(settings: Settings, up: Path | None) -> AsyncGenerator[Bus]:
-    """The running agentd's NATS, or with `--up` one of our own with the agents of that folder."""
+    """A connection to the running agentd; with `--up`, to agents that this command runs itself."""
     from agentd.nats.session import visit
 
     if up is None:

@@ -1,4 +1,4 @@
-"""`agentd ask --all`: puts a question to every capable agent and prints what they say."""
+"""`agentd ask --all`: sends a task to every capable agent and prints their answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ async def ask_all(
     timeout: float,
     as_json: bool,
 ) -> int:
-    """The exit code: 0 if there is the answer that `mode` asks for."""
+    """Returns the exit code: 0 if there is the answer that `mode` asks for.
+
+    Raises:
+        TaskError: no agent online is capable (`no_taker`).
+        BusError: the server does not answer.
+    """
     from agentd.routing.gather import gather
 
     found = await gather(bus, subjects, to.domain, message, mode=mode, timeout=timeout)
@@ -37,27 +42,28 @@ def _answered(found: Gathered, mode: Mode) -> bool:
 
 
 def _print(found: Gathered, mode: Mode) -> None:
-    """The answers on standard output; or the one that counts, and the votes beside it."""
+    """With `all` the answers go to standard output. Otherwise only the one that counts does, and
+    the votes go to standard error."""
     for vote in found.votes:
         if not vote.success:
             error = vote.content["error"]
             print(f"{vote.agent}: {error['code']}: {error['message']}", file=sys.stderr)
         else:
             out = sys.stdout if mode == "all" else sys.stderr
-            print(f"{vote.agent}: {_said(vote)}", file=out)
+            print(f"{vote.agent}: {_text(vote)}", file=out)
     if found.agreed:
-        print(_said(found.agreed))
+        print(_text(found.agreed))
     elif mode == "majority":
-        print(f"no majority among {len(found.asked)}", file=sys.stderr)
+        print(f"no majority among {len(found.asked)} agents", file=sys.stderr)
 
 
 def _print_json(found: Gathered, mode: Mode) -> None:
     votes = {vote.agent: vote.content for vote in found.votes}
     agreed = found.agreed.content["data"] if found.agreed else None
-    told = {"gather": mode, "asked": found.asked, "answers": votes, "agreed": agreed}
-    print(json.dumps(told, ensure_ascii=False))
+    report = {"gather": mode, "asked": found.asked, "answers": votes, "agreed": agreed}
+    print(json.dumps(report, ensure_ascii=False))
 
 
-def _said(vote: Vote) -> str:
+def _text(vote: Vote) -> str:
     data = vote.content["data"]
     return data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)

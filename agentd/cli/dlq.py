@@ -1,4 +1,4 @@
-"""`agentd dlq`: the dead letters, to be looked at, sent again or dropped."""
+"""`agentd dlq`: lists dead letters, shows one, sends them again, drops them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.visit import Work, visit
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
     from agentd.protocol.subjects import Subjects
     from agentd.queue.dead_letters import DeadLetter
 
-dlq = typer.Typer(
-    name="dlq", help="Look at dead letters, send them again, drop them.", no_args_is_help=True
-)
+dlq = typer.Typer(name="dlq", help="List, show, resend or drop dead letters.", no_args_is_help=True)
 
-Number = Annotated[
-    list[int] | None, typer.Argument(help="The letters' numbers, as `agentd dlq ls` shows them.")
+Numbers = Annotated[
+    list[int] | None, typer.Argument(help="Numbers of dead letters, as `agentd dlq ls` shows them.")
 ]
-All = Annotated[bool, typer.Option("--all", help="All letters of the environment.")]
+All = Annotated[bool, typer.Option("--all", help="All dead letters of the environment.")]
 
 
 @dlq.command()
 def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nats = None) -> None:
-    """List what could not be done, and why."""
+    """List the dead letters with their reasons."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.queue.dead_letters import listed
@@ -41,17 +40,17 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
             print(f"no dead letters in {subjects.env!r}")
         return 0
 
-    options.run(_visit(work, env, nats))
+    options.run(visit(work, env, nats))
 
 
 @dlq.command()
 def show(
-    number: Annotated[int, typer.Argument(help="The letter's number.")],
+    number: Annotated[int, typer.Argument(help="The number of the dead letter.")],
     as_json: options.Json = False,
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Show one letter with its original message."""
+    """Show one dead letter with its original message."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.queue.dead_letters import find
@@ -64,43 +63,45 @@ def show(
             print(f"{name:<10} {value}")
         return 0
 
-    options.run(_visit(work, env, nats))
+    options.run(visit(work, env, nats))
 
 
 @dlq.command()
 def retry(
-    numbers: Number = None,
+    numbers: Numbers = None,
     every: All = False,
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Send letters again, as they were; each task gets one result."""
+    """Send dead letters again, unchanged.
+
+    Each task still gets one result.
+    """
     from agentd.queue.dead_letters import send_again
 
-    options.run(_visit(_each(send_again, "sent again", numbers, every), env, nats))
+    options.run(visit(_each(send_again, "sent again", numbers, every), env, nats))
 
 
 @dlq.command()
 def drop(
-    numbers: Number = None,
+    numbers: Numbers = None,
     every: All = False,
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Remove letters for good."""
+    """Delete dead letters permanently."""
     from agentd.queue.dead_letters import drop as drop_letter
 
-    options.run(_visit(_each(drop_letter, "dropped", numbers, every), env, nats))
+    options.run(visit(_each(drop_letter, "dropped", numbers, every), env, nats))
 
 
-Work = Callable[["Bus", "Subjects"], Awaitable[int]]
-Deed = Callable[["Bus", "Subjects", "DeadLetter"], Awaitable[None]]
+Action = Callable[["Bus", "Subjects", "DeadLetter"], Awaitable[None]]
 
 
-def _each(deed: Deed, done: str, numbers: list[int] | None, every: bool) -> Work:
-    """Does `deed` to the letters that the command names."""
+def _each(action: Action, done: str, numbers: list[int] | None, every: bool) -> Work:
+    """Runs `action` on the dead letters that the command names; prints that they are `done`."""
     if bool(numbers) == every:
-        raise typer.BadParameter("name letters by their numbers, or say --all")
+        raise typer.BadParameter("give the numbers of dead letters, or --all")
 
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.queue.dead_letters import find, listed
@@ -110,27 +111,17 @@ def _each(deed: Deed, done: str, numbers: list[int] | None, every: bool) -> Work
         else:
             letters = [await find(bus, subjects, number) for number in numbers or ()]
         for letter in letters:
-            await deed(bus, subjects, letter)
+            await action(bus, subjects, letter)
             print(f"letter {letter.sequence} (task {letter.task_id}) {done}")
         return 0
 
     return work
 
 
-async def _visit(work: Work, env: str | None, nats: str | None) -> int:
-    from agentd.nats.session import visit
-    from agentd.protocol.subjects import Subjects
-    from agentd.settings import from_environment
-
-    settings = from_environment(env=env, nats=nats)
-    async with visit(settings) as bus:
-        return await work(bus, Subjects(settings.env))
-
-
 def _table(letters: list[DeadLetter]) -> None:
     from agentd.cli.shared.console import table
 
-    rows = table("LETTER", "BURIED", "REASON", "ATTEMPTS", "SENT TO", "TASK", "LAST ERROR")
+    rows = table("LETTER", "TIME", "REASON", "ATTEMPTS", "SENT TO", "TASK", "LAST ERROR")
     for each in letters:
         to = f"{each.subject.domain}.{each.subject.specificity}"
         at = each.at[:19].replace("T", " ")

@@ -1,4 +1,4 @@
-"""`agentd graph`: the agents of a folder, and how work flows between them."""
+"""`agentd graph`: draws the agents of a folder, and how work flows between them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ if TYPE_CHECKING:
 
 Form = Literal["text", "mermaid", "dot", "json"]
 
-_BETWEEN = 1.2  # seconds between two looks: a busy agent tells its numbers every second
+_BETWEEN = 1.2  # seconds between two reads of the registry: busy agents update it every second
 
 
 def graph(
     manifests: options.Manifests = Path("manifests"),
     prompts: options.Prompts = None,
-    form: Annotated[Form, typer.Option("--format", help="For people, or for programs.")] = "text",
+    form: Annotated[Form, typer.Option("--format", help="The output format.")] = "text",
     as_json: options.Json = False,
-    live: Annotated[bool, typer.Option("--live", help="Show what runs beside it.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Add the state of the running agents.")
+    ] = False,
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Draw the agents, and what they take, emit, hear of and call."""
+    """Draw the agents and how work flows between them."""
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)
@@ -45,11 +47,11 @@ async def _graph(
     from agentd.problems import errors
 
     catalog = load(manifests, prompts=prompts)
-    seen = await _look(settings) if live else {}
-    notes = _notes(catalog.topology, seen) if live else {}
+    running = await _running(settings) if live else {}
+    notes = notes_on(catalog.topology, running) if live else {}
     drawn = Graph.of(catalog.topology, settings.model).noted(notes)
     if form == "json":
-        print(json.dumps(drawn.as_json() | ({"live": seen} if live else {}), indent=2))
+        print(json.dumps(drawn.as_json() | ({"live": running} if live else {}), indent=2))
     elif form == "mermaid":
         print(drawn.as_mermaid())
     elif form == "dot":
@@ -61,8 +63,8 @@ async def _graph(
     return 2 if catalog.broken else 0
 
 
-async def _look(settings: Settings) -> dict[str, dict[str, Any]]:
-    """What each agent online says of itself, with the tasks that it finishes in a second."""
+async def _running(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The agents online as the registry has them, each with its `rate`: tasks per second."""
     import asyncio
 
     from agentd.nats.session import visit
@@ -72,15 +74,15 @@ async def _look(settings: Settings) -> dict[str, dict[str, Any]]:
         before = await registry.online(bus, settings.env)
         await asyncio.sleep(_BETWEEN)
         now = await registry.online(bus, settings.env)
-    rates = _rates(before, now)
+    rates = rates_of(before, now)
     return {
         each["agent"]: each | {"rate": round(rates.get(each["agent"], 0.0), 2)}
         for each in registry.by_agent(now)
     }
 
 
-def _rates(before: list[Replica], now: list[Replica]) -> dict[str, float]:
-    """Tasks a second, by what each replica had done when it said so."""
+def rates_of(before: list[Replica], now: list[Replica]) -> dict[str, float]:
+    """The tasks per second of each agent, from two entries of each of its replicas."""
     earlier = {(each.agent, each.instance): each for each in before}
     rates: dict[str, float] = {}
     for each in now:
@@ -91,10 +93,10 @@ def _rates(before: list[Replica], now: list[Replica]) -> dict[str, float]:
     return rates
 
 
-def _notes(topology: Topology, seen: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """A line on each agent that runs, and on each that does not though the files have it."""
+def notes_on(topology: Topology, running: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """A line about each agent that runs, or that is in the files."""
     notes = dict.fromkeys(topology.agents, "not running")
-    for name, agent in seen.items():
+    for name, agent in running.items():
         replicas = f"{agent['replicas']} replica{'' if agent['replicas'] == 1 else 's'}"
         parts = [
             replicas,
@@ -110,15 +112,15 @@ def _notes(topology: Topology, seen: Mapping[str, Mapping[str, Any]]) -> dict[st
 
 
 def _show(topology: Topology, model: str, notes: Mapping[str, str]) -> None:
-    """Each agent with what goes in and out, those first that others wait for."""
+    """Prints each agent with its inputs and outputs, in the order in which work flows."""
     agents = topology.agents
     for name in in_flow(topology):
         description = agents[name].manifest.description
         typer.echo(typer.style(name, bold=True) + (f"  {description}" if description else ""))
         if name in notes:
             typer.echo(typer.style(f"  {notes[name]}", fg=_colour(notes[name])))
-        for what, line in _lines(topology, name, model):
-            typer.echo(f"  {typer.style(f'{what:<8}', dim=True)}{line}")
+        for label, line in _lines(topology, name, model):
+            typer.echo(f"  {typer.style(f'{label:<12}', dim=True)}{line}")
         print()
     for name in sorted(notes.keys() - agents.keys()):
         typer.echo(f"{typer.style(name, bold=True)}\n  {notes[name]}\n")
@@ -130,7 +132,7 @@ def _colour(note: str) -> str:
 
 
 def _lines(topology: Topology, name: str, model: str) -> Iterator[tuple[str, str]]:
-    """The lines of one agent: what kind of thing, and what."""
+    """The lines of one agent: a label and a text each."""
     from agentd.catalog.topology.graph import condition, tool_name
 
     manifest = topology.agents[name].manifest
@@ -138,14 +140,14 @@ def _lines(topology: Topology, name: str, model: str) -> Iterator[tuple[str, str
         yield "takes", ", ".join(f"task.{each}.*" for each in manifest.capabilities)
     for subscription in topology.subscriptions[name]:
         publishers = (
-            ", ".join(sorted(topology.publishers(subscription.pattern) - {name})) or "nobody here"
+            ", ".join(sorted(topology.publishers(subscription.pattern) - {name})) or "no agent here"
         )
         count = manifest.join.count if subscription.joins and manifest.join else None
-        heard = f"{subscription.pattern} ← {publishers}" + (f"  ({count})" if count else "")
-        yield "joins" if subscription.joins else "hears", heard
+        source = f"{subscription.pattern} ← {publishers}" + (f"  ({count})" if count else "")
+        yield "joins" if subscription.joins else "subscribes", source
     if manifest.schedule:
         yield (
-            "wakes",
+            "scheduled",
             f"every {manifest.schedule.every:g} s"
             if manifest.schedule.every
             else (manifest.schedule.cron or ""),
@@ -161,7 +163,7 @@ def _lines(topology: Topology, name: str, model: str) -> Iterator[tuple[str, str
 def _goes_to(topology: Topology, emission: Any) -> str:
     if emission.is_task:
         found = topology.takers(emission)
-        return f" → {', '.join(sorted(found)) or 'nobody here'}"
+        return f" → {', '.join(sorted(found)) or 'no agent here'}"
     subscribers = {
         subscription.agent
         for subscription in topology.subscribers(emission.subject, emission.agent)
@@ -170,13 +172,17 @@ def _goes_to(topology: Topology, emission: Any) -> str:
 
 
 def in_flow(topology: Topology) -> list[str]:
-    """The agents, each after one that hands it work, where there is one."""
+    """The agents, each after an agent that passes work to it, if there is one.
+
+    Agents that get no work from others come first. In a cycle every agent gets some: there the
+    first by name begins.
+    """
     after: dict[str, set[str]] = {name: set() for name in topology.agents}
     for run, steps in topology.steps.items():
         after[run.agent] |= {step.run.agent for step in steps}
-    fed = {name for names in after.values() for name in names}
+    receivers = {name for names in after.values() for name in names}
     order: dict[str, None] = {}
-    for first in (*sorted(after.keys() - fed), *sorted(after)):
+    for first in (*sorted(after.keys() - receivers), *sorted(after)):
         waiting = [first]
         while waiting:
             name = waiting.pop(0)

@@ -1,4 +1,4 @@
-"""`agentd new`: writes the manifest and the prompt of a new agent."""
+"""`agentd new`: writes the manifest, the prompt and a test of a new agent."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import typer
 
 _TEST = """\
 cases:
-  - name: is told what it is
+  - name: gets its prompt
     input: Who are you?
-    model: mock/echo # repeats its prompt and the task, so that a test can look at them
+    model: mock/echo # answers with its prompt and the task, so that a test can check them
     expect: {{contains: You are {name}}}
   - name: answers
     input: Who are you?
-    model: [I am {name}.] # what the model says in this test; leave it out to ask it with --record
+    model: [I am {name}.] # the model's answer in this test; remove this line to use --record
     expect: {{contains: {name}, max_turns: 1}}
 """
 _PROMPT = """\
@@ -26,16 +26,16 @@ Answer in plain sentences. Say so when you do not know something.
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="What the agent is called; also its capability.")],
+    name: Annotated[str, typer.Argument(help="The name of the agent, and its capability.")],
     manifests: Annotated[
         Path, typer.Option("--manifests", help="The folder of the manifests.")
     ] = Path("manifests"),
     model: Annotated[
-        str | None, typer.Option("--model", help="Its model [that of the folder or the process].")
+        str | None, typer.Option("--model", help="Its model [from _defaults.yaml or AGENTD_MODEL].")
     ] = None,
-    test: Annotated[bool, typer.Option("--test", help="Write a test, too.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Also write a test.")] = False,
 ) -> None:
-    """Write a manifest and a prompt to begin with."""
+    """Write the manifest and the prompt of a new agent."""
     from agentd.errors import UsageError
     from agentd.manifest.files import display_path
     from agentd.manifest.quantities import subject_name
@@ -50,7 +50,7 @@ def new(
     files = (manifest, prompt, *([cases] if test else []))
     for file in files:
         if file.exists():
-            raise UsageError(f"{display_path(file)} is there already; nothing is written")
+            raise UsageError(f"{display_path(file)} exists already; nothing was written")
     _write(manifest, _manifest(name, manifests, model))
     _write(prompt, _PROMPT)
     if test:
@@ -76,6 +76,6 @@ def _manifest(name: str, manifests: Path, model: str | None) -> str:
 
 def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Exclusive: what appeared since the look stays.
+    # Exclusive: a file that was created since the check is not overwritten.
     with file.open("x", encoding="utf-8") as out:
         out.write(text)

@@ -1,33 +1,34 @@
-"""`agentd ps`: every agent of the environment, in all its processes."""
+"""`agentd ps`: lists the agents online, summed up over their replicas."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentd.cli.shared import options
+from agentd.cli.shared.visit import visit
+
+if TYPE_CHECKING:
+    from agentd.nats.bus import Bus
+    from agentd.protocol.subjects import Subjects
 
 
 def ps(as_json: options.Json = False, env: options.Env = None, nats: options.Nats = None) -> None:
-    """Show who is online, on which revision, and what they have done."""
-    options.run(_ps(as_json, env, nats))
+    """List the agents online: revision, tasks, tokens, cost."""
 
+    async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.routing import registry
 
-async def _ps(as_json: bool, env: str | None, nats: str | None) -> int:
-    from agentd.nats.session import visit
-    from agentd.routing import registry
-    from agentd.settings import from_environment
+        agents = registry.by_agent(await registry.online(bus, subjects.env))
+        if as_json:
+            print(json.dumps(agents, indent=2))
+        elif not agents:
+            print(f"no agent is online in {subjects.env!r}")
+        else:
+            _table(agents)
+        return 0
 
-    settings = from_environment(env=env, nats=nats)
-    async with visit(settings) as bus:
-        agents = registry.by_agent(await registry.online(bus, settings.env))
-    if as_json:
-        print(json.dumps(agents, indent=2))
-    elif not agents:
-        print(f"no agent is online in {settings.env!r}")
-    else:
-        _table(agents)
-    return 0
+    options.run(visit(work, env, nats))
 
 
 def _table(agents: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""`agentd route`: who would take a message, and why the others would not; nothing is sent."""
+"""`agentd route`: explains which agents would take a message; sends nothing."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ def route(
     ] = None,
     manifests: Annotated[
         Path | None,
-        typer.Option("--manifests", help="Ask these files [who is online; else manifests/]."),
+        typer.Option("--manifests", help="Check these files [agents online, else manifests/]."),
     ] = None,
     as_json: options.Json = False,
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Explain who would take a message, without sending it.
+    """Explain which agents would take a message.
 
-    Exits with 1 if nobody would.
+    Sends nothing. Exits with 1 if no agent would take it.
     """
     from agentd.settings import from_environment
 
     settings = from_environment(env=env, nats=nats)
-    where, sent = _asked(to, message, settings.env)
+    where, sent = _arguments(to, message, settings.env)
     options.run(_route(settings, where, sent, manifests, as_json))
 
 
-def _asked(to: str, given: str | None, env: str) -> tuple[str, AgentMessage]:
-    """Where it goes, as `kind.domain.specificity` or a target of `ask`; and the message."""
+def _arguments(to: str, given: str | None, env: str) -> tuple[str, AgentMessage]:
+    """The destination, as `type.domain.specificity` or a target of `ask`; and the message."""
     from agentd.errors import UsageError
     from agentd.protocol.subjects import Subjects
 
@@ -65,7 +65,7 @@ def _asked(to: str, given: str | None, env: str) -> tuple[str, AgentMessage]:
     if not where and message.routing.capabilities:
         where = message.routing.capabilities[0]
     if not where:
-        raise UsageError("the message does not say where it goes: agentd route TARGET MESSAGE")
+        raise UsageError("the message names no destination; write: agentd route TARGET MESSAGE")
     return Subjects(env).relative(where), message
 
 
@@ -80,14 +80,14 @@ def _read(given: str | None) -> dict[str, Any]:
             text = Path(text).read_text()
         raw = json.loads(text)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{given[:80]} is neither a file nor a message: {error}") from None
+        raise UsageError(f"{given[:80]} is not a file and not a JSON message: {error}") from None
     if not isinstance(raw, dict):
-        raise UsageError("a message is a JSON object")
+        raise UsageError("a message must be a JSON object")
     return raw
 
 
 def _decoded(raw: dict[str, Any], where: str) -> AgentMessage:
-    """The message; who asks only for a route may leave out what it says."""
+    """The message. Its content may be left out, and its type follows from the subject."""
     from agentd.errors import DecodeError, UsageError
     from agentd.protocol.message import decode
 
@@ -97,7 +97,7 @@ def _decoded(raw: dict[str, Any], where: str) -> AgentMessage:
     try:
         return decode(json.dumps(whole).encode())
     except DecodeError as error:
-        raise UsageError(f"not a message: {error}") from None
+        raise UsageError(f"not a valid message: {error}") from None
 
 
 async def _route(
@@ -107,13 +107,13 @@ async def _route(
     from agentd.nats.server import find
     from agentd.nats.session import visit
 
-    nobody_runs = resolve(settings).embedded and find(settings.state) is None
-    if manifests or nobody_runs:
+    no_server = resolve(settings).embedded and find(settings.state) is None
+    if manifests or no_server:
         folder = manifests or Path("manifests")
-        candidates, source = _of_files(folder), f"as {folder} has it"
+        candidates, source = _of_files(folder), f"files in {folder}"
     else:
         async with visit(settings) as bus:
-            candidates, source = await _online(bus, settings.env), "as it runs now"
+            candidates, source = await _online(bus, settings.env), "agents online"
     explanation = _explain(where, message, candidates, settings.env)
     if as_json:
         print(json.dumps(_as_json(explanation, source), indent=2))
@@ -130,7 +130,7 @@ def _of_files(folder: Path) -> list[Candidate]:
 
 
 async def _online(bus: Bus, env: str) -> list[Candidate]:
-    """Those online, each with the facts that the server keeps for it."""
+    """The agents online, each with the facts that its consumer on the server receives."""
     import asyncio
     from dataclasses import replace
 
@@ -177,27 +177,28 @@ def _as_json(explanation: Explanation, source: str) -> dict[str, Any]:
 
 
 def _show(explanation: Explanation, source: str) -> None:
-    print(f"{explanation.subject}, {source}")
+    print(f"{explanation.subject} ({source})")
     takers = [each for each in explanation.verdicts if each.takes]
     others = [each for each in explanation.verdicts if not each.takes]
     width = max((len(each.agent) for each in explanation.verdicts), default=0)
     if takers:
-        print("each of these hears of it:" if explanation.each else "one of these takes it:")
+        head = "each of these agents receives" if explanation.each else "one of these agents takes"
+        print(f"{head} it:")
     else:
-        nobody = "nobody hears of it" if explanation.each else "nobody takes it"
-        print(f"{nobody}; {explanation.hint}" if explanation.hint else nobody)
+        none = "no agent receives it" if explanation.each else "no agent takes it"
+        print(f"{none}; {explanation.hint}" if explanation.hint else none)
     for each in takers:
         typer.echo(typer.style(f"  + {each.agent:<{width}}  ", fg=typer.colors.GREEN) + each.why)
     if others:
-        print("not these:")
+        print("these agents do not:")
     for each in others:
         typer.echo(typer.style(f"  - {each.agent:<{width}}  ", fg=typer.colors.YELLOW) + each.why)
     if explanation.objection:
-        print(f"but nobody runs it: {explanation.objection}")
+        print(f"but the agent would not run it: {explanation.objection}")
 
 
 def of_replicas(online: Sequence[Replica]) -> list[Candidate]:
-    """The agents online; one drains only if all its replicas do."""
+    """The agents online as candidates. An agent drains if all its replicas do."""
     from agentd.catalog.topology.explain import Candidate
 
     found: list[Candidate] = []

@@ -1,15 +1,15 @@
-"""`agentd schedules`: what is to be sent later, and how to take it off."""
+"""`agentd schedules`: lists and removes schedules."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.visit import visit
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
@@ -17,17 +17,15 @@ if TYPE_CHECKING:
     from agentd.protocol.subjects import Subjects
 
 schedules = typer.Typer(
-    name="schedules", help="Look at what will be sent later, and take it off.", no_args_is_help=True
+    name="schedules", help="List or remove what will be sent later.", no_args_is_help=True
 )
 
-_SHOWN = 60  # characters of a content
-
-Work = Callable[["Bus", "Subjects"], Awaitable[int]]
+_SHOWN = 60  # characters of a content in the table
 
 
 @schedules.command()
 def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nats = None) -> None:
-    """List the schedules of agents, and messages for later."""
+    """List the schedules of agents, and the messages for later."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.cli.shared.console import table
@@ -46,18 +44,18 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
         rows.show()
         return 0
 
-    options.run(_visit(work, env, nats))
+    options.run(visit(work, env, nats))
 
 
 @schedules.command()
 def rm(
     names: Annotated[
-        list[str], typer.Argument(help="The ids of messages, or @agent for an agent's schedule.")
+        list[str], typer.Argument(help="Ids of messages, or @agent for the schedule of an agent.")
     ],
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Take schedules off: what is not due yet is not sent."""
+    """Remove schedules: what is not due yet is not sent."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.errors import UsageError
@@ -72,10 +70,10 @@ def rm(
                 subject = subjects.schedule("message", name)
             if not await schedules.remove(bus, subject):
                 raise UsageError(f"{name} is not scheduled (any more); see: agentd schedules ls")
-            print(f"{name} is taken off")
+            print(f"{name} removed")
         return 0
 
-    options.run(_visit(work, env, nats))
+    options.run(visit(work, env, nats))
 
 
 async def _all(bus: Bus, subjects: Subjects) -> list[ScheduleEntry]:
@@ -84,16 +82,6 @@ async def _all(bus: Bus, subjects: Subjects) -> list[ScheduleEntry]:
     agents = [each async for each in pending(bus, subjects.schedule("agent", "*"))]
     messages = [each async for each in pending(bus, subjects.schedule("message", "*"))]
     return agents + sorted(messages, key=lambda each: each.timing.moment or 0)
-
-
-async def _visit(work: Work, env: str | None, nats: str | None) -> int:
-    from agentd.nats.session import visit
-    from agentd.protocol.subjects import Subjects
-    from agentd.settings import from_environment
-
-    settings = from_environment(env=env, nats=nats)
-    async with visit(settings) as bus:
-        return await work(bus, Subjects(settings.env))
 
 
 def _as_json(entry: ScheduleEntry) -> dict[str, Any]:
@@ -113,7 +101,7 @@ def _as_json(entry: ScheduleEntry) -> dict[str, Any]:
 
 
 def _content(data: bytes) -> Any:
-    """What a message says; other programs may schedule anything."""
+    """The content of a message; the text of other bytes, since any program may schedule some."""
     try:
         return json.loads(data)["payload"]["content"]
     except (ValueError, KeyError, TypeError):

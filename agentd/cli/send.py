@@ -1,7 +1,8 @@
-"""`agentd send`: puts a message from a file or standard input on the bus."""
+"""`agentd send`: sends a message from a file or standard input."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +12,19 @@ import typer
 
 from agentd.cli.shared import options
 from agentd.cli.shared.later import later
+from agentd.cli.shared.visit import visit
 
 if TYPE_CHECKING:
+    from agentd.nats.bus import Bus
     from agentd.protocol.message import AgentMessage
+    from agentd.protocol.subjects import Subjects
     from agentd.run.attachments import Attachment
 
 
 def send(
     target: Annotated[str, typer.Argument(help="A capability, domain.specificity, or @agent.")],
     file: Annotated[
-        Path | None, typer.Argument(help="A message as JSON; standard input if left out or -.")
+        Path | None, typer.Argument(help="A message as JSON; default or -: standard input.")
     ] = None,
     files: options.Files = None,
     as_json: options.Json = False,
@@ -29,10 +33,10 @@ def send(
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Send a task or an event from a file or a pipe."""
+    """Send a task or an event from a file or standard input."""
     due = options.due(at, within)
     attached = options.attachments(files)
-    message = _with(_message(_read(file)), attached)
+    message = _with_files(_message(_read(file)), attached)
     if due:
         work = later(target, message, due, files=attached, as_json=as_json, env=env, nats=nats)
         options.run(work)
@@ -57,14 +61,14 @@ def _message(data: bytes) -> AgentMessage:
     try:
         message = decode(data)
     except DecodeError as error:
-        raise UsageError(f"not a message: {error}") from None
+        raise UsageError(f"not a valid message: {error}") from None
     if message.type not in ("task", "event"):
-        raise UsageError(f"a {message.type} is not sent by hand; send a task or an event")
+        raise UsageError(f"a {message.type} cannot be sent; send a task or an event")
     return message
 
 
-def _with(message: AgentMessage, files: Sequence[Attachment]) -> AgentMessage:
-    """The message, with files as parts of its content."""
+def _with_files(message: AgentMessage, files: Sequence[Attachment]) -> AgentMessage:
+    """The message with the files as parts of its content."""
     from agentd.run.attachments import with_parts
 
     content = with_parts(message.payload.content, [file.part for file in files])
@@ -80,27 +84,24 @@ async def _send(
     env: str | None,
     nats: str | None,
 ) -> int:
-    import json
-
-    from agentd.nats import jetstream
-    from agentd.nats.session import visit
     from agentd.protocol.destination import Destination
-    from agentd.protocol.message import encode
-    from agentd.protocol.subjects import Subjects
-    from agentd.routing.ask import send as send_task
-    from agentd.run.attachments import upload
-    from agentd.settings import from_environment
 
-    settings = from_environment(env=env, nats=nats)
     to = Destination.parse(target)
-    subjects = Subjects(settings.env)
-    async with visit(settings) as bus:
+
+    async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.nats import jetstream
+        from agentd.protocol.message import encode
+        from agentd.routing.ask import send as send_task
+        from agentd.run.attachments import upload
+
         await upload(bus, files)
         if message.type == "task":
             sequence = await send_task(bus, subjects, to, message)
         else:
             subject = subjects.event(to.domain, to.specificity)
             sequence = await jetstream.store(bus, subject, encode(message), message_id=message.id)
-    sent = {"id": message.id, "type": message.type, "to": str(to), "sequence": sequence}
-    print(json.dumps(sent) if as_json else f"{message.type} {message.id} sent to {to}")
-    return 0
+        sent = {"id": message.id, "type": message.type, "to": str(to), "sequence": sequence}
+        print(json.dumps(sent) if as_json else f"{message.type} {message.id} sent to {to}")
+        return 0
+
+    return await visit(work, env, nats)

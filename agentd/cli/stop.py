@@ -1,4 +1,4 @@
-"""`agentd stop`: ends a conversation, or a task with all that followed, in every process."""
+"""`agentd stop`: cancels a conversation, or a task and all that followed from it."""
 
 from __future__ import annotations
 
@@ -8,55 +8,57 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.visit import visit
 
 if TYPE_CHECKING:
-    from agentd.queue.cancellations import Scope
+    from agentd.nats.bus import Bus
+    from agentd.protocol.subjects import Subjects
 
 
 def stop(
     conversation: Annotated[
-        str | None, typer.Option("--conversation", "-c", help="The conversation's id.")
+        str | None, typer.Option("--conversation", "-c", help="The id of a conversation.")
     ] = None,
     task: Annotated[
-        str | None, typer.Option("--task", help="A task's id: with all work that followed from it.")
+        str | None,
+        typer.Option("--task", help="The id of a task; what followed from it ends too."),
     ] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Let it go on again.")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Undo a cancellation: new work runs again.")
+    ] = False,
     as_json: options.Json = False,
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Stop a conversation or a task everywhere.
+    """Cancel a conversation or a task in every process.
 
-    What runs is cancelled; what waits, or comes later, is refused.
+    Running tasks are cancelled; waiting and later ones are refused.
     """
     from agentd.queue.cancellations import Scope
 
     if (conversation is None) == (task is None):
-        raise typer.BadParameter("name either a --conversation or a --task")
+        raise typer.BadParameter("give either --conversation or --task")
     scope = Scope("task", task) if task else Scope("conversation", conversation or "")
-    options.run(_stop(scope, undo, as_json, env, nats))
 
+    async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.queue import cancellations
+        from agentd.runtime.cancellation import cancel
 
-async def _stop(scope: Scope, undo: bool, as_json: bool, env: str | None, nats: str | None) -> int:
-    from agentd.nats.session import visit
-    from agentd.protocol.subjects import Subjects
-    from agentd.queue import cancellations
-    from agentd.runtime.cancellation import cancel
-    from agentd.settings import from_environment
-
-    settings = from_environment(env=env, nats=nats)
-    subjects, buried = Subjects(settings.env), 0
-    async with visit(settings) as bus:
+        ended = 0
         if undo:
             await cancellations.undo(bus, subjects, scope)
         else:
-            buried = await cancel(bus, subjects, scope)
-    if as_json:
-        told = {"env": settings.env, "stopped": not undo, "waiting_tasks_ended": buried}
-        print(json.dumps({scope.kind: scope.id, **told}))
-    elif undo:
-        print(f"{scope.kind} {scope.id} may go on; what was ended is in `agentd dlq ls`")
-    else:
-        ended = f"; {buried} waiting tasks were ended" if buried else ""
-        print(f"{scope.kind} {scope.id} is stopped{ended}; let it go on with --undo")
-    return 0
+            ended = await cancel(bus, subjects, scope)
+        if as_json:
+            report = {"env": subjects.env, "stopped": not undo, "waiting_tasks_ended": ended}
+            print(json.dumps({scope.kind: scope.id, **report}))
+        elif undo:
+            print(
+                f"{scope.kind} {scope.id} may run again; what was cancelled is in `agentd dlq ls`"
+            )
+        else:
+            also = f"; {ended} waiting tasks were ended" if ended else ""
+            print(f"{scope.kind} {scope.id} is cancelled{also}; to undo this use --undo")
+        return 0
+
+    options.run(visit(work, env, nats))

@@ -1,4 +1,4 @@
-"""`agentd tap`: the messages of an environment as they pass."""
+"""`agentd tap`: prints the messages of an environment as they are published."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def tap(
     pattern: Annotated[
-        str, typer.Argument(help="What to show, e.g. 'task.>', 'result.analysis.*.*'.")
+        str, typer.Argument(help="Subjects to show: 'task.>', 'result.analysis.*.*'.")
     ] = ">",
     as_json: options.Json = False,
     count: Annotated[
@@ -28,7 +28,7 @@ def tap(
     env: options.Env = None,
     nats: options.Nats = None,
 ) -> None:
-    """Show live messages, one line each."""
+    """Show messages as they are published, one line each."""
     options.run(_tap(pattern, as_json, count, env, nats))
 
 
@@ -56,7 +56,8 @@ async def _tap(
         try:
             print(_as_json(msg) if as_json else _line(msg), flush=True)
         except BrokenPipeError as error:
-            done.set_exception(error)  # whoever read has left; raised here it would be lost
+            # The reader has ended. Raised here, the error would only reach nats-py, which logs it.
+            done.set_exception(error)
             return
         shown += 1
         if shown == count:
@@ -69,7 +70,7 @@ async def _tap(
 
 
 def _as_json(msg: Msg) -> str:
-    """One object a line: subject, headers, and the message, or its bytes where it is none."""
+    """One JSON object per line: subject, headers, and the message, or bytes that are not JSON."""
     shown: dict[str, Any] = {"subject": msg.subject, "headers": dict(msg.headers or {})}
     try:
         shown["message"] = json.loads(msg.data)
@@ -87,5 +88,5 @@ def _line(msg: Msg) -> str:
     try:
         message = decode(msg.data)
     except DecodeError as error:
-        return f"{clock}  {subject:<44} {len(msg.data)} bytes, no message: {error}"
+        return f"{clock}  {subject:<44} {len(msg.data)} bytes, not a valid message: {error}"
     return f"{clock}  {subject:<44} {message.source.id:<12} {gist(message)}"

@@ -1,4 +1,4 @@
-"""`agentd test`: plays the cases that stand beside the manifests."""
+"""`agentd test`: runs the test cases of agents, `NAME.test.yaml` beside their manifests."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def play(
     manifests: options.Manifests = Path("manifests"),
     prompts: options.Prompts = None,
     only: Annotated[
-        str, typer.Option("--only", "-k", help="Only agents and cases whose names hold this.")
+        str, typer.Option("--only", "-k", help="Only agents and cases with this in their name.")
     ] = "",
     live: Annotated[
-        bool, typer.Option("--live", help="Ask the models that the manifests name.")
+        bool, typer.Option("--live", help="Call the models that the manifests name.")
     ] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Ask them, and keep what they say beside the tests.")
+        bool, typer.Option("--record", help="Call them, and save their answers beside the tests.")
     ] = False,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Play the agents' tests; exits with 1 if one fails.
+    """Run the tests of agents; exits with 1 if one fails.
 
-    No real model is asked without --live or --record.
+    Without --live or --record no real model is called.
     """
     from agentd.settings import from_environment
     from agentd.testing.cases.junit import write
@@ -54,7 +54,7 @@ def _read(manifests: Path, prompts: Path | None) -> tuple[Catalog, list[Suite]]:
     """The agents and their tests.
 
     Raises:
-        UsageError: with every mistake in the files that they need.
+        UsageError: with every problem of the files, or if there are no tests.
     """
     from agentd.catalog.catalog import load
     from agentd.errors import UsageError
@@ -64,21 +64,22 @@ def _read(manifests: Path, prompts: Path | None) -> tuple[Catalog, list[Suite]]:
 
     catalog = load(manifests, prompts=prompts)
     suites, problems = read_suites(manifests)
-    wrong = [*errors(catalog.problems), *errors(problems)]
-    told = [problem.render() for problem in wrong]
-    told += [
+    found = [*errors(catalog.problems), *errors(problems)]
+    texts = [problem.render() for problem in found]
+    # An agent that does not load is missing from the catalog: its own problem is enough then.
+    texts += [
         f"{suite.file}: there is no agent `{suite.agent}`; "
         + (
             did_you_mean(suite.agent, catalog.agents)
             or "name it with `agent:`, or by the file's name"
         )
         for suite in suites
-        if suite.agent not in catalog.agents and not wrong
+        if suite.agent not in catalog.agents and not found
     ]
-    if told:
-        raise UsageError("\n".join(told))
+    if texts:
+        raise UsageError("\n".join(texts))
     if not suites:
-        raise UsageError(f"{manifests} holds no tests; `agentd new NAME --test` writes one")
+        raise UsageError(f"{manifests} has no tests; create one with `agentd new NAME --test`")
     return catalog, suites
 
 
@@ -102,7 +103,7 @@ def _turns(number: int) -> str:
 
 
 def _print_json(reports: Sequence[JunitReport]) -> None:
-    told = [
+    results = [
         {
             "agent": report.agent,
             "case": report.case,
@@ -112,4 +113,4 @@ def _print_json(reports: Sequence[JunitReport]) -> None:
         }
         for report in reports
     ]
-    typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(results, indent=2, ensure_ascii=False))

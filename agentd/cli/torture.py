@@ -1,4 +1,4 @@
-"""`agentd torture`: kills, cuts off, floods and starves agentd, and counts what was lost."""
+"""`agentd torture`: runs the torture suite, and counts what was lost."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ INTERRUPTED = 130
 
 def torture(
     scenario: Annotated[
-        list[str] | None, typer.Argument(help="Which ones; all if left out (see --list).")
+        list[str] | None, typer.Argument(help="Names of scenarios, see --list; default: all.")
     ] = None,
     tasks: Annotated[
-        int | None, typer.Option("--tasks", min=1, help="Tasks in place of a scenario's own.")
+        int | None, typer.Option("--tasks", min=1, help="The number of tasks per scenario.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Repeats a run; a random one is told.")
+        int | None, typer.Option("--seed", help="Repeat the run with this seed [random].")
     ] = None,
-    short: Annotated[bool, typer.Option("--short", help="A few minutes in all, as in CI.")] = False,
+    short: Annotated[
+        bool, typer.Option("--short", help="Take only a few minutes, as in CI.")
+    ] = False,
     jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="Scenarios at once; their times suffer.")
+        int, typer.Option("--jobs", min=1, help="Scenarios at a time; they slow each other down.")
     ] = 1,
     without: Annotated[
         list[str] | None,
         typer.Option(
-            "--without", metavar="<str>", help="Take a safeguard out: does a scenario notice?"
+            "--without", metavar="<str>", help="Disable a safeguard, to see which scenario fails."
         ),
     ] = None,
-    listing: Annotated[bool, typer.Option("--list", help="Name the scenarios and stop.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List the scenarios and exit.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Break everything around agents, and count what was lost.
+    """Kill, disconnect and overload agents, and count what was lost.
 
-    The agents and the servers are its own: nothing of yours is touched.
+    It starts its own agents and servers; yours are not touched.
     """
     from agentd.testing.torture.runner import Order
     from agentd.testing.torture.scenarios import SCENARIOS
@@ -69,18 +71,18 @@ def _check(what: str, names: Sequence[str], known: Sequence[str]) -> None:
 
     for name in names:
         if name not in known:
-            raise UsageError(f"there is no {what} {name!r}, only {', '.join(known)}")
+            raise UsageError(f"there is no {what} {name!r}; choose from {', '.join(known)}")
 
 
 async def _play(order: Order, as_json: bool) -> int:
-    """Ctrl-C and SIGTERM end it in order: what it started goes with it."""
+    """Runs the scenarios. Ctrl-C and SIGTERM also end the processes that it started."""
     import asyncio
     import logging
     import signal
 
     from agentd.testing.torture.runner import play, summary
 
-    logging.disable()  # that connections are lost is what this is about
+    logging.disable()  # lost connections are what this is about: the log would be full of them
     if not as_json:
         print(f"seed {order.seed}", flush=True)
     playing = asyncio.create_task(

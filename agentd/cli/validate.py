@@ -1,4 +1,4 @@
-"""`agentd validate`: says all that is wrong with the files of a folder."""
+"""`agentd validate`: reports every problem in the files of a folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def validate(
     prompts: options.Prompts = None,
     json: options.Json = False,
 ) -> None:
-    """Check manifests and prompts; exits with 2 on errors."""
+    """Check manifests, prompts and tools; exits with 2 on errors."""
     from asyncio import run
 
     from agentd.catalog.catalog import load, merge_problems
@@ -31,7 +31,7 @@ def validate(
 
     catalog = load(manifests, prompts=prompts)
     if not catalog.agents and not catalog.problems:
-        raise UsageError(f"{manifests} holds no manifests; `agentd new NAME` writes one")
+        raise UsageError(f"no manifest in {manifests}; create one with `agentd new NAME`")
     problems = merge_problems(catalog.problems, _of_models(catalog), run(_of_tools(catalog)))
     show = _print_json if json else _print_text
     show(sorted(catalog.agents), problems)
@@ -39,8 +39,11 @@ def validate(
 
 
 def _of_models(catalog: Catalog) -> Iterator[Problem]:
-    """What keeps a model from being used. A script is part of the files; keys and addresses may be
-    others where the agents will run, so there it is a warning."""
+    """The problems of models that cannot be used.
+
+    A script of a mock is part of the files: an error. Keys and addresses may be different where
+    the agents will run: a warning.
+    """
     from agentd.models.choose import Models
 
     models = Models()
@@ -61,7 +64,8 @@ def _named(manifest: Manifest) -> Iterator[tuple[tuple[str | int, ...], ModelRef
 
 
 async def _of_tools(catalog: Catalog) -> list[Problem]:
-    """What is wrong with functions and programs; the files of `tools/` are imported for it."""
+    """The problems of Python tools, programs and MCP servers. This imports the files in `tools/`,
+    in a worker process."""
     from agentd.tools.command_tool import CommandTools
     from agentd.tools.mcp_tool import McpServers
     from agentd.tools.open import Tools

@@ -69,7 +69,7 @@ def test_the_command_says_what_became_of_it(bank: Project, typed: Callable[..., 
         return done.out + done.err
 
     up = bank.up().ready()
-    assert "nothing waits" in says("ls")
+    assert "no tool call waits" in says("ls")
     assert "no task t1 waits" in says("approve", "t1")
     for task in ("t1", "t2"):
         message = json.dumps({"id": task, "payload": {"content": "Pay."}})
@@ -78,11 +78,11 @@ def test_the_command_says_what_became_of_it(bank: Project, typed: Callable[..., 
     [first, _] = json.loads(says("ls", "--json"))
     call = {"index": 0, "name": "pay", "arguments": {"usd": 5}}
     assert (first["task"], first["calls"]) == ("t1", [call])
-    assert "2 waiting tasks begin with t" in says("deny", "t")
+    assert "2 suspended tasks have an id that begins with t" in says("deny", "t")
     assert "has no call 3; it has 0" in says("deny", "t1", "--call", "3")
     denied = says("deny", "t1", "--by", "eve", "--reason", "too dear")
     assert denied == "call 0 (pay) of task t1 is denied\n"
-    assert says("approve", "t1") == "agentd: task t1 is decided already, by eve\n"
+    assert says("approve", "t1") == "agentd: task t1 is already decided, by eve\n"
     [left] = json.loads(says("ls", "--json"))
     assert (left["task"], paid(bank)) == ("t2", 0)
     assert up.stop() == 0

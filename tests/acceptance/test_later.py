@@ -45,9 +45,7 @@ def test_what_is_scheduled_is_listed_and_taken_back(
         (task, "task.news.general.5"),
     ]
     assert "Asia/Tokyo" in typed(guest, "schedules", "ls").out
-    assert (
-        typed(guest, "schedules", "rm", task, "e1").out == f"{task} is taken off\ne1 is taken off\n"
-    )
+    assert typed(guest, "schedules", "rm", task, "e1").out == f"{task} removed\ne1 removed\n"
     assert "not scheduled (any more)" in typed(guest, "schedules", "rm", task).err
     assert "news is online" in typed(guest, "schedules", "rm", "@news").err
     assert up.stop() == 0

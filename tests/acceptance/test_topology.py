@@ -24,9 +24,9 @@ async def test_a_graph_of_files_needs_no_server(project: Project) -> None:
     dot = await project.run("graph", "--format", "dot")
     shown = json.loads((await project.run("graph", "--json")).out)
 
-    assert text.out.startswith("splitter\n  takes   task.splitter.*\n")
-    assert "  emits   task.digger.part → digger  (each of output)\n" in text.out
-    assert "  hears   event.part.dug ← digger\n" in text.out
+    assert text.out.startswith("splitter\n  takes       task.splitter.*\n")
+    assert "  emits       task.digger.part → digger  (each of output)\n" in text.out
+    assert "  subscribes  event.part.dug ← digger\n" in text.out
     assert dot.out.startswith("digraph agentd {\n")
     assert "live" not in shown
 
@@ -70,12 +70,12 @@ async def test_a_route_is_explained_by_the_running_agents(project: Project) -> N
     nobody = await project.run("route", "diger")
 
     assert work.code == 0
-    assert "as it runs now\none of these takes it:\n  + digger " in work.out
+    assert "(agents online)\none of these agents takes it:\n  + digger " in work.out
     assert "(1 replica, 0 of 8 busy)" in work.out
     assert "  - splitter  lacks the capability `digger` (has splitter)\n" in work.out
     assert json.loads(fact.out)["takers"] == ["listener"]
     assert nobody.code == 1
-    assert "nobody takes it; did you mean `digger`?" in nobody.out
+    assert "no agent takes it; did you mean `digger`?" in nobody.out
 
 
 async def test_a_route_is_explained_by_the_files(project: Project) -> None:
@@ -91,18 +91,21 @@ async def test_a_route_is_explained_by_the_files(project: Project) -> None:
     event = {"type": "event", "payload": {"content": 1}}
     as_sent = await project.run("route", "part.dug", json.dumps(event), *given)
 
-    assert "each of these hears of it:\n  + listener " in as_sent.out
+    assert "each of these agents receives it:\n  + listener " in as_sent.out
     assert from_file.out == from_text.out
-    assert "one of these takes it:\n  + digger    the message is for it by name\n" in from_file.out
+    assert (
+        "one of these agents takes it:\n  + digger    the message is for it by name\n"
+        in from_file.out
+    )
     assert "+ digger    has the capability `digger`" in from_tap.out
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["{}"], "does not say where it goes"),
-        (["x", "[1]"], "neither a file nor a message"),
-        (["x", '{"payload": 3}'], "not a message"),
+        (["{}"], "names no destination"),
+        (["x", "[1]"], "not a file and not a JSON message"),
+        (["x", '{"payload": 3}'], "not a valid message"),
         (["agents.other.task.x.y"], "say --env other"),
         (["a b"], "is no target"),
     ],

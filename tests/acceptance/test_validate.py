@@ -38,7 +38,7 @@ def test_a_new_agent_is_valid_and_never_overwrites_a_file(tmp_path: Path) -> Non
     written = (tmp_path / "prompts/analyst.md").read_text()
     (tmp_path / "manifests/analyst.yaml").unlink()
     output = agentd("new", "analyst", cwd=tmp_path, code=2)
-    assert output == "agentd: prompts/analyst.md is there already; nothing is written\n"
+    assert output == "agentd: prompts/analyst.md exists already; nothing was written\n"
     assert (tmp_path / "prompts/analyst.md").read_text() == written
     assert not (tmp_path / "manifests/analyst.yaml").exists()
 

@@ -406,7 +406,7 @@ async def test_the_command_stops_and_undoes(team: Team, nats_url: str) -> None:
     assert said == {"conversation": "chat 12", "env": team.subjects.env, **stopped}
     context = {"conversationId": "chat 12"}
     assert (await team.ask("analysis", "x", context=context))["error"]["code"] == "cancelled"
-    assert "conversation chat 12 may go on" in await command("--undo")
+    assert "conversation chat 12 may run again" in await command("--undo")
     await team.bus.fence()
     assert (await team.ask("analysis", "x", context=context))["success"]
 

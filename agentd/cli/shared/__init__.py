@@ -1,11 +1,11 @@
-"""What the commands share: flags, tables, how an answer is shown.
+"""What several commands share: flags, connecting, tables, printing an answer.
 
-A module imports only from what stands below it.
+A module imports only from modules listed below it.
 
-    answer   prints an answer as it is made
-    options  the flags that several commands share, and how a command's coroutine is run
-    later    what `agentd ask` and `agentd send` do with `--at` and `--in`: the server sends it
-             when due
-    console  what the terminal shows: tables, and one colour for each agent; plain text in a pipe
-    gist     the gist of a message, for a line of a terminal
+    answer   prints an answer as it arrives: deltas, steps, the result
+    later    sends a message later, for `--at` and `--in` of `agentd ask` and `agentd send`
+    options  the flags that several commands share, and running a command's coroutine
+    visit    runs the work of a command on a connection to the server
+    console  tables on the terminal; plain text in a pipe
+    gist     a message in one line
 """

@@ -1,4 +1,4 @@
-"""Prints an answer as it is made."""
+"""Prints an answer as it arrives: deltas, steps on the way, the result."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 class AnswerPrinter:
-    """Prints deltas as they come, and of the answer only what they did not say.
+    """Prints deltas as they arrive, and then the rest of the answer.
 
-    With `steps` the answer comes of many: what others say on the way is told on standard error,
-    and drafts are shown only to a person, so that standard output gets the answer alone.
+    With `steps` (for `--until`) many agents contribute: their results and events go to standard
+    error, one line each. In a pipe no deltas are printed then, since most of them belong to
+    drafts: standard output gets only the answer.
     """
 
     def __init__(self, *, as_json: bool, steps: bool = False) -> None:
@@ -27,7 +28,7 @@ class AnswerPrinter:
         self._shown = ""
 
     def take(self, part: Any) -> None:
-        """Prints a part of what `ask` or `follow` yields."""
+        """Prints one part that `ask` or `follow` yields."""
         from agentd.routing.ask import Delta, Waiting
         from agentd.routing.follow import FollowedMessage
 
@@ -43,7 +44,7 @@ class AnswerPrinter:
             self._write(part.text)
 
     def _waiting(self, request: ApprovalRequest) -> None:
-        """Tells on standard error, where it is in nobody's way."""
+        """Shows on standard error which calls wait, and how to decide."""
         self._end_line()
         for call in request.calls:
             arguments = json.dumps(call["arguments"], ensure_ascii=False)
@@ -53,6 +54,7 @@ class AnswerPrinter:
         print(f"[decide until {until}: {command}, or deny]", file=sys.stderr)
 
     def _step(self, step: FollowedMessage) -> None:
+        """Shows a result or an event on the way on standard error; dim on a terminal."""
         from agentd.cli.shared.gist import gist
 
         if self._shown and not self._shown.endswith("\n"):
@@ -61,7 +63,7 @@ class AnswerPrinter:
         print(f"\033[2m{line}\033[0m" if sys.stderr.isatty() else line, file=sys.stderr)
 
     def _end(self, message: AgentMessage) -> None:
-        """The result, or the event that says the answer."""
+        """Prints the result, or the event that has the answer."""
         content: Any = message.payload.content
         self.success = message.type == "event" or bool(content["success"])
         if self._json:
@@ -74,6 +76,7 @@ class AnswerPrinter:
             return
         data = content if message.type == "event" else content["data"]
         answer = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+        # The deltas were of another answer, or some were lost: core NATS does not repeat them.
         if not answer.startswith(self._shown):
             self._break("the whole answer")
         self._write(answer[len(self._shown) :])

@@ -1,4 +1,4 @@
-"""What `agentd ask` and `agentd send` do with `--at` and `--in`: the server sends it when due."""
+"""Sends a message later, for `--at` and `--in` of `agentd ask` and `agentd send`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from agentd.cli.shared.visit import visit
+
 if TYPE_CHECKING:
+    from agentd.nats.bus import Bus
     from agentd.protocol.message import AgentMessage
+    from agentd.protocol.subjects import Subjects
     from agentd.run.attachments import Attachment
 
 
@@ -22,21 +26,21 @@ async def later(
     env: str | None,
     nats: str | None,
 ) -> int:
-    """Puts `message` on record to be sent at `due`, and prints its id."""
-    from agentd.nats.session import visit
+    """Stores a message that the server sends at `due`, and prints its id."""
     from agentd.protocol.destination import Destination
-    from agentd.protocol.subjects import Subjects
-    from agentd.routing.ask import send_later
-    from agentd.run.attachments import upload
-    from agentd.settings import from_environment
 
-    settings = from_environment(env=env, nats=nats)
     to = Destination.parse(target)
-    async with visit(settings) as bus:
+
+    async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.routing.ask import send_later
+        from agentd.run.attachments import upload
+
         await upload(bus, files)
-        await send_later(bus, Subjects(settings.env), to, message, due.timestamp())
-    when = due.isoformat(timespec="seconds")
-    sent = {"id": message.id, "type": message.type, "to": str(to), "due": when}
-    text = f"{message.type} {message.id} will be sent to {to} at {when}"
-    print(json.dumps(sent) if as_json else text)
-    return 0
+        await send_later(bus, subjects, to, message, due.timestamp())
+        when = due.isoformat(timespec="seconds")
+        sent = {"id": message.id, "type": message.type, "to": str(to), "due": when}
+        text = f"{message.type} {message.id} will be sent to {to} at {when}"
+        print(json.dumps(sent) if as_json else text)
+        return 0
+
+    return await visit(work, env, nats)

@@ -1,4 +1,4 @@
-"""The flags that several commands share, and how a command's coroutine is run."""
+"""The flags that several commands share, and the function that runs a command's coroutine."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 _FARTHEST = timedelta(days=3653)
 
 Env = Annotated[
-    str | None, typer.Option("--env", help="Environment, the second token of every subject [dev].")
+    str | None,
+    typer.Option("--env", help="The environment: the second token of every subject [dev]."),
 ]
 Nats = Annotated[
     str | None,
     typer.Option("--nats", help="A NATS URL, or `embedded` [NATS_URL, nats context, embedded]."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Manifests = Annotated[Path, typer.Argument(help="The folder of the manifests.")]
 Prompts = Annotated[
     Path | None, typer.Option("--prompts", help="The folder of the prompts [beside the manifests].")
@@ -29,9 +30,11 @@ Prompts = Annotated[
 
 At = Annotated[
     str | None,
-    typer.Option("--at", help="Not before this time: 2026-11-23T09:00, local or with a zone."),
+    typer.Option("--at", help="Send it at this time: 2026-11-23T09:00 or 2026-11-23T09:00Z."),
 ]
-Within = Annotated[str | None, typer.Option("--in", help="Not before so long: 90s, 10m, 2h, 1d.")]
+Within = Annotated[
+    str | None, typer.Option("--in", help="Send it after this time: 90s, 10m, 2h, 1d.")
+]
 
 
 Files = Annotated[
@@ -40,7 +43,7 @@ Files = Annotated[
         "--file",
         "-f",
         metavar="<path>",
-        help="Send this image, PDF or text along; may be repeated.",
+        help="Attach this image, PDF or text; repeatable.",
     ),
 ]
 
@@ -67,23 +70,25 @@ def due(at: str | None, within: str | None) -> datetime | None:
         try:
             return now + timedelta(seconds=seconds(within))
         except ValueError as error:
-            raise typer.BadParameter(
-                f"--in {within}: {' – '.join(filter(None, error.args))}"
-            ) from None
+            reason = "; ".join(filter(None, error.args))
+            raise typer.BadParameter(f"--in {within}: {reason}") from None
     if not at:
         return None
     try:
         moment = datetime.fromisoformat(at).astimezone()
     except (ValueError, OverflowError):
-        raise typer.BadParameter(f"--at {at} is no time; write 2026-11-23T09:00") from None
+        raise typer.BadParameter(f"--at {at} is not a time; write 2026-11-23T09:00") from None
     if not now < moment < now + _FARTHEST:
-        far = "is in the past" if moment <= now else "is more than ten years away"
-        raise typer.BadParameter(f"--at {at} {far}; it is {now:%Y-%m-%dT%H:%M:%S%z} now")
+        problem = "is in the past" if moment <= now else "is more than ten years away"
+        raise typer.BadParameter(f"--at {at} {problem}; now is {now:%Y-%m-%dT%H:%M:%S%z}")
     return moment
 
 
 def run(work: Coroutine[Any, Any, int]) -> NoReturn:
-    """Runs a command to its exit code. Ctrl-C is the user's wish, not an error."""
+    """Runs a command and exits with the code that it returns.
+
+    Ctrl-C is no error: it exits with 130, the shell's code for SIGINT, without a traceback.
+    """
     import asyncio
 
     try:
