@@ -54,7 +54,7 @@ async def _tap(
         if done.done():
             return
         try:
-            print(_as_json(msg) if as_json else _line(msg), flush=True)
+            print(json_of(msg) if as_json else line_of(msg), flush=True)
         except BrokenPipeError as error:
             # The reader has ended. Raised here, the error would only reach nats-py, which logs it.
             done.set_exception(error)
@@ -69,7 +69,7 @@ async def _tap(
     return 0
 
 
-def _as_json(msg: Msg) -> str:
+def json_of(msg: Msg) -> str:
     """One JSON object per line: subject, headers, and the message, or bytes that are not JSON."""
     shown: dict[str, Any] = {"subject": msg.subject, "headers": dict(msg.headers or {})}
     try:
@@ -79,7 +79,8 @@ def _as_json(msg: Msg) -> str:
     return json.dumps(shown, ensure_ascii=False)
 
 
-def _line(msg: Msg) -> str:
+def line_of(msg: Msg) -> str:
+    """The time, the subject, the sender and the content in one line."""
     from agentd.errors import DecodeError
     from agentd.protocol.message import decode
 

@@ -66,7 +66,10 @@ async def test_what_never_comes_is_waited_for_no_longer_than_said(here: Project)
 @pytest.mark.parametrize(
     ("more", "mistake"),
     [
-        (["--until", "whole.ready"], "must be `result.` or `event.` and two more parts; for example"),
+        (
+            ["--until", "whole.ready"],
+            "must be `result.` or `event.` and two more parts; for example",
+        ),
         (["--until", "event.a.b", "--all"], "it does not go with --all or --gather"),
         (["--until", "event.a.b", "--in", "5s"], "they do not go with --at or --in"),
     ],

@@ -1,31 +1,44 @@
-"""What `agentd tap` shows of a message."""
+"""What `agentd tap` prints of a message, valid or not."""
 
 from __future__ import annotations
 
-import pytest
+import json
+import re
+from types import SimpleNamespace
+from typing import cast
 
-from agentd.cli.shared.gist import gist
-from agentd.protocol import message
-from agentd.protocol.message import AgentIdentity
-
-ANN = AgentIdentity(id="ann", type="user")
+from agentd.cli.tap import json_of, line_of
+from agentd.nats.bus import Msg
 
 
-@pytest.mark.parametrize(
-    ("kind", "content", "shown"),
-    [
-        ("task", "Is this\nso?\x1b[2J", "Is this so? [2J"),
-        ("task", {"event": "a", "task": "b"}, '{"event": "a", "task": "b"}'),
-        ("event", {"order": 7, "task": "b"}, '{"order": 7, "task": "b"}'),
-        (
-            "event",
-            {"event": "tool_answered", "task": "8f2c", "life": 4711, "delivery": 1, "text": "no"},
-            'tool_answered {"text": "no"}',
-        ),
-        ("result", {"success": True, "data": "Yes."}, "Yes."),
-        ("result", {"success": False, "error": {"code": "x"}}, '{"code": "x"}'),
-        ("task", "x" * 101, "x" * 99 + "…"),
-    ],
-)
-def test_the_gist_of_a_message(kind: message.MessageType, content: object, shown: str) -> None:
-    assert gist(message.new(kind, content, source=ANN)) == shown
+def msg(data: bytes, headers: dict[str, str] | None = None) -> Msg:
+    subject = "agents.dev.task.analysis.general"
+    return cast("Msg", SimpleNamespace(subject=subject, data=data, headers=headers))
+
+
+def test_a_line_has_time_subject_sender_and_content() -> None:
+    line = line_of(msg(b'{"source": {"id": "ann"}, "payload": {"content": "Hello."}}'))
+
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  task\.analysis\.general +ann +Hello\.", line)
+
+
+def test_invalid_bytes_are_counted_with_the_reason() -> None:
+    line = line_of(msg(b'{"payload": {}}'))
+
+    assert "  15 bytes, not a valid message: payload.content" in line
+
+
+def test_json_has_subject_headers_and_message() -> None:
+    shown = json.loads(json_of(msg(b'{"payload": {}}', {"Nats-Msg-Id": "m1"})))
+
+    assert shown == {
+        "subject": "agents.dev.task.analysis.general",
+        "headers": {"Nats-Msg-Id": "m1"},
+        "message": {"payload": {}},
+    }
+
+
+def test_bytes_that_are_not_json_are_shown_in_base64() -> None:
+    shown = json.loads(json_of(msg(b"\xff")))
+
+    assert (shown["base64"], shown["headers"]) == ("/w==", {})

@@ -10,7 +10,6 @@ import pytest
 from agentd.catalog.catalog import load
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.graph import Edge, Graph
-from agentd.cli.graph import in_flow
 
 MANIFESTS = {
     "splitter": """
@@ -117,7 +116,3 @@ def test_json_has_every_node_and_edge(graph: Graph) -> None:
 
     assert [node["id"] for node in shown["nodes"]] == [node.id for node in graph.nodes]
     assert shown["edges"][0].keys() == {"source", "target", "kind", "label"}
-
-
-def test_agents_are_ordered_as_work_reaches_them(topology: Topology) -> None:
-    assert in_flow(topology) == ["splitter", "digger", "briefer", "archivist"]

@@ -1,0 +1,74 @@
+"""`agentd dlq`: dead letters are listed, shown, sent again and dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+from outside import Done, Project, eventually
+
+from agentd.testing.stub_model import Behaviour, StubModel
+
+Typed = Callable[..., Done]
+
+
+async def test_a_dead_letter_is_listed_shown_and_dropped(guest: Project, typed: Typed) -> None:
+    async def dlq(*line: str) -> Done:
+        return await asyncio.to_thread(typed, guest, "dlq", *line)
+
+    guest.agent("analyst")
+    guest.up().ready()
+    assert (await dlq("ls")).out == f"no dead letters in {guest.environ['AGENTD_ENV']!r}\n"
+    async with guest.wire() as wire:
+        await wire.publish("task.analyst.garbage", b'{"id": "t1", "payload": {}}')
+        await eventually(lambda: wire.count("dlq.analyst.garbage"), "the dead letter")
+
+        [letter] = json.loads((await dlq("ls", "--json")).out)
+        assert (letter["task"], letter["reason"], letter["attempts"]) == ("t1", "malformed", 1)
+        assert letter["message"] == '{"id": "t1", "payload": {}}'
+        number = str(letter["letter"])
+        head, row = (await dlq("ls")).out.splitlines()
+        assert head.split()[:4] == ["LETTER", "TIME", "REASON", "ATTEMPTS"]
+        assert row.startswith(number)
+        assert row.split()[5:7] == ["analyst.garbage", "t1"]
+        assert " payload.content: " in row
+        shown = (await dlq("show", number)).out
+        assert "reason     malformed\n" in shown
+        assert 'message    {"id": "t1", "payload": {}}\n' in shown
+
+        dropped = await dlq("drop", "--all")
+        assert dropped.out == f"letter {number} (task t1) dropped\n"
+        assert await wire.count("dlq.analyst.garbage") == 0
+        assert (await dlq("show", number)).err.startswith(
+            f"agentd: there is no dead letter {number}"
+        )
+
+
+async def test_a_dead_letter_that_is_sent_again_gets_its_result(
+    guest: Project, typed: Typed
+) -> None:
+    async with StubModel(Behaviour(fault="500")).serve() as stub, guest.wire() as wire:
+        model = f"model: {{name: openai/stub, api_base: '{stub.url}', api_key: none}}"
+        guest.agent("analyst", model, "retry: {attempts: 1}")
+        guest.up().ready()
+        await wire.task("analyst", "t1")
+        failed = await wire.result("t1")
+        assert failed.content["error"]["code"] == "exhausted"
+
+        stub.behaviour = Behaviour()
+        sent = await asyncio.to_thread(typed, guest, "dlq", "retry", "--all")
+
+        assert (sent.code, sent.out.endswith(" (task t1) sent again\n")) == (0, True)
+        await eventually(lambda: wire.count("result.analyst.general.t1"), "its result")
+        assert (await wire.result("t1")).content["success"]
+        assert await wire.count("dlq.analyst.general") == 0
+
+
+@pytest.mark.parametrize("line", ["retry", "drop", "retry 1 --all"])
+def test_the_command_needs_numbers_or_all(guest: Project, typed: Typed, line: str) -> None:
+    done = typed(guest, "dlq", *line.split())
+
+    assert (done.code, done.out) == (2, "")
+    assert "give the numbers of dead letters, or --all" in done.err

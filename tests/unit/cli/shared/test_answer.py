@@ -1,0 +1,107 @@
+"""How an answer is printed: what goes to standard output, and what to standard error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from agentd.cli.shared.answer import AnswerPrinter
+from agentd.protocol.message import AgentIdentity, AgentMessage, MessageType, new
+from agentd.queue.decisions import ApprovalRequest
+from agentd.routing.ask import Delta, Waiting
+from agentd.routing.follow import FollowedMessage, Part
+
+ADA = AgentIdentity(id="ada")
+
+
+def message(kind: MessageType, content: Any) -> AgentMessage:
+    return new(kind, content, source=ADA)
+
+
+def result(data: Any) -> AgentMessage:
+    return message("result", {"success": True, "data": data, "error": None})
+
+
+FAILURE = message("result", {"success": False, "error": {"code": "expired", "message": "late"}})
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
+    def run(*parts: Part, **options: bool) -> tuple[str, str, bool]:
+        """Standard output, standard error, and whether it was a success."""
+        printer = AnswerPrinter(
+            as_json=options.get("as_json", False), steps=options.get("steps", False)
+        )
+        for part in parts:
+            printer.take(part)
+        shown = capsys.readouterr()
+        return shown.out, shown.err, printer.success
+
+    return run
+
+
+def test_deltas_are_printed_and_then_the_rest_of_the_answer(printed: Any) -> None:
+    assert printed(Delta("one "), Delta("two"), result("one two three")) == (
+        "one two three\n",
+        "",
+        True,
+    )
+
+
+def test_an_answer_without_deltas_is_printed_whole(printed: Any) -> None:
+    assert printed(result("one\n")) == ("one\n", "", True)
+    assert printed(result({"a": "é"})) == ('{"a": "é"}\n', "", True)
+    assert printed(message("event", ["x"])) == ('["x"]\n', "", True)
+
+
+def test_an_answer_that_restarts_is_marked_and_printed_again(printed: Any) -> None:
+    out, err, _ = printed(Delta("ol"), Delta("new", restarted=True), result("new answer"))
+
+    assert (out, err) == ("ol\nnew answer\n", "[the answer starts again]\n")
+
+
+def test_an_answer_that_differs_from_its_deltas_is_printed_whole(printed: Any) -> None:
+    out, err, _ = printed(Delta("lost"), result("the answer"))
+
+    assert (out, err) == ("lost\nthe answer\n", "[the whole answer]\n")
+
+
+def test_a_failure_goes_to_standard_error(printed: Any) -> None:
+    assert printed(Delta("begun"), FAILURE) == ("begun\n", "agentd: expired: late\n", False)
+
+
+@pytest.mark.parametrize("end", [result("x"), FAILURE])
+def test_json_is_the_message_alone(printed: Any, end: AgentMessage) -> None:
+    out, err, _ = printed(Delta("x"), end, as_json=True)
+
+    assert (json.loads(out)["id"], err) == (end.id, "")
+
+
+def test_with_steps_a_pipe_gets_only_the_answer(printed: Any) -> None:
+    step = FollowedMessage("result.research.papers", result("found"))
+
+    assert printed(Delta("draft"), step, message("event", "final"), steps=True) == (
+        "final\n",
+        f"{'ada':<12} found\n",
+        True,
+    )
+
+
+def test_calls_that_wait_are_shown_with_the_command_that_decides(printed: Any) -> None:
+    request = ApprovalRequest(
+        sequence=0,
+        task="t1",
+        agent="ada",
+        life=1,
+        turn=1,
+        calls=[{"index": 0, "name": "pay", "arguments": {"usd": 5}}],
+        expires=0.0,
+    )
+    out, err, _ = printed(Delta("so"), Waiting(request))
+
+    assert out == "so\n"
+    waiting, decide = err.splitlines()
+    assert waiting == '[waiting for approval: pay {"usd": 5}]'
+    assert decide.endswith(": agentd approvals approve t1, or deny]")
