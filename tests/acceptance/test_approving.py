@@ -1,4 +1,4 @@
-"""Approvals as users give them, with agentd killed at every point in between."""
+"""`agentd approvals` on a real server, with the process killed at every crash point."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ async def asked(wire: Wire, task: str) -> None:
 
 
 @pytest.mark.parametrize("point", crash_points.OF_APPROVALS)
-async def test_whenever_a_process_dies_the_call_is_made_once(bank: Project, point: str) -> None:
+async def test_an_approved_call_is_made_once_wherever_the_process_is_killed(
+    bank: Project, point: str
+) -> None:
     doomed = bank.up(AGENTD_CRASH=point).ready()
     async with bank.wire() as wire:
         await wire.task("payer", "t1")
@@ -63,32 +65,34 @@ async def test_whenever_a_process_dies_the_call_is_made_once(bank: Project, poin
         assert [each["turn"] for each in journal if each["event"] == "turn"] == [1]
 
 
-def test_the_command_says_what_became_of_it(bank: Project, typed: Callable[..., Done]) -> None:
-    def says(*line: str) -> str:
+def test_the_command_lists_and_denies_calls_and_reports_earlier_decisions(
+    bank: Project, typed: Callable[..., Done]
+) -> None:
+    def output_of(*line: str) -> str:
         done = typed(bank, "approvals", *line)
         return done.out + done.err
 
     up = bank.up().ready()
-    assert "no tool call waits" in says("ls")
-    assert "no task t1 waits" in says("approve", "t1")
+    assert "no tool call waits" in output_of("ls")
+    assert "no task t1 waits" in output_of("approve", "t1")
     for task in ("t1", "t2"):
         message = json.dumps({"id": task, "payload": {"content": "Pay."}})
         assert typed(bank, "send", "payer", stdin=message).code == 0
-        until(lambda each=task: f'"{each}"' in says("ls", "--json"), "a request")
-    [first, _] = json.loads(says("ls", "--json"))
+        until(lambda each=task: f'"{each}"' in output_of("ls", "--json"), "a request")
+    [first, _] = json.loads(output_of("ls", "--json"))
     call = {"index": 0, "name": "pay", "arguments": {"usd": 5}}
     assert (first["task"], first["calls"]) == ("t1", [call])
-    assert "2 suspended tasks have an id that begins with t" in says("deny", "t")
-    assert "has no call 3; it has 0" in says("deny", "t1", "--call", "3")
-    denied = says("deny", "t1", "--by", "eve", "--reason", "too dear")
+    assert "2 suspended tasks have an id that begins with t" in output_of("deny", "t")
+    assert "has no call 3; it has 0" in output_of("deny", "t1", "--call", "3")
+    denied = output_of("deny", "t1", "--by", "eve", "--reason", "too dear")
     assert denied == "call 0 (pay) of task t1 is denied\n"
-    assert says("approve", "t1") == "agentd: task t1 is already decided, by eve\n"
-    [left] = json.loads(says("ls", "--json"))
+    assert output_of("approve", "t1") == "agentd: task t1 is already decided, by eve\n"
+    [left] = json.loads(output_of("ls", "--json"))
     assert (left["task"], paid(bank)) == ("t2", 0)
     assert up.stop() == 0
 
 
-async def test_ask_shows_what_is_waited_for_and_goes_on(bank: Project) -> None:
+async def test_ask_shows_the_calls_that_wait_and_then_the_answer(bank: Project) -> None:
     bank.up().ready()
     asking = await bank.spawn("ask", "payer", "Pay.")
     async with bank.wire() as wire:

@@ -1,4 +1,4 @@
-"""The commands of a second terminal while agentd runs, and what plain messages do."""
+"""The commands that talk to a running agentd, and messages of clients that know no agentd."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ model:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """One agentd for all tests of this file: they tell their tasks apart by id."""
+    """One agentd for all tests of this file; each test has its own task ids."""
     for project in projects(tmp_path_factory.mktemp("commands") / "project"):
         project.agent("analyst", "capabilities: [analysis]", "description: Finds the themes.")
         project.agent("critic", "capabilities: [critique]")
@@ -38,7 +38,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def here(running: Daemon) -> Project:
-    """The project in which it runs."""
+    """The project in which agentd runs."""
     return running.project
 
 
@@ -46,13 +46,13 @@ def here(running: Daemon) -> Project:
 
 
 async def test_ask_by_capability_and_from_standard_input(here: Project) -> None:
-    told = '[mock/echo] I was told: "You are analyst." and asked: "{}"\n'
+    answer = '[mock/echo] I was told: "You are analyst." and asked: "{}"\n'
     named, piped = await asyncio.gather(
         here.run("ask", "analysis.sentiment", "hello", "there"),
         here.run("ask", "analysis", stdin="from a pipe\n"),
     )
-    assert (named.code, named.out, named.err) == (0, told.format("hello there"), "")
-    assert (piped.code, piped.out) == (0, told.format("from a pipe"))
+    assert (named.code, named.out, named.err) == (0, answer.format("hello there"), "")
+    assert (piped.code, piped.out) == (0, answer.format("from a pipe"))
 
 
 def test_ask_by_name_and_with_a_dash(here: Project, typed: Typed) -> None:
@@ -77,18 +77,18 @@ async def test_ask_as_json_in_a_conversation_with_priority(here: Project) -> Non
     assert result["correlationId"] in [task.body["id"] for task in tasks]
 
 
-async def test_ask_prints_the_answer_while_it_is_made(here: Project) -> None:
-    """The first words come before the last are made, 1.4 s later."""
+async def test_ask_prints_the_answer_while_it_arrives(here: Project) -> None:
+    """The first words arrive 1.4 s before the last are written."""
     ask = await here.spawn("ask", "teller", "tell me")
     assert ask.stdout
     first = await asyncio.wait_for(ask.stdout.read(4), 30)
-    heard = time.monotonic()
+    first_at = time.monotonic()
     rest, _ = await ask.communicate()
-    assert time.monotonic() - heard > 0.6
+    assert time.monotonic() - first_at > 0.6
     assert first + rest == b"once upon a time there was\n"
 
 
-def test_ask_says_who_is_online_when_nobody_takes_the_task(here: Project, typed: Typed) -> None:
+def test_ask_lists_the_agents_online_if_none_takes_the_task(here: Project, typed: Typed) -> None:
     for target in ("cooking", "@cook"):
         done = typed(here, "ask", target, "hello")
         assert (done.code, done.out) == (1, "")
@@ -100,7 +100,7 @@ def test_ask_says_who_is_online_when_nobody_takes_the_task(here: Project, typed:
 
 
 async def test_ask_gives_up_after_its_timeout(here: Project) -> None:
-    """Whoever notices first, the agent or who asks: the task runs out of time."""
+    """The agent or `agentd ask` notices first that the task has expired."""
     began = time.monotonic()
     done = await here.run("ask", "sleeper", "hello", "--timeout", "0.3")
     assert (done.code, done.out) == (1, "")
@@ -108,7 +108,7 @@ async def test_ask_gives_up_after_its_timeout(here: Project) -> None:
     assert time.monotonic() - began < 15
 
 
-def test_ask_tells_an_error_of_the_model(here: Project, typed: Typed) -> None:
+def test_ask_reports_an_error_of_the_model(here: Project, typed: Typed) -> None:
     text = typed(here, "ask", "refuser", "hello")
     assert (text.code, text.out) == (1, "")
     assert "model_auth" in text.err
@@ -146,10 +146,9 @@ async def test_ask_up_beside_a_daemon_shares_its_server(here: Project, running: 
         ("send|analysis|-|--file|/proc/self/exe", "is neither an image that models take"),
     ],
 )
-def test_what_is_wrong_with_a_command_line_is_said(
+def test_an_invalid_command_line_exits_with_2_and_the_reason(
     here: Project, typed: Typed, line: str, says: str
 ) -> None:
-    """Exit code 2 and a clear line."""
     done = typed(here, *line.split("|"), stdin='{"payload": {"content": "x"}}')
     assert (done.code, done.out) == (2, "")
     assert says in done.err
@@ -168,8 +167,8 @@ async def test_send_a_file(here: Project) -> None:
     assert 'asked: "sum"' in result.content["data"]
 
 
-async def test_files_go_along(here: Project) -> None:
-    """A name says nothing: what a file is, its bytes say."""
+async def test_attached_files_are_recognized_by_their_content(here: Project) -> None:
+    """The name of a file does not count."""
     (here.root / "photo.jpg").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(12_000))
     here.write("table.csv", "a,b\n")
     here.write("files.json", '{"id": "with-files", "payload": {"content": "sum"}}')
@@ -210,7 +209,7 @@ async def test_send_standard_input(here: Project, typed: Typed) -> None:
         ('{"version": "2.0", "payload": {"content": "x"}}', "version"),
     ],
 )
-def test_send_says_what_is_wrong_with_a_message(
+def test_send_reports_what_is_wrong_with_a_message(
     here: Project, typed: Typed, message: str, says: str
 ) -> None:
     done = typed(here, "send", "analysis", stdin=message)
@@ -218,11 +217,11 @@ def test_send_says_what_is_wrong_with_a_message(
     assert says in done.err
 
 
-async def test_send_refuses_what_nobody_takes(here: Project, typed: Typed) -> None:
+async def test_send_refuses_a_task_that_no_agent_takes(here: Project, typed: Typed) -> None:
     minimal = '{"payload": {"content": "x"}}'
-    nobody = await asyncio.to_thread(typed, here, "send", "cooking", stdin=minimal)
-    assert nobody.code == 1
-    assert "analyst (analysis)" in nobody.err
+    untaken = await asyncio.to_thread(typed, here, "send", "cooking", stdin=minimal)
+    assert untaken.code == 1
+    assert "analyst (analysis)" in untaken.err
     aimed = '{"payload": {"content": "x"}, "target": "ghost"}'
     ghost = await asyncio.to_thread(typed, here, "send", "analysis", stdin=aimed)
     assert (ghost.code, "ghost" in ghost.err) == (1, True)
@@ -249,7 +248,7 @@ async def test_a_minimal_message_of_any_client_is_answered(here: Project) -> Non
     assert [piece["isFinal"] for piece in pieces] == [False] * (len(pieces) - 1) + [True]
 
 
-async def test_garbage_becomes_dead_letters_and_the_agent_lives_on(here: Project) -> None:
+async def test_invalid_bytes_become_dead_letters_and_the_agent_continues(here: Project) -> None:
     garbage = [
         b"",
         b"\x00\xff\xfe garbage",
@@ -263,7 +262,7 @@ async def test_garbage_becomes_dead_letters_and_the_agent_lives_on(here: Project
             await wire.publish("task.critique.garbage", each)
         await wire.publish("task.critique.garbage", {"id": "fine", "payload": {"content": "x"}})
         await eventually(lambda: len(results) == len(garbage) + 1)
-        # They are stored with the results, which pass before they are stored.
+        # Dead letters are stored together with the results, which are published before that.
         letters = await wire.recorded("dlq.critique.garbage", len(garbage))
     assert sorted(letter.data for letter in letters) == sorted(garbage)
     assert {letter.headers["Agentd-Reason"] for letter in letters} == {"malformed"}
@@ -275,7 +274,7 @@ async def test_garbage_becomes_dead_letters_and_the_agent_lives_on(here: Project
     assert {each["error"]["code"] for each in content.values()} == {"malformed"}
 
 
-async def test_a_subject_that_no_agent_can_have_is_refused_at_once(here: Project) -> None:
+async def test_a_publish_to_an_invalid_subject_is_refused(here: Project) -> None:
     async with here.wire() as wire:
         for subject in ("task.analysis", "task.analysis.a.b", "task.analysis.a.10"):
             with pytest.raises(Exception, match="no response from stream"):
@@ -290,7 +289,7 @@ async def test_an_expired_message_is_not_run(here: Project) -> None:
     assert content["tokens"] is None
 
 
-async def test_a_target_in_the_body_decides_who_answers(here: Project) -> None:
+async def test_the_target_in_a_message_answers_it(here: Project) -> None:
     async with here.wire() as wire:
         await wire.task("analysis", "aimed", target="critic")
         assert (await wire.result("aimed")).body["source"]["id"] == "critic"
@@ -310,7 +309,7 @@ async def test_reply_to_gets_a_copy_of_the_result(here: Project) -> None:
     assert result.body["correlationId"] == "c1"
 
 
-async def test_a_trace_goes_on_in_the_result(here: Project) -> None:
+async def test_a_trace_continues_in_the_result_and_the_deltas(here: Project) -> None:
     async with here.wire() as wire:
         sent = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", "tracestate": "vendor=1"}
         results = await wire.watch("result.analysis.traced.*")
@@ -340,7 +339,7 @@ async def test_ps_from_anywhere_in_the_project(here: Project) -> None:
     assert "\x1b" not in table.out
 
 
-async def test_ps_json_counts_what_was_done(here: Project, typed: Typed) -> None:
+async def test_ps_json_has_the_numbers_of_each_agent(here: Project, typed: Typed) -> None:
     async def counted() -> dict[str, Any]:
         agents = json.loads((await asyncio.to_thread(typed, here, "ps", "--json")).out)
         assert [each["agent"] for each in agents] == sorted(each["agent"] for each in agents)
@@ -360,7 +359,7 @@ async def test_ps_json_counts_what_was_done(here: Project, typed: Typed) -> None
     assert agents["refuser"]["done"] == 0
 
 
-async def test_tap_shows_what_passes(here: Project) -> None:
+async def test_tap_prints_messages_as_they_are_published(here: Project) -> None:
     tap = asyncio.create_task(here.run("tap", "*.analysis.tapped.>", "-n", "2"))
     subject = "agents.dev.task.analysis.tapped"
     as_json = asyncio.create_task(here.run("tap", subject, "--json", "-n", "1"))
@@ -380,7 +379,7 @@ async def test_tap_shows_what_passes(here: Project) -> None:
 
 
 async def test_tap_ends_with_its_reader(here: Project) -> None:
-    """`agentd tap | head -1` returns to the prompt."""
+    """So `agentd tap | head -1` returns."""
     reading, writing = os.pipe()
     tap = await here.spawn("tap", "task.analysis.headed", out=writing)
     os.close(writing)
@@ -407,7 +406,7 @@ async def test_tap_ends_with_its_reader(here: Project) -> None:
                 tap.kill()
 
 
-async def test_a_terminal_gets_the_footer_in_grey(here: Project) -> None:
+async def test_a_terminal_shows_a_dim_footer(here: Project) -> None:
     reading, terminal = os.openpty()
     ask = await here.spawn("ask", "analysis", "hello", out=terminal)
     await ask.wait()

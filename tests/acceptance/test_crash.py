@@ -1,4 +1,4 @@
-"""kill -9, SIGTERM under load, a server that dies or is away: nothing is lost, nothing doubled."""
+"""kill -9, SIGTERM under load, a server that is away: no task is lost or answered twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agentd.nats.server import EmbeddedServer, RunningServer
 
 @pytest.fixture
 async def far(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
-    """Somebody else's nats-server, which comes and goes at the same address."""
+    """A nats-server that agentd does not own. It is stopped and started at the same address."""
     server = EmbeddedServer(tmp_path / "far", "relaxed")
     yield server
     await server.stop()
@@ -31,7 +31,7 @@ def address(server: RunningServer) -> str:
 async def test_a_task_whose_process_is_killed_is_answered_once(
     project: Project, guest: Project
 ) -> None:
-    """By the other replica where there is one, else after a restart in the same folder."""
+    """The other replica answers it if there is one, or else agentd after a restart."""
     for each in (project, guest):
         each.slow_agent("worker", "1s")
     ups = alone, first, second = project.up(), guest.up(), guest.up()
@@ -93,7 +93,7 @@ async def test_a_killed_nats_server_is_replaced_and_nothing_is_lost(project: Pro
     assert up.stop() == 0
 
 
-async def test_sigterm_under_load_loses_nothing(guest: Project) -> None:
+async def test_sigterm_under_load_loses_no_task(guest: Project) -> None:
     guest.slow_agent("worker", "300ms", "limits: {concurrency: 4}")
     up = guest.up("--grace", "20").ready()
     async with guest.wire() as wire:
@@ -114,8 +114,8 @@ async def test_sigterm_under_load_loses_nothing(guest: Project) -> None:
     assert Counter(seen.subject for seen in passed) == Counter(seen.subject for seen in results)
 
 
-async def test_a_second_sigterm_hands_everything_back_at_once(guest: Project) -> None:
-    """Also the tasks of an agent whose manifest is gone."""
+async def test_a_second_sigterm_hands_running_tasks_back_immediately(guest: Project) -> None:
+    """Those of an agent whose manifest was removed, too."""
     guest.slow_agent("worker", "50s")
     guest.slow_agent("leaver", "50s")
     up = guest.up("--grace", "50").ready()
@@ -143,7 +143,7 @@ async def test_a_second_sigterm_hands_everything_back_at_once(guest: Project) ->
             assert (await wire.result(task)).content["data"] == "done"
 
 
-async def test_a_drain_ends_though_nats_is_away(guest: Project, far: EmbeddedServer) -> None:
+async def test_a_drain_ends_without_a_server(guest: Project, far: EmbeddedServer) -> None:
     server = await far.ensure()
     for number in range(3):
         guest.agent(f"agent{number}")
@@ -155,8 +155,10 @@ async def test_a_drain_ends_though_nats_is_away(guest: Project, far: EmbeddedSer
     assert time.monotonic() - began < 12
 
 
-async def test_edits_are_live_though_nats_was_away(guest: Project, far: EmbeddedServer) -> None:
-    """Before the first connection, and during an outage: a new agent, a prompt, a capability."""
+async def test_edits_without_a_server_are_live_when_it_is_back(
+    guest: Project, far: EmbeddedServer
+) -> None:
+    """Edits before the first connection and during an outage: agents, prompts, capabilities."""
     server = await far.ensure()
     await far.stop()
     guest.environ["NATS_URL"] = address(server)
@@ -167,7 +169,7 @@ async def test_edits_are_live_though_nats_was_away(guest: Project, far: Embedded
     await far.ensure()
     up.ready()
     async with guest.wire() as wire:
-        await told(wire, "early", "Two.")
+        await answers_with(wire, "early", "Two.")
         await far.stop()
         until(lambda: up.get("/readyz")[0] == 503, "that NATS is away")
         guest.agent("late", prompt="One.")
@@ -176,13 +178,13 @@ async def test_edits_are_live_though_nats_was_away(guest: Project, far: Embedded
         await far.ensure()
         until(lambda: up.get("/readyz")[0] == 200, "that NATS is back")
         for domain, prompt in (("late", "One."), ("early", "Three."), ("more", "Three.")):
-            await told(wire, domain, prompt)
+            await answers_with(wire, domain, prompt)
         guest.agent("late", prompt="Two.")
-        await told(wire, "late", "Two.")
+        await answers_with(wire, "late", "Two.")
 
 
-async def told(wire: Wire, domain: str, prompt: str) -> None:
-    """Waits until whoever takes `domain` answers with this prompt."""
+async def answers_with(wire: Wire, domain: str, prompt: str) -> None:
+    """Waits until the agent that takes `domain` answers with this prompt."""
 
     async def answer() -> bool:
         task = f"{domain}-{time.monotonic_ns()}"

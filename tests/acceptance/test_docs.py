@@ -1,4 +1,4 @@
-"""The documentation is true: its commands run, its YAML loads, its tables and links are right."""
+"""The documents are true: their commands run, their YAML loads, tables and links are right."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ DOCUMENTS = {
     for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 }
 
-# What a machine for tests cannot run, by how it begins.
+# Commands that cannot run in a test, by their beginning, with the reason.
 NOT_RUN = {
     "docker ": "there is no Docker here",
     "kubectl ": "there is no cluster here",
     "nats ": "the nats command line is no dependency of ours",
     "NATS_URL=nats://": "that server is somewhere else",
 }
-# `make up` in a clean clone installs first, then runs this; other targets are only shown by make.
+# `make up` in a clean clone installs first, and then runs this. Other targets run with `make -n`.
 STANDS_FOR = {"make up": "agentd up manifests/", "make ": f"make -C {ROOT} -n ", ".venv/bin/": ""}
 
 SHELL = ("console", "bash", "sh")
@@ -102,14 +102,14 @@ class Command:
         return "agentd up" in self.line
 
     def fits(self, code: int, output: str) -> bool:
-        """Whether a run did as shown: an error fails, and the lines come in this order."""
+        """Whether a run printed these lines in this order, and failed if an error is shown."""
         lines = [_pattern(line) for line in self.output.splitlines() if line.strip(" …")]
         found = re.search(".*?".join(lines), output, re.DOTALL)
         return found is not None and (code == 0) == ("error:" not in self.output)
 
 
 def _pattern(line: str) -> str:
-    """How wide a space is does not matter: tables are as wide as their widest cell."""
+    """The width of a space does not count: the columns of tables vary."""
     return r"[^\n]*?".join(r"\s+".join(map(re.escape, part.split())) for part in line.split("…"))
 
 
@@ -131,7 +131,7 @@ def _as_run(line: str) -> str:
 
 @dataclass
 class Reader:
-    """Somebody who does what a document says, in a copy of the example."""
+    """Follows a document step by step, in a copy of the example."""
 
     project: Path
     environ: dict[str, str]
@@ -140,7 +140,7 @@ class Reader:
 
     def follow(self, fence: Fence) -> None:
         if fence.file:
-            # Where a file shows agentd's own address, the one that it has here.
+            # Where a file shows the address of agentd, it is replaced by the address in this test.
             text = fence.text.replace("127.0.0.1:8000", self.address)
             (self.project / fence.file).write_text(text)
         elif fence.language == "diff":
@@ -149,7 +149,7 @@ class Reader:
             self.type(fence)
 
     def edit(self, fence: Fence) -> None:
-        """Replaces in the file that the fence names the lines with `-` by those with `+`."""
+        """Applies a diff to the file that the fence names."""
         name, *lines = fence.text.splitlines()
         file = self.project / name.removeprefix("--- ")
         old = "".join(f"{line[1:]}\n" for line in lines if line.startswith("-"))
@@ -159,7 +159,8 @@ class Reader:
         file.write_text(text.replace(old, new))
 
     def type(self, fence: Fence) -> None:
-        """Runs what is in a fence. The first `up` of a document stays; others end with theirs."""
+        """Runs the commands of a fence. The first `up` of a document keeps running until its end,
+        a later one until the end of its fence."""
         before = max(1, len(self.daemons))
         exports = ""
         for command in commands_of(fence):
@@ -187,7 +188,7 @@ class Reader:
         self.daemons.append(daemon)
         self.until_as_shown(command, lambda: (daemon.poll() or 0, log.read_text()))
         if "2>" in command.line:
-            return  # what is run next finds out when it is ready
+            return  # the next commands wait until it is ready
         ready = Command(command.line, "agents ready in")
         self.until_as_shown(ready, lambda: (daemon.poll() or 0, log.read_text()))
         text = log.read_text()
@@ -245,7 +246,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("document", PLAYED)
-def test_commands_do_what_is_shown(document: str, reader: Reader) -> None:
+def test_commands_print_what_the_docs_show(document: str, reader: Reader) -> None:
     steps = list(fences_of(document))
     shell = [command for step in steps if step.language in SHELL for command in commands_of(step)]
     run = [command for command in shell if command.is_run]
@@ -255,7 +256,7 @@ def test_commands_do_what_is_shown(document: str, reader: Reader) -> None:
         reader.follow(step)
 
 
-def test_every_exception_is_still_one() -> None:
+def test_every_command_that_is_not_run_still_occurs() -> None:
     lines = [command.line for fence in fences(*SHELL) for command in commands_of(fence)]
 
     assert [each for each in NOT_RUN if not any(line.startswith(each) for line in lines)] == []
@@ -328,7 +329,7 @@ def check_manifest(fence: Fence, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("fence", fences("python"), ids=str)
-def test_python_is_as_it_is_in_the_example(fence: Fence) -> None:
+def test_python_is_that_of_the_example(fence: Fence) -> None:
     assert fence.file
     assert fence.text == (ROOT / fence.file).read_text()
 
@@ -339,7 +340,7 @@ def test_json_is_json(fence: Fence) -> None:
 
 
 @pytest.mark.parametrize("fence", fences("conf"), ids=str)
-def test_nats_accepts_what_is_shown_of_its_configuration(fence: Fence, tmp_path: Path) -> None:
+def test_nats_server_accepts_the_configurations(fence: Fence, tmp_path: Path) -> None:
     conf = tmp_path / "nats.conf"
     conf.write_text(fence.text)
     told = subprocess.run(
@@ -350,7 +351,7 @@ def test_nats_accepts_what_is_shown_of_its_configuration(fence: Fence, tmp_path:
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md"])
-def test_every_link_leads_somewhere(document: str) -> None:
+def test_every_link_has_a_target(document: str) -> None:
     text = (ROOT / document).read_text()
     found = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
     dead: list[str] = []
@@ -371,7 +372,7 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_picture_loads_nothing_from_elsewhere() -> None:
+def test_the_picture_loads_nothing_from_other_hosts() -> None:
     pictures = sorted((ROOT / "docs" / "images").glob("*.svg"))
 
     assert pictures

@@ -1,4 +1,4 @@
-"""The example in manifests/ and prompts/: six agents that load without a word and make sense."""
+"""The example in manifests/ and prompts/: six agents without problems, and their prompts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def user_turn(spec: AgentSpec, content: Any) -> str:
     return spec.input.render(context(spec.name, content))
 
 
-def test_the_example_loads_without_a_word() -> None:
+def test_the_example_loads_without_problems() -> None:
     assert [problem.render() for problem in CATALOG.problems] == []
 
 
@@ -82,7 +82,7 @@ def test_every_prompt_opens_with_its_role_and_ends_with_the_house_rules(name: st
 
 @pytest.mark.parametrize("content", CONTENTS, ids=str)
 @pytest.mark.parametrize("name", AGENTS)
-def test_every_agent_takes_every_content(name: str, content: Any) -> None:
+def test_every_agent_renders_its_prompt_for_any_content(name: str, content: Any) -> None:
     spec = CATALOG.agents[name]
 
     assert spec.prompt.render(context(name, content))
@@ -90,14 +90,14 @@ def test_every_agent_takes_every_content(name: str, content: Any) -> None:
         assert user_turn(spec, content) == content
 
 
-def test_nothing_that_a_sender_says_stands_in_a_system_prompt() -> None:
+def test_no_content_of_a_message_is_in_a_system_prompt() -> None:
     content = {"instruction": "INJECTED", "criteria": "INJECTED", "parts": ["INJECTED"]}
 
     for name, spec in CATALOG.agents.items():
         assert "INJECTED" not in spec.prompt.render(context(name, content))
 
 
-def test_the_synthesizer_numbers_what_it_is_given() -> None:
+def test_the_synthesizer_numbers_its_inputs() -> None:
     synthesizer = CATALOG.agents["synthesizer"]
 
     assert user_turn(synthesizer, {"parts": ["one", "</contribution> & two"]}) == (
@@ -108,7 +108,7 @@ def test_the_synthesizer_numbers_what_it_is_given() -> None:
     assert user_turn(synthesizer, {"instruction": "Merge.", "parts": []}) == "Merge."
 
 
-def test_the_reviewer_is_told_the_criteria() -> None:
+def test_the_prompt_of_the_reviewer_has_the_criteria() -> None:
     reviewer = CATALOG.agents["reviewer"]
 
     assert user_turn(reviewer, {"work": "A poem", "criteria": ["short", "true"]}) == (

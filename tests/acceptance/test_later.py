@@ -1,4 +1,4 @@
-"""Work for later, as users give it: over a restart of everything, listed, and taken back."""
+"""Tasks for later: they survive a restart of everything, and are listed and removed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from collections.abc import Callable
 from outside import Done, Project, until
 
 
-async def test_a_task_for_later_survives_the_end_of_everything(project: Project) -> None:
-    """It falls due while neither agentd nor the server is there."""
+async def test_a_task_for_later_survives_a_restart_of_agentd_and_the_server(
+    project: Project,
+) -> None:
+    """It is due while neither agentd nor the server runs."""
     project.agent("worker")
     first = project.up().ready()
     done = await project.run("ask", "worker", "later", "--in", "1s", "--json")
@@ -27,9 +29,7 @@ async def test_a_task_for_later_survives_the_end_of_everything(project: Project)
         assert await wire.count("result.worker.*.*") == 1
 
 
-def test_what_is_scheduled_is_listed_and_taken_back(
-    guest: Project, typed: Callable[..., Done]
-) -> None:
+def test_schedules_are_listed_and_removed(guest: Project, typed: Callable[..., Done]) -> None:
     guest.agent("news", 'schedule: {cron: "0 7 * * 1-5", time_zone: Asia/Tokyo, task: Collect.}')
     up = guest.up().ready()
     until(lambda: "scheduled 0 0 7 * * 1-5 (Asia/Tokyo)" in up.err, "it is scheduled")
@@ -53,7 +53,7 @@ def test_what_is_scheduled_is_listed_and_taken_back(
     assert "nothing is scheduled" in typed(guest, "schedules", "ls").out
 
 
-def test_a_time_that_cannot_be_is_refused(guest: Project, typed: Callable[..., Done]) -> None:
+def test_an_impossible_time_is_refused(guest: Project, typed: Callable[..., Done]) -> None:
     for flags in (
         ["--at", "2020-01-01T09:00"],
         ["--in", "soon"],

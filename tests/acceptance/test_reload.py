@@ -1,4 +1,4 @@
-"""Edits while agentd runs: good ones are live at once, bad ones never hurt, and no task is lost."""
+"""Edits while agentd runs: valid ones are live soon, others change nothing, no task is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ids = itertools.count()
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """One agentd for the tests that need none of their own: each edits its own agents."""
+    """One agentd for all tests that can share it; each test edits its own agents."""
     for project in projects(tmp_path_factory.mktemp("reload") / "project"):
         project.agent("first")
         yield project.up().ready()
@@ -31,7 +31,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def here(running: Daemon) -> Project:
-    """The project in which it runs."""
+    """The project in which agentd runs."""
     return running.project
 
 
@@ -42,29 +42,29 @@ async def wire(here: Project) -> AsyncIterator[Wire]:
 
 
 async def answer(wire: Wire, agent: str, domain: str = "") -> dict[str, Any]:
-    """What an agent answers now: the content of its result."""
+    """The content of a result of the agent, asked now."""
     task_id = f"{agent}-{next(_ids)}"
     await wire.task(domain or agent, task_id)
     return (await wire.result(task_id)).content
 
 
 async def says(wire: Wire, agent: str, prompt: str) -> str:
-    """The revision that answers with this prompt, once it does."""
+    """Waits until the agent answers with this prompt; returns its revision then."""
 
-    async def told() -> str:
+    async def answering() -> str:
         content = await answer(wire, agent)
         return content["revision"] if f'told: "{prompt}"' in content["data"] else ""
 
-    return await eventually(told, f"{agent} says {prompt}")
+    return await eventually(answering, f"{agent} answers with {prompt}")
 
 
 async def added(here: Project, wire: Wire, agent: str, *fields: str, prompt: str = "One.") -> str:
-    """Writes an agent that is not there yet; its revision, once it is online."""
+    """Writes a new agent; returns its revision once it is online."""
     here.agent(agent, *fields, prompt=prompt)
     return (await wire.event("online", agent))["revision"]
 
 
-# --- good edits ------------------------------------------------------------------------------
+# --- valid edits -----------------------------------------------------------------------------
 
 
 async def test_an_edited_prompt_is_live(here: Project, wire: Wire) -> None:
@@ -110,7 +110,7 @@ async def test_edited_defaults_are_live_in_their_folder(here: Project, wire: Wir
     await says(wire, "member", "As four.")
 
 
-async def test_a_manifest_comes_and_goes(here: Project, wire: Wire) -> None:
+async def test_an_agent_starts_and_ends_with_its_manifest(here: Project, wire: Wire) -> None:
     here.slow_agent("guest", "700ms")
     await wire.event("online", "guest")
     await wire.task("guest", "begun")
@@ -126,7 +126,7 @@ async def test_a_manifest_comes_and_goes(here: Project, wire: Wire) -> None:
     await says(wire, "guest", "Back.")
 
 
-async def test_a_task_ends_on_the_revision_it_began_with(here: Project, wire: Wire) -> None:
+async def test_a_running_task_finishes_on_its_revision(here: Project, wire: Wire) -> None:
     here.slow_agent("steady", "1s", text="old")
     before = (await wire.event("online", "steady"))["revision"]
     await wire.task("steady", "on-old")
@@ -146,11 +146,11 @@ async def test_edited_capabilities_are_live(here: Project, wire: Wire) -> None:
     await wire.event("reloaded", "mover")
     assert (await answer(wire, "mover", "new-trade"))["success"]
     assert (await answer(wire, "mover", "kept-trade"))["success"]
-    await wire.task("old-trade", "nobody-there")
+    await wire.task("old-trade", "nobody-online")
     assert (await answer(wire, "mover", "kept-trade"))["success"]
-    assert await wire.count("result.*.*.nobody-there") == 0
+    assert await wire.count("result.*.*.nobody-online") == 0
     here.agent("mover", "capabilities: [old-trade]", prompt="One.")
-    assert (await wire.result("nobody-there")).content["success"]
+    assert (await wire.result("nobody-online")).content["success"]
 
 
 async def test_edited_concurrency_is_live(here: Project, running: Daemon, wire: Wire) -> None:
@@ -166,7 +166,7 @@ async def test_edited_concurrency_is_live(here: Project, running: Daemon, wire: 
         assert (await wire.result(f"wide-{number}")).content["success"]
 
 
-async def test_a_renamed_agent_is_another(here: Project, wire: Wire) -> None:
+async def test_a_renamed_agent_is_a_new_agent(here: Project, wire: Wire) -> None:
     await added(here, wire, "maiden", "name: maiden", "prompt: maiden.md")
     here.agent("maiden", "name: married", "prompt: maiden.md", prompt="One.")
     await wire.event("online", "married")
@@ -177,7 +177,7 @@ async def test_a_renamed_agent_is_another(here: Project, wire: Wire) -> None:
 # --- ways to write a file --------------------------------------------------------------------
 
 
-async def test_a_file_that_is_written_in_pieces_is_taken_whole(here: Project, wire: Wire) -> None:
+async def test_a_file_that_is_written_in_pieces_is_read_whole(here: Project, wire: Wire) -> None:
     await added(here, wire, "pieces")
     for number in range(5):
         prompt = f"You are {{{{ agent.name }}}}. Piece {number}."
@@ -197,7 +197,7 @@ async def test_a_file_that_is_written_in_pieces_is_taken_whole(here: Project, wi
     assert await wire.events("rejected", "pieces") == []
 
 
-async def test_what_editors_leave_behind_changes_nothing(here: Project, wire: Wire) -> None:
+async def test_temporary_files_of_editors_change_nothing(here: Project, wire: Wire) -> None:
     revision = await added(here, wire, "calm")
     for name in (".calm.yaml.swp", "calm.yaml~", "#calm.yaml#", "4913", "calm.yaml.bak"):
         here.write(f"manifests/{name}", "capabilities: [nonsense")
@@ -211,7 +211,7 @@ async def test_what_editors_leave_behind_changes_nothing(here: Project, wire: Wi
     assert await wire.events("rejected", "calm") == []
 
 
-async def test_a_swapped_link_is_an_edit(project: Project) -> None:
+async def test_a_swapped_link_as_in_a_config_map_is_an_edit(project: Project) -> None:
     """How Kubernetes mounts a ConfigMap: files are links into `..data`, which is swapped."""
     for folder, file in (("manifests", "mapped.yaml"), ("prompts", "mapped.md")):
         (project.root / folder / "..data").symlink_to("..v1")
@@ -238,8 +238,8 @@ def swap_link(link: Path, target: str) -> None:
     draft.replace(link)
 
 
-async def test_poll_finds_what_no_event_tells(project: Project) -> None:
-    """Written through another name, as with a bind mount, a file changes without an event."""
+async def test_poll_finds_an_edit_without_an_event(project: Project) -> None:
+    """As with a bind mount: the file is written through another name, without an event here."""
     project.agent("polled", prompt="One.")
     os.link(project.root / "prompts" / "polled.md", project.root / "elsewhere")
     project.up("--poll", "0.2").ready()
@@ -248,7 +248,7 @@ async def test_poll_finds_what_no_event_tells(project: Project) -> None:
         await says(wire, "polled", "Two.")
 
 
-async def test_sighup_asks_for_a_look(here: Project, running: Daemon, wire: Wire) -> None:
+async def test_sighup_reads_the_files(here: Project, running: Daemon, wire: Wire) -> None:
     await added(here, wire, "prodded")
     os.link(here.root / "prompts" / "prodded.md", here.root / "elsewhere")
     here.write("elsewhere", "Two.")
@@ -258,7 +258,7 @@ async def test_sighup_asks_for_a_look(here: Project, running: Daemon, wire: Wire
 
 
 async def test_a_folder_that_is_replaced_is_watched_again(project: Project) -> None:
-    """Deployed by deletion and copy, as with `git checkout` or `cp -r`; then edited."""
+    """As `git checkout` and `cp -r` do: the folder is deleted and copied; then it is edited."""
     prompt, manifest = "Prompt {}.\n", "capabilities: [settled]\ndescription: Number {}.\n"
     project.write("prompts/settled.md", prompt.format(0))
     project.write("manifests/settled.yaml", manifest.format(0))
@@ -271,18 +271,18 @@ async def test_a_folder_that_is_replaced_is_watched_again(project: Project) -> N
             await asyncio.sleep(0.5)
             assert (await answer(wire, "settled"))["revision"] == before
             for number in range(1, 5):
-                if number == 3:  # at once: the new folder may get the inode of the old one
+                if number == 3:  # immediately: the new folder may get the inode of the old one
                     shutil.rmtree((project.root / file).parent)
                 project.write(file, text.format(number))
                 reloads += 1
                 await wire.event("reloaded", "settled", count=reloads)
 
 
-# --- bad edits -------------------------------------------------------------------------------
+# --- refused edits ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("agent", "file", "text", "line", "mistake"),
+    ("agent", "file", "text", "line", "problem"),
     [
         ("bad-syntax", "prompts/bad-syntax.md", "One.\n{% if %}", 2, ""),
         ("bad-name", "prompts/bad-name.md", "One.\n\n{{ contnet }}", 3, "contnet"),
@@ -293,8 +293,8 @@ async def test_a_folder_that_is_replaced_is_watched_again(project: Project) -> N
         ("bad-key", "manifests/bad-key.yaml", "capabilities: [x]\nmodel: openai/x", 2, "KEY"),
     ],
 )
-async def test_a_bad_edit_changes_nothing_and_says_where_it_is_bad(
-    here: Project, wire: Wire, agent: str, file: str, text: str, line: int, mistake: str
+async def test_a_refused_edit_changes_nothing_and_names_its_place(
+    here: Project, wire: Wire, agent: str, file: str, text: str, line: int, problem: str
 ) -> None:
     revision = await added(here, wire, agent)
     original = (here.root / file).read_text()
@@ -302,7 +302,7 @@ async def test_a_bad_edit_changes_nothing_and_says_where_it_is_bad(
     event = await wire.event("rejected", agent)
     assert event["still"] == revision
     assert [(each["file"], each["line"]) for each in event["problems"]] == [(file, line)]
-    assert mistake in event["problems"][0]["problem"] + event["problems"][0]["hint"]
+    assert problem in event["problems"][0]["problem"] + event["problems"][0]["hint"]
     assert await says(wire, agent, "One.") == revision
     here.write(file, original)
     here.write(f"prompts/{agent}.md", "Two.")
@@ -310,11 +310,11 @@ async def test_a_bad_edit_changes_nothing_and_says_where_it_is_bad(
     assert len(await wire.events("rejected", agent)) == 1
 
 
-async def test_ps_shows_a_refused_edit_until_it_is_mended(here: Project, wire: Wire) -> None:
+async def test_ps_shows_a_refused_edit_until_it_is_fixed(here: Project, wire: Wire) -> None:
     await added(here, wire, "shown")
     here.write("prompts/shown.md", "{{ nosuch }}")
     await wire.event("rejected", "shown")
-    await asyncio.sleep(0.2)  # the registry hears of it after the log
+    await asyncio.sleep(0.2)  # the registry is updated after the log
     table = (await here.run("ps")).out
     assert "edit refused" in next(row for row in table.splitlines() if row.startswith("shown"))
     assert "shown: edit refused: prompts/shown.md:1:" in table
@@ -324,7 +324,7 @@ async def test_ps_shows_a_refused_edit_until_it_is_mended(here: Project, wire: W
     assert agents["shown"]["refused"] == []
 
 
-async def test_an_agent_outlives_its_prompt(here: Project, wire: Wire) -> None:
+async def test_an_agent_continues_without_its_prompt_file(here: Project, wire: Wire) -> None:
     revision = await added(here, wire, "orphan")
     (here.root / "prompts" / "orphan.md").unlink()
     await wire.event("rejected", "orphan")
@@ -333,7 +333,7 @@ async def test_an_agent_outlives_its_prompt(here: Project, wire: Wire) -> None:
     await says(wire, "orphan", "Two.")
 
 
-async def test_a_moved_manifest_is_protected_like_any_other(here: Project, wire: Wire) -> None:
+async def test_a_broken_edit_of_a_moved_manifest_is_refused(here: Project, wire: Wire) -> None:
     revision = await added(here, wire, "moved", "name: moved")
     file = here.root / "manifests" / "moved.yaml"
     file.rename(file.with_name("moved-on.yaml"))
@@ -358,10 +358,8 @@ async def test_a_second_agent_of_the_same_name_is_refused(here: Project, wire: W
     (here.root / "manifests" / "z-twin.yaml").unlink()
 
 
-async def test_edits_are_live_beside_a_broken_agent_and_a_busy_folder(
-    here: Project, wire: Wire
-) -> None:
-    """Neither one agent's mistake nor files that are no manifests hold up the others."""
+async def test_a_broken_agent_and_a_busy_folder_delay_no_edit(here: Project, wire: Wire) -> None:
+    """Neither an error of one agent nor other files that change delay the edits of others."""
     await added(here, wire, "diligent")
     here.write("manifests/hopeless.yaml", "capabilities: [x\n")
 
@@ -380,7 +378,7 @@ async def test_edits_are_live_beside_a_broken_agent_and_a_busy_folder(
         (here.root / "manifests" / "hopeless.yaml").unlink()
 
 
-async def test_a_manifest_of_nothing_but_mistakes_is_survived(here: Project, wire: Wire) -> None:
+async def test_a_manifest_with_many_errors_is_refused(here: Project, wire: Wire) -> None:
     await added(here, wire, "sober")
     here.write("manifests/sober.yaml", "".join(f"wrong{n}: 1\n" for n in range(40_000)))
     await wire.event("rejected", "sober")
@@ -393,8 +391,8 @@ async def test_a_manifest_of_nothing_but_mistakes_is_survived(here: Project, wir
 TASKS = 1_000
 
 
-async def test_no_task_is_lost_or_doubled_by_edits(guest: Project) -> None:
-    """Every 100 ms an edit, one in five broken, while 1,000 tasks are answered."""
+async def test_edits_lose_and_double_no_task(guest: Project) -> None:
+    """An edit every 100 ms, one in five with an error, while 1,000 tasks are answered."""
     guest.agent("busy", "limits: {concurrency: 32}", prompt="Edit 0.")
     guest.up().ready()
     valid: dict[str, str] = {}  # revision to prompt
@@ -427,10 +425,10 @@ async def test_no_task_is_lost_or_doubled_by_edits(guest: Project) -> None:
         await eventually(lambda: no_task_waits(wire))
         await says(wire, "busy", list(valid.values())[-1])
     assert len(results) == TASKS
-    told = {seen.content["revision"]: seen.content["data"] for seen in results}
-    assert len(told) > 10
-    assert told.keys() <= valid.keys()
-    for revision, data in told.items():
+    answered = {seen.content["revision"]: seen.content["data"] for seen in results}
+    assert len(answered) > 10
+    assert answered.keys() <= valid.keys()
+    for revision, data in answered.items():
         assert f'told: "{valid[revision]}"' in data
 
 

@@ -1,4 +1,4 @@
-"""Several processes, one queue: work is shared, and goes on when one of them ends."""
+"""Several replicas share one queue: the others continue when one of them ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from outside import Daemon, Project, eventually
 
 
 def answered(up: Daemon, agent: str) -> int:
-    """How many tasks a process has answered, by its own count."""
+    """How many tasks a process has answered, by its metrics."""
     series = f'agent_tasks_total{{agent_id="{agent}",status="success"}} '
     for line in up.get("/metrics")[1].splitlines():
         if line.startswith(series):
@@ -20,13 +20,13 @@ def answered(up: Daemon, agent: str) -> int:
 
 
 async def ps(project: Project) -> dict[str, Any]:
-    """What `agentd ps --json` says of the only agent; empty when it is not there."""
+    """The entry of the only agent in `agentd ps --json`; empty if it is offline."""
     agents = json.loads((await project.run("ps", "--json")).out)
     return agents[0] if agents else {}
 
 
 async def test_a_second_up_shares_the_work_and_outlives_the_first(project: Project) -> None:
-    """The first one also started the nats-server, which ends with it."""
+    """The first one also started the nats-server, which ends together with it."""
     project.slow_agent("worker", "100ms", "limits: {concurrency: 2}")
     first = project.up().ready()
     server = project.server()
@@ -56,7 +56,7 @@ async def test_a_second_up_shares_the_work_and_outlives_the_first(project: Proje
     now = project.server()
     assert (now["url"], now["token"]) == (server["url"], server["token"])
     assert now["pid"] != server["pid"]
-    # The registry was in the memory of the server that is gone; who is left fills it again.
+    # The registry was in the memory of the server that ended. The other replica fills it again.
     agent = await eventually(lambda: ps(project))
     assert (agent["replicas"], agent["instances"][0]["pid"]) == (1, second.pid)
 
@@ -76,5 +76,5 @@ async def test_an_edit_reaches_every_replica(guest: Project) -> None:
     assert agent["revisions"] == [events[0]["revision"]]
     codes = await asyncio.gather(*(asyncio.to_thread(up.stop) for up in both))
     assert codes == [0, 0]
-    # Who leaves in peace is gone at once.
+    # A replica that drains removes its entry immediately.
     assert "no agent is online" in (await guest.run("ps")).out

@@ -1,4 +1,4 @@
-"""The research team in examples/: seven files that answer a question together."""
+"""The research team in examples/: seven agents that answer a question together."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ask(project: Project, *more: str) -> Any:
 
 
 async def facts(wire: Wire) -> Counter[str]:
-    """How often the log holds each kind of fact of the team."""
+    """The number of facts of each kind in the log."""
     seen = [*await wire.recorded("result.>"), *await wire.recorded("event.*.ready")]
     return Counter(topic(each) for each in seen)
 
@@ -55,13 +55,13 @@ def topic(seen: Seen) -> str:
     return ".".join(seen.subject.split(".")[2:5])
 
 
-def said(done: Done) -> list[str]:
-    """Who said something on the way, in order."""
+def senders(done: Done) -> list[str]:
+    """The senders of the steps on standard error, in order."""
     return [line.split()[0] for line in done.err.splitlines() if line]
 
 
 @pytest.mark.parametrize("environ", [{}, {"AGENTD_MODEL": "openai/gpt-4o-mini"}], ids=str)
-def test_it_loads_without_a_word_with_mocks_and_with_a_model(environ: dict[str, str]) -> None:
+def test_it_loads_without_problems_with_mocks_and_with_a_model(environ: dict[str, str]) -> None:
     catalog = load(TEAM / "manifests", environ=environ)
     models = {spec.manifest.model[0].name for spec in catalog.agents.values()}
 
@@ -78,7 +78,7 @@ def test_each_agent_is_twelve_lines_or_fewer(name: str) -> None:
     assert text.count("\n") <= 12
 
 
-async def test_a_question_is_answered_by_all_of_them(team: Project) -> None:
+async def test_all_agents_contribute_to_an_answer(team: Project) -> None:
     team.up().ready()
 
     done = await ask(team)
@@ -86,8 +86,8 @@ async def test_a_question_is_answered_by_all_of_them(team: Project) -> None:
     assert done.code == 0, done.err
     assert done.out.startswith("Yes, but bus by bus")
     assert "took them two years" in done.out
-    assert set(said(done)) == set(AGENTS)
-    assert said(done)[-4:] == ["synthesizer", "reviewer", "synthesizer", "reviewer"]
+    assert set(senders(done)) == set(AGENTS)
+    assert senders(done)[-4:] == ["synthesizer", "reviewer", "synthesizer", "reviewer"]
     async with team.wire() as wire:
         assert await facts(wire) == SUBTASKS | REVIEWED
         [joined] = await wire.recorded("task._agent.synthesizer.*")
@@ -110,7 +110,7 @@ async def test_a_draft_is_sent_back_twice_at_most(team: Project) -> None:
 
 @pytest.mark.timeout(90)
 async def test_kill_9_of_a_replica_loses_and_doubles_nothing(team: Project) -> None:
-    """Its tasks are delivered again once the server misses its beats."""
+    """The server delivers its tasks again when it receives no more beats for them."""
     mock = "manifests/mocks/researcher.yaml"
     team.write(mock, (TEAM / mock).read_text().replace("latency: 200ms", "latency: 1s"))
     with (team.root / "manifests/researcher.yaml").open("a") as manifest:
@@ -135,7 +135,7 @@ def researching(up: Daemon) -> bool:
     return 'agentd_tasks_in_flight{agent_id="researcher"} 1.0' in up.get("/metrics")[1]
 
 
-async def test_an_agent_takes_part_as_soon_as_its_file_is_there(team: Project) -> None:
+async def test_an_agent_takes_part_as_soon_as_its_file_exists(team: Project) -> None:
     team.up().ready()
     async with team.wire() as wire:
         team.write(

@@ -16,7 +16,7 @@ from agentd.testing.torture.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.timeout(300)
 
-# What is taken out of agentd, the scenario that notices, and what it says then.
+# The safeguard that is disabled, the scenario that fails then, and its report.
 MISSED = [
     ("ack-last", "kill9", "were lost"),
     ("create-only", "zombie", "have two outcomes"),
@@ -35,7 +35,7 @@ def torture(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def short_form() -> dict[str, dict[str, Any]]:
-    """The report of each scenario by its name; played together, as most of them mostly wait."""
+    """The report of each scenario by its name; run side by side, since most of them mostly wait."""
     done = torture("--short", "--json", "--jobs", "4", "--seed", "1")
     assert done.stdout, done.stderr
     summary = json.loads(done.stdout)
@@ -75,15 +75,15 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The command lines that name a folder, or whose environment does."""
+    """The processes whose command line or environment contains the folder."""
     found: list[str] = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
         except OSError:
             continue  # it ended, or is another user's
-        if str(folder).encode() in told and int(entry.name) != os.getpid():
-            found.append(f"{entry.name} {told[:100]!r}")
+        if str(folder).encode() in text and int(entry.name) != os.getpid():
+            found.append(f"{entry.name} {text[:100]!r}")
     return found
 
 
@@ -94,7 +94,7 @@ def test_the_scenarios_are_listed_with_their_goals() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["kill9", "--without", "nonsense"]])
-def test_an_unknown_name_is_told_with_the_known_ones(arguments: list[str]) -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones(arguments: list[str]) -> None:
     done = torture(*arguments)
     assert done.returncode == 2
     assert "there is no" in done.stderr

@@ -1,4 +1,4 @@
-"""`agentd ask --until`: a question is followed to the fact that ends it."""
+"""`agentd ask --until`: a task is followed until the fact that ends it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield project
 
 
-async def test_the_answer_is_what_the_event_says(here: Project) -> None:
+async def test_the_answer_is_the_content_of_the_event(here: Project) -> None:
     done = await here.run("ask", "splitter", "split", "--until", "event.whole.ready")
 
     assert (done.code, done.out) == (0, '{"all": 2}\n')
@@ -42,29 +42,29 @@ async def test_the_answer_is_what_the_event_says(here: Project) -> None:
     ]
 
 
-async def test_a_result_may_end_it_too(here: Project) -> None:
+async def test_a_result_can_end_it(here: Project) -> None:
     done = await here.run("ask", "splitter", "split", "--until", "result.whole.*", "--json")
 
     assert done.code == 0, done.err
     assert json.loads(done.out)["payload"]["content"]["data"] == "the whole"
 
 
-async def test_nothing_follows_a_question_that_failed(here: Project) -> None:
+async def test_the_failure_of_the_task_ends_it(here: Project) -> None:
     done = await here.run("ask", "mute", "hello", "--until", "event.whole.ready")
 
     assert (done.code, done.out) == (1, "")
     assert done.err == "agentd: model_rejected: mock/script: never\n"
 
 
-async def test_what_never_comes_is_waited_for_no_longer_than_said(here: Project) -> None:
-    done = await here.run("ask", "splitter", "split", "--until", "event.never.said", "-t", "2")
+async def test_it_ends_after_its_timeout(here: Project) -> None:
+    done = await here.run("ask", "splitter", "split", "--until", "event.never.published", "-t", "2")
 
     assert done.code == 1
-    assert "no event.never.said within 2 s of task " in done.err
+    assert "no event.never.published within 2 s of task " in done.err
 
 
 @pytest.mark.parametrize(
-    ("more", "mistake"),
+    ("more", "problem"),
     [
         (
             ["--until", "whole.ready"],
@@ -74,8 +74,10 @@ async def test_what_never_comes_is_waited_for_no_longer_than_said(here: Project)
         (["--until", "event.a.b", "--in", "5s"], "they do not go with --at or --in"),
     ],
 )
-async def test_a_mistake_is_told(here: Project, more: list[str], mistake: str) -> None:
+async def test_an_invalid_combination_of_flags_is_an_error(
+    here: Project, more: list[str], problem: str
+) -> None:
     done = await here.run("ask", "splitter", "split", *more)
 
     assert done.code == 2
-    assert mistake in " ".join(done.err.replace("│", " ").split())
+    assert problem in " ".join(done.err.replace("│", " ").split())

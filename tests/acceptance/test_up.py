@@ -1,4 +1,4 @@
-"""`agentd up`: what it shows, what keeps it from starting, health, and what it never imports."""
+"""`agentd up`: output, exit codes, health, signals, and which libraries it imports."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_one_broken_manifest_does_not_keep_the_others_from_running(
     project.agent("broken", "capabilites: [typo]")
     project.agent("early", "model: [{name: mock/echo, when: content}]")
     up = project.up().ready()
-    until(lambda: "manifests/broken.yaml:2:1" in up.err, "the place of the mistake")
+    until(lambda: "manifests/broken.yaml:2:1" in up.err, "the place of the problem")
     assert "did you mean `capabilities`?" in up.err
     assert "^^^^" in up.err
     assert "2 agents ready" in up.out
@@ -68,7 +68,7 @@ async def test_one_broken_manifest_does_not_keep_the_others_from_running(
     )
 
 
-async def test_everything_that_is_wrong_with_the_files_is_told_at_once(project: Project) -> None:
+async def test_all_problems_of_the_files_are_reported_together(project: Project) -> None:
     project.write("manifests/first.yaml", "capabilities: [a]\ncapabilites: [a]\n")
     project.write("manifests/second.yaml", "capabilities: [a\n")
     project.agent("third", prompt="{{ nosuch }}")
@@ -153,7 +153,7 @@ async def test_a_server_that_does_not_answer_or_start_ends_it_with_exit_code_3(
         assert nowhere in done.err
 
 
-async def test_up_waits_for_its_server_and_says_so(project: Project) -> None:
+async def test_up_logs_that_it_waits_for_its_server(project: Project) -> None:
     project.agent("analyst")
     nats = f"127.0.0.1:{free_port()}"
     up = project.up("--nats", f"nats://{nats}", http=f"127.0.0.1:{free_port()}")
@@ -193,7 +193,7 @@ async def test_health_of_two_processes_side_by_side(project: Project) -> None:
     await eventually(lambda: "agentd_reloads_total{" in first.get("/metrics")[1])
 
 
-async def test_logs_for_machines_are_json_and_say_where_health_is(project: Project) -> None:
+async def test_json_logs_have_the_address_of_the_health_server(project: Project) -> None:
     project.agent("analyst")
     up = project.up("--log-format", "json")
     until(lambda: "ready" in up.err, "that it is ready")
@@ -235,16 +235,16 @@ async def test_help_imports_nothing_heavy(project: Project) -> None:
 
 async def test_ask_up_needs_no_daemon(project: Project) -> None:
     project.agent("analyst", prompt="You are alone.")
-    answered, nobody = await asyncio.gather(
+    answered, untaken = await asyncio.gather(
         project.run("ask", "analyst", "hello", "--up", "manifests"),
         project.run("ask", "late", "hello", "--up", "manifests"),
     )
     assert answered.code == 0
     assert answered.out == '[mock/echo] I was told: "You are alone." and asked: "hello"\n'
-    assert nobody.code == 1
-    assert "analyst (analyst)" in nobody.err
+    assert untaken.code == 1
+    assert "analyst (analyst)" in untaken.err
     server = project.server()["pid"]
-    until(lambda: not Path(f"/proc/{server}").exists(), "nothing of it goes on")
+    until(lambda: not Path(f"/proc/{server}").exists(), "the end of its server")
 
 
 async def test_sigusr1_writes_state_tasks_and_stacks_to_the_log(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""A whole tree of work is ended: what runs, what waits, and what other agents do for it."""
+"""Cancelling a conversation or a task: it ends running and waiting tasks of all agents."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ model:
 
 
 async def in_flight(team: Team, **wanted: int) -> None:
-    """Waits until the agents run so many tasks."""
+    """Waits until these agents run these numbers of tasks."""
     async with asyncio.timeout(20):
         for delay in itertools.repeat(0.02):
             if all(team.runtime.agents[name].in_flight == n for name, n in wanted.items()):
@@ -44,7 +44,9 @@ def codes(results: list[dict[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize("scope", [Scope("conversation", "c"), Scope("task", "root")])
-async def test_an_agent_that_is_asked_ends_with_who_asked_it(team: Team, scope: Scope) -> None:
+async def test_cancelling_a_task_cancels_the_agents_that_it_called(
+    team: Team, scope: Scope
+) -> None:
     team.openers["agent"] = AgentTools(team.bus, team.subjects)
     await team.run(asker=ASKS, checker=SLOW)
     context = {"conversationId": "c"}
@@ -56,7 +58,7 @@ async def test_an_agent_that_is_asked_ends_with_who_asked_it(team: Team, scope: 
     await team.at_rest()
 
 
-async def test_what_waits_is_taken_out_of_work(team: Team) -> None:
+async def test_waiting_tasks_are_removed_from_work(team: Team) -> None:
     await team.run(checker=SLOW)
     context = {"conversationId": "c"}
     asking = [team.ask("checking", f"{n}", context=context) for n in range(5)]

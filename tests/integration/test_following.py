@@ -1,4 +1,4 @@
-"""Following a question: which deltas are shown, and an end that was missed."""
+"""Following a task on the real server: the order of its parts, and an end whose message is lost."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_one_answer_streams_after_the_other(team: Team) -> None:
 async def test_parts_come_in_the_order_in_which_the_server_sent_them(
     team: Team, nats_url: str
 ) -> None:
-    """All at once, so that the client has the choice which of them to handle first."""
+    """They are published together, so the client could handle any of them first."""
     await team.run(first="capabilities: [first]\n" + NEVER)
     task = question()
     sender = await Bus.connect({"servers": nats_url}, timeout=5)

@@ -1,4 +1,4 @@
-"""The health server answers what a supervisor asks, next to other processes, and leaves cleanly."""
+"""The health server over real sockets: its pages, its port, its start and its end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def loopbacks() -> list[str]:
     return ["127.0.0.1", "[::1]"]
 
 
-def nothing_awaited() -> Mapping[str, Any]:
+def waiting_for_nothing() -> Mapping[str, Any]:
     return {"waiting_for": []}
 
 
@@ -34,7 +34,7 @@ async def serving(
     bind: str = "127.0.0.1:0",
     *,
     metrics: Metrics | None = None,
-    status: Callable[[], Mapping[str, Any]] = nothing_awaited,
+    status: Callable[[], Mapping[str, Any]] = waiting_for_nothing,
 ) -> AsyncGenerator[HealthServer]:
     server = HealthServer(bind, metrics=metrics or Metrics(), status=status)
     await server.start()
@@ -55,12 +55,12 @@ async def get_json(server: HealthServer, path: str) -> tuple[int, Any]:
         return answer.status, await answer.json()
 
 
-async def test_it_lives_while_the_loop_runs() -> None:
+async def test_healthz_answers_while_the_event_loop_runs() -> None:
     async with serving(status=lambda: {"waiting_for": ["NATS"]}) as server:
         assert await get_json(server, "/healthz") == (200, {"alive": True})
 
 
-async def test_it_is_ready_when_it_waits_for_nothing() -> None:
+async def test_readyz_lists_what_the_process_waits_for() -> None:
     waiting = ["NATS", "manifests"]
     async with serving(status=lambda: {"waiting_for": waiting, "agents": 6}) as server:
         assert await get_json(server, "/readyz") == (
@@ -74,7 +74,7 @@ async def test_it_is_ready_when_it_waits_for_nothing() -> None:
         )
 
 
-async def test_metrics_are_those_of_the_process() -> None:
+async def test_metrics_are_in_the_format_of_prometheus() -> None:
     metrics = Metrics()
     metrics.task("analyst", "success", 0.1)
     async with serving(metrics=metrics) as server:
@@ -85,12 +85,12 @@ async def test_metrics_are_those_of_the_process() -> None:
     assert 'agent_tasks_total{agent_id="analyst",status="success"} 1.0' in body
 
 
-async def test_anything_else_is_not_found() -> None:
+async def test_other_paths_are_not_found() -> None:
     async with serving() as server:
         assert (await get(server, "/"))[0] == 404
 
 
-async def test_a_second_process_takes_a_free_port_and_says_so() -> None:
+async def test_a_second_process_gets_a_free_port() -> None:
     async with serving() as first:
         assert first.url
         assert not first.moved
@@ -111,20 +111,20 @@ async def test_closing_frees_the_port() -> None:
         assert not again.moved
 
 
-async def test_a_client_that_keeps_its_connection_holds_up_no_shutdown() -> None:
+async def test_a_client_that_keeps_its_connection_does_not_delay_the_shutdown() -> None:
     async with aiohttp.ClientSession() as client:
         async with serving() as server, client.get(f"{server.url}/healthz") as answer:
             await answer.read()
         assert server.url is None
 
 
-async def test_off_is_off() -> None:
+async def test_off_starts_no_server() -> None:
     async with serving("off") as server:
         assert server.url is None
 
 
 @pytest.mark.parametrize("host", loopbacks())
-async def test_the_url_is_one_that_a_browser_takes(host: str) -> None:
+async def test_the_url_can_be_opened(host: str) -> None:
     async with serving(f"{host}:0") as server:
         assert re.fullmatch(rf"http://{re.escape(host)}:[1-9]\d*", server.url or "")
         assert (await get(server, "/healthz"))[0] == 200
@@ -134,13 +134,13 @@ async def test_the_url_is_one_that_a_browser_takes(host: str) -> None:
     "bind",
     ["", "8000", "localhost", "127.0.0.1:", "127.0.0.1:70000", "::1:80", "http://x:80", "a b:80"],
 )
-def test_a_bind_that_is_none_is_the_users_mistake(bind: str) -> None:
+def test_an_invalid_address_is_a_usage_error(bind: str) -> None:
     with pytest.raises(UsageError, match=r"like 127\.0\.0\.1:8000"):
-        HealthServer(bind, metrics=Metrics(), status=nothing_awaited)
+        HealthServer(bind, metrics=Metrics(), status=waiting_for_nothing)
 
 
 async def test_an_address_of_another_machine_cannot_be_bound() -> None:
-    server = HealthServer("192.0.2.1:8000", metrics=Metrics(), status=nothing_awaited)
+    server = HealthServer("192.0.2.1:8000", metrics=Metrics(), status=waiting_for_nothing)
     with pytest.raises(StartError, match=r"^cannot listen on 192\.0\.2\.1:8000: [^()]*$"):
         await server.start()
     await server.close()

@@ -1,4 +1,4 @@
-"""A server that forgets: what a running process makes again, on a real server of its own."""
+"""What a running process restores when its server, a real one, loses streams or restarts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def bus(server: RunningServer) -> AsyncIterator[Bus]:
     await bus.close()
 
 
-async def until_there(bus: Bus, stream: str) -> None:
+async def until_created(bus: Bus, stream: str) -> None:
     async with asyncio.timeout(10):
         for _ in itertools.repeat(None):
             try:
@@ -59,21 +59,21 @@ async def source_of_work(bus: Bus) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stream", [LOG, WORK, AGENTS])
-async def test_what_somebody_deletes_is_made_again(team: Team, stream: str) -> None:
+async def test_a_deleted_stream_is_created_again(team: Team, stream: str) -> None:
     await team.run(worker=WORKER)
     await jetstream.api(team.bus, f"STREAM.DELETE.{stream}")
-    await until_there(team.bus, stream)
+    await until_created(team.bus, stream)
     assert (await team.ask("work", "hello"))["success"]
 
 
-async def test_a_new_log_is_not_done_again_after_a_restart(
+async def test_a_restart_after_a_new_log_repeats_no_task(
     team: Team, embedded: EmbeddedServer
 ) -> None:
-    """WORK is empty then, and must know all the same how far it has come."""
+    """WORK is empty then, but it must not be filled from the beginning of the log."""
     await team.run(worker=WORKER)
     bus = team.bus
     await jetstream.api(bus, f"STREAM.DELETE.{LOG}")
-    await until_there(bus, LOG)
+    await until_created(bus, LOG)
     for number in range(3):
         assert (await team.ask("work", f"hello {number}"))["success"]
     await team.at_rest()
@@ -91,17 +91,17 @@ async def test_a_new_log_is_not_done_again_after_a_restart(
     assert sequence == 4
 
 
-async def test_agents_are_waited_for_while_a_new_server_does_not_know_them(team: Team) -> None:
+async def test_a_reader_of_an_empty_registry_waits_for_agents_that_reconnect(team: Team) -> None:
     await team.run(worker=WORKER)
     await heartbeat_of(team)
-    # What a restart of the server does to what is in memory.
+    # A restart of the server loses the streams in memory, as this does.
     await jetstream.api(team.bus, f"STREAM.PURGE.{AGENTS}")
     assert [replica.agent for replica in await registry.online(team.bus, team.subjects.env)] == [
         "worker"
     ]
 
 
-async def test_nobody_is_waited_for_who_has_left(
+async def test_a_reader_of_an_empty_registry_does_not_wait_for_agents_that_left(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "_PATIENCE", 600.0)
@@ -112,7 +112,9 @@ async def test_nobody_is_waited_for_who_has_left(
     assert await registry.online(team.bus, team.subjects.env) == []
 
 
-async def test_a_restart_of_the_server_hides_nobody(team: Team, embedded: EmbeddedServer) -> None:
+async def test_after_a_restart_of_the_server_every_agent_is_online(
+    team: Team, embedded: EmbeddedServer
+) -> None:
     await team.run(worker=WORKER)
     await heartbeat_of(team)
     await embedded.stop()

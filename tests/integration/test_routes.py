@@ -1,4 +1,4 @@
-"""Work that needs several capabilities, excludes agents or names one: who gets it."""
+"""Which agent gets a task that needs several capabilities, excludes agents or names a target."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_all_capabilities_are_needed(team: Team) -> None:
     await team.at_rest()
 
 
-async def test_the_excluded_are_left_out(team: Team) -> None:
+async def test_excluded_agents_do_not_get_it(team: Team) -> None:
     await team.run(**AGENTS)
     results = await asyncio.gather(
         *(answer(team, "analysis", task(exclusions=("both",))) for _ in range(20))
@@ -55,14 +55,14 @@ async def test_the_excluded_are_left_out(team: Team) -> None:
     await team.at_rest()
 
 
-async def test_a_target_gets_it(team: Team) -> None:
+async def test_the_target_gets_it(team: Team) -> None:
     await team.run(**AGENTS)
     assert (await answer(team, "analysis", task(target="both"))).source.id == "both"
     assert (await answer(team, "@researcher", task())).source.id == "researcher"
     await team.at_rest()
 
 
-async def test_nobody_fit_is_told_before_anything_is_sent(team: Team) -> None:
+async def test_a_task_that_no_agent_may_take_is_refused_before_it_is_stored(team: Team) -> None:
     await team.run(**AGENTS)
     for to, message in (
         ("coding", task()),
@@ -75,8 +75,8 @@ async def test_nobody_fit_is_told_before_anything_is_sent(team: Team) -> None:
     await team.at_rest()
 
 
-async def test_a_foreign_message_is_forwarded_once(team: Team) -> None:
-    """It comes on the plain subject, and only its body says who may do it."""
+async def test_a_message_of_another_client_is_forwarded_once(team: Team) -> None:
+    """It is published to a plain subject, and only its body has the requirement."""
     await team.run(**AGENTS)
     requirement = Requirement(("analysis", "research"), ("analyst",))
     for number in range(10):
@@ -100,14 +100,14 @@ async def test_a_foreign_message_is_forwarded_once(team: Team) -> None:
     assert sources == {"both"}
 
 
-async def test_a_foreign_message_for_nobody_gets_an_error(team: Team) -> None:
+async def test_a_message_of_another_client_that_no_agent_takes_gets_an_error(team: Team) -> None:
     await team.run(**AGENTS)
     content = await team.ask("analysis", "hello", target="nobody")
     assert content["error"]["code"] == "no_taker"
     await team.at_rest()
 
 
-async def test_a_new_agent_takes_part_in_routes_there_are(team: Team) -> None:
+async def test_a_new_agent_pulls_from_existing_routes(team: Team) -> None:
     await team.run(both=AGENTS["both"])
     message = task(capabilities=("research",), exclusions=("someone",))
     to = await address(team.bus, team.subjects, Destination.parse("analysis"), message)

@@ -1,4 +1,4 @@
-"""Schedules on the real server: agents' own, messages sent later, and what the server takes."""
+"""Schedules on the real server: those of agents, messages for later, and what it accepts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def entry(
 
 
 async def recorded(bus: Bus, pattern: str, count: int = 1) -> list[Any]:
-    """The messages on `pattern`, once there are enough."""
+    """The messages on `pattern`, once there are `count`."""
     async with asyncio.timeout(20):
         while True:
             found = [msg async for msg in jetstream.stored(bus, LOG, pattern)]
@@ -72,7 +72,9 @@ class TestTheServer:
         assert await schedules.find(bus, later.subject) is None
         await recorded_in_work(bus, subjects)
 
-    async def test_what_is_there_already_is_left_alone(self, bus: Bus, subjects: Subjects) -> None:
+    async def test_an_equal_schedule_is_not_written_again(
+        self, bus: Bus, subjects: Subjects
+    ) -> None:
         hourly = entry(subjects, Timing.every(HOUR))
         assert await schedules.put(bus, hourly)
         before = await schedules.find(bus, hourly.subject)
@@ -84,7 +86,9 @@ class TestTheServer:
         assert await schedules.remove(bus, hourly.subject)
         assert not await schedules.remove(bus, hourly.subject)
 
-    async def test_many_writers_leave_one(self, bus: Bus, subjects: Subjects) -> None:
+    async def test_concurrent_writers_store_one_schedule(
+        self, bus: Bus, subjects: Subjects
+    ) -> None:
         hourly = entry(subjects, Timing.every(HOUR))
         wrote = await asyncio.gather(*(schedules.put(bus, hourly) for _ in range(10)))
         assert sum(wrote) == 1
@@ -115,7 +119,7 @@ class TestTheServer:
         "text",
         ["0 7 * * 1-5", "*/15 9-17 * * mon-fri", "5/20 * * * *", "30 0 12 1 jan,JUL ?", "@weekly"],
     )
-    async def test_takes_every_cron_that_we_take(
+    async def test_the_server_accepts_every_cron_that_we_accept(
         self, bus: Bus, subjects: Subjects, text: str
     ) -> None:
         timing = Timing(parse(text).text, "Europe/Berlin")
@@ -125,7 +129,7 @@ class TestTheServer:
         "timing",
         [Timing("0 7 * * 1-5"), Timing("0 0 30 2 * *"), Timing("0 0 0 * * *", "No/Where")],
     )
-    async def test_refuses_what_we_refuse(
+    async def test_the_server_refuses_what_we_refuse(
         self, bus: Bus, subjects: Subjects, timing: Timing
     ) -> None:
         with pytest.raises(NotStored):
@@ -133,57 +137,57 @@ class TestTheServer:
 
 
 async def recorded_in_work(bus: Bus, subjects: Subjects) -> None:
-    async def there() -> bool:
+    async def stored() -> bool:
         return bool(await jetstream.last(bus, WORK, f"work.{subjects.env}._agent.x.5"))
 
-    await until(there)
+    await until(stored)
 
 
 class TestAgents:
-    async def test_a_schedule_makes_tasks_of_their_own(self, team: Team) -> None:
+    async def test_each_task_of_a_schedule_is_its_own_conversation(self, team: Team) -> None:
         await team.run(news="capabilities: [n]\nschedule: {every: 1s, task: Collect.}\n")
         results = await recorded(team.bus, team.subjects.pattern("result._agent.news.*"), 2)
         first, second, *_ = [decode(each.data) for each in results]
         assert first.payload.content["success"]
         assert first.context.conversation_id != second.context.conversation_id
 
-    async def test_replicas_restarts_and_edits_leave_one(self, team: Team) -> None:
+    async def test_replicas_restarts_and_edits_keep_one_schedule(self, team: Team) -> None:
         hourly = "capabilities: [n]\nschedule: {every: 1h, task: Collect.}\n"
         await team.run(news=hourly)
-        await until(lambda: there(team, "news"))
+        await until(lambda: is_scheduled(team, "news"))
         before = await scheduled(team, "news")
         await team.run(news=hourly + "description: Another revision.\n")
         await team.run(news=hourly.replace("Collect.", "Find."))
         await until(lambda: differs(team, "news", before))
         await team.run(news="capabilities: [n]\n")
-        await until(lambda: gone(team, "news"))
+        await until(lambda: is_not_scheduled(team, "news"))
 
     async def test_the_schedule_goes_with_the_manifest_not_with_the_replica(
         self, team: Team
     ) -> None:
         hourly = "capabilities: [n]\nschedule: {every: 1h, task: Collect.}\n"
         await team.run(news=hourly, mail=hourly)
-        await until(lambda: there(team, "news"))
-        await until(lambda: there(team, "mail"))
+        await until(lambda: is_scheduled(team, "news"))
+        await until(lambda: is_scheduled(team, "mail"))
         (team.folder / "manifests" / "mail.yaml").unlink()
         await team.run(news=hourly)
-        await until(lambda: gone(team, "mail"))
+        await until(lambda: is_not_scheduled(team, "mail"))
         await team.runtime.drain(5)
-        assert await there(team, "news")
+        assert await is_scheduled(team, "news")
 
     async def test_a_schedule_that_the_server_lost_is_restored(self, team: Team) -> None:
         await team.run(news="capabilities: [n]\nschedule: {every: 1h, task: Collect.}\n")
-        await until(lambda: there(team, "news"))
+        await until(lambda: is_scheduled(team, "news"))
         await schedules.remove(team.bus, team.subjects.schedule("agent", "news"))
         await team.runtime.schedules.restore()
-        assert await there(team, "news")
+        assert await is_scheduled(team, "news")
 
 
-async def there(team: Team, agent: str) -> bool:
+async def is_scheduled(team: Team, agent: str) -> bool:
     return await scheduled(team, agent) is not None
 
 
-async def gone(team: Team, agent: str) -> bool:
+async def is_not_scheduled(team: Team, agent: str) -> bool:
     return await scheduled(team, agent) is None
 
 
@@ -203,14 +207,14 @@ class TestLater:
         [sent] = await recorded(team.bus, team.subjects.task("news", "general", 5))
         assert decode(sent.data).timestamp == due
 
-    async def test_a_task_for_nobody_is_refused_at_once(self, team: Team) -> None:
+    async def test_a_task_that_no_agent_takes_is_refused(self, team: Team) -> None:
         task = new("task", "hello", source=AgentIdentity(id="me"))
         with pytest.raises(TaskError, match="no agent online"):
             await send_later(
                 team.bus, team.subjects, Destination.parse("news"), task, time.time() + HOUR
             )
 
-    async def test_the_same_id_again_is_put_off(self, team: Team) -> None:
+    async def test_the_same_id_again_replaces_the_task(self, team: Team) -> None:
         await team.run(news="capabilities: [news]\n")
         task = new("task", "hello", source=AgentIdentity(id="me"))
         for due in (HOUR, 2 * HOUR):
@@ -222,8 +226,8 @@ class TestLater:
         assert (one.timing.moment or 0) > time.time() + 1.5 * HOUR
 
 
-async def test_a_task_that_the_next_one_overtook_is_not_begun(team: Team) -> None:
-    """When no replica was there for a while, the last task is enough."""
+async def test_a_task_whose_successor_is_due_is_not_begun(team: Team) -> None:
+    """After a time without a replica, only the newest task of the schedule is run."""
     secondly = entry(team.subjects, Timing.every(1), b'{"payload": {"content": "x"}}', "news")
     await schedules.put(team.bus, secondly)
     await recorded(team.bus, secondly.target, 2)

@@ -1,4 +1,4 @@
-"""Agents that fail: restarted and shown as such, their neighbours untouched; tasks given up."""
+"""Agents that fail are restarted and shown, without effect on others; tasks that are given up."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ model: {name: mock/script, script: [{error: {status: 400, message: no}}]}
 """
 
 
-async def test_a_bug_in_one_agent_stops_no_other(
+async def test_a_bug_in_one_agent_does_not_stop_the_others(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await team.run(good=FINE, bad=FAILS)
@@ -62,8 +62,8 @@ async def test_an_agent_that_keeps_failing_is_shown(team: Team) -> None:
             await asyncio.sleep(delay)
 
 
-async def test_a_task_that_the_server_gave_up_is_buried(team: Team) -> None:
-    """An operator limited a consumer's deliveries: the server then drops without a word to us."""
+async def test_a_task_that_the_server_gave_up_is_dead_lettered(team: Team) -> None:
+    """An operator has limited the deliveries of a consumer: then the server itself drops tasks."""
     consumer = f"{team.subjects.env}+analysis+5"
     config = {
         "durable_name": consumer,
@@ -81,7 +81,7 @@ async def test_a_task_that_the_server_gave_up_is_buried(team: Team) -> None:
     inbox = team.bus.new_inbox()
     pulled: asyncio.Queue[object] = asyncio.Queue()
     await team.bus.subscribe(inbox, pulled.put)
-    for _ in range(3):  # the server speaks up when it is asked once more
+    for _ in range(3):  # the server publishes its advisory only at the next pull
         pull = next_message(WORK, consumer)
         await team.bus.publish(pull, b'{"batch": 1, "expires": 300000000}', reply=inbox)
         await asyncio.wait_for(pulled.get(), 5)
