@@ -32,7 +32,11 @@ from agentd.testing.cases.case import read_suites
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
     str(file.relative_to(ROOT)): file.read_text()
-    for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for file in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+    )
 }
 
 # Commands that cannot run in a test, by their beginning, with the reason.
@@ -445,6 +449,17 @@ def test_the_table_of_warnings_quotes_the_checks_of_topologies() -> None:
 
     assert len(rows) == 15
     assert [piece for piece in pieces if not any(piece in text for text in texts)] == []
+
+
+def test_every_decision_is_listed_and_has_the_same_parts() -> None:
+    folder = ROOT / "docs" / "decisions"
+    pages = {page.name: page.read_text() for page in folder.glob("*.md")}
+    index = pages.pop("README.md")
+    parts = ["Context", "Decision", "Why", "Rejected alternatives", "Consequences"]
+
+    assert set(re.findall(r"\]\((\S+\.md)\)", index)) == pages.keys()
+    headings = {name: re.findall(r"^## (.+)$", text, re.MULTILINE) for name, text in pages.items()}
+    assert {name: found for name, found in headings.items() if found != parts} == {}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
