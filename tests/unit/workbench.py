@@ -18,6 +18,7 @@ from agentd.metrics import Metrics
 from agentd.models.port import ChatRequest, Completion, ToolCall, Usage
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import LOG
+from agentd.problems import errors
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode
 from agentd.protocol.subjects import Subject, Subjects
 from agentd.queue.cancellations import Cancellations
@@ -95,7 +96,7 @@ def revision_of(
     project.mkdir(exist_ok=True)
     (project / "me.yaml").write_text(manifest)
     catalog = load(project)
-    assert not catalog.problems, catalog.problems
+    assert not errors(catalog.problems), catalog.problems
     return Revision(catalog.agents["me"], models or (ScriptedModel(),), toolbox or Toolbox())
 
 
