@@ -26,6 +26,10 @@ OF_TOOLS = (
     "before-tool",  # the turn is stored, and that a tool with effects will be called
     "after-tool",  # a tool has answered, its answer is not stored
 )
+OF_PROCESSES = (
+    "process-requested",  # a process of a tool is to be started
+    "process-started",  # it runs, and the daemon has done nothing with it yet
+)
 OF_JOINS = (
     "after-joined",  # a fact is in the state of its join, nothing else is done
     "before-join",  # the join is complete, nothing about it is stored

@@ -16,7 +16,8 @@ from agentd.errors import PromptError
 from agentd.manifest import tools as manifest_tools
 from agentd.problems import Problem
 from agentd.tools.port import Call, Tool, ToolError
-from agentd.tools.processes.processes import Process, Processes, how_it_ended
+from agentd.tools.processes.process import Process, how_it_ended
+from agentd.tools.processes.processes import Processes
 
 ENVIRONMENT = ("PATH", "HOME", "LANG", "TZ")  # what a program gets of ours
 KEY = "idempotency_key"  # what a template calls the call's own key

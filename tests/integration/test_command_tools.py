@@ -101,8 +101,8 @@ async def test_a_program_that_reads_nothing_harms_nobody(workshop: Workshop) -> 
 
 OWN_PID = "import os; open('pid', 'w').write(f'{os.getpid()} .')"
 FAULTS = {
-    "fails": ("import sys; sys.exit('no such branch')", "exited with 1: no such branch"),
-    "dies": ("import ctypes; ctypes.string_at(0)", "was ended by SIGSEGV"),
+    "fails": ("import sys; sys.exit('no such branch')", "exited with code 1: no such branch"),
+    "dies": ("import ctypes; ctypes.string_at(0)", "was killed by SIGSEGV"),
     "says_much": ("print('x' * 100_000_000)", "wrote more than 1,000,000 bytes, and was ended"),
     "never_stops": (
         "import sys\nwhile True: sys.stderr.write('x' * 10_000)",

@@ -184,9 +184,9 @@ async def test_a_server_of_before_2026_is_heard_too(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        ([*FAULTY, "exits"], "faulty.py: exited with 1: there is no database"),
+        ([*FAULTY, "exits"], "faulty.py: exited with code 1: there is no database"),
         (["no-such-program"], "no-such-program: there is no program 'no-such-program'"),
-        (["echo", "Hello!"], "echo: exited with 0"),
+        (["echo", "Hello!"], "echo: exited with code 0"),
         (["cat"], "cat: says: Method not found"),
     ],
 )
@@ -295,7 +295,7 @@ async def test_a_mute_server_is_given_up(tmp_path: Path, mark: str) -> None:
 async def test_a_server_that_dies_in_a_call_comes_back(bench: Bench) -> None:
     source = await bench.there(*FAULTY)
     before = await call(source, "pid")
-    with pytest.raises(ToolError, match=r"faulty\.py went away .*: was ended by SIGKILL"):
+    with pytest.raises(ToolError, match=r"faulty\.py went away .*: was killed by SIGKILL"):
         await call(source, "die")
     await started_again(source, before)
 
@@ -509,10 +509,12 @@ async def test_a_task_without_its_text_is_tried_again_and_fails(mcp_team: Team) 
 async def test_an_agent_waits_for_a_tool_that_it_requires(mcp_team: Team, tmp_path: Path) -> None:
     program = tmp_path / "server.py"
     await mcp_team.run(me=agent(sys.executable, str(program), more="required: true"))
-    await until(lambda: "exited with 2" in mcp_team.runtime.agents["me"].state)
-    assert mcp_team.runtime.agents["me"].state.startswith("waiting for server.py: exited with 2")
+    await until(lambda: "exited with code 2" in mcp_team.runtime.agents["me"].state)
+    assert mcp_team.runtime.agents["me"].state.startswith(
+        "waiting for server.py: exited with code 2"
+    )
     [waiting] = mcp_team.runtime.status()["waiting_for"]
-    assert waiting.startswith("server.py: exited with 2")
+    assert waiting.startswith("server.py: exited with code 2")
     asking = asyncio.create_task(mcp_team.ask("analysis", "go"))
     program.symlink_to(EVERYTHING[1])
     assert "Read me." in (await asking)["data"]

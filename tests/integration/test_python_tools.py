@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 FAULTS = {
     "raises": ("raise ValueError('no such city')", "ValueError: no such city (faults.py:4)"),
     "quits": ("sys.exit(3)", "SystemExit: 3 (faults.py:4)"),
-    "exits": ("os._exit(3)", "the process in which it ran exited with 3"),
-    "segfaults": ("ctypes.string_at(0)", "the process in which it ran was ended by SIGSEGV"),
-    "kills": ("os.killpg(0, 9)", "the process in which it ran was ended by SIGKILL"),
+    "exits": ("os._exit(3)", "the process in which it ran exited with code 3"),
+    "segfaults": ("ctypes.string_at(0)", "the process in which it ran was killed by SIGSEGV"),
+    "kills": ("os.killpg(0, 9)", "the process in which it ran was killed by SIGKILL"),
     "recurses": ("return fault()", "RecursionError"),
     "says_much": ("return 'x' * 100_000_000", "more than 1,000,000 characters"),
     "counts": ("return list(range(10_000_000))", "more than 1,000,000 characters"),

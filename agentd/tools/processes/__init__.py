@@ -2,22 +2,20 @@
 
 A module imports only from what stands below it.
 
-    pool             the processes in which functions of `tools/` run, seen from the daemon, which
-                     runs none
-    worker           the process in which functions of `tools/` run: `python -m
-                     agentd.tools.processes.worker`
-    child            A program that we run: spoken to in lines, and gone with all that it started
-                     when we are
-    description      A function of `tools/` looked at: how a model is to call it, or what is wrong
-                     with it
-    processes        processes that are started for tools: each leads a group of its own, and none
-                     outlives us
-    function_schema  A Python function as a tool: its schema from its signature and its docstring
-    plain            what a function answers, as JSON data; or why that cannot be
-    modules          the files of `tools/` as modules: imported from what the catalog read, not
-                     from the disk
-    frames           what a process of functions and its parent tell each other: JSON with its
-                     length before it
-    reaper           ends process groups whose parent is gone, however it went: `python -I -S
-                     reaper.py`
+    pool             the worker processes of Python tools, as the daemon sees them: which call goes
+                     to which, and when one is started or ended
+    worker           the program of a worker process: runs functions of `tools/`
+                     (`python -m agentd.tools.processes.worker`)
+    child            a program to which lines are written and from which lines are read, such as an
+                     MCP server
+    description      what an agent needs to know of a function: its schema, or what is wrong with it
+    processes        starts programs through the spawner, and ends them all
+    function_schema  a Python function as a tool: its JSON Schema from signature and docstring
+    plain            what a function returns, as JSON data
+    modules          imports the files of `tools/` from the bytes that the catalog read
+    frames           the messages between a worker process and the daemon: JSON with its length in
+                     front
+    process          one running process: its pipes, its signals, its end
+    spawner          the program that starts the processes and kills them when the daemon ends
+                     (`python -I -S spawner.py`)
 """

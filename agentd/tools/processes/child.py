@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentd.errors import AgentdError
-from agentd.tools.processes.processes import Process, Processes, how_it_ended
+from agentd.tools.processes.process import Process, how_it_ended
+from agentd.tools.processes.processes import Processes
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from agentd.tools.port import ToolError
 from agentd.tools.processes.frames import Frames, FrameTooLong, frame
-from agentd.tools.processes.processes import Process, Processes, how_it_ended
+from agentd.tools.processes.process import Process, how_it_ended
+from agentd.tools.processes.processes import Processes
 
 log = logging.getLogger("agentd.tools.python")
 
