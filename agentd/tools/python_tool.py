@@ -1,7 +1,7 @@
 """`python: weather.py:forecast`: functions in the files of `tools/`.
 
-None of their code runs in this process: a file that hangs, crashes or eats the processor when it is
-imported or called harms a process beside it, which is replaced.
+None of their code runs in this process, not even an import. A file that hangs or crashes harms a
+worker process, which is replaced.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from agentd.manifest import tools as manifest_tools
 from agentd.manifest.files import display_path
 from agentd.problems import Problem
 from agentd.tools.port import Call, Tool, ToolError
-from agentd.tools.processes.pool import BREATH, ToolFiles, Workers
+from agentd.tools.processes.pool import REACTION_TIME, ToolFiles, Workers
 from agentd.tools.processes.processes import Processes
 
 IMPORT_TIMEOUT = 10.0  # seconds
 
-_REMEMBERED = 256  # functions that are not looked at again
+_REMEMBERED = 256  # descriptions
 
-Looked = Mapping[str, Any]  # what `agentd.tools.processes.description.describe` says
+Description = Mapping[str, Any]  # see `agentd.tools.processes.description.describe`
 
 
 @dataclass(frozen=True)
 class PythonTool:
-    """A function."""
+    """One function; see `agentd.tools.port.Tool`."""
 
     name: str
     description: str
@@ -41,10 +41,11 @@ class PythonTool:
     _workers: Workers
 
     async def call(self, call: Call) -> Any:
-        """What the function returns, as JSON has it.
+        """The return value of the function, as JSON data.
 
         Raises:
-            ToolError: it raised, returned what is too large or no data, or died.
+            ToolError: it raised an error, returned a value that is too large or cannot be
+                written as JSON, or its process ended.
         """
         place = self._workers.alone if self._isolate else self._workers.shared
         async with place(self._source) as worker:
@@ -58,51 +59,54 @@ class PythonTool:
 
 @dataclass(frozen=True)
 class PythonSource:
-    """The tool of one entry; none while there is trouble."""
+    """The tool of one entry; see `agentd.tools.port.ToolSource`."""
 
     tools: Sequence[Tool]
     trouble: str = ""
 
 
 class PythonTools:
-    """All functions of this process's agents."""
+    """All Python tools of this process."""
 
-    def __init__(self, *, import_timeout: float = IMPORT_TIMEOUT, breath: float = BREATH) -> None:
+    def __init__(
+        self, *, import_timeout: float = IMPORT_TIMEOUT, reaction_time: float = REACTION_TIME
+    ) -> None:
         self._processes = Processes()
-        self._workers = Workers(self._processes, breath=breath)
+        self._workers = Workers(self._processes, reaction_time=reaction_time)
         self._import_timeout = import_timeout
-        self._looked: dict[tuple[str, str], Looked] = {}
+        self._descriptions: dict[tuple[str, str], Description] = {}
         self._opened: ToolFiles | None = None
 
     async def check(self, spec: AgentSpec) -> list[Problem]:
-        """What is wrong with the functions that `spec` names. It imports their files, in a process
-        of their own, for at most `IMPORT_TIMEOUT` seconds each."""
+        """The problems of the functions that `spec` names. Worker processes import their files, for
+        at most `IMPORT_TIMEOUT` seconds each."""
         if not spec.tools:
             return []
         source = _source(spec)
+        # The new files are not live yet, and may be refused: the workers of the live ones stay.
         self._workers.keep(source, *([self._opened] if self._opened else []))
         problems: list[Problem] = []
         for index, declared in enumerate(spec.manifest.tools):
             if declared.python:
-                looked = await self._look(source, declared.python)
-                found = looked.get("problems", ())
+                description = await self._description(source, declared.python)
+                found = description.get("problems", ())
                 problems += [_problem(each, spec, index, source) for each in found]
         return problems
 
     def open(self, entry: manifest_tools.ToolEntry, spec: AgentSpec) -> PythonSource:
-        """The tool of an entry that `check` has found nothing wrong with."""
+        """The tool of an entry in which `check` has found no problem."""
         assert entry.python is not None
         source = _source(spec)
-        looked = self._looked.get((source.digest, entry.python), {})
-        if "description" not in looked:
-            return PythonSource((), f"{entry.python} was not looked at, or has mistakes")
+        described = self._descriptions.get((source.digest, entry.python), {})
+        if "description" not in described:
+            return PythonSource((), f"{entry.python} was not checked, or has problems")
         self._opened = source
         self._workers.keep(source)
         tool = PythonTool(
             name=entry.python.partition(":")[2],
-            description=looked["description"],
-            parameters=looked["parameters"],
-            takes_key=looked["takes_key"],
+            description=described["description"],
+            parameters=described["parameters"],
+            takes_key=described["takes_key"],
             _function=entry.python,
             _source=source,
             _isolate=entry.isolate,
@@ -111,20 +115,20 @@ class PythonTools:
         return PythonSource((tool,))
 
     async def close(self) -> None:
-        """Ends all processes."""
+        """Ends all worker processes."""
         await self._processes.close()
 
-    async def _look(self, source: ToolFiles, function: str) -> Looked:
-        """The description of a function, or its problems."""
-        known = self._looked.get((source.digest, function))
+    async def _description(self, source: ToolFiles, function: str) -> Description:
+        """The description of a function, or its problems. Equal files are not imported again."""
+        known = self._descriptions.get((source.digest, function))
         if known is None:
             known = await self._describe(source, function)
-            self._looked[source.digest, function] = known
-            for oldest in list(self._looked)[:-_REMEMBERED]:
-                del self._looked[oldest]
+            self._descriptions[source.digest, function] = known
+            for oldest in list(self._descriptions)[:-_REMEMBERED]:
+                del self._descriptions[oldest]
         return known
 
-    async def _describe(self, source: ToolFiles, function: str) -> Looked:
+    async def _describe(self, source: ToolFiles, function: str) -> Description:
         file = function.partition(":")[0]
         try:
             async with (
@@ -133,8 +137,9 @@ class PythonTools:
             ):
                 return (await worker.ask(describe=function))["answer"]
         except TimeoutError:
-            text = f"{file} takes more than {self._import_timeout:g} s to be imported"
-            return {"problems": [{"text": text, "hint": "load what is slow when it is needed"}]}
+            text = f"importing {file} takes more than {self._import_timeout:g} s"
+            hint = "do slow work when the function is called, not at import"
+            return {"problems": [{"text": text, "hint": hint}]}
         except ToolError as error:
             return {"problems": [{"text": f"{file} cannot be imported: {error}", "hint": ""}]}
 
@@ -144,7 +149,7 @@ def _source(spec: AgentSpec) -> ToolFiles:
 
 
 def _problem(found: Mapping[str, Any], spec: AgentSpec, index: int, source: ToolFiles) -> Problem:
-    """What the process found, at its place in the file, or at the entry that names the function."""
+    """A problem at its place in the file; if it has none, at the entry of the manifest."""
     if "file" not in found:
         problem = spec.problem("tools", index, "python", text=found["text"])
         return Problem(**{**vars(problem), "hint": found["hint"]})

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 FAULTS = {
     "raises": ("raise ValueError('no such city')", "ValueError: no such city (faults.py:4)"),
     "quits": ("sys.exit(3)", "SystemExit: 3 (faults.py:4)"),
-    "exits": ("os._exit(3)", "the process in which it ran exited with code 3"),
-    "segfaults": ("ctypes.string_at(0)", "the process in which it ran was killed by SIGSEGV"),
-    "kills": ("os.killpg(0, 9)", "the process in which it ran was killed by SIGKILL"),
+    "exits": ("os._exit(3)", "the worker process exited with code 3"),
+    "segfaults": ("ctypes.string_at(0)", "the worker process was killed by SIGSEGV"),
+    "kills": ("os.killpg(0, 9)", "the worker process was killed by SIGKILL"),
     "recurses": ("return fault()", "RecursionError"),
     "says_much": ("return 'x' * 100_000_000", "more than 1,000,000 characters"),
     "counts": ("return list(range(10_000_000))", "more than 1,000,000 characters"),
     "never_ends": ("return itertools.count()", "more than 1,000,000 characters"),
-    "no_data": ("return object()", "a value of type object is in the answer, which is no data"),
+    "no_data": (
+        "return object()",
+        "the answer has a value of type object, which JSON cannot express",
+    ),
     "hangs": ("time.sleep(60)", "gave no answer within"),
     "waits": ("subprocess.run(['sleep', '60'])", "gave no answer within"),
     "grips": ("re.match('(a+)+$', 'a' * 60 + 'b')", "gave no answer within"),
@@ -319,11 +322,11 @@ async def test_an_edit_counts_for_calls_that_come_after_it(
         ("def fine(:", "tools/broken.py:1:10: error: does not compile: invalid syntax"),
         ("1 / 0", "tools/broken.py:1: error: cannot be imported: ZeroDivisionError"),
         ("import sys; sys.exit()", "tools/broken.py:1: error: cannot be imported: SystemExit"),
-        ("import os; os._exit(7)", "broken.py cannot be imported: the process in which it ran"),
+        ("import os; os._exit(7)", "broken.py cannot be imported: the worker process"),
         ("import jsn", "tools/broken.py:1: error: there is no module `jsn`; did you mean `json`?"),
         ("import other", "tools/other.py:2: error: cannot be imported: NameError"),
         ("def fina() -> None: ...", "broken.py has no function `fine`; did you mean `fina`?"),
-        ("fine = 3", "`fine` in broken.py is no function"),
+        ("fine = 3", "`fine` in broken.py is not a function"),
         ("def fine(a, b: int): ...", "tools/broken.py:1:10: error: `fine` cannot be a tool: `a`"),
         ("def fine(*all: int): ...", "`*all: int` takes any number of arguments"),
         ("def fine(**all: int): ...", "`**all: int` takes arguments of any name"),
@@ -357,7 +360,7 @@ async def test_a_file_that_hangs_when_it_is_imported_is_refused(tmp_path: Path) 
     async with quick_loop():
         [problem] = await workshop.python.check(spec)
 
-    assert problem.text == "hangs.py takes more than 1 s to be imported"
+    assert problem.text == "importing hangs.py takes more than 1 s"
     assert workshop.python.open(spec.manifest.tools[0], spec).trouble
     await workshop.close()
 
@@ -366,7 +369,7 @@ async def test_a_file_with_the_name_of_a_library_is_refused(workshop: Workshop) 
     workshop.write(json="def fine() -> None: ...")
 
     [problem] = await workshop.problems({"python": "json.py:fine"})
-    assert problem.text == "json.py has the name of another module, `json`"
+    assert problem.text == "json.py has the same name as another module, `json`"
 
 
 ALONE = """

@@ -31,7 +31,7 @@ class Workshop:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.python = PythonTools(import_timeout=20, breath=0.5)
+        self.python = PythonTools(import_timeout=20, reaction_time=0.5)
         self.commands = CommandTools()
 
     def write(self, **files: str) -> None:

@@ -1,4 +1,4 @@
-"""A program that we run: spoken to in lines, and gone with all that it started when we are."""
+"""A program that exchanges lines with the daemon, such as an MCP server on stdio."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from agentd.tools.processes.processes import Processes
 
 log = logging.getLogger(__name__)
 
-LONGEST_LINE = 4 << 20  # bytes that are kept of a line
+LONGEST_LINE = 4 << 20  # bytes; of a longer line only both ends are kept
 
-_EDGE = 256  # bytes that are kept of either end of a longer one
-_ENDLESS = 1 << 30  # bytes after which a line that does not end is taken for the end
-_COMPLAINT = 300  # characters that are kept of a line of its stderr
-_COMPLAINTS = 20  # lines of a piece of stderr that are logged
-_GRACE, _LAST_GRACE = 2.0, 1.0  # seconds to end by itself, and after SIGTERM
+_EDGE = 256  # bytes that are kept of each end of such a line
+_ENDLESS = 1 << 30  # bytes; a line that is still longer counts as the end of the output
+_LONGEST_LOGGED = 300  # characters of a line of stderr
+_MOST_LOGGED = 20  # lines of one piece of stderr
+_GRACE, _LAST_GRACE = 2.0, 1.0  # seconds to end after its input was closed, and after SIGTERM
 
 
 class ChildError(AgentdError):
-    """The program did not start, or is gone; the text is for a person."""
+    """The program did not start, or it has ended; the text is for a person."""
 
 
 @dataclass(frozen=True)
 class TruncatedLine:
-    """What is left of a line that was too long to keep."""
+    """Both ends of a line that was too long to keep, and its size in bytes."""
 
     head: bytes
     tail: bytes
@@ -37,13 +37,13 @@ class TruncatedLine:
 
 
 class Child:
-    """A running program. Whoever starts one calls `stop`."""
+    """A running program. The caller of `start` must call `stop`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._lines = asyncio.StreamReader(limit=LONGEST_LINE)
         self._process: Process | None = None
-        self._complaint = ""
+        self._last_error_line = ""
         self._stopping: asyncio.Task[None] | None = None
         self._stopped = False
 
@@ -56,10 +56,10 @@ class Child:
         env: Mapping[str, str],
         cwd: Path | None,
     ) -> Child:
-        """Runs `argv` with exactly the environment `env`.
+        """Starts `argv`; `env` is its whole environment.
 
         Raises:
-            ChildError: it cannot be run.
+            ChildError: it cannot be started.
         """
         child = Child(name)
         try:
@@ -69,12 +69,15 @@ class Child:
         child._process = process
         output = process.pipe(1)
         assert output is not None
-        child._lines.set_transport(output)  # what is not read in time is not taken from it
+        # With a transport the reader stops reading the pipe when its buffer is full. The program
+        # then waits, and our memory stays bounded.
+        child._lines.set_transport(output)
         return child
 
     async def line(self) -> bytes | TruncatedLine | None:
-        """The next line that it writes, None at the end. What has no end of line is no line."""
-        # A program that writes faster than we read must not keep the event loop to itself.
+        """Its next line of output, None at the end. Bytes after the last newline are dropped."""
+        # Without this pause a program that writes faster than we read would block the event loop:
+        # `readuntil` returns without waiting while its buffer holds a line.
         await asyncio.sleep(0)
         try:
             return await self._lines.readuntil()
@@ -84,28 +87,31 @@ class Child:
             return None
 
     async def write(self, line: bytes) -> None:
-        """Gives it a line.
+        """Writes a line to its input.
 
         Raises:
-            ChildError: it reads no more.
+            ChildError: it has closed its input.
         """
         self._running.write(line + b"\n")
         if not await self._running.drain():
-            raise ChildError("reads no more")
+            raise ChildError("has closed its input")
 
     @property
     def fate(self) -> str:
-        """How it ended, in words, with the last thing it complained of; empty if it did not, or if
-        we ended it."""
+        """How it ended, with the last line of its stderr if it failed. Empty while it runs, and
+        after `stop`."""
         exited = self._running.exited
         if not exited.done() or self._stopped:
             return ""
         code, ended = exited.result(), how_it_ended(exited.result())
-        return f"{ended}: {self._complaint}" if self._complaint and code else ended
+        return f"{ended}: {self._last_error_line}" if self._last_error_line and code else ended
 
     async def stop(self) -> None:
-        """Ends it and all that it has started within a few seconds, also if this is cancelled: its
-        input ends, then it is asked to end, then it has ended."""
+        """Ends it, with all processes that it has started, within a few seconds.
+
+        First its input is closed, which ends an MCP server. Then it gets SIGTERM, then SIGKILL. It
+        is ended even if the caller is cancelled.
+        """
         self._stopping = self._stopping or asyncio.create_task(self._stop())
         await asyncio.shield(self._stopping)
 
@@ -120,7 +126,7 @@ class Child:
         await process.ended()
 
     async def ended(self, patience: float) -> bool:
-        """Waits so many seconds for its end; whether it came."""
+        """Waits at most `patience` seconds for its end; True if it has ended."""
         await asyncio.wait([self._running.exited], timeout=patience)
         return self._running.exited.done()
 
@@ -130,7 +136,7 @@ class Child:
         return self._process
 
     async def _skip(self, held: int) -> TruncatedLine | None:
-        """Reads over the rest of a line of which `held` bytes are waiting."""
+        """Reads the rest of a long line, of which `held` bytes are in the buffer, and drops it."""
         size, head, tail = 0, b"", b""
         while size < _ENDLESS:
             piece = await self._lines.readexactly(held)
@@ -146,20 +152,20 @@ class Child:
 
     def _take(self, pipe: int, data: bytes) -> None:
         if pipe == 2:
-            self._hear(data)
+            self._log(data)
         elif data:
             self._lines.feed_data(data)
         else:
             self._lines.feed_eof()
 
-    def _hear(self, data: bytes) -> None:
-        """Logs what it complains of, and keeps the last of it."""
+    def _log(self, data: bytes) -> None:
+        """Logs its stderr and keeps the last line, which often says why it ends."""
         lines = [line for line in data.decode(errors="replace").splitlines() if line.strip()]
-        for line in lines[-_COMPLAINTS:]:
-            self._complaint = line.strip()[:_COMPLAINT]
-            log.debug("%s: %s", self._name, line.rstrip()[:_COMPLAINT])
-        if len(lines) > _COMPLAINTS:
-            log.debug("%s: and %d lines before", self._name, len(lines) - _COMPLAINTS)
+        for line in lines[-_MOST_LOGGED:]:
+            self._last_error_line = line.strip()[:_LONGEST_LOGGED]
+            log.debug("%s: %s", self._name, line.rstrip()[:_LONGEST_LOGGED])
+        if len(lines) > _MOST_LOGGED:
+            log.debug("%s: %d earlier lines are left out", self._name, len(lines) - _MOST_LOGGED)
 
 
 def _why(error: OSError | ValueError, program: str, cwd: Path | None) -> str:
@@ -167,4 +173,4 @@ def _why(error: OSError | ValueError, program: str, cwd: Path | None) -> str:
         return f"there is no folder {cwd}"
     if isinstance(error, FileNotFoundError):
         return f"there is no program {program!r}"
-    return f"cannot be run: {error}"
+    return f"cannot be started: {error}"

@@ -1,4 +1,7 @@
-"""A function of `tools/` looked at: how a model is to call it, or what is wrong with it."""
+"""Describes a function of `tools/`: its schema, or the problems that keep it from being a tool.
+
+This runs in a worker process, because it imports the file. The answer is plain data.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,17 @@ _LONGEST = 500  # characters of an error
 
 
 def load(modules: Modules, name: str) -> Function:
-    """The function `file.py:function`; raises whatever keeps it from being loaded."""
+    """Loads the function `file.py:function`; raises whatever its file raises."""
     file, _, attribute = name.partition(":")
     return function_of(getattr(modules.load(file), attribute))
 
 
 def describe(modules: Modules, name: str) -> dict[str, Any]:
-    """What the parent is told: `description`, `parameters` and `takes_key`; or `problems`, each
-    with a `text`, a `hint` and, where it is known, `file`, `line` and the `word` that is wrong."""
+    """`description`, `parameters` and `takes_key` of a function; or its `problems`.
+
+    A problem has a `text`, a `hint` and, where the place is known, `file`, `line`, `column` and the
+    `word` at that place.
+    """
     file, _, attribute = name.partition(":")
     try:
         module = modules.load(file)
@@ -33,10 +39,10 @@ def describe(modules: Modules, name: str) -> dict[str, Any]:
     if function is None:
         known = [each for each, value in vars(module).items() if inspect.isroutine(value)]
         return {
-            "problems": [_told(f"{file} has no function `{attribute}`", _near(attribute, known))]
+            "problems": [_problem(f"{file} has no function `{attribute}`", _near(attribute, known))]
         }
     if inspect.isclass(function) or not callable(function):
-        return {"problems": [_told(f"`{attribute}` in {file} is no function", "")]}
+        return {"problems": [_problem(f"`{attribute}` in {file} is not a function", "")]}
     try:
         tool = function_of(function)
     except BadFunction as error:
@@ -52,29 +58,29 @@ def _of_import(modules: Modules, file: str, error: BaseException) -> dict[str, A
     place = modules.place_of(error)
     where = {"file": place[0], "line": place[1]} if place else {}
     if isinstance(error, NameTaken):
-        text = f"{file} has the name of another module, `{error}`"
-        return _told(text, "rename it")
+        text = f"{file} has the same name as another module, `{error}`"
+        return _problem(text, "rename it")
     if isinstance(error, SyntaxError) and place:
-        return _told(f"does not compile: {error.msg}", "", **where, column=error.offset or 0)
+        return _problem(f"does not compile: {error.msg}", "", **where, column=error.offset or 0)
     if isinstance(error, ModuleNotFoundError) and error.name:
         known = {*sys.stdlib_module_names, *(name for name in sys.modules if "." not in name)}
         hint = _near(error.name, known) or "install it where agentd is installed"
-        return _told(f"there is no module `{error.name}`", hint, **where)
+        return _problem(f"there is no module `{error.name}`", hint, **where)
     text = f"{type(error).__name__}: {error}".removesuffix(": ")[:_LONGEST]
-    return _told(f"cannot be imported: {text}", "", **where)
+    return _problem(f"cannot be imported: {text}", "", **where)
 
 
 def _of_signature(
     modules: Modules, function: Callable[..., Any], error: BadFunction
 ) -> Iterator[dict[str, Any]]:
     name = function.__name__
-    for parameter, text, hint in error.mistakes:
+    for parameter, text, hint in error.problems:
         where = _place(modules, inspect.unwrap(function), parameter or name)
-        yield _told(f"`{name}` cannot be a tool: {text}", hint, **where)
+        yield _problem(f"`{name}` cannot be a tool: {text}", hint, **where)
 
 
 def _place(modules: Modules, function: Callable[..., Any], word: str) -> dict[str, Any]:
-    """Where in the source of a function a word is first found."""
+    """The place of the first occurrence of a word in the source of a function."""
     try:
         lines, first = inspect.getsourcelines(function)
         path = inspect.getsourcefile(function)
@@ -88,7 +94,7 @@ def _place(modules: Modules, function: Callable[..., Any], word: str) -> dict[st
     return {"file": file, "line": first} if file else {}
 
 
-def _told(text: str, hint: str, **where: Any) -> dict[str, Any]:
+def _problem(text: str, hint: str, **where: Any) -> dict[str, Any]:
     return {"text": text, "hint": hint, **where}
 
 

@@ -1,4 +1,8 @@
-"""What a process of functions and its parent tell each other: JSON with its length before it."""
+"""The messages between a worker process and the daemon: JSON with its length in front.
+
+Lines would do for JSON, too. With a length, the reader knows the size of a message before it reads
+it, and refuses one that is too large.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,22 @@ from typing import Any
 from agentd.errors import AgentdError
 
 LENGTH = struct.Struct(">I")
-MOST = 8 << 20  # bytes of a frame that is read: a million characters, all of them escaped
+MOST = 8 << 20  # bytes of a frame: the longest answer, a million characters, all escaped
 
 
 class FrameTooLong(AgentdError):
-    """A frame of more than `MOST` bytes is announced; it was not read."""
+    """The length in front of a frame is more than `MOST` bytes; the frame was not read."""
 
 
 def frame(message: Any) -> bytes:
     """The bytes of a message."""
-    # Half a surrogate pair, which JSON can spell, is no text: it becomes a question mark.
+    # JSON can spell half a surrogate pair, which UTF-8 cannot: it becomes a question mark.
     body = json.dumps(message, ensure_ascii=False).encode(errors="replace")
     return LENGTH.pack(len(body)) + body
 
 
 class Frames:
-    """Bytes in, as they come; messages out."""
+    """Takes bytes in pieces of any size and gives whole messages."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -34,8 +38,8 @@ class Frames:
         """The messages that are complete with `data`.
 
         Raises:
-            TooLong: whoever writes is not to be read any more.
-            ValueError: what it writes is no JSON.
+            FrameTooLong: the frame is too large; do not read from this writer again.
+            ValueError: the bytes are not JSON.
         """
         self._buffer += data
         while len(self._buffer) >= LENGTH.size:

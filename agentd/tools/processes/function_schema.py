@@ -1,4 +1,7 @@
-"""A Python function as a tool: its schema from its signature and its docstring."""
+"""A Python function as a tool: its JSON Schema comes from its signature and its docstring.
+
+The docstring has the form of Google's style guide for Python.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +37,19 @@ _DATA = ("default", "examples", "const", "enum")  # keywords whose values are da
 
 
 class BadFunction(AgentdError):
-    """A function that cannot be a tool; each mistake with the parameter that has it, or ""."""
+    """A function that cannot be a tool.
 
-    def __init__(self, mistakes: list[tuple[str, str, str]]) -> None:
-        super().__init__("; ".join(text for _, text, _ in mistakes))
-        self.mistakes = mistakes  # parameter, text, mend
+    Attributes:
+        problems: for each problem the parameter that has it, or "", a text and a hint.
+    """
+
+    def __init__(self, problems: list[tuple[str, str, str]]) -> None:
+        super().__init__("; ".join(text for _, text, _ in problems))
+        self.problems = problems
 
 
 class BadArguments(AgentdError):
-    """Arguments that fit the schema, but not the types."""
+    """Arguments that fit the schema, but not the types of the signature."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +63,13 @@ class Function:
     _arguments: TypeAdapter[Any]
 
     def bind(self, arguments: Mapping[str, Any], key: str) -> dict[str, Any]:
-        """What to call it with: the arguments as the types of the signature.
+        """The keyword arguments for a call, converted to the types of the signature.
 
         Raises:
-            BadArguments: a type refuses one.
+            BadArguments: one cannot be converted.
         """
         try:
-            # As JSON: what is no type of JSON, such as a date, is then read from its text.
+            # As JSON, not as Python: only then does pydantic read a date from its text.
             bound = self._arguments.validate_json(json.dumps(arguments))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
@@ -72,25 +79,25 @@ class Function:
 
 
 def function_of(call: Callable[..., Any]) -> Function:
-    """The tool that `call` is.
+    """Makes a tool of the function `call`.
 
     Raises:
-        BadFunction: with all that keeps it from being one.
+        BadFunction: it cannot be one; the error has all problems.
     """
     try:
         given = inspect.signature(call).parameters
         hints = typing.get_type_hints(call, include_extras=True)
-    except Exception as error:  # noqa: BLE001 (whatever its annotations raise)
+    except Exception as error:  # noqa: BLE001 (evaluating its annotations may raise anything)
         text = f"its annotations cannot be read: {type(error).__name__}: {error}"
         raise BadFunction([("", text, "")]) from None
     parameters = {name: parameter for name, parameter in given.items() if name != KEY}
-    mistakes = [
-        (name, text, mend)
+    problems = [
+        (name, text, hint)
         for name, parameter in parameters.items()
-        for text, mend in _mistakes(parameter, hints)
+        for text, hint in _problems(parameter, hints)
     ]
-    if mistakes:
-        raise BadFunction(mistakes)
+    if problems:
+        raise BadFunction(problems)
     description, about = _read(inspect.getdoc(call) or "")
     arguments = _adapter(parameters, hints)
     return Function(
@@ -102,13 +109,13 @@ def function_of(call: Callable[..., Any]) -> Function:
     )
 
 
-def _mistakes(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _problems(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     name = parameter.name
     if parameter.kind in _NO_ARGUMENTS:
         text = f"`{parameter}` {_NO_ARGUMENTS[parameter.kind]}"
         yield text, "a model needs a name and a type for each"
     elif name not in hints:
-        yield f"`{name}` has no type", f"write `{name}: str`, or what it is"
+        yield f"`{name}` has no type", f"write `{name}: str`, or its true type"
     elif isinstance(parameter.default, FieldInfo):
         yield f"`{name}` has a Field as its default", "write `Annotated[type, Field(…)] = default`"
     else:
@@ -123,7 +130,8 @@ def _mistakes(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Iterato
 def _adapter(
     parameters: Mapping[str, inspect.Parameter], hints: Mapping[str, Any]
 ) -> TypeAdapter[Any]:
-    """What reads the arguments. A TypedDict, as its fields may have any name."""
+    """Reads the arguments. It is a TypedDict, because the fields of a pydantic model cannot have
+    every name: `schema`, `json` and `model_config` are taken."""
     fields = {
         name: hints[name] if parameter.default is parameter.empty else NotRequired[hints[name]]
         for name, parameter in parameters.items()
@@ -147,12 +155,12 @@ def _schema(
             try:
                 field["default"] = to_jsonable_python(default)
             except PydanticSerializationError:
-                continue  # it has no form in JSON; that the parameter may be left out is enough
+                continue  # JSON cannot express it. The parameter is still optional.
     return schema
 
 
 def _untitled(schema: Any) -> Any:
-    """Without the titles that pydantic makes of names: they cost tokens and say nothing."""
+    """A schema without the titles that pydantic makes of names: they only cost tokens."""
     if isinstance(schema, list):
         return [_untitled(each) for each in schema]
     if not isinstance(schema, dict):
@@ -165,7 +173,7 @@ def _untitled(schema: Any) -> Any:
 
 
 def _read(docstring: str) -> tuple[str, dict[str, str]]:
-    """The description in a docstring of Google's form, and what it says of each parameter."""
+    """The description in a docstring, and the text about each parameter."""
     description, *sections = _SECTION.split(docstring)
     about: dict[str, str] = {}
     for title, body in zip(sections[::2], sections[1::2], strict=True):

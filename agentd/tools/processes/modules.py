@@ -1,4 +1,8 @@
-"""The files of `tools/` as modules: imported from what the catalog read, not from the disk."""
+"""Imports the files of `tools/` from the bytes that the catalog read, not from the disk.
+
+The revision of an agent is a digest of these bytes. If a worker read the disk, an edit could change
+a function without a new revision.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from agentd.errors import AgentdError
 
 
 class _Source(SourceLoader):
-    """One file. Its bytecode is kept nowhere."""
+    """One file. Its bytecode is not cached: the same path may have other bytes a moment later."""
 
     def __init__(self, path: str, source: bytes) -> None:
         self._path = path
@@ -30,11 +34,14 @@ class _Source(SourceLoader):
 
 
 class Modules(MetaPathFinder):
-    """Finds what is in `tools/` for everybody who imports it; asked last, as a script's own
-    modules would not be: `tools/json.py` must not become the `json` of every library."""
+    """Finds the modules of `tools/`.
+
+    Python asks it last, after the standard library and the installed packages. (The folder of a
+    script comes first in `sys.path`.) So `tools/json.py` cannot replace `json` for every library.
+    """
 
     def __init__(self, folder: str, files: Mapping[str, bytes]) -> None:
-        """`files`: path below `folder`, with forward slashes, to its bytes."""
+        """`files` has the bytes of each file by its path below `folder`, with forward slashes."""
         self._folder = folder
         self._files = files
 
@@ -43,7 +50,7 @@ class Modules(MetaPathFinder):
 
         Raises:
             NameTaken: another module has its name.
-            BaseException: whatever the file raises, also of its own SystemExit.
+            BaseException: whatever the file raises, SystemExit included.
         """
         module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
         if getattr(module, "__file__", None) != self._path(file):
@@ -68,7 +75,7 @@ class Modules(MetaPathFinder):
         return None
 
     def place_of(self, error: BaseException) -> tuple[str, int] | None:
-        """The file and line of ours that an error comes from, the innermost."""
+        """The innermost file and line below `tools/` that an error comes from."""
         if isinstance(error, SyntaxError) and error.filename:
             file = self.name_of(error.filename)
             if file:
@@ -87,8 +94,10 @@ class Modules(MetaPathFinder):
         return os.path.join(self._folder, *file.split("/"))
 
     def name_of(self, path: str) -> str:
-        """The file of ours at `path`; "" if there is none."""
-        name = os.path.relpath(path, self._folder).replace(os.sep, "/") if path[:1] != "<" else ""
+        """The file of `tools/` at `path`; "" if it is none of them."""
+        if not path or path.startswith("<"):  # code that was never in a file
+            return ""
+        name = os.path.relpath(path, self._folder).replace(os.sep, "/")
         return name if name in self._files else ""
 
 
@@ -97,7 +106,7 @@ class NameTaken(AgentdError):
 
 
 def install(folder: str, files: Mapping[str, bytes]) -> Modules:
-    """The modules of `files`, which can be imported from now on."""
+    """Makes the modules of `files` importable in this process."""
     modules = Modules(folder, files)
     sys.meta_path.append(modules)
     return modules

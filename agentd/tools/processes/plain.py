@@ -1,4 +1,4 @@
-"""What a function answers, as JSON data; or why that cannot be."""
+"""The return value of a function as JSON data."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ from agentd.errors import AgentdError
 MOST = 1_000_000  # characters
 DEPTH = 64
 
-_ITEM = 4  # what a member of a collection costs besides its content
-_BITS = 8_192  # of a whole number
+_ITEM = 4  # characters that each member of a collection counts besides its content
+_BITS = 8_192  # of an integer: Python takes quadratic time to write a long one in decimal
 
 
 class NoAnswer(AgentdError):
-    """The value cannot be told to a model; the text says why."""
+    """The value cannot be given to a model; the text says why."""
 
 
 def plain(value: Any) -> Any:
     """`value` as JSON data: also sets, generators, dataclasses, pydantic models, dates, paths…
 
     Raises:
-        NoAnswer: it has more than `MOST` characters, or something in it is no data.
+        NoAnswer: it has more than `MOST` characters, or a part that JSON cannot express.
     """
     return _Reading().plain(value, 0)
 
 
 class _Reading:
-    """One walk through a value, which ends before it has become too long."""
+    """One walk through a value. It stops as soon as the limit is passed, so that an endless
+    generator or a huge list cannot fill the memory."""
 
     def __init__(self) -> None:
         self._left = MOST
 
     def plain(self, value: Any, depth: int) -> Any:
         if depth > DEPTH:
-            raise NoAnswer(f"the answer is nested more than {DEPTH} deep")
+            raise NoAnswer(f"the answer is nested deeper than {DEPTH} levels")
         self._spend(_ITEM)
         if value is None or isinstance(value, bool):
             return value
@@ -65,16 +66,16 @@ class _Reading:
 
     def _text(self, text: str) -> str:
         self._spend(len(text))
-        # Half a surrogate pair is no text: whoever has to send it on would fail.
+        # Half a surrogate pair cannot be encoded as UTF-8; it becomes a question mark.
         return text.encode(errors="replace").decode()
 
     def _other(self, value: Any, depth: int) -> Any:
-        """Dates, paths, decimals, enumerations: what pydantic writes as a text or a number."""
+        """Dates, paths, decimals, enumerations: pydantic writes them as text or a number."""
         try:
             leaf = value if isinstance(value, bytes) else to_jsonable_python(value)
         except PydanticSerializationError:
             raise NoAnswer(
-                f"a value of type {type(value).__name__} is in the answer, which is no data"
+                f"the answer has a value of type {type(value).__name__}, which JSON cannot express"
             ) from None
         if isinstance(leaf, bytes):
             self._spend(len(leaf))
@@ -84,12 +85,12 @@ class _Reading:
     def _spend(self, characters: int) -> None:
         self._left -= characters
         if self._left < 0:
-            raise NoAnswer(f"the answer has more than {MOST:,} characters")
+            raise NoAnswer(f"the answer has more than {MOST:,} characters; ask for less")
 
 
 def _number(number: int | float) -> Any:
     if isinstance(number, float):
         return number if math.isfinite(number) else str(number)
     if number.bit_length() > _BITS:
-        raise NoAnswer(f"the answer has a number of more than {_BITS:,} bits")
+        raise NoAnswer(f"the answer has an integer of more than {_BITS:,} bits")
     return int(number)

@@ -1,4 +1,8 @@
-"""The processes in which functions of `tools/` run, seen from the daemon, which runs none."""
+"""The worker processes, in which functions of `tools/` run.
+
+The daemon imports none of these files. A function can loop, crash or block the interpreter; that
+harms one worker process, which is replaced.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +26,19 @@ from agentd.tools.processes.processes import Processes
 log = logging.getLogger("agentd.tools.python")
 
 COMMAND = (sys.executable, "-P", "-m", "agentd.tools.processes.worker")
-MOST_HANGING = 16  # calls given up that a process may still be busy with
-BREATH = 5.0  # seconds in which a process must react to a call that is given up
-_MOMENT = 0.1  # seconds that the next call waits for that
-_TAIL = 1_000  # characters of what it said last
-_SHOWN = 100  # lines of what functions print that are logged for each call
-_LINE = 500  # characters of each
-_ALONE = 16  # processes that have one call each
-_FREE = 4  # processes without a call that are kept for the next
+MOST_HANGING = 16  # cancelled calls that still run in a worker; one with more is replaced
+REACTION_TIME = 5.0  # seconds in which a worker must confirm a cancellation
+_SHORT_WAIT = 0.1  # seconds that the next call waits for such a confirmation
+_TAIL = 1_000  # characters of stderr that are kept, for the error if the process ends
+_LINES_LOGGED = 100  # of what functions print, for each call
+_LONGEST_LOGGED = 500  # characters of such a line
+_MOST_ISOLATED = 16  # isolated calls at one time; each has a worker of its own
+_SPARE = 4  # idle workers that are kept for isolated calls
 
 
 @dataclass(frozen=True)
 class ToolFiles:
-    """The files of `tools/` at one moment; `digest` tells two of them apart."""
+    """The files of `tools/` at one moment. Equal digests mean equal files."""
 
     folder: Path
     files: Mapping[str, bytes] = field(repr=False)
@@ -42,7 +46,7 @@ class ToolFiles:
 
     @staticmethod
     def of(folder: Path, files: Mapping[str, bytes]) -> ToolFiles:
-        """The source of these files below `folder`."""
+        """These files, by their paths below `folder`."""
         digest = hashlib.sha256(str(folder).encode())
         for name, content in sorted(files.items()):
             digest.update(b"\0".join((name.encode(), hashlib.sha256(content).digest())))
@@ -50,34 +54,34 @@ class ToolFiles:
 
 
 class WorkerProcess:
-    """One process. Many calls can be in it at once."""
+    """One worker process. It can run many calls at once."""
 
-    def __init__(self, source: ToolFiles, breath: float) -> None:
+    def __init__(self, source: ToolFiles, reaction_time: float) -> None:
         self.source = source
-        self._breath = breath
+        self._reaction_time = reaction_time
         self._calls = 0
         self.left_children = False  # a call has left processes behind
         self._process: Process | None = None
         self._frames = Frames()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
-        self._given_up: set[int] = set()
-        self._said = ""
-        self._lines_left = _SHOWN
-        self._watching: set[asyncio.Task[None]] = set()
+        self._cancelled: set[int] = set()
+        self._printed = ""
+        self._lines_left = _LINES_LOGGED
+        self._cancellations: set[asyncio.Task[None]] = set()
 
     @staticmethod
-    async def start(source: ToolFiles, processes: Processes, breath: float) -> WorkerProcess:
-        """Starts a process; it loads a file when a function in it is first asked for.
+    async def start(source: ToolFiles, processes: Processes, reaction_time: float) -> WorkerProcess:
+        """Starts a process. It imports a file when a function in it is first needed.
 
         Raises:
-            ToolError: there can be no further process.
+            ToolError: no process can be started.
         """
-        worker = WorkerProcess(source, breath)
+        worker = WorkerProcess(source, reaction_time)
         try:
             process = await processes.start(COMMAND, worker._take)
         except OSError as error:
-            raise ToolError(f"no process can be started for it: {error.strerror}") from None
+            raise ToolError(f"no worker process can be started: {error.strerror}") from None
         worker._process = process
         process.exited.add_done_callback(lambda _: worker._end())
         files = {name: b64encode(content).decode() for name, content in source.files.items()}
@@ -86,37 +90,37 @@ class WorkerProcess:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody waits for it."""
+        """Whether no call runs in it."""
         return self._calls == 0
 
     @property
     def spent(self) -> bool:
-        """Whether it takes no more calls: it is gone, or too much of it hangs."""
+        """Whether it takes no more calls: it has ended, or too many cancelled calls hang in it."""
         assert self._process is not None
-        return self._process.exited.done() or len(self._given_up) >= MOST_HANGING
+        return self._process.exited.done() or len(self._cancelled) >= MOST_HANGING
 
     async def reacts(self) -> bool:
-        """Whether it has taken notice, or does so within a moment, of all calls given up."""
-        if self._watching:
-            await asyncio.wait(self._watching, timeout=_MOMENT)
-        return not self._watching
+        """Whether it has confirmed all cancellations, or does so now."""
+        if self._cancellations:
+            await asyncio.wait(self._cancellations, timeout=_SHORT_WAIT)
+        return not self._cancellations
 
     async def ask(self, **request: Any) -> Mapping[str, Any]:
-        """What the process answers. Cancelled, it is told so.
+        """The answer to a request. If the caller is cancelled, so is the request.
 
         Raises:
             ToolError: the process ended.
         """
         number = next(self._numbers)
-        self._said, self._lines_left = "", _SHOWN
+        self._printed, self._lines_left = "", _LINES_LOGGED
         self._calls += 1
         try:
             return await self._answer(number, request)
         except asyncio.CancelledError:
-            self._given_up.add(number)
-            watch = asyncio.get_running_loop().create_task(self._cancel(number))
-            self._watching.add(watch)
-            watch.add_done_callback(self._watching.discard)
+            self._cancelled.add(number)
+            task = asyncio.get_running_loop().create_task(self._cancel(number))
+            self._cancellations.add(task)
+            task.add_done_callback(self._cancellations.discard)
             raise
         finally:
             self._calls -= 1
@@ -124,7 +128,7 @@ class WorkerProcess:
     async def _answer(self, number: int, request: Mapping[str, Any]) -> Mapping[str, Any]:
         assert self._process is not None
         if self._process.exited.done():
-            raise ToolError(self._epitaph())
+            raise ToolError(self._how_it_ended())
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._process.write(frame({"id": number, **request}))
         try:
@@ -133,86 +137,96 @@ class WorkerProcess:
             self._waiting.pop(number, None)
 
     def kill(self) -> None:
-        """Ends the process with all that it has started."""
+        """Kills the process and all processes that it has started."""
         assert self._process is not None
         self._process.kill()
 
     async def _cancel(self, number: int) -> None:
-        """Tells the process that nobody waits. One that does not react is held up as a whole, such
-        as by a search in a text that no other thread interrupts: it is ended."""
+        """Asks the process to cancel a call, and kills it if it does not confirm.
+
+        Then not only this call hangs but the whole interpreter: for example, `re` holds the GIL
+        while it searches, so that no other thread runs.
+        """
         try:
-            async with asyncio.timeout(self._breath):
+            async with asyncio.timeout(self._reaction_time):
                 await self._answer(next(self._numbers), {"cancel": number})
         except TimeoutError:
-            log.warning("a process of tools stands still, and is ended")
+            log.warning("a worker process does not react; it is killed and replaced")
             self.kill()
         except ToolError:
             return
 
     def _take(self, pipe: int, data: bytes) -> None:
         if pipe == 2:
-            self._hear(data)
+            self._log(data)
             return
         try:
             for message in self._frames.feed(data):
                 number = message["id"]
-                self._given_up.discard(number)
+                self._cancelled.discard(number)
                 self.left_children |= message.get("children", False)
                 waiting = self._waiting.get(number)
                 if waiting and not waiting.done():
                     waiting.set_result(message)
         except (FrameTooLong, ValueError, TypeError, KeyError) as error:
-            # A function got hold of the pipe, and wrote to it.
-            log.warning("a process of tools says what cannot be read, and is ended: %r", error)
+            # A function found the descriptor of the pipe and wrote to it. From here on the limits
+            # of frames are unknown.
+            log.warning("a worker process wrote an invalid answer; it is killed: %r", error)
             self.kill()
 
-    def _hear(self, data: bytes) -> None:
-        """What functions print is logged, within bounds."""
-        self._said = (self._said + data[-_TAIL:].decode(errors="replace"))[-_TAIL:]
+    def _log(self, data: bytes) -> None:
+        """Logs what functions print, up to a limit for each call."""
+        self._printed = (self._printed + data[-_TAIL:].decode(errors="replace"))[-_TAIL:]
         if self._lines_left > 0:
-            lines = data[: _SHOWN * _LINE].decode(errors="replace").splitlines()
+            longest = _LINES_LOGGED * _LONGEST_LOGGED
+            lines = data[:longest].decode(errors="replace").splitlines()
             for line in filter(str.strip, lines[: self._lines_left]):
                 self._lines_left -= 1
-                log.info("%s", line[:_LINE])
+                log.info("%s", line[:_LONGEST_LOGGED])
 
     def _end(self) -> None:
         for waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_exception(ToolError(self._epitaph()))
+                waiting.set_exception(ToolError(self._how_it_ended()))
 
-    def _epitaph(self) -> str:
+    def _how_it_ended(self) -> str:
         assert self._process is not None
         how = how_it_ended(self._process.exited.result())
-        said = self._said.strip().rpartition("\n")[2]
-        return f"the process in which it ran {how}{f': {said}' if said else ''}"
+        last_line = self._printed.strip().rpartition("\n")[2]
+        return f"the worker process {how}{f': {last_line}' if last_line else ''}"
 
 
 class Workers:
-    """The processes for the functions of `tools/`: for each source one that calls share, and others
-    that have one call at a time. What has nothing to do stays only for sources of the moment."""
+    """All worker processes of the daemon.
 
-    def __init__(self, processes: Processes, *, breath: float = BREATH) -> None:
+    Each version of the files has one worker that all calls share, and workers for isolated calls,
+    which run one call at a time. Idle workers are kept only for current files.
+    """
+
+    def __init__(self, processes: Processes, *, reaction_time: float = REACTION_TIME) -> None:
         self._processes = processes
-        self._breath = breath
+        self._reaction_time = reaction_time
         self._shared: dict[str, WorkerProcess] = {}
         self._free: list[WorkerProcess] = []
+        # Replaced, but calls still run in them.
         self._leaving: list[WorkerProcess] = []
         self._starting = asyncio.Lock()
-        self._room = asyncio.Semaphore(_ALONE)
+        self._room = asyncio.Semaphore(_MOST_ISOLATED)
         self._current: tuple[str, ...] = ()
 
     def keep(self, *sources: ToolFiles) -> None:
-        """These are the sources of the moment."""
+        """Says which files are current. Idle workers for all others are ended."""
         self._current = tuple(source.digest for source in sources)
         self._tidy()
 
     @asynccontextmanager
     async def shared(self, source: ToolFiles) -> AsyncGenerator[WorkerProcess]:
-        """A process for a call that may be beside others.
+        """The worker for a call that may run beside others.
 
         Raises:
             ToolError: it cannot be started.
         """
+        # One at a time, or two calls would both start the shared worker.
         async with self._starting:
             worker = self._shared.get(source.digest)
             if worker is None or not await worker.reacts() or worker.spent:
@@ -225,7 +239,7 @@ class Workers:
 
     @asynccontextmanager
     async def alone(self, source: ToolFiles) -> AsyncGenerator[WorkerProcess]:
-        """A process for one call. It is ended if the call fails to come to an end, or leaves
+        """A worker for one call alone. It is used again, unless the call was cancelled or has left
         processes behind.
 
         Raises:
@@ -246,12 +260,12 @@ class Workers:
             if worker.source.digest == source.digest and not worker.spent:
                 self._free.remove(worker)
                 return worker
-        return await WorkerProcess.start(source, self._processes, self._breath)
+        return await WorkerProcess.start(source, self._processes, self._reaction_time)
 
     def _tidy(self) -> None:
-        """Ends what is idle and not worth keeping."""
+        """Ends the idle workers that are not worth keeping."""
         useless = [each for each in self._free if not self._is_current(each) or each.left_children]
-        useless += self._free[:-_FREE]
+        useless += self._free[:-_SPARE]
         for worker in [*self._shared.values(), *self._leaving]:
             kept = self._is_current(worker) and worker not in self._leaving
             useless += [worker] if worker.idle and not kept else []

@@ -1,11 +1,12 @@
-"""The process in which functions of `tools/` run: `python -m agentd.tools.processes.worker`.
+"""The program of a worker process, in which functions of `tools/` run.
 
-Its parent writes requests to its standard input and reads answers from its standard output. The
-first frame has the files; every other one has an `id` and asks for one thing:
+The daemon runs it as `python -m agentd.tools.processes.worker`, writes frames to its standard input
+and reads frames from its standard output. The first frame has the files of `tools/`. Every other
+one has an `id` and one request:
 
-    {"describe": "weather.py:forecast"}                            its schema, or what is wrong
+    {"describe": "weather.py:forecast"}                            its schema, or its problems
     {"call": "weather.py:forecast", "arguments": {...}, "key": ""} {"answer": ...} or {"error": ""}
-    {"cancel": 7}                                                  ends a call as far as possible
+    {"cancel": 7}                                                  cancels call 7 if it can
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ from agentd.tools.processes.plain import NoAnswer, plain
 
 THREADS = 32
 _LONGEST = 2_000  # characters of an error
-_PIECE = 65_536
+_PIECE = 65_536  # bytes of one read
 
 
 class Worker:
-    """Runs what is asked for: sync functions in threads, async ones in an event loop beside them,
-    so that whoever reads the requests never waits for a function."""
+    """Runs functions: sync ones in threads, async ones in an event loop in another thread.
+
+    The main thread only reads requests. It never waits for a function, so it can always take a
+    cancellation.
+    """
 
     def __init__(self, modules: Modules, answers: BinaryIO) -> None:
         self._modules = modules
@@ -50,11 +54,11 @@ class Worker:
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
     def take(self, request: Mapping[str, Any]) -> None:
-        """Begins what is asked for."""
+        """Starts what a request asks for; the answer is written later."""
         number = request["id"]
         if "cancel" in request:
             self._cancel(request["cancel"])
-            self._tell(id=number, answer=None)
+            self._answer(id=number, answer=None)
         elif "describe" in request:
             self._threads.submit(self._describe, number, request["describe"])
         else:
@@ -62,15 +66,16 @@ class Worker:
             call.add_done_callback(lambda _: self._threaded.pop(number, None))
 
     def _cancel(self, number: int) -> None:
-        """Ends an async call, and a sync one that has not begun; a thread cannot be ended."""
+        """Cancels an async call, or a sync call that has not begun. A running thread cannot be
+        stopped; the daemon replaces the process if too many hang."""
         awaited, threaded = self._awaited.get(number), self._threaded.get(number)
         if awaited:
             awaited.cancel()
         elif threaded and threaded.cancel():
-            self._tell(id=number, error="cancelled", children=False)
+            self._answer(id=number, error="cancelled", children=False)
 
     def _describe(self, number: int, name: str) -> None:
-        self._tell(id=number, answer=describe(self._modules, name))
+        self._answer(id=number, answer=describe(self._modules, name))
 
     def _call(self, number: int, request: Mapping[str, Any]) -> None:
         try:
@@ -80,9 +85,9 @@ class Worker:
             if inspect.isawaitable(answer):
                 self._await(number, answer)
                 return
-            self._tell(id=number, answer=plain(answer), children=_has_children())
+            self._answer(id=number, answer=plain(answer), children=_has_children())
         except BaseException as error:  # noqa: BLE001 (a function may raise SystemExit, too)
-            self._tell(id=number, error=self._in_words(error), children=_has_children())
+            self._answer(id=number, error=self._text(error), children=_has_children())
 
     def _function(self, name: str) -> Function:
         function = self._functions.get(name)
@@ -93,30 +98,34 @@ class Worker:
     def _await(self, number: int, answer: Awaitable[Any]) -> None:
         async def awaited() -> None:
             try:
-                self._tell(id=number, answer=plain(await answer), children=_has_children())
+                self._answer(id=number, answer=plain(await answer), children=_has_children())
             except BaseException as error:  # noqa: BLE001
-                self._tell(id=number, error=self._in_words(error), children=_has_children())
+                self._answer(id=number, error=self._text(error), children=_has_children())
 
         call = self._awaited[number] = asyncio.run_coroutine_threadsafe(awaited(), self._loop)
         call.add_done_callback(lambda _: self._awaited.pop(number, None))
 
-    def _in_words(self, error: BaseException) -> str:
-        """An error as the model is told it, with the place where the author finds it."""
+    def _text(self, error: BaseException) -> str:
+        """An error for the model, with the file and line for the author of the function."""
         if isinstance(error, BadArguments | NoAnswer):
             return str(error)
         text = f"{type(error).__name__}: {error}".removesuffix(": ")
         place = self._modules.place_of(error)
         return text[:_LONGEST] + (f" ({place[0]}:{place[1]})" if place else "")
 
-    def _tell(self, **message: Any) -> None:
+    def _answer(self, **message: Any) -> None:
         data = frame(message)
+        # Threads answer at the same time; a frame must not be cut in two by another.
         with self._writing:
             self._answers.write(data)
             self._answers.flush()
 
 
 def _has_children() -> bool:
-    """Whether a call left processes behind; where the system cannot tell, it did not."""
+    """Whether calls have left processes behind; False where the system cannot tell.
+
+    WNOWAIT leaves an ended child to the function that started it, which may still wait for it.
+    """
     with suppress(ChildProcessError, AttributeError):
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return True
@@ -124,8 +133,11 @@ def _has_children() -> bool:
 
 
 def _private_pipes() -> tuple[int, BinaryIO]:
-    """The parent's pipes, out of reach of the functions: what they print goes to stderr, and what
-    they read is empty."""
+    """The pipes to the daemon, moved away from descriptors 0 and 1.
+
+    Functions print to stdout, and so do libraries in C. From now on that goes to stderr, and stdin
+    is empty.
+    """
     requests, answers = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -135,13 +147,14 @@ def _private_pipes() -> tuple[int, BinaryIO]:
 
 
 def _adopt_orphans() -> None:
-    """Whose parent ends becomes our child, so that `_has_children` knows of it. Linux only."""
+    """Makes this process the parent of orphans among its descendants, so that `_has_children` finds
+    them. Linux only."""
     with suppress(AttributeError):
         ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
 
 
 def main() -> None:
-    """Serves until the parent is gone, and takes with it whatever it has started."""
+    """Serves until the daemon closes the pipe, then kills its own process group."""
     requests, answers = _private_pipes()
     _adopt_orphans()
     frames, worker = Frames(), None
