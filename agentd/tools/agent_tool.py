@@ -1,4 +1,4 @@
-"""`agent:` another agent, or all that have a capability, as a tool."""
+"""`agent: factchecker`: another agent, or all agents with a capability, as a tool."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARAMETERS = {
     "properties": {
         "instruction": {
             "type": "string",
-            "description": "What it shall do, in full: it sees nothing of this conversation.",
+            "description": "The complete task. The agent sees nothing of this conversation.",
         }
     },
     "required": ["instruction"],
@@ -33,14 +33,14 @@ PARAMETERS = {
 
 
 class AgentTools:
-    """The agents of an environment as tools."""
+    """All `agent:` tools of this process."""
 
     def __init__(self, bus: Bus, subjects: Subjects) -> None:
         self._bus = bus
         self._subjects = subjects
 
     def open(self, entry: manifest_tools.ToolEntry, spec: AgentSpec) -> ToolSource:
-        """The one tool that the entry gives."""
+        """The tool of an entry."""
         del spec
         return AgentTool(self._bus, self._subjects, entry)
 
@@ -50,8 +50,11 @@ class AgentTools:
 
 @dataclass(frozen=True)
 class AgentTool:
-    """An agent as a tool, and the source of it. A repeated call is the same task: it gets the
-    result that is there."""
+    """An agent as a tool, and also the source of this tool.
+
+    The id of the task comes from the key of the call. So a repeated call is the same task and gets
+    the result that is already stored.
+    """
 
     bus: Bus
     subjects: Subjects
@@ -63,7 +66,7 @@ class AgentTool:
 
     @property
     def name(self) -> str:
-        """The agent's, or the capability's."""
+        """The name of the agent, or of the capability."""
         assert self.entry.agent is not None
         return self.entry.agent
 
@@ -73,15 +76,19 @@ class AgentTool:
 
     @property
     def description(self) -> str:
-        who = "every agent that can do" if self.entry.gather else "the agent"
-        return f"Asks {who} `{self.name}`, and gives the answer."
+        whom = "every agent with the capability" if self.entry.gather else "the agent"
+        return f"Asks {whom} `{self.name}` and returns the answer."
 
     async def call(self, call: Call) -> Any:
-        """The answer of the agent; see `agentd.tools.port.Tool`."""
+        """The answer of the agent.
+
+        Raises:
+            ToolError: there is no such agent, it failed, or it gave no answer in time.
+        """
         task = await self._task(call)
         try:
             if self.entry.gather:
-                return _told(await self._gather(task, call.timeout), self.entry.gather)
+                return _answer(await self._gather(task, call.timeout), self.entry.gather)
             to = await self._destination()
             async for part in ask(self.bus, self.subjects, to, task, timeout=call.timeout):
                 if isinstance(part, AgentMessage):
@@ -91,7 +98,7 @@ class AgentTool:
         raise ToolError(f"{self.name} gave no answer")
 
     async def _task(self, call: Call) -> AgentMessage:
-        """The work for the other agent: with no more time and money than is left of ours."""
+        """The task for the other agent. It gets the time and money that our task has left."""
         payload = Payload(
             content=call.arguments["instruction"],
             constraints=Constraints(max_cost=await call.money()),
@@ -105,7 +112,7 @@ class AgentTool:
         )
 
     async def _destination(self) -> Destination:
-        """The agent of this name if there is one; else whoever has the capability."""
+        """The agent of this name if one is online; else any agent with this capability."""
         online = await registry.online(self.bus, self.subjects.env)
         if any(replica.agent == self.name for replica in online):
             return Destination(AGENT_DOMAIN, self.name)
@@ -124,14 +131,17 @@ def _data(content: dict[str, Any]) -> Any:
     return content["data"]
 
 
-def _told(gathered: Gathered, mode: str) -> Any:
-    """All answers with who gave them, or the one that counts."""
+def _answer(gathered: Gathered, mode: str) -> Any:
+    """The one answer that counts; or all answers by agent, with `all` or without a majority."""
     if gathered.agreed:
         return gathered.agreed.content["data"]
-    said = {vote.agent: vote.content["data"] for vote in gathered.votes if vote.success}
-    if mode == "all" and said:
-        return said
-    if mode == "majority" and said:
-        return {"majority": None, "answers": said}
+    answers = {vote.agent: vote.content["data"] for vote in gathered.votes if vote.success}
+    if mode == "all" and answers:
+        return answers
+    if mode == "majority" and answers:
+        return {"majority": None, "answers": answers}
     reasons = {vote.agent: vote.content["error"]["message"] for vote in gathered.votes}
-    raise ToolError(f"nobody answered: {reasons}")
+    if not reasons:
+        raise ToolError("no agent answered in time")
+    failures = "; ".join(f"{agent}: {reason}" for agent, reason in reasons.items())
+    raise ToolError(f"no agent succeeded: {failures}")

@@ -1,4 +1,7 @@
-"""`command: [git, log, "-n", "{{ count }}"]`: a program with places for what a model says."""
+"""`command: [git, log, "-n", "{{ count }}"]`: a program whose arguments a model fills in.
+
+No shell is involved: a value stays one argument, whatever is in it.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,17 @@ from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.processes.process import Process, how_it_ended
 from agentd.tools.processes.processes import Processes
 
-ENVIRONMENT = ("PATH", "HOME", "LANG", "TZ")  # what a program gets of ours
-KEY = "idempotency_key"  # what a template calls the call's own key
-AT_ONCE = 32  # programs that run in this process's name; more wait for one to end
-MOST = 1_000_000  # bytes that a program may write
+ENVIRONMENT = ("PATH", "HOME", "LANG", "TZ")  # variables that a program inherits
+KEY = "idempotency_key"  # the name of `Call.key` in templates
+AT_ONCE = 32  # programs that run at one time; more calls wait
+MAX_OUTPUT = 1_000_000  # bytes that a program may write to stdout and stderr together
 
-_TAIL = 2_000  # characters of its errors that are told
+_TAIL = 2_000  # characters of its stderr that the model receives
 
 
 @dataclass(frozen=True)
 class CommandTool:
-    """A program of one manifest."""
+    """A program of one manifest; see `agentd.tools.port.Tool`."""
 
     name: str
     description: str
@@ -41,10 +44,10 @@ class CommandTool:
     _room: asyncio.Semaphore
 
     async def call(self, call: Call) -> Any:
-        """What the program writes to its standard output, as text.
+        """The standard output of the program, as text.
 
         Raises:
-            ToolError: it does not start, does not exit with 0, or writes too much.
+            ToolError: it cannot be started, exits with another code than 0, or writes too much.
         """
         values = {**_defaults(self.parameters), **call.arguments, KEY: call.key}
         argv = self._argv(values)
@@ -62,17 +65,22 @@ class CommandTool:
                 cwd=_folder(self._command, self._spec),
             )
         except (OSError, ValueError) as error:
-            raise ToolError(f"{argv[0]} cannot be run: {error}") from None
+            raise ToolError(f"{argv[0]} cannot be started: {error}") from None
         return await run.answer(process, stdin)
 
     def _argv(self, values: Mapping[str, Any]) -> list[str]:
-        """The program and its arguments: each element of the manifest is one of them, whatever is
-        put into it. None becomes an option that the manifest does not have."""
+        """The program and its arguments. Each element of the manifest stays one argument.
+
+        Raises:
+            ToolError: a value would become an option that the manifest does not have.
+        """
         argv: list[str] = []
         for template in self._command.argv:
             text = self._filled(template, values)
             if text.startswith("-") and not template.startswith("-") and "--" not in argv:
-                raise ToolError(f"an argument may not begin with a dash: {text[:100]!r}")
+                raise ToolError(
+                    f"an argument must not begin with a dash: {text[:100]!r}; for a file write ./"
+                )
             argv.append(text)
         return argv
 
@@ -84,7 +92,7 @@ class CommandTool:
 
 
 class _CommandRun:
-    """A program at work, and what it has written so far."""
+    """A running program, and its output so far."""
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -93,16 +101,16 @@ class _CommandRun:
         self._too_much = False
 
     def take(self, pipe: int, data: bytes) -> None:
-        """Keeps what comes, up to what is too much: that ends it."""
+        """Keeps output up to the limit. Beyond it the program is killed."""
         if not self._too_much:
             self._written[pipe] += data
-        if sum(map(len, self._written.values())) > MOST:
+        if sum(map(len, self._written.values())) > MAX_OUTPUT:
             self._too_much = True
-            if self._process:
+            if self._process:  # output can come before `answer` is called
                 self._process.kill()
 
     async def answer(self, process: Process, stdin: str) -> str:
-        """What it has written when it ends; `stdin` is what it reads."""
+        """Writes `stdin` to it and waits for its end; its standard output."""
         self._process = process
         process.write(stdin.encode(), end=True)
         if self._too_much:
@@ -113,11 +121,14 @@ class _CommandRun:
             process.kill()
             raise
         if self._too_much:
-            raise ToolError(f"{self._program} wrote more than {MOST:,} bytes, and was ended")
-        if code != 0:
-            complaint = self._text(2).strip()[-_TAIL:] or self._text(1).strip()[-_TAIL:]
             raise ToolError(
-                f"{self._program} {how_it_ended(code)}{f': {complaint}' if complaint else ''}"
+                f"{self._program} wrote more than {MAX_OUTPUT:,} bytes and was killed; ask for less"
+            )
+        if code != 0:
+            # Some programs write their errors to stdout.
+            reason = self._text(2).strip()[-_TAIL:] or self._text(1).strip()[-_TAIL:]
+            raise ToolError(
+                f"{self._program} {how_it_ended(code)}{f': {reason}' if reason else ''}"
             )
         return self._text(1)
 
@@ -127,7 +138,7 @@ class _CommandRun:
 
 @dataclass(frozen=True)
 class CommandSource:
-    """The tool of one entry, as long as its program is there."""
+    """The tool of one entry, while its program is installed; see `agentd.tools.port.ToolSource`."""
 
     _tool: CommandTool
     _command: manifest_tools.Command
@@ -139,22 +150,23 @@ class CommandSource:
 
     @property
     def trouble(self) -> str:
-        return _lacks(self._command, self._spec)
+        return _missing(self._command, self._spec)
 
 
 class CommandTools:
-    """All programs that this process's agents can run."""
+    """All `command:` tools of this process."""
 
     def __init__(self) -> None:
         self._processes = Processes()
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def check(self, spec: AgentSpec) -> list[Problem]:
-        """Warns of what is not here: the agents may be meant for another machine."""
+        """Warns of programs and folders that are missing. It is no error: the agents may be meant
+        for another machine."""
         return [
             spec.problem("tools", index, "command", text=text, severity="warning")
             for index, declared in enumerate(spec.manifest.tools)
-            if declared.command and (text := _lacks(declared.command, spec))
+            if declared.command and (text := _missing(declared.command, spec))
         ]
 
     def open(self, entry: manifest_tools.ToolEntry, spec: AgentSpec) -> CommandSource:
@@ -166,7 +178,7 @@ class CommandTools:
         tool = CommandTool(
             name=re.sub(r"[^A-Za-z0-9_-]", "_", os.path.basename(command.argv[0]))[:64],
             description=f"Runs `{' '.join(command.argv)}`.",
-            parameters=_given(entry.parameters, names - {KEY}),
+            parameters=_schema(entry.parameters, names - {KEY}),
             takes_key=KEY in names,
             _command=command,
             _spec=spec,
@@ -176,12 +188,13 @@ class CommandTools:
         return CommandSource(tool, command, spec)
 
     async def close(self) -> None:
-        """Ends all programs."""
+        """Kills all running programs."""
         await self._processes.close()
 
 
-def _given(parameters: Mapping[str, Any] | None, names: Collection[str]) -> Mapping[str, Any]:
-    """The JSON Schema of the arguments: the manifest's, or a text for each name in a template."""
+def _schema(parameters: Mapping[str, Any] | None, names: Collection[str]) -> Mapping[str, Any]:
+    """The JSON Schema of the arguments: the manifest's, or else a string for each name in a
+    template."""
     if parameters is not None:
         return parameters
     texts = {name: {"type": "string"} for name in sorted(names)}
@@ -211,8 +224,8 @@ def _folder(command: manifest_tools.Command, spec: AgentSpec) -> Path:
     return spec.project / (command.cwd or "")
 
 
-def _lacks(command: manifest_tools.Command, spec: AgentSpec) -> str:
-    """Why a program cannot run here; empty if it can."""
+def _missing(command: manifest_tools.Command, spec: AgentSpec) -> str:
+    """Why a program cannot run on this machine; empty if it can."""
     folder = _folder(command, spec)
     if not folder.is_dir():
         return f"there is no folder {folder}"

@@ -1,4 +1,4 @@
-"""`http:`, a request with places for what a model says; and how any tool sends one."""
+"""`http:`: a request whose values a model fills in; and `RequestTool`, which sends any request."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ _LONGEST_NAME = 64
 
 
 class Maker(Protocol):
-    """Makes the requests of a tool."""
+    """Makes the requests of one tool."""
 
     def request(self, arguments: Mapping[str, Any], key: str) -> HttpRequest:
-        """Raises `BadRequest` if these arguments make none."""
+        """The request for these arguments.
+
+        Raises:
+            BadRequest: they do not make a valid request.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class RequestTool:
-    """A tool that is a request; see `agentd.tools.port.Tool`."""
+    """A tool that sends one request for each call; see `agentd.tools.port.Tool`."""
 
     name: str
     description: str
@@ -44,35 +48,36 @@ class RequestTool:
     pick: JsonPath | None = None
 
     async def call(self, call: Call) -> Any:
-        """What the server answers, or the part that the manifest picks; without secrets.
+        """The answer of the server, or the part of it that the manifest picks, without secrets.
 
         Raises:
-            ToolError: the arguments make no request, it got no answer, or a refusal.
+            ToolError: the arguments make no valid request, there was no answer, or an error.
         """
         try:
             request = self.maker.request(call.arguments, call.key)
             reply = await self.web.fetch(request, self.reach)
             return answer_of(reply, self.secrets, self.pick)
         except (BadRequest, FetchError, ToolError) as error:
+            # The text may quote the address or the answer, and these may contain secrets.
             raise ToolError(self.secrets.hide(str(error))) from None
 
 
 @dataclass(frozen=True)
 class HttpSource:
-    """The one tool of an `http:` entry."""
+    """Tools that never go away; see `agentd.tools.port.ToolSource`."""
 
     tools: tuple[Tool, ...]
     trouble: str = ""
 
 
 class HttpTools:
-    """All `http:` tools of the process."""
+    """All `http:` tools of this process."""
 
     def __init__(self, web: Web) -> None:
         self._web = web
 
     def open(self, entry: manifest_tools.ToolEntry, spec: AgentSpec) -> HttpSource:
-        """The tool of an entry; nothing is connected to."""
+        """The tool of an entry. It opens no connection."""
         declared = entry.http
         assert declared is not None
         template = compile_request(entry)
@@ -99,12 +104,12 @@ class HttpTools:
 
 
 def place_of(entry: manifest_tools.ToolEntry, spec: AgentSpec) -> int:
-    """Which of the manifest's tools it is."""
+    """The index of an entry under `tools:`."""
     return next(index for index, each in enumerate(spec.manifest.tools) if each is entry)
 
 
 def _name(method: str, url: str) -> str:
-    """A name from the last word of the path that is not an argument's, else from the host."""
+    """A default name: the last fixed word of the path, or else the host."""
     fixed = re.sub(r"\{\{.*?\}\}", "", url.partition("?")[0].partition("://")[2])
     host, _, path = fixed.partition("/")
     words = [word for word in re.split(r"[^A-Za-z0-9-]+", path) if word]

@@ -29,13 +29,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT = 10.0  # seconds to give a text, or to be there at all, where the manifest does not say
+_TIMEOUT = 10.0  # seconds for a text, or for the first connection, unless the manifest says
 _MOST_TOOLS = 500  # of one server
 _LONGEST_DESCRIPTION = 8_000  # characters
 
 
 class McpServers:
-    """The MCP servers of one process: equal ones are one, alive for as long as they are in use."""
+    """All MCP servers of this process.
+
+    Agents that declare the same server share one connection. It ends when no revision uses it.
+    """
 
     def __init__(
         self, environ: Mapping[str, str] = os.environ, *, patience: Patience | None = None
@@ -48,14 +51,15 @@ class McpServers:
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def check(self, spec: AgentSpec) -> list[Problem]:
-        """Warns of programs that are not here: the agents may be meant for another machine."""
+        """Warns of programs that are missing. It is no error: the agents may be meant for another
+        machine."""
         return [
             spec.problem("tools", index, "mcp", "command", text=text, severity="warning")
             for index, declared in enumerate(spec.manifest.tools)
-            if declared.mcp and (text := self._lacks(declared.mcp))
+            if declared.mcp and (text := self._missing(declared.mcp))
         ]
 
-    def _lacks(self, declared: McpServer) -> str:
+    def _missing(self, declared: McpServer) -> str:
         if not declared.command:
             return ""
         program = declared.command[0]
@@ -64,7 +68,7 @@ class McpServers:
         return "" if shutil.which(place, path=path) else f"there is no program `{program}` here"
 
     def open(self, entry: manifest_tools.ToolEntry, spec: AgentSpec) -> McpSource:
-        """What the entry gives; its server is started now, in the background."""
+        """The tools of an entry. Its server is started in the background."""
         assert entry.mcp is not None
         declared = entry.mcp
         key = json.dumps(declared.model_dump(mode="json", exclude={"resources", "prompts"}))
@@ -74,14 +78,14 @@ class McpServers:
             )
         self._users[key] = self._users.get(key, 0) + 1
         source = McpSource(self._servers[key], entry, spec.name)
-        # An edit does not end what runs on the revision before: the server is needed until nobody
-        # holds the source any more, and only the source itself can tell.
+        # After an edit, runs of the previous revision still use its server. The last of them drops
+        # its reference to the source at a moment that only the garbage collector knows.
         loop = asyncio.get_running_loop()
-        weakref.finalize(source, _tell, loop, self._release, key).atexit = False
+        weakref.finalize(source, _in_loop, loop, self._release, key).atexit = False
         return source
 
     async def close(self) -> None:
-        """Leaves nothing running."""
+        """Ends all servers."""
         await asyncio.gather(*(server.stop() for server in self._servers.values()))
         self._servers.clear()
         await asyncio.gather(*self._leaving)
@@ -102,7 +106,7 @@ class McpServers:
 
 
 class McpSource:
-    """What one entry of one agent has of a server."""
+    """The tools and texts that one entry of one agent takes from a server."""
 
     def __init__(self, server: McpConnection, entry: manifest_tools.ToolEntry, agent: str) -> None:
         self._server = server
@@ -110,11 +114,11 @@ class McpSource:
         self._agent = agent
         self._described: tuple[Described, ...] = ()
         self._tools: tuple[McpTool, ...] = ()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     @property
     def tools(self) -> Sequence[Tool]:
-        """The server's tools of the moment, none while it is not there."""
+        """The tools of the server at this moment; none while it is not connected."""
         if self._described is not self._server.tools:
             before, self._described = self._described, self._server.tools
             if before != self._described:
@@ -126,17 +130,17 @@ class McpSource:
         return self._server.trouble
 
     async def prepare(self) -> Mapping[str, str]:
-        """Waits until the server was tried at least once; then what it gives for the prompt.
+        """Waits until the server was tried at least once, then reads the texts for the prompt.
 
         Raises:
-            TaskError: a text is not to be had, and the manifest has no default for it.
+            TaskError: a text cannot be read, and the manifest has no default for it.
         """
         timeout = self._entry.timeout or _TIMEOUT
         try:
             async with asyncio.timeout(timeout):
                 await self._server.settled.wait()
         except TimeoutError:
-            log.warning("%s: goes on without it", self.trouble, extra={"agent": self._agent})
+            log.warning("%s: the run starts without it", self.trouble, extra={"agent": self._agent})
         assert self._entry.mcp is not None
         texts = _texts(self._entry.mcp)
         found = await asyncio.gather(*(self._text(each, timeout) for each in texts.items()))
@@ -153,23 +157,24 @@ class McpSource:
             why = f"{self._server.name} gave no answer within {timeout:g} s"
         if wanted.default is None:
             raise TaskError(f"mcp.{name}: {why}", code="mcp", retryable=True)
-        log.warning("mcp.%s: %s; the default is taken", name, why, extra={"agent": self._agent})
+        log.warning("mcp.%s: %s; its default is used", name, why, extra={"agent": self._agent})
         return wanted.default
 
     def _usable(self) -> tuple[McpTool, ...]:
-        """The tools that a model can be told of; others, and names that are missed, are logged."""
+        """The tools that a model can use. It logs the others, and names that the manifest has but
+        the server has not."""
         found: dict[str, McpTool] = {}
         for described in self._described[:_MOST_TOOLS]:
             name = re.sub(r"[^A-Za-z0-9_-]", "_", described.name)[:64]
             mistake = schema_error(described.parameters)
             if not name or name in found:
-                self._warn(f"another tool than {described.name!r} is called {name!r} already")
+                self._warn(f"the name {name!r} of {described.name!r} is taken by another tool")
             elif mistake:
-                self._warn(f"the schema of {name} is none: {mistake}")
+                self._warn(f"{name} is left out, its schema is not valid: {mistake}")
             else:
                 found[name] = McpTool(name, described, self._server)
         if len(self._described) > _MOST_TOOLS:
-            self._warn(f"has {len(self._described)} tools, of which the first {_MOST_TOOLS} count")
+            self._warn(f"has {len(self._described)} tools; only the first {_MOST_TOOLS} are used")
         for name in (*(self._entry.allow or ()), *(self._entry.deny or ())):
             if self._described and name not in found:
                 hint = nearest(name, found) or f"it has {', '.join(found)}"
@@ -177,17 +182,17 @@ class McpSource:
         return tuple(found.values())
 
     def _warn(self, text: str) -> None:
-        """Says it once, however often the server comes back."""
-        if text not in self._told:
-            self._told.add(text)
+        """Logs a text once, however often the server is restarted."""
+        if text not in self._warned:
+            self._warned.add(text)
             log.warning("%s: %s", self._server.name, text, extra={"agent": self._agent})
 
 
 class McpTool:
-    """A tool of a server.
+    """A tool of a server; see `agentd.tools.port.Tool`.
 
     Attributes:
-        takes_key: a repeated call does no harm, by what the server says of it.
+        takes_key: the server says that a repeated call has no further effect.
     """
 
     def __init__(self, name: str, described: Described, server: McpConnection) -> None:
@@ -199,6 +204,7 @@ class McpTool:
         self._server = server
 
     async def call(self, call: Call) -> Any:
+        """The answer of the server; see `McpConnection.call`."""
         return await self._server.call(self._called, call.arguments, call.key)
 
 
@@ -206,7 +212,7 @@ def _texts(declared: McpServer) -> dict[str, McpResource | McpPrompt]:
     return {**declared.resources, **declared.prompts}
 
 
-def _tell(loop: asyncio.AbstractEventLoop, release: Any, key: str) -> None:
-    """From whatever thread lets go of a source last."""
+def _in_loop(loop: asyncio.AbstractEventLoop, release: Any, key: str) -> None:
+    """Calls `release` in the event loop: the garbage collector runs in any thread."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(release, key)

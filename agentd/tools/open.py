@@ -1,4 +1,4 @@
-"""From a manifest's tools to those that can be called."""
+"""Opens the tools that a manifest declares, by their kinds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Opener(Protocol):
     """All tools of one kind in this process."""
 
     def open(self, entry: tools.ToolEntry, spec: AgentSpec) -> ToolSource:
-        """What the entry gives; connects to nothing yet."""
+        """The tools of an entry. It does not wait for a connection or a process."""
         ...
 
     async def close(self) -> None: ...
@@ -35,29 +35,29 @@ class Opener(Protocol):
 
 @runtime_checkable
 class Checker(Protocol):
-    """An opener that can find more than the catalog does before anything is called."""
+    """An opener that can find problems that the catalog cannot, such as a missing program."""
 
     async def check(self, spec: AgentSpec) -> list[Problem]:
-        """What is wrong with its tools of this agent; at once if it was asked before."""
+        """The problems of its tools of this agent. A repeated check is quick."""
         ...
 
 
 class Tools:
-    """The tools of one process, by kind."""
+    """All tools of this process, by kind."""
 
     def __init__(self, openers: Mapping[str, Opener]) -> None:
         self._openers = openers
 
     async def check(self, spec: AgentSpec) -> list[Problem]:
-        """What is wrong with the tools of an agent, as far as can be known before a call."""
+        """The problems of the tools of an agent that can be found before a call."""
         openers = [opener for opener in self._openers.values() if isinstance(opener, Checker)]
         return [problem for opener in openers for problem in await opener.check(spec)]
 
     def open(self, spec: AgentSpec) -> Toolbox:
-        """What the agent can call."""
+        """The toolbox of an agent."""
         entries: list[ToolboxEntry] = []
         if spec.manifest.emit.allow:
-            # Nobody declares it as a tool: it has no bounds but its own.
+            # It is not declared under `tools:`, so it has an entry with all defaults.
             plain = tools.ToolEntry.model_construct()
             entries.append(ToolboxEntry(plain, EmitSource(spec.manifest.emit)))
         for declared in spec.manifest.tools:
@@ -66,13 +66,13 @@ class Tools:
         return Toolbox(entries)
 
     async def close(self) -> None:
-        """Leaves nothing running."""
+        """Ends all processes and connections."""
         for opener in self._openers.values():
             await opener.close()
 
 
 def every_kind(bus: Bus, subjects: Subjects) -> Tools:
-    """The tools of one process; none of them runs or connects before an agent needs it."""
+    """The tools of one process. Nothing starts or connects before an agent needs it."""
     web = Web()
     return Tools(
         {

@@ -1,4 +1,4 @@
-"""`openapi:`, the operations of a document as tools; one at a URL is fetched while agents run."""
+"""`openapi:`: the operations of an OpenAPI document as tools. A document may be at a URL."""
 
 from __future__ import annotations
 
@@ -26,25 +26,26 @@ from agentd.tools.web.fetch import FetchError, HttpReply, Web
 
 log = logging.getLogger(__name__)
 
-FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0  # seconds between two tries to fetch a document
-_TRY = 30.0  # seconds for one
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0  # seconds between two attempts to fetch a document
+_TIMEOUT = 30.0  # seconds for one attempt
 _ACCEPT = {"Accept": "application/json, application/yaml;q=0.9, */*;q=0.5"}
 
 MakeTools = Callable[[Any, str | None], tuple[Tool, ...]]
 
 
 class OpenApiTools:
-    """All `openapi:` tools of the process."""
+    """All `openapi:` tools of this process."""
 
     def __init__(self, web: Web, *, first_delay: float = FIRST_DELAY) -> None:
         self._web = web
         self._first_delay = first_delay
-        # A document is kept as long as a toolbox has tools of it.
+        # A document is kept while a toolbox uses it. After an edit of the manifest the new toolbox
+        # finds it here and does not fetch it again.
         self._documents: WeakValueDictionary[tuple[str, Reach], _Document] = WeakValueDictionary()
         self._fetching: set[asyncio.Task[None]] = set()
 
     def open(self, entry: tools.ToolEntry, spec: AgentSpec) -> ToolSource:
-        """The tools of an entry; those of a document at a URL come when it is there."""
+        """The tools of an entry. Those of a document at a URL appear when it has been fetched."""
         declared = entry.openapi
         assert declared is not None
         reach = Reach.of(declared.allow_private)
@@ -55,7 +56,7 @@ class OpenApiTools:
         def make(document: Any, url: str | None) -> tuple[Tool, ...]:
             api = read_api(document, entry, url=url)
             if url:
-                _tell(api, url, spec.name)
+                _log_left_out(api, url, spec.name)
             return tuple(
                 RequestTool(
                     name=each.name,
@@ -75,7 +76,7 @@ class OpenApiTools:
         return _FetchedTools(self._document(plain_url(declared.url), reach), make)
 
     async def close(self) -> None:
-        """Fetches no more."""
+        """Stops fetching."""
         for task in self._fetching:
             task.cancel()
         await asyncio.gather(*self._fetching, return_exceptions=True)
@@ -91,51 +92,53 @@ class OpenApiTools:
         return document
 
     async def _fetch(self, url: str, reach: Reach, wanted: ref[_Document]) -> None:
-        """Tries until it has the document, or until no toolbox wants it any more."""
+        """Tries until it has the document, or until no toolbox needs it any more."""
         delay = self._first_delay
         while True:
             try:
-                async with asyncio.timeout(_TRY):
+                async with asyncio.timeout(_TIMEOUT):
                     reply = await self._web.fetch(
                         HttpRequest("GET", url, _ACCEPT), reach, most=MAX_BYTES
                     )
                 content = await asyncio.to_thread(_read, reply)
             except (FetchError, InvalidApi, TimeoutError) as error:
-                trouble = str(error) or f"no answer within {_TRY:g} s"
-                if not _tell_trouble(wanted(), trouble):
+                trouble = str(error) or f"no answer within {_TIMEOUT:g} s"
+                if not _note_trouble(wanted(), trouble):
                     return
             else:
                 if document := wanted():
                     await document.arrive(content, reply.url)
                 return
+            # Random, so that replicas that started together do not ask together.
             await asyncio.sleep(delay * random.uniform(0.5, 1))
             delay = min(2 * delay, LONGEST_DELAY)
 
 
 class _Document:
-    """A document at a URL, once it is there; until then `trouble` says why it is not."""
+    """A document at a URL. `trouble` says why it is not there yet."""
 
     def __init__(self, url: str) -> None:
-        self.url, *_ = url.split("?")  # as people are told of it: a query may hold a key
+        self.url, *_ = url.split("?")  # for texts: a query may hold a key
         self.trouble = f"{self.url} is being fetched"
         self.content: tuple[Any, str] | None = None
         self._readers: WeakSet[_FetchedTools] = WeakSet()
 
     def add(self, reader: _FetchedTools) -> None:
-        """Gives the content to `reader`, now or when it comes."""
+        """Gives the content to `reader`, now or when it arrives."""
         self._readers.add(reader)
         if self.content is not None:
             reader.read(*self.content)
 
     async def arrive(self, content: Any, url: str) -> None:
-        """The document is there, from `url`."""
+        """Takes the content and gives it to all readers; `url` is where it was after redirects."""
         self.content = content, url
         for reader in list(self._readers):
+            # A large document takes seconds to become tools.
             await asyncio.to_thread(reader.read, content, url)
 
 
 class _FetchedTools:
-    """The tools that an entry has of a document at a URL; see `agentd.tools.port.ToolSource`."""
+    """The tools of an entry with a document at a URL; see `agentd.tools.port.ToolSource`."""
 
     def __init__(self, document: _Document, make: MakeTools) -> None:
         self._document = document
@@ -149,29 +152,29 @@ class _FetchedTools:
         return self._document.trouble if self._trouble is None else self._trouble
 
     def read(self, content: Any, url: str) -> None:
-        """Makes the tools of what was fetched."""
+        """Makes the tools from the document."""
         try:
             self.tools = self._make(content, url)
             self._trouble = ""
         except InvalidApi as error:
             self._trouble = f"{self._document.url} {error}"
-            log.warning("%s: %s", self._trouble, error.hint or "its tools are not there")
+            log.warning("%s: %s", self._trouble, error.hint or "its tools are missing")
 
 
 def _read(reply: HttpReply) -> Any:
-    """The document in an answer.
+    """The document in a response.
 
     Raises:
-        InvalidApi: there is none.
+        InvalidApi: the response has none.
     """
     if reply.status != 200:
         raise InvalidApi(f"answered {reply.status} {reply.reason}".strip())
     if not reply.whole:
         raise InvalidApi(f"has more than {MAX_BYTES:,} bytes")
     document = _parsed(reply)
-    # What a proxy says of a server that is away comes with a 200 and is no document.
+    # A proxy may answer 200 with a text that the server is down.
     if not isinstance(document, dict) or not {"openapi", "swagger"} & document.keys():
-        raise InvalidApi("is no OpenAPI document")
+        raise InvalidApi("is not an OpenAPI document")
     return document
 
 
@@ -183,21 +186,21 @@ def _parsed(reply: HttpReply) -> Any:
             raise InvalidApi(f"is {error}") from None
     document = yaml_source.read(reply.body, reply.url)
     if document.problems:
-        raise InvalidApi(f"is no YAML: {document.problems[0].text}")
+        raise InvalidApi(f"is not valid YAML: {document.problems[0].text}")
     return plain(document.root) if document.root else None
 
 
-def _tell_trouble(document: _Document | None, trouble: str) -> bool:
-    """Notes why a document is not there; whether anybody still wants it."""
+def _note_trouble(document: _Document | None, trouble: str) -> bool:
+    """Stores and logs why a document is not there; False if no toolbox needs it any more."""
     if document is None:
         return False
     text = f"{document.url}: {trouble}"
     if text != document.trouble:
-        log.warning("an OpenAPI document is not there yet, %s", text)
+        log.warning("an OpenAPI document cannot be fetched yet: %s", text)
     document.trouble = text
     return True
 
 
-def _tell(api: Api, url: str, agent: str) -> None:
+def _log_left_out(api: Api, url: str, agent: str) -> None:
     for name, reason in api.left_out.items():
         log.warning("%s: %s is left out: it %s", url, name, reason, extra={"agent": agent})

@@ -1,4 +1,4 @@
-"""The port to tools: what a model is told of one, what it is called with, and what it answers."""
+"""The port to tools: what a tool is, what a call of it has, and what a source of tools gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentd.protocol.message import AgentMessage
 
 
 class ToolError(AgentdError):
-    """A call that gave no answer. The model is told the text, and may do something about it."""
+    """A call that failed. The model receives the text, so it says what to do about it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +19,12 @@ class Call:
     """One call of a tool.
 
     Attributes:
-        arguments: what the model gave; they fit the tool's schema.
-        key: the same for the same call of the same task, however often it is tried: what a tool
-            with effects passes on as its idempotency key.
-        timeout: seconds that it may take; the caller cancels it then.
-        task: the task that it is made for.
-        agent: who makes it.
-        money: asks for the USD that are left of what the task may cost.
+        arguments: from the model; they fit the tool's schema.
+        key: the idempotency key. It is the same whenever this call of this task is repeated.
+        timeout: seconds; then the caller cancels the call.
+        task: the task of the run that makes the call.
+        agent: the name of the agent that makes the call.
+        money: gives the USD that the task may still spend.
     """
 
     arguments: Mapping[str, Any]
@@ -37,11 +36,11 @@ class Call:
 
 
 class Tool(Protocol):
-    """Something that a model can call."""
+    """One function that a model can call."""
 
     @property
     def name(self) -> str:
-        """What the model calls it: 1 to 64 of `A-Z a-z 0-9 _ -`."""
+        """Its name for the model: 1 to 64 characters of `A-Z a-z 0-9 _ -`."""
         ...
 
     @property
@@ -54,14 +53,14 @@ class Tool(Protocol):
 
     @property
     def takes_key(self) -> bool:
-        """Whether it passes `Call.key` on, so that what it reaches does not act on a call twice."""
+        """Whether it passes `Call.key` on, so that a repeated call has its effect only once."""
         ...
 
     async def call(self, call: Call) -> Any:
-        """Its answer: a text, or anything that JSON has. Cancelled, it leaves nothing behind.
+        """The answer: text, or any JSON value. A cancelled call leaves no process behind.
 
         Raises:
-            ToolError: it gave none.
+            ToolError: the call failed.
         """
         ...
 
@@ -95,28 +94,28 @@ class Emitting(Protocol):
 
 
 class ToolSource(Protocol):
-    """What one entry under `tools:` gives."""
+    """The tools of one entry under `tools:`."""
 
     @property
     def tools(self) -> Sequence[Tool]:
-        """Its tools of the moment; those of a server may come and go."""
+        """Its tools at this moment; those of an MCP server come and go."""
         ...
 
     @property
     def trouble(self) -> str:
-        """Why its tools are not there, in words; empty when they are."""
+        """Why its tools are missing, in words; empty when they are there."""
         ...
 
 
 @runtime_checkable
 class Preparing(Protocol):
-    """A source that wants to be asked before a run begins."""
+    """A source that needs time before a run begins."""
 
     async def prepare(self) -> Mapping[str, str]:
-        """Waits for a moment if it is not known yet whether its tools are there; then, what it
-        gives for the agent's prompt, by name.
+        """Waits, for a limited time, until its tools are known. Returns texts for the agent's
+        prompt, by name.
 
         Raises:
-            TaskError: something that the prompt needs is not to be had.
+            TaskError: a text that the prompt needs cannot be read.
         """
         ...

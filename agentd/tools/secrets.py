@@ -1,4 +1,4 @@
-"""What a tool sends and nobody may read again: not the model, not a log."""
+"""Hides the secrets of a tool in answers and errors, so that neither a model nor a log has them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from urllib.parse import quote, quote_plus
 from agentd.catalog.spec import AgentSpec
 from agentd.manifest.yaml.nodes import Seq, environment_values
 
-SHORTEST = 6  # characters; anything shorter would be found in innocent words
+SHORTEST = 6  # characters; shorter texts occur in ordinary words by chance
 HIDDEN = "[secret]"
 
 _CREDENTIALS = re.compile(r"auth|cookie|key|pass|secret|token", re.IGNORECASE)
 
 
 class Secrets:
-    """Texts that are hidden wherever they turn up, also encoded as they may be on their way."""
+    """Texts to hide, also in the encodings in which a server may send them back."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         forms = {form for text in texts if len(text) >= SHORTEST for form in _forms(text)}
-        # The longest first: one secret may begin with another.
+        # The longest first: one secret may be the beginning of another.
         longest = sorted(forms, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest))) if longest else None
 
     def hide(self, text: str) -> str:
-        """`text` without them."""
+        """`text` with `HIDDEN` in place of each secret."""
         return self._pattern.sub(HIDDEN, text) if self._pattern else text
 
     def hide_in(self, value: Any) -> Any:
-        """A JSON value without them, names and texts alike."""
+        """A JSON value without secrets, in names and in strings."""
         if self._pattern is None:
             return value
         match value:
@@ -49,8 +49,11 @@ class Secrets:
 def secrets_of(
     spec: AgentSpec, index: int, *, headers: Mapping[str, str], origins: Iterable[str]
 ) -> Secrets:
-    """Those of the tool at `index` of the manifest: what the environment gave to its entry, and
-    what its headers say that are known to hold credentials. Its addresses are none."""
+    """The secrets of the tool at `index` of the manifest.
+
+    These are the values that its entry takes from the environment, and the values of headers that
+    hold credentials. Parts of its addresses are no secrets: the model knows them.
+    """
     tools = spec.root.get("tools")
     node = tools.items[index] if isinstance(tools, Seq) and index < len(tools.items) else None
     taken = [text.strip() for text in environment_values(node)] if node else []

@@ -1,4 +1,4 @@
-"""The tools of one agent: only what its manifest declares can run, and only within bounds."""
+"""The tools of one agent: it runs only declared tools, within their limits."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from agentd.tools.port import Call, Emitted, Emitting, Preparing, Tool, ToolErro
 
 log = logging.getLogger(__name__)
 
-TIMEOUT = 30.0  # seconds for a call, where the manifest does not say
-MOST_SHOWN = 32_000  # characters of an answer that a model is shown
+TIMEOUT = 30.0  # seconds for a call, unless the manifest has a `timeout`
+MOST_SHOWN = 32_000  # characters of an answer that the model receives
 _LOGGED = 300  # characters of an error
 
 
@@ -40,7 +40,7 @@ class ToolAnswer:
 
 @dataclass(frozen=True)
 class ToolboxEntry:
-    """An entry under `tools:` with what it gives."""
+    """An entry under `tools:`, and the source of its tools."""
 
     declared: tools.ToolEntry
     source: ToolSource
@@ -48,7 +48,7 @@ class ToolboxEntry:
 
 @dataclass(frozen=True)
 class Held:
-    """A tool as this agent may use it."""
+    """A tool with the name, the description and the limits that the manifest gives it."""
 
     name: str
     tool: Tool
@@ -56,13 +56,13 @@ class Held:
 
     @property
     def timeout(self) -> float:
-        """Seconds for a call; an agent has all the time of the task that asks it."""
+        """Seconds for a call. Another agent may take all the time that the task has left."""
         longest = math.inf if self.declared.agent else TIMEOUT
         return self.declared.timeout or longest
 
     @property
     def schema(self) -> dict[str, Any]:
-        """As a model is told of it, in OpenAI's shape."""
+        """The tool for the model, in the format of OpenAI's chat completions."""
         function = {
             "name": self.name,
             "description": self.declared.description or self.tool.description,
@@ -71,46 +71,48 @@ class Held:
         return {"type": "function", "function": function}
 
     def arguments(self, text: str) -> Mapping[str, Any]:
-        """What the model wrote, if it fits the tool.
+        """The arguments in the text that the model wrote.
 
         Raises:
-            ToolError: it does not; the text is for the model.
+            ToolError: they do not fit the tool.
         """
         try:
             given = json.loads(text or "{}")
         except (ValueError, RecursionError) as error:
-            raise ToolError(f"the arguments of {self.name} are not JSON: {error}") from None
-        mistake = value_error(given, self.tool.parameters)
-        if mistake:
-            raise ToolError(f"the arguments of {self.name} do not fit its schema: {mistake}")
+            raise ToolError(
+                f"the arguments of {self.name} are not valid JSON: {error}; write a JSON object"
+            ) from None
+        problem = value_error(given, self.tool.parameters)
+        if problem:
+            raise ToolError(f"the arguments of {self.name} do not fit its schema: {problem}")
         if not isinstance(given, dict):
-            raise ToolError(f"the arguments of {self.name} must be an object")
+            raise ToolError(f"the arguments of {self.name} must be a JSON object")
         return given
 
 
 class Toolbox:
-    """What an agent of one revision can call."""
+    """The tools of one revision of an agent."""
 
     def __init__(self, entries: Sequence[ToolboxEntry] = ()) -> None:
         self._entries = tuple(entries)
 
     @property
     def held(self) -> dict[str, Held]:
-        """The tools of this moment by the names that the model calls them; of two with one name
-        the first."""
+        """The tools at this moment, by their names for the model. Of two with the same name the
+        first counts."""
         found: dict[str, Held] = {}
         for entry in self._entries:
             for tool in entry.source.tools:
                 held = _held(tool, entry.declared)
                 if held and found.setdefault(held.name, held).tool is not tool:
-                    log.warning("two tools are called %s; the first one counts", held.name)
+                    log.warning("two tools have the name %s; the first is used", held.name)
         return found
 
     async def prepare(self) -> dict[str, str]:
-        """To be awaited before a run: what its tools give for the prompt, by name.
+        """Must be awaited before a run. Returns the texts of its tools for the prompt, by name.
 
         Raises:
-            TaskError: something that the prompt needs is not to be had.
+            TaskError: a text that the prompt needs cannot be read.
         """
         sources = [e.source for e in self._entries if isinstance(e.source, Preparing)]
         given = await asyncio.gather(*(source.prepare() for source in sources))
@@ -118,7 +120,7 @@ class Toolbox:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Why tools are not there without which the agent is not ready."""
+        """Why required tools are missing. Until they are there, the agent takes no tasks."""
         return tuple(
             entry.source.trouble
             for entry in self._entries
@@ -126,17 +128,20 @@ class Toolbox:
         )
 
     async def call(self, call: ToolCall, request: Call) -> ToolAnswer:
-        """Runs one call within its time and the request's; what goes wrong with it is the answer.
+        """Runs one call. If it fails, the answer is the error.
 
-        The request has all but the arguments, which are checked here.
+        The call has the shorter of two timeouts, the tool's and the request's. The arguments are
+        checked here; those of the request are ignored.
 
         Raises:
-            BusError: NATS is out of reach; the task is to be delivered again.
+            BusError: NATS cannot be reached, so the task must be delivered again.
         """
         answer = await self._answer(call, request)
         if answer.error:
-            said = (request.task.id[:8], call.name[:100], answer.text[:_LOGGED])
-            log.info("%s %s: %s", *said, extra={"agent": request.agent})
+            task, tool, text = request.task.id[:8], call.name[:100], answer.text[:_LOGGED]
+            log.info(
+                "task %s, tool %s failed: %s", task, tool, text, extra={"agent": request.agent}
+            )
         return answer
 
     def recorded(self, call: ToolCall, text: str, *, error: bool) -> ToolAnswer:
@@ -153,7 +158,7 @@ class Toolbox:
     async def _answer(self, call: ToolCall, request: Call) -> ToolAnswer:
         wanted = self.held.get(call.name)
         if wanted is None:
-            return ToolAnswer(self._there_is_no(call.name), error=True)
+            return ToolAnswer(self._unknown(call.name), error=True)
         timeout = min(request.timeout, wanted.timeout)
         try:
             arguments = wanted.arguments(call.arguments)
@@ -164,17 +169,20 @@ class Toolbox:
         except ToolError as error:
             return ToolAnswer(shown(str(error)), error=True)
         except TimeoutError:
-            return ToolAnswer(f"{call.name} gave no answer within {timeout:g} s", error=True)
+            text = f"{call.name} gave no answer within {timeout:g} s and was cancelled"
+            return ToolAnswer(text, error=True)
         except BusError:
             raise
         except Exception as error:
-            log.exception("a bug in the tool %s", call.name, extra={"agent": request.agent})
-            return ToolAnswer(shown(f"{type(error).__name__}: {error}"), error=True)
+            # A bug in the tool must cost this call, not the run.
+            log.exception("the tool %s has a bug", call.name, extra={"agent": request.agent})
+            text = f"{call.name} failed with an internal error: {type(error).__name__}: {error}"
+            return ToolAnswer(shown(text), error=True)
 
-    def _there_is_no(self, name: str) -> str:
-        there = ", ".join(sorted(self.held)) or "none at all"
+    def _unknown(self, name: str) -> str:
+        known = ", ".join(sorted(self.held)) or "none"
         missing = "".join(f"\n{e.source.trouble}" for e in self._entries if e.source.trouble)
-        return f"there is no tool {name[:100]!r}; there are: {there}{missing}"
+        return f"there is no tool {name[:100]!r}; the tools are: {known}{missing}"
 
 
 def emitted_by(tool: Tool, arguments: Mapping[str, Any]) -> tuple[Emitted, ...]:
@@ -183,15 +191,15 @@ def emitted_by(tool: Tool, arguments: Mapping[str, Any]) -> tuple[Emitted, ...]:
 
 
 def shown(answer: Any) -> str:
-    """An answer as text, cut to what a model is shown."""
+    """An answer as text, cut to the length that the model receives."""
     text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
     if len(text) <= MOST_SHOWN:
         return text
-    return f"{text[:MOST_SHOWN]}\n[cut: {len(text):,} characters in all]"
+    return f"{text[:MOST_SHOWN]}\n[cut: the whole answer has {len(text):,} characters]"
 
 
 def _held(tool: Tool, declared: tools.ToolEntry) -> Held | None:
-    """The tool under the name that the manifest gives it, if it allows it at all."""
+    """The tool under the name that the manifest gives it; None if the manifest excludes it."""
     if declared.allow is not None and tool.name not in declared.allow:
         return None
     if declared.deny is not None and tool.name in declared.deny:

@@ -235,9 +235,9 @@ class TestTheTool:
             if event.payload.content["event"] == "tool_answered"
         ]
         assert len(told) == 9
-        assert sum("is not among what may be emitted" in text for text in told) == 4
+        assert sum("may not be emitted" in text for text in told) == 4
         assert sum("do not fit its schema" in text for text in told) == 2
-        assert sum("2 messages are the most" in text for text in told) == 1
+        assert sum("2 messages, which is its limit" in text for text in told) == 1
         assert len(await messages(team, "task.work.>")) == 2
 
 

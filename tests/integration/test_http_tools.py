@@ -83,7 +83,7 @@ async def test_a_model_sees_name_and_schema_and_no_secret(site: Site) -> None:
         ({"text": '{"a": [1]}', "content_type": "application/json"}, '{"a": [1]}'),
         ({"text": '{"a": ', "content_type": "application/vnd.x+json"}, '{"a": '),
         ({"text": "<p>hi</p>", "content_type": "text/html"}, "<p>hi</p>"),
-        ({"body": b"\x89P", "content_type": "a/b"}, "the answer is no text: a/b, 2 bytes"),
+        ({"body": b"\x89P", "content_type": "a/b"}, "the answer is not text: a/b, 2 bytes"),
         ({"status": 204}, "done: 204 No Content"),
         ({"body": b"a\xff", "headers": {"Content-Type": "text/plain; charset=zip"}}, "a\ufffd"),
     ],
@@ -117,7 +117,10 @@ async def test_a_refusal_is_told_with_the_beginning_of_what_it_says(site: Site) 
 
 @pytest.mark.parametrize(
     ("pick", "words"),
-    [("data.x", "nothing at `data.x`: `data` has no 'x'; it has 'y'"), ("data.y", "null")],
+    [
+        ("data.x", "the answer has nothing at `data.x`: `data` has no 'x'; it has 'y'"),
+        ("data.y", "null"),
+    ],
 )
 async def test_what_cannot_be_picked_is_told(site: Site, pick: str, words: str) -> None:
     site.on("/", {"data": {"y": None}})
@@ -131,7 +134,7 @@ async def test_no_json_to_pick_from_is_told(site: Site) -> None:
     answer = await site.ask(site.entry(pick="a"))
 
     assert answer.error
-    assert answer.text.startswith("the answer of api.test is no JSON to pick from: ")
+    assert answer.text.startswith("the answer of api.test is not valid JSON: ")
 
 
 async def test_secrets_are_seen_by_the_server_only(
@@ -243,7 +246,7 @@ async def test_addresses_that_are_not_public_are_refused(site: Site, host: str) 
     answer = await site.ask(site.entry(host=host, allow_private=False))
 
     assert answer.error
-    assert "is not a public address" in answer.text or "neither a name nor" in answer.text
+    assert "is not a public address" in answer.text or "neither a host name nor" in answer.text
     assert site.seen == []
 
 
@@ -265,7 +268,7 @@ async def test_what_is_allowed_to_one_tool_is_not_to_another(site: Site) -> None
     answer = await site.ask(site.entry(allow_private=False))
 
     assert answer.text == (
-        "api.test (127.0.0.1) is not a public address, and the tool may not connect to it"
+        "api.test (127.0.0.1) is not a public address, so the tool may not connect to it"
     )
     assert len(site.seen) == 1
 
@@ -318,10 +321,10 @@ def redirect(site: Site, path: str, target: str, status: int = 302) -> None:
         ("http://169.254.169.254/latest/meta-data", "169.254.169.254 is not a public address"),
         ("http://[::ffff:a9fe:a9fe]/", "is not a public address"),
         ("//inner.test/x", "inner.test (10.0.0.9) is not a public address"),
-        ("http://2130706433/", "neither a name nor an address"),
-        ("file:///etc/passwd", "redirects to what is no http address"),
-        ("gopher://api.test/", "redirects to what is no http address"),
-        ("http://[broken", "redirects to what is no http address"),
+        ("http://2130706433/", "neither a host name nor an address"),
+        ("file:///etc/passwd", "redirects to an address that is not http or https"),
+        ("gopher://api.test/", "redirects to an address that is not http or https"),
+        ("http://[broken", "redirects to an address that is not valid"),
         ("http://nowhere.test/", "there is no host nowhere.test"),
     ],
 )
@@ -403,7 +406,7 @@ async def test_a_server_that_hangs_is_left(site: Site) -> None:
 
     async with speaking(site, hang):
         answer = await call(site.open(site.entry()), "ask", timeout=0.2)
-        assert answer.text == "ask gave no answer within 0.2 s"
+        assert answer.text == "ask gave no answer within 0.2 s and was cancelled"
         async with asyncio.timeout(20):
             await hung_up.wait()
 
@@ -423,7 +426,7 @@ async def test_a_server_that_drips_is_left(site: Site) -> None:
 
     async with speaking(site, drip):
         answer = await call(site.open(site.entry()), "ask", timeout=0.3)
-        assert answer.text == "ask gave no answer within 0.3 s"
+        assert answer.text == "ask gave no answer within 0.3 s and was cancelled"
         async with asyncio.timeout(20):
             await hung_up.wait()
 
@@ -446,7 +449,7 @@ async def test_a_huge_answer_is_read_only_at_its_beginning(site: Site) -> None:
     async with speaking(site, pour):
         entry = site.entry()
         answer = await site.ask(entry)
-        assert answer.text.endswith("[cut: 1,000,028 characters in all]")
+        assert answer.text.endswith("[cut: the whole answer has 1,000,028 characters]")
         picked = await site.ask({**entry, "http": {**entry["http"], "pick": "a"}})
         assert picked.text == "the answer of api.test has more than 1,000,000 bytes"
     assert sent < 50 * MB
@@ -463,8 +466,11 @@ async def test_a_bomb_does_not_go_off(site: Site) -> None:
     ("said", "words"),
     [
         (b"\x16\x03\x01garbage\r\n\r\n", "api.test does not speak HTTP"),
-        (b"", "api.test hung up without an answer"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort", "the answer of api.test broke off"),
+        (b"", "api.test closed the connection without an answer"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort",
+            "the answer of api.test is not complete",
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nx", "api.test does not speak HTTP"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "does not speak HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nnot gzip", "compressed answer that is"),

@@ -187,7 +187,7 @@ async def test_a_server_of_before_2026_is_heard_too(bench: Bench) -> None:
         ([*FAULTY, "exits"], "faulty.py: exited with code 1: there is no database"),
         (["no-such-program"], "no-such-program: there is no program 'no-such-program'"),
         (["echo", "Hello!"], "echo: exited with code 0"),
-        (["cat"], "cat: says: Method not found"),
+        (["cat"], "cat: answered with an error: Method not found"),
     ],
 )
 async def test_a_dead_server_has_no_tools_and_says_why(
@@ -197,7 +197,7 @@ async def test_a_dead_server_has_no_tools_and_says_why(
     assert await source.prepare() == {}
     assert source.tools == ()
     assert source.trouble.startswith(why)
-    assert "next try after" in source.trouble
+    assert "next attempt in" in source.trouble
 
 
 async def test_an_address_without_a_server_has_no_tools(bench: Bench) -> None:
@@ -229,8 +229,8 @@ async def http_server(
     ("status", "kind", "why"),
     [
         (401, "text/plain", "answered with HTTP 401"),
-        (200, "text/html", "says: Unexpected content type"),
-        (200, "application/json", "says: Failed to parse JSON"),
+        (200, "text/html", "answered with an error: Unexpected content type"),
+        (200, "application/json", "answered with an error: Failed to parse JSON"),
     ],
 )
 async def test_an_address_that_is_no_server_says_why(
@@ -265,7 +265,7 @@ def large(request: dict[str, Any]) -> web.Response:
 async def test_an_answer_too_large_over_http_fails_its_own_call_alone(bench: Bench) -> None:
     async with http_server(large) as url:
         source = await bench.there(mcp={"url": url, "headers": {"X": "Y"}})
-        with pytest.raises(ToolError, match="more than 4,194,304 bytes are not taken"):
+        with pytest.raises(ToolError, match="the answer has more than 4,194,304 bytes"):
             await call(source, "large", size=20_000_000)
         assert len(await call(source, "large", size=1_000_000)) == 1_000_000
 
@@ -274,7 +274,7 @@ async def test_a_server_over_http_comes_back(bench: Bench) -> None:
     port = free_port()
     async with http_server(large, port) as url:
         source = await bench.there(mcp={"url": url})
-    with pytest.raises(ToolError, match="went away"):
+    with pytest.raises(ToolError, match="ended before it answered"):
         await call(source, "large", size=1)
     await until(lambda: "cannot be reached" in source.trouble)
     async with http_server(large, port):
@@ -287,7 +287,7 @@ async def test_a_mute_server_is_given_up(tmp_path: Path, mark: str) -> None:
     bench.servers = McpServers(patience=Patience(start=0.2))
     source = bench.open(*FAULTY, "mute", timeout="5s")
     await source.prepare()
-    assert source.trouble.startswith("faulty.py: gave no answer within 0.2 s, next try after 1 s")
+    assert source.trouble.startswith("faulty.py: gave no answer within 0.2 s, next attempt in 1 s")
     await bench.servers.close()
     await until(lambda: not processes(mark))
 
@@ -295,7 +295,7 @@ async def test_a_mute_server_is_given_up(tmp_path: Path, mark: str) -> None:
 async def test_a_server_that_dies_in_a_call_comes_back(bench: Bench) -> None:
     source = await bench.there(*FAULTY)
     before = await call(source, "pid")
-    with pytest.raises(ToolError, match=r"faulty\.py went away .*: was killed by SIGKILL"):
+    with pytest.raises(ToolError, match=r"faulty\.py ended before .*: was killed by SIGKILL"):
         await call(source, "die")
     await started_again(source, before)
 
@@ -465,7 +465,7 @@ async def test_an_agent_uses_a_server(mcp_team: Team) -> None:
     assert result["data"] == "Done."
     told = [e for e in await journal(mcp_team, "t1") if e["event"] == "tool_answered"]
     assert told[0]["text"] == "hello"
-    assert told[1]["text"] == "there is no tool 'my_add'; there are: my_echo"
+    assert told[1]["text"] == "there is no tool 'my_add'; the tools are: my_echo"
 
 
 async def test_a_server_ends_with_its_agent_or_its_edit(mcp_team: Team, mark: str) -> None:
@@ -494,7 +494,7 @@ async def test_a_model_is_told_why_a_tool_is_gone(mcp_team: Team) -> None:
     assert (await mcp_team.ask("analysis", "go", id="t1"))["data"] == "Pity."
     [told] = [e for e in await journal(mcp_team, "t1") if e["event"] == "tool_answered"]
     first, second = told["text"].splitlines()
-    assert first == "there is no tool 'my_echo'; there are: none at all"
+    assert first == "there is no tool 'my_echo'; the tools are: none"
     assert second.startswith("no-such-program: there is no program 'no-such-program'")
 
 

@@ -1,11 +1,10 @@
-"""MCP servers: started or reached, asked, restarted.
+"""MCP servers: connected, called, and restarted when they fail.
 
-A module imports only from what stands below it.
+A module imports only from those below it.
 
-    server  keeps one MCP server alive: connects, asks for its tools, starts it again when it is
-            gone
-    client  one connection to an MCP server, in plain data
-    text    what an MCP server answers, as text: a chat has no room for the bytes of a picture
-    wire    what carries the messages of MCP, bounded: the lines of a program, the bodies of
-            responses
+    server  keeps the connection to one MCP server: starts it, watches it, restarts it
+    client  one connection to an MCP server, through the library `mcp`: its tools, resources,
+            prompts
+    text    the content of an answer (texts, images, resources) as text
+    wire    the transports, stdio and HTTP, with limits on the size of a message
 """

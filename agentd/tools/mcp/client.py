@@ -1,6 +1,6 @@
-"""One connection to an MCP server, in plain data.
+"""One connection to an MCP server, through the library `mcp`, with plain data.
 
-Importing the mcp library takes a second: only the supervisor of a server does so, in a thread.
+To import `mcp` takes a second. So this module is imported late, by `server`, in a thread.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from agentd.tools.port import ToolError
 from agentd.tools.processes.child import Child
 
 for _name in ("mcp", "client"):
-    # What it logs with tracebacks, a wrong answer say, is told in a line by whoever asked.
+    # It logs a traceback for each invalid answer. The caller reports the same error in one line.
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
-_PAGES = 50  # of a list of tools
+_PAGES = 50  # of one list of tools; a server could send pages without end
 _ME = mcp_types.Implementation(name="agentd", version="1")
 _CHANGES = (
     mcp_types.ToolListChangedNotification,
@@ -39,16 +39,20 @@ _CHANGES = (
 
 
 class Lost(AgentdError):
-    """The server is not there (any more); the text says why."""
+    """There is no connection, or it ended; the text says why."""
 
 
 class McpRefused(ToolError):
-    """The server did not take a request, or its answer is not as MCP has it."""
+    """The server refused a request, or its answer is not valid MCP."""
 
 
 @dataclass(frozen=True)
 class Described:
-    """A tool as the server describes it; `again`: calling it twice does no more than once."""
+    """A tool as the server describes it.
+
+    Attributes:
+        again: it may be called again, because a second call has no further effect.
+    """
 
     name: str
     description: str
@@ -58,7 +62,14 @@ class Described:
 
 @dataclass
 class _Status:
-    """Why there is no connection any more, and what is known of a server that gave none."""
+    """What the transport has noticed. The errors of the library say less.
+
+    Attributes:
+        changed: called when something may have changed.
+        lost: why the connection has ended; empty while it lasts.
+        refused: the last error response over HTTP.
+        fate: how the program has ended.
+    """
 
     changed: Callable[[], None]
     lost: str = ""
@@ -74,7 +85,7 @@ class _Status:
 
 
 class Connection:
-    """A server that has answered. Every method may raise Lost or Refused."""
+    """A connection that works. Every method may raise `Lost` or `McpRefused`."""
 
     def __init__(self, client: Client, status: _Status) -> None:
         self._client = client
@@ -82,7 +93,7 @@ class Connection:
 
     @property
     def lost(self) -> str:
-        """Why there is no connection any more, in words; empty while there is."""
+        """Why the connection has ended; empty while it lasts."""
         return self._status.lost
 
     async def tools(self) -> tuple[Described, ...]:
@@ -101,14 +112,19 @@ class Connection:
         return tuple(found)
 
     async def call(self, name: str, arguments: Mapping[str, Any], meta: Mapping[str, Any]) -> Any:
-        """The answer of a tool: a text, or structured content where there is no text. `meta` goes
-        with the request. Cancelled, it tells the server so."""
+        """Calls a tool; its text, or its structured content if there is no text.
+
+        `meta` is sent with the request. If the caller is cancelled, the server is notified.
+
+        Raises:
+            ToolError: the server reports an error.
+        """
         with self._plainly():
             wire_meta: Any = dict(meta)
             result = await self._client.call_tool(name, dict(arguments), meta=wire_meta)
         text = text_of(result.content)
         if result.is_error:
-            raise ToolError(text or "it failed, and did not say why")
+            raise ToolError(text or f"{name} failed and gave no reason")
         return text or ("" if result.structured_content is None else result.structured_content)
 
     async def resource(self, uri: str) -> str:
@@ -123,9 +139,11 @@ class Connection:
             result = await self._client.get_prompt(name, dict(arguments))
         return "\n\n".join(text_of([message.content]) for message in result.messages)
 
-    async def hear(self) -> None:
-        """Asks to be told of changes; returns when the server tells of them no more. Servers of
-        before 2026-07-28 tell of them unasked."""
+    async def listen(self) -> None:
+        """Subscribes to changes of the server; returns when the server ends the subscription.
+
+        Servers with a protocol before 2026-07-28 send notifications without a subscription.
+        """
         if self._client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             return
         with contextlib.suppress(MCPError, ValidationError, RuntimeError, TimeoutError):
@@ -137,21 +155,21 @@ class Connection:
 
     @contextlib.contextmanager
     def _plainly(self) -> Generator[None]:
-        """What the library raises for an answer, as what we raise."""
+        """Turns the errors of the library into ours."""
         try:
             yield
         except MCPError as error:
             if error.code == mcp_types.CONNECTION_CLOSED:
                 raise Lost(self.lost or "closed the connection") from None
-            raise McpRefused(f"the server says: {error}") from None
+            raise McpRefused(f"the server answered with an error: {error}") from None
         except (ValidationError, RuntimeError) as error:
-            raise McpRefused(f"the answer is not as it should be: {error}") from None
+            raise McpRefused(f"the answer is not valid MCP: {error}") from None
 
 
 @contextlib.asynccontextmanager
 async def over_stdio(child: Child, changed: Callable[[], None]) -> AsyncGenerator[Connection]:
-    """Speaks with a program, which ends with the block. `changed` is called when something may
-    have changed: its tools, its resources, or that it is there at all.
+    """Connects to a program, which is stopped at the end of the block. `changed` is called when
+    its tools or resources may have changed, or when it may have ended.
 
     Raises:
         Lost: it ended before it answered, or does not speak MCP.
@@ -165,11 +183,11 @@ async def over_stdio(child: Child, changed: Callable[[], None]) -> AsyncGenerato
 async def over_http(
     url: str, headers: Mapping[str, str], changed: Callable[[], None]
 ) -> AsyncGenerator[Connection]:
-    """Speaks with a server over streamable HTTP; `changed` as above.
+    """Connects to a server over streamable HTTP; `changed` is the same as for `over_stdio`.
 
     Raises:
-        Lost: it is not there, refuses us or does not speak MCP; also when it goes away later: then
-            the block is cancelled.
+        Lost: it cannot be reached, refuses the connection or does not speak MCP. If the connection
+            ends later, the block is cancelled first.
     """
     status = _Status(changed)
     async with _opened(wire.http(url, headers, status.refuse), status) as connection:
@@ -178,12 +196,12 @@ async def over_http(
 
 @contextlib.asynccontextmanager
 async def _opened(transport: Any, status: _Status) -> AsyncGenerator[Connection]:
-    async def hear(message: mcp_types.ServerNotification | Exception) -> None:
+    async def on_message(message: mcp_types.ServerNotification | Exception) -> None:
         if isinstance(message, _CHANGES):
             status.changed()
 
-    # Our supervisor asks only when it wants to know: no cache.
-    client = Client(transport, message_handler=hear, client_info=_ME, cache=None)
+    # `server` asks only when something may have changed, so a cache would give old answers.
+    client = Client(transport, message_handler=on_message, client_info=_ME, cache=None)
     try:
         async with client:
             yield Connection(client, status)
@@ -192,13 +210,15 @@ async def _opened(transport: Any, status: _Status) -> AsyncGenerator[Connection]
 
 
 def _plain(error: BaseException, status: _Status) -> BaseException:
-    """What to raise for an error that went through the task groups of the library."""
+    """Our error for one that went through the task groups of the library."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, HTTPError):
         return Lost(f"cannot be reached: {error}")
     if isinstance(error, MCPError):
-        return Lost(status.lost or status.fate() or status.refused or f"says: {error}")
+        return Lost(
+            status.lost or status.fate() or status.refused or f"answered with an error: {error}"
+        )
     if isinstance(error, ValidationError | RuntimeError):
         return Lost(f"does not speak MCP: {error}")
     return error

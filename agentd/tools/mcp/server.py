@@ -1,4 +1,4 @@
-"""Keeps one MCP server alive: connects, asks for its tools, starts it again when it is gone."""
+"""Keeps the connection to one MCP server: starts it, watches it, and restarts it when it fails."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ _INHERITED = (
     *("LANG", "LC_ALL", "LC_CTYPE"),
 )
 _LAUNCHER = re.compile(r"npx|bunx|uvx|node|python[0-9.]*")
-_BREATH = 0.1  # seconds before a look: changes come in swarms
+_SETTLING = 0.1  # seconds between a notification and a check: notifications come in bursts
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """Seconds that a server is given.
+    """The time limits for a server, in seconds.
 
     Attributes:
-        start: until it has answered for the first time; it may have to be downloaded.
-        look: between two looks at one that says nothing.
-        answer: until a look is answered.
-        silence: without any answer, while calls are waiting.
-        first_pause, longest_pause: before it is tried again; doubled each time.
-        linger: after its last user is gone; an edit may bring it back.
+        start: until its first answer; `npx` may have to download it.
+        look: between two checks of a server that sends no notifications.
+        answer: for the answer to a check.
+        silence: without any answer while calls are running.
+        first_pause, longest_pause: before a restart; doubled each time.
+        linger: until a server without users is stopped; an edit may need it again.
     """
 
     start: float = 60.0
@@ -61,12 +61,15 @@ class Patience:
 
 
 class McpConnection:
-    """One server for all agents that declare it the same.
+    """One server, shared by all agents that declare it alike.
+
+    One task, the keeper, owns the connection: the library `mcp` requires that a client is entered
+    and left in the same task.
 
     Attributes:
-        name: what people call it: its program, or host and path of its address.
-        tools: what it offers at the moment; another tuple whenever it was asked anew.
-        settled: set once the first attempt to reach it has succeeded or failed.
+        name: its program, or the host and path of its address.
+        tools: its tools at this moment; each check makes a new tuple.
+        settled: set when the first attempt to connect has succeeded or failed.
     """
 
     def __init__(
@@ -85,9 +88,9 @@ class McpConnection:
         self._processes = processes
         self._why = "is not connected yet"
         self._connection: Connection | None = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._in_flight = 0
-        self._heard = 0.0  # when it last answered
+        self._answered_at = 0.0  # by the monotonic clock
         self._texts: dict[str, str] = {}
         self._child: Child | None = None
         self._leaving = False
@@ -95,12 +98,13 @@ class McpConnection:
 
     @property
     def trouble(self) -> str:
-        """Why it is not there, in words; empty when it is."""
+        """Why it is not connected; empty when it is."""
         return "" if self._connection is not None else f"{self.name}: {self._why}"
 
     async def stop(self) -> None:
-        """Leaves it; a program is ended, with all that it has started."""
-        # Said twice: a cancellation that comes while the library ends its tasks is lost in there.
+        """Ends the connection. A program is ended, with all that it has started."""
+        # The flag is needed beside `cancel`: the library swallows a cancellation that arrives while
+        # it ends its own tasks.
         self._leaving = True
         self._keeper.cancel()
         await asyncio.wait([self._keeper])
@@ -108,17 +112,17 @@ class McpConnection:
             await self._child.stop()
 
     async def call(self, tool: str, arguments: Mapping[str, Any], key: str) -> Any:
-        """What a tool answers: a text or plain data. `key` goes along as the request's
-        `_meta["agentd/key"]`, for servers that want to know a call which is repeated.
+        """The answer of a tool: text or plain data. The request has `key` as
+        `_meta["agentd/key"]`, so that a server can recognize a repeated call.
 
         Raises:
-            ToolError: it gave no answer, or says that it failed.
+            ToolError: the server gave no answer, or reports an error.
         """
         meta = {"agentd/key": key}
         return await self._ask(lambda connection: connection.call(tool, arguments, meta))
 
     async def text(self, wanted: McpResource | McpPrompt) -> str:
-        """A resource or a prompt, as it was at the last look.
+        """A resource or a prompt, kept until the next check.
 
         Raises:
             ToolError: the server does not give it.
@@ -137,13 +141,15 @@ class McpConnection:
         try:
             answer = await request(self._connection)
         except Lost as error:
-            raise ToolError(f"{self.name} went away before it answered: {error}") from None
+            raise ToolError(
+                f"the connection to {self.name} ended before it answered: {error}"
+            ) from None
         except (McpRefused, asyncio.CancelledError):
-            self._news.set()  # is it still there, and does it still answer?
+            self._changed.set()  # check now whether it still answers
             raise
         finally:
             self._in_flight -= 1
-        self._heard = time.monotonic()
+        self._answered_at = time.monotonic()
         return answer
 
     async def _keep(self) -> None:
@@ -157,13 +163,14 @@ class McpConnection:
                 pause = self._patience.first_pause
             delay = pause * random.uniform(0.75, 1.25)
             pause = min(2 * pause, self._patience.longest_pause)
+            # A server that fails in the same way again is not worth a warning each minute.
             log.log(logging.DEBUG if why == before else logging.WARNING, "%s: %s", self.name, why)
-            before, self._why = why, f"{why}, next try after {math.ceil(delay)} s"
+            before, self._why = why, f"{why}, next attempt in {math.ceil(delay)} s"
             self.settled.set()
             await asyncio.sleep(delay)
 
     async def _serve(self) -> str:
-        """Connects and stays so for as long as it can; then, why it cannot."""
+        """Connects and keeps the connection as long as it lasts; then the reason why it ended."""
         library = await asyncio.to_thread(_library)
         try:
             async with (
@@ -178,7 +185,7 @@ class McpConnection:
         except (library.Lost, ToolError, ChildError) as error:
             return str(error)
         except Exception as error:
-            log.exception("a bug in the connection to %s", self.name)
+            log.exception("the connection to %s failed because of a bug", self.name)
             return f"{type(error).__name__}: {error}"
         finally:
             self._connection, self.tools = None, ()
@@ -188,58 +195,59 @@ class McpConnection:
     async def _connected(self, library: ModuleType) -> AsyncGenerator[Connection]:
         declared = self._declared
         if declared.url is not None:
-            opened = library.over_http(declared.url, declared.headers, self._news.set)
+            opened = library.over_http(declared.url, declared.headers, self._changed.set)
         else:
             assert declared.command
             env = environment(self._environ) | declared.env
             self._child = await Child.start(
                 self._processes, self.name, declared.command, env=env, cwd=declared.cwd
             )
-            opened = library.over_stdio(self._child, self._news.set)
+            opened = library.over_stdio(self._child, self._changed.set)
         async with opened as connection:
             yield connection
 
     async def _attend(self, connection: Connection, tools: tuple[Described, ...]) -> str:
-        """Keeps its tools up to date until it is gone; then, why."""
-        self._connection, self.tools, self._heard = connection, tools, time.monotonic()
+        """Keeps the tools up to date until the connection ends; then the reason."""
+        self._connection, self.tools = connection, tools
+        self._answered_at = time.monotonic()
         self.settled.set()
         log.info("%s: connected, %d tools", self.name, len(tools))
-        hearing = asyncio.create_task(connection.hear())
+        listening = asyncio.create_task(connection.listen())
         try:
             while True:
-                told = await self._wait_for_news()
+                notified = await self._wait_for_change()
                 if connection.lost:
                     return connection.lost
-                if self._in_flight and not told:
-                    continue  # whoever has called it will tell if it does not answer
-                if not await self._look(connection):
+                if self._in_flight and not notified:
+                    continue  # the running calls notice if it does not answer
+                if not await self._check(connection):
                     return "does not answer any more"
-                if hearing.done():
-                    hearing = asyncio.create_task(connection.hear())
+                if listening.done():
+                    listening = asyncio.create_task(connection.listen())
         finally:
-            hearing.cancel()
+            listening.cancel()
 
-    async def _wait_for_news(self) -> bool:
-        """Waits until something may have changed, or until it is time to look anyway."""
+    async def _wait_for_change(self) -> bool:
+        """Waits for the next check; True if there was a notification before it was due."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._patience.look):
-                await self._news.wait()
-                await asyncio.sleep(_BREATH)
-        told = self._news.is_set()
-        self._news.clear()
-        return told
+                await self._changed.wait()
+                await asyncio.sleep(_SETTLING)
+        notified = self._changed.is_set()
+        self._changed.clear()
+        return notified
 
-    async def _look(self, connection: Connection) -> bool:
-        """Asks for the tools; texts are to be fetched anew. False if it does not answer."""
+    async def _check(self, connection: Connection) -> bool:
+        """Asks for the tools and forgets the texts; False if the server does not answer."""
         try:
             async with asyncio.timeout(self._patience.answer):
                 self.tools = await connection.tools()
         except TimeoutError:
-            # A program that does one thing at a time may be busy with a call.
-            silent = time.monotonic() - self._heard
+            # A server that handles one request at a time may be busy with a call.
+            silent = time.monotonic() - self._answered_at
             return self._in_flight > 0 and silent < self._patience.silence
         self._texts.clear()
-        self._heard = time.monotonic()
+        self._answered_at = time.monotonic()
         return True
 
 
@@ -250,8 +258,8 @@ def _text(connection: Connection, wanted: McpResource | McpPrompt) -> Awaitable[
 
 
 def _library() -> ModuleType:
-    """What speaks MCP, imported now: it takes a second, and not in the event loop's thread. So does
-    what checks schemas."""
+    """Imports the MCP library and the library that checks schemas. Both take long, so this runs in
+    a thread."""
     from agentd.tools.mcp import client
 
     schema_error({})
@@ -259,17 +267,21 @@ def _library() -> ModuleType:
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a program gets to know of ours. It finds those that are installed beside agentd, too."""
-    beside = str(PurePath(sys.executable).parent)
-    path = ":".join(filter(None, (environ.get("PATH"), beside)))
+    """The environment of a server: an allow-list, because a server must not see our keys.
+
+    Its PATH also has the folder of our Python, where servers are installed beside agentd.
+    """
+    own_folder = str(PurePath(sys.executable).parent)
+    path = ":".join(filter(None, (environ.get("PATH"), own_folder)))
     return {name: environ[name] for name in _INHERITED if name in environ} | {"PATH": path}
 
 
 def _name(declared: McpServer) -> str:
+    """`mcp-server-time` for `uvx mcp-server-time`; host and path, without a password, for a URL."""
     if declared.url is not None:
         parts = urlsplit(declared.url)
         return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
     words = [word for word in declared.command or () if not word.startswith("-")] or ["?"]
     launched = len(words) > 1 and _LAUNCHER.fullmatch(PurePath(words[0]).name)
     word = words[1] if launched else words[0]
-    return word if word.startswith("@") else PurePath(word).name  # of npm's @scope/name all
+    return word if word.startswith("@") else PurePath(word).name  # all of npm's @scope/name

@@ -1,4 +1,4 @@
-"""What an MCP server answers, as text: a chat has no room for the bytes of a picture."""
+"""The content that an MCP server sends, as text: an image becomes its type and size."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mcp_types import (
 
 
 def text_of(parts: Iterable[ContentBlock]) -> str:
-    """The parts of an answer or of a prompt: texts as they are, all else in words."""
+    """The parts of an answer or of a prompt: text as it is, anything else described."""
     return "\n".join(map(_part, parts))
 
 
 def resource_text(contents: Iterable[TextResourceContents | BlobResourceContents]) -> str:
-    """What a resource holds: texts as they are, all else in words."""
+    """The contents of a resource: text as it is, anything else described."""
     return "\n".join(map(_content, contents))
 
 

@@ -1,4 +1,4 @@
-"""What carries the messages of MCP, bounded: the lines of a program, the bodies of responses."""
+"""The transports of MCP, stdio and HTTP, with a limit on the size of a message."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from agentd.tools.processes.child import LONGEST_LINE, Child, ChildError, Trunca
 log = logging.getLogger(__name__)
 
 _CONNECT, _READ = 10.0, 300.0  # seconds: to connect, and between two pieces of a response
-_LAST_WORDS = 0.5  # seconds that a program which has closed its pipes gets to end
+_EXIT_TIME = 0.5  # seconds for a program to end after it has closed its pipes
 _ID_FIRST = re.compile(rb'^\{(?:"jsonrpc": ?"2\.0", ?)?"id": ?(\d{1,15}),')
 _ID_LAST = re.compile(rb'"id": ?(\d{1,15})\}\s*$')
 
@@ -35,8 +35,8 @@ Ends = tuple["_Incoming", "_Outgoing"]
 
 @contextlib.asynccontextmanager
 async def stdio(child: Child, ended: Callable[[str], None]) -> AsyncGenerator[Ends]:
-    """Both ends of a program. It is stopped when the block is left; `ended` is told how it ended
-    when it does so before."""
+    """The two streams of a program. It is stopped at the end of the block. If it ends before,
+    `ended` is called with the reason."""
     try:
         yield _Incoming(child, ended), _Outgoing(child)
     finally:
@@ -47,7 +47,8 @@ async def stdio(child: Child, ended: Callable[[str], None]) -> AsyncGenerator[En
 async def http(
     url: str, headers: Mapping[str, str], refused: Callable[[str], None]
 ) -> AsyncGenerator[object]:
-    """Both ends of a server over streamable HTTP; `refused` is told of each error response."""
+    """The two streams of a server over streamable HTTP. `refused` is called for each error
+    response: the library drops the status."""
 
     async def bounded(response: httpx2.Response) -> None:
         if response.status_code >= 400:
@@ -58,7 +59,7 @@ async def http(
 
     async with (
         httpx2.AsyncClient(
-            # Compressed, an answer could grow beyond any bound after it was counted.
+            # `_Bounded` counts bytes before they are unpacked: compressed ones could then grow.
             headers={"Accept-Encoding": "identity", **headers},
             timeout=httpx2.Timeout(_CONNECT, read=_READ),
             event_hooks={"response": [bounded]},
@@ -71,7 +72,7 @@ async def http(
 
 
 class _End:
-    """Closes nothing by itself: the program is stopped when the connection is left."""
+    """Does nothing when the library closes it: `stdio` stops the program."""
 
     async def aclose(self) -> None:
         return None
@@ -89,7 +90,7 @@ class _End:
 
 
 class _Incoming(_End):
-    """What a program says: its lines that are messages."""
+    """The messages from a program."""
 
     def __init__(self, child: Child, ended: Callable[[str], None]) -> None:
         self._child = child
@@ -109,13 +110,13 @@ class _Incoming(_End):
             message = _too_long(line) if isinstance(line, TruncatedLine) else _message(line)
             if message is not None:
                 return SessionMessage(message)
-        await self._child.ended(_LAST_WORDS)
+        await self._child.ended(_EXIT_TIME)  # then `fate` knows how
         self._ended(self._child.fate or "closed its output")
         raise anyio.EndOfStream
 
 
 class _Outgoing(_End):
-    """What a program is told."""
+    """The messages to a program."""
 
     def __init__(self, child: Child) -> None:
         self._child = child
@@ -125,12 +126,12 @@ class _Outgoing(_End):
         try:
             await self._child.write(line.encode())
         except ChildError as error:
-            await self._child.ended(_LAST_WORDS)
+            await self._child.ended(_EXIT_TIME)
             raise anyio.BrokenResourceError from error
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """A response body of bounded size; a longer one fails the request that it answers."""
+    """A response body of limited size. A longer one fails its request, not the connection."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
         self._stream = stream
@@ -140,7 +141,7 @@ class _Bounded(httpx2.AsyncByteStream):
         async for piece in self._stream:
             size += len(piece)
             if size > LONGEST_LINE:
-                raise httpx2.StreamError(f"more than {LONGEST_LINE:,} bytes are not taken")
+                raise httpx2.StreamError(f"the answer has more than {LONGEST_LINE:,} bytes")
             yield piece
 
     async def aclose(self) -> None:
@@ -151,18 +152,20 @@ def _message(line: bytes) -> JSONRPCMessage | None:
     try:
         return jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValueError:
-        # Many a server greets on its standard output, which is no place for greetings.
+        # Some servers print a greeting to stdout, where only messages belong.
         log.debug("not a message of MCP: %r", line[:200])
         return None
 
 
 def _too_long(line: TruncatedLine) -> JSONRPCMessage | None:
-    """Stands in for an answer that was not kept, so that only the call that it answers fails.
-    Servers write the id of the request first or last."""
-    log.warning("a message of %s bytes was not kept", f"{line.size:,}")
+    """An error in place of an answer that is too long. So only the call that it answers fails.
+
+    The id of the call is in the first or the last bytes: servers write it there.
+    """
+    log.warning("a message of %s bytes from an MCP server was dropped", f"{line.size:,}")
     found = _ID_FIRST.search(line.head) or _ID_LAST.search(line.tail)
     if found is None:
         return None
-    text = f"the answer has {line.size:,} bytes; more than {LONGEST_LINE:,} are not taken"
+    text = f"the answer has {line.size:,} bytes, the limit is {LONGEST_LINE:,}; ask for less"
     error = ErrorData(code=INTERNAL_ERROR, message=text)
     return JSONRPCError(jsonrpc="2.0", id=int(found[1]), error=error)

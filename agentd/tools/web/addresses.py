@@ -1,7 +1,8 @@
 """Which addresses a tool may connect to: public ones, and those that its manifest allows.
 
-A model can be talked into asking for anything. What stands inside the network, and trusts whoever
-stands there too, is out of its reach unless the manifest says otherwise.
+Whoever writes a message or a web page can make a model call a tool with any address. Services in
+the internal network often trust every machine there. So a tool does not reach them unless the
+manifest allows it.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from ipaddress import (
 IP = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# Beyond what `is_global` of every Python that we run on refuses. IANA's special-purpose registries:
+# Ranges that `is_global` of an older Python takes for public. Source: IANA's registries,
 # https://www.iana.org/assignments/iana-ipv4-special-registry and -ipv6-special-registry.
 _SPECIAL = tuple(
     ip_network(text)
     for text in (
         *("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.31.196.0/24", "192.52.193.0/24"),
         *("192.88.99.0/24", "192.175.48.0/24", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
-        # Tunnels (Teredo, 6to4) carry an address of their own to wherever it leads.
+        # Tunnels (Teredo, 6to4): the address contains another one, to which they lead.
         *("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
         *("5f00::/16", "ff00::/8"),
     )
 )
 _UNICAST = ip_network("2000::/3")
-# An IPv6-only network reaches IPv4 through these: what counts is the address inside.
+# An IPv6-only network reaches IPv4 through these (RFC 6052); the IPv4 address inside counts.
 _NAT64 = ip_network("64:ff9b::/96")
-# Where clouds hand out credentials to whoever asks from inside a machine.
+# Metadata services of clouds: they give credentials to every process on the machine.
 _METADATA = tuple(
     ip_network(text)
     for text in (
@@ -47,12 +48,12 @@ _METADATA = tuple(
 
 @dataclass(frozen=True)
 class Reach:
-    """What a tool may connect to beside public addresses.
+    """What a tool may connect to besides public addresses.
 
     Attributes:
-        private: everything but metadata services, and what is nobody's address.
-        networks: these, whatever they are.
-        hosts: whatever these names stand for.
+        private: all addresses of machines, except metadata services.
+        networks: these networks, without exception.
+        hosts: these names, whatever addresses they resolve to.
     """
 
     private: bool = False
@@ -61,7 +62,7 @@ class Reach:
 
     @classmethod
     def of(cls, allow_private: bool | Iterable[str]) -> Reach:
-        """What a manifest's `allow_private` allows."""
+        """The reach that `allow_private` of a manifest gives."""
         if isinstance(allow_private, bool):
             return cls(private=allow_private)
         networks: list[Network] = []
@@ -86,7 +87,7 @@ class Reach:
 
 
 def is_public(address: IP) -> bool:
-    """Whether an address is that of one machine on the internet."""
+    """Whether an address belongs to one machine on the internet."""
     address = unwrapped(address)
     if not address.is_global or _in(address, _SPECIAL) or _in(address, _METADATA):
         return False
@@ -94,7 +95,7 @@ def is_public(address: IP) -> bool:
 
 
 def unwrapped(address: IP) -> IP:
-    """The IPv4 address that an IPv6 one merely stands for; itself otherwise."""
+    """The IPv4 address inside an IPv6 address; any other address unchanged."""
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped is not None:
@@ -103,11 +104,11 @@ def unwrapped(address: IP) -> IP:
 
 
 def literal(host: str) -> IP | None:
-    """The address that `host` spells out; None for a name.
+    """The address if `host` is one; None for a name.
 
     Raises:
-        ValueError: it is neither, such as `127.1` or `2130706433`: some resolvers read an address
-            into them.
+        ValueError: it is neither, such as `127.1` or `2130706433`. Some resolvers take these for
+            127.0.0.1.
     """
     host = host.strip("[]")
     last = host.rstrip(".").rpartition(".")[2].lower()

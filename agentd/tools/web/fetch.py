@@ -1,4 +1,4 @@
-"""HTTP for tools: to addresses that were checked, through safe redirects, within bounds."""
+"""HTTP for tools: only to allowed addresses, through safe redirects, with limits."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from agentd.tools.web.encodings import CODINGS, Decoder, Undecodable
 
 MOST = 1_000_000  # bytes of an answer that are read
 HOPS = 5  # redirects that are followed
-CONNECT = 10.0  # seconds until a connection stands
-KEPT = 4.0  # seconds that it stays for the next request; many servers hang up after 5
+CONNECT = 10.0  # seconds to connect
+KEPT = 4.0  # seconds that an idle connection is kept; many servers close it after 5
 
-# What goes along to another origin; all the rest may be meant for the first one only.
+# Headers that a redirect to another origin keeps. Any other may hold a credential.
 _HARMLESS = ("accept", "accept-language", "user-agent")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -31,12 +31,12 @@ Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 class FetchError(AgentdError):
-    """A request without an answer. The text names the host, and nothing of what was sent."""
+    """A request without an answer. The text has the host, but nothing else of the request."""
 
 
 @dataclass(frozen=True)
 class HttpReply:
-    """An answer, as far as it was read: `whole` says whether that is all of it."""
+    """An answer. `whole` is False if its body was cut."""
 
     status: int
     reason: str
@@ -47,15 +47,15 @@ class HttpReply:
 
     @property
     def host(self) -> str:
-        """Who answered, which after redirects may be another than was asked."""
+        """The host that answered. After redirects it may be another one than was asked."""
         return _host(self.url)
 
 
 async def look_up(host: str, port: int) -> Sequence[str]:
-    """All addresses of a name, as the system knows them.
+    """All addresses of a name, by the resolver of the system.
 
     Raises:
-        OSError: it has none.
+        OSError: the name has none.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -63,20 +63,21 @@ async def look_up(host: str, port: int) -> Sequence[str]:
 
 
 class Web:
-    """The web as tools may see it. One for the process, used inside one loop."""
+    """The HTTP client of all tools. It belongs to one event loop."""
 
     def __init__(self, lookup: Lookup = look_up) -> None:
         self._lookup = lookup
-        # One session for each kind of reach: a connection that one tool may have is not reused for
-        # another that may not.
+        # One session for each reach. A shared one could reuse an open connection to a private
+        # address for a tool that may not connect to it.
         self._sessions: dict[Reach, aiohttp.ClientSession] = {}
 
     async def fetch(self, request: HttpRequest, reach: Reach, *, most: int = MOST) -> HttpReply:
-        """The answer, after redirects; its body is cut after `most` bytes. The caller has the
-        deadline.
+        """The answer, after redirects; its body is cut after `most` bytes.
+
+        It has no deadline; the caller has.
 
         Raises:
-            FetchError: there is none, or an address on the way may not be connected to.
+            FetchError: there is no answer, or a host on the way may not be connected to.
         """
         for _ in range(HOPS + 1):
             reply = await self._once(request, reach, most)
@@ -87,7 +88,7 @@ class Web:
         raise FetchError(f"{_host(request.url)} redirects more than {HOPS} times")
 
     async def close(self) -> None:
-        """Closes what is still open."""
+        """Closes all connections."""
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             await session.close()
@@ -114,7 +115,7 @@ class Web:
                     whole=whole,
                     url=request.url,
                 )
-        # Not `from error`: aiohttp's carry the request's headers, and the keys in them.
+        # `from None`: the errors of aiohttp contain the headers of the request, with the keys.
         except Undecodable as error:
             raise FetchError(f"{host} {error}") from None
         except aiohttp.ClientError as error:
@@ -128,14 +129,14 @@ class Web:
             session = self._sessions[reach] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     resolver=_CheckedResolver(self._lookup, reach),
-                    use_dns_cache=False,  # every new connection is to an address just checked
+                    use_dns_cache=False,  # each new connection goes to an address just checked
                     limit=0,
                     keepalive_timeout=KEPT,
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # `Decoder` does, within bounds
-                trust_env=False,  # a proxy would connect to addresses that nobody checked
+                auto_decompress=False,  # aiohttp has no limit; `Decoder` has
+                trust_env=False,  # a proxy would connect to addresses that we did not check
                 headers={
                     "User-Agent": f"agentd/{__version__}",
                     "Accept-Encoding": ", ".join(CODINGS),
@@ -145,11 +146,15 @@ class Web:
 
 
 class _AddressRefused(OSError):
-    """An address that may not be connected to. An OSError, as aiohttp passes these on."""
+    """An address that may not be connected to. It is an OSError because aiohttp passes these on."""
 
 
 class _CheckedResolver(AbstractResolver):
-    """Gives aiohttp the addresses that it then connects to: those that were checked."""
+    """Resolves names for aiohttp and checks the addresses.
+
+    aiohttp connects to exactly these. If a name were checked first and resolved again later, it
+    could have another address then (DNS rebinding).
+    """
 
     def __init__(self, lookup: Lookup, reach: Reach) -> None:
         self._lookup = lookup
@@ -161,9 +166,9 @@ class _CheckedResolver(AbstractResolver):
         found = [literal(each.partition("%")[0]) for each in await self._lookup(host, port)]
         addresses = [address for address in dict.fromkeys(found) if address is not None]
         if not addresses:
-            raise OSError("it has no address")
+            raise OSError("the name has no address")
         for address in addresses:
-            # One that is not allowed among others is what an attack on names looks like.
+            # One forbidden address among allowed ones is the mark of an attack: refuse them all.
             if not self._reach.allows(address, host):
                 raise _AddressRefused(_not_allowed(f"{host} ({address})"))
         return [
@@ -179,31 +184,32 @@ class _CheckedResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 def redirected(request: HttpRequest, status: int, target: str) -> HttpRequest:
-    """The request that a redirect asks for, without what is not meant for another host.
+    """The request that a redirect asks for, without headers that another host must not get.
 
     Raises:
-        FetchError: it is not to be followed.
+        FetchError: the redirect is not safe to follow.
     """
     before = URL(request.url, encoded=True)
     try:
         url = URL(urljoin(request.url, target)).with_fragment(None).with_user(None)
         origin = url.origin()
     except ValueError:
-        raise FetchError(f"{before.host} redirects to what is no http address") from None
+        raise FetchError(f"{before.host} redirects to an address that is not valid") from None
     if url.scheme not in ("http", "https"):
-        raise FetchError(f"{before.host} redirects to what is no http address")
+        raise FetchError(f"{before.host} redirects to an address that is not http or https")
     if before.scheme == "https" and url.scheme == "http":
-        raise FetchError(f"{before.host} redirects from https to http, which anybody can read")
+        raise FetchError(f"{before.host} redirects from https to http, which is not encrypted")
     # As browsers do, and RFC 9110 (15.4) allows for 301 and 302.
     if status == 303 or (status in (301, 302) and request.method == "POST"):
         request = replace(request, method="GET", body=None)
     headers = request.headers
     if origin != before.origin():
         if request.method != "GET":
+            # The body may be meant for the first host only.
             raise FetchError(f"{before.host} redirects a {request.method} to {url.host}")
         headers = {name: v for name, v in headers.items() if name.lower() in _HARMLESS}
     elif request.body is None:
@@ -212,28 +218,28 @@ def redirected(request: HttpRequest, status: int, target: str) -> HttpRequest:
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
-    """The body, decoded, up to `most` bytes; and whether it is all."""
+    """The decoded body up to `most` bytes; and whether it is the whole body."""
     decoder = Decoder(response.headers.get("Content-Encoding", ""), most)
     async for piece in response.content.iter_any():
         decoder.feed(piece)
         if decoder.full:
-            response.close()  # else aiohttp would keep what comes in
+            response.close()  # otherwise aiohttp would read on into its buffer
             return decoder.taken(), False
     return decoder.finished(), True
 
 
 def _check_literal(host: str, reach: Reach) -> None:
-    """Addresses in a URL are not resolved, so they are checked here."""
+    """Checks an address in a URL: aiohttp does not ask the resolver about it."""
     try:
         address = literal(host)
     except ValueError:
-        raise FetchError(f"{host[:100]} is neither a name nor an address") from None
+        raise FetchError(f"{host[:100]} is neither a host name nor an address") from None
     if address is not None and not reach.allows(address, host):
         raise FetchError(_not_allowed(host))
 
 
 def _not_allowed(where: str) -> str:
-    return f"{where} is not a public address, and the tool may not connect to it"
+    return f"{where} is not a public address, so the tool may not connect to it"
 
 
 def _in_words(host: str, error: aiohttp.ClientError) -> str:
@@ -246,11 +252,11 @@ def _in_words(host: str, error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ServerTimeoutError):
         return f"no connection to {host} within {CONNECT:g} s"
     if isinstance(error, aiohttp.ClientPayloadError):
-        return f"the answer of {host} broke off"
+        return f"the answer of {host} is not complete"
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
         return f"{host} does not speak HTTP"
     if isinstance(error, aiohttp.ServerDisconnectedError):
-        return f"{host} hung up without an answer"
+        return f"{host} closed the connection without an answer"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"no connection to {host}: {_shown(error.os_error)}"
     return f"no answer from {host}: {type(error).__name__}"

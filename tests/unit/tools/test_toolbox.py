@@ -142,7 +142,10 @@ async def test_an_unknown_tool_is_refused_with_the_names_there_are() -> None:
 
 @pytest.mark.parametrize(
     ("error", "text"),
-    [(ToolError("no such city"), "no such city"), (KeyError("bug"), "KeyError: 'bug'")],
+    [
+        (ToolError("no such city"), "no such city"),
+        (KeyError("bug"), "count failed with an internal error: KeyError: 'bug'"),
+    ],
 )
 async def test_an_error_is_the_answer(error: Exception, text: str) -> None:
     assert await call(Toolbox([entry(FakeTool(answer=error))])) == ToolAnswer(text, error=True)
