@@ -17,8 +17,8 @@ import pytest
 from agentd import crash_points
 from agentd.tools.processes.process import Process, how_it_ended
 from agentd.tools.processes.processes import Processes
-from tests.integration.waiting import until
 from tests.integration.workshop import gone, pids_in
+from tests.waiting import until
 
 SHOW = """
 import json, os, sys
