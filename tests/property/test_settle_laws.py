@@ -26,11 +26,12 @@ from agentd.protocol.subjects import Subject, Subjects
 from agentd.queue.cancellations import Cancellations
 from agentd.queue.delivery import Delivery
 from agentd.queue.queue import Queue
-from agentd.routing.registry import Replica, announce
+from agentd.routing.registry import announce
 from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
 from agentd.run.revision import Revision
 from tests.memory_bus import MemoryBus
+from tests.unit.workbench import replica
 
 REPLY = "$JS.ACK.AGENTD_WORK.c.1.1.1.1.0"
 SETTLEMENTS = (b"+ACK", b"-NAK", b"+TERM")
@@ -44,26 +45,7 @@ GOOD = b'{"payload": {"content": "hello"}}'
 ELSEWHERE = b'{"payload": {"content": "hello"}, "target": "somebody-else"}'
 FACT = b'{"type": "event", "payload": {"content": "hello"}}'
 GARBAGE = b"{"
-SOMEBODY = Replica(
-    agent="somebody-else",
-    instance="1",
-    host="here",
-    pid=1,
-    capabilities=["analysis"],
-    model="mock/echo",
-    mock=True,
-    revision="1",
-    refused=[],
-    done=0,
-    failed=0,
-    in_flight=0,
-    concurrency=1,
-    p50=None,
-    tokens=0,
-    cost=0.0,
-    started=0.0,
-    seen=0.0,
-)
+SOMEBODY = replica("somebody-else", "analysis")
 
 INJECTED: list[Callable[[], BaseException]] = [
     lambda: BusError("the connection was lost"),
