@@ -28,6 +28,7 @@ from agentd.problems import errors
 from agentd.settings import Settings
 from agentd.templates.requests.openapi_document import read_api
 from agentd.testing.cases.case import read_suites
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
@@ -51,7 +52,8 @@ STANDS_FOR = {"make up": "agentd up manifests/", "make ": f"make -C {ROOT} -n ",
 
 SHELL = ("console", "bash", "sh")
 FOLDER = r"(?:examples/[\w-]+/)?(?:manifests|prompts|tools)"
-PATIENCE = 20.0  # seconds: an edit or a new replica takes a moment, more on a busy machine
+# A command that the document ends after a time, because it would wait for something.
+ENDED = re.compile(r"timeout \d+ (.*) \|\| true")
 
 CURL = f"""#!{sys.executable}
 import sys, urllib.request
@@ -175,6 +177,8 @@ class Reader:
                 exports += f"{command.line}\n"
             elif command.is_run and command.is_daemon:
                 self.start(command, exports)
+            elif ended := ENDED.fullmatch(command.line):
+                self.run_until_shown(command, f"{exports}exec {ended[1]}")
             elif command.is_run:
                 self.until_as_shown(command, lambda c=command, e=exports: self.run(c, e))
         while len(self.daemons) > before:
@@ -202,6 +206,27 @@ class Reader:
         assert "\n0 agents" not in text, text
         if len(self.daemons) == 1:
             self.address = text.partition("health and metrics http://")[2].split()[0]
+
+    def run_until_shown(self, command: Command, line: str) -> None:
+        """Runs a command until it has printed what is shown, however long that takes.
+
+        A repetition, as after a fixed time that was too short, would send a second task.
+        """
+        log = self.project / "ended.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                ["bash", "-c", line],
+                cwd=self.project,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+        try:
+            self.until_as_shown(command, lambda: (0, log.read_text()))
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
 
     def run(self, command: Command, exports: str) -> tuple[int, str]:
         line = command.line.replace("127.0.0.1:8000", self.address)
