@@ -14,6 +14,7 @@ from agentd.agent.handler import Handler
 from agentd.agent.services import Services
 from agentd.agent.stats import AgentStats
 from agentd.catalog.catalog import load
+from agentd.errors import BusError
 from agentd.metrics import Metrics
 from agentd.models.port import ChatRequest, Completion, ToolCall, Usage
 from agentd.nats.bus import Bus, Msg
@@ -27,8 +28,12 @@ from agentd.queue.queue import Queue
 from agentd.routing.registry import Replica, announce
 from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
+from agentd.run.context import NoStepLog, RunContext
+from agentd.run.deadline import Deadline
+from agentd.run.memory import Memory
 from agentd.run.revision import Revision
-from agentd.tools.toolbox import Toolbox
+from agentd.tools.port import Call
+from agentd.tools.toolbox import Toolbox, ToolboxEntry
 from tests.memory_bus import MemoryBus
 
 NOW = 1_700_000_000.0
@@ -78,6 +83,61 @@ def calls(*names: str) -> Completion:
     return Completion("", "mock/m", "tool_calls", asked, usage=Usage(1, 2), cost=0.0)
 
 
+class FakeTool:
+    """A tool, and the source of it. It gives these answers, one a call, and the last one again.
+
+    `made` has the calls that it was asked for.
+    """
+
+    description = "Does it."
+    trouble = ""
+
+    def __init__(self, name: str, *answers: Any, takes_key: bool = False) -> None:
+        self.name = name
+        self.parameters: Mapping[str, Any] = {"type": "object"}
+        self.takes_key = takes_key
+        self.answers: list[Any] = list(answers or ("done",))
+        self.made: list[Call] = []
+
+    @property
+    def tools(self) -> Sequence[FakeTool]:
+        return (self,)
+
+    async def call(self, call: Call) -> Any:
+        self.made.append(call)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        await asyncio.sleep(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+class RecordingLog:
+    """A step log in memory. `entries` has the kind, the turn, the index and the details of each."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, int, int, Mapping[str, Any]]] = []
+        self.failing = False
+
+    async def step(self, kind: str, turn: int, index: int = 0, **details: Any) -> None:
+        await asyncio.sleep(0)
+        if self.failing:
+            raise BusError("no server")
+        self.entries.append((kind, turn, index, details))
+
+    async def note(self, kind: str, *, mark: str = "", **details: Any) -> None:
+        await self.step(kind, 0, mark=mark, **details)
+
+    @property
+    def kinds(self) -> list[tuple[str, int, int]]:
+        """The entries without their details."""
+        return [entry[:3] for entry in self.entries]
+
+    def steps(self) -> dict[tuple[str, int, int], Mapping[str, Any]]:
+        """The entries as a resumed run gets them."""
+        return {(kind, turn, index): details for kind, turn, index, details in self.entries}
+
+
 class ExpectingQueue:
     """The queue's port to a handler: notes what is handed back."""
 
@@ -89,15 +149,17 @@ class ExpectingQueue:
 
 
 def revision_of(
-    folder: Path, manifest: str, *models: ScriptedModel, toolbox: Toolbox | None = None
+    folder: Path, manifest: str, *models: ScriptedModel, tools: Sequence[FakeTool] = ()
 ) -> Revision:
-    """The revision of an agent `me` with this manifest."""
+    """The revision of an agent `me` with this manifest; `tools` are those of its `tools:`."""
     project = folder / "manifests"
     project.mkdir(exist_ok=True)
     (project / "me.yaml").write_text(manifest)
     catalog = load(project)
     assert not errors(catalog.problems), catalog.problems
-    return Revision(catalog.agents["me"], models or (ScriptedModel(),), toolbox or Toolbox())
+    spec = catalog.agents["me"]
+    entries = map(ToolboxEntry, spec.manifest.tools, tools)
+    return Revision(spec, models or (ScriptedModel(),), Toolbox(tuple(entries)))
 
 
 @dataclass
@@ -157,6 +219,23 @@ class Workbench:
             source=AgentIdentity(id="me", type="agent"),
             services=self.services,
         )
+
+    def context(self, message: AgentMessage, **changes: Any) -> RunContext:
+        """What a run of this message may use."""
+        limits, bus = self.revision.spec.manifest.limits, self.services.bus
+        deadline = Deadline.of(message, limit=limits.timeout, now=self.now)
+        source = AgentIdentity(id="me", type="agent")
+        options: dict[str, Any] = {
+            "deadline": deadline,
+            "budget": self.services.budgets.of_task(message, limits, deadline),
+            "metrics": self.services.metrics,
+            "now": self.now,
+            "journal": NoStepLog,
+            "memory": lambda: Memory(bus, self.services.subjects, message, agent=source),
+            "bus": bus,
+            **changes,
+        }
+        return RunContext(**options)
 
     async def handle(self, delivery: Delivery | None = None) -> bytes:
         """What the agent's handler settles this delivery with."""

@@ -1,0 +1,234 @@
+"""The turns of a run: answers, tool calls, corrections, and what a resumed run does not repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentd.errors import ModelError, TaskError, Undeliverable
+from agentd.models.port import Completion, ModelAttempt, ToolCall, Usage
+from agentd.queue.journal import ANSWERED, TURN
+from agentd.run.loop import RunResult, run
+from tests.unit.workbench import (
+    MANIFEST,
+    Answer,
+    FakeTool,
+    RecordingLog,
+    ScriptedModel,
+    Workbench,
+    calls,
+    revision_of,
+)
+
+TOOLS = f"{MANIFEST}\ntools: [{{agent: plain}}]"
+SCORED = f"{MANIFEST}\noutput: {{retries: 1, schema: {{type: object, required: [score]}}}}"
+
+
+class Following:
+    """Follows an answer while it is written."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def push(self, text: str) -> None:
+        self.heard.append(text)
+
+    def restart(self) -> None:
+        self.heard.append("restart")
+
+
+class Run:
+    """One run of an agent with these answers of its model."""
+
+    def __init__(self, folder: Path, manifest: str, *answers: Answer, **changes: Any) -> None:
+        self.model = ScriptedModel(*answers)
+        self.tool = FakeTool("plain")
+        self.bench = Workbench(revision_of(folder, manifest, self.model, tools=(self.tool,)))
+        self.log = RecordingLog()
+        self.changes = changes
+
+    async def result(self, **payload: Any) -> RunResult:
+        body = {"payload": {"content": "hello", **payload}}
+        message = self.bench.delivery(body).task()
+        context = self.bench.context(message, journal=lambda: self.log, **self.changes)
+        return await run(self.bench.revision, message, context)
+
+    def chat(self, call: int) -> list[Mapping[str, Any]]:
+        """What the model was sent with this call, without the prompt."""
+        return list(self.model.requests[call].messages)[1:]
+
+
+async def test_a_plain_answer_takes_one_turn_and_no_journal(tmp_path: Path) -> None:
+    plain = Run(tmp_path, MANIFEST, "hello there")
+    result = await plain.result()
+    assert (result.data, result.turns, result.calls, result.asked) == ("hello there", 1, 0, "hello")
+    assert plain.log.entries == []
+    [request] = plain.model.requests
+    assert [each["role"] for each in request.messages] == ["system", "user"]
+    assert (request.tools, request.schema, request.agent) == ((), None, "me")
+    assert 110 < request.timeout <= 120
+
+
+async def test_the_answers_of_tools_are_added_to_the_chat(tmp_path: Path) -> None:
+    first = Completion("Let me see.", "m", "tool_calls", (ToolCall("a", "plain", '{"x": 1}'),))
+    tools = Run(tmp_path, TOOLS, first, "done")
+    result = await tools.result()
+    assert (result.data, result.turns, result.calls) == ("done", 2, 1)
+    assert tools.chat(1)[1:] == [
+        {
+            "role": "assistant",
+            "content": "Let me see.",
+            "tool_calls": [
+                {
+                    "id": "a",
+                    "type": "function",
+                    "function": {"name": "plain", "arguments": '{"x": 1}'},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "done"},
+    ]
+    assert tools.log.kinds == [(TURN, 1, 0), (ANSWERED, 1, 0)]
+    assert [each["function"]["name"] for each in tools.model.requests[0].tools] == ["plain"]
+
+
+async def test_calls_without_ids_get_some(tmp_path: Path) -> None:
+    first = Completion(
+        "", "m", "tool_calls", (ToolCall("", "plain", ""), ToolCall("", "plain", ""))
+    )
+    tools = Run(tmp_path, TOOLS, first, "done")
+    await tools.result()
+    asked, *answers = tools.chat(1)[1:]
+    assert asked["content"] is None
+    assert [each["tool_call_id"] for each in answers] == ["call_0", "call_1"]
+
+
+@pytest.mark.parametrize(("limit", "answered"), [(2, True), (1, False)])
+async def test_turns_are_limited(tmp_path: Path, limit: int, answered: bool) -> None:
+    tools = Run(tmp_path, f"{TOOLS}\nlimits: {{turns: {limit}}}", calls("plain"), "done")
+    if answered:
+        assert (await tools.result()).data == "done"
+        return
+    with pytest.raises(Undeliverable, match=r"limits\.turns is 1") as refused:
+        await tools.result()
+    assert refused.value.code == "turns"
+    assert tools.tool.made == []  # no turn could use the answer
+
+
+async def test_an_answer_that_does_not_fit_is_corrected(tmp_path: Path) -> None:
+    scored = Run(tmp_path, SCORED, "high", '{"score": 1}')
+    result = await scored.result()
+    assert (result.data, result.turns) == ({"score": 1}, 2)
+    _, answer, correction = scored.chat(1)
+    assert answer == {"role": "assistant", "content": "high"}
+    assert correction["role"] == "user"
+    assert "it is not JSON" in correction["content"]
+    assert scored.log.kinds == [(TURN, 1, 0)]
+    assert scored.model.requests[0].schema == {"type": "object", "required": ["score"]}
+
+
+async def test_an_answer_that_never_fits_is_an_error(tmp_path: Path) -> None:
+    scored = Run(tmp_path, SCORED, "high", "{}", '{"score": 1}')
+    with pytest.raises(TaskError, match="'score' is a required property") as failed:
+        await scored.result()
+    assert failed.value.code == "output_invalid"
+    assert len(scored.model.requests) == 2
+
+
+async def test_a_reader_starts_over_after_words_that_led_to_tools(tmp_path: Path) -> None:
+    following = Following()
+    first = Completion("Let me", "m", "tool_calls", (ToolCall("a", "plain", ""),))
+    await Run(tmp_path, TOOLS, first, "done", reader=following).result()
+    assert following.heard == ["Let", "me", "restart", "done"]
+
+
+async def test_a_resumed_run_repeats_no_recorded_turn_and_no_call(tmp_path: Path) -> None:
+    attempt = ModelAttempt(model="other", seconds=1.0, code="model_timeout")
+    usage = Usage(5, 5)
+    first = Completion("", "m", "x", (ToolCall("a", "plain", ""),), usage, 0.5, attempts=(attempt,))
+    steps = {
+        (TURN, 1, 0): {"completion": asdict(first)},
+        (ANSWERED, 1, 0): {"name": "plain", "text": "known", "error": False},
+    }
+    resumed = Run(tmp_path, TOOLS, "done", steps=steps)
+    result = await resumed.result()
+    assert (result.data, result.turns, result.calls) == ("done", 2, 1)
+    assert (len(resumed.model.requests), resumed.tool.made, resumed.log.entries) == (1, [], [])
+    assert resumed.chat(0)[-1] == {"role": "tool", "tool_call_id": "a", "content": "known"}
+    assert result.completion.usage == Usage(6, 7)
+    assert result.completion.cost == 0.5
+    assert result.completion.attempts == (attempt,)
+
+
+async def test_a_recorded_answer_that_did_not_fit_is_corrected_again(tmp_path: Path) -> None:
+    steps = {(TURN, 1, 0): {"completion": asdict(Completion("high", "m", "stop"))}}
+    resumed = Run(tmp_path, SCORED, '{"score": 1}', steps=steps)
+    assert (await resumed.result()).data == {"score": 1}
+    assert resumed.log.entries == []
+
+
+@pytest.mark.parametrize(
+    ("usages", "costs", "usage", "cost"),
+    [
+        ((Usage(1, 2), Usage(3, 4)), (0.1, 0.2), Usage(4, 6), 0.3),
+        ((Usage(1, 2), None), (0.1, None), None, None),
+    ],
+)
+async def test_a_result_has_the_tokens_and_the_cost_of_all_turns(
+    tmp_path: Path,
+    usages: tuple[Usage, Usage | None],
+    costs: tuple[float, float | None],
+    usage: Usage | None,
+    cost: float | None,
+) -> None:
+    asks, answers = (
+        Completion(text, "m", "stop", tools, usage=used, cost=paid)
+        for text, tools, used, paid in zip(
+            ("", "done"), ((ToolCall("a", "plain", ""),), ()), usages, costs, strict=True
+        )
+    )
+    completion = (await Run(tmp_path, TOOLS, asks, answers).result()).completion
+    assert completion.usage == usage
+    assert completion.cost == (cost and pytest.approx(cost))
+    assert completion.text == "done"
+
+
+@pytest.mark.parametrize(("both", "cached"), [(True, True), (False, False)])
+async def test_a_result_is_cached_if_every_turn_is(
+    tmp_path: Path, both: bool, cached: bool
+) -> None:
+    first = Completion("", "m", "x", (ToolCall("a", "plain", ""),), cached=both)
+    last = Completion("done", "m", "stop", cached=True)
+    assert (await Run(tmp_path, TOOLS, first, last).result()).completion.cached is cached
+
+
+async def test_a_sender_sets_parameters_over_those_of_the_manifest(tmp_path: Path) -> None:
+    manifest = f"{MANIFEST}\nparameters: {{temperature: 0.1, top_k: 5}}"
+    sampled = Run(tmp_path, manifest, "hello")
+    await sampled.result(parameters={"temperature": 0.9, "seed": 7})
+    assert sampled.model.requests[0].parameters == {"temperature": 0.9, "top_k": 5, "seed": 7}
+
+
+async def test_a_sender_sets_no_parameter_but_those_of_sampling(tmp_path: Path) -> None:
+    plain = Run(tmp_path, MANIFEST, "hello")
+    with pytest.raises(ModelError, match=r"payload\.parameters has 'api_key'") as refused:
+        await plain.result(parameters={"api_key": "mine"})
+    assert refused.value.code == "parameter_not_allowed"
+    assert plain.model.requests == []
+
+
+async def test_the_tokens_of_a_task_are_limited_over_all_its_turns(tmp_path: Path) -> None:
+    first = Completion("", "m", "x", (ToolCall("a", "plain", ""),), usage=Usage(100, 100))
+    limited = Run(tmp_path, TOOLS, first, "done")
+    await limited.result(constraints={"maxTokens": 10_000})
+    room = [each.parameters["max_tokens"] for each in limited.model.requests]
+    assert 9_900 < room[0] < 10_000
+    assert 8_000 < room[1] < room[0] - 200
+    spent = Run(tmp_path, TOOLS, first, "done")
+    with pytest.raises(Undeliverable) as refused:
+        await spent.result(constraints={"maxTokens": 210})
+    assert refused.value.code == "budget"

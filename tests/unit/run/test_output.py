@@ -1,0 +1,60 @@
+"""An answer as the JSON value that a schema asks for, or what the model is told is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentd.models.port import CORRECTION
+from agentd.run.output import Unusable, correction, value_of
+
+SCHEMA = {"type": "object", "required": ["score"], "properties": {"score": {"type": "number"}}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"score": 1}',
+        ' {"score": 1}\n',
+        '```json\n{"score": 1}\n```',
+        '\n```\n{"score": 1}```\n',
+        '``` \n{"score": 1}\n\n```',
+    ],
+)
+def test_an_answer_may_stand_in_a_fence(text: str) -> None:
+    assert value_of(text, SCHEMA) == {"score": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "schema", "value"),
+    [("[1]", {"type": "array"}, [1]), ('"a"', {}, "a"), ("null", {}, None), ("1e2", {}, 100.0)],
+)
+def test_an_answer_may_be_any_json(text: str, schema: dict[str, Any], value: Any) -> None:
+    assert value_of(text, schema) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("high", "it is not JSON: "),
+        ("", "it is not JSON: "),
+        ('Here it is: {"score": 1}', "it is not JSON: "),
+        ('```json\n{"score": 1}', "it is not JSON: "),
+        ('{"score": NaN}', "it is not JSON: NaN is not JSON"),
+        ('{"score": -Infinity}', "it is not JSON: -Infinity is not JSON"),
+        ("[" * 100_000, "it is not JSON: "),
+        ("{}", "it does not fit the JSON Schema: 'score' is a required property"),
+        ('{"score": "1"}', "it does not fit the JSON Schema: '1' is not of type 'number'"),
+    ],
+)
+def test_an_unusable_answer_says_what_is_wrong(text: str, problem: str) -> None:
+    with pytest.raises(Unusable) as refused:
+        value_of(text, SCHEMA)
+    assert str(refused.value).startswith(problem)
+
+
+def test_the_model_is_told_what_is_wrong_and_asked_again() -> None:
+    assert correction(Unusable("it is not JSON")) == (
+        f"{CORRECTION}it is not JSON\nAnswer again, with nothing but the JSON."
+    )

@@ -1,0 +1,198 @@
+"""The tool calls of one turn: made at the same time, recorded, and never made twice unasked."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentd.errors import BusError, Paused, Undeliverable
+from agentd.models.port import ToolCall
+from agentd.queue.approvals import Verdicts
+from agentd.queue.decisions import Decision
+from agentd.queue.journal import ANSWERED, CALLED
+from agentd.run.deadline import Deadline
+from agentd.run.tool_calls import TurnCalls, with_unique_ids
+from agentd.tools.port import ToolError
+from tests.unit.workbench import FakeTool, RecordingLog, Workbench, calls, revision_of
+
+TOOLS = """
+capabilities: [analysis]
+instructions: Hi.
+tools:
+  - {agent: plain}
+  - {agent: mail, effects: true}
+  - {agent: bank, effects: true, approval: true}
+"""
+
+
+class Turn:
+    """A turn of a run with three tools: `plain`, and `mail` and `bank`, which have effects."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        self.plain, self.mail = FakeTool("plain"), FakeTool("mail")
+        self.bank = FakeTool("bank", takes_key=True)
+        self.bench = Workbench(revision_of(folder, TOOLS, tools=(self.plain, self.mail, self.bank)))
+        self.log = RecordingLog()
+        self.message = self.bench.delivery().task()
+        context = self.bench.context(self.message, journal=lambda: self.log, **changes)
+        self.calls = TurnCalls(self.bench.revision, self.message, context)
+
+    async def make(self, *names: str, turn: int = 1) -> list[str]:
+        """The texts of the answers to these calls."""
+        return [answer.text for answer in await self.calls.make(turn, calls(*names).tool_calls)]
+
+
+async def test_answers_come_in_the_order_of_the_calls_and_are_recorded(tmp_path: Path) -> None:
+    turn = Turn(tmp_path)
+    turn.plain.answers = ["one", {"two": 2}]
+    assert await turn.make("plain", "plain", turn=3) == ["one", '{"two": 2}']
+    assert sorted(turn.log.kinds) == [(ANSWERED, 3, 0), (ANSWERED, 3, 1)]
+    assert turn.log.steps()[ANSWERED, 3, 0] == {"name": "plain", "text": "one", "error": False}
+    assert [made.key for made in turn.plain.made] == ["t-1.3.0", "t-1.3.1"]
+    made = turn.plain.made[0]
+    assert (made.task, made.agent) == (turn.message, "me")
+    assert 110 < made.timeout <= 120
+
+
+async def test_a_call_with_effects_is_recorded_before_it_is_made(tmp_path: Path) -> None:
+    turn = Turn(tmp_path)
+    await turn.make("mail")
+    assert turn.log.kinds == [(CALLED, 1, 0), (ANSWERED, 1, 0)]
+    assert turn.log.steps()[CALLED, 1, 0] == {"name": "mail", "key": "t-1.1.0"}
+
+
+async def test_nothing_is_called_that_cannot_be_recorded(tmp_path: Path) -> None:
+    turn = Turn(tmp_path)
+    turn.log.failing = True
+    with pytest.raises(BusError):
+        await turn.make("mail")
+    assert turn.mail.made == []
+
+
+async def test_a_recorded_answer_is_not_asked_for_again(tmp_path: Path) -> None:
+    recorded = {"name": "mail", "text": "sent", "error": False}
+    turn = Turn(tmp_path, steps={(ANSWERED, 1, 0): recorded})
+    assert await turn.make("mail", "plain") == ["sent", "done"]
+    assert (turn.mail.made, len(turn.plain.made)) == ([], 1)
+    assert turn.log.kinds == [(ANSWERED, 1, 1)]
+
+
+async def test_an_interrupted_call_with_effects_is_not_repeated(tmp_path: Path) -> None:
+    turn = Turn(tmp_path, steps={(CALLED, 1, 0): {"name": "mail"}})
+    [text] = await turn.make("mail")
+    assert text.startswith("the process was interrupted during this call")
+    assert turn.mail.made == []
+    assert turn.log.steps()[ANSWERED, 1, 0]["error"] is True
+
+
+async def test_an_interrupted_call_is_repeated_where_its_key_is_passed_on(tmp_path: Path) -> None:
+    verdicts = Verdicts(1, {0: Decision(sequence=1, approve=True)})
+    turn = Turn(tmp_path, steps={(CALLED, 1, 0): {"name": "bank"}}, verdicts=verdicts)
+    assert await turn.make("bank") == ["done"]
+    assert [made.key for made in turn.bank.made] == ["t-1.1.0"]
+    assert turn.log.kinds == [(ANSWERED, 1, 0)]
+
+
+async def test_a_call_that_fails_is_an_answer(tmp_path: Path) -> None:
+    turn = Turn(tmp_path)
+    turn.plain.answers = [ToolError("out of order")]
+    assert await turn.make("plain") == ["out of order"]
+    assert turn.log.steps()[ANSWERED, 1, 0]["error"] is True
+    exposed = turn.bench.services.metrics.expose()[0].decode()
+    assert 'agentd_tool_calls_total{status="error",tool="plain"} 1.0' in exposed
+
+
+async def test_a_tool_that_a_model_invented_is_counted_as_unknown(tmp_path: Path) -> None:
+    turn = Turn(tmp_path)
+    [text] = await turn.make("rm -rf")
+    assert "there is no tool 'rm -rf'" in text
+    exposed = turn.bench.services.metrics.expose()[0].decode()
+    assert 'agentd_tool_calls_total{status="error",tool="unknown"} 1.0' in exposed
+
+
+async def test_no_call_of_a_turn_is_made_while_one_waits_for_approval(tmp_path: Path) -> None:
+    turn = Turn(tmp_path, verdicts=Verdicts())
+    with pytest.raises(Paused):
+        await turn.make("plain", "bank")
+    assert (turn.plain.made, turn.log.entries) == ([], [])
+
+
+async def test_a_denied_call_is_answered_and_not_made(tmp_path: Path) -> None:
+    verdicts = Verdicts(1, {0: Decision(sequence=1, approve=False)})
+    turn = Turn(tmp_path, verdicts=verdicts)
+    assert await turn.make("bank") == ["this call was denied"]
+    assert turn.bank.made == []
+    assert turn.log.kinds == [(ANSWERED, 1, 0)]
+
+
+async def test_no_call_is_begun_when_no_time_is_left(tmp_path: Path) -> None:
+    turn = Turn(tmp_path, deadline=Deadline(ends=0.0, expires=0.0))
+    with pytest.raises(Undeliverable) as refused:
+        await turn.make("plain")
+    assert refused.value.code == "expired"
+    assert turn.plain.made == []
+
+
+class Crowd(FakeTool):
+    """A tool that notes how many of its calls run at the same time."""
+
+    most = running = 0
+
+    async def call(self, call: Any) -> Any:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(0.001)
+        self.running -= 1
+        return "done"
+
+
+async def test_sixteen_calls_of_a_turn_run_at_the_same_time(tmp_path: Path) -> None:
+    crowd = Crowd("plain")
+    bench = Workbench(revision_of(tmp_path, TOOLS, tools=(crowd,)))
+    message = bench.delivery().task()
+    turn = TurnCalls(bench.revision, message, bench.context(message))
+    assert len(await turn.make(1, calls(*["plain"] * 40).tool_calls)) == 40
+    assert crowd.most == 16
+
+
+class Endless(FakeTool):
+    """A tool that gives no answer until it is cancelled."""
+
+    cancelled = False
+
+    async def call(self, call: Any) -> Any:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+
+async def test_the_failure_of_one_call_ends_the_others(tmp_path: Path) -> None:
+    endless, away = Endless("plain"), FakeTool("mail", BusError("no server"))
+    bench = Workbench(revision_of(tmp_path, TOOLS, tools=(endless, away)))
+    message = bench.delivery().task()
+    turn = TurnCalls(bench.revision, message, bench.context(message))
+    with pytest.raises(BusError):
+        await turn.make(1, calls("plain", "mail").tool_calls)
+    assert endless.cancelled
+
+
+@pytest.mark.parametrize(
+    ("ids", "unique"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["a", "a"], ["call_0", "call_1"]),
+        (["a", ""], ["call_0", "call_1"]),
+        ([""], ["call_0"]),
+        ([], []),
+    ],
+)
+def test_calls_get_ids_of_their_own_if_a_server_gave_none(
+    ids: list[str], unique: list[str]
+) -> None:
+    made = with_unique_ids(tuple(ToolCall(each, "tool", "{}") for each in ids))
+    assert [call.id for call in made] == unique
