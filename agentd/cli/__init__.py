@@ -1,6 +1,8 @@
 """The command `agentd`: one module per subcommand.
 
-A module imports only from modules listed below it.
+A module imports only from modules listed below it. It imports typer at the top and everything heavy
+inside the functions that need it: nats-py, pydantic and aiohttp would make `agentd --help` take
+seconds instead of 0.2 s.
 
     approvals  `agentd approvals`: lists tool calls that wait for approval; approves or denies them
     ask        `agentd ask`: sends a task and prints the answer as it arrives

@@ -13,7 +13,8 @@ import typer
 
 from agentd.cli.shared import options
 from agentd.cli.shared.answer import AnswerPrinter
-from agentd.cli.shared.later import later
+from agentd.cli.shared.submit import submit
+from agentd.cli.shared.visit import visit
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
@@ -90,8 +91,8 @@ def ask(
         waits = "--all, --gather and --until wait for answers; they do not go with --at or --in"
         raise typer.BadParameter(waits)
     message = _message(content, conversation, priority)
-    work = later(target, message, due, files=attached, as_json=as_json, env=env, nats=nats)
-    options.run(work)
+    work = submit(target, message, due=due, files=attached, as_json=as_json)
+    options.run(visit(work, env, nats))
 
 
 def _content(text: list[str] | None, files: Sequence[Attachment]) -> Any:
@@ -103,6 +104,7 @@ def _content(text: list[str] | None, files: Sequence[Attachment]) -> Any:
 def _text(text: list[str] | None) -> str:
     if text and text != ["-"]:
         return " ".join(text)
+    # On a terminal the command would wait for input without a word; with `-` that is wanted.
     if sys.stdin.isatty() and not text:
         raise typer.BadParameter("no task; write it as an argument, or to standard input")
     return sys.stdin.read()
@@ -139,6 +141,7 @@ async def _ask(question: _Question, up: Path | None, env: str | None, nats: str 
     from agentd.run.attachments import upload
     from agentd.settings import from_environment
 
+    # All that can be wrong with the command line, before anything is started or connected.
     settings = from_environment(env=env, nats=nats)
     to = Destination.parse(question.target)
     message, timeout, as_json = question.message, question.timeout, question.as_json

@@ -106,6 +106,7 @@ def _each(action: Action, done: str, numbers: list[int] | None, every: bool) -> 
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.queue.dead_letters import find, listed
 
+        # All are read before the first is sent again: that one may soon be a dead letter anew.
         if every:
             letters = [each async for each in listed(bus, subjects)]
         else:

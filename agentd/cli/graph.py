@@ -87,6 +87,7 @@ def rates_of(before: list[Replica], now: list[Replica]) -> dict[str, float]:
     rates: dict[str, float] = {}
     for each in now:
         old = earlier.get((each.agent, each.instance))
+        # By the times of the entries, not of our reads: those say when the numbers were true.
         if old and each.seen > old.seen:
             done = each.done + each.failed - old.done - old.failed
             rates[each.agent] = rates.get(each.agent, 0.0) + done / (each.seen - old.seen)

@@ -48,6 +48,7 @@ def new(
     prompt = manifests.absolute().parent / "prompts" / f"{name}.md"
     cases = manifests / f"{name}.test.yaml"
     files = (manifest, prompt, *([cases] if test else []))
+    # All are checked before the first is written: half a new agent would be worse than none.
     for file in files:
         if file.exists():
             raise UsageError(f"{display_path(file)} exists already; nothing was written")

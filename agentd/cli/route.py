@@ -91,6 +91,7 @@ def _decoded(raw: dict[str, Any], where: str) -> AgentMessage:
     from agentd.errors import DecodeError, UsageError
     from agentd.protocol.message import decode
 
+    # A result cannot be decoded as a task, so the type must be known before.
     kind = next((each for each in _FACTS if where.split(".")[-3:-2] == [each]), None)
     kind = kind or next((each for each in _FACTS if f".{each}." in where), None)
     whole = {"payload": {"content": ""}, **({"type": kind} if kind else {}), **raw}
@@ -107,6 +108,7 @@ async def _route(
     from agentd.nats.server import find
     from agentd.nats.session import visit
 
+    # Unlike other commands this one is useful without a server: it answers from the files then.
     no_server = resolve(settings).embedded and find(settings.state) is None
     if manifests or no_server:
         folder = manifests or Path("manifests")

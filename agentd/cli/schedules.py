@@ -64,6 +64,7 @@ def rm(
 
         for name in names:
             if name.startswith("@"):
+                # A replica that is online would write the schedule of its agent again.
                 await agent_schedules.require_offline(bus, subjects, name[1:])
                 subject = subjects.schedule("agent", name[1:])
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentd.cli.shared import options
-from agentd.cli.shared.later import later
+from agentd.cli.shared.submit import submit
 from agentd.cli.shared.visit import visit
 
 if TYPE_CHECKING:
-    from agentd.nats.bus import Bus
     from agentd.protocol.message import AgentMessage
-    from agentd.protocol.subjects import Subjects
     from agentd.run.attachments import Attachment
 
 
@@ -37,10 +34,8 @@ def send(
     due = options.due(at, within)
     attached = options.attachments(files)
     message = _with_files(_message(_read(file)), attached)
-    if due:
-        work = later(target, message, due, files=attached, as_json=as_json, env=env, nats=nats)
-        options.run(work)
-    options.run(_send(target, message, attached, as_json, env, nats))
+    work = submit(target, message, due=due, files=attached, as_json=as_json)
+    options.run(visit(work, env, nats))
 
 
 def _read(file: Path | None) -> bytes:
@@ -74,34 +69,3 @@ def _with_files(message: AgentMessage, files: Sequence[Attachment]) -> AgentMess
     content = with_parts(message.payload.content, [file.part for file in files])
     payload = message.payload.model_copy(update={"content": content})
     return message.model_copy(update={"payload": payload})
-
-
-async def _send(
-    target: str,
-    message: AgentMessage,
-    files: Sequence[Attachment],
-    as_json: bool,
-    env: str | None,
-    nats: str | None,
-) -> int:
-    from agentd.protocol.destination import Destination
-
-    to = Destination.parse(target)
-
-    async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.nats import jetstream
-        from agentd.protocol.message import encode
-        from agentd.routing.ask import send as send_task
-        from agentd.run.attachments import upload
-
-        await upload(bus, files)
-        if message.type == "task":
-            sequence = await send_task(bus, subjects, to, message)
-        else:
-            subject = subjects.event(to.domain, to.specificity)
-            sequence = await jetstream.store(bus, subject, encode(message), message_id=message.id)
-        sent = {"id": message.id, "type": message.type, "to": str(to), "sequence": sequence}
-        print(json.dumps(sent) if as_json else f"{message.type} {message.id} sent to {to}")
-        return 0
-
-    return await visit(work, env, nats)

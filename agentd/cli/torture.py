@@ -85,6 +85,7 @@ async def _play(order: Order, as_json: bool) -> int:
     logging.disable()  # lost connections are what this is about: the log would be full of them
     if not as_json:
         print(f"seed {order.seed}", flush=True)
+    # asyncio.run handles Ctrl-C; SIGTERM would end this process before it ends its own ones.
     playing = asyncio.create_task(
         play(order, lambda line: None if as_json else print(line, flush=True))
     )

@@ -55,6 +55,8 @@ async def _up(settings: Settings, manifests: Path, prompts: Path | None) -> int:
     from agentd.runtime.state_report import StateReport
 
     log.configure(settings.log_format)
+    # Around everything: a start that hangs is what a report is for, and without a handler SIGUSR1
+    # would end the process.
     report = StateReport(asyncio.get_running_loop())
     with report.on_signal():
         await _host(settings, manifests, prompts, report)
@@ -74,6 +76,7 @@ async def _host(
     signals = _Signals()
     try:
         async with hosting(settings, manifests, prompts, on_state=say) as hosted:
+            # From here on a signal drains the agents. Until now it cancelled their start.
             signals.starting = None
             report.runtime = hosted.runtime
             _say_ready(hosted, settings, time.monotonic() - started)

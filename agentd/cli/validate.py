@@ -71,6 +71,7 @@ async def _of_tools(catalog: Catalog) -> list[Problem]:
     from agentd.tools.open import Tools
     from agentd.tools.python_tool import PythonTools
 
+    # The other kinds have nothing to check before a call, and some need a connection.
     tools = Tools({"python": PythonTools(), "command": CommandTools(), "mcp": McpServers()})
     try:
         return [each for spec in catalog.agents.values() for each in await tools.check(spec)]

@@ -1,0 +1,67 @@
+"""Sends a message now, or has the server send it later, and prints its id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agentd.cli.shared.visit import Work
+    from agentd.nats.bus import Bus
+    from agentd.protocol.destination import Destination
+    from agentd.protocol.message import AgentMessage
+    from agentd.protocol.subjects import Subjects
+    from agentd.run.attachments import Attachment
+
+
+def submit(
+    target: str,
+    message: AgentMessage,
+    *,
+    due: datetime | None,
+    files: Sequence[Attachment],
+    as_json: bool,
+) -> Work:
+    """The work of sending a task or an event: at `due`, or now if that is None.
+
+    Raises:
+        UsageError: `target` is not a target.
+    """
+    from agentd.protocol.destination import Destination
+
+    to = Destination.parse(target)
+
+    async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.routing.ask import send_later
+        from agentd.run.attachments import upload
+
+        # Before the message: an agent may start on that as soon as it is stored.
+        await upload(bus, files)
+        sent: dict[str, Any] = {"id": message.id, "type": message.type, "to": str(to)}
+        text = f"{message.type} {message.id}"
+        if due:
+            await send_later(bus, subjects, to, message, due.timestamp())
+            sent["due"] = due.isoformat(timespec="seconds")
+            text += f" will be sent to {to} at {sent['due']}"
+        else:
+            sent["sequence"] = await _store(bus, subjects, to, message)
+            text += f" sent to {to}"
+        print(json.dumps(sent) if as_json else text)
+        return 0
+
+    return work
+
+
+async def _store(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:
+    """Stores the message in the log; returns its sequence."""
+    from agentd.nats import jetstream
+    from agentd.protocol.message import encode
+    from agentd.routing.ask import send
+
+    if message.type == "task":
+        return await send(bus, subjects, to, message)
+    subject = subjects.event(to.domain, to.specificity)
+    return await jetstream.store(bus, subject, encode(message), message_id=message.id)
