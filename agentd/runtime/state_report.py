@@ -15,8 +15,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from types import FrameType
+from typing import Any, NamedTuple
 
 from agentd import __version__
 from agentd.agent.agent import Agent, RunningTask
@@ -63,9 +64,12 @@ class StateReport:
         """
         _write("process", self._process())
         if self.runtime:
-            _write("agents", _agents(self.runtime))
-            _write("running tasks", _running(self.runtime))
-            _write("routes", _routes(self.runtime))
+            every = (*self.runtime.agents.values(), *self.runtime.leaving)
+            agents = sorted(every, key=lambda agent: agent.name)
+            running = _running(agents)
+            _write("agents", agents, _agent)
+            _write("running tasks", running)
+            _write("routes", _routes(self.runtime, running))
         blocks = stacks.of_tasks(asyncio.all_tasks(self._loop))
         for block in blocks[:_STACKS]:
             _write("asyncio stack", block)
@@ -98,12 +102,6 @@ class StateReport:
         return lines
 
 
-def _agents(runtime: Runtime) -> list[str]:
-    lines = [_agent(agent) for _, agent in sorted(runtime.agents.items())]
-    lines += [f"{_agent(agent)}, manifest removed" for agent in runtime.leaving]
-    return lines or ["none"]
-
-
 def _agent(agent: Agent) -> str:
     spec, stats = agent.live.spec, agent.stats
     restarts = f", restarted {agent.restarts} times" if agent.restarts else ""
@@ -114,57 +112,66 @@ def _agent(agent: Agent) -> str:
     )
 
 
-def _running(runtime: Runtime) -> list[str]:
+class _Running(NamedTuple):
+    agent: str
+    task: asyncio.Task[None]
+    running: RunningTask
+
+    def __str__(self) -> str:
+        delivery, since = self.running
+        age, runs = time.time() - delivery.stored_at, time.monotonic() - since
+        return (
+            f"{task_of(delivery).id} on {delivery.subject}: attempt {delivery.attempt}, "
+            f"stored {age:,.1f} s ago, running for {runs:,.1f} s, "
+            f"agent {self.agent}, in {stacks.of_task(self.task)}"
+        )
+
+
+def _running(agents: Iterable[Agent]) -> list[_Running]:
     """The tasks in flight, the one that runs longest first."""
     found = [
-        (running.since, f"{_task(running)}, agent {agent.name}, in {stacks.of_task(task)}")
-        for agent in _all_agents(runtime)
+        _Running(agent.name, task, running)
+        for agent in agents
         for task, running in agent.running.items()
     ]
-    return [line for _, line in sorted(found)] or ["none"]
+    return sorted(found, key=lambda each: each.running.since)
 
 
-def _task(running: RunningTask) -> str:
-    delivery = running.delivery
-    age, runs = time.time() - delivery.stored_at, time.monotonic() - running.since
-    return (
-        f"{task_of(delivery).id} on {delivery.subject}: attempt {delivery.attempt}, "
-        f"stored {age:,.1f} s ago, running for {runs:,.1f} s"
-    )
+class _Held(NamedTuple):
+    """A route, and how many of its deliveries this process holds."""
+
+    route: Route
+    deliveries: int
+
+    def __str__(self) -> str:
+        bands = enumerate(self.route.bands)
+        hinted = " ".join(str(priority) for priority, band in bands if band.hint)
+        waiting = f"bands {hinted} may hold tasks" if hinted else "no band is known to hold tasks"
+        agents = len(self.route.pullers)
+        return (
+            f"{self.route.name}: {agents} agent{'' if agents == 1 else 's'}, "
+            f"{self.deliveries} deliveries held, {waiting}"
+        )
 
 
-def _routes(runtime: Runtime) -> list[str]:
-    """Every route of this process, with the deliveries that it holds, the busiest first."""
-    held = Counter(
-        running.delivery.route
-        for agent in _all_agents(runtime)
-        for running in agent.running.values()
-    )
+def _routes(runtime: Runtime, running: Iterable[_Running]) -> list[_Held]:
+    """Every route of this process, the busiest first."""
+    held = Counter(each.running.delivery.route for each in running)
     routes = runtime.queue._routes.values()  # pyright: ignore[reportPrivateUsage]
-    found = sorted(routes, key=lambda route: (-held[route.name], route.name))
-    return [_route(route, held[route.name]) for route in found] or ["none"]
+    found = [_Held(route, held[route.name]) for route in routes]
+    return sorted(found, key=lambda each: (-each.deliveries, each.route.name))
 
 
-def _all_agents(runtime: Runtime) -> Iterator[Agent]:
-    yield from runtime.agents.values()
-    yield from runtime.leaving
+def _write(title: str, items: Sequence[object], show: Callable[[Any], str] = str) -> None:
+    """Logs a line for each item, in as many records as their length needs.
 
-
-def _route(route: Route, held: int) -> str:
-    """A hinted band is one that may hold tasks: it is pulled next."""
-    hinted = [str(priority) for priority, band in enumerate(route.bands) if band.hint]
-    agents = f"{len(route.pullers)} agent{'' if len(route.pullers) == 1 else 's'}"
-    bands = f"bands {' '.join(hinted)} may hold tasks" if hinted else "no band is known to hold any"
-    return f"{route.name}: {agents}, {held} deliveries held, {bands}"
-
-
-def _write(title: str, lines: list[str]) -> None:
-    """Logs the lines below a title, in as many records as their length needs."""
-    shown = [line[:_LINE] for line in lines[:_LINES]]
-    if len(lines) > _LINES:
-        shown.append(f"{len(lines) - _LINES:,} more are not shown")
+    Only what is shown is formatted: with thousands of tasks the event loop would wait.
+    """
+    lines = [show(item)[:_LINE] for item in items[:_LINES]] or ["none"]
+    if len(items) > _LINES:
+        lines.append(f"{len(items) - _LINES:,} more are not shown")
     size, record = 0, list[str]()
-    for line in shown:
+    for line in lines:
         if record and size + len(line) > _RECORD:
             log.info("state report, %s:\n%s", title, "\n".join(record))
             size, record = 0, []
