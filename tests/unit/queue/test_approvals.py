@@ -1,0 +1,195 @@
+"""A task that waits for approval is suspended once, and resumed once, with its decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentd.errors import Paused
+from agentd.nats import schedules
+from agentd.nats.streams import LOG
+from agentd.queue import approvals
+from agentd.queue.approvals import Verdicts
+from agentd.queue.decisions import ApprovalRequest
+from agentd.queue.delivery import LIFE, RESUMES, SENT_AGAIN, Delivery
+from tests.unit.workbench import MANIFEST, TASK, Workbench, revision_of
+
+CALLS = [
+    {"index": 0, "name": "mail", "arguments": {"to": "maria"}},
+    {"index": 2, "name": "bank", "arguments": {}},
+]
+
+
+@dataclass
+class Waiting:
+    """A task whose run asks for approvals."""
+
+    bench: Workbench
+
+    async def suspend(
+        self, turn: int = 1, *, timeout: float = 600.0, delivery: Delivery | None = None
+    ) -> None:
+        task = self.bench.task(delivery)
+        services = self.bench.services
+        await approvals.suspend(
+            services.bus,
+            services.subjects,
+            task.message,
+            task.delivery,
+            Paused(turn, CALLS, timeout=timeout),
+            source=task.source,
+        )
+
+    async def verdicts(self, delivery: Delivery) -> Verdicts:
+        services = self.bench.services
+        return await approvals.verdicts(services.bus, services.subjects, "t-1", delivery)
+
+    async def requests(self) -> list[ApprovalRequest]:
+        services = self.bench.services
+        return await approvals.waiting(services.bus, services.subjects)
+
+    async def decide(self, *, approve: bool = True, **options: Any) -> None:
+        [request] = await self.requests()
+        services = self.bench.services
+        await approvals.decide(services.bus, services.subjects, request, approve=approve, **options)
+
+    async def resume(self) -> bool:
+        services = self.bench.services
+        return await approvals.resume(services.bus, services.subjects, "t-1")
+
+    def resumed(self, turn: int = 1) -> Delivery:
+        """The delivery that resumes the task: the last message of its subject."""
+        stored = self.bench.bus.streams[LOG].last(TASK)
+        assert stored
+        assert stored.headers[RESUMES] == str(turn)
+        return self.bench.delivery(
+            stored.data, headers=dict(stored.headers), sequence=stored.sequence
+        )
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Waiting:
+    return Waiting(Workbench(revision_of(tmp_path, MANIFEST)))
+
+
+async def test_a_suspended_task_is_stored_with_its_request(waiting: Waiting) -> None:
+    await waiting.suspend()
+    [request] = await waiting.requests()
+    assert (request.task, request.agent, request.life, request.turn) == ("t-1", "me", 7, 1)
+    assert request.calls == CALLS
+    services = waiting.bench.services
+    entry = await schedules.find(services.bus, services.subjects.schedule("approval", "t-1"))
+    assert entry
+    assert (entry.target, entry.data) == (TASK, waiting.bench.delivery().data)
+    assert entry.timing.moment == pytest.approx(request.expires, abs=0.001)
+    assert (entry.headers[LIFE], entry.headers[RESUMES]) == ("7", "1")
+    assert float(entry.headers[SENT_AGAIN]) == waiting.bench.now
+
+
+async def test_a_request_expires_with_the_task(waiting: Waiting) -> None:
+    body = {"payload": {"content": "x"}, "timestamp": 4e9, "routing": {"timeout": 1000}}
+    await waiting.suspend(timeout=1e10, delivery=waiting.bench.delivery(body))
+    [request] = await waiting.requests()
+    assert request.expires == 4e9 + 1
+
+
+async def test_a_second_replica_does_not_ask_again(waiting: Waiting) -> None:
+    await waiting.suspend()
+    await waiting.suspend(delivery=waiting.bench.delivery(attempt=2))
+    assert len(waiting.bench.stored("event.approval.*")) == 1
+    await waiting.suspend(turn=2)
+    assert len(waiting.bench.stored("event.approval.*")) == 2
+
+
+async def test_a_first_delivery_has_nothing_decided(waiting: Waiting) -> None:
+    waiting.bench.bus.streams.clear()
+    assert await waiting.verdicts(waiting.bench.delivery()) == Verdicts()
+
+
+async def test_a_delivery_that_was_suspended_waits_for_the_one_that_resumes(
+    waiting: Waiting,
+) -> None:
+    await waiting.suspend()
+    with pytest.raises(Paused) as paused:
+        await waiting.verdicts(waiting.bench.delivery(attempt=2))
+    assert not paused.value.calls
+
+
+async def test_a_task_is_resumed_when_every_call_is_decided(waiting: Waiting) -> None:
+    await waiting.suspend()
+    assert not await waiting.resume()
+    await waiting.decide(calls=[0])
+    assert not await waiting.resume()
+    await waiting.decide(approve=False, calls=[2], by="maria", reason="too dear")
+    assert await waiting.requests() == []
+    assert await waiting.resume()
+    verdicts = await waiting.verdicts(waiting.resumed())
+    assert verdicts.turn == 1
+    decided = {index: each and each.approve for index, each in verdicts.calls.items()}
+    assert decided == {0: True, 2: False}
+    refused = verdicts.calls[2]
+    assert refused
+    assert (refused.by, refused.reason) == ("maria", "too dear")
+
+
+async def test_a_task_is_resumed_once(waiting: Waiting) -> None:
+    await waiting.suspend()
+    await waiting.decide()
+    services = waiting.bench.services
+    entry = await schedules.find(services.bus, services.subjects.schedule("approval", "t-1"))
+    assert entry
+    assert await waiting.resume()
+    # The real server removes the schedule with the resuming message.
+    await schedules.remove(services.bus, entry.subject)
+    assert not await waiting.resume()
+
+
+async def test_the_first_decision_on_a_call_counts(waiting: Waiting) -> None:
+    await waiting.suspend()
+    await waiting.decide(approve=False, calls=[0])
+    await waiting.decide(approve=True)
+    assert await waiting.resume()
+    verdicts = await waiting.verdicts(waiting.resumed())
+    assert {index: each and each.approve for index, each in verdicts.calls.items()} == {
+        0: False,
+        2: True,
+    }
+
+
+async def test_calls_that_were_not_decided_in_time_have_no_decision(waiting: Waiting) -> None:
+    await waiting.suspend()
+    await waiting.decide(calls=[0])
+    # The schedule is due: the server publishes its copy, and a decision after it comes too late.
+    headers = {LIFE: "7", RESUMES: "1"}
+    await waiting.bench.bus.request(TASK, waiting.bench.delivery().data, headers=headers)
+    await waiting.decide(calls=[2])
+    verdicts = await waiting.verdicts(waiting.resumed())
+    assert {index: each is not None for index, each in verdicts.calls.items()} == {
+        0: True,
+        2: False,
+    }
+
+
+async def test_a_run_whose_requests_are_lost_starts_over(waiting: Waiting) -> None:
+    resumed = waiting.bench.delivery(headers={LIFE: "3", RESUMES: "1"})
+    assert await waiting.verdicts(resumed) == Verdicts()
+
+
+async def test_a_run_may_be_suspended_again_in_a_later_turn(waiting: Waiting) -> None:
+    await waiting.suspend()
+    await waiting.decide()
+    assert await waiting.resume()
+    first = waiting.resumed()
+    await waiting.suspend(turn=3, delivery=first)
+    with pytest.raises(Paused):
+        await waiting.verdicts(first)
+    await waiting.decide(approve=False)
+    assert await waiting.resume()
+    verdicts = await waiting.verdicts(waiting.resumed(turn=3))
+    assert (verdicts.turn, {each and each.approve for each in verdicts.calls.values()}) == (
+        3,
+        {False},
+    )
