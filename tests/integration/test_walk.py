@@ -47,6 +47,17 @@ def test_the_walk_contains_no_file_that_serves_other_kinds_of_tasks(printed: lis
     assert "agentd.runtime" not in " ".join(printed)
 
 
+def test_the_documented_walk_names_the_files_of_the_real_one(printed: list[str]) -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    table = text.partition("## The walk of a task")[2].partition("## The walk of an edit")[0]
+    documented = set(re.findall(r"`([\w/]+)\.py`", table))
+    modules = [line.split()[1].partition(":")[0].split(".", 1)[1] for line in printed[1:-1]]
+    walked = {each.replace(".", "/") for each in modules}
+    heart = {each for each in walked if each.startswith(("agent/", "queue/", "run/"))}
+
+    assert heart - documented == set()
+
+
 def step(text: str, *, generated: bool = False) -> Step:
     module, _, function = text.partition(":")
     return Step(module, function, generated)
