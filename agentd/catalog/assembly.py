@@ -229,7 +229,7 @@ class _Assembly:
         """Reports the problems of `http` and `openapi` tools."""
         manifest = self._draft.manifest
         for index, tool in enumerate(_with(manifest, documents).tools if manifest else ()):
-            for found in (*request_template.mistakes_of(tool), *openapi.mistakes_of(tool)):
+            for found in (*request_template.problems_of(tool), *openapi.problems_of(tool)):
                 span = place(self._draft.root, ("tools", index, *found.loc))
                 problem = span.problem(found.text, hint=found.hint, severity=found.severity)
                 self.problems.append(problem)

@@ -1,15 +1,15 @@
-"""What is filled in for each call: prompts, expressions, requests; all within bounds.
+"""Templates: prompts, expressions and HTTP requests, filled in for each call, within limits.
 
 A module imports only from what stands below it.
 
-    requests    HTTP requests filled in from the arguments of a call, written by hand or read from
-                OpenAPI
-    text        a text with expressions in it
-    expression  one expression of a manifest
-    prompts     a prompt with its includes, compiled once, rendered for each task
-    source      one template text and every mistake in it
-    sandbox     jinja within bounds
-    filters     the filters and tests that prompts have
-    compiler    the Python that a template becomes, with a price on every step
-    bounds      what one rendering of a template may spend
+    requests    HTTP requests from the arguments of a tool call: `http:` entries and OpenAPI
+    text        texts with `{{ expressions }}` but without loops, for URLs, headers and bodies
+    expression  expressions of a manifest, such as `when: output.score > 0.5`
+    prompts     prompts and the library of a prompts folder: digests, rendering, error places
+    links       checks a template against its includes: missing ones, cycles, unknown names
+    source      compiles one template text, and collects its syntax errors, includes and names
+    sandbox     the Jinja environment: which attributes, methods, operators and calls are allowed
+    filters     the filters and tests of templates, and how values become text
+    compiler    the Jinja code generator that makes each step of a template pay
+    bounds      the limits of one rendering: CPU time, work, size of values
 """

@@ -1,4 +1,4 @@
-"""What one rendering of a template may spend, and how large a value in it may become."""
+"""The limits of one rendering: CPU time, work, and the size of each value."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 from agentd.errors import AgentdError
 
-MAX_SECONDS = 0.25  # for one rendering
+MAX_SECONDS = 0.25  # CPU time of one rendering
 MAX_SIZE = 1_000_000  # of one value: its characters, and ITEM for each member of a collection
-MAX_WORK = 32 * MAX_SIZE  # of all the values and text that one rendering makes
-MAX_BITS = 8_192  # of one whole number
+MAX_WORK = 32 * MAX_SIZE  # the sizes of all values and texts of one rendering, added up
+MAX_BITS = 8_192  # of one whole number: Python's arithmetic has no limit of its own
 
 ITEM = 16
-SCAN = 64  # characters that are compared in the time that one is made
+SCAN = 64  # comparing this many characters takes about as long as making one
 
 COLLECTIONS = (Mapping, list, tuple, set, frozenset)
 
 
 class BoundExceeded(AgentdError):
-    """A template asked for more than it may have."""
+    """A template does something that it may not do, or would exceed a limit."""
 
 
 class Budget:
-    """What is left of one rendering's time and work."""
+    """The time and the work that are left for one rendering."""
 
     __slots__ = ("_cpu_deadline", "_deadline", "_halves", "_left")
 
@@ -35,25 +35,27 @@ class Budget:
         self._start_half()
 
     def spend(self, amount: int = 0) -> None:
-        """Take one step, which makes `amount` of text or values.
+        """Pays for one step that makes text or values of the size `amount`.
 
         Raises:
-            Refused: the time or the work is used up.
+            BoundExceeded: the time or the work is used up.
         """
         self._left -= amount
         if self._left < 0:
-            raise BoundExceeded(f"makes more than {MAX_WORK:,} characters on its way")
-        # Only the time that we burnt ourselves counts: a busy or suspended machine is not the
-        # template's fault. That clock is a system call, so it is asked last.
+            raise BoundExceeded(f"makes more than {MAX_WORK:,} characters in total")
+        # Only the CPU time of this thread counts: the template is not to blame for a busy or
+        # suspended machine. Reading that clock is a system call, so it is read only when the
+        # cheap clock says that the time may be over.
         if perf_counter() > self._deadline and thread_time() > self._cpu_deadline:
             self._end_half()
 
-    def made(self, value: Any) -> Any:
-        """`value`, paid for. What could be read only once comes back as a list.
+    def charge(self, value: Any) -> Any:
+        """Pays for a new value and returns it. An iterator or a view is returned as a list.
 
         Raises:
-            Refused: it is larger than `MAX_SIZE`, or the budget is used up.
+            BoundExceeded: the value is larger than `MAX_SIZE`, or the budget is used up.
         """
+        # A lazy value costs nothing now and an unknown amount later, outside of any step.
         if isinstance(value, _READ_ONCE):
             value = self._collected(value)
         elif type(value) is int and value.bit_length() > MAX_BITS:
@@ -61,8 +63,8 @@ class Budget:
         self.spend(size(value))
         return value
 
-    # The time is given in two halves, since a garbage collection of any length may fall into one:
-    # a few steps around it are then not refused, and an endless template has no more time.
+    # The time is given in two halves, because a garbage collection can take longer than all of it.
+    # One long pause then uses up one half only, and an endless template still gets no more time.
 
     def _start_half(self) -> None:
         self._deadline = perf_counter() + MAX_SECONDS / 2
@@ -79,30 +81,32 @@ class Budget:
         for item in values:
             self.spend()
             items.append(item)
-            afford(len(items) * ITEM)
+            check_size(len(items) * ITEM)
         return items
 
 
-def afford(amount: int) -> None:
-    """Raises `BoundExceeded` if a value of this size would be too large."""
+def check_size(amount: int) -> None:
+    """Raises `BoundExceeded` if `amount` is more than the size that a value may have."""
     if amount > MAX_SIZE:
-        raise BoundExceeded(f"needs a value of {amount:,} characters; {MAX_SIZE:,} are the limit")
+        raise BoundExceeded(f"needs a value of {amount:,} characters; the limit is {MAX_SIZE:,}")
 
 
 def size(value: Any) -> int:
-    """Characters of the texts in `value`, and `ITEM` for each member of its collections.
+    """The characters of all texts in `value`, and `ITEM` for each member of its collections.
 
-    What is in it twice counts twice, since whoever walks or writes the value meets it twice.
+    A part that occurs twice counts twice, because code that walks or writes the value also
+    processes it twice. So a list that contains itself is too large.
 
     Raises:
-        Refused: it is more than `MAX_SIZE`.
+        BoundExceeded: the size is more than `MAX_SIZE`.
     """
     if isinstance(value, str):
-        afford(len(value))
+        check_size(len(value))
         return len(value)
     if not isinstance(value, COLLECTIONS):
         return 0
     total = 0
+    # With a stack of our own, because a template can nest values deeper than Python can recurse.
     stack: list[Any] = [value]
     while stack:
         item = stack.pop()
@@ -110,18 +114,18 @@ def size(value: Any) -> int:
             total += len(item)
         elif isinstance(item, COLLECTIONS):
             total += len(item) * ITEM
-            afford(total)  # before its members are looked at: there may be millions
+            check_size(total)  # before the members are added: there may be millions of them
             stack += item
             stack += item.values() if isinstance(item, Mapping) else ()
-    afford(total)
+    check_size(total)
     return total
 
 
 def percent_size(template: str, values: Any) -> int:
-    """At most how many characters `template % values` has.
+    """An upper bound of the characters of `template % values`.
 
     Raises:
-        Refused: a width or precision is `*`, taken from the values.
+        BoundExceeded: a width or a precision is `*`, so it would be taken from the values.
     """
     if _STARRED.search(template):
         raise BoundExceeded("formats with a width of '*'; write the width as a number")
@@ -130,7 +134,8 @@ def percent_size(template: str, values: Any) -> int:
 
 
 _READ_ONCE = (Iterator, ItemsView, KeysView, ValuesView)
-# Linear on any text; the widths may include a number that is none, after a bracket or a dot.
+# Both patterns take linear time on any text. The second also finds numbers that are not widths,
+# after a bracket or a dot; that only makes the estimate larger.
 _STARRED = re.compile(r"%[-+ #0-9.]*\*")
 _WIDTHS = re.compile(r"[%).][-+ #0]*(\d{0,9})")
-_NUMBER = 400  # the longest that a float is written by %f
+_NUMBER = 400  # more characters than %f ever writes for a float without a width

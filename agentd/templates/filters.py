@@ -1,4 +1,4 @@
-"""The filters and tests that prompts have, and how their values become text."""
+"""The filters and tests that templates can use, and how values become text."""
 
 from __future__ import annotations
 
@@ -21,48 +21,50 @@ from agentd.templates.bounds import (
     SCAN,
     BoundExceeded,
     Budget,
-    afford,
+    check_size,
     percent_size,
     size,
 )
 
 
 def filters() -> dict[str, Callable[..., Any]]:
-    """Every filter by its name, bounded; they take the context first (Jinja's `pass_context`)."""
+    """All filters by name. Each takes the context first (Jinja's `pass_context`) and pays for its
+    result."""
     chosen: dict[str, Callable[..., Any]] = {name: FILTERS[name] for name in _FILTERS.split()}
     chosen.update(_OURS)
     return {name: _bounded(name, function) for name, function in chosen.items()}
 
 
 def tests() -> dict[str, Callable[..., Any]]:
-    """Every test (`x is mapping`) by its name, each one step of the budget."""
-    return {name: _stepping(TESTS[name]) for name in _TESTS.split()}
+    """All tests (`x is mapping`) by name. Each costs one step of the budget."""
+    return {name: _counted(TESTS[name]) for name in _TESTS.split()}
 
 
 def as_text(value: Any) -> str:
-    """How a prompt shows a value: text as it is, dates in ISO form, everything else as JSON.
+    """A value as text: text unchanged, a date in ISO form, everything else as JSON.
 
     Raises:
-        Refused: it is a method, a macro or another thing that is no data, or it is too large.
-        UndefinedError: it is a name or field that does not exist.
+        BoundExceeded: the value is too large, or it is not data but a method or a macro.
+        UndefinedError: the name or the field does not exist.
     """
     if isinstance(value, str):
         return value
-    if type(value) in (int, float):
+    if type(value) in (int, float):  # not isinstance: True is an int, and its JSON is `true`
         return str(value)
-    if isinstance(value, _IN_OWN_WORDS):
+    if isinstance(value, _STR_TYPES):
         return str(value)
-    size(value)
+    size(value)  # before it is encoded: lists in lists can be short to hold and long to write
     return _JSON.encode(value)
 
 
 def kind(value: Any) -> str:
-    """What a person calls such a value."""
+    """The type of a value, in words for the author of a template."""
     name = f"a {type(value).__name__.strip('_').lower()}"
     return next((word for types, word in _KINDS if isinstance(value, types)), name)
 
 
 def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` as a filter that checks the size of its result in advance and pays for it."""
     wanted: str = getattr(getattr(function, "jinja_pass_arg", None), "name", "")
     growth = _GROWTH.get(name)
 
@@ -70,30 +72,30 @@ def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def bounded(context: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
         budget: Budget = context.budget
         budget.spend()
-        if name in _PICKING:
+        if name in _ANY_SIZE:
             return function(*_first(wanted, context), value, *args, **kwargs)
         size(value)
         if growth is not None:
-            afford(growth(value, *args, **kwargs))
-        return budget.made(function(*_first(wanted, context), value, *args, **kwargs))
+            check_size(growth(value, *args, **kwargs))
+        return budget.charge(function(*_first(wanted, context), value, *args, **kwargs))
 
     return pass_context(bounded)
 
 
 def _first(wanted: str, context: Any) -> tuple[Any, ...]:
-    """What Jinja's own filters ask for as their first argument."""
+    """The first argument of a filter of Jinja that is decorated with `pass_…`; else nothing."""
     if wanted == "eval_context":
         return (context.eval_ctx,)
     return (getattr(context, wanted, context),) if wanted else ()
 
 
-def _stepping(test: Callable[..., Any]) -> Callable[..., Any]:
+def _counted(test: Callable[..., Any]) -> Callable[..., Any]:
     @pass_context
-    def stepping(context: Any, value: Any, *args: Any) -> Any:
+    def counted(context: Any, value: Any, *args: Any) -> Any:
         context.budget.spend()
         return test(value, *args)
 
-    return stepping
+    return counted
 
 
 @pass_environment
@@ -106,12 +108,13 @@ def _join(
 
 @pass_context
 def _to_json(context: Any, value: Any, indent: int | None = None) -> str:
-    """JSON as people read it; unlike Jinja's own, `<`, `>`, `&` and `'` stay as they are."""
+    """JSON for people. Unlike Jinja's filter it does not escape `<`, `>`, `&` and `'`."""
     if indent is None:
         return _JSON.encode(value)
     pieces: list[str] = []
     encoder = json.JSONEncoder(ensure_ascii=False, indent=indent, default=_plain)
-    for piece in encoder.iterencode(value):  # deep data grows by its indents: paid as it comes
+    # Piece by piece: the indents of deep data can be much longer than the data.
+    for piece in encoder.iterencode(value):
         context.budget.spend(len(piece))
         pieces.append(piece)
     return "".join(pieces)
@@ -122,12 +125,13 @@ def _replace(value: Any, old: str, new: str, count: int = -1) -> str:
 
 
 def _escape(value: Any) -> str:
-    """`<`, `>`, `&` and quotes as XML entities, so that data cannot close a prompt's own tags."""
+    """Text with `<`, `>`, `&` and quotes as XML entities: data cannot close a tag of the prompt."""
+    # As plain `str`: with the Markup of markupsafe, `+` and `%` would escape other values too.
     return str(escape(as_text(value)))
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, _IN_OWN_WORDS):
+    if isinstance(value, _STR_TYPES):
         return str(value)
     raise BoundExceeded(
         f"cannot write {kind(value)} as text" + "; call it with ()" * callable(value)
@@ -135,14 +139,15 @@ def _plain(value: Any) -> str:
 
 
 def _per_item(value: Any, *args: Any, **kwargs: Any) -> int:
-    """Each item is looked up by a path such as `user.name`: items times the path's length."""
+    """The work of looking up a path such as `user.name` in each item: items times its length."""
     paths = sum(len(arg) for arg in (*args, *kwargs.values()) if isinstance(arg, str))
     return len(value) * paths
 
 
 def _numbers_only(value: Any, attribute: Any = None, start: Any = 0) -> int:
+    # A sum of lists copies the list at each step: its time grows with the square of the length.
     if not isinstance(start, (int, float)):
-        raise BoundExceeded("sums numbers only; use 'join' for text")
+        raise BoundExceeded("'sum' adds numbers only; use 'join' for text")
     return _per_item(value, attribute)
 
 
@@ -158,8 +163,9 @@ _OURS: Mapping[str, Callable[..., Any]] = {
     "string": as_text,
     "tojson": _to_json,
 }
-# Left out on purpose: what makes HTML (safe, urlize, xmlattr, ...), what is slow or unbounded
-# (wordwrap, pprint), what differs from one rendering to the next (random), and attr.
+# These filters of Jinja are missing on purpose: those that make HTML (safe, urlize, xmlattr, ...),
+# those that are slow or unbounded (wordwrap, pprint), those whose result differs between two
+# renderings (random), and attr, which reads attributes past the checks of the sandbox.
 _FILTERS = """
     abs batch capitalize center count d default dictsort filesizeformat first float format groupby
     indent int items last length list lower map max min reject rejectattr reverse round select
@@ -170,9 +176,11 @@ _TESTS = """
     lessthan lower lt mapping ne none number odd sameas sequence string true undefined upper
     == != > >= < <=
 """
-# These only look at a value or pick a part of it, so it may be as large as a message can be.
-_PICKING = frozenset({"count", "d", "default", "first", "last", "length", "truncate"})
-# The most characters that a filter's result can have, or that its work amounts to.
+# These only look at a value or pick a part of it. So they accept a value of any size: a prompt
+# can show the beginning of a message that is too large to be shown as a whole.
+_ANY_SIZE = frozenset({"count", "d", "default", "first", "last", "length", "truncate"})
+# An upper bound of the characters in a filter's result, or of its work in the same unit. It is
+# computed from the arguments before the filter runs: afterwards the memory would be used already.
 _GROWTH: Mapping[str, Callable[..., int]] = {
     "batch": lambda value, count, fill_with=None: count * ITEM,
     "center": lambda value, width=80: width,
@@ -195,8 +203,8 @@ _GROWTH: Mapping[str, Callable[..., int]] = {
 }
 
 _DATES = (date, clock_time, timedelta)
-# The undefined is among them: asked for its text, it raises what is missing.
-_IN_OWN_WORDS = (*_DATES, Undefined)
+# Undefined is one of them, because its `str` raises the error that names what is missing.
+_STR_TYPES = (*_DATES, Undefined)
 _KINDS: Sequence[tuple[Any, str]] = (
     (str, "text"),
     ((bool, int, float), "a number"),

@@ -1,15 +1,14 @@
-"""Prompts: sandboxed Jinja templates, compiled once, rendered for each message.
+"""Prompts: templates with their includes, compiled once and rendered for each message.
 
-A prompt sees `agent`, `message`, `content`, `context` and `now`, all of them plain data: what a
-message says is a value in a template, never a template itself.
+A prompt can use `agent`, `message`, `content`, `context` and `now`. All of them are plain data:
+the text of a message is a value in a template and is never compiled as a template.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 from traceback import walk_tb
 from types import MappingProxyType
 from typing import Any
@@ -21,12 +20,11 @@ from agentd.problems import Problem
 from agentd.protocol.fields import Context
 from agentd.protocol.message import AgentMessage
 from agentd.templates.bounds import MAX_SIZE, BoundExceeded, Budget
+from agentd.templates.links import Members, context_names, link_problems
 from agentd.templates.sandbox import BUDGET, BoundedEnvironment
 from agentd.templates.source import (
-    PromptMistake,
     PromptSource,
     TemplatePlace,
-    Use,
     compile_source,
     nearest,
 )
@@ -34,7 +32,7 @@ from agentd.templates.source import (
 CONTEXT_NAMES = ("agent", "content", "context", "message", "now")
 _OF_AGENT = ("name", "description", "capabilities", "model")
 _OF_MAPPINGS = ("get", "items", "keys", "values")
-# The fields of those that have certain ones; what a sender adds of its own goes into the metadata.
+# The fields of the names whose fields are fixed. Senders put their own fields into the metadata.
 CONTEXT_FIELDS = tuple(
     f"{name}.{field}"
     for name, fields in (
@@ -44,13 +42,11 @@ CONTEXT_FIELDS = tuple(
     )
     for field in (*fields, *_OF_MAPPINGS)
 )
-MAX_ERROR = 300  # characters of an error text: it may quote a message
-
-_Members = Mapping[str, PromptSource]
+MAX_ERROR = 300  # characters of an error text, which can quote a whole message
 
 
 class InvalidPrompt(UsageError):
-    """A prompt that does not compile; `problems` are all mistakes in it and in its includes."""
+    """A prompt that does not compile; `problems` are those of the prompt and of its includes."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -59,13 +55,13 @@ class InvalidPrompt(UsageError):
 
 @dataclass(frozen=True)
 class Prompt:
-    """A template compiled with all that it includes.
+    """A template, compiled together with all templates that it includes.
 
     Attributes:
-        name: the file as people know it, `prompts/analyst.md`.
-        digest: SHA-256 in hex of the texts that make it.
-        includes: the names in the library of the other templates it needs, sorted.
-        names: those of the context that it uses.
+        name: the file as users see it, such as `prompts/analyst.md`.
+        digest: SHA-256, in hex, of the template and its includes.
+        includes: the library's names of the other templates that it needs, sorted.
+        names: the names of the context that it uses.
     """
 
     name: str
@@ -76,26 +72,30 @@ class Prompt:
     _places: Mapping[str, TemplatePlace] = field(repr=False, compare=False)
 
     def render(self, context: Mapping[str, Any]) -> str:
-        """The text for a message, without space around it. `context` has plain data under each of
-        the names that the prompt may use.
+        """The text for a message, without whitespace at its ends.
+
+        Args:
+            context: plain data under each name that the prompt may use.
 
         Raises:
-            PromptError: `file:line: what is wrong`; also when it takes longer than 0.25 s or makes
-                more than a million characters.
+            PromptError: `file:line: problem`, for example a field that does not exist; also when
+                the rendering takes longer than 0.25 s or makes more than a million characters.
         """
         return self.fill(context).strip()
 
     def fill(self, context: Mapping[str, Any]) -> str:
-        """The same to the last space, for a text that is no prose: an argument, an address."""
+        """Like `render`, but keeps whitespace at the ends: for an argument or an address."""
         template = self._template
         values = {**template.environment.globals, **context, BUDGET: Budget()}
         try:
             pieces = template.root_render_func(template.new_context(values, shared=True))
-            return _sendable("".join(pieces))
-        except Exception as error:  # whatever the author's expressions raise, the author reads
-            raise PromptError(f"{self._where(error)}: {in_words(error)}") from error
+            return _checked_text("".join(pieces))
+        # The author's expressions can raise any error of Python, such as ZeroDivisionError.
+        except Exception as error:
+            raise PromptError(f"{self._where(error)}: {error_text(error)}") from error
 
     def _where(self, error: Exception) -> str:
+        """`file:line` of the innermost template in the traceback."""
         for frame, line in reversed(list(walk_tb(error.__traceback__))):
             template = frame.f_globals.get("__jinja_template__")
             if template is not None:
@@ -105,9 +105,9 @@ class Prompt:
 
 
 class PromptLibrary:
-    """The templates of a prompts folder as they were at one moment.
+    """The templates of a prompts folder at one moment.
 
-    A library made from the `previous` one compiles only what an edit changed.
+    A library that is made from the `previous` one compiles only the templates that have changed.
     """
 
     def __init__(
@@ -117,22 +117,27 @@ class PromptLibrary:
         folder: str = "prompts",
         previous: PromptLibrary | None = None,
     ) -> None:
-        """`sources`: name relative to the folder, with forward slashes, to text. `folder` is how
-        people know it: it goes before the names in problems and errors."""
+        """Creates a library; it compiles templates when they are first used.
+
+        Args:
+            sources: the texts by name, relative to the folder, with forward slashes.
+            folder: the folder as users see it: problems and errors show it before the name.
+            previous: the library before the edit.
+        """
         self.sources: Mapping[str, str] = MappingProxyType(dict(sources))
         self.folder = folder
         self._environment = previous._environment if previous else BoundedEnvironment()
         self._compiled: dict[tuple[str, str], PromptSource] = {}
         self._linked: dict[str, Template] = {}
-        # Not `previous` itself: it would keep all the libraries before it.
+        # Keeping `previous` itself would keep all earlier libraries in memory.
         self._compiled_before = previous._compiled if previous else {}
         self._linked_before = previous._linked if previous else {}
 
     def compile(self, name: str, *, names: Collection[str] | None = CONTEXT_NAMES) -> Prompt:
-        """The prompt in the file `name` of the folder; `names` as below.
+        """The prompt in the file `name` of the folder; `names` as in `compile_text`.
 
         Raises:
-            InvalidPrompt: it is missing, or it or something it includes has mistakes.
+            InvalidPrompt: the file does not exist, or it or one of its includes has problems.
         """
         text = self.sources.get(name)
         if text is None:
@@ -151,14 +156,16 @@ class PromptLibrary:
         column: int = 1,
         names: Collection[str] | None = CONTEXT_NAMES,
     ) -> Prompt:
-        """The prompt `text`, which stands in the file `name` from `line` and `column` on.
+        """The prompt `text`, which begins at `line` and `column` of the file `name`.
 
-        It may use `names`, and of one that is spelled with a dot, `mcp.readme`, only such fields;
-        None lets it use any, and `Prompt.names` says which it does.
+        Args:
+            names: the names that it may use; None for any. If some of them have a dot, such as
+                `mcp.readme`, then only these fields of `mcp` may be used.
 
         Raises:
-            InvalidPrompt: it or something it includes has mistakes.
+            InvalidPrompt: the text or one of its includes has problems.
         """
+        # Compiled under the name "", so that agents with the same inline text share its code.
         return self._prompt(self._source("", text), TemplatePlace(name, line, column), names)
 
     def _prompt(
@@ -168,18 +175,15 @@ class PromptLibrary:
         names: Collection[str] | None = CONTEXT_NAMES,
     ) -> Prompt:
         members = self._closure(root)
+        known = self.sources.keys()
         places = {name: self._place(name) for name in members} | {root.name: place}
         problems = [
-            mistake.problem(member.text, places[member.name])
+            problem.in_file(member.text, places[member.name])
             for member in members.values()
-            for mistake in (
-                *member.mistakes,
-                *self._mistakes_between(member, members),
-                *_unknown(_from_context(member, root, members), names, members),
-                *_unknown_fields(member, _from_context(member, root, members), names),
-            )
+            for problem in (*member.problems, *link_problems(member, root, members, known, names))
         ]
         if problems:
+            # Those of the prompt itself come before those of its includes.
             problems.sort(key=lambda it: (it.file != place.file, it.file, it.line, it.column))
             raise InvalidPrompt(problems)
         digests = [root.digest, *sorted(member.digest for member in members.values())]
@@ -189,14 +193,14 @@ class PromptLibrary:
             digest=digest,
             includes=tuple(sorted(members.keys() - {root.name})),
             names=frozenset(
-                name for member in members.values() for name in _from_context(member, root, members)
+                name for member in members.values() for name in context_names(member, root, members)
             ),
             _template=self._template(digest, root, members),
             _places=places,
         )
 
-    def _closure(self, root: PromptSource) -> _Members:
-        """`root` and all templates that it needs."""
+    def _closure(self, root: PromptSource) -> Members:
+        """`root` and all templates that it needs, directly or through others."""
         members = {root.name: root}
         waiting = [root]
         while waiting:
@@ -206,21 +210,13 @@ class PromptLibrary:
                     waiting.append(members[name])
         return members
 
-    def _mistakes_between(self, member: PromptSource, members: _Members) -> Iterator[PromptMistake]:
-        circle = _circle(members)
-        for use in member.uses:
-            yield from _missing(use, members, self.sources)
-            if circle[:1] == [member.name] and circle[1] in use.names:
-                path = " -> ".join(circle)
-                yield PromptMistake(f"includes itself: {path}", use.line, circle[1])
-
     def _source(self, name: str, text: str) -> PromptSource:
         source = self._compiled.get((name, text)) or self._compiled_before.get((name, text))
         source = source or compile_source(self._environment, name, text)
         self._compiled[name, text] = source
         return source
 
-    def _template(self, digest: str, root: PromptSource, members: _Members) -> Template:
+    def _template(self, digest: str, root: PromptSource, members: Members) -> Template:
         template = self._linked.get(digest) or self._linked_before.get(digest)
         template = template or _Linked(self._environment, members).templates[root.name]
         self._linked[digest] = template
@@ -231,9 +227,11 @@ class PromptLibrary:
 
 
 class _Linked(BaseLoader):
-    """The compiled templates of one prompt, which find each other and nothing else."""
+    """The loader of one prompt: its templates find each other and no other template."""
 
-    def __init__(self, environment: Environment, members: _Members) -> None:
+    def __init__(self, environment: Environment, members: Members) -> None:
+        # Prompts of two libraries use one environment, but the same name can have another text
+        # in each. So each prompt gets its own loader.
         environment = environment.overlay(loader=self)
         codes = {name: member.code for name, member in members.items() if member.code}
         self.templates = {
@@ -251,79 +249,25 @@ class _Linked(BaseLoader):
         return self.templates[name]
 
 
-def _missing(use: Use, members: _Members, sources: Iterable[str]) -> Iterator[PromptMistake]:
-    name = next((name for name in use.names if name in members), None)
-    if name is None:
-        if not use.optional:
-            name = use.names[0]
-            yield PromptMistake(
-                f"there is no prompt {name!r}", use.line, name, nearest(name, sources)
-            )
-        return
-    for macro in use.wanted:
-        if macro not in members[name].defined:
-            hint = nearest(macro, members[name].defined)
-            yield PromptMistake(f"{name!r} has no {macro!r}", use.line, macro, hint)
+def _checked_text(text: str) -> str:
+    """`text`, if it can be sent.
 
-
-def _from_context(member: PromptSource, root: PromptSource, members: _Members) -> Mapping[str, int]:
-    """The names that a template takes from the context, with the lines where it first does."""
-    # What a template around it sets, an include sees too; which one that is, nobody knows here.
-    around = members.values() if member is not root or member.inherits else ()
-    visible = {name for other in around for name in other.defined}
-    return {name: line for name, line in member.looked_up.items() if name not in visible}
-
-
-def _unknown(
-    taken: Mapping[str, int], names: Collection[str] | None, members: _Members
-) -> Iterator[PromptMistake]:
-    if names is None:
-        return
-    defined = {name for member in members.values() for name in member.defined}
-    known = {name.partition(".")[0] for name in names}
-    for name, line in taken.items():
-        if name not in known:
-            hint = nearest(name, known | defined)
-            hint = hint or f"it knows {', '.join(sorted(known)) or 'no names'}"
-            yield PromptMistake(f"there is no {name!r} here", line, name, hint)
-
-
-def _unknown_fields(
-    member: PromptSource, taken: Collection[str], names: Collection[str] | None
-) -> Iterator[PromptMistake]:
-    """Fields that are not there of names that have only some."""
-    listed = [name for name in names or () if "." in name]
-    owners = {name.partition(".")[0] for name in listed}.intersection(taken)
-    for name, line in member.fields.items():
-        owner, _, last = name.partition(".")
-        if owner in owners and name not in listed:
-            there = sorted(field for field in listed if field.startswith(f"{owner}."))
-            hint = nearest(name, there) or f"there is {', '.join(there)}"
-            yield PromptMistake(f"there is no {name!r} here", line, last, hint)
-
-
-def _circle(members: _Members) -> list[str]:
-    """Names of templates that include each other in a circle; the first one is also the last."""
-    needs = {name: members.keys() & set(member.needs) for name, member in members.items()}
-    try:
-        TopologicalSorter(needs).prepare()
-    except CycleError as error:
-        return error.args[1][::-1]
-    return []
-
-
-def _sendable(text: str) -> str:
+    Raises:
+        BoundExceeded: it is too long, or it cannot be encoded in UTF-8.
+    """
     if len(text) > MAX_SIZE:
-        raise BoundExceeded(f"makes {len(text):,} characters; a prompt has at most {MAX_SIZE:,}")
+        raise BoundExceeded(f"makes {len(text):,} characters; the limit is {MAX_SIZE:,}")
+    # A template can write '\ud800' or cut a text into characters that UTF-8 cannot encode. The
+    # request to the model would fail later, with an error that does not name the prompt.
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise BoundExceeded("makes half a surrogate pair, which is no text") from None
+        raise BoundExceeded("makes half a surrogate pair, which is not valid text") from None
     return text
 
 
-def in_words(error: Exception) -> str:
-    """What went wrong in a template, for its author."""
+def error_text(error: Exception) -> str:
+    """The text of an error in a template, for its author."""
     if isinstance(error, RecursionError):
         return "calls itself too deeply"
     text = str(error) or type(error).__name__

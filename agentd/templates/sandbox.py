@@ -1,7 +1,8 @@
-"""Jinja within bounds: whatever a template says, it ends soon, stays small and reaches only data.
+"""The sandbox: any template ends soon, uses little memory and reaches nothing but plain data.
 
-Two laws keep it so: every step spends from a budget of time, and no value that a template makes
-grows over `bounds.MAX_SIZE`, so that no single step is long.
+Two rules guarantee that. Each step pays from a budget of time and work. No value of a template
+becomes larger than `bounds.MAX_SIZE`, so no single step takes long: Python cannot interrupt a
+long operation on one value, such as `'x' * 10 ** 9`.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from jinja2.runtime import (
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace, missing, pass_context
 
-from agentd.templates.bounds import SCAN, BoundExceeded, Budget, afford, percent_size, size
+from agentd.templates.bounds import SCAN, BoundExceeded, Budget, check_size, percent_size, size
 from agentd.templates.compiler import TokenLimit
 from agentd.templates.filters import as_text, filters, kind, tests
 
-BUDGET = " budget"  # a name that no template can spell
+BUDGET = " budget"  # with a space, so that no template can write this name
 
 
 class BoundedContext(Context):
-    """A rendering's variables, with its budget at hand for the generated code."""
+    """The variables of a rendering. The generated code finds the budget as `context.budget`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,12 +42,12 @@ class BoundedContext(Context):
 
 
 class Absent(StrictUndefined):
-    """What a template named and its data does not have: any use of it raises UndefinedError.
+    """The value of a name or field that does not exist: any use of it raises UndefinedError.
 
-    `spelled` is how the template reached the value that should have had it, as `content.user`.
+    `path` is the expression for the value that lacks the field, such as `content.user`.
     """
 
-    __slots__ = ("_spelled",)
+    __slots__ = ("_path",)
 
     def __init__(
         self,
@@ -55,10 +56,10 @@ class Absent(StrictUndefined):
         name: Any = None,
         exc: Any = UndefinedError,
         *,
-        spelled: str = "",
+        path: str = "",
     ) -> None:
         super().__init__(hint, obj, name, exc)
-        self._spelled = spelled
+        self._path = path
 
     @property
     def _undefined_message(self) -> str:
@@ -67,18 +68,18 @@ class Absent(StrictUndefined):
         if self._undefined_hint or owner is missing:
             return self._undefined_hint or f"{name!r} has no value here"
         is_mapping = isinstance(owner, Mapping)
-        whose = f"'{self._spelled}'" + f" is {kind(owner)} and" * (not is_mapping)
+        whose = f"'{self._path}'" + f" is {kind(owner)} and" * (not is_mapping)
         lacks = "cannot be sliced" if isinstance(name, slice) else f"has no {name!r}"
         known = owner if is_mapping else _PUBLIC.get(type(owner), ())
         near = get_close_matches(str(name), [key for key in known if isinstance(key, str)], n=1)
         return " ".join(
-            [whose if self._spelled else kind(owner), lacks]
+            [whose if self._path else kind(owner), lacks]
             + [f"(did you mean {word!r}?)" for word in near]
         )
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
-    """Compiles and runs templates of plain text that reach nothing but plain data."""
+    """Compiles and renders templates of plain text that reach nothing but plain data."""
 
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
     context_class = BoundedContext
@@ -88,11 +89,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             autoescape=False,
             trim_blocks=True,
             lstrip_blocks=True,
-            keep_trailing_newline=True,  # else an include runs into the line after it
-            optimized=False,  # folding constants would run them at compile time, without a budget
+            # Without this, the last line of an include and the next line become one.
+            keep_trailing_newline=True,
+            optimized=False,  # constant folding would run code at compile time, without a budget
             undefined=Absent,
-            finalize=_written,
-            cache_size=0,
+            finalize=_output_text,
+            cache_size=0,  # a prompt holds its own compiled templates
             auto_reload=False,
             extensions=[TokenLimit],
         )
@@ -100,65 +102,69 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.filters = filters()
         self.tests = tests()
 
-    def getattr(self, obj: Any, attribute: str, spelled: str = "") -> Any:
-        """`obj.attribute`; what the data holds goes before the methods of its type."""
+    def getattr(self, obj: Any, attribute: str, path: str = "") -> Any:
+        """`obj.attribute`; a field of the data takes precedence over a method of its type."""
+        # A message with a field `items` is usual, and its author does not know Python's methods.
         if isinstance(obj, (Mapping, TemplateReference)):
             with suppress(KeyError):
                 return obj[attribute]
         value = getattr(obj, attribute, missing)
         public = _PUBLIC.get(type(obj))
         if value is missing or (public is not None and attribute not in public):
-            return Absent(None, obj, attribute, spelled=spelled)
+            return Absent(None, obj, attribute, path=path)
         if not self.is_safe_attribute(obj, attribute, value):
             return self.unsafe_undefined(obj, attribute)
         return value
 
-    def getitem(self, obj: Any, argument: Any, spelled: str = "") -> Any:
-        """`obj[argument]`; never a method of data."""
+    def getitem(self, obj: Any, argument: Any, path: str = "") -> Any:
+        """`obj[argument]`; it never gives a method of data."""
         try:
             return obj[argument]
         except (TypeError, LookupError):
             if isinstance(argument, str) and type(obj) not in _PUBLIC:
-                return self.getattr(obj, argument, spelled)
-        return Absent(None, obj, argument, spelled=spelled)
+                return self.getattr(obj, argument, path)
+        return Absent(None, obj, argument, path=path)
 
-    # Jinja's own odd names: they cannot clash with the keywords of a template's call.
+    # The odd names are Jinja's: they cannot clash with the keyword arguments of a call.
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """`obj(...)`: macros, blocks, our few functions and the public methods of data."""
+        """`obj(...)`: calls a macro, a block, a global function or a public method of data."""
         budget: Budget = __context.parent[BUDGET]
         budget.spend()
         if isinstance(__obj, Undefined):
-            return __obj()
+            return __obj()  # raises the error that names what is missing
         owner, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
         if name in _PUBLIC.get(type(owner), ()):
-            if kwargs.keys() - _JINJAS_OWN:
+            # `_GROWTH` knows arguments by position: a keyword could hide a width from it.
+            if kwargs.keys() - _JINJA_KEYWORDS:
                 raise BoundExceeded(f"{name!r} takes its arguments in order, without names")
-            afford(_GROWTH[name](owner, *args) if name in _GROWTH else 0)
+            check_size(_GROWTH[name](owner, *args) if name in _GROWTH else 0)
+        # A list of what may be called, not of what may not: new things are refused by default.
         elif not isinstance(__obj, _CALLABLE) and __obj not in _FUNCTIONS:
             raise BoundExceeded(f"cannot call {kind(__obj)}")
-        return budget.made(super().call(__context, __obj, *args, **kwargs))
+        return budget.charge(super().call(__context, __obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """`left operator right`, refused before it could grow too large."""
+        """`left operator right`; refused in advance if the result could be too large."""
         budget: Budget = context.parent[BUDGET]
         budget.spend()
+        # `+` needs no check here: its result is at most twice as large as a value may be.
         if operator == "**" and isinstance(left, int) and isinstance(right, int):
-            afford(left.bit_length() * right)
+            check_size(left.bit_length() * right)
         elif operator == "*":
-            afford(max(size(left) * _times(right), size(right) * _times(left)))
+            check_size(max(size(left) * _times(right), size(right) * _times(left)))
         elif operator == "%" and isinstance(left, str):
-            afford(percent_size(left, right))
-        return budget.made(self.binop_table[operator](left, right))
+            check_size(percent_size(left, right))
+        return budget.charge(self.binop_table[operator](left, right))
 
     def joined(self, context: Context, parts: Iterable[Any]) -> str:
-        """The parts of `a ~ b ~ c` as one text."""
+        """The value of `a ~ b ~ c`, as one text."""
         texts = [as_text(part) for part in parts]
-        afford(sum(map(len, texts)))
-        return context.parent[BUDGET].made("".join(texts))
+        check_size(sum(map(len, texts)))
+        return context.parent[BUDGET].charge("".join(texts))
 
 
 class _Namespace(Namespace):
-    """`namespace(a=1)`; written without its fields, which may hold each other."""
+    """`namespace(a=1)`. Its `repr` omits the fields, because two namespaces can hold each other."""
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
@@ -168,18 +174,19 @@ class _Namespace(Namespace):
 
 
 def _mapping(fields: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
-    """`dict(a=1)`. Not of pairs: a list of colliding keys takes a dict minutes."""
+    """`dict(a=1)`. It takes no list of pairs: with colliding hashes, many keys take minutes."""
     return {**(fields or {}), **more}
 
 
 @pass_context
-def _written(context: BoundedContext, value: Any) -> str:
+def _output_text(context: BoundedContext, value: Any) -> str:
     text = as_text(value)
     context.budget.spend(len(text))
     return text
 
 
 def _scan(text: str, other: str | None) -> int:
+    """The work of comparing each character of one text with each character of the other."""
     return len(text) * len(other or "") // SCAN
 
 
@@ -187,7 +194,8 @@ def _times(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
 
-# All that templates reach of data's own types. `format` is not among them: it reads attributes.
+# The attributes that templates reach on each type. `str.format` is not among them: its fields
+# read attributes past the sandbox, as in `'{0.__class__}'.format(x)`.
 _PUBLIC: Mapping[type, frozenset[str]] = {
     of: frozenset(names.split())
     for of, names in {
@@ -209,8 +217,8 @@ _PUBLIC: Mapping[type, frozenset[str]] = {
         Cycler: "current next reset",
     }.items()
 }
-# The most characters that a method's result can have, or that its work amounts to. What searches
-# from the right compares every character of one text with every one of the other.
+# An upper bound of the characters in a method's result, or of its work in the same unit. The
+# methods that strip, and `rsplit`, can compare each character of one text with each of the other.
 _GROWTH: Mapping[str, Callable[..., int]] = {
     "center": lambda text, width, *_: width,
     "join": lambda text, items: len(text) * len(items) + size(items),
@@ -221,10 +229,10 @@ _GROWTH: Mapping[str, Callable[..., int]] = {
     "rsplit": lambda text, separator=None, *_: _scan(text, separator),
     "rstrip": lambda text, chars=None: _scan(text, chars),
     "strip": lambda text, chars=None: _scan(text, chars),
-    "strftime": lambda value, form: len(form) * 256,  # where Python itself gives up
+    "strftime": lambda value, form: len(form) * 256,  # Python allows no longer result
     "zfill": lambda text, width: width,
 }
-_JINJAS_OWN = frozenset({"_loop_vars", "_block_vars"})  # keywords of every call in a loop or block
+_JINJA_KEYWORDS = frozenset({"_loop_vars", "_block_vars"})  # Jinja adds them in loops and blocks
 _CALLABLE = (Macro, BlockReference, LoopContext, Joiner)
 _GLOBALS: Mapping[str, Any] = {
     "cycler": Cycler,

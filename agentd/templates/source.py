@@ -1,4 +1,4 @@
-"""One template text: its code, what it needs from outside, and every mistake in it."""
+"""Compiles one template text: its code, the names and templates it needs, and its problems."""
 
 from __future__ import annotations
 
@@ -19,34 +19,39 @@ from agentd.templates.sandbox import BoundedEnvironment
 
 MAX_SOURCE = 256_000  # characters
 
-
 _UseNode = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 
 
 @dataclass(frozen=True)
 class TemplatePlace:
-    """Where a text begins: text inside a manifest is further down, and indented."""
+    """Where a text begins in its file: text inside a manifest begins further down, indented."""
 
     file: str
     line: int = 1
     column: int = 1
 
     def at(self, line: int) -> str:
-        """`file:line` of a line of the text."""
+        """`file:line` of a line of the text; the first line is 1."""
         return f"{self.file}:{self.line + line - 1}"
 
 
 @dataclass(frozen=True)
-class PromptMistake:
-    """What is wrong in a text, `word` being what to underline in its `line` (0: no place)."""
+class PromptProblem:
+    """A problem at a line of a template text.
+
+    Attributes:
+        line: counts from 1; 0 means that the problem has no place in the text.
+        word: the word in this line to underline, or "".
+        hint: how to fix the problem.
+    """
 
     text: str
     line: int = 0
     word: str = ""
     hint: str = ""
 
-    def problem(self, source: str, place: TemplatePlace) -> Problem:
-        """The same as a problem of the file that has the text."""
+    def in_file(self, source: str, place: TemplatePlace) -> Problem:
+        """The problem in the file that contains the text `source` at `place`."""
         if not self.line:
             return Problem(file=place.file, text=self.text, hint=self.hint)
         text = _line(source, self.line)
@@ -64,8 +69,13 @@ class PromptMistake:
 
 @dataclass(frozen=True)
 class Use:
-    """An include, import or extends: `names` to try, one of which must be there unless `optional`,
-    and the `wanted` macros of a `from ... import`."""
+    """An include, import or extends.
+
+    Attributes:
+        names: the templates to try, in this order.
+        optional: whether it is allowed that none of them exists.
+        wanted: the macros of a `from ... import`.
+    """
 
     names: tuple[str, ...]
     line: int
@@ -75,20 +85,22 @@ class Use:
 
 @dataclass(frozen=True)
 class PromptSource:
-    """A template's text, compiled; without code if there are mistakes.
+    """A compiled template text. If it has problems, it has no code.
 
     Attributes:
-        uses: the other templates that it needs.
-        looked_up: names that it takes from the context or from a template around it, with lines.
-        defined: names that it sets, here or there.
+        uses: its includes, imports and extends.
+        looked_up: the names that it reads from the context or from an including template, with the
+            line of the first use.
+        defined: all names that it sets.
         inherits: whether it extends another template.
-        fields: the fields of those names that it takes, `context.metadata`, with lines.
+        fields: the fields that it reads of names in `looked_up`, such as `context.metadata`, with
+            the line of the first use.
     """
 
     name: str
     text: str = field(repr=False)
     code: CodeType | None = None
-    mistakes: tuple[PromptMistake, ...] = ()
+    problems: tuple[PromptProblem, ...] = ()
     uses: tuple[Use, ...] = ()
     looked_up: Mapping[str, int] = field(default_factory=dict[str, int])
     defined: frozenset[str] = frozenset()
@@ -107,28 +119,30 @@ class PromptSource:
 
 
 def compile_source(environment: BoundedEnvironment, name: str, text: str) -> PromptSource:
-    """Compiles a text; mistakes are in the answer, none is raised."""
+    """Compiles a text. It does not raise errors: the problems are in the result."""
     if len(text) > MAX_SOURCE:
-        return _broken(name, text, PromptMistake(f"a prompt has at most {MAX_SOURCE:,} characters"))
+        problem = f"has {len(text):,} characters; the limit is {MAX_SOURCE:,}"
+        return _broken(name, text, PromptProblem(problem))
     try:
         tree = environment.parse(text, name)
-        mistakes = tuple(_mistakes(tree, environment))
+        problems = tuple(_problems(tree, environment))
         python, looked_up = generate(environment, tree, name)
-        code = None if mistakes else compile(python, f"<prompt {name}>", "exec")
+        code = None if problems else compile(python, f"<prompt {name}>", "exec")
     except TemplateSyntaxError as error:
-        return _broken(name, text, _syntax_mistake(error, text))
+        return _broken(name, text, _syntax_problem(error, text))
     except RecursionError:
-        return _broken(name, text, PromptMistake("is nested too deeply"))
-    # Jinja leaves some checks to Python's compiler: keywords given twice, 20 loops in each other.
+        return _broken(name, text, PromptProblem("is nested too deeply"))
+    # Jinja leaves some checks to Python's compiler, such as a keyword argument that is given twice
+    # and more than 20 nested loops. MemoryError is what its parser raises for deep nesting.
     except (SyntaxError, ValueError, OverflowError, MemoryError) as error:
         return _broken(
-            name, text, PromptMistake(f"cannot be compiled: {getattr(error, 'msg', error)}")
+            name, text, PromptProblem(f"cannot be compiled: {getattr(error, 'msg', error)}")
         )
     return PromptSource(
         name,
         text,
         code,
-        mistakes,
+        problems,
         uses=tuple(_use(node) for node in tree.find_all(_USES) if _names(node)),
         looked_up=_first_lines(tree, looked_up),
         defined=frozenset(_defined(tree)),
@@ -138,36 +152,38 @@ def compile_source(environment: BoundedEnvironment, name: str, text: str) -> Pro
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint that names the one of `known` that was probably meant, "" if none is near."""
+    """The hint "did you mean …?" with the most similar name of `known`; "" if none is similar."""
     near = get_close_matches(name, list(known), n=1)
     return f"did you mean {near[0]!r}?" if near else ""
 
 
-def _broken(name: str, text: str, *mistakes: PromptMistake) -> PromptSource:
-    return PromptSource(name, text, mistakes=mistakes)
+def _broken(name: str, text: str, *problems: PromptProblem) -> PromptSource:
+    return PromptSource(name, text, problems=problems)
 
 
-def _mistakes(tree: nodes.Template, environment: BoundedEnvironment) -> Iterator[PromptMistake]:
+def _problems(tree: nodes.Template, environment: BoundedEnvironment) -> Iterator[PromptProblem]:
+    # Jinja itself stops at the first unknown filter; the author wants to see all problems.
     known = {nodes.Filter: environment.filters, nodes.Test: environment.tests}
     for node in tree.find_all((nodes.Filter, nodes.Test)):
         if node.name not in known[type(node)]:
             text = f"there is no {type(node).__name__.lower()} {node.name!r}"
-            yield PromptMistake(text, node.lineno, node.name, nearest(node.name, known[type(node)]))
-            node.name = next(iter(known[type(node)]))  # lets the rest of the text be checked too
+            yield PromptProblem(text, node.lineno, node.name, nearest(node.name, known[type(node)]))
+            node.name = next(iter(known[type(node)]))  # else the code generator raises an error
     for node in tree.find_all(_USES):
-        # Which prompts belong to a revision must be known when it is loaded, not by a message.
+        # The digest of a revision covers its includes, so they must be known when it is loaded.
+        # And a message must not choose which file becomes part of the prompt.
         if not _names(node):
             text = f"{type(node).__name__.lower()} needs a fixed name in quotes"
-            yield PromptMistake(text, node.lineno, hint="choose between them with {% if %}")
+            hint = "to choose between templates, use {% if %}"
+            yield PromptProblem(text, node.lineno, hint=hint)
     for node in tree.find_all(nodes.ScopedEvalContextModifier):
-        hint = "use the filter 'escape' where data stands inside tags"
-        yield PromptMistake(
-            "prompts are plain text: no autoescape", node.lineno, "autoescape", hint
-        )
+        hint = "use the filter 'escape' for data inside tags of XML or HTML"
+        text = "autoescape is not supported: prompts are plain text"
+        yield PromptProblem(text, node.lineno, "autoescape", hint)
 
 
 def _names(node: _UseNode) -> tuple[str, ...]:
-    """The templates that an include, import or extends names, () if they are not fixed."""
+    """The template names in an include, import or extends; () if they are not literal texts."""
     given = node.template
     parts = [given]
     if isinstance(node, nodes.Include) and isinstance(given, (nodes.List, nodes.Tuple)):
@@ -185,6 +201,7 @@ def _use(node: _UseNode) -> Use:
 
 
 def _first_lines(tree: nodes.Template, names: Iterable[str]) -> Mapping[str, int]:
+    """The names with the line where each is first read."""
     lines = dict.fromkeys(sorted(names), 0)
     for node in tree.find_all(nodes.Name):
         if lines.get(node.name) == 0 and node.ctx == "load":
@@ -193,6 +210,7 @@ def _first_lines(tree: nodes.Template, names: Iterable[str]) -> Mapping[str, int
 
 
 def _fields(tree: nodes.Template, names: Collection[str]) -> Mapping[str, int]:
+    """The fields `name.field` that are read of these names, with the line of the first use."""
     fields: dict[str, int] = {}
     for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
         if isinstance(node.node, nodes.Name) and node.node.name in names:
@@ -204,6 +222,7 @@ def _fields(tree: nodes.Template, names: Collection[str]) -> Mapping[str, int]:
 
 
 def _defined(tree: nodes.Template) -> Iterator[str]:
+    """All names that the template sets: by set, for, with, macro or import."""
     for node in tree.find_all((nodes.Name, nodes.Macro, nodes.Import, nodes.FromImport)):
         if isinstance(node, nodes.Name):
             if node.ctx != "load":
@@ -214,15 +233,18 @@ def _defined(tree: nodes.Template) -> Iterator[str]:
             yield node.target if isinstance(node, nodes.Import) else node.name
 
 
-def _syntax_mistake(error: TemplateSyntaxError, source: str) -> PromptMistake:
+def _syntax_problem(error: TemplateSyntaxError, source: str) -> PromptProblem:
+    """Jinja's error in the form of our problems."""
     text = (error.message or "syntax error").rstrip(".")
+    # Jinja continues with a guess of what was meant; our hint names the most similar tag.
     if text.startswith("Encountered unknown tag"):
         text = text.partition(". ")[0]
     line = _line(source, error.lineno)
+    # Jinja gives no column, but it usually quotes the word.
     quoted: list[str] = re.findall(r"'([^']+)'", text)
     word = next((word for word in quoted if word in line), "")
     hint = nearest(word, _TAGS.split()) if "unknown tag" in text else ""
-    return PromptMistake(text[:1].lower() + text[1:], error.lineno, word, hint)
+    return PromptProblem(text[:1].lower() + text[1:], error.lineno, word, hint)
 
 
 def _line(source: str, number: int) -> str:
@@ -231,7 +253,10 @@ def _line(source: str, number: int) -> str:
 
 
 def _column(line: str, word: str) -> int:
-    """Where `word` stands in a line, within a tag if it has one; 0 if it is not there."""
+    """The column of `word` in a line, counted from 1; 0 if the line does not contain it.
+
+    A match inside a tag takes precedence: the text before the tag may contain the word as well.
+    """
     edge = r"\b" if word.isidentifier() else ""
     pattern = re.compile(edge + re.escape(word) + edge)
     found = word and (pattern.search(line, _tag_start(line)) or pattern.search(line))

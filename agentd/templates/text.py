@@ -1,7 +1,7 @@
-"""A text with `{{ expressions }}` in it: an address, a header, a field of a body.
+"""Texts with `{{ expressions }}`: an address, a header, a field of a body.
 
-Unlike a prompt it has no loops and branches. That is what lets its users treat what an expression
-gives differently from what its author wrote around it.
+Unlike a prompt, such a text has no loops and branches. So it is a list of literals and expressions,
+and its users can treat the two differently: a URL encodes values, but not what its author wrote.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agentd.templates.filters import as_text
 
 Piece = str | Expression
 
-# A brace pair ends the expression unless it stands in quotes.
+# `}}` ends an expression, but not inside quotes: `{{ '}}' }}` is one expression.
 _EXPRESSION = re.compile(
     r"""\{\{-?((?:[^"'}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\}(?!\}))*?)-?\}\}""", re.DOTALL
 )
@@ -25,26 +25,31 @@ _EXPRESSION = re.compile(
 
 @dataclass(frozen=True)
 class TextTemplate:
-    """Literal texts and expressions, in their order."""
+    """The literal texts and expressions of a text, in order."""
 
     pieces: tuple[Piece, ...]
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """All names that its expressions look up."""
+        """All names that the expressions read."""
         return frozenset().union(*(expression.names for expression in self.expressions))
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
+        """The expressions, in order."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Expression))
 
     def lacks(self, context: Mapping[str, Any]) -> bool:
-        """Whether it shows a name by itself, as `{{ city }}`, that the context does not have."""
+        """Whether it has an expression that is only a name, `{{ city }}`, missing in `context`.
+
+        The users leave out such a text. Only a lone name counts: `{{ city | default('x') }}` can
+        have a value without an argument.
+        """
         shown = (expression.text.strip() for expression in self.expressions)
         return any(text.isidentifier() and text not in context for text in shown)
 
     def value(self, context: Mapping[str, Any]) -> Any:
-        """What it stands for: an expression alone keeps its type, everything else is text.
+        """The value: a single expression without text around it keeps its type, else it is text.
 
         Raises:
             PromptError: an expression has no value.
@@ -56,7 +61,7 @@ class TextTemplate:
                 return self.text(context)
 
     def text(self, context: Mapping[str, Any], written: Callable[[Any], str] = as_text) -> str:
-        """The text, with the value of each expression as `written` writes it.
+        """The text, with the value of each expression converted by `written`.
 
         Raises:
             PromptError: an expression has no value.
@@ -67,7 +72,7 @@ class TextTemplate:
         )
 
     def split(self, separator: str, most: int = -1) -> list[TextTemplate]:
-        """As `str.split`, at separators that the author wrote."""
+        """Splits like `str.split`, but only at separators in literal text, never in a value."""
         parts: list[list[Piece]] = [[]]
         for piece in self.pieces:
             if isinstance(piece, Expression):
@@ -81,17 +86,18 @@ class TextTemplate:
 
 
 def compile_text(text: str, names: Collection[str] | None = None) -> TextTemplate:
-    """The template in `text`, which may use `names`, or any if they are None.
+    """Compiles `text`; its expressions may use `names`, or any name if `names` is None.
 
     Raises:
-        InvalidExpression: an expression in it is none or uses another name, or is not closed.
+        InvalidExpression: an expression is invalid, is not closed or uses another name; or the
+            text has a `{%` tag.
     """
     pieces: list[Piece] = []
     end = 0
     while (start := text.find("{{", end)) >= 0:
         found = _EXPRESSION.match(text, start)
         if found is None:
-            raise InvalidExpression("has `{{` without its `}}`")
+            raise InvalidExpression("has `{{` without `}}`")
         pieces += [_literal(text[end:start]), _compiled(found[1], names)]
         end = found.end()
     pieces.append(_literal(text[end:]))
@@ -102,8 +108,8 @@ def _compiled(text: str, names: Collection[str] | None) -> Expression:
     try:
         return compile_expression(text, names=names)
     except InvalidExpression as error:
-        mistake = f"has a mistake in {{{{ {text.strip()[:100]} }}}}: {error}"
-        raise InvalidExpression(mistake, hint=error.hint) from None
+        problem = f"has an invalid expression {{{{ {text.strip()[:100]} }}}}: {error}"
+        raise InvalidExpression(problem, hint=error.hint) from None
 
 
 def _literal(text: str) -> str:

@@ -127,7 +127,11 @@ async def test_a_document_is_fetched_once_for_all_that_want_it(site: Site) -> No
     ("document", "fields", "words"),
     [
         ({"swagger": "2.0"}, {}, "/pets.json is Swagger 2.0"),
-        (PETS, {"base_url": None, "headers": {"X-Key": "k"}}, "wants https://api.pets.test to get"),
+        (
+            PETS,
+            {"base_url": None, "headers": {"X-Key": "k"}},
+            "query` of the manifest to https://api.pets.test",
+        ),
         (
             {**PETS, "paths": {f"/{n}": {"get": {}} for n in range(9999)}},
             {},

@@ -1,15 +1,14 @@
-"""HTTP requests filled in from the arguments of a call, written by hand or read from OpenAPI.
+"""HTTP requests from the arguments of a tool call: `http:` and `openapi:` under `tools:`.
 
 A module imports only from what stands below it.
 
-    openapi_document   an OpenAPI document, 3.0 or 3.1: its operations as tools
-    openapi_operation  one operation of an OpenAPI document: its arguments, and the request that
-                       they make
-    openapi_parameter  A parameter of an operation: where it stands in a request, and how its value
-                       is written there
-    request_template   a request as a manifest writes it
-    openapi_schema     schemas of an OpenAPI document as JSON Schema, with what they refer to
-                       beside them
-    json_path          a path into a JSON value
-    request            a request made from a call's arguments
+    openapi_document   reads an OpenAPI document: version, paths, names of operations, allow and
+                       deny, base URL; the problems of `openapi:` entries
+    openapi_operation  one operation: the schema of its arguments, its description, its request
+    openapi_parameter  one parameter of an operation in path, query, header or cookie, by style
+    request_template   `http:` entries: compiles URL, query, headers and body, fills in arguments;
+                       the problems of `http:` entries
+    openapi_schema     follows `$ref`, converts schemas of OpenAPI to JSON Schema
+    json_path          parses and applies the paths of `pick:`, such as `items[*].name`
+    request            URLs, headers and bodies: encoding, limits, protection from injection
 """

@@ -1,4 +1,4 @@
-"""An OpenAPI document, 3.0 or 3.1: its operations as tools."""
+"""OpenAPI documents, version 3.0 or 3.1: their operations become tools."""
 
 from __future__ import annotations
 
@@ -18,34 +18,40 @@ from agentd.templates.requests.openapi_operation import (
     read_operation,
 )
 from agentd.templates.requests.openapi_schema import InvalidApi, References
-from agentd.templates.requests.request import ORIGIN, address, mistake_in_header, plain_url
-from agentd.templates.requests.request_template import RequestMistake
+from agentd.templates.requests.request import ORIGIN, address, header_problem, plain_url
+from agentd.templates.requests.request_template import RequestProblem
 from agentd.templates.source import nearest
 from agentd.templates.text import TextTemplate
 
 MAX_TOOLS = 256
-_LONGEST_NAME = 64
-_SHOWN = 10  # names of operations, in a hint
+_LONGEST_NAME = 64  # model providers accept no longer names of tools
+_SHOWN = 10  # names of operations in a hint
 
 
 @dataclass(frozen=True)
 class Api:
-    """The operations of a document, and why others are left out, by their names."""
+    """The operations of a document.
+
+    Attributes:
+        operations: those that can be tools.
+        left_out: the reasons why the others cannot, by the names of the operations.
+    """
 
     operations: tuple[Operation, ...]
     left_out: Mapping[str, InvalidApi]
 
 
 def read_api(document: Any, entry: ToolEntry, *, url: str | None = None) -> Api:
-    """The operations of a document that the entry allows.
+    """The operations of a document that the tool entry allows.
 
     Args:
-        document: as YAML or JSON has it.
-        entry: with `openapi:`.
-        url: where the document was fetched: after redirects another place than the entry names.
+        document: the parsed YAML or JSON.
+        entry: a tool entry with `openapi:`.
+        url: the URL from which the document was fetched. After redirects this is not the URL in
+            the entry. None for a file.
 
     Raises:
-        InvalidApi: it is no such document, or has too many operations.
+        InvalidApi: it is not an OpenAPI document, or has no or too many usable operations.
     """
     declared = entry.openapi
     assert declared is not None
@@ -60,56 +66,58 @@ def read_api(document: Any, entry: ToolEntry, *, url: str | None = None) -> Api:
             base = _base(document, source, declared, url)
             fixed = Fixed(base, declared.headers, declared.query)
             operations.append(read_operation(name, source, references, fixed))
+        # One bad operation does not disable the others: documents of real services often have one.
         except InvalidApi as error:
             left_out[name] = error
     if not operations:
         name, reason = next(iter(left_out.items()))
-        raise InvalidApi(f"has no operation that can be used: {name} {reason}", hint=reason.hint)
+        raise InvalidApi(f"has no usable operation: {name} {reason}", hint=reason.hint)
     return Api(tuple(operations), left_out)
 
 
-def mistakes_of(entry: ToolEntry) -> Iterator[RequestMistake]:
-    """What is wrong with an entry with `openapi:`, as far as its files tell."""
+def problems_of(entry: ToolEntry) -> Iterator[RequestProblem]:
+    """The problems of an entry with `openapi:` that can be found without fetching a document."""
     declared = entry.openapi
     if declared is None:
         return
     here = ("openapi",)
     for name in declared.headers:
-        if mistake := mistake_in_header(name):
-            yield RequestMistake((*here, "headers", name), f"`{name}` {mistake}")
+        if problem := header_problem(name):
+            yield RequestProblem((*here, "headers", name), f"`{name}` {problem}")
     if declared.base_url is not None:
         try:
             _origin(declared.base_url)
         except InvalidApi as error:
-            yield RequestMistake((*here, "base_url"), f"`base_url` {error}", error.hint)
+            yield RequestProblem((*here, "base_url"), f"`base_url` {error}", error.hint)
             return
     if declared.url is not None:
         try:
             plain_url(declared.url)
         except ValueError as error:
-            yield RequestMistake((*here, "document"), f"`document` {error.args[0]}", error.args[1])
+            yield RequestProblem((*here, "document"), f"`document` {error.args[0]}", error.args[1])
         return
     if isinstance(declared.document, str):
-        return  # a file that is not there, which is told elsewhere
+        return  # still a name: the file does not exist, which the catalog reports
     try:
         api = read_api(declared.document, entry)
     except InvalidApi as error:
-        yield RequestMistake((*here, "document"), f"the document {error}", error.hint)
+        yield RequestProblem((*here, "document"), f"the document {error}", error.hint)
         return
     for name, reason in api.left_out.items():
         text = f"the operation {name} is left out: it {reason}"
-        yield RequestMistake((*here, "document"), text, reason.hint, severity="warning")
+        yield RequestProblem((*here, "document"), text, reason.hint, severity="warning")
 
 
 def _paths(document: Any) -> Mapping[str, Any]:
     if not isinstance(document, dict):
-        raise InvalidApi("is no OpenAPI document")
+        raise InvalidApi("is not an OpenAPI document")
     version = str(document.get("openapi", ""))
     if not re.match(r"3\.[01](\.|$)", version):
         if "swagger" in document:
             raise InvalidApi("is Swagger 2.0", hint="convert it to OpenAPI 3")
-        shown = f"OpenAPI {version[:20]}" if version else "no OpenAPI document"
-        raise InvalidApi(f"is {shown}", hint="3.0 and 3.1 are known, named by a field `openapi`")
+        shown = f"OpenAPI {version[:20]}" if version else "not an OpenAPI document"
+        hint = "the field `openapi` must name version 3.0 or 3.1"
+        raise InvalidApi(f"is {shown}", hint=hint)
     paths = document.get("paths")
     if not isinstance(paths, dict) or not paths:
         raise InvalidApi("has no `paths`")
@@ -117,6 +125,7 @@ def _paths(document: Any) -> Mapping[str, Any]:
 
 
 def _sources(paths: Mapping[str, Any], references: References) -> Iterator[DocumentOperation]:
+    """All operations of the document; paths that cannot be read are skipped."""
     for path, given in paths.items():
         try:
             item = references.follow(given)
@@ -129,7 +138,11 @@ def _sources(paths: Mapping[str, Any], references: References) -> Iterator[Docum
 
 
 def _named(sources: Iterator[DocumentOperation], longest: int) -> dict[str, DocumentOperation]:
-    """Each by a name that a model can call."""
+    """The operations by unique names that a model can call.
+
+    Providers accept letters, digits, `_` and `-`. An operation without `operationId` is named after
+    its method and path.
+    """
     named: dict[str, DocumentOperation] = {}
     for source in sources:
         given = source.operation.get("operationId")
@@ -146,11 +159,16 @@ def _named(sources: Iterator[DocumentOperation], longest: int) -> dict[str, Docu
 def _chosen(
     found: Mapping[str, DocumentOperation], entry: ToolEntry
 ) -> Mapping[str, DocumentOperation]:
-    """Those that the entry allows, as long as a model can overlook them."""
+    """The operations that the entry allows.
+
+    Raises:
+        InvalidApi: the entry names an operation that does not exist, or it allows none, or more
+            than `MAX_TOOLS`: a model cannot choose well among too many tools.
+    """
     for name in (*(entry.allow or ()), *(entry.deny or ())):
         if name not in found:
             known = ", ".join(list(found)[:_SHOWN]) + ("…" if len(found) > _SHOWN else "")
-            hint = nearest(name, found) or f"it has {known or 'none'}"
+            hint = nearest(name, found) or f"the operations are {known or '(none)'}"
             raise InvalidApi(f"has no operation {name!r}", hint=hint)
     chosen = {
         name: source
@@ -160,36 +178,39 @@ def _chosen(
     if not chosen:
         raise InvalidApi("has no operations")
     if len(chosen) > MAX_TOOLS:
-        text = f"has {len(chosen):,} operations; at most {MAX_TOOLS} can be tools of an agent"
-        raise InvalidApi(text, hint="name those that it needs under `allow:`")
+        text = f"has {len(chosen):,} operations; an agent can have at most {MAX_TOOLS} as tools"
+        raise InvalidApi(text, hint="list the operations that it needs under `allow:`")
     return chosen
 
 
 def _base(
     document: Mapping[str, Any], source: DocumentOperation, declared: OpenApi, url: str | None
 ) -> str:
-    """The address below which the operation is.
+    """The base URL of the operation.
 
     Raises:
-        InvalidApi: there is none, or it is not for a fetched document to choose.
+        InvalidApi: the document has none, or a fetched document names another host and the
+            manifest has credentials.
     """
     if declared.base_url is not None:
         return declared.base_url
+    # The most specific `servers` applies (OpenAPI: operation, then path, then document).
     server = _server(source.operation) or _server(source.item) or _server(document)
     base = urljoin(url, server or "/") if url else server or ""
     if not ORIGIN.match(base):
-        raise InvalidApi("has no address of its API under `servers`", hint="write `base_url:`")
+        raise InvalidApi("has no URL of its API under `servers`", hint="write `base_url:`")
     origin = _origin(base)
-    # Who may change the document may not thereby choose who gets the credentials.
+    # Else someone who can change the document could have the manifest's credentials sent to
+    # a host of their own.
     secret = declared.headers or declared.query
     if declared.url and secret and origin != _origin(declared.url):
-        text = f"wants {origin} to get the `headers` and `query` of the manifest"
-        raise InvalidApi(text, hint=f"if that is right, write `base_url: {base}`")
+        text = f"would send the `headers` and `query` of the manifest to {origin}"
+        raise InvalidApi(text, hint=f"if that is intended, write `base_url: {base}`")
     return base
 
 
 def _server(part: Mapping[str, Any]) -> str | None:
-    """The first of its `servers`, with the defaults of its variables."""
+    """The URL of the first entry in `servers`, with the defaults of its variables; else None."""
     servers = part.get("servers")
     first = servers[0] if isinstance(servers, list) and servers else None
     address = first.get("url") if isinstance(first, dict) else None
@@ -203,10 +224,15 @@ def _server(part: Mapping[str, Any]) -> str | None:
 
 
 def _origin(url: str) -> str:
+    """Scheme, host and port of a base URL.
+
+    Raises:
+        InvalidApi: it is not a URL, or it has a query.
+    """
     try:
         whole = address(TextTemplate((url,)))
     except ValueError as error:
         raise InvalidApi(f"{error.args[0]}", hint=error.args[1]) from None
     if any(pair.pieces for pair in whole.query):
-        raise InvalidApi("has a query in its address", hint="it belongs under `query:`")
+        raise InvalidApi("has a query in its URL", hint="write the query under `query:`")
     return whole.origin

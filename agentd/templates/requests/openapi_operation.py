@@ -1,4 +1,4 @@
-"""One operation of an OpenAPI document: its arguments, and the request that they make."""
+"""Operations of an OpenAPI document: the schema of their arguments, and their requests."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from agentd.templates.requests.request import (
     BadRequest,
     HttpRequest,
     address,
+    as_bad_request,
     encoded,
     header,
-    mistake_in_header,
-    spoken,
+    header_problem,
     with_body,
 )
 from agentd.templates.text import Piece, TextTemplate
 
 METHODS = ("get", "post", "put", "patch", "delete")
-MAX_PARAMETERS = 100
+MAX_PARAMETERS = 100  # of one operation: a model reads all of them with every request
 MAX_DESCRIPTION = 1_000  # characters
 
 _JSON = re.compile(r"application/(json|[\w.+-]+\+json)\b", re.IGNORECASE)
@@ -34,13 +34,17 @@ _JSON = re.compile(r"application/(json|[\w.+-]+\+json)\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Fixed:
-    """What the manifest sends with every request; the model has no say in it."""
+    """The base URL, headers and query of the manifest, which a model cannot change.
+
+    Headers and query often hold credentials, so `repr` does not show them.
+    """
 
     base: str
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     query: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     def has(self, parameter: Parameter) -> bool:
+        """Whether the manifest sets this parameter. Then the model cannot set it."""
         if parameter.place == "header":
             return parameter.name.lower() in {name.lower() for name in self.headers}
         return parameter.place == "query" and parameter.name in self.query
@@ -48,7 +52,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class DocumentOperation:
-    """An operation as its document has it; `item` is what the path's operations share."""
+    """An operation as in the document; `item` is its path item, shared by all methods of a path."""
 
     method: str
     path: str
@@ -58,7 +62,7 @@ class DocumentOperation:
 
 @dataclass(frozen=True)
 class RequestBody:
-    """The body of a request: the argument that holds it, and its media type."""
+    """The body of a request: the name of the argument that holds it, and its media type."""
 
     argument: str
     content_type: str
@@ -66,10 +70,12 @@ class RequestBody:
 
 @dataclass(frozen=True)
 class Operation:
-    """What a model is told of an operation, and the way to its request.
+    """An operation as a tool: what the model reads of it, and how its requests are made.
 
-    `parameters` are by the names of their arguments; those in the path are in `address` by the same
-    names, made plain.
+    Attributes:
+        schema: the JSON Schema of the arguments.
+        parameters: by the names of their arguments.
+        address: the URL; its expressions are the names of path parameters, changed by `_plain`.
     """
 
     name: str
@@ -82,10 +88,10 @@ class Operation:
     fixed: Fixed
 
     def request(self, arguments: Mapping[str, Any], key: str) -> HttpRequest:
-        """The request for these arguments, which fit `schema`; no operation has use for a key.
+        """The request for `arguments`, which fit `schema`. The key is not used: OpenAPI has none.
 
         Raises:
-            BadRequest: they make none.
+            BadRequest: no request can be made with these arguments.
         """
         given = [
             (each, arguments[name])
@@ -99,11 +105,12 @@ class Operation:
             content = arguments.get(self.body.argument) if self.body else None
             return with_body(self.method.upper(), url, self._headers(given, content), content)
         except BoundExceeded as error:
-            raise spoken(error) from None
-        except (RecursionError, ValueError) as error:  # what JSON cannot say, inside a parameter
+            raise as_bad_request(error) from None
+        except (RecursionError, ValueError) as error:  # from `json.dumps` of a parameter
             raise BadRequest(f"an argument cannot be sent: {error}") from None
 
     def _headers(self, given: Iterable[tuple[Parameter, Any]], content: Any) -> dict[str, str]:
+        # JSON is preferred, but an API that gives only text or another type must not answer 406.
         headers = {"Accept": "application/json, text/*;q=0.9, */*;q=0.5"}
         if self.body and content is not None:
             headers["Content-Type"] = self.body.content_type
@@ -111,27 +118,30 @@ class Operation:
         cookies = [f"{e.name}={encoded(e.simple(v))}" for e, v in given if e.place == "cookie"]
         if cookies:
             headers["Cookie"] = "; ".join(cookies)
+        # The headers of the manifest come last, so that they take precedence.
         return headers | {name: header(name, value) for name, value in self.fixed.headers.items()}
 
 
 def read_operation(
     name: str, source: DocumentOperation, references: References, fixed: Fixed
 ) -> Operation:
-    """The operation as a tool called `name`.
+    """Reads an operation as a tool called `name`.
 
     Raises:
-        InvalidApi: it is none that can be called with JSON arguments.
+        InvalidApi: a reference, a parameter, a schema, the body or the URL cannot be used.
     """
     schemas = Schemas(references)
     found: dict[tuple[str, str], Parameter] = {}
-    for part in (source.item, source.operation):  # the operation's own go before those of its path
+    # A parameter of the operation replaces one of its path with the same place and name (OpenAPI).
+    for part in (source.item, source.operation):
         for each in read_parameters(part.get("parameters"), references, schemas):
             found[each.place, each.name] = each
+    # Documents often forget to declare a parameter of the path; without it there is no URL.
     for missing in re.findall(r"\{([^{}]+)\}", source.path):
         lone = Parameter(missing, "path", True, {"type": "string"}, "simple", explode=False)
         found.setdefault(("path", missing), lone)
     if len(found) > MAX_PARAMETERS:
-        raise InvalidApi(f"has {len(found):,} parameters; {MAX_PARAMETERS} are the limit")
+        raise InvalidApi(f"has {len(found):,} parameters; the limit is {MAX_PARAMETERS}")
     by_argument = _by_argument(each for each in found.values() if not fixed.has(each))
     body, body_schema, body_required = _body(source.operation, references, schemas, by_argument)
     properties = {argument: each.schema for argument, each in by_argument.items()}
@@ -160,12 +170,12 @@ def read_operation(
 
 
 def _by_argument(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
-    """Parameters of one name in two places get two arguments."""
+    """The parameters by argument. Two with the same name in different places get two arguments."""
     found: dict[str, Parameter] = {}
     for each in parameters:
-        if each.place == "header" and (mistake := mistake_in_header(each.name)):
+        if each.place == "header" and (problem := header_problem(each.name)):
             if each.required:
-                raise InvalidApi(f"needs the header {each.name[:50]!r}, which {mistake}")
+                raise InvalidApi(f"needs the header {each.name[:50]!r}, which {problem}")
             continue
         argument = each.name if each.name not in found else f"{each.name}_{each.place}"
         found[argument] = each
@@ -178,7 +188,7 @@ def _body(
     schemas: Schemas,
     taken: Mapping[str, Parameter],
 ) -> tuple[RequestBody | None, Any, bool]:
-    """The body, its schema and whether it must be there."""
+    """The body of the operation or None, its schema, and whether it is required."""
     if "requestBody" not in operation:
         return None, {}, False
     given = references.follow(operation["requestBody"])
@@ -190,7 +200,8 @@ def _body(
     )
     if kind is None:
         if required:
-            raise InvalidApi(f"wants a body as {', '.join(kinds)[:100] or 'nothing known'}")
+            shown = ", ".join(kinds)[:100] or "of an unknown type"
+            raise InvalidApi(f"needs a body of a type that is not supported: {shown}")
         return None, {}, False
     media = references.follow(kinds[kind])
     argument = "body" if "body" not in taken else "request_body"
@@ -199,7 +210,7 @@ def _body(
 
 
 def _address(base: str, path: str) -> Address:
-    """The address with the parameters of the path as expressions, each a name."""
+    """The URL of the operation, with each parameter of the path as an expression."""
     pieces: list[Piece] = [base.rstrip("/")]
     for number, part in enumerate(re.split(r"\{([^{}]+)\}", path)):
         plain = _plain(part)
@@ -207,19 +218,22 @@ def _address(base: str, path: str) -> Address:
     try:
         return address(TextTemplate(tuple(piece for piece in pieces if piece != "")))
     except ValueError as error:
-        raise InvalidApi(f"has an address that {error.args[0]}", hint=error.args[1]) from None
+        raise InvalidApi(f"has a URL that {error.args[0]}", hint=error.args[1]) from None
 
 
 def _plain(name: str) -> str:
-    """A parameter's name as an expression can have it."""
+    """A parameter's name as a valid and unique name in an expression: `user-id` has a minus."""
     return "p_" + re.sub(r"[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):x}_", name)
 
 
 def _description(source: DocumentOperation) -> str:
+    """The summary and the description for the model; method and path if the document has none."""
     for part in (source.operation, source.item):
-        told = [part.get(each) for each in ("summary", "description")]
-        texts = [" ".join(each.split()) for each in told if isinstance(each, str) and each.strip()]
+        values = [part.get(key) for key in ("summary", "description")]
+        texts = [" ".join(each.split()) for each in values if isinstance(each, str)]
+        texts = [text for text in texts if text]
         if texts:
+            # Many documents repeat the summary as the description.
             text = ". ".join(dict.fromkeys(each.rstrip(".") for each in texts)) + "."
             return text if len(text) <= MAX_DESCRIPTION else f"{text[:MAX_DESCRIPTION]}…"
     return f"{source.method.upper()} {source.path}"

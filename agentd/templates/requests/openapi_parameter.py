@@ -1,4 +1,7 @@
-"""A parameter of an operation: where it stands in a request, and how its value is written there."""
+"""Parameters of an operation: their place in a request, and how their values are written there.
+
+The styles are those of OpenAPI 3, https://spec.openapis.org/oas/v3.1.0#style-values.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,19 @@ from agentd.templates.requests.request import pairs_of
 
 PLACES = ("path", "query", "header", "cookie")
 
-_BY_THE_CLIENT = ("accept", "authorization", "content-type")  # OpenAPI itself ignores these
+_IGNORED_HEADERS = ("accept", "authorization", "content-type")  # OpenAPI says to ignore these
 _SEPARATORS = {"spaceDelimited": " ", "pipeDelimited": "|"}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """What stands beside the body of a request.
+    """A value in the path, the query, a header or a cookie of a request.
 
     Attributes:
-        schema: of its value, with the description that a model is shown.
-        style, explode: how OpenAPI calls the way to write lists and objects; a query's `style` is
-            `json` where the document says so by a media type.
+        place: one of `PLACES`.
+        schema: the JSON Schema of its value, with the description for the model.
+        style, explode: how lists and objects are written, in the terms of OpenAPI. The style
+            `json` is ours, for a parameter that is declared with `content` instead of `schema`.
     """
 
     name: str
@@ -35,7 +39,7 @@ class Parameter:
     explode: bool
 
     def simple(self, value: Any) -> str:
-        """A value in a path, a header or a cookie."""
+        """The text of a value in a path, a header or a cookie."""
         if self.style == "json":
             return json.dumps(value)
         if isinstance(value, list):
@@ -46,7 +50,7 @@ class Parameter:
         return as_text(value)
 
     def pairs(self, value: Any) -> Iterator[tuple[str, str]]:
-        """A value in a query: none, one or several fields."""
+        """The pairs of a value in a query: none, one or several."""
         if isinstance(value, dict) and self.style == "deepObject":
             for name, each in value.items():
                 yield from pairs_of(f"{self.name}[{name}]", each)
@@ -62,22 +66,23 @@ class Parameter:
 
 
 def read_parameters(given: Any, references: References, schemas: Schemas) -> Iterator[Parameter]:
-    """The parameters in a list of them, without those that an HTTP client sets.
+    """Reads a list of parameters, without the headers that OpenAPI says to ignore.
 
     Raises:
-        InvalidApi: one of them is none.
+        InvalidApi: an entry is not a parameter.
     """
     for each in given if isinstance(given, list) else ():
         parameter = references.follow(each)
         name, place = parameter.get("name"), parameter.get("in")
         if not isinstance(name, str) or not name or place not in PLACES:
             raise InvalidApi("has a parameter without `name` or `in`")
-        if place == "header" and name.lower() in _BY_THE_CLIENT:
+        if place == "header" and name.lower() in _IGNORED_HEADERS:
             continue
         yield _parameter(name, place, parameter, schemas)
 
 
 def _parameter(name: str, place: str, given: Mapping[str, Any], schemas: Schemas) -> Parameter:
+    # `content` has exactly one media type, as a rule JSON (OpenAPI). It replaces `schema`.
     content = given.get("content")
     kinds = content if isinstance(content, dict) else {}
     media = next((each for each in kinds.values() if isinstance(each, dict)), None)
@@ -86,6 +91,7 @@ def _parameter(name: str, place: str, given: Mapping[str, Any], schemas: Schemas
         schema = {}
     if isinstance(given.get("description"), str):
         schema = {**schema, "description": given["description"]}
+    # The defaults of `style` and `explode` depend on the place (OpenAPI).
     style = given.get("style") or ("form" if place in ("query", "cookie") else "simple")
     explode = given.get("explode")
     return Parameter(

@@ -1,4 +1,4 @@
-"""A request as a manifest writes it: `http:` under `tools:`, and what is wrong with it."""
+"""Request templates: `http:` under `tools:` of a manifest, compiled and checked."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from agentd.templates.requests.request import (
     BadRequest,
     HttpRequest,
     address,
+    as_bad_request,
     header,
-    mistake_in_header,
+    header_problem,
     pairs_of,
-    spoken,
     with_body,
 )
 from agentd.templates.text import TextTemplate, compile_text
 
-KEY = "idempotency_key"  # a name of ours beside those of the arguments
+KEY = "idempotency_key"  # the name that templates can use besides the arguments of the call
 
 Loc = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
-class RequestMistake:
-    """What is wrong at a field of the entry, `()` being all of it."""
+class RequestProblem:
+    """A problem at a field of a tool entry; the `loc` () means the whole entry."""
 
     loc: Loc
     text: str
@@ -41,18 +41,21 @@ class RequestMistake:
 
 
 class InvalidRequest(AgentdError):
-    """No request can be made from what the manifest says."""
+    """A tool entry from which no request can be made; `problems` are all problems in it."""
 
-    def __init__(self, mistakes: tuple[RequestMistake, ...]) -> None:
-        super().__init__("; ".join(mistake.text for mistake in mistakes))
-        self.mistakes = mistakes
+    def __init__(self, problems: tuple[RequestProblem, ...]) -> None:
+        super().__init__("; ".join(problem.text for problem in problems))
+        self.problems = problems
 
 
 @dataclass(frozen=True)
 class RequestTemplate:
-    """A request that only wants its arguments.
+    """A compiled request, complete except for the arguments.
 
-    `query`, `headers` and `body` hold a `TextTemplate` where the manifest has a text.
+    Attributes:
+        query, headers, body: as in the manifest, with a `TextTemplate` for each text.
+        schema: the JSON Schema of the arguments.
+        takes_key: whether an expression uses the idempotency key.
     """
 
     method: str
@@ -65,16 +68,18 @@ class RequestTemplate:
 
     @cached_property
     def _defaults(self) -> Mapping[str, Any]:
+        """The defaults that the schema declares for its arguments."""
         properties: Mapping[str, Any] = self.schema.get("properties", {})
         given = {name: each for name, each in properties.items() if isinstance(each, dict)}
         return {name: each["default"] for name, each in given.items() if "default" in each}
 
     def request(self, arguments: Mapping[str, Any], key: str) -> HttpRequest:
-        """The request for these arguments, which fit `schema`. A field that shows an argument which
-        was not given is left out.
+        """The request for `arguments`, which fit `schema`, and for the idempotency key `key`.
+
+        A field whose value is an argument that was not given is left out.
 
         Raises:
-            BadRequest: they make none.
+            BadRequest: no request can be made with these arguments.
         """
         context = {**self._defaults, **arguments, KEY: key}
         try:
@@ -91,39 +96,39 @@ class RequestTemplate:
             url = self.address.url(context, more)
             return with_body(self.method, url, headers, _filled(self.body, context))
         except (PromptError, BoundExceeded) as error:
-            raise spoken(error) from None
+            raise as_bad_request(error) from None
         except RecursionError:
             raise BadRequest("the arguments are nested too deeply") from None
 
 
 def compile_request(entry: ToolEntry) -> RequestTemplate:
-    """The template of an entry with `http:`.
+    """Compiles an entry with `http:`.
 
     Raises:
-        InvalidRequest: with every mistake in it.
+        InvalidRequest: the entry has problems; the error has all of them.
     """
     return _Compilation(entry).template()
 
 
-def mistakes_of(entry: ToolEntry) -> tuple[RequestMistake, ...]:
-    """What is wrong with an entry with `http:`."""
+def problems_of(entry: ToolEntry) -> tuple[RequestProblem, ...]:
+    """The problems of an entry with `http:`; none for any other entry."""
     try:
         if entry.http:
             compile_request(entry)
     except InvalidRequest as error:
-        return error.mistakes
+        return error.problems
     return ()
 
 
 class _Compilation:
-    """One entry on its way to a template; every step adds to `mistakes` what is wrong."""
+    """The compilation of one entry; each step adds the problems that it finds to `problems`."""
 
     def __init__(self, entry: ToolEntry) -> None:
         assert entry.http is not None
         self._declared = entry.http
         self._parameters = entry.parameters
-        self.mistakes: list[RequestMistake] = []
-        self._used: dict[str, None] = {}  # in the order of their appearance
+        self.problems: list[RequestProblem] = []
+        self._used: dict[str, None] = {}  # a set of names in the order of their first use
         self._names = None if entry.parameters is None else _known_names(entry.parameters)
 
     def template(self) -> RequestTemplate:
@@ -135,9 +140,9 @@ class _Compilation:
         schema = self._schema()
         self._check_pick()
         if body is not None and declared.method == "GET":
-            self._report(("http", "body"), "goes with another method", "write `method: POST`")
-        if self.mistakes or where is None:
-            raise InvalidRequest(tuple(self.mistakes))
+            self._report(("http", "body"), "cannot be sent with GET", "write `method: POST`")
+        if self.problems or where is None:
+            raise InvalidRequest(tuple(self.problems))
         return RequestTemplate(
             declared.method, where, query, headers, body, schema, KEY in self._used
         )
@@ -157,9 +162,10 @@ class _Compilation:
             self._report(("http", "pick"), *error.args)
 
     def _header(self, name: str, text: str) -> TextTemplate:
-        if mistake := mistake_in_header(name):
-            self._report(("http", "headers", name), mistake)
+        if problem := header_problem(name):
+            self._report(("http", "headers", name), problem)
         template = self._text(("http", "headers", name), text) or TextTemplate(())
+        # Values are checked in each request; what the author wrote is checked now.
         for piece in template.pieces:
             if isinstance(piece, str):
                 try:
@@ -169,7 +175,7 @@ class _Compilation:
         return template
 
     def _all(self, loc: Loc, value: Any) -> Any:
-        """`value` with a template for each text in it."""
+        """`value` with each text in it compiled."""
         match value:
             case str():
                 return self._text(loc, value)
@@ -181,6 +187,7 @@ class _Compilation:
                 return value
 
     def _text(self, loc: Loc, text: str) -> TextTemplate | None:
+        """The compiled text; None if it has a problem, which is reported."""
         try:
             template = compile_text(text, self._names)
         except InvalidExpression as error:
@@ -191,9 +198,11 @@ class _Compilation:
         return template
 
     def _schema(self) -> Mapping[str, Any]:
+        """The schema of the arguments: `parameters`, or a text for each name that is used."""
         if self._parameters is not None:
             if KEY in self._parameters.get("properties", {}):
-                self._report(("parameters",), f"has a `{KEY}`", "agentd gives it by itself")
+                hint = "agentd sets it; the model cannot choose it"
+                self._report(("parameters",), f"has a `{KEY}`", hint)
             return self._parameters
         names = [name for name in self._used if name != KEY]
         return {
@@ -205,7 +214,7 @@ class _Compilation:
 
     def _report(self, loc: Loc, text: str, hint: str = "") -> None:
         shown = ".".join(str(part) for part in loc if part != "http")
-        self.mistakes.append(RequestMistake(loc, f"`{shown}` {text}", hint))
+        self.problems.append(RequestProblem(loc, f"`{shown}` {text}", hint))
 
 
 def _known_names(parameters: Mapping[str, Any]) -> tuple[str, ...]:
@@ -213,6 +222,7 @@ def _known_names(parameters: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _filled(value: Any, context: Mapping[str, Any]) -> Any:
+    """`value` with the value of each template in it."""
     match value:
         case TextTemplate():
             return None if value.lacks(context) else value.value(context)
@@ -225,6 +235,7 @@ def _filled(value: Any, context: Mapping[str, Any]) -> Any:
 
 
 def _members(items: Any, context: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """The members with their values, without those whose argument was not given."""
     for name, value in items:
         if not (isinstance(value, TextTemplate) and value.lacks(context)):
             yield name, _filled(value, context)

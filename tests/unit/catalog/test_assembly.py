@@ -161,8 +161,8 @@ def test_a_prompt_can_use_the_texts_of_the_mcp_servers(project: Any) -> None:
     }
     assert not problems("{{ mcp.readme }}{{ mcp['review'] }}", **declared)
     assert "did you mean 'mcp.readme'?" in problems("{{ mcp.reamde }}", **declared)[0]
-    assert "there is mcp.readme, mcp.review" in problems("{{ mcp.x }}", **declared)[0]
-    assert "there is no 'mcp' here" in problems("{{ mcp.readme }}")[0]
+    assert "the known fields are mcp.readme, mcp.review" in problems("{{ mcp.x }}", **declared)[0]
+    assert "unknown name 'mcp'" in problems("{{ mcp.readme }}")[0]
 
 
 def test_the_content_of_a_file_replaces_its_name(project: Any) -> None:

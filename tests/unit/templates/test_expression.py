@@ -20,26 +20,26 @@ CONTEXT = {"output": {"score": 0.6, "claims": ["a", "b"]}, "item": 3}
         ("output.nothing is defined", False),
     ],
 )
-def test_a_value_comes_back_as_it_is(text: str, value: object) -> None:
+def test_a_value_keeps_its_type(text: str, value: object) -> None:
     assert compile_expression(text, names=CONTEXT).evaluate(CONTEXT) == value
 
 
 @pytest.mark.parametrize(
-    ("text", "mistake"),
+    ("text", "problem"),
     [
         ("1 +", "unexpected 'end of template'"),
-        ("item item", "goes on after its end"),
-        ("item }} {{ item", "goes on after its end"),
-        ("itme", "there is no 'itme' here"),
+        ("item item", "after the end of the expression"),
+        ("item }} {{ item", "after the end of the expression"),
+        ("itme", "unknown name 'itme'"),
         ("(" * 5000, "nested|unexpected|cannot be compiled"),
     ],
 )
-def test_what_is_none_is_refused(text: str, mistake: str) -> None:
-    with pytest.raises(InvalidExpression, match=mistake):
+def test_an_invalid_expression_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(InvalidExpression, match=problem):
         compile_expression(text, names=CONTEXT)
 
 
-def test_the_nearest_name_is_the_mend() -> None:
+def test_the_hint_is_the_nearest_name() -> None:
     with pytest.raises(InvalidExpression) as caught:
         compile_expression("itme", names=CONTEXT)
     assert "item" in caught.value.hint
@@ -48,7 +48,7 @@ def test_the_nearest_name_is_the_mend() -> None:
 @pytest.mark.parametrize(
     "text", ["output.nothing", "'x' * 10 ** 9", "''.__class__", "range(10 ** 9) | list"]
 )
-def test_what_goes_wrong_names_the_expression(text: str) -> None:
+def test_an_error_names_the_expression(text: str) -> None:
     expression = compile_expression(text, names=CONTEXT)
     with pytest.raises(PromptError) as caught:
         expression.evaluate(CONTEXT)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
-from time import sleep, thread_time
+from datetime import UTC, datetime
+from time import thread_time
 from typing import Any
 
 import pytest
 
 from agentd.errors import PromptError
-from agentd.templates.bounds import MAX_SECONDS, MAX_SIZE, BoundExceeded, Budget, size
-from agentd.templates.filters import as_text
 from agentd.templates.prompts import InvalidPrompt, PromptLibrary
 
 LIBRARY = PromptLibrary({})
@@ -74,36 +72,11 @@ def render(template: str, **values: Any) -> str:
         ("{% raw %}{{ x }}{% endraw %}", "{{ x }}"),
     ],
 )
-def test_prompts_have_what_jinja_has(template: str, text: str) -> None:
+def test_prompts_have_the_features_of_jinja(template: str, text: str) -> None:
     assert render(template) == text
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ("as it is", "as it is"),
-        ({"a": [1, "ü", None]}, '{"a": [1, "ü", null]}'),
-        ((1, 2.5), "[1, 2.5]"),
-        (True, "true"),
-        (None, "null"),
-        (-3, "-3"),
-        (date(2026, 3, 1), "2026-03-01"),
-        ({"at": NOW}, '{"at": "2026-03-01 12:30:00+00:00"}'),
-    ],
-)
-def test_values_are_written_as_text_or_json(value: Any, text: str) -> None:
-    assert as_text(value) == text
-    assert render("{{ content }}", content=value) == text
-    assert render("{{ '' ~ content }}", content=value) == text
-    assert render("{{ [content] | join }}", content=value) == text
-
-
-def test_json_keeps_what_html_would_escape() -> None:
-    assert render("{{ content | tojson }}", content="<a href='x'>&") == "\"<a href='x'>&\""
-    assert render("{{ content | tojson(indent=2) }}", content={"a": 1}) == '{\n  "a": 1\n}'
-
-
-def test_data_goes_before_the_methods_of_its_type() -> None:
+def test_a_field_takes_precedence_over_a_method() -> None:
     assert render("{{ content.items }} {{ content.get }}", content={"items": 1, "get": 2}) == "1 2"
 
 
@@ -169,34 +142,10 @@ BOMBS = [
 
 
 @pytest.mark.parametrize("template", BOMBS)
-def test_a_bomb_is_refused_before_it_goes_off(template: str) -> None:
+def test_a_template_without_end_is_refused_in_time(template: str) -> None:
     began = thread_time()
 
     with pytest.raises((PromptError, InvalidPrompt)):
-        render(template)
-
-    assert thread_time() - began < SECONDS
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ " + "9" * 5000 + " }}",
-        "{{ 0x" + "f" * 99999 + " }}",
-        "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
-        "{{ " + "+".join(["1"] * 5000) + " }}",
-        "{{ agent" + ".a" * 5000 + " }}",
-        "{% if 1 %}" * 500 + "{% endif %}" * 500,
-        "{% for i in [1] %}" * 30 + "{% endfor %}" * 30,
-        "{{ agent }}" * 9000,
-        "x" * 300_000,
-        "{{ dict(a=1, a=2) }}",
-    ],
-)
-def test_a_template_that_would_compile_for_long_is_refused(template: str) -> None:
-    began = thread_time()
-
-    with pytest.raises(InvalidPrompt):
         render(template)
 
     assert thread_time() - began < SECONDS
@@ -238,7 +187,7 @@ def test_only_data_can_be_reached(template: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "mistake"),
+    ("template", "problem"),
     [
         ("{{ content.txt }}", "'content' has no 'txt' (did you mean 'text'?)"),
         (
@@ -255,23 +204,23 @@ def test_only_data_can_be_reached(template: str) -> None:
         ("{{ content.text + 1 }}", 'can only concatenate str (not "int") to str'),
         ("{{ 1 / 0 }}", "division by zero"),
         ("{{ 'a b'.split(sep=' ') }}", "'split' takes its arguments in order, without names"),
-        ("{{ '\\ud800' }}", "makes half a surrogate pair, which is no text"),
+        ("{{ '\\ud800' }}", "makes half a surrogate pair, which is not valid text"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "calls itself too deeply"),
-        ("{{ 'x' * 2000000 }}", "needs a value of 2,000,000 characters; 1,000,000 are the limit"),
+        ("{{ 'x' * 2000000 }}", "needs a value of 2,000,000 characters; the limit is 1,000,000"),
         (
             "{{ 'x' * 999999 }}{{ 'x' * 999999 }}",
-            "makes 1,999,998 characters; a prompt has at most 1,000,000",
+            "makes 1,999,998 characters; the limit is 1,000,000",
         ),
     ],
 )
-def test_errors_say_what_the_author_can_mend(template: str, mistake: str) -> None:
+def test_an_error_says_what_the_author_can_fix(template: str, problem: str) -> None:
     with pytest.raises(PromptError) as raised:
         render(template)
 
-    assert str(raised.value).partition(": ")[2] == mistake
+    assert str(raised.value).partition(": ")[2] == problem
 
 
-def test_a_huge_content_can_be_cut_but_not_poured_in() -> None:
+def test_a_huge_content_can_be_shortened_but_not_inserted() -> None:
     huge = ["x" * 8_000_000]
 
     assert render("{{ content[0] | truncate(10) }}", content=huge) == "xxxxxxx..."
@@ -282,7 +231,7 @@ def test_a_huge_content_can_be_cut_but_not_poured_in() -> None:
             render(template, content=huge)
 
 
-def test_a_huge_list_is_looped_over_for_a_bounded_time() -> None:
+def test_a_loop_over_a_huge_list_takes_bounded_time() -> None:
     huge = [0] * 4_000_000
     began = thread_time()
 
@@ -296,48 +245,3 @@ def test_a_huge_list_is_looped_over_for_a_bounded_time() -> None:
             render(template, content=huge)
 
     assert thread_time() - began < 4 * SECONDS
-
-
-def test_size_counts_shared_values_as_often_as_they_are_met() -> None:
-    shared = ["abc"]
-
-    assert size("abc") == 3
-    assert size(7) == size(None) == size(NOW) == 0
-    assert size([shared, shared]) == 2 * (16 + 16 + 3)
-    assert size({"key": ("ab",)}) == 16 + 3 + 16 + 2
-
-
-def test_size_gives_up_early() -> None:
-    with pytest.raises(BoundExceeded):
-        size([["x" * MAX_SIZE], "x"])
-    with pytest.raises(BoundExceeded):
-        size([0] * MAX_SIZE)
-
-
-def test_what_can_be_read_once_becomes_a_list() -> None:
-    assert Budget().made(iter([1, 2])) == [1, 2]
-    assert Budget().made({"a": 1}.items()) == [("a", 1)]
-
-
-def test_one_long_pause_is_no_fault_of_the_template() -> None:
-    budget = Budget()
-
-    burn(MAX_SECONDS * 1.5)  # as a garbage collection of a large heap does
-    budget.spend()
-    burn(MAX_SECONDS)
-    with pytest.raises(BoundExceeded, match="longer"):
-        budget.spend()
-
-
-def test_only_time_of_our_own_counts() -> None:
-    budget = Budget()
-
-    for _ in range(3):
-        sleep(MAX_SECONDS)
-        budget.spend()
-
-
-def burn(seconds: float) -> None:
-    end = thread_time() + seconds
-    while thread_time() < end:
-        pass

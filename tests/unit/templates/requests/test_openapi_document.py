@@ -14,12 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.catalog.catalog import Catalog, load
-from agentd.manifest.json_schema import schema_error, value_error
+from agentd.manifest.json_schema import schema_error
 from agentd.manifest.tools import ToolEntry
 from agentd.templates.requests.openapi_document import MAX_TOOLS, Api, read_api
 from agentd.templates.requests.openapi_operation import Operation
 from agentd.templates.requests.openapi_schema import InvalidApi
-from agentd.templates.requests.request import BadRequest
 
 PETS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "pets.yaml").read_text())
 
@@ -53,84 +52,7 @@ def test_operations_become_tools() -> None:
     }
 
 
-def test_a_request_has_every_parameter_in_its_place() -> None:
-    given = {
-        "tags": ["a&b", "c"],
-        "ids": [1, 2],
-        "piped": ["x", "y"],
-        "filter": {"age": 3, "by": "name"},
-        "form": {"sort": "up"},
-        "raw": {"deep": [1]},
-        "session": "a;b",
-        "X-Tenant": "t1",
-    }
-    made = operation("listPets").request(given, "key")
-
-    assert made.method == "GET"
-    assert made.url == (
-        "https://api.pets.test/v1/pets?tags=a%26b&tags=c&ids=1%2C2&piped=x%7Cy"
-        "&filter%5Bage%5D=3&filter%5Bby%5D=name&sort=up&raw=%7B%22deep%22%3A%20%5B1%5D%7D"
-    )
-    assert made.headers["X-Tenant"] == "t1"
-    assert made.headers["Cookie"] == "session=a%3Bb"
-    one = operation("get_pets_petId_json").request({"petId": 7}, "key")
-    assert one.url == "https://api.pets.test/v1/pets/7.json"
-
-
-def test_a_body_is_validated_against_all_that_it_refers_to() -> None:
-    create = operation("create_pet")
-    assert create.schema["required"] == ["body"]
-    assert schema_error(create.schema) == ""
-
-    def mistake(**pet: Any) -> str:
-        return value_error({"body": {"name": "Rex", **pet}}, create.schema)
-
-    assert mistake() == ""
-    assert mistake(nullable=None, kind=None, parent=None, age=0.5) == ""
-    assert mistake(parent={"name": "Old", "children": [{"name": "Young"}]}) == ""
-    assert "is not one of" in mistake(kind="bird")
-    assert "less than or equal to the minimum" in mistake(age=0)
-    assert "'name' is a required property" in mistake(children=[{"kind": "cat"}])
-    made = create.request({"body": {"name": "Rex"}}, "key")
-    assert (made.method, made.body) == ("POST", b'{"name": "Rex"}')
-    assert made.headers["Content-Type"] == "application/json"
-
-
-@pytest.mark.parametrize(
-    ("content", "body", "sent"),
-    [
-        ("application/x-www-form-urlencoded", {"a": "b c", "d": [1, 2]}, b"a=b+c&d=1&d=2"),
-        ("application/vnd.api+json", {"a": 1}, b'{"a": 1}'),
-        ("text/plain", "hello", b"hello"),
-    ],
-)
-def test_a_body_is_sent_as_the_document_says(content: str, body: Any, sent: bytes) -> None:
-    document = changed(requestBody={"content": {content: {"schema": {}}}})
-    made = operation("x", document).request({"body": body}, "key")
-
-    assert made.body == sent
-    assert made.headers["Content-Type"] == content
-
-
-def test_version_3_1_has_json_schema_itself() -> None:
-    schema = {"type": ["string", "null"], "prefixItems": [{"const": 1}], "$comment": "x"}
-    document = {**changed(parameters=[{"name": "a", "in": "query", "schema": schema}])}
-    document["openapi"] = "3.1.0"
-
-    shown = operation("x", document).schema["properties"]["a"]
-    assert shown == {"type": ["string", "null"], "prefixItems": [{"const": 1}]}
-
-
-def test_what_the_manifest_sends_the_model_has_no_say_in() -> None:
-    given = operation("listPets", headers={"x-tenant": "mine"}, query={"ids": "7"})
-
-    assert {"X-Tenant", "ids"} & set(given.schema["properties"]) == set()
-    made = given.request({"tags": ["a"]}, "key")
-    assert made.headers["x-tenant"] == "mine"
-    assert made.url.endswith("/pets?tags=a&ids=7")
-
-
-def test_a_manifest_chooses_operations_and_where_they_are() -> None:
+def test_a_manifest_chooses_operations_and_their_base_url() -> None:
     chosen = api(allow=["listPets"], base_url="http://127.0.0.1:8000/api")
     assert [each.name for each in chosen.operations] == ["listPets"]
     assert chosen.operations[0].request({}, "").url == "http://127.0.0.1:8000/api/pets"
@@ -140,18 +62,7 @@ def test_a_manifest_chooses_operations_and_where_they_are() -> None:
     assert caught.value.hint == "did you mean 'listPets'?"
 
 
-def test_parameters_of_one_name_get_two_arguments() -> None:
-    same = [{"name": "id", "in": place, "schema": {}} for place in ("query", "header")]
-    document = changed(parameters=[*same, {"name": "body", "in": "query"}], requestBody={
-        "content": {"application/json": {}}
-    })  # fmt: skip
-
-    assert list(operation("x", document).schema["properties"]) == [
-        "id", "id_header", "body", "request_body",
-    ]  # fmt: skip
-
-
-def test_names_are_short_plain_and_different() -> None:
+def test_tool_names_are_short_ascii_and_unique() -> None:
     paths = {f"/{'x' * 80}/{n}": {"get": {"operationId": "ä" * 3 + "y" * 90}} for n in range(12)}
     found = [each.name for each in api({**PETS, "paths": paths}, name="pets").operations]
 
@@ -162,22 +73,22 @@ def test_names_are_short_plain_and_different() -> None:
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ([], "is no OpenAPI document"),
-        ({}, "is no OpenAPI document"),
+        ([], "is not an OpenAPI document"),
+        ({}, "is not an OpenAPI document"),
         ({"swagger": "2.0"}, "is Swagger 2.0"),
         ({"openapi": "4.0.0", "paths": {}}, "is OpenAPI 4.0.0"),
         ({"openapi": "3.0.0"}, "has no `paths`"),
         ({"openapi": 3.1, "paths": {"/x": None}}, "has no operations"),
-        ({**PETS, "servers": []}, "has no address of its API"),
-        ({**PETS, "servers": [{"url": "/v1"}]}, "has no address of its API"),
-        ({**PETS, "servers": [{"url": "https://a b/"}]}, "has a host that is none"),
+        ({**PETS, "servers": []}, "has no URL of its API"),
+        ({**PETS, "servers": [{"url": "/v1"}]}, "has no URL of its API"),
+        ({**PETS, "servers": [{"url": "https://a b/"}]}, "has an invalid host"),
         (
             {**PETS, "paths": {f"/{n}": {"get": {}} for n in range(10_000)}},
-            f"has 10,000 operations; at most {MAX_TOOLS}",
+            f"has 10,000 operations; an agent can have at most {MAX_TOOLS}",
         ),
     ],
 )
-def test_what_is_no_use_is_told(document: Any, words: str) -> None:
+def test_an_unusable_document_is_refused(document: Any, words: str) -> None:
     with pytest.raises(InvalidApi) as caught:
         api(document)
 
@@ -191,21 +102,23 @@ def nested(depth: int) -> Any:
     return schema
 
 
-CHAIN = {f"S{n}": {"properties": {"next": {"$ref": f"#/components/schemas/S{n + 1}"}}}
-         for n in range(600)} | {"S600": {}}  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("operation", "words"),
     [
-        ({"requestBody": {"$ref": "#/components/x"}}, "refers to '#/components/x', which is not"),
+        (
+            {"requestBody": {"$ref": "#/components/x"}},
+            "'#/components/x', which does not exist",
+        ),
         ({"requestBody": {"$ref": "other.yaml#/x"}}, "refers to 'other.yaml#/x', another document"),
         ({"requestBody": {"$ref": "#/paths/~1x/post/requestBody"}}, "refers to itself"),
-        ({"requestBody": {"required": True, "content": {"image/png": {}}}}, "a body as image/png"),
+        (
+            {"requestBody": {"required": True, "content": {"image/png": {}}}},
+            "supported: image/png",
+        ),
         ({"parameters": [{"in": "query"}]}, "has a parameter without `name` or `in`"),
         ({"parameters": [{"name": "a", "in": "body"}]}, "has a parameter without `name` or `in`"),
-        ({"parameters": ["x"]}, "has something else where an object belongs"),
-        ({"parameters": [{"name": "a", "in": "query", "schema": 7}]}, "where a schema belongs"),
+        ({"parameters": ["x"]}, "has another value where an object is required"),
+        ({"parameters": [{"name": "a", "in": "query", "schema": 7}]}, "where a schema is required"),
         ({"parameters": [{"name": "a", "in": "query", "schema": nested(80)}]}, "too large"),
         (
             {"parameters": [{"name": f"a{n}", "in": "query"} for n in range(101)]},
@@ -223,20 +136,6 @@ def test_an_operation_that_cannot_be_used_is_left_out(
 
     assert len(found.operations) == 4
     assert words in str(found.left_out["x"])
-
-
-def test_schemas_that_refer_to_one_another_without_end_stay_small() -> None:
-    pet = operation("create_pet").schema
-    assert len(json.dumps(pet)) < 1200
-    long = {**changed(requestBody={"content": {"application/json": {"schema": {
-        "$ref": "#/components/schemas/S0"}}}}), "components": {"schemas": CHAIN}}  # fmt: skip
-    assert len(operation("x", long).schema["$defs"]) == 601
-    circle = {"A": {"$ref": "#/components/schemas/B"}, "B": {"$ref": "#/components/schemas/A"}}
-    round_ = {
-        **long,
-        "components": {"schemas": {"S0": {"$ref": "#/components/schemas/A"}, **circle}},
-    }
-    assert "the schema itself is invalid" in value_error({"body": 1}, operation("x", round_).schema)
 
 
 garbage = st.recursive(
@@ -278,24 +177,6 @@ def test_any_document_is_read_or_refused(data: st.DataObject) -> None:
         assert schema_error(each.schema) == ""
 
 
-@given(st.data())
-def test_any_arguments_make_a_request_to_the_same_place(data: st.DataObject) -> None:
-    text = st.text(max_size=6) | st.sampled_from(["..", "", "/", "a/b", "?x", "\r\nA: b"])
-    value = (
-        text | st.integers() | st.lists(text, max_size=3) | st.dictionaries(text, text, max_size=3)
-    )
-    for each in api().operations:
-        arguments = {name: data.draw(value) for name in each.schema["properties"]}
-        try:
-            made = each.request(arguments, "key")
-        except BadRequest:
-            continue
-        path = made.url.removeprefix("https://api.pets.test/v1/pets").partition("?")[0]
-        assert path.count("/") == (1 if "petId" in each.schema["properties"] else 0)
-        assert "#" not in made.url
-        assert not any({"\r", "\n"} & set(value) for value in made.headers.values())
-
-
 # --- the files
 
 
@@ -319,13 +200,13 @@ def test_a_document_beside_the_manifest_is_part_of_the_agent(tmp_path: Path) -> 
     [
         ({"swagger": "2.0"}, "pets.yaml", "4:14: error", "the document is Swagger 2.0; convert"),
         (PETS, "petz.yaml", "4:14: error", "there is no file"),
-        (PETS, "{document: pets.yaml, base_url: pets}", "4:46: error", "`base_url` is no http"),
-        (PETS, "ftp://pets.test/x", "4:14: error", "`document` is no http or https address"),
+        (PETS, "{document: pets.yaml, base_url: pets}", "4:46: error", "`base_url` is not an http"),
+        (PETS, "ftp://pets.test/x", "4:14: error", "`document` is not an http or https address"),
         (PETS, "{documnt: pets.yaml}", "4:15: error", "did you mean `document`"),
         (PETS, "{document: pets.yaml, headers: {Host: x}}", "4:52: error", "set by agentd"),
     ],
 )
-def test_a_mistake_has_its_place(
+def test_a_problem_has_its_place(
     tmp_path: Path, document: Any, openapi: str, place: str, words: str
 ) -> None:
     found = read(tmp_path, document, openapi).problems

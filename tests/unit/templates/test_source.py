@@ -1,0 +1,125 @@
+"""One template text: the problems with their places, and what it needs from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from agentd.problems import Problem
+from agentd.templates.prompts import InvalidPrompt, PromptLibrary
+from agentd.templates.sandbox import BoundedEnvironment
+from agentd.templates.source import (
+    MAX_SOURCE,
+    PromptProblem,
+    PromptSource,
+    TemplatePlace,
+    Use,
+    compile_source,
+    nearest,
+)
+
+
+def problems_of(sources: Mapping[str, str], name: str = "main.md") -> list[Problem]:
+    with pytest.raises(InvalidPrompt) as raised:
+        PromptLibrary(sources).compile(name)
+    return list(raised.value.problems)
+
+
+def problem_of(text: str, **others: str) -> Problem:
+    files = {f"{name}.md": text for name, text in others.items()}
+    (problem,) = problems_of({"main.md": text, **files})
+    return problem
+
+
+def source_of(text: str) -> PromptSource:
+    return compile_source(BoundedEnvironment(), "t.md", text)
+
+
+def test_a_syntax_error_has_its_line() -> None:
+    problem = problem_of("ok\n{% inclde 'x' %}\n")
+
+    assert (problem.line, problem.column) == (2, 4)
+    assert problem.text == "encountered unknown tag 'inclde'"
+    assert problem.hint == "did you mean 'include'?"
+    assert problem_of("a\n{% if agent %}\nb").line == 3
+    assert problem_of("a\n\n{{ agent").line == 3
+    assert problem_of("{{ agent. }}").text == "expected name or number"
+    assert problem_of("a\n{# b").line == 2
+
+
+def test_all_unknown_filters_and_tests_are_reported() -> None:
+    filter_, test = problems_of({"main.md": "{{ agent | uper }}\n{{ agent is maping }}"})
+
+    assert (filter_.line, filter_.column, filter_.hint) == (1, 12, "did you mean 'upper'?")
+    assert (test.line, test.column, test.hint) == (2, 13, "did you mean 'mapping'?")
+
+
+@pytest.mark.parametrize("tag", ["include", "extends", "import"])
+def test_a_message_cannot_choose_an_include(tag: str) -> None:
+    alias = " as m" * (tag == "import")
+    problem = problem_of(f"{{% {tag} content.file{alias} %}}")
+
+    assert problem.line == 1
+    assert problem.text == f"{tag} needs a fixed name in quotes"
+
+
+def test_a_source_names_the_templates_that_it_needs() -> None:
+    source = source_of(
+        "{% extends 'a' %}\n{% include ['b', 'c'] ignore missing %}{% from 'd' import x as y, z %}"
+    )
+
+    assert source.uses == (
+        Use(("a",), 1),
+        Use(("b", "c"), 2, optional=True),
+        Use(("d",), 2, wanted=("x", "z")),
+    )
+    assert source.needs == ("a", "b", "c", "d")
+    assert source.inherits
+    assert not source_of("{% include 'a' %}").inherits
+
+
+def test_a_source_names_what_it_reads_and_sets() -> None:
+    source = source_of(
+        "{% set x = 1 %}\n{{ agent.name }} {{ x.y }} {{ context['history'] }}\n{{ agent.name }}"
+        "{% macro m(p) %}{% endmacro %}{% import 'i' as j %}{% from 'f' import g as h %}"
+    )
+
+    assert source.looked_up == {"agent": 2, "context": 2}
+    assert source.fields == {"agent.name": 2, "context.history": 2}
+    assert source.defined == {"x", "m", "p", "j", "h"}
+
+
+def test_a_source_with_problems_has_no_code() -> None:
+    assert source_of("a").code
+    assert source_of("{{ a | nope }}").code is None
+    (problem,) = source_of("x" * (MAX_SOURCE + 1)).problems
+    assert problem == PromptProblem("has 256,001 characters; the limit is 256,000")
+
+
+def test_autoescape_is_refused_with_a_hint() -> None:
+    (problem,) = source_of("{% autoescape true %}{% endautoescape %}").problems
+
+    assert problem.text == "autoescape is not supported: prompts are plain text"
+    assert "'escape'" in problem.hint
+
+
+def test_the_digest_covers_name_and_text() -> None:
+    assert source_of("a").digest == source_of("a").digest
+    assert source_of("a").digest != source_of("b").digest
+    assert compile_source(BoundedEnvironment(), "u.md", "a").digest != source_of("a").digest
+
+
+def test_a_problem_underlines_its_word_inside_the_tag() -> None:
+    problem = PromptProblem("unknown", 2, "a.b").in_file(
+        "x\na.b {{ a.b }}", TemplatePlace("m.yaml", line=10, column=5)
+    )
+
+    assert problem.place == "m.yaml:11:12"
+    assert problem.source == "    a.b {{ a.b }}"
+    assert PromptProblem("unknown").in_file("x", TemplatePlace("m.yaml")).place == "m.yaml"
+
+
+def test_the_nearest_name_is_a_hint() -> None:
+    assert nearest("itme", ["item", "output"]) == "did you mean 'item'?"
+    assert nearest("zzz", ["item", "output"]) == ""
