@@ -70,6 +70,7 @@ class Prompt:
     names: frozenset[str]
     _template: Template = field(repr=False, compare=False)
     _places: Mapping[str, TemplatePlace] = field(repr=False, compare=False)
+    _constant: str | None = field(default=None, repr=False, compare=False)
 
     def render(self, context: Mapping[str, Any]) -> str:
         """The text for a message, without whitespace at its ends.
@@ -85,6 +86,9 @@ class Prompt:
 
     def fill(self, context: Mapping[str, Any]) -> str:
         """Like `render`, but keeps whitespace at the ends: for an argument or an address."""
+        # Many prompts have no tags. For them a budget and a context are most of the time.
+        if self._constant is not None:
+            return self._constant
         template = self._template
         values = {**template.environment.globals, **context, BUDGET: Budget()}
         try:
@@ -197,6 +201,7 @@ class PromptLibrary:
             ),
             _template=self._template(digest, root, members),
             _places=places,
+            _constant=root.constant,
         )
 
     def _closure(self, root: PromptSource) -> Members:

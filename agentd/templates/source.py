@@ -95,6 +95,7 @@ class PromptSource:
         inherits: whether it extends another template.
         fields: the fields that it reads of names in `looked_up`, such as `context.metadata`, with
             the line of the first use.
+        constant: the output of a text without any tag, which is always the same; else None.
     """
 
     name: str
@@ -106,6 +107,7 @@ class PromptSource:
     defined: frozenset[str] = frozenset()
     inherits: bool = False
     fields: Mapping[str, int] = field(default_factory=dict[str, int])
+    constant: str | None = field(default=None, repr=False)
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
@@ -148,6 +150,7 @@ def compile_source(environment: BoundedEnvironment, name: str, text: str) -> Pro
         defined=frozenset(_defined(tree)),
         inherits=tree.find(nodes.Extends) is not None,
         fields=_fields(tree, looked_up),
+        constant=_constant(tree),
     )
 
 
@@ -159,6 +162,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _broken(name: str, text: str, *problems: PromptProblem) -> PromptSource:
     return PromptSource(name, text, problems=problems)
+
+
+def _constant(tree: nodes.Template) -> str | None:
+    """The text of a template that consists of literal text only; else None."""
+    parts: list[str] = []
+    for node in tree.body:
+        for part in node.nodes if isinstance(node, nodes.Output) else [node]:
+            if not isinstance(part, nodes.TemplateData):
+                return None
+            parts.append(part.data)
+    return "".join(parts)
 
 
 def _problems(tree: nodes.Template, environment: BoundedEnvironment) -> Iterator[PromptProblem]:

@@ -254,3 +254,34 @@ def test_a_library_keeps_its_own_copy_of_the_texts() -> None:
     sources["a.md"] = "new"
 
     assert library.compile("main.md").render(CONTEXT) == "old"
+
+
+def test_a_text_without_tags_is_rendered_without_a_context() -> None:
+    library = PromptLibrary({"main.md": "\nBe brief. {# a remark #}\n\n"})
+    prompt = library.compile("main.md")
+
+    assert prompt.fill({}) == "\nBe brief. \n"
+    assert prompt.render({}) == "Be brief."
+    assert prompt.render(Untouchable()) == "Be brief."
+
+
+def test_an_include_is_rendered_even_if_its_text_is_constant() -> None:
+    sources = {"main.md": "{% include 'a.md' %}", "a.md": "a"}
+    prompt = PromptLibrary(sources).compile("main.md")
+
+    assert prompt.render(CONTEXT) == "a"
+    with pytest.raises(AssertionError, match="the context was read"):
+        prompt.render(Untouchable())
+
+
+class Untouchable(Mapping[str, Any]):
+    """A context that fails when it is used."""
+
+    def __getitem__(self, name: str) -> Any:
+        raise AssertionError(name)
+
+    def __iter__(self) -> Any:
+        raise AssertionError("the context was read")
+
+    def __len__(self) -> int:
+        raise AssertionError("the context was read")

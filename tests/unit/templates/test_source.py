@@ -90,6 +90,22 @@ def test_a_source_names_what_it_reads_and_sets() -> None:
     assert source.defined == {"x", "m", "p", "j", "h"}
 
 
+@pytest.mark.parametrize(
+    ("text", "constant"),
+    [
+        ("", ""),
+        ("Be brief.\n", "Be brief.\n"),
+        ("{# a remark #}a{% raw %}{{ b }}{% endraw %}", "a{{ b }}"),
+        ("a{{ 1 }}", None),
+        ("{% include 'a' %}", None),
+        ("{% set x = 1 %}a", None),
+        ("{% block a %}b{% endblock %}", None),
+    ],
+)
+def test_only_a_text_without_tags_is_constant(text: str, constant: str | None) -> None:
+    assert source_of(text).constant == constant
+
+
 def test_a_source_with_problems_has_no_code() -> None:
     assert source_of("a").code
     assert source_of("{{ a | nope }}").code is None
