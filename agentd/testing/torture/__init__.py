@@ -7,6 +7,7 @@ A module imports only from what stands below it.
     scenario   what a scenario consists of: its name, its function and its size
     harness    the surroundings of one scenario: nats-server, replicas, stub model, sender, findings
     evidence   reads from the server what a scenario has left there: tasks, results, dead letters
+    findings   what a scenario has found: figures, and a sentence for each broken promise
     oracle     compares the evidence with the promises, and writes a sentence for each broken one
     processes  starts, signals, measures and restarts replicas of `agentd up`
     sender     sends tasks with known ids, and records which of them the server has accepted

@@ -10,7 +10,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from agentd.queue import queue
 from agentd.settings import Settings
 from agentd.testing.stub_model import Behaviour, StubModel
 from agentd.testing.torture.evidence import ModelCalls, collect, facts_waiting, work_waiting
+from agentd.testing.torture.findings import Findings
 from agentd.testing.torture.oracle import Allowed, Evidence, judge
 from agentd.testing.torture.processes import ReplicaProcess, Zygote
 from agentd.testing.torture.sender import Sender, TaskDraft
@@ -52,27 +53,6 @@ class Setup:
     without: tuple[str, ...] = ()
     ack_wait: float | None = None
     lenience: float = 1.0
-
-
-@dataclass
-class Findings:
-    """The measured figures of a scenario, and a sentence for each broken promise."""
-
-    figures: dict[str, float | str] = field(default_factory=dict[str, float | str])
-    broken: list[str] = field(default_factory=list[str])
-
-    def require(self, holds: bool, otherwise: str) -> None:
-        """Reports the sentence `otherwise` as a broken promise if `holds` is false."""
-        if not holds:
-            self.broken.append(otherwise)
-
-    def at_most(self, name: str, value: float, limit: float, unit: str = "") -> None:
-        """Records a figure, and reports it if it exceeds the limit.
-
-        Of a figure that is recorded several times, the largest value is kept.
-        """
-        self.figures[name] = max(round(value, 3), float(self.figures.get(name, 0)))
-        self.require(value <= limit, f"{name.replace('_', ' ')} {value:,.3g} > {limit:,.3g}{unit}")
 
 
 class World:

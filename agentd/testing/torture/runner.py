@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from agentd.errors import AgentdError
-from agentd.testing.torture.harness import Findings, Setup, world
+from agentd.testing.torture.findings import Findings
+from agentd.testing.torture.harness import Setup, world
 from agentd.testing.torture.processes import Zygote, zygote
 from agentd.testing.torture.scenario import Scenario, Size
 

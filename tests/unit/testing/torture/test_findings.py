@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentd.testing.torture.harness import Findings
+from agentd.testing.torture.findings import Findings
 
 
 def test_a_promise_that_holds_is_not_reported() -> None:
