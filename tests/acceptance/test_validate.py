@@ -136,7 +136,7 @@ def test_a_missing_key_is_a_warning_with_its_variable(broken: Path) -> None:
 def test_a_folder_without_manifests_is_an_error_with_a_hint(tmp_path: Path) -> None:
     assert "does not exist" in agentd("validate", cwd=tmp_path, code=2)
     (tmp_path / "manifests").mkdir()
-    assert "`agentd new NAME` writes one" in agentd("validate", cwd=tmp_path, code=2)
+    assert "create one with `agentd new NAME`" in agentd("validate", cwd=tmp_path, code=2)
 
 
 def test_the_schemas_of_manifests_and_messages_are_printed() -> None:
