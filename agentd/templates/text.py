@@ -73,11 +73,13 @@ class TextTemplate:
 
     def split(self, separator: str, most: int = -1) -> list[TextTemplate]:
         """Splits like `str.split`, but only at separators in literal text, never in a value."""
+        # A value must not add a part: `{{ city }}` in a path stays one segment with `a/b` too.
         parts: list[list[Piece]] = [[]]
         for piece in self.pieces:
             if isinstance(piece, Expression):
                 parts[-1].append(piece)
                 continue
+            # `str.split` counts the splits of one literal; the limit is for the whole text.
             left = most if most < 0 else most - len(parts) + 1
             first, *others = piece.split(separator, left) if left else [piece]
             parts[-1].append(first)
@@ -113,6 +115,7 @@ def _compiled(text: str, names: Collection[str] | None) -> Expression:
 
 
 def _literal(text: str) -> str:
+    # Without this error, the tag would be sent as text, which no author wants.
     if "{%" in text:
         raise InvalidExpression("has a `{%` tag", hint="write {{ a if b else c }} instead")
     return text

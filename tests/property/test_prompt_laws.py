@@ -1,4 +1,4 @@
-"""Laws of prompts: any text compiles or is a problem, in time; a message is never a template."""
+"""Laws of prompts: any text compiles or has problems, in bounded time; data is never a template."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agentd.templates.prompts import InvalidPrompt, Prompt, PromptLibrary
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUSE = "House: {% macro show(x) %}[{{ x }}]{% endmacro %}{{ agent.name }}\n"
-SECONDS = 2.0  # of CPU of this thread: eight times the bound of a rendering
+SECONDS = 2.0  # CPU time of this thread: eight times the limit of a rendering
 
 WORDS = """
     {{ }} {% %} {# #} {%- -%} {{- -}} ( ) [ ] { } , . : | ~ + - * / // % ** == != < > =
@@ -119,7 +119,7 @@ PAYLOADS = [
     "{{ '{0.__class__}'.format(agent) }}",
 ]
 payloads = st.one_of(st.sampled_from(PAYLOADS), st.text(max_size=60), templates)
-# Half a surrogate pair is not valid text; the decoder of messages refuses it.
+# The decoder of messages refuses half a surrogate pair, so no message has one.
 sendable = payloads.filter(lambda text: not any("\ud800" <= char <= "\udfff" for char in text))
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-(10**9), 10**9), st.text(max_size=12))
@@ -136,7 +136,7 @@ def context(content: Any) -> Mapping[str, Any]:
 
 
 def outcome(library: PromptLibrary, name: str, content: Any = "hello") -> Sequence[Any]:
-    """The prompt with its text or its error; or the problems, if it does not compile."""
+    """The prompt with its text or its error; the problems if it does not compile."""
     try:
         prompt = library.compile(name)
     except InvalidPrompt as error:
@@ -149,19 +149,19 @@ def outcome(library: PromptLibrary, name: str, content: Any = "hello") -> Sequen
 
 @settings(max_examples=400)
 @given(template=templates, content=data)
-def test_any_text_is_a_prompt_or_a_problem_within_the_time(template: str, content: Any) -> None:
+def test_any_text_renders_or_is_an_error_in_bounded_time(template: str, content: Any) -> None:
     library = PromptLibrary({"main.md": HEAD + template, "_house.md": HOUSE})
     began = thread_time()
 
-    came = outcome(library, "main.md", content)
+    result = outcome(library, "main.md", content)
 
     assert thread_time() - began < SECONDS
-    match came:
+    match result:
         case Prompt(), str(text):
             assert len(text.encode()) <= 4 * MAX_SIZE
             assert text == text.strip()
         case Prompt(), PromptError():
-            assert str(came[1]).startswith("prompts/")
+            assert str(result[1]).startswith("prompts/")
         case problems:
             assert problems
             assert all(isinstance(problem, Problem) and problem.text for problem in problems)
@@ -185,7 +185,7 @@ def test_a_message_is_never_a_template(payload: str) -> None:
 
 @given(payload=sendable)
 def test_keys_and_fields_of_a_message_are_never_templates(payload: str) -> None:
-    # Not `content.items()`: a message may have a field `items`, and fields go before methods.
+    # Not `content.items()`: a message can have a field `items`, which takes precedence.
     template = "<{% for key, value in content | items %}{{ key }}={{ value }}{% endfor %}>"
     prompt = PromptLibrary({}).compile_text(template, "t.md")
 

@@ -104,6 +104,7 @@ def problems_of(entry: ToolEntry) -> Iterator[RequestProblem]:
         yield RequestProblem((*here, "document"), f"the document {error}", error.hint)
         return
     for name, reason in api.left_out.items():
+        # A warning, because the author of the manifest often cannot change the document.
         text = f"the operation {name} is left out: it {reason}"
         yield RequestProblem((*here, "document"), text, reason.hint, severity="warning")
 
@@ -111,6 +112,7 @@ def problems_of(entry: ToolEntry) -> Iterator[RequestProblem]:
 def _paths(document: Any) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise InvalidApi("is not an OpenAPI document")
+    # As a text: YAML reads an unquoted 3.1 as a number.
     version = str(document.get("openapi", ""))
     if not re.match(r"3\.[01](\.|$)", version):
         if "swagger" in document:

@@ -55,6 +55,7 @@ class Parameter:
             for name, each in value.items():
                 yield from pairs_of(f"{self.name}[{name}]", each)
         elif isinstance(value, dict) and self.explode and self.style == "form":
+            # The fields of the object replace the parameter: its own name is not sent.
             for name, each in value.items():
                 yield from pairs_of(name, each)
         elif isinstance(value, list) and self.style in _SEPARATORS:

@@ -95,6 +95,7 @@ class RequestTemplate:
             }
             url = self.address.url(context, more)
             return with_body(self.method, url, headers, _filled(self.body, context))
+        # The model chose the arguments, so it gets the error and can choose others.
         except (PromptError, BoundExceeded) as error:
             raise as_bad_request(error) from None
         except RecursionError:
@@ -204,6 +205,7 @@ class _Compilation:
                 hint = "agentd sets it; the model cannot choose it"
                 self._report(("parameters",), f"has a `{KEY}`", hint)
             return self._parameters
+        # Without declared parameters, a misspelt name becomes one more argument.
         names = [name for name in self._used if name != KEY]
         return {
             "type": "object",

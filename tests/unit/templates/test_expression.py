@@ -1,4 +1,4 @@
-"""Expressions of a manifest: what they may use, and that they cannot run away."""
+"""Expressions of a manifest: their values, their names and their limits."""
 
 from __future__ import annotations
 

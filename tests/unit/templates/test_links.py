@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 
-from agentd.problems import Problem
 from agentd.templates.links import context_names
 from agentd.templates.prompts import InvalidPrompt, PromptLibrary
 from agentd.templates.sandbox import BoundedEnvironment
 from agentd.templates.source import compile_source
-
-
-def problems_of(sources: Mapping[str, str], name: str = "main.md") -> list[Problem]:
-    with pytest.raises(InvalidPrompt) as raised:
-        PromptLibrary(sources).compile(name)
-    return list(raised.value.problems)
-
-
-def problem_of(text: str, **others: str) -> Problem:
-    files = {f"{name}.md": text for name, text in others.items()}
-    (problem,) = problems_of({"main.md": text, **files})
-    return problem
+from tests.unit.templates.prompt_problems import problem_of, problems_of
 
 
 def test_an_unknown_name_is_reported_with_place_and_nearest_name() -> None:

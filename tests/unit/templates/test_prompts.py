@@ -1,4 +1,4 @@
-"""Prompts: includes, inheritance, problems with their places, digests, and what is shared."""
+"""Prompts: includes, inheritance, problems with their places, digests, and shared code."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from agentd.errors import PromptError
-from agentd.problems import Problem
 from agentd.templates.prompts import InvalidPrompt, PromptLibrary
+from tests.unit.templates.prompt_problems import problems_of
 
 CONTEXT: Mapping[str, Any] = {
     "agent": {"name": "analyst"},
@@ -19,18 +19,6 @@ CONTEXT: Mapping[str, Any] = {
     "context": {"history": [{"content": "one"}, {"content": "two"}]},
     "now": datetime(2026, 3, 1, tzinfo=UTC),
 }
-
-
-def problems_of(sources: Mapping[str, str], name: str = "main.md") -> list[Problem]:
-    with pytest.raises(InvalidPrompt) as raised:
-        PromptLibrary(sources).compile(name)
-    return list(raised.value.problems)
-
-
-def problem_of(text: str, **others: str) -> Problem:
-    files = {f"{name}.md": text for name, text in others.items()}
-    (problem,) = problems_of({"main.md": text, **files})
-    return problem
 
 
 def rendered(sources: Mapping[str, str], **values: Any) -> str:
@@ -44,7 +32,7 @@ def error_of(sources: Mapping[str, str], **values: Any) -> str:
     return str(raised.value)
 
 
-# What a prompt becomes.
+# Rendering.
 
 
 def test_lines_that_have_only_tags_are_removed() -> None:
@@ -119,12 +107,12 @@ def test_inline_text_may_include_from_the_library() -> None:
 
 
 def test_content_is_never_a_template() -> None:
-    payload = "{{ 7 * 7 }}{% include '_house.md' %}{# gone? #}"
+    payload = "{{ 7 * 7 }}{% include '_house.md' %}{# a comment #}"
 
     assert rendered({"main.md": "{{ content }}", "_house.md": "no"}, content=payload) == payload
 
 
-# What is wrong with it, and where.
+# Problems and errors with their places.
 
 
 def test_a_text_may_use_other_names_than_a_prompt() -> None:
@@ -200,7 +188,7 @@ def test_an_error_quotes_only_a_little_of_a_message() -> None:
     assert len(error) < 400
 
 
-# What is shared, and what changes the digest.
+# Digests and shared code.
 
 
 def test_the_digest_covers_the_prompt_and_its_includes() -> None:

@@ -1,4 +1,4 @@
-"""The sandbox: what templates may do, what they may not, and that nothing takes long or grows."""
+"""The sandbox: allowed and refused operations, with bounded time and memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTEXT: Mapping[str, Any] = {
     "context": {"history": []},
     "now": NOW,
 }
-SECONDS = 2.0  # far over the bound of a rendering, far under what these would take without it
+SECONDS = 2.0  # well above the limit of a rendering, well below the time without a limit
 
 
 def render(template: str, **values: Any) -> str:

@@ -1,13 +1,9 @@
-"""One template text: the problems with their places, and what it needs from outside."""
+"""One template text: its problems with their places, and the names that it needs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 
-from agentd.problems import Problem
-from agentd.templates.prompts import InvalidPrompt, PromptLibrary
 from agentd.templates.sandbox import BoundedEnvironment
 from agentd.templates.source import (
     MAX_SOURCE,
@@ -18,18 +14,7 @@ from agentd.templates.source import (
     compile_source,
     nearest,
 )
-
-
-def problems_of(sources: Mapping[str, str], name: str = "main.md") -> list[Problem]:
-    with pytest.raises(InvalidPrompt) as raised:
-        PromptLibrary(sources).compile(name)
-    return list(raised.value.problems)
-
-
-def problem_of(text: str, **others: str) -> Problem:
-    files = {f"{name}.md": text for name, text in others.items()}
-    (problem,) = problems_of({"main.md": text, **files})
-    return problem
+from tests.unit.templates.prompt_problems import problem_of, problems_of
 
 
 def source_of(text: str) -> PromptSource:

@@ -1,4 +1,4 @@
-"""OpenAPI documents: well-formed ones become tools, hostile ones are bounded or told."""
+"""OpenAPI documents: valid ones become tools, invalid and hostile ones are errors."""
 
 from __future__ import annotations
 
@@ -9,36 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.catalog.catalog import Catalog, load
 from agentd.manifest.json_schema import schema_error
-from agentd.manifest.tools import ToolEntry
-from agentd.templates.requests.openapi_document import MAX_TOOLS, Api, read_api
-from agentd.templates.requests.openapi_operation import Operation
+from agentd.templates.requests.openapi_document import MAX_TOOLS
 from agentd.templates.requests.openapi_schema import InvalidApi
-
-PETS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "pets.yaml").read_text())
-
-
-def entry(document: Any = "pets.yaml", **fields: Any) -> ToolEntry:
-    of_tool = {name: fields.pop(name) for name in ("name", "allow", "deny") if name in fields}
-    return ToolEntry.model_validate({"openapi": {"document": document, **fields}, **of_tool})
-
-
-def api(document: Any = PETS, **fields: Any) -> Api:
-    return read_api(document, entry(**fields))
-
-
-def operation(name: str, document: Any = PETS, **fields: Any) -> Operation:
-    return next(each for each in api(document, **fields).operations if each.name == name)
-
-
-def changed(**paths: Any) -> dict[str, Any]:
-    """A document with one operation, `x`, that has these fields."""
-    return {**PETS, "paths": {"/x": {"post": {"operationId": "x", **paths}}}}
+from tests.unit.templates.requests.pets import PETS, api
 
 
 def test_operations_become_tools() -> None:

@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.manifest.tools import ToolEntry
-from agentd.templates.requests.openapi_document import Api, read_api
-from agentd.templates.requests.openapi_operation import MAX_DESCRIPTION, Operation
+from agentd.templates.requests.openapi_operation import MAX_DESCRIPTION
 from agentd.templates.requests.request import BadRequest
-
-PETS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "pets.yaml").read_text())
-
-
-def entry(document: Any = "pets.yaml", **fields: Any) -> ToolEntry:
-    of_tool = {name: fields.pop(name) for name in ("name", "allow", "deny") if name in fields}
-    return ToolEntry.model_validate({"openapi": {"document": document, **fields}, **of_tool})
-
-
-def api(document: Any = PETS, **fields: Any) -> Api:
-    return read_api(document, entry(**fields))
-
-
-def operation(name: str, document: Any = PETS, **fields: Any) -> Operation:
-    return next(each for each in api(document, **fields).operations if each.name == name)
-
-
-def changed(**paths: Any) -> dict[str, Any]:
-    """A document with one operation, `x`, that has these fields."""
-    return {**PETS, "paths": {"/x": {"post": {"operationId": "x", **paths}}}}
+from tests.unit.templates.requests.pets import PETS, api, changed, operation
 
 
 def test_a_request_has_every_parameter_in_its_place() -> None:

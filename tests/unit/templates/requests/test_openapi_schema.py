@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from agentd.manifest.json_schema import schema_error, value_error
-from agentd.manifest.tools import ToolEntry
-from agentd.templates.requests.openapi_document import Api, read_api
-from agentd.templates.requests.openapi_operation import Operation
 from agentd.templates.requests.openapi_schema import (
     MAX_DEPTH,
     MAX_NODES,
@@ -20,26 +15,7 @@ from agentd.templates.requests.openapi_schema import (
     References,
     Schemas,
 )
-
-PETS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "pets.yaml").read_text())
-
-
-def entry(document: Any = "pets.yaml", **fields: Any) -> ToolEntry:
-    of_tool = {name: fields.pop(name) for name in ("name", "allow", "deny") if name in fields}
-    return ToolEntry.model_validate({"openapi": {"document": document, **fields}, **of_tool})
-
-
-def api(document: Any = PETS, **fields: Any) -> Api:
-    return read_api(document, entry(**fields))
-
-
-def operation(name: str, document: Any = PETS, **fields: Any) -> Operation:
-    return next(each for each in api(document, **fields).operations if each.name == name)
-
-
-def changed(**paths: Any) -> dict[str, Any]:
-    """A document with one operation, `x`, that has these fields."""
-    return {**PETS, "paths": {"/x": {"post": {"operationId": "x", **paths}}}}
+from tests.unit.templates.requests.pets import changed, operation
 
 
 def nested(depth: int) -> Any:
