@@ -3,13 +3,13 @@
 The map of the package. A package imports only from those below it; its own `__init__.py` is the map
 of its modules, in the same order. import-linter enforces both.
 
-    cli           the command `agentd`: one file a command
+    cli           the command `agentd`: one module per subcommand
     testing       real parts for tests: a stub model, a proxy that breaks connections, torture
-    runtime       one process: what runs is what the files say
+    runtime       one process: keeps the running agents equal to the manifests
     agent         a delivery, from here to its settlement
     run           from an admitted message to an answer
     tools         what a model may call
-    routing       who gets a task, and the sender's side
+    routing       which agent receives a task; the sender's side: ask, follow, gather
     catalog       a folder of files becomes agents, checked one by one and together
     queue         tasks and facts on NATS, until they are settled
     templates     what is filled in for each call: prompts, expressions, requests; within bounds

@@ -70,7 +70,7 @@ class Runtime:
         self.schedules = AgentSchedules(bus, subjects)
         self.resumer = Resumer(bus, subjects)
         self._refused: dict[Path, list[str]] = {}
-        self._applied = False  # whether the first catalog is: `up` shows its agents in a table
+        self._applied = False  # once the first catalog is: `up` prints its agents, no log needed
         self._lock = asyncio.Lock()
         self.watchdog = Watchdog()
         self.leaving: set[Agent] = set()
