@@ -273,3 +273,12 @@ class Untouchable(Mapping[str, Any]):
 
     def __len__(self) -> int:
         raise AssertionError("the context was read")
+
+
+def test_an_output_has_a_maximum_length() -> None:
+    library = PromptLibrary({"main.md": "{{ 'x' * 999999 }}{{ content }}"})
+    prompt = library.compile("main.md")
+
+    assert len(prompt.render({**CONTEXT, "content": "y"})) == 1_000_000
+    with pytest.raises(PromptError, match="makes 1,000,001 characters; the limit is 1,000,000"):
+        prompt.render({**CONTEXT, "content": "yy"})

@@ -94,6 +94,7 @@ def test_only_a_text_without_tags_is_constant(text: str, constant: str | None) -
 def test_a_source_with_problems_has_no_code() -> None:
     assert source_of("a").code
     assert source_of("{{ a | nope }}").code is None
+    assert source_of("x" * MAX_SOURCE).code
     (problem,) = source_of("x" * (MAX_SOURCE + 1)).problems
     assert problem == PromptProblem("has 256,001 characters; the limit is 256,000")
 

@@ -24,6 +24,7 @@ ANSWER: Mapping[str, Any] = {
         ("$", ANSWER),
         ("data.items[0].temp", 3),
         ("$.data.items[-1].name", "b"),
+        ("data.items[-2].name", "a"),
         ("data.items.1.name", "b"),
         ("data.items[*].name", ["a", "b"]),
         ("data.items[*].temp", [3]),

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from agentd.catalog.catalog import Catalog, load
 from agentd.manifest.json_schema import schema_error
-from agentd.templates.requests.openapi_document import MAX_TOOLS
+from agentd.templates.requests.openapi_document import MAX_TOOLS, read_api
 from agentd.templates.requests.openapi_schema import InvalidApi
-from tests.unit.templates.requests.pets import PETS, api
+from tests.unit.templates.requests.pets import PETS, api, entry
 
 
 def test_operations_become_tools() -> None:
@@ -203,3 +203,29 @@ def test_an_operation_that_is_left_out_is_a_warning(tmp_path: Path) -> None:
     assert warning.severity == "warning"
     assert "the operation post_x is left out: it refers to 'elsewhere.yaml'" in warning.text
     assert catalog.agents["a"]
+
+
+def test_an_agent_may_have_the_maximum_number_of_tools() -> None:
+    paths = {f"/{n}": {"get": {}} for n in range(MAX_TOOLS)}
+
+    assert len(api({**PETS, "paths": paths}).operations) == MAX_TOOLS
+
+
+def test_a_fetched_document_cannot_choose_who_gets_the_credentials() -> None:
+    def base_url(server: str, url: str, **fields: Any) -> str:
+        declared = entry("https://api.test/openapi.json", **fields)
+        found = read_api({**PETS, "servers": [{"url": server}]}, declared, url=url)
+        (tool,) = [each for each in found.operations if each.name == "listPets"]
+        return tool.request({}, "").url
+
+    url, secret = "https://api.test/openapi.json", {"headers": {"X-Key": "k"}}
+    assert base_url("/v1", url, **secret) == "https://api.test/v1/pets"
+    assert base_url("https://evil.test", url) == "https://evil.test/pets"
+    with pytest.raises(InvalidApi, match=r"of the manifest to https://evil\.test") as caught:
+        base_url("https://evil.test", url, **secret)
+    assert "if that is intended, write `base_url: https://evil.test`" in caught.value.hint
+    # After a redirect, a relative URL is on the host that the document was fetched from.
+    with pytest.raises(InvalidApi, match="of the manifest to"):
+        base_url("/v1", "https://evil.test/openapi.json", **secret)
+    chosen = base_url("/v1", url, base_url="https://other.test", **secret)
+    assert chosen == "https://other.test/pets"

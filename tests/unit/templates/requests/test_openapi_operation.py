@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.templates.requests.openapi_operation import MAX_DESCRIPTION
+from agentd.templates.requests.openapi_operation import MAX_DESCRIPTION, MAX_PARAMETERS
 from agentd.templates.requests.request import BadRequest
 from tests.unit.templates.requests.pets import PETS, api, changed, operation
 
@@ -128,3 +128,9 @@ def test_a_description_is_short_and_in_one_line(
 def test_an_argument_that_is_not_json_makes_no_request() -> None:
     with pytest.raises(BadRequest, match="the body cannot be encoded"):
         operation("create_pet").request({"body": {"name": float("nan")}}, "")
+
+
+def test_an_operation_may_have_the_maximum_number_of_parameters() -> None:
+    parameters = [{"name": f"a{n}", "in": "query"} for n in range(MAX_PARAMETERS)]
+
+    assert len(operation("x", changed(parameters=parameters)).parameters) == MAX_PARAMETERS

@@ -143,5 +143,6 @@ def test_a_schema_has_a_maximum_size_and_depth() -> None:
     with pytest.raises(InvalidApi, match="too large"):
         converted(nested(MAX_DEPTH + 1))
     assert converted({"enum": list(range(MAX_NODES - 1))})
+    assert converted({"prefixItems": [{}] * (MAX_NODES - 1)})
     with pytest.raises(InvalidApi, match="too large"):
         converted({"prefixItems": [{}] * MAX_NODES})
