@@ -72,7 +72,9 @@ def _kind(reply: HttpReply) -> tuple[str, str]:
     except (LookupError, ValueError):
         return kind, "utf-8"
     # Python has codecs that give bytes, such as `zip`. They do not decode text.
-    is_text = getattr(charset, "_is_text_encoding", True) and charset.name not in _NO_CHARSETS
+    # `name` has hyphens or underscores, depending on the codec.
+    unwanted = charset.name.replace("-", "_") in _NO_CHARSETS
+    is_text = getattr(charset, "_is_text_encoding", True) and not unwanted
     return kind, charset.name if is_text else "utf-8"
 
 

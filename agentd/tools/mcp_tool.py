@@ -166,11 +166,11 @@ class McpSource:
         found: dict[str, McpTool] = {}
         for described in self._described[:_MOST_TOOLS]:
             name = re.sub(r"[^A-Za-z0-9_-]", "_", described.name)[:64]
-            mistake = schema_error(described.parameters)
+            problem = schema_error(described.parameters)
             if not name or name in found:
                 self._warn(f"the name {name!r} of {described.name!r} is taken by another tool")
-            elif mistake:
-                self._warn(f"{name} is left out, its schema is not valid: {mistake}")
+            elif problem:
+                self._warn(f"{name} is left out, its schema is not valid: {problem}")
             else:
                 found[name] = McpTool(name, described, self._server)
         if len(self._described) > _MOST_TOOLS:

@@ -328,7 +328,9 @@ async def test_an_answer_too_large_fails_its_own_call_alone(bench: Bench) -> Non
     source = await bench.there(*FAULTY)
     before = await call(source, "pid")
     other = asyncio.create_task(call(source, "slow", seconds=0.2))
-    with pytest.raises(ToolError, match=r"the answer has 100,000,\d+ bytes; more than 4,194,304"):
+    with pytest.raises(
+        ToolError, match=r"the answer has 100,000,\d+ bytes, the limit is 4,194,304"
+    ):
         await call(source, "huge", size=100_000_000)
     assert await other == "at last"
     assert len(await call(source, "huge", size=3_000_000)) == 3_000_000
