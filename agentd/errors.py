@@ -164,7 +164,7 @@ class NotStored(BusError):
 
 
 class Unheard(NotStored):
-    """No one listens to the subject: its stream was deleted, or never existed."""
+    """No subscription and no stream receives the subject; its stream may have been deleted."""
 
 
 class TooLarge(BusError):

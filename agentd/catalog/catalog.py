@@ -89,18 +89,12 @@ def load(
     """
     files = source if isinstance(source, Files) else read_files(source, prompts)
     environ = dict(environ)  # a copy, as the next load compares it with its own
-    cache = previous.cache if previous else None
-    if cache and (cache.folder != files.folder or cache.environ != environ):
-        cache = None
+    cache = _valid_cache(previous, files, environ)
     texts, others = _texts(files)
     library = PromptLibrary(
         texts, folder=files.prompt_path(""), previous=cache.library if cache else None
     )
-    defaults = {
-        name: read_defaults(content, files.manifest_path(name))
-        for name, content in files.manifests.items()
-        if posixpath.basename(name) in DEFAULTS
-    }
+    defaults = _defaults(files)
     for document in defaults.values():
         others += document.problems
     # Scripts and schemas are YAML files, too. Only when all files have been read is it known which
@@ -124,6 +118,25 @@ def load(
         by_file=by_file,
         cache=_Cache(files.folder, environ, library, read, specs, topology, warnings),
     )
+
+
+def _valid_cache(
+    previous: Catalog | None, files: Files, environ: Mapping[str, str]
+) -> _Cache | None:
+    """What can be reused of the previous catalog: nothing if the folder or a variable changed."""
+    cache = previous.cache if previous else None
+    if cache and (cache.folder != files.folder or cache.environ != environ):
+        return None
+    return cache
+
+
+def _defaults(files: Files) -> dict[str, Document]:
+    """The `_defaults.yaml` of each folder, by name."""
+    return {
+        name: read_defaults(content, files.manifest_path(name))
+        for name, content in files.manifests.items()
+        if posixpath.basename(name) in DEFAULTS
+    }
 
 
 def _texts(files: Files) -> tuple[dict[str, str], list[Problem]]:
