@@ -14,7 +14,7 @@ from agentd.protocol.message import AgentMessage
 from agentd.run.context import RunContext
 from agentd.run.revision import Revision
 from agentd.tools.port import ToolError
-from agentd.tools.toolbox import Held
+from agentd.tools.toolbox import DeclaredTool
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ class ApprovalGate:
         if verdicts is None or turn <= verdicts.turn:
             return
         asked = [
-            (held, {"index": index, "name": call.name, "arguments": held.arguments(call.arguments)})
+            (tool, {"index": index, "name": call.name, "arguments": tool.arguments(call.arguments)})
             for index, call in enumerate(calls)
-            if (held := self._tool_to_approve(call))
+            if (tool := self._tool_to_approve(call))
         ]
         if asked:
-            longest = min(held.declared.approval_timeout or TIMEOUT for held, _ in asked)
+            longest = min(tool.entry.approval_timeout or TIMEOUT for tool, _ in asked)
             raise Paused(turn, [call for _, call in asked], timeout=longest)
 
     def refusal(self, turn: int, index: int, call: ToolCall) -> str | None:
@@ -61,16 +61,16 @@ class ApprovalGate:
             return "this call needs approval, and a query cannot wait for one"
         return "this call was denied: its approval was never requested"
 
-    def _tool_to_approve(self, call: ToolCall) -> Held | None:
+    def _tool_to_approve(self, call: ToolCall) -> DeclaredTool | None:
         """The tool of a call that needs approval; None if it needs none, or cannot be made."""
-        held = self._revision.toolbox.held.get(call.name)
-        if held is None or held.declared.approval is False:
+        tool = self._revision.toolbox.tools.get(call.name)
+        if tool is None or tool.entry.approval is False:
             return None
         try:
-            arguments = held.arguments(call.arguments)
+            arguments = tool.arguments(call.arguments)
         except ToolError:
             return None  # the arguments do not fit: the toolbox refuses the call, with the reason
-        return held if self._asks(held.declared.approval, arguments) else None
+        return tool if self._asks(tool.entry.approval, arguments) else None
 
     def _asks(self, approval: bool | str, arguments: Any) -> bool:
         if not isinstance(approval, str):

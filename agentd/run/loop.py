@@ -140,7 +140,7 @@ class _TurnLoop:
             messages=tuple(self._chat),
             parameters=self._parameters,
             timeout=context.deadline.required(),
-            tools=tuple(held.schema for held in self._revision.toolbox.held.values()),
+            tools=tuple(tool.schema for tool in self._revision.toolbox.tools.values()),
             agent=self._revision.spec.name,
             schema=self._manifest.output.schema_ if self._manifest.output else None,
         )

@@ -70,12 +70,12 @@ class TurnCalls:
         """Makes a call. If the call has effects and may have been made before, it is repeated only
         where the tool passes on its key, so that the other side recognises it."""
         task = self._message
-        held = self._revision.toolbox.held.get(call.name)
+        declared = self._revision.toolbox.tools.get(call.name)
         key = f"{task.id}.{turn}.{index}"
-        if held and held.declared.effects:
+        if declared and declared.entry.effects:
             if (CALLED, turn, index) not in self._context.steps:
                 await self._context.journal().step(CALLED, turn, index, name=call.name, key=key)
-            elif not held.tool.takes_key:
+            elif not declared.tool.takes_key:
                 return ToolAnswer(_INTERRUPTED, error=True)
         crash_points.here("before-tool")
         started = time.monotonic()
@@ -90,7 +90,7 @@ class TurnCalls:
         answer = await self._revision.toolbox.call(call, request)
         status = "error" if answer.error else "success"
         # Every label value is a series in Prometheus: a name that a model invents must not be one.
-        name = call.name if held else "unknown"
+        name = call.name if declared else "unknown"
         self._context.metrics.tool_call(name, status, time.monotonic() - started)
         return answer
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentd.errors import BusError
-from agentd.manifest import tools
 from agentd.manifest.json_schema import value_error
+from agentd.manifest.tools import ToolEntry
 from agentd.models.port import ToolCall
 from agentd.tools.port import Call, Emitted, Emitting, Preparing, Tool, ToolError, ToolSource
 
@@ -42,30 +42,30 @@ class ToolAnswer:
 class ToolboxEntry:
     """An entry under `tools:`, and the source of its tools."""
 
-    declared: tools.ToolEntry
+    declared: ToolEntry
     source: ToolSource
 
 
 @dataclass(frozen=True)
-class Held:
+class DeclaredTool:
     """A tool with the name, the description and the limits that the manifest gives it."""
 
     name: str
     tool: Tool
-    declared: tools.ToolEntry
+    entry: ToolEntry
 
     @property
     def timeout(self) -> float:
         """Seconds for a call. Another agent may take all the time that the task has left."""
-        longest = math.inf if self.declared.agent else TIMEOUT
-        return self.declared.timeout or longest
+        longest = math.inf if self.entry.agent else TIMEOUT
+        return self.entry.timeout or longest
 
     @property
     def schema(self) -> dict[str, Any]:
         """The tool for the model, in the format of OpenAI's chat completions."""
         function = {
             "name": self.name,
-            "description": self.declared.description or self.tool.description,
+            "description": self.entry.description or self.tool.description,
             "parameters": self.tool.parameters,
         }
         return {"type": "function", "function": function}
@@ -97,15 +97,15 @@ class Toolbox:
         self._entries = tuple(entries)
 
     @property
-    def held(self) -> dict[str, Held]:
+    def tools(self) -> dict[str, DeclaredTool]:
         """The tools at this moment, by their names for the model. Of two with the same name the
         first counts."""
-        found: dict[str, Held] = {}
+        found: dict[str, DeclaredTool] = {}
         for entry in self._entries:
             for tool in entry.source.tools:
-                held = _held(tool, entry.declared)
-                if held and found.setdefault(held.name, held).tool is not tool:
-                    log.warning("two tools have the name %s; the first is used", held.name)
+                declared = _declared(tool, entry.declared)
+                if declared and found.setdefault(declared.name, declared).tool is not tool:
+                    log.warning("two tools have the name %s; the first is used", declared.name)
         return found
 
     async def prepare(self) -> dict[str, str]:
@@ -150,13 +150,15 @@ class Toolbox:
         The journal has the text of the answer. The messages that the call asked for are worked out
         again from its arguments.
         """
-        held = self.held.get(call.name)
-        if error or held is None:
+        declared = self.tools.get(call.name)
+        if error or declared is None:
             return ToolAnswer(text, error)
-        return ToolAnswer(text, emitted=emitted_by(held.tool, json.loads(call.arguments or "{}")))
+        return ToolAnswer(
+            text, emitted=emitted_by(declared.tool, json.loads(call.arguments or "{}"))
+        )
 
     async def _answer(self, call: ToolCall, request: Call) -> ToolAnswer:
-        wanted = self.held.get(call.name)
+        wanted = self.tools.get(call.name)
         if wanted is None:
             return ToolAnswer(self._unknown(call.name), error=True)
         timeout = min(request.timeout, wanted.timeout)
@@ -180,7 +182,7 @@ class Toolbox:
             return ToolAnswer(shown(text), error=True)
 
     def _unknown(self, name: str) -> str:
-        known = ", ".join(sorted(self.held)) or "none"
+        known = ", ".join(sorted(self.tools)) or "none"
         missing = "".join(f"\n{e.source.trouble}" for e in self._entries if e.source.trouble)
         return f"there is no tool {name[:100]!r}; the tools are: {known}{missing}"
 
@@ -198,13 +200,13 @@ def shown(answer: Any) -> str:
     return f"{text[:MOST_SHOWN]}\n[cut: the whole answer has {len(text):,} characters]"
 
 
-def _held(tool: Tool, declared: tools.ToolEntry) -> Held | None:
+def _declared(tool: Tool, entry: ToolEntry) -> DeclaredTool | None:
     """The tool under the name that the manifest gives it; None if the manifest excludes it."""
-    if declared.allow is not None and tool.name not in declared.allow:
+    if entry.allow is not None and tool.name not in entry.allow:
         return None
-    if declared.deny is not None and tool.name in declared.deny:
+    if entry.deny is not None and tool.name in entry.deny:
         return None
-    if declared.name is None:
-        return Held(tool.name, tool, declared)
-    several = declared.mcp is not None or declared.openapi is not None
-    return Held(f"{declared.name}_{tool.name}" if several else declared.name, tool, declared)
+    if entry.name is None:
+        return DeclaredTool(tool.name, tool, entry)
+    several = entry.mcp is not None or entry.openapi is not None
+    return DeclaredTool(f"{entry.name}_{tool.name}" if several else entry.name, tool, entry)

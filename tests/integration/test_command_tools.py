@@ -63,7 +63,7 @@ async def test_parameters_are_the_names_of_the_templates_unless_they_are_declare
         {"command": ["git", "log", "{{ path }}", "{{ idempotency_key }}"]},
         {**python(SHOW, "-n{{ count }}"), "parameters": declared},
     )
-    git = toolbox.held["git"].tool
+    git = toolbox.tools["git"].tool
 
     assert git.parameters["properties"] == {"path": {"type": "string"}}
     assert git.parameters["required"] == ["path"]

@@ -67,7 +67,7 @@ async def test_a_model_sees_name_and_schema_and_no_secret(site: Site) -> None:
     entry = site.entry("/bot${TOKEN}/weather/{{ city }}?key=${TOKEN}")
     del entry["name"]
 
-    (held,) = site.open(entry).held.values()
+    (held,) = site.open(entry).tools.values()
 
     assert held.name == "weather"
     assert "s3cret" not in json.dumps(held.schema)
@@ -216,7 +216,7 @@ class _Strict:
         self.site = runner.run(self._running.__aenter__())
         entry = self.site.entry("/{{ city }}?d={{ days }}", parameters=SCHEMA)
         self.toolbox = self.site.open(entry)
-        self.schema = self.toolbox.held["ask"].tool.parameters
+        self.schema = self.toolbox.tools["ask"].tool.parameters
 
     def close(self, runner: asyncio.Runner) -> None:
         runner.run(self._running.__aexit__(None, None, None))

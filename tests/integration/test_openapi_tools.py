@@ -36,7 +36,7 @@ def fetched(site: Site, **fields: Any) -> dict[str, Any]:
 
 
 def names(toolbox: Toolbox) -> set[str]:
-    return set(toolbox.held)
+    return set(toolbox.tools)
 
 
 ALL = {"listPets", "create_pet", "create_pet_2", "get_pets_petId_json"}
@@ -116,7 +116,7 @@ async def test_a_document_is_fetched_again_until_it_is_there(site: Site) -> None
 async def test_a_document_is_fetched_once_for_all_that_want_it(site: Site) -> None:
     site.on("/pets.json", PETS)
     first, second = site.open(fetched(site)), site.open(fetched(site) | {"allow": ["listPets"]})
-    await until(lambda: bool(first.held and second.held))
+    await until(lambda: bool(first.tools and second.tools))
     third = site.open(fetched(site) | {"name": "p", "allow": ["create_pet"]})
 
     assert (names(first), names(second), names(third)) == (ALL, {"listPets"}, {"p_create_pet"})

@@ -278,7 +278,7 @@ async def test_arguments_have_the_types_of_the_signature(workshop: Workshop) -> 
     assert wrong.text.startswith("day: Input should be a valid date")
     unfit = await call(toolbox, "typed", day="2026-03-01", at={"lat": 1})
     assert "do not fit its schema" in unfit.text
-    keyed = toolbox.held["keyed"]
+    keyed = toolbox.tools["keyed"]
     assert keyed.tool.takes_key
     assert "properties" not in keyed.tool.parameters or not keyed.tool.parameters["properties"]
     assert (await call(toolbox, "keyed", key="t1.2.0")).text == "t1.2.0"

@@ -12,7 +12,7 @@ from agentd.manifest import tools as manifest_tools
 from agentd.models.port import ChatRequest, Completion, Model, Usage
 from agentd.testing.cases.case import StandIn
 from agentd.tools.port import Call, Emitted, Tool, ToolError
-from agentd.tools.toolbox import Held, Toolbox, ToolboxEntry, emitted_by
+from agentd.tools.toolbox import DeclaredTool, Toolbox, ToolboxEntry, emitted_by
 
 _ANYTHING: Mapping[str, Any] = {"type": "object"}
 
@@ -23,14 +23,14 @@ def replaced(toolbox: Toolbox, stand_ins: Mapping[str, StandIn]) -> Toolbox:
     A tool with effects, or one that needs approval, is never really called from a test: without a
     double, it answers with an error.
     """
-    held = toolbox.held
-    kept = {name: each for name, each in held.items() if name not in stand_ins}
+    declared = toolbox.tools
+    kept = {name: each for name, each in declared.items() if name not in stand_ins}
     tools: list[Tool] = [
-        _Refusing(name) if each.declared.effects or each.declared.approval else _Shown(each)
+        _Refusing(name) if each.entry.effects or each.entry.approval else _Shown(each)
         for name, each in kept.items()
     ]
     for name, stand_in in stand_ins.items():
-        tools.append(_Scripted(name, held.get(name), iter(_answers(stand_in))))
+        tools.append(_Scripted(name, declared.get(name), iter(_answers(stand_in))))
     # An entry without fields: names, descriptions and schemas come from the doubles themselves.
     return Toolbox(
         [ToolboxEntry(manifest_tools.ToolEntry.model_construct(), _Fixed(tuple(tools), toolbox))]
@@ -62,13 +62,13 @@ class _Fixed:
 class _Shown:
     """A real tool under the name and description that the manifest gives it."""
 
-    def __init__(self, held: Held) -> None:
-        self.name = held.name
-        self.description = held.declared.description or held.tool.description
-        self.parameters = held.tool.parameters
-        self.takes_key = held.tool.takes_key
-        self.call = held.tool.call  # the toolbox checks arguments and time
-        self.emitted = partial(emitted_by, held.tool)
+    def __init__(self, declared: DeclaredTool) -> None:
+        self.name = declared.name
+        self.description = declared.entry.description or declared.tool.description
+        self.parameters = declared.tool.parameters
+        self.takes_key = declared.tool.takes_key
+        self.call = declared.tool.call  # the toolbox checks arguments and time
+        self.emitted = partial(emitted_by, declared.tool)
 
 
 class _Scripted:
@@ -76,11 +76,11 @@ class _Scripted:
 
     takes_key = True
 
-    def __init__(self, name: str, held: Held | None, answers: Iterator[Any]) -> None:
+    def __init__(self, name: str, declared: DeclaredTool | None, answers: Iterator[Any]) -> None:
         self.name = name
-        self.description = held.tool.description if held else ""
-        self.parameters = held.tool.parameters if held else _ANYTHING
-        self._held = held
+        self.description = declared.tool.description if declared else ""
+        self.parameters = declared.tool.parameters if declared else _ANYTHING
+        self._declared = declared
         self._answers = answers
 
     async def call(self, call: Call) -> Any:
@@ -93,7 +93,7 @@ class _Scripted:
 
     def emitted(self, arguments: Mapping[str, Any]) -> Sequence[Emitted]:
         """Those of the tool that it stands in for; see `agentd.tools.port.Emitting`."""
-        return emitted_by(self._held.tool, arguments) if self._held else ()
+        return emitted_by(self._declared.tool, arguments) if self._declared else ()
 
 
 class _Refusing:

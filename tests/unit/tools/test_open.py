@@ -71,15 +71,15 @@ def test_each_entry_is_opened_by_its_kind(tmp_path: Path) -> None:
 
     toolbox = tools.open(one)
 
-    assert list(toolbox.held) == ["agent_two_of_one", "python_f.py:f_of_one"]
+    assert list(toolbox.tools) == ["agent_two_of_one", "python_f.py:f_of_one"]
 
 
 def test_emit_is_a_tool_only_if_the_manifest_allows_it(tmp_path: Path) -> None:
     tools = Tools(openers(FakeOpener("agent")))
     one = spec(tmp_path, tools=[{"agent": "two"}], emit={"allow": ["task.work.*"]})
 
-    assert list(tools.open(one).held) == ["emit", "agent_two_of_one"]
-    assert not tools.open(one).held["emit"].declared.effects
+    assert list(tools.open(one).tools) == ["emit", "agent_two_of_one"]
+    assert not tools.open(one).tools["emit"].entry.effects
 
 
 async def test_only_openers_that_can_check_are_asked(tmp_path: Path) -> None:

@@ -220,13 +220,13 @@ def test_a_recorded_answer_is_kept_when_its_tool_no_longer_exists() -> None:
 def test_the_manifest_chooses_and_names_the_tools_of_a_server(
     declared: dict[str, Any], names: list[str]
 ) -> None:
-    assert list(Toolbox([entry(Server(), **declared)]).held) == names
+    assert list(Toolbox([entry(Server(), **declared)]).tools) == names
 
 
 def test_the_manifest_names_and_describes_a_single_tool() -> None:
     toolbox = Toolbox([entry(FakeTool(), name="sum", description="Adds.")])
 
-    assert toolbox.held["sum"].schema == {
+    assert toolbox.tools["sum"].schema == {
         "type": "function",
         "function": {"name": "sum", "description": "Adds.", "parameters": COUNT},
     }
@@ -235,7 +235,7 @@ def test_the_manifest_names_and_describes_a_single_tool() -> None:
 def test_of_two_tools_with_one_name_the_first_counts(caplog: pytest.LogCaptureFixture) -> None:
     first, second = FakeTool(), FakeTool()
 
-    assert Toolbox([entry(first), entry(second)]).held["count"].tool is first
+    assert Toolbox([entry(first), entry(second)]).tools["count"].tool is first
     assert "count" in caplog.text
 
 

@@ -95,7 +95,7 @@ async def test_a_double_gives_its_answers_in_turn_and_repeats_the_last(
 
 
 def test_a_double_has_the_description_and_the_schema_of_the_real_tool() -> None:
-    doubled = replaced(toolbox(Real()), {"look": StandIn(returns=1)}).held["look"]
+    doubled = replaced(toolbox(Real()), {"look": StandIn(returns=1)}).tools["look"]
 
     assert doubled.schema["function"]["description"] == Real.description
     assert doubled.schema["function"]["parameters"] == Real.parameters
@@ -104,7 +104,7 @@ def test_a_double_has_the_description_and_the_schema_of_the_real_tool() -> None:
 async def test_a_double_may_replace_a_tool_that_is_not_there() -> None:
     box = replaced(toolbox(Real()), {"other": StandIn(returns="yes")})
 
-    assert set(box.held) == {"look", "other"}
+    assert set(box.tools) == {"look", "other"}
     assert await answers(box, "other") == ["yes"]
 
 
