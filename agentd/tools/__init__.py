@@ -1,24 +1,22 @@
-"""What a model may call.
+"""Tools: what a model may call.
 
-A module imports only from what stands below it.
+A module imports only from those below it.
 
-    open          from a manifest's tools to those that can be called
-    mcp_tool      the tools, resources and prompts of MCP servers
-    openapi_tool  `openapi:`, the operations of a document as tools; one at a URL is fetched while
-                  agents run
-    command_tool  `command: [git, log, "-n", "{{ count }}"]`: a program with places for what a
-                  model says
-    http_tool     `http:`, a request with places for what a model says; and how any tool sends one
-    mcp           MCP servers: started or reached, asked, restarted
+    open          makes the toolbox of an agent from `tools:` in its manifest, by kinds
+    mcp_tool      `mcp:` the tools, resources and prompts of MCP servers
+    openapi_tool  `openapi:` the operations of an OpenAPI document as tools; fetches documents
+    command_tool  `command: [git, log, "-n", "{{ count }}"]`: a program whose arguments a model
+                  fills in
+    http_tool     `http:` a request whose values a model fills in; `RequestTool` sends any request
+    mcp           the connections to MCP servers
     python_tool   `python: weather.py:forecast`: functions in the files of `tools/`
-    agent_tool    `agent:` another agent, or all that have a capability, as a tool
-    answers       what a model is told of an HTTP answer
-    emit_tool     the tool with which a model emits tasks and events, as far as the manifest allows
-    processes     programs and Python functions, each in a process of its own
-    toolbox       the tools of one agent: only what its manifest declares can run, and only within
-                  bounds
-    port          the port to tools: what a model is told of one, what it is called with, and what
-                  it answers
-    secrets       what a tool sends and nobody may read again: not the model, not a log
-    web           HTTP for tools: only to addresses that are allowed, within bounds
+    agent_tool    `agent:` another agent, or all agents with a capability, as a tool
+    answers       an HTTP answer as the model receives it: JSON, text, or an error
+    emit_tool     the tool `emit`, with which a model emits tasks and events
+    processes     runs programs and Python functions in processes beside the daemon
+    toolbox       the tools of one agent: checks the arguments, limits the time, turns errors into
+                  answers
+    port          what a tool is, what a call of it has, and what a source of tools gives
+    secrets       hides the secrets of a tool in its answers and errors
+    web           HTTP with checked addresses, safe redirects and limits
 """

@@ -60,7 +60,7 @@ class AgentTool:
     subjects: Subjects
     entry: manifest_tools.ToolEntry
 
-    trouble = ""
+    trouble = ""  # an agent that is offline now may be online when it is called
     takes_key = True
     parameters = PARAMETERS
 
@@ -108,6 +108,8 @@ class AgentTool:
             payload,
             source=AgentIdentity(id=call.agent, type="agent"),
             routing=Routing(timeout=max(1, int(call.timeout * 1000))),
+            # The same call makes the same id. Results are create-only, so a call that is repeated
+            # after a crash finds the first result instead of paying for another.
             id=digest(call.key),
         )
 

@@ -61,6 +61,7 @@ class Tools:
             plain = tools.ToolEntry.model_construct()
             entries.append(ToolboxEntry(plain, EmitSource(spec.manifest.emit)))
         for declared in spec.manifest.tools:
+            # The manifest has checked that exactly one is set.
             kind = next(kind for kind in TOOL_KINDS if getattr(declared, kind) is not None)
             entries.append(ToolboxEntry(declared, self._openers[kind].open(declared, spec)))
         return Toolbox(entries)
@@ -73,7 +74,7 @@ class Tools:
 
 def every_kind(bus: Bus, subjects: Subjects) -> Tools:
     """The tools of one process. Nothing starts or connects before an agent needs it."""
-    web = Web()
+    web = Web()  # shared, so that `http:` and `openapi:` reuse connections
     return Tools(
         {
             "python": PythonTools(),

@@ -57,8 +57,9 @@ def secrets_of(
     tools = spec.root.get("tools")
     node = tools.items[index] if isinstance(tools, Seq) and index < len(tools.items) else None
     taken = [text.strip() for text in environment_values(node)] if node else []
-    open_ = tuple(origins)
-    secret = [text for text in taken if not any(text in each or each in text for each in open_)]
+    public = tuple(origins)
+    secret = [text for text in taken if not any(text in each or each in text for each in public)]
+    # `Bearer abc-{{ x }}` has the secrets `Bearer` and `abc-`: a model fills in the rest.
     literal = re.compile(r"\{\{.*?\}\}|\s+")
     for name, value in headers.items():
         if _CREDENTIALS.search(name):

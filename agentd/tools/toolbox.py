@@ -174,7 +174,7 @@ class Toolbox:
             text = f"{call.name} gave no answer within {timeout:g} s and was cancelled"
             return ToolAnswer(text, error=True)
         except BusError:
-            raise
+            raise  # not the fault of the call: with NATS back, it may succeed
         except Exception as error:
             # A bug in the tool must cost this call, not the run.
             log.exception("the tool %s has a bug", call.name, extra={"agent": request.agent})

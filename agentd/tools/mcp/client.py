@@ -98,6 +98,7 @@ class Connection:
 
     async def tools(self) -> tuple[Described, ...]:
         """All tools of the server."""
+        # A server without this capability answers `tools/list` with an error.
         if self._client.server_capabilities.tools is None:
             return ()
         found: list[Described] = []
@@ -211,6 +212,7 @@ async def _opened(transport: Any, status: _Status) -> AsyncGenerator[Connection]
 
 def _plain(error: BaseException, status: _Status) -> BaseException:
     """Our error for one that went through the task groups of the library."""
+    # Each task group wraps the error of its task into a group; the first one is the cause.
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, HTTPError):

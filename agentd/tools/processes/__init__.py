@@ -1,6 +1,6 @@
-"""Programs and Python functions, each in a process of its own.
+"""Processes for tools: programs and Python functions. They end with the daemon.
 
-A module imports only from what stands below it.
+A module imports only from those below it.
 
     pool             the worker processes of Python tools, as the daemon sees them: which call goes
                      to which, and when one is started or ended

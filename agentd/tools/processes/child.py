@@ -112,6 +112,7 @@ class Child:
         First its input is closed, which ends an MCP server. Then it gets SIGTERM, then SIGKILL. It
         is ended even if the caller is cancelled.
         """
+        # A second caller waits for the same end. The shield keeps it going without any caller.
         self._stopping = self._stopping or asyncio.create_task(self._stop())
         await asyncio.shield(self._stopping)
 

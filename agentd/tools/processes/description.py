@@ -63,6 +63,7 @@ def _of_import(modules: Modules, file: str, error: BaseException) -> dict[str, A
     if isinstance(error, SyntaxError) and place:
         return _problem(f"does not compile: {error.msg}", "", **where, column=error.offset or 0)
     if isinstance(error, ModuleNotFoundError) and error.name:
+        # Not all installed packages, which would take a walk through the disk; those loaded do.
         known = {*sys.stdlib_module_names, *(name for name in sys.modules if "." not in name)}
         hint = _near(error.name, known) or "install it where agentd is installed"
         return _problem(f"there is no module `{error.name}`", hint, **where)

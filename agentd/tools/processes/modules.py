@@ -53,6 +53,7 @@ class Modules(MetaPathFinder):
             BaseException: whatever the file raises, SystemExit included.
         """
         module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+        # The import found another module: the standard library and packages come first.
         if getattr(module, "__file__", None) != self._path(file):
             raise NameTaken(module.__name__)
         return module
@@ -68,6 +69,7 @@ class Modules(MetaPathFinder):
                 return spec_from_file_location(
                     fullname, self._path(file), loader=loader, submodule_search_locations=inside
                 )
+        # A folder without `__init__.py` is a package, too, as Python has it for folders on disk.
         if any(file.startswith(f"{stem}/") for file in self._files):
             spec = ModuleSpec(fullname, None, is_package=True)
             spec.submodule_search_locations = [self._path(stem)]

@@ -1,11 +1,10 @@
-"""HTTP for tools: only to addresses that are allowed, within bounds.
+"""HTTP for tools: only to allowed addresses, with limits.
 
-A module imports only from what stands below it.
+A module imports only from those below it.
 
-    fetch      HTTP for tools: to addresses that were checked, through safe redirects, within
-               bounds
-    encodings  compressed answers, unpacked only as far as they are read: a few bytes may hold
-               gigabytes
+    fetch      sends a request: resolves and checks the host, follows safe redirects, reads the
+               answer up to a limit
+    encodings  unpacks gzip and deflate up to a limit
     addresses  which addresses a tool may connect to: public ones, and those that its manifest
                allows
 """
