@@ -1,4 +1,4 @@
-"""The weather as an agent's tool. It is made up: an example needs no key."""
+"""The weather as a tool of an agent. It is invented, so that the example needs no API key."""
 
 from datetime import date, timedelta
 from typing import Literal
@@ -11,7 +11,7 @@ def forecast(city: str, days: int = 3, unit: Literal["C", "F"] = "C") -> list[di
 
     Args:
         city: The name of the city, without its country.
-        days: How many days, with today as the first.
+        days: How many days, today included.
         unit: Celsius or Fahrenheit.
     """
     luck = sum(map(ord, city))

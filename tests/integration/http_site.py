@@ -1,4 +1,4 @@
-"""A web of its own for tools under test: a real server on loopback, under names of our choice."""
+"""A web for tests of tools: a real server on loopback, under host names that a test chooses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Seen:
 
 
 class Site:
-    """`api.test` and whatever else `names` has; and the tools that go there."""
+    """The server for `api.test` and the other hosts in `names`, and the openers for tools."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -63,12 +63,12 @@ class Site:
     def url(self, path: str = "/", host: str = "api.test") -> str:
         return f"http://{host}:{self.port}{path}"
 
-    def on(self, path: str, said: Any = None, /, **response: Any) -> None:
-        """Answers at a path: JSON, or what `web.Response` takes."""
+    def on(self, path: str, data: Any = None, /, **response: Any) -> None:
+        """Sets the answer at a path: JSON data, or the arguments of `web.Response`."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
             del request
-            return web.Response(**response) if said is None else web.json_response(said)
+            return web.Response(**response) if data is None else web.json_response(data)
 
         self.handlers[path] = answer
 
@@ -103,7 +103,7 @@ class Site:
         )
 
     async def ask(self, tool: dict[str, Any], **arguments: Any) -> ToolAnswer:
-        """What a model is told of a call of this one tool."""
+        """The answer to a call of this one tool, as the model receives it."""
         return await call(self.open(tool), "ask", key="key-1", **arguments)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -116,7 +116,7 @@ class Site:
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncGenerator[Site]:
-    """The site, until the block ends."""
+    """Runs a site until the block ends."""
     site = Site(folder)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", site.handle)
@@ -134,7 +134,7 @@ async def running(folder: Path) -> AsyncGenerator[Site]:
 
 @asynccontextmanager
 async def speaking(site: Site, talk: Talk) -> AsyncGenerator[str]:
-    """The port of a server that reads a request and then says what it likes; the address has it."""
+    """Runs a server that reads a request and then calls `talk`; gives its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):

@@ -1,4 +1,4 @@
-"""Another agent as a tool, and all that are capable at once."""
+"""Another agent as a tool, and all agents with a capability at once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def team_of(team: Team) -> Team:
     return team
 
 
-async def told(team: Team, task: str) -> dict[str, Any]:
+async def tool_answer(team: Team, task: str) -> dict[str, Any]:
     [answer] = [each for each in await journal(team, task) if each["event"] == "tool_answered"]
     return answer
 
@@ -56,25 +56,25 @@ async def test_an_agent_is_asked_by_its_name_or_a_capability(team_of: Team, of: 
     await team_of.run(me=asks(of, call(of), "So it is."), checker=helper("It is blue."))
     result = await team_of.ask("planning", "go", id="t1", context={"conversationId": "c"})
     assert result["data"] == "So it is."
-    assert (await told(team_of, "t1"))["text"] == "It is blue."
+    assert (await tool_answer(team_of, "t1"))["text"] == "It is blue."
 
 
-async def test_an_agent_that_fails_is_told_to_the_model(team_of: Team) -> None:
+async def test_the_error_of_an_agent_is_the_answer_of_the_tool(team_of: Team) -> None:
     refused = {"error": {"status": 400, "message": "no"}}
     await team_of.run(me=asks("checker", call("checker"), "Hm."), checker=helper(refused))
     assert (await team_of.ask("planning", "go", id="t1"))["data"] == "Hm."
-    answer = await told(team_of, "t1")
+    answer = await tool_answer(team_of, "t1")
     assert answer["error"]
     assert "model_rejected" in answer["text"]
 
 
-async def test_nobody_there_is_told_at_once(team_of: Team) -> None:
+async def test_an_agent_that_is_not_online_is_an_immediate_error(team_of: Team) -> None:
     await team_of.run(me=asks("checker", call("checker"), "Hm."))
     await team_of.ask("planning", "go", id="t1")
-    assert "no agent online" in (await told(team_of, "t1"))["text"]
+    assert "no agent online" in (await tool_answer(team_of, "t1"))["text"]
 
 
-async def test_agents_that_ask_one_another_come_to_an_end(team_of: Team) -> None:
+async def test_agents_that_ask_each_other_end_at_the_limit(team_of: Team) -> None:
     loop = [call("planning"), "Done."]
     await team_of.run(me=asks("planning", *loop) + "limits: {hops: 3}\n")
     assert (await team_of.ask("planning", "go"))["data"] == "Done."
@@ -90,7 +90,7 @@ async def test_agents_that_ask_one_another_come_to_an_end(team_of: Team) -> None
         ("majority", ["Blue", "Red", "Green"], None),
     ],
 )
-async def test_all_who_are_capable_are_asked(
+async def test_all_agents_with_the_capability_are_asked(
     team: Team, mode: Mode, answers: list[str], answered: Any
 ) -> None:
     await team.run(**{name: helper(text) for name, text in zip("abc", answers, strict=True)})
@@ -112,15 +112,15 @@ async def test_the_first_success_is_enough(team: Team) -> None:
     assert [(vote.agent, vote.content["data"]) for vote in found.votes] == [("b", "soon")]
 
 
-async def test_a_gathering_of_nobody_is_refused(team: Team) -> None:
+async def test_gathering_without_an_agent_is_refused(team: Team) -> None:
     await team.run(a=helper("yes"))
     message = new("task", "?", source=AgentIdentity(id="somebody"))
     with pytest.raises(TaskError, match="no agent online"):
         await gather(team.bus, team.subjects, "painting", message, timeout=1)
 
 
-async def test_a_majority_as_a_tool(team_of: Team) -> None:
+async def test_a_tool_can_ask_for_the_majority(team_of: Team) -> None:
     me = asks("checking", call("checking"), "Good.", more=", gather: majority")
     await team_of.run(me=me, a=helper("Blue"), b=helper("blue."), c=helper("Red"))
     await team_of.ask("planning", "go", id="t1")
-    assert (await told(team_of, "t1"))["text"] in ("Blue", "blue.")
+    assert (await tool_answer(team_of, "t1"))["text"] in ("Blue", "blue.")

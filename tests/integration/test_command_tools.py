@@ -1,4 +1,4 @@
-"""Programs as tools: what they are given, what they may do, and what is left of them."""
+"""`command:` tools: what a program gets, how it can fail, and that it leaves no process behind."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ def python(program: str, *more: str, **settings: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "text", ["two words", "; rm -rf /", "$(id) `id`", "a\nb ", "{{ x }}", "*", "", "'\"\\", "ü…🙂"]
 )
-async def test_an_element_stays_one_argument_whatever_is_in_it(
-    workshop: Workshop, text: str
-) -> None:
+async def test_a_value_stays_one_argument(workshop: Workshop, text: str) -> None:
     toolbox = await workshop.open(python(SHOW, "{{ a }}", "--b={{ a }}", "c"))
 
     answer = await call(toolbox, "run", a=text)
@@ -55,7 +53,7 @@ async def test_a_model_cannot_add_an_option(workshop: Workshop) -> None:
     assert json.loads((await call(toolbox, "after", a="-x")).text) == ["--", "-x"]
 
 
-async def test_parameters_are_the_names_of_the_templates_unless_they_are_declared(
+async def test_the_parameters_are_declared_or_come_from_the_templates(
     workshop: Workshop,
 ) -> None:
     declared = {"properties": {"count": {"type": "integer", "maximum": 9, "default": 3}}}
@@ -75,7 +73,7 @@ async def test_parameters_are_the_names_of_the_templates_unless_they_are_declare
     assert "do not fit its schema" in (await call(toolbox, "run", other=1)).text
 
 
-async def test_a_program_sees_only_what_it_is_given(
+async def test_a_program_gets_only_its_own_environment_and_input(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", "s3cret")
@@ -95,7 +93,7 @@ print(sorted(os.environ), os.environ["MODE"], sys.stdin.read(), os.getcwd())
     assert text.strip().endswith(str(workshop.folder / "data"))
 
 
-async def test_a_program_that_reads_nothing_harms_nobody(workshop: Workshop) -> None:
+async def test_a_program_need_not_read_its_input(workshop: Workshop) -> None:
     toolbox = await workshop.open(python("print('deaf')", stdin="{{ text }}"))
 
     assert (await call(toolbox, "run", text="x" * 500_000)).text == "deaf\n"
@@ -119,15 +117,15 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_whatever_a_program_does_is_told(workshop: Workshop, fault: str) -> None:
-    program, told = FAULTS[fault]
+async def test_a_failing_program_is_an_error(workshop: Workshop, fault: str) -> None:
+    program, words = FAULTS[fault]
     toolbox = await workshop.open(python(f"{OWN_PID}\n{program}"))
 
     async with quick_loop():
-        answer = await call(toolbox, "run", timeout=1 if "within" in told else 20)
+        answer = await call(toolbox, "run", timeout=1 if "within" in words else 20)
 
     assert answer.error
-    assert told in answer.text
+    assert words in answer.text
     assert len(answer.text) < 5_000
     await gone(*pids_in(workshop.folder / "pid"))
 
@@ -146,7 +144,7 @@ time.sleep(float(sys.argv[1]))
 """
 
 
-async def test_what_a_program_starts_ends_with_it(workshop: Workshop) -> None:
+async def test_the_processes_of_a_program_end_with_it(workshop: Workshop) -> None:
     toolbox = await workshop.open(python(LEAVES, "{{ seconds }}"))
     file = workshop.folder / "pids"
 
@@ -160,7 +158,7 @@ async def test_what_a_program_starts_ends_with_it(workshop: Workshop) -> None:
     await gone(*pids_in(file))
 
 
-async def test_one_that_leaves_its_group_is_not_waited_for(workshop: Workshop) -> None:
+async def test_a_process_that_leaves_its_group_is_not_waited_for(workshop: Workshop) -> None:
     program = """
 import subprocess
 print(subprocess.Popen(["sleep", "60"], start_new_session=True).pid)
@@ -173,7 +171,7 @@ print(subprocess.Popen(["sleep", "60"], start_new_session=True).pid)
     os.kill(int(answer.text), 9)
 
 
-async def test_what_is_not_here_is_a_warning_and_no_tool(workshop: Workshop) -> None:
+async def test_a_missing_program_or_folder_is_a_warning_and_no_tool(workshop: Workshop) -> None:
     [nobody] = await workshop.problems({"command": ["no-such-program"]})
     [nowhere] = await workshop.problems({"command": {"argv": ["ls"], "cwd": "nowhere"}})
 
@@ -200,7 +198,7 @@ async def test_what_is_not_here_is_a_warning_and_no_tool(workshop: Workshop) -> 
         ({"agent": "x", "parameters": {}}, "has `parameters` without `command` or `http`"),
     ],
 )
-async def test_a_mistake_in_the_manifest_is_told(
+async def test_an_error_in_the_manifest_is_reported(
     workshop: Workshop, entry: dict[str, Any], problem: str
 ) -> None:
     assert problem in workshop.refusal(entry)

@@ -1,4 +1,4 @@
-"""`http:` tools against a real server that is well, hostile or broken."""
+"""`http:` tools against a real server that works, attacks or fails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 # --- what is asked, and what comes back
 
 
-async def test_a_request_is_made_of_the_arguments(site: Site) -> None:
+async def test_the_arguments_fill_in_the_request(site: Site) -> None:
     site.on("/orders/a b", {"data": {"items": [{"id": 7}, {"id": 8}]}})
     site.environ["TOKEN"] = "s3cret-token"
 
@@ -62,7 +62,7 @@ async def test_a_request_is_made_of_the_arguments(site: Site) -> None:
     assert json.loads(seen.body) == {"what": '"quoted"', "count": 2}
 
 
-async def test_a_model_sees_name_and_schema_and_no_secret(site: Site) -> None:
+async def test_the_schema_for_the_model_has_no_secrets(site: Site) -> None:
     site.environ["TOKEN"] = "s3cret-token"
     entry = site.entry("/bot${TOKEN}/weather/{{ city }}?key=${TOKEN}")
     del entry["name"]
@@ -88,7 +88,7 @@ async def test_a_model_sees_name_and_schema_and_no_secret(site: Site) -> None:
         ({"body": b"a\xff", "headers": {"Content-Type": "text/plain; charset=zip"}}, "a\ufffd"),
     ],
 )  # fmt: skip
-async def test_an_answer_is_shown_as_what_it_is(
+async def test_an_answer_is_data_text_or_described(
     site: Site, response: dict[str, Any], text: str
 ) -> None:
     site.on("/", **response)
@@ -98,14 +98,14 @@ async def test_an_answer_is_shown_as_what_it_is(
     assert (answer.text, answer.error) == (text, False)
 
 
-async def test_a_packed_answer_is_unpacked(site: Site) -> None:
+async def test_a_compressed_answer_is_unpacked(site: Site) -> None:
     packed = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     site.on("/", body=gzip.compress(b'{"a": 1}'), headers=packed)
 
     assert (await site.ask(site.entry(pick="a"))).text == "1"
 
 
-async def test_a_refusal_is_told_with_the_beginning_of_what_it_says(site: Site) -> None:
+async def test_an_error_response_is_an_error_with_the_start_of_its_body(site: Site) -> None:
     site.on("/", text="no such city " + "x" * 9000, status=404)
 
     answer = await site.ask(site.entry())
@@ -122,13 +122,13 @@ async def test_a_refusal_is_told_with_the_beginning_of_what_it_says(site: Site) 
         ("data.y", "null"),
     ],
 )
-async def test_what_cannot_be_picked_is_told(site: Site, pick: str, words: str) -> None:
+async def test_pick_gives_a_part_or_an_error(site: Site, pick: str, words: str) -> None:
     site.on("/", {"data": {"y": None}})
 
     assert (await site.ask(site.entry(pick=pick))).text == words
 
 
-async def test_no_json_to_pick_from_is_told(site: Site) -> None:
+async def test_pick_needs_json(site: Site) -> None:
     site.on("/", text="<html>", content_type="text/html")
 
     answer = await site.ask(site.entry(pick="a"))
@@ -137,17 +137,15 @@ async def test_no_json_to_pick_from_is_told(site: Site) -> None:
     assert answer.text.startswith("the answer of api.test is not valid JSON: ")
 
 
-async def test_secrets_are_seen_by_the_server_only(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_only_the_server_gets_secrets(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     site.environ |= {"TOKEN": "s3cret/token", "USER_KEY": "other-key-42"}
 
     async def echo(request: web.Request) -> web.Response:
         status = int(request.query["status"])
-        told = {"headers": dict(request.headers), "url": str(request.url), "s3cret/token": 1}
+        seen = {"headers": dict(request.headers), "url": str(request.url), "s3cret/token": 1}
         filler = {"filler": "x" * 1980} if status == 400 else {}
-        return web.json_response(filler | told, status=status)
+        return web.json_response(filler | seen, status=status)
 
     site.handlers["/"] = echo
     for status in ("200", "400", "500"):
@@ -184,7 +182,7 @@ anything = st.recursive(
 argument_sets = st.dictionaries(st.sampled_from(["city", "days", "extra"]) | st.text(), anything)
 
 
-def test_arguments_that_do_not_fit_never_leave_the_machine(tmp_path: Path) -> None:
+def test_arguments_that_do_not_fit_are_not_sent(tmp_path: Path) -> None:
     refused = 0
 
     @settings(max_examples=250, deadline=None, database=None)
@@ -209,7 +207,7 @@ def test_arguments_that_do_not_fit_never_leave_the_machine(tmp_path: Path) -> No
 
 
 class _Strict:
-    """A site with one tool, in a loop of its own: hypothesis calls functions that are not async."""
+    """A site with one tool, in its own event loop: hypothesis only calls sync functions."""
 
     def __init__(self, folder: Path, runner: asyncio.Runner) -> None:
         self._running = running(folder)
@@ -223,7 +221,7 @@ class _Strict:
 
 
 def _named(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Those that `call` itself does not take by the same name."""
+    """The arguments whose names `call` does not use itself."""
     return {name: v for name, v in arguments.items() if name not in ("name", "timeout", "key")}
 
 
@@ -255,14 +253,14 @@ async def test_addresses_that_are_not_public_are_refused(site: Site, host: str) 
     [(True, "127.0.0.1"), (True, "api.test"), (["127.0.0.0/8"], "127.0.0.1"),
      (["127.0.0.0/8"], "api.test"), ("api.test", "api.test"), (["127.0.0.1"], "127.0.0.1")],
 )  # fmt: skip
-async def test_a_manifest_may_allow_them(site: Site, allow: Any, host: str) -> None:
+async def test_a_manifest_can_allow_private_addresses(site: Site, allow: Any, host: str) -> None:
     answer = await site.ask(site.entry("/x", host=host, allow_private=allow))
 
     assert json.loads(answer.text) == {"path": "/x"}
 
 
-async def test_what_is_allowed_to_one_tool_is_not_to_another(site: Site) -> None:
-    """Not even through a connection that stands already."""
+async def test_an_address_allowed_to_one_tool_is_refused_to_another(site: Site) -> None:
+    """Not even an open connection is reused."""
     assert not (await site.ask(site.entry())).error
 
     answer = await site.ask(site.entry(allow_private=False))
@@ -274,7 +272,7 @@ async def test_what_is_allowed_to_one_tool_is_not_to_another(site: Site) -> None
 
 
 async def test_a_name_is_resolved_once_and_that_address_is_used(site: Site) -> None:
-    """A name that means something else with every question: the second answer is never asked."""
+    """The name has another address each time it is resolved: the second one is never used."""
     site.names["rebind.test"] = ["127.0.0.1"]
     inward = {"rebind.test": ["169.254.169.254"]}
     site.after_lookup = lambda: site.names.update(inward)
@@ -285,8 +283,8 @@ async def test_a_name_is_resolved_once_and_that_address_is_used(site: Site) -> N
     assert site.looked_up == ["rebind.test"]
 
 
-async def test_a_public_name_that_turns_inward_is_refused(site: Site) -> None:
-    """It was public when the first connection was made, and is not for the next one."""
+async def test_a_name_whose_address_becomes_private_is_refused(site: Site) -> None:
+    """Its address is public for the first connection and private for the next."""
     site.names["rebind.test"] = ["127.0.0.1"]
     site.on("/", status=200, headers={"Connection": "close"})
     entry = site.entry(host="rebind.test", allow_private=["127.0.0.1"])
@@ -298,7 +296,7 @@ async def test_a_public_name_that_turns_inward_is_refused(site: Site) -> None:
     assert "rebind.test (127.0.0.2) is not a public address" in answer.text
 
 
-async def test_no_proxy_of_the_environment_is_asked(
+async def test_a_proxy_in_the_environment_is_not_used(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
@@ -328,7 +326,7 @@ def redirect(site: Site, path: str, target: str, status: int = 302) -> None:
         ("http://nowhere.test/", "there is no host nowhere.test"),
     ],
 )
-async def test_a_redirect_is_checked_like_any_address(site: Site, target: str, words: str) -> None:
+async def test_the_target_of_a_redirect_is_checked(site: Site, target: str, words: str) -> None:
     site.names["inner.test"] = ["10.0.0.9"]
     redirect(site, "/", target.replace("{port}", str(site.port)))
 
@@ -347,7 +345,7 @@ async def test_a_loop_of_redirects_ends(site: Site) -> None:
     assert len(site.seen) == 6
 
 
-async def test_credentials_stay_with_the_origin_they_are_for(site: Site) -> None:
+async def test_credentials_are_not_sent_to_another_origin(site: Site) -> None:
     site.names["other.test"] = ["127.0.0.1"]
     redirect(site, "/same", "/x")
     redirect(site, "/cross", site.url("/x", "other.test"))
@@ -377,7 +375,9 @@ async def test_credentials_stay_with_the_origin_they_are_for(site: Site) -> None
         (308, "POST", b"[1]"),
     ],
 )
-async def test_methods_after_a_redirect(site: Site, status: int, method: str, body: bytes) -> None:
+async def test_a_redirect_changes_the_method_as_browsers_do(
+    site: Site, status: int, method: str, body: bytes
+) -> None:
     redirect(site, "/", "/x", status)
 
     assert not (await site.ask(site.entry(method="POST", body=[1]))).error
@@ -385,7 +385,7 @@ async def test_methods_after_a_redirect(site: Site, status: int, method: str, bo
     assert (site.seen[1].method, site.seen[1].body) == (method, body)
 
 
-async def test_a_redirect_carries_no_body_to_another_host(site: Site) -> None:
+async def test_a_redirect_does_not_send_the_body_to_another_host(site: Site) -> None:
     redirect(site, "/", site.url("/x", "other.test"), 307)
 
     answer = await site.ask(site.entry(method="POST", body=[1]))
@@ -396,7 +396,7 @@ async def test_a_redirect_carries_no_body_to_another_host(site: Site) -> None:
 # --- broken and hostile servers
 
 
-async def test_a_server_that_hangs_is_left(site: Site) -> None:
+async def test_a_server_that_hangs_is_a_timeout(site: Site) -> None:
     hung_up = asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -411,7 +411,7 @@ async def test_a_server_that_hangs_is_left(site: Site) -> None:
             await hung_up.wait()
 
 
-async def test_a_server_that_drips_is_left(site: Site) -> None:
+async def test_a_server_that_sends_slowly_is_a_timeout(site: Site) -> None:
     hung_up = asyncio.Event()
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -431,7 +431,7 @@ async def test_a_server_that_drips_is_left(site: Site) -> None:
             await hung_up.wait()
 
 
-async def test_a_huge_answer_is_read_only_at_its_beginning(site: Site) -> None:
+async def test_only_the_start_of_a_huge_answer_is_read(site: Site) -> None:
     sent = 0
 
     async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -455,7 +455,7 @@ async def test_a_huge_answer_is_read_only_at_its_beginning(site: Site) -> None:
     assert sent < 50 * MB
 
 
-async def test_a_bomb_does_not_go_off(site: Site) -> None:
+async def test_a_compression_bomb_is_unpacked_only_up_to_the_limit(site: Site) -> None:
     bomb = gzip.compress(bytes(50 * MB), 9)
     site.on("/", body=bomb, headers={"Content-Encoding": "gzip", "Content-Type": "text/plain"})
 
@@ -463,7 +463,7 @@ async def test_a_bomb_does_not_go_off(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("sent", "words"),
     [
         (b"\x16\x03\x01garbage\r\n\r\n", "api.test does not speak HTTP"),
         (b"", "api.test closed the connection without an answer"),
@@ -479,10 +479,10 @@ async def test_a_bomb_does_not_go_off(site: Site) -> None:
         (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "api.test answered 302 Found"),
     ],
 )
-async def test_what_is_no_answer_is_told(site: Site, said: bytes, words: str) -> None:
+async def test_an_invalid_answer_is_an_error(site: Site, sent: bytes, words: str) -> None:
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         del reader
-        writer.write(said)
+        writer.write(sent)
         await writer.drain()
 
     async with speaking(site, say):
@@ -492,7 +492,7 @@ async def test_what_is_no_answer_is_told(site: Site, said: bytes, words: str) ->
     assert words in answer.text
 
 
-async def test_nobody_there_is_told(site: Site) -> None:
+async def test_a_host_without_a_server_is_an_error(site: Site) -> None:
     async with speaking(site, lambda *_: asyncio.sleep(0)) as url:
         gone = site.entry()
     gone["http"]["url"] = url
@@ -505,7 +505,7 @@ async def test_nobody_there_is_told(site: Site) -> None:
 # --- with an agent around it
 
 
-async def test_an_agent_calls_it(site: Site, team: Team) -> None:
+async def test_an_agent_calls_an_http_tool(site: Site, team: Team) -> None:
     site.on("/weather/Bonn", {"now": {"temp": 21}})
     team.openers["http"] = site.http
     await team.run(

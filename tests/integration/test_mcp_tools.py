@@ -1,4 +1,4 @@
-"""MCP servers: what they give, what becomes of those that fail, and that none is left behind."""
+"""MCP servers: what they offer, how they fail and come back, and that none is left running."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TEXTS = {
 
 
 def processes(mark: str) -> list[str]:
-    """The programs that have `mark` in their environment."""
+    """The programs with `mark` in their environment."""
     found: list[str] = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -55,12 +55,12 @@ def processes(mark: str) -> list[str]:
 
 @pytest.fixture
 def mark() -> str:
-    """Marks the programs of a test."""
+    """A mark for the programs of one test."""
     return secrets.token_hex(8)
 
 
 class Bench:
-    """Opens servers as manifests declare them."""
+    """Opens servers that a manifest declares."""
 
     def __init__(self, folder: Path, mark: str) -> None:
         self.servers = McpServers({**os.environ, "OUR_SECRET": "s3cret"}, patience=QUICK)
@@ -104,7 +104,7 @@ async def call(source: McpSource, name: str, **arguments: Any) -> Any:
 
 
 async def started_again(source: McpSource, before: str) -> None:
-    """Waits until its process is another one than `before`."""
+    """Waits until the server runs in another process than `before`."""
     async with asyncio.timeout(20):
         for delay in itertools.repeat(0.05):
             with contextlib.suppress(ToolError, ValueError):  # it is not there, nor are its tools
@@ -124,7 +124,7 @@ def free_port() -> int:
 
 @contextlib.asynccontextmanager
 async def running(command: list[str]) -> AsyncGenerator[None]:
-    """A program that is not ours to start."""
+    """Runs a program that agentd did not start."""
     program = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
     yield
     program.kill()
@@ -133,7 +133,7 @@ async def running(command: list[str]) -> AsyncGenerator[None]:
 
 @pytest.fixture(params=["stdio", "http"])
 async def everything(request: pytest.FixtureRequest, bench: Bench) -> AsyncIterator[McpSource]:
-    """The server with all that one can have, over either transport."""
+    """The server with every feature, over either transport."""
     if request.param == "stdio":
         yield await bench.there(*EVERYTHING, mcp=TEXTS)
         return
@@ -142,7 +142,7 @@ async def everything(request: pytest.FixtureRequest, bench: Bench) -> AsyncItera
         yield await bench.there(mcp={"url": f"http://127.0.0.1:{port}/mcp", **TEXTS})
 
 
-async def test_a_server_gives_all_that_one_can_have(everything: McpSource) -> None:
+async def test_all_features_of_a_server_can_be_used(everything: McpSource) -> None:
     assert await call(everything, "echo", text="hi") == "hi"
     assert json.loads(await call(everything, "add", a=1, b=2)) == {"value": 3}
     assert await call(everything, "picture") == (
@@ -157,7 +157,9 @@ async def test_a_server_gives_all_that_one_can_have(everything: McpSource) -> No
     }
 
 
-async def test_a_server_is_told_politely_what_it_cannot_have(everything: McpSource) -> None:
+async def test_a_request_of_a_server_that_agentd_does_not_support_is_refused(
+    everything: McpSource,
+) -> None:
     assert await call(everything, "ask") == "the client offers []"
     with pytest.raises(ToolError, match="did not declare"):
         await call(everything, "confirm")
@@ -166,7 +168,7 @@ async def test_a_server_is_told_politely_what_it_cannot_have(everything: McpSour
     assert await call(everything, "echo", text="hi") == "hi"
 
 
-async def test_a_server_that_changes_is_asked_anew(everything: McpSource) -> None:
+async def test_a_server_that_reports_a_change_is_asked_again(everything: McpSource) -> None:
     assert (await everything.prepare())["readme"] == "Read me."
     await call(everything, "rewrite", text="Another one.")
     await call(everything, "grow")
@@ -174,7 +176,7 @@ async def test_a_server_that_changes_is_asked_anew(everything: McpSource) -> Non
     assert (await everything.prepare())["readme"] == "Another one."
 
 
-async def test_a_server_of_before_2026_is_heard_too(bench: Bench) -> None:
+async def test_changes_of_a_server_with_an_older_protocol_are_noticed(bench: Bench) -> None:
     source = await bench.there(*FAULTY, "banner")
     assert len(source.tools) == 12  # on three pages
     await call(source, "grow")
@@ -190,7 +192,7 @@ async def test_a_server_of_before_2026_is_heard_too(bench: Bench) -> None:
         (["cat"], "cat: answered with an error: Method not found"),
     ],
 )
-async def test_a_dead_server_has_no_tools_and_says_why(
+async def test_a_server_that_fails_has_no_tools_but_a_reason(
     bench: Bench, command: list[str], why: str
 ) -> None:
     source = bench.open(*command)
@@ -211,7 +213,7 @@ async def test_an_address_without_a_server_has_no_tools(bench: Bench) -> None:
 async def http_server(
     answer: Callable[[dict[str, Any]], web.Response], port: int = 0
 ) -> AsyncGenerator[str]:
-    """A server over HTTP that gives `answer` to each request; its address."""
+    """Runs an HTTP server that answers each request with `answer`; gives its address."""
 
     async def handle(request: web.Request) -> web.Response:
         return answer(await request.json() if request.can_read_body else {})
@@ -233,7 +235,7 @@ async def http_server(
         (200, "application/json", "answered with an error: Failed to parse JSON"),
     ],
 )
-async def test_an_address_that_is_no_server_says_why(
+async def test_an_address_without_mcp_has_a_reason(
     bench: Bench, status: int, kind: str, why: str
 ) -> None:
     def answer(_: dict[str, Any]) -> web.Response:
@@ -246,7 +248,7 @@ async def test_an_address_that_is_no_server_says_why(
 
 
 def large(request: dict[str, Any]) -> web.Response:
-    """Answers as a server with one tool."""
+    """The answers of a server with one tool."""
     params: dict[str, Any] = request.get("params", {})
     match request.get("method"):
         case "initialize":
@@ -262,7 +264,7 @@ def large(request: dict[str, Any]) -> web.Response:
     return web.json_response({"jsonrpc": "2.0", "id": request["id"], "result": result})
 
 
-async def test_an_answer_too_large_over_http_fails_its_own_call_alone(bench: Bench) -> None:
+async def test_an_answer_over_http_that_is_too_large_fails_only_its_call(bench: Bench) -> None:
     async with http_server(large) as url:
         source = await bench.there(mcp={"url": url, "headers": {"X": "Y"}})
         with pytest.raises(ToolError, match="the answer has more than 4,194,304 bytes"):
@@ -270,7 +272,7 @@ async def test_an_answer_too_large_over_http_fails_its_own_call_alone(bench: Ben
         assert len(await call(source, "large", size=1_000_000)) == 1_000_000
 
 
-async def test_a_server_over_http_comes_back(bench: Bench) -> None:
+async def test_a_server_over_http_is_connected_again(bench: Bench) -> None:
     port = free_port()
     async with http_server(large, port) as url:
         source = await bench.there(mcp={"url": url})
@@ -282,7 +284,7 @@ async def test_a_server_over_http_comes_back(bench: Bench) -> None:
         assert await call(source, "large", size=1) == "x"
 
 
-async def test_a_mute_server_is_given_up(tmp_path: Path, mark: str) -> None:
+async def test_a_server_that_never_answers_times_out(tmp_path: Path, mark: str) -> None:
     bench = Bench(tmp_path, mark)
     bench.servers = McpServers(patience=Patience(start=0.2))
     source = bench.open(*FAULTY, "mute", timeout="5s")
@@ -292,7 +294,7 @@ async def test_a_mute_server_is_given_up(tmp_path: Path, mark: str) -> None:
     await until(lambda: not processes(mark))
 
 
-async def test_a_server_that_dies_in_a_call_comes_back(bench: Bench) -> None:
+async def test_a_server_that_dies_in_a_call_is_restarted(bench: Bench) -> None:
     source = await bench.there(*FAULTY)
     before = await call(source, "pid")
     with pytest.raises(ToolError, match=r"faulty\.py ended before .*: was killed by SIGKILL"):
@@ -300,7 +302,9 @@ async def test_a_server_that_dies_in_a_call_comes_back(bench: Bench) -> None:
     await started_again(source, before)
 
 
-async def test_a_cancelled_call_is_cancelled_there_and_others_go_on(bench: Bench) -> None:
+async def test_a_cancelled_call_is_cancelled_at_the_server_and_others_continue(
+    bench: Bench,
+) -> None:
     source = await bench.there(*FAULTY)
     slow = asyncio.create_task(call(source, "slow", seconds=300))
     assert await call(source, "echo", text="meanwhile") == "meanwhile"
@@ -310,7 +314,7 @@ async def test_a_cancelled_call_is_cancelled_there_and_others_go_on(bench: Bench
     assert len(json.loads(await call(source, "cancellations"))) == 1
 
 
-async def test_a_server_that_falls_mute_is_started_again(tmp_path: Path, mark: str) -> None:
+async def test_a_server_that_stops_answering_is_restarted(tmp_path: Path, mark: str) -> None:
     bench = Bench(tmp_path, mark)
     bench.servers = McpServers(patience=Patience(answer=0.5, first_pause=0.05))
     source = await bench.there(*FAULTY)
@@ -324,7 +328,7 @@ async def test_a_server_that_falls_mute_is_started_again(tmp_path: Path, mark: s
     await bench.servers.close()
 
 
-async def test_an_answer_too_large_fails_its_own_call_alone(bench: Bench) -> None:
+async def test_an_answer_that_is_too_large_fails_only_its_call(bench: Bench) -> None:
     source = await bench.there(*FAULTY)
     before = await call(source, "pid")
     other = asyncio.create_task(call(source, "slow", seconds=0.2))
@@ -337,20 +341,22 @@ async def test_an_answer_too_large_fails_its_own_call_alone(bench: Bench) -> Non
     assert await call(source, "pid") == before
 
 
-async def test_garbage_and_noise_are_passed_over(bench: Bench) -> None:
+async def test_lines_that_are_not_messages_are_ignored(bench: Bench) -> None:
     source = await bench.there(*FAULTY)
     assert await call(source, "garbage", times=50_000) == "that was garbage"
     assert await call(source, "loud", times=100_000) == "that was loud"
 
 
-async def test_a_program_gets_nothing_of_ours_but_what_is_meant_for_it(bench: Bench) -> None:
+async def test_a_server_gets_only_the_allowed_environment(bench: Bench) -> None:
     source = await bench.there(*FAULTY)
     environment = json.loads(await call(source, "environment"))
     assert {"PATH", "HOME", "MARK"} <= environment.keys()
     assert "OUR_SECRET" not in environment
 
 
-async def test_equal_servers_are_one_and_end_with_their_last_user(bench: Bench, mark: str) -> None:
+async def test_equal_servers_are_shared_and_end_with_their_last_user(
+    bench: Bench, mark: str
+) -> None:
     first, second = await bench.there(*FAULTY), await bench.there(*FAULTY)
     other = await bench.there(*FAULTY, mcp={"cwd": "/"})
     assert await call(first, "pid") == await call(second, "pid") != await call(other, "pid")
@@ -361,7 +367,9 @@ async def test_equal_servers_are_one_and_end_with_their_last_user(bench: Bench, 
     await until(lambda: not processes(mark))
 
 
-async def test_a_stubborn_server_is_gone_with_its_children(bench: Bench, mark: str) -> None:
+async def test_a_server_that_ignores_signals_is_killed_with_its_children(
+    bench: Bench, mark: str
+) -> None:
     await bench.there(*FAULTY, "stubborn")
     assert len(processes(mark)) == 2
     await bench.servers.close()
@@ -384,7 +392,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_server_dies_with_us_even_when_we_are_killed(mark: str) -> None:
+async def test_a_server_ends_with_a_daemon_that_is_killed(mark: str) -> None:
     us = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", HOLDS_A_SERVER, mark, *FAULTY, "stubborn"),
         stdout=asyncio.subprocess.PIPE,
@@ -397,7 +405,7 @@ async def test_a_server_dies_with_us_even_when_we_are_killed(mark: str) -> None:
     await until(lambda: not processes(mark))
 
 
-async def test_names_of_a_manifest_that_a_server_does_not_have_are_told_once(
+async def test_an_unknown_tool_name_in_the_manifest_is_logged_once(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = await bench.there(*FAULTY, allow=["ecko"], deny=["pid"])
@@ -405,11 +413,11 @@ async def test_names_of_a_manifest_that_a_server_does_not_have_are_told_once(
     with pytest.raises(ToolError):
         await call(source, "die")
     await started_again(source, before)
-    told = [record.message for record in caplog.records if "no tool" in record.message]
-    assert told == ["faulty.py: has no tool 'ecko'; did you mean 'echo'?"]
+    logged = [record.message for record in caplog.records if "no tool" in record.message]
+    assert logged == ["faulty.py: has no tool 'ecko'; did you mean 'echo'?"]
 
 
-async def test_a_text_that_is_not_there_fails_the_task_unless_it_has_a_default(
+async def test_a_missing_text_fails_the_task_unless_it_has_a_default(
     bench: Bench,
 ) -> None:
     source = bench.open("no-such-program", mcp={"resources": {"readme": "file:///readme"}})
@@ -421,7 +429,7 @@ async def test_a_text_that_is_not_there_fails_the_task_unless_it_has_a_default(
     assert await source.prepare() == {"readme": "nothing to read"}
 
 
-async def test_the_real_servers_for_time_and_git(bench: Bench) -> None:
+async def test_the_published_servers_for_time_and_git_work(bench: Bench) -> None:
     clock = await bench.there("mcp-server-time", "--local-timezone=UTC", allow=["convert_time"])
     git = await bench.there("mcp-server-git")
     tokyo = {"time": "12:00", "source_timezone": "UTC", "target_timezone": "Asia/Tokyo"}
@@ -459,18 +467,18 @@ async def mcp_team(team: Team) -> AsyncIterator[Team]:
     await servers.close()
 
 
-async def test_an_agent_uses_a_server(mcp_team: Team) -> None:
+async def test_an_agent_calls_the_tools_of_a_server(mcp_team: Team) -> None:
     asks = {"tool_calls": [{"name": "my_echo", "arguments": {"text": "hello"}}]}
     foreign = {"tool_calls": [{"name": "my_add", "arguments": {"a": 1, "b": 2}}]}
     await mcp_team.run(me=agent(*EVERYTHING, script=[asks, foreign, "Done."]))
     result = await mcp_team.ask("analysis", "go", id="t1")
     assert result["data"] == "Done."
-    told = [e for e in await journal(mcp_team, "t1") if e["event"] == "tool_answered"]
-    assert told[0]["text"] == "hello"
-    assert told[1]["text"] == "there is no tool 'my_add'; the tools are: my_echo"
+    answers = [e for e in await journal(mcp_team, "t1") if e["event"] == "tool_answered"]
+    assert answers[0]["text"] == "hello"
+    assert answers[1]["text"] == "there is no tool 'my_add'; the tools are: my_echo"
 
 
-async def test_a_server_ends_with_its_agent_or_its_edit(mcp_team: Team, mark: str) -> None:
+async def test_a_server_ends_when_its_agent_is_removed_or_edited(mcp_team: Team, mark: str) -> None:
     faulty = agent("env", f"MARK={mark}", *FAULTY).replace("{{ mcp.readme }}", "Hi.")
     faulty = faulty.replace('resources: {readme: "file:///readme"}', "")
     await mcp_team.run(me=faulty, you=faulty)
@@ -483,24 +491,24 @@ async def test_a_server_ends_with_its_agent_or_its_edit(mcp_team: Team, mark: st
     await until(lambda: not processes(mark))
 
 
-async def test_a_prompt_names_what_a_server_gives(mcp_team: Team) -> None:
+async def test_a_prompt_can_use_the_texts_of_a_server(mcp_team: Team) -> None:
     await mcp_team.run(me=agent(*EVERYTHING))
     assert "Read me." in (await mcp_team.ask("analysis", "go"))["data"]
 
 
-async def test_a_model_is_told_why_a_tool_is_gone(mcp_team: Team) -> None:
+async def test_the_model_receives_the_reason_why_a_tool_is_missing(mcp_team: Team) -> None:
     asks = {"tool_calls": [{"name": "my_echo", "arguments": {"text": "hello"}}]}
     texts = "{readme: {uri: x, default: none}}"
     broken = agent("no-such-program", script=[asks, "Pity."])
     await mcp_team.run(me=broken.replace('{readme: "file:///readme"}', texts))
     assert (await mcp_team.ask("analysis", "go", id="t1"))["data"] == "Pity."
-    [told] = [e for e in await journal(mcp_team, "t1") if e["event"] == "tool_answered"]
-    first, second = told["text"].splitlines()
+    [answer] = [e for e in await journal(mcp_team, "t1") if e["event"] == "tool_answered"]
+    first, second = answer["text"].splitlines()
     assert first == "there is no tool 'my_echo'; the tools are: none"
     assert second.startswith("no-such-program: there is no program 'no-such-program'")
 
 
-async def test_a_task_without_its_text_is_tried_again_and_fails(mcp_team: Team) -> None:
+async def test_a_task_whose_text_is_missing_is_retried_and_fails(mcp_team: Team) -> None:
     broken = agent("no-such-program") + "retry: {attempts: 2, backoff: 10ms}\n"
     await mcp_team.run(me=broken)
     error = (await mcp_team.ask("analysis", "go"))["error"]

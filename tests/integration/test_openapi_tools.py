@@ -1,4 +1,4 @@
-"""`openapi:` tools against a real server: documents from files and from afar."""
+"""`openapi:` tools against a real server: documents in files and at URLs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 
 def fetched(site: Site, **fields: Any) -> dict[str, Any]:
-    """An entry whose document is at the site, and its API too."""
+    """An entry with a document and an API at the site."""
     own = {"document": site.url("/pets.json"), "base_url": site.url("/v1")}
     return {"openapi": {**own, "allow_private": ["api.test"], **fields}}
 
@@ -42,7 +42,7 @@ def names(toolbox: Toolbox) -> set[str]:
 ALL = {"listPets", "create_pet", "create_pet_2", "get_pets_petId_json"}
 
 
-async def test_operations_of_a_file_are_called(site: Site) -> None:
+async def test_the_operations_of_a_file_are_tools(site: Site) -> None:
     site.on("/v1/pets", {"pets": ["Rex"]})
     site.environ["KEY"] = "s3cret-key"
     toolbox = site.open(
@@ -95,7 +95,7 @@ async def test_a_document_is_fetched_while_agents_run(site: Site, written: str) 
     assert json.loads(answer.text) == {"path": "/v1/pets/7.json"}
 
 
-async def test_a_document_is_fetched_again_until_it_is_there(site: Site) -> None:
+async def test_a_document_is_fetched_until_that_succeeds(site: Site) -> None:
     answers = iter([(503, "later"), (200, "<html>"), (200, json.dumps(PETS))])
 
     async def answer(request: web.Request) -> web.Response:
@@ -113,7 +113,7 @@ async def test_a_document_is_fetched_again_until_it_is_there(site: Site) -> None
     assert any("answered 503 Service Unavailable" in trouble for trouble in troubles)
 
 
-async def test_a_document_is_fetched_once_for_all_that_want_it(site: Site) -> None:
+async def test_a_document_is_fetched_once_for_all_toolboxes(site: Site) -> None:
     site.on("/pets.json", PETS)
     first, second = site.open(fetched(site)), site.open(fetched(site) | {"allow": ["listPets"]})
     await until(lambda: bool(first.tools and second.tools))
@@ -139,7 +139,7 @@ async def test_a_document_is_fetched_once_for_all_that_want_it(site: Site) -> No
         ),
     ],
 )
-async def test_a_document_that_is_no_use_is_told(
+async def test_a_document_that_cannot_be_used_is_reported(
     site: Site, document: Any, fields: Any, words: str
 ) -> None:
     site.on("/pets.json", document)
@@ -150,7 +150,7 @@ async def test_a_document_that_is_no_use_is_told(
     assert names(toolbox) == set()
 
 
-async def test_a_document_inside_the_network_is_not_fetched(site: Site) -> None:
+async def test_a_document_at_a_private_address_is_not_fetched(site: Site) -> None:
     toolbox = site.open(fetched(site, allow_private=False) | {"required": True})
 
     await until(lambda: "is not a public address" in "".join(toolbox.missing))
@@ -158,7 +158,7 @@ async def test_a_document_inside_the_network_is_not_fetched(site: Site) -> None:
     assert site.seen == []
 
 
-async def test_nobody_fetches_for_a_toolbox_that_is_gone(site: Site) -> None:
+async def test_fetching_ends_with_the_last_toolbox(site: Site) -> None:
     asked = asyncio.Event()
 
     async def refuse(request: web.Request) -> web.Response:

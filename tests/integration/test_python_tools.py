@@ -1,4 +1,4 @@
-"""Functions of `tools/` as an agent calls them; and whatever they do, we live."""
+"""Python tools: functions run in worker processes, and whatever they do, the daemon survives."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def workshop(tmp_path: Path) -> AsyncIterator[Workshop]:
 
 
 def faulty(statement: str) -> str:
-    """A file with a function that goes wrong and one that does not."""
+    """A file with a function that fails and one that works."""
     return f"""import ctypes, itertools, os, re, subprocess, sys, time
 
 def fault() -> object:
@@ -63,32 +63,30 @@ def pid() -> int:
     [(fault, False) for fault in FAULTS]
     + [(fault, True) for fault in ("raises", "segfaults", "says_much", "waits", "grips", "shuts")],
 )
-async def test_whatever_a_function_does_is_told(
+async def test_a_failing_function_is_an_error(
     workshop: Workshop, fault: str, isolate: bool
 ) -> None:
-    statement, told = FAULTS[fault]
+    statement, words = FAULTS[fault]
     workshop.write(faults=faulty(statement))
     toolbox = await workshop.open(
         {"python": "faults.py:fault", "isolate": isolate}, {"python": "faults.py:pid"}
     )
     before = await call(toolbox, "pid")
 
-    slow = "within" in told or not told
+    slow = "within" in words or not words
     async with quick_loop():
         answer = await call(toolbox, "fault", timeout=0.4 if slow else 20)
         after = await call(toolbox, "pid")
 
     assert answer.error
-    assert told in answer.text
+    assert words in answer.text
     assert not after.error
     await workshop.close()
     await gone(int(before.text), int(after.text))
 
 
 @pytest.mark.parametrize("isolate", [False, True])
-async def test_what_a_function_prints_or_reads_disturbs_nothing(
-    workshop: Workshop, isolate: bool
-) -> None:
+async def test_a_function_may_print_and_read(workshop: Workshop, isolate: bool) -> None:
     workshop.write(
         loud="""
         import os, sys
@@ -106,7 +104,7 @@ async def test_what_a_function_prints_or_reads_disturbs_nothing(
         assert (await call(toolbox, "loud")).text == "done"
 
 
-async def test_what_an_isolated_function_starts_ends_with_its_call(workshop: Workshop) -> None:
+async def test_the_processes_of_an_isolated_call_end_with_it(workshop: Workshop) -> None:
     workshop.write(
         leaves="""
         import os, subprocess, time
@@ -134,7 +132,7 @@ async def test_what_an_isolated_function_starts_ends_with_its_call(workshop: Wor
     await gone(*pids_in(file))
 
 
-async def test_hanging_threads_do_not_pile_up(workshop: Workshop) -> None:
+async def test_a_worker_with_many_hanging_calls_is_replaced(workshop: Workshop) -> None:
     workshop.write(
         stuck="""
         import os, time
@@ -154,7 +152,7 @@ async def test_hanging_threads_do_not_pile_up(workshop: Workshop) -> None:
     await gone(before)
 
 
-async def test_an_async_function_that_is_given_up_is_cancelled(workshop: Workshop) -> None:
+async def test_an_async_function_is_cancelled_at_its_timeout(workshop: Workshop) -> None:
     workshop.write(
         slow="""
         import asyncio
@@ -204,7 +202,9 @@ async def test_calls_run_side_by_side(workshop: Workshop) -> None:
     assert [answer.text for answer in answers] == ["met"] * 4
 
 
-async def test_what_is_not_declared_or_does_not_fit_is_not_run(workshop: Workshop) -> None:
+async def test_only_declared_functions_run_and_only_with_fitting_arguments(
+    workshop: Workshop,
+) -> None:
     workshop.write(
         strict="""
         from pathlib import Path
@@ -285,9 +285,7 @@ async def test_arguments_have_the_types_of_the_signature(workshop: Workshop) -> 
 
 
 @pytest.mark.parametrize("isolate", [False, True])
-async def test_an_edit_counts_for_calls_that_come_after_it(
-    workshop: Workshop, isolate: bool
-) -> None:
+async def test_an_edit_takes_effect_for_later_calls(workshop: Workshop, isolate: bool) -> None:
     entry = {"python": "edited.py:version", "isolate": isolate}
     source = """
         import os, time
@@ -335,7 +333,7 @@ async def test_an_edit_counts_for_calls_that_come_after_it(
         ("def fine(a: object()): ...", "tools/broken.py:1:10: error: `fine` cannot be a tool: `a`"),
     ],
 )
-async def test_a_mistake_is_told_with_its_place(
+async def test_a_problem_has_its_place_in_the_file(
     workshop: Workshop, source: str, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(workshop.folder)
@@ -344,13 +342,13 @@ async def test_a_mistake_is_told_with_its_place(
     workshop.write(broken=source, other="\nnope\n")
     entry = {"python": "broken.py:fine"}
 
-    told = workshop.refusal(entry)
-    told = told or "\n".join(each.render() for each in await workshop.problems(entry))
+    found = workshop.refusal(entry)
+    found = found or "\n".join(each.render() for each in await workshop.problems(entry))
 
-    assert problem in told
+    assert problem in found
 
 
-async def test_a_file_that_hangs_when_it_is_imported_is_refused(tmp_path: Path) -> None:
+async def test_a_file_whose_import_hangs_is_refused(tmp_path: Path) -> None:
     workshop = Workshop(tmp_path)
     workshop.python = type(workshop.python)(import_timeout=1)
     workshop.write(hangs="import time; time.sleep(60)\ndef fine() -> None: ...")
@@ -388,7 +386,7 @@ asyncio.run(main())
 """
 
 
-async def test_what_runs_ends_with_a_daemon_that_is_killed(workshop: Workshop) -> None:
+async def test_all_tools_end_with_a_daemon_that_is_killed(workshop: Workshop) -> None:
     workshop.write(
         stay="""
         import os, subprocess, time
@@ -427,25 +425,25 @@ model:
 
 
 @pytest.mark.parametrize("isolate", ["true", "false"])
-async def test_an_agent_calls_its_tools_and_outlives_a_bad_edit(
+async def test_an_agent_calls_its_tools_and_survives_a_bad_edit(
     team: Team, workshop: Workshop, isolate: str
 ) -> None:
     team.openers.update(python=workshop.python, command=workshop.commands)
     (team.folder / "tools").mkdir()
-    weather, told, revisions = team.folder / "tools" / "weather.py", [], set[str]()
+    weather, found, revisions = team.folder / "tools" / "weather.py", [], set[str]()
     for sky in ("rain", "broken", "sun"):
-        mistake = "1 / 0" if sky == "broken" else ""
-        weather.write_text(f"def forecast(city: str) -> str: return '{sky} on ' + city\n{mistake}")
+        fault = "1 / 0" if sky == "broken" else ""
+        weather.write_text(f"def forecast(city: str) -> str: return '{sky} on ' + city\n{fault}")
         await team.run(forecaster=AGENT.format(isolate=isolate))
         revisions.add(team.runtime.agents["forecaster"].live.spec.revision)
         assert (await team.ask("forecast", "go", id=sky))["data"] == "Done."
-        told += await answers(team, sky)
+        found += await answers(team, sky)
 
-    assert told == ["rain on Bonn", "hello\n"] * 2 + ["sun on Bonn", "hello\n"]
+    assert found == ["rain on Bonn", "hello\n"] * 2 + ["sun on Bonn", "hello\n"]
     assert len(revisions) == 2
 
 
 async def answers(team: Team, task: str) -> list[str]:
-    """What the tools of a task answered, in the order of the calls."""
+    """The answers of the tools of a task, in the order of the calls."""
     steps = [step for step in await journal(team, task) if step["event"] == "tool_answered"]
     return [step["text"] for step in sorted(steps, key=lambda step: step["index"])]

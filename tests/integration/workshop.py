@@ -1,4 +1,4 @@
-"""Tools as a manifest declares them, opened without an agent around them."""
+"""A place for tests of tools: manifests and tool files in a folder, opened without an agent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TASK = new("task", "Work.", source=AgentIdentity(id="tester"))
 
 
 class Workshop:
-    """A folder of manifests and tools, and what opens them."""
+    """A folder with a manifest and tool files, and the openers for its tools."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,7 +35,7 @@ class Workshop:
         self.commands = CommandTools()
 
     def write(self, **files: str) -> None:
-        """Files of `tools/`."""
+        """Writes files into `tools/`."""
         (self.folder / "tools").mkdir(exist_ok=True)
         for name, text in files.items():
             (self.folder / "tools" / f"{name}.py").write_text(dedent(text))
@@ -47,7 +47,7 @@ class Workshop:
         return catalog.agents["one"]
 
     def refusal(self, *tools: Mapping[str, Any]) -> str:
-        """What the catalog says against these entries."""
+        """The errors of the catalog for these entries."""
         return "\n".join(problem.render() for problem in errors(self._load(tools).problems))
 
     def _load(self, tools: tuple[Mapping[str, Any], ...]) -> Any:
@@ -57,12 +57,12 @@ class Workshop:
         return load(self.folder / "manifests")
 
     async def problems(self, *tools: Mapping[str, Any]) -> list[Problem]:
-        """What is found wrong when the tools are looked at."""
+        """The problems that the openers find."""
         spec = self.spec(*tools)
         return [*await self.python.check(spec), *await self.commands.check(spec)]
 
     async def open(self, *tools: Mapping[str, Any]) -> Toolbox:
-        """The tools, in which nothing is wrong."""
+        """A toolbox with these tools, which must have no problems."""
         spec = self.spec(*tools)
         problems = [*await self.python.check(spec), *await self.commands.check(spec)]
         assert not problems, "\n".join(p.render() for p in problems)
@@ -80,7 +80,7 @@ class Workshop:
 async def call(
     toolbox: Toolbox, name: str, *, timeout: float = 20, key: str = "", **arguments: Any
 ) -> ToolAnswer:
-    """What the model is told of a call."""
+    """The answer to one call, as the model receives it."""
     wanted = ToolCall(id="1", name=name, arguments=json.dumps(arguments))
     request = Call(arguments={}, key=key, timeout=timeout, task=TASK, agent="one", money=_no_money)
     return await toolbox.call(wanted, request)
@@ -92,8 +92,10 @@ async def _no_money() -> float:
 
 @asynccontextmanager
 async def quick_loop() -> AsyncGenerator[None]:
-    """Fails if the event loop works on one thing for a quarter of a second, or waits for seconds:
-    what a busy machine takes from it does not count."""
+    """Fails if the event loop is blocked by its own work for 0.25 s, or by anything for 5 s.
+
+    Work is measured in CPU time: a busy machine does not make the test fail.
+    """
     worked = waited = 0.0
 
     async def tick() -> None:
@@ -112,18 +114,19 @@ async def quick_loop() -> AsyncGenerator[None]:
 
 
 def pids_in(file: Path) -> list[int]:
-    """Those that a process has written to a file, once they are followed by a dot."""
+    """The process ids in a file; none until the file ends with a dot, when it is complete."""
     text = file.read_text().strip() if file.exists() else ""
     return [int(pid) for pid in text.split()[:-1]] if text.endswith(".") else []
 
 
 async def gone(*pids: int) -> None:
-    """Waits until none of these processes runs any more."""
+    """Waits until none of these processes runs."""
     await until(lambda: not any(map(_runs, pids)))
 
 
 def _runs(pid: int) -> bool:
-    """A zombie does not: whoever should have buried it is gone, and init is not there in a test."""
+    """Whether a process runs. A zombie does not: its parent is killed, and the init of a container
+    may not collect it."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -1,4 +1,4 @@
-"""An MCP server with all that one can have, made with the mcp library: `everything.py [PORT]`.
+"""An MCP server with every feature, made with the mcp library: `everything.py [PORT]`.
 
 Over stdio, or with a port over streamable HTTP.
 """
@@ -33,7 +33,7 @@ class Sum(BaseModel):
 
 
 class Confirmed(BaseModel):
-    """What the user is asked for."""
+    """The form for the user."""
 
     ok: bool
 
@@ -79,7 +79,7 @@ def fail() -> str:
 
 @server.tool()
 async def ask(ctx: Context[Any, Any]) -> str:
-    """Asks the client what it knows, and sees what it cannot do."""
+    """Asks the client for features, and returns its refusals."""
     capabilities = ctx.client_capabilities
     assert capabilities is not None
     can = [name for name in ("sampling", "elicitation", "roots") if getattr(capabilities, name)]
@@ -98,7 +98,7 @@ async def confirm(answer: Annotated[ElicitationResult[Confirmed], Resolve(_quest
 
 @server.tool()
 async def grow(ctx: Context[Any, Any]) -> str:
-    """Adds a tool, and says so."""
+    """Adds a tool, and notifies the client."""
     server.add_tool(lambda: "grown", name="grown", description="Was not there before.")
     await ctx.notify_tools_changed()
     return "done"
@@ -106,7 +106,7 @@ async def grow(ctx: Context[Any, Any]) -> str:
 
 @server.tool()
 async def rewrite(text: str, ctx: Context[Any, Any]) -> str:
-    """Writes the readme anew, and says so."""
+    """Changes the readme, and notifies the client."""
     global _readme  # noqa: PLW0603 (the one thing that this server remembers)
     _readme = text
     await ctx.notify_resources_changed()
@@ -115,7 +115,7 @@ async def rewrite(text: str, ctx: Context[Any, Any]) -> str:
 
 @server.tool()
 def tell(ctx: Context[Any, Any]) -> str:
-    """The idempotency key that came along."""
+    """The idempotency key of the request."""
     meta = ctx.request_context.meta or {}
     return str(dict(meta).get("agentd/key"))
 
@@ -128,7 +128,7 @@ def readme() -> str:
 
 @server.resource("file:///logo", mime_type="image/png")
 def logo() -> bytes:
-    """A resource that is no text."""
+    """A resource that is not text."""
     return b"\x89PNG" + bytes(2_000)
 
 

@@ -1,4 +1,4 @@
-"""A small MCP server that can go wrong in every way: `faulty.py [FAULT]`. It starts at once.
+"""A small MCP server that can fail in many ways: `faulty.py [FAULT]`. It starts quickly.
 
 Faults at the start: `mute`, `banner`, `exits`, `stubborn`. The others are its tools.
 """
