@@ -20,7 +20,7 @@ from agentd.manifest.json_schema import schema_error
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.problems import Problem
 from agentd.templates.source import nearest
-from agentd.tools.mcp.server import McpConnection, Patience, environment
+from agentd.tools.mcp.server import McpConnection, TimeLimits, environment
 from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.processes.processes import Processes
 
@@ -41,10 +41,10 @@ class McpServers:
     """
 
     def __init__(
-        self, environ: Mapping[str, str] = os.environ, *, patience: Patience | None = None
+        self, environ: Mapping[str, str] = os.environ, *, limits: TimeLimits | None = None
     ) -> None:
         self._environ = environ
-        self._patience = patience or Patience()
+        self._limits = limits or TimeLimits()
         self._processes = Processes()
         self._servers: dict[str, McpConnection] = {}
         self._users: dict[str, int] = {}
@@ -74,7 +74,7 @@ class McpServers:
         key = json.dumps(declared.model_dump(mode="json", exclude={"resources", "prompts"}))
         if key not in self._servers:
             self._servers[key] = McpConnection(
-                declared, self._environ, self._patience, self._processes
+                declared, self._environ, self._limits, self._processes
             )
         self._users[key] = self._users.get(key, 0) + 1
         source = McpSource(self._servers[key], entry, spec.name)
@@ -95,7 +95,7 @@ class McpServers:
         self._users[key] -= 1
         if not self._users[key]:
             loop = asyncio.get_running_loop()
-            loop.call_later(self._patience.linger, self._stop_unused, key)
+            loop.call_later(self._limits.linger, self._stop_unused, key)
 
     def _stop_unused(self, key: str) -> None:
         if self._users[key] or key not in self._servers:

@@ -22,7 +22,7 @@ from agentd.catalog.catalog import load
 from agentd.errors import TaskError
 from agentd.problems import errors
 from agentd.protocol.message import AgentIdentity, new
-from agentd.tools.mcp.server import Patience
+from agentd.tools.mcp.server import TimeLimits
 from agentd.tools.mcp_tool import McpServers, McpSource
 from agentd.tools.port import Call, ToolError
 from tests.integration.test_turns import journal
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PROGRAMS = Path(__file__).parent / "mcp_servers"
 EVERYTHING = [sys.executable, str(PROGRAMS / "everything.py")]
 FAULTY = [sys.executable, "-I", "-S", str(PROGRAMS / "faulty.py")]
-QUICK = Patience(first_pause=0.05, longest_pause=0.5, linger=0.05)
+QUICK = TimeLimits(first_pause=0.05, longest_pause=0.5, linger=0.05)
 TEXTS = {
     "resources": {"readme": "file:///readme", "logo": "file:///logo"},
     "prompts": {"review": {"prompt": "review", "arguments": {"language": "Go"}}},
@@ -63,7 +63,7 @@ class Bench:
     """Opens servers that a manifest declares."""
 
     def __init__(self, folder: Path, mark: str) -> None:
-        self.servers = McpServers({**os.environ, "OUR_SECRET": "s3cret"}, patience=QUICK)
+        self.servers = McpServers({**os.environ, "OUR_SECRET": "s3cret"}, limits=QUICK)
         self._folder = folder
         self._mark = mark
         self._numbers = itertools.count()
@@ -286,7 +286,7 @@ async def test_a_server_over_http_is_connected_again(bench: Bench) -> None:
 
 async def test_a_server_that_never_answers_times_out(tmp_path: Path, mark: str) -> None:
     bench = Bench(tmp_path, mark)
-    bench.servers = McpServers(patience=Patience(start=0.2))
+    bench.servers = McpServers(limits=TimeLimits(start=0.2))
     source = bench.open(*FAULTY, "mute", timeout="5s")
     await source.prepare()
     assert source.trouble.startswith("faulty.py: gave no answer within 0.2 s, next attempt in 1 s")
@@ -316,7 +316,7 @@ async def test_a_cancelled_call_is_cancelled_at_the_server_and_others_continue(
 
 async def test_a_server_that_stops_answering_is_restarted(tmp_path: Path, mark: str) -> None:
     bench = Bench(tmp_path, mark)
-    bench.servers = McpServers(patience=Patience(answer=0.5, first_pause=0.05))
+    bench.servers = McpServers(limits=TimeLimits(answer=0.5, first_pause=0.05))
     source = await bench.there(*FAULTY)
     before = await call(source, "pid")
     with pytest.raises(TimeoutError):
@@ -462,7 +462,7 @@ def agent(*command: str, more: str = "", script: Any = None) -> str:
 
 @pytest.fixture
 async def mcp_team(team: Team) -> AsyncIterator[Team]:
-    team.openers["mcp"] = servers = McpServers(patience=QUICK)
+    team.openers["mcp"] = servers = McpServers(limits=QUICK)
     yield team
     await servers.close()
 

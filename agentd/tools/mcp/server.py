@@ -39,12 +39,12 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class TimeLimits:
     """The time limits for a server, in seconds.
 
     Attributes:
         start: until its first answer; `npx` may have to download it.
-        look: between two checks of a server that sends no notifications.
+        check: between two checks of a server that sends no notifications.
         answer: for the answer to a check.
         silence: without any answer while calls are running.
         first_pause, longest_pause: before a restart; doubled each time.
@@ -52,7 +52,7 @@ class Patience:
     """
 
     start: float = 60.0
-    look: float = 30.0
+    check: float = 30.0
     answer: float = 10.0
     silence: float = 60.0
     first_pause: float = 0.5
@@ -76,7 +76,7 @@ class McpConnection:
         self,
         declared: McpServer,
         environ: Mapping[str, str],
-        patience: Patience,
+        limits: TimeLimits,
         processes: Processes,
     ) -> None:
         self.name = _name(declared)
@@ -84,7 +84,7 @@ class McpConnection:
         self.settled = asyncio.Event()
         self._declared = declared
         self._environ = environ
-        self._patience = patience
+        self._limits = limits
         self._processes = processes
         self._why = "is not connected yet"
         self._connection: Connection | None = None
@@ -93,7 +93,7 @@ class McpConnection:
         self._answered_at = 0.0  # by the monotonic clock
         self._texts: dict[str, str] = {}
         self._child: Child | None = None
-        self._leaving = False
+        self._stopping = False
         self._keeper = asyncio.create_task(self._keep(), name=f"mcp {self.name}")
 
     @property
@@ -105,7 +105,7 @@ class McpConnection:
         """Ends the connection. A program is ended, with all that it has started."""
         # The flag is needed beside `cancel`: the library swallows a cancellation that arrives while
         # it ends its own tasks.
-        self._leaving = True
+        self._stopping = True
         self._keeper.cancel()
         await asyncio.wait([self._keeper])
         if self._child is not None:
@@ -153,16 +153,16 @@ class McpConnection:
         return answer
 
     async def _keep(self) -> None:
-        pause, before = self._patience.first_pause, ""
-        while not self._leaving:
+        pause, before = self._limits.first_pause, ""
+        while not self._stopping:
             started = time.monotonic()
             why = await self._serve()
-            if self._leaving:
+            if self._stopping:
                 break
-            if time.monotonic() - started > self._patience.longest_pause:
-                pause = self._patience.first_pause
+            if time.monotonic() - started > self._limits.longest_pause:
+                pause = self._limits.first_pause
             delay = pause * random.uniform(0.75, 1.25)
-            pause = min(2 * pause, self._patience.longest_pause)
+            pause = min(2 * pause, self._limits.longest_pause)
             # A server that fails in the same way again is not worth a warning each minute.
             log.log(logging.DEBUG if why == before else logging.WARNING, "%s: %s", self.name, why)
             before, self._why = why, f"{why}, next attempt in {math.ceil(delay)} s"
@@ -174,14 +174,14 @@ class McpConnection:
         library = await asyncio.to_thread(_library)
         try:
             async with (
-                asyncio.timeout(self._patience.start) as limit,
+                asyncio.timeout(self._limits.start) as limit,
                 self._connected(library) as connection,
             ):
                 tools = await connection.tools()
                 limit.reschedule(None)
                 return await self._attend(connection, tools)
         except TimeoutError:
-            return f"gave no answer within {self._patience.start:g} s"
+            return f"gave no answer within {self._limits.start:g} s"
         except (library.Lost, ToolError, ChildError) as error:
             return str(error)
         except Exception as error:
@@ -230,7 +230,7 @@ class McpConnection:
     async def _wait_for_change(self) -> bool:
         """Waits for the next check; True if there was a notification before it was due."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._patience.look):
+            async with asyncio.timeout(self._limits.check):
                 await self._changed.wait()
                 await asyncio.sleep(_SETTLING)
         notified = self._changed.is_set()
@@ -240,12 +240,12 @@ class McpConnection:
     async def _check(self, connection: Connection) -> bool:
         """Asks for the tools and forgets the texts; False if the server does not answer."""
         try:
-            async with asyncio.timeout(self._patience.answer):
+            async with asyncio.timeout(self._limits.answer):
                 self.tools = await connection.tools()
         except TimeoutError:
             # A server that handles one request at a time may be busy with a call.
             silent = time.monotonic() - self._answered_at
-            return self._in_flight > 0 and silent < self._patience.silence
+            return self._in_flight > 0 and silent < self._limits.silence
         self._texts.clear()
         self._answered_at = time.monotonic()
         return True
