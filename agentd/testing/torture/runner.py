@@ -20,6 +20,9 @@ from agentd.testing.torture.scenario import Scenario, Size
 
 _SHOWN = 12  # broken promises of a scenario that are printed
 _LIMIT = 1800.0  # seconds after which a scenario is given up
+# The short form runs beside other tests, on shared machines. It finds what hangs; only the full
+# form judges times.
+_LENIENCE = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,7 @@ class Order:
 
     Attributes:
         tasks: replaces the number of tasks of each scenario.
-        short: the size of CI: fewer tasks, redelivery after 3 s, time limits five times as long.
+        short: the size of CI: fewer tasks, redelivery after 3 s, loose time limits.
         without: safeguards to remove from the replicas.
         jobs: how many scenarios are played at the same time.
     """
@@ -85,7 +88,7 @@ async def play(order: Order, say: Callable[[str], None]) -> list[ScenarioReport]
     async with zygote() as forks, asyncio.TaskGroup() as group:
         setup = Setup(zygote=forks, seed=order.seed, without=order.without)
         if order.short:
-            setup = replace(setup, ack_wait=3.0, lenience=5.0)
+            setup = replace(setup, ack_wait=3.0, lenience=_LENIENCE)
         playing = [group.create_task(one(scenario, setup)) for scenario in order.scenarios]
     return [each.result() for each in playing]
 
