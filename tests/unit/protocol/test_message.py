@@ -236,6 +236,8 @@ def test_a_timestamp_in_milliseconds_is_understood() -> None:
     assert message.sent_at == 1795351114.25
     assert message.expires_at == 1795351114.75
     assert decode(body(timestamp=1795351114.25)).sent_at == 1795351114.25
+    assert decode(body(timestamp=100_000_000_000)).sent_at == 100_000_000_000
+    assert decode(body(timestamp=100_000_000_001)).sent_at == 100_000_000.001
 
 
 # --- refusals ------------------------------------------------------------------------------------
