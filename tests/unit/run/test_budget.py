@@ -15,12 +15,14 @@ from agentd.errors import BusError, ModelError, NotCalled, TaskError, Throttled,
 from agentd.manifest.agent import Limits
 from agentd.models.port import ChatRequest, Completion, ModelAttempt, ToolCall, Usage
 from agentd.nats.bus import Bus, Msg
+from agentd.nats.streams import BUDGETS
 from agentd.protocol.fields import Constraints, Context
 from agentd.protocol.message import AgentIdentity, AgentMessage, Payload, new
 from agentd.run.account import Account, Hold, SharedAccount, account_subject
 from agentd.run.budget import Budgets, TaskBudget, usd
 from agentd.run.deadline import Deadline
 from agentd.testing.virtual_time import in_virtual_time
+from tests.memory_bus import MemoryBus
 
 HELLO = ChatRequest([{"role": "user", "content": "hello"}], {"max_tokens": 7}, 10)
 NOW = 1_000.0
@@ -333,6 +335,14 @@ async def test_a_call_waits_for_money_that_another_call_gives_back() -> None:
 
 
 @in_virtual_time
+async def test_a_call_waits_for_money_as_long_as_its_task_has_time() -> None:
+    spending = Spending(Ledger(held_by_another(9.9)), price=0.5, seconds=0.9, clock=loop_clock)
+    with pytest.raises(Throttled):
+        await spending.call()
+    assert loop_clock() > NOW + 2
+
+
+@in_virtual_time
 async def test_a_call_that_waits_too_long_for_money_leaves_its_place_to_others() -> None:
     ledger = Ledger(held_by_another(9.9))
     spending = Spending(ledger, price=0.5, clock=loop_clock)
@@ -389,6 +399,25 @@ async def test_a_call_that_was_refused_settles_nothing() -> None:
     spending = Spending(Ledger(before), price=0.5)
     await spending.refusal()
     assert spending.ledger.account == before
+
+
+class LosesTheAnswer(Ledger):
+    """Stores its first change, but the answer of the server does not arrive."""
+
+    lost = False
+
+    async def change(self, edit: Callable[[Account], Account]) -> None:
+        await super().change(edit)
+        if not self.lost:
+            self.lost = True
+            raise BusError("no answer")
+
+
+async def test_money_that_was_reserved_for_a_call_that_was_not_made_is_given_back() -> None:
+    spending = Spending(LosesTheAnswer(), price=0.2)
+    with pytest.raises(BusError):
+        await spending.call()
+    assert (spending.held, spending.ledger.account) == ([], Account())
 
 
 async def test_an_answer_is_kept_even_if_its_cost_cannot_be_settled(
@@ -449,6 +478,28 @@ async def test_the_tasks_of_one_conversation_share_its_account() -> None:
     left = await asyncio.gather(first.left(), second.left(), other.left())
     assert left == [0.5, 0.5, 0.5]
     assert bus.looks == [account_subject("dev", "one"), account_subject("dev", "two")]
+
+
+async def test_a_reservation_is_stored_with_its_end_for_all_replicas_to_see() -> None:
+    bus, message = MemoryBus(), task()
+    budgets = Budgets(cast("Bus", bus), "dev", Clock())
+    deadline = Deadline.of(message, limit=10, now=message.sent_at)
+    budget, model = budgets.of_task(message, Limits(), deadline), Costing(0.2)
+    subject = account_subject("dev", "c")
+
+    async def call() -> Completion:
+        stored = bus.streams[BUDGETS].last(subject)
+        assert stored
+        hold = Account.parse(stored.data).holds["t"]
+        assert (hold.amount, hold.paid) == (0.2, 0.0)
+        assert hold.until == pytest.approx(NOW + 10 + 60, abs=1)
+        assert stored.headers["Nats-TTL"] == "2592000s"  # 30 days
+        return answer(0.1)
+
+    await budget.spend(model, HELLO, call)
+    stored = bus.streams[BUDGETS].last(subject)
+    assert stored
+    assert Account.parse(stored.data) == Account(spent=0.1)
 
 
 @pytest.mark.parametrize(
