@@ -205,3 +205,30 @@ def test_answers_are_late_if_they_take_more_than_twice_as_long(took: float, lowe
 def test_late_answers_count_only_at_half_of_a_credible_load(in_flight: int, lowers: bool) -> None:
     pace, now = warmed_up()
     assert any(late_answers(pace, now, 32, took=50.0, in_flight=in_flight)) is lowers
+
+
+def test_quick_answers_are_compared_like_slow_ones() -> None:
+    pace, now = Pace(), 0.0
+    lowered: list[bool] = []
+    for number in range(80):
+        took = 0.01 if number < 40 else 0.5
+        lowered.append(pace.answered(KIND, now, now + took, 100))
+        now += took
+    assert not any(lowered[:40])
+    assert any(lowered[40:])
+
+
+@pytest.mark.parametrize(("late", "lowers"), [(7, False), (8, True)])
+def test_half_of_a_window_must_be_late(late: int, lowers: bool) -> None:
+    pace, now = warmed_up(answers=35)  # the end of a window
+    for _ in range(16 - late):
+        assert not pace.answered(KIND, now, now + 1.0, 100)
+        now += 1.0
+    assert any(late_answers(pace, now, late, took=50.0, in_flight=100)) is lowers
+
+
+def test_the_delay_of_a_call_that_began_with_the_last_cut_does_not_count() -> None:
+    pace, now = warmed_up(answers=35)
+    assert pace.refused(now - 1, now, 100)
+    assert not any(late_answers(pace, now, 16, took=50.0, in_flight=100))
+    assert any(late_answers(pace, now + 1, 16, took=50.0, in_flight=100))

@@ -339,11 +339,20 @@ async def test_an_amount_that_was_left_is_part_of_the_next_reservation() -> None
     limited = rate(Allowance(100, 20.0), store)
     for _ in range(3):
         await take(limited, 2)  # 2 are left
-    await take(limited, 4)
-    # 2 more would do; as much as was used in this slot is likely.
-    assert await stored(store) == {0: 14}
-    await take(limited, 4)
-    assert store.changes == 4
+    await take(limited, 8)
+    assert await stored(store) == {0: 16}  # 6 more would do; as much as the call takes is likely
+
+
+@in_virtual_time
+async def test_one_request_reserves_for_all_calls_that_wait() -> None:
+    store = SlowStore()
+    store.latency = 0.1
+    limited = rate(Allowance(100, 20.0), store)
+    calls = [take(limited, amount, timeout=9.0) for amount in (2, 3, 4)]
+    found = await asyncio.gather(*calls)
+    assert found == [Reservation(0, 2), Reservation(0, 3), Reservation(0, 4)]
+    # The first call could not know of the others; the second one reserved for the third.
+    assert (store.changes, await stored(store)) == (2, {0: 9})
 
 
 async def test_rates_that_are_not_shared_are_counted_in_this_process() -> None:
