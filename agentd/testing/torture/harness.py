@@ -10,7 +10,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from agentd.settings import Settings
 from agentd.testing.stub_model import Behaviour, StubModel
 from agentd.testing.torture.evidence import ModelCalls, collect, facts_waiting, work_waiting
 from agentd.testing.torture.findings import Findings
-from agentd.testing.torture.oracle import Allowed, Evidence, judge
+from agentd.testing.torture.oracle import SLACK, Allowed, Evidence, judge
 from agentd.testing.torture.processes import ReplicaProcess, Zygote
 from agentd.testing.torture.sender import Sender, TaskDraft
 
@@ -45,6 +45,7 @@ class Setup:
         seed: of every random choice.
         without: safeguards that are removed from the replicas (see `unsafe`).
         ack_wait: seconds until an unfinished task is delivered again; None keeps agentd's value.
+        slowness: how many times longer than on an idle machine a computation takes now.
         lenience: factor for all time limits, for machines that also do other work.
     """
 
@@ -52,6 +53,7 @@ class Setup:
     seed: int
     without: tuple[str, ...] = ()
     ack_wait: float | None = None
+    slowness: float = 1.0
     lenience: float = 1.0
 
 
@@ -273,7 +275,8 @@ class World:
         """
         await self.at_rest()
         seen = also(await collect(self.bus, self.subjects, self.sender, self.calls))
-        verdict = judge(seen, allowed or Allowed())
+        slack = SLACK * self.setup.slowness
+        verdict = judge(seen, replace(allowed or Allowed(), slack=slack))
         self.findings.figures |= verdict.figures
         self.findings.broken += verdict.broken
         return seen

@@ -87,6 +87,7 @@ class Allowed:
             was paused between the look for a result and the call of the model causes one.
         dead: the tasks that must end with a dead letter, and its reason.
         failing: further tasks whose outcome is an error.
+        slack: seconds after the result at which a call is not late yet.
         budget: USD that a conversation may spend.
         log_lost: the log was deleted, and the messages in it are lost.
         sent_twice: tasks may be in the log twice: a server that dies after it has published a
@@ -97,6 +98,7 @@ class Allowed:
     late_calls: int = 0
     dead: Mapping[str, str] = field(default_factory=dict[str, str])
     failing: Collection[str] = ()
+    slack: float = SLACK
     budget: float = math.inf
     log_lost: bool = False
     sent_twice: bool = False
@@ -117,7 +119,7 @@ def judge(seen: Evidence, allowed: Allowed) -> Judgement:
     lost = sorted(accepted - seen.outcomes.keys())
     extra = sum(max(0, len(calls) - 1) for calls in seen.calls.values())
     # Each list of tasks becomes one sentence; an empty list is a promise that was kept.
-    late = _late_calls(seen)
+    late = _late_calls(seen, allowed.slack)
     findings = [
         ("were lost: they were accepted, but have no outcome", lost),
         ("have two outcomes", doubled),
@@ -145,12 +147,12 @@ def judge(seen: Evidence, allowed: Allowed) -> Judgement:
     return Judgement(figures, tuple(broken))
 
 
-def _late_calls(seen: Evidence) -> list[str]:
+def _late_calls(seen: Evidence, slack: float) -> list[str]:
     return [
         task
         for task, calls in seen.calls.items()
         # A lost task has no outcome; that is another sentence.
-        if task in seen.outcomes and max(calls) > seen.outcomes[task][0].at + SLACK
+        if task in seen.outcomes and max(calls) > seen.outcomes[task][0].at + slack
     ]
 
 

@@ -87,6 +87,7 @@ class _Relay:
         self._sender = world.sender
         self._calls = world.calls.times
         self._messages: dict[str, AgentMessage] = {}
+        self._followed: set[str] = set()
         self._jobs: set[asyncio.Task[str]] = set()
 
     async def begin(self, shape: str) -> None:
@@ -96,7 +97,11 @@ class _Relay:
     async def on_result(self, msg: Msg) -> None:
         """Sends the follow-up tasks of a result. An error result has none."""
         subject = Subject.parse(msg.subject)
-        parent = self._messages[str(subject.task_id)]
+        task = str(subject.task_id)
+        if task in self._followed:
+            return  # a result whose acknowledgement was late is published again
+        self._followed.add(task)
+        parent = self._messages[task]
         if not json.loads(msg.data)["payload"]["content"]["success"]:
             return
         shape, _, agent = subject.domain.partition("-")
@@ -147,15 +152,16 @@ class _Relay:
 
 async def overload(world: World, size: Size) -> None:
     """Twice as many tasks as the agents can run: accepted ones end, others are refused in 50 ms."""
-    latency = 0.5
+    # On a slow machine the sender is slow as well: the model must be slower than it.
+    latency = 0.5 * world.setup.slowness
     world.stub.behaviour = Behaviour(latency=latency)
     world.agent()
-    await world.up(1)
     # The sender checks the length of the queue, and the sender is this process.
     before = eligibility.QUEUE_LIMIT
     setattr(eligibility, "QUEUE_LIMIT", size.tasks)  # noqa: B010 (pyright allows no assignment)
     try:
         await world.sender.send(size.tasks)
+        await world.up(1)
         refusals, accepted = await _press(world, 2 * IN_FLIGHT / latency, size.shocks)
     finally:
         setattr(eligibility, "QUEUE_LIMIT", before)  # noqa: B010

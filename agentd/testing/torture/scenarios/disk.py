@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from agentd.errors import BusError
 from agentd.nats import jetstream, streams
@@ -30,12 +32,19 @@ async def disk(world: World, size: Size) -> None:
     """A store of 8 MB is full: no accepted task is lost, work resumes 5 s after there is room."""
     await streams.ensure(world.bus, replace(Settings(), log_bytes=0))
     await world.restart_server({VARIABLE: str(_small_server(world.folder))})
-    world.stub.behaviour = Behaviour(latency=0.3)  # so that some tasks run when the store is full
+    full = False
+
+    def behave(_task: str, _body: Mapping[str, Any]) -> Behaviour:
+        # However slow this machine fills the store, some tasks run and some wait when it is full.
+        return Behaviour(latency=0.02 if full else 5.0)
+
+    world.behave = behave
     world.agent()
     for _ in range(2):
         await world.replica(environ={"AGENTD_LOG_BYTES": "0"}).start()
     await world.sender.send(size.tasks // 2)
     await _fill(world)
+    full = True
     before = len(world.sender.accepted)
     async with world.sending(size.tasks // 2):
         await asyncio.sleep(size.shocks)

@@ -79,6 +79,12 @@ def test_late_calls_are_allowed_up_to_the_given_number() -> None:
     assert "1 tasks" in judge(seen, Allowed(late_calls=1)).broken[0]
 
 
+def test_a_call_within_the_slack_after_the_result_is_not_late() -> None:
+    seen = replace(FINE, calls={"a": [101.0]})
+    assert judge(seen, Allowed(slack=1.0)).broken == ()
+    assert judge(seen, Allowed(slack=0.9)).broken != ()
+
+
 def test_a_task_that_must_fail_for_good_has_one_dead_letter_with_its_reason() -> None:
     allowed = Allowed(dead={"b": "malformed"})
     dead = replace(FINE, outcomes={**FINE.outcomes, "b": [ERROR]}, calls={"a": [99.0]})
