@@ -34,7 +34,7 @@ def admit(
     """
     # The domain itself was checked when the task was pulled. An edit may have removed the
     # capability since then; the task is run all the same, as one that was already running.
-    held = {*capabilities, to.domain}
+    held = (*capabilities, to.domain)
     recipients = Recipients.of(message, to)
     objections = recipients.objections(agent, held)
     if reasons := [each.text for each in objections if each.code != "loop"]:

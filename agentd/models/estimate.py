@@ -62,8 +62,9 @@ def _prompt(request: ChatRequest) -> int:
 
 def message_tokens(message: Mapping[str, Any]) -> int:
     """The tokens of one message of a chat."""
-    content, calls = message.get("content"), message.get("tool_calls", "")
-    return _tokens(content) + _tokens(calls) + _TOKENS_A_MESSAGE
+    content, calls = message.get("content"), message.get("tool_calls")
+    # As text: a list would count as the parts of a content, each call as a picture.
+    return _tokens(content) + (_tokens(json.dumps(calls)) if calls else 0) + _TOKENS_A_MESSAGE
 
 
 def _tokens(content: Any) -> int:

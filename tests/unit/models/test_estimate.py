@@ -81,3 +81,11 @@ def test_a_prompt_over_the_limit_is_refused() -> None:
     with pytest.raises(Undeliverable, match="maxTokens is 104, and the prompt alone") as refused:
         within(request(), 104)
     assert refused.value.code == "budget"
+
+
+def test_tool_calls_count_as_text_and_not_as_pictures() -> None:
+    function = {"name": "f", "arguments": "x" * 400}
+    call = {"id": "1", "type": "function", "function": function}
+    alone = message_tokens({"content": "hi"})
+
+    assert 100 < message_tokens({"content": "hi", "tool_calls": [call]}) - alone < 150
