@@ -171,6 +171,11 @@ class ToolEntry(StrictModel):
         examples=[True],
     )
 
+    @property
+    def kind(self) -> str:
+        """The field that sets the kind of the tool: one of `TOOL_KINDS`."""
+        return next(kind for kind in TOOL_KINDS if getattr(self, kind) is not None)
+
     @field_validator("python")
     @classmethod
     def _file_and_function(cls, python: str | None) -> str | None:

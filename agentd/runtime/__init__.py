@@ -9,7 +9,7 @@ A module imports only from modules listed below it.
     cancellation      cancels a conversation, or a task and all that followed from it
     health            the HTTP server with /healthz, /readyz and /metrics
     watch             watches the files and passes on each catalog that a change makes
-    sharing           shares cooldowns, rates and cached answers with the other replicas
+    sharing           shares with other replicas: cooldowns, rate windows, answers kept for a while
     revision_builder  builds a revision: checks an agent's tools, opens its models and tools
     agent_schedules   keeps the schedules of agents on the server as the manifests define them
     watchdog          notices when the event loop is blocked, and logs where

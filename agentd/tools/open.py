@@ -7,7 +7,6 @@ from typing import Protocol, runtime_checkable
 
 from agentd.catalog.spec import AgentSpec
 from agentd.manifest import tools
-from agentd.manifest.tools import TOOL_KINDS
 from agentd.nats.bus import Bus
 from agentd.problems import Problem
 from agentd.protocol.subjects import Subjects
@@ -60,10 +59,10 @@ class Tools:
             # It is not declared under `tools:`, so it has an entry with all defaults.
             plain = tools.ToolEntry.model_construct()
             entries.append(ToolboxEntry(plain, EmitSource(spec.manifest.emit)))
-        for declared in spec.manifest.tools:
-            # The manifest has checked that exactly one is set.
-            kind = next(kind for kind in TOOL_KINDS if getattr(declared, kind) is not None)
-            entries.append(ToolboxEntry(declared, self._openers[kind].open(declared, spec)))
+        entries += [
+            ToolboxEntry(declared, self._openers[declared.kind].open(declared, spec))
+            for declared in spec.manifest.tools
+        ]
         return Toolbox(entries)
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import Emission, FactSubscription
-from agentd.manifest.tools import TOOL_KINDS, ToolEntry
+from agentd.manifest.tools import ToolEntry
 
 NodeKind = Literal["agent", "task", "result", "event", "tool", "model"]
 EdgeKind = Literal["takes", "emits", "answers", "hears", "joins", "calls", "asks"]
@@ -130,14 +130,13 @@ def tool_name(tool: ToolEntry) -> str:
     """The name of a tool: its `name`, or the function, program or kind."""
     if tool.name:
         return tool.name
-    kind = next(kind for kind in TOOL_KINDS if getattr(tool, kind) is not None)
     if tool.python:
         return tool.python
     if tool.command:
         return " ".join(tool.command.argv[:2])
     if tool.mcp and tool.mcp.command:
         return tool.mcp.command[0]
-    return kind
+    return tool.kind
 
 
 def condition(emission: Emission) -> str:
