@@ -20,9 +20,9 @@ from agentd.testing.torture.scenario import Scenario, Size
 
 _SHOWN = 12  # broken promises of a scenario that are printed
 _LIMIT = 1800.0  # seconds after which a scenario is given up
-# The short form runs beside other tests, on shared machines. It finds what hangs; only the full
+# The short form runs beside other tests, on shared machines. Its times are recorded; only the full
 # form judges times.
-_LENIENCE = 20.0
+_LENIENCE = 1_000.0
 _SAMPLE = 0.1  # seconds of CPU
 
 
