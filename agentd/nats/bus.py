@@ -106,7 +106,18 @@ class Bus:
     @property
     def server(self) -> tuple[str, int]:
         """The server's version and its JetStream API level (0 if the server does not name one)."""
-        return self._connection.server
+        info = self._connection.info
+        return str(info.get("version", "?")), int(info.get("api_lvl", 0))
+
+    @property
+    def has_jetstream(self) -> bool:
+        """Whether the server that is connected has JetStream itself."""
+        return bool(self._connection.info.get("jetstream"))
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the server is one of a cluster."""
+        return bool(self._connection.info.get("cluster"))
 
     @property
     def max_message(self) -> int:

@@ -101,10 +101,9 @@ class ReconnectingClient:
         )
 
     @property
-    def server(self) -> tuple[str, int]:
-        """The server's version and its JetStream API level (0 if the server does not name one)."""
-        info: dict[str, Any] = self._client._server_info  # pyright: ignore[reportPrivateUsage]
-        return str(info.get("version", "?")), int(info.get("api_lvl", 0))
+    def info(self) -> Mapping[str, Any]:
+        """What the server said of itself when it was connected."""
+        return self._client._server_info  # pyright: ignore[reportPrivateUsage]
 
     async def until_connected(self, deadline: float | None = None) -> None:
         """Returns when a server is connected.

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from agentd.errors import StartError
 from agentd.nats.bus import Bus
 from agentd.nats.connection import resolve
+from agentd.nats.provision import require_jetstream
 from agentd.nats.server import EmbeddedServer, find
 from agentd.settings import Settings
 
@@ -54,7 +55,8 @@ async def visit(settings: Settings) -> AsyncGenerator[Bus]:
     """A connection for one short command, which starts no server.
 
     Raises:
-        StartError: no server answers within three seconds; the text says how to start one.
+        StartError: no server answers within three seconds, or it has no JetStream; the text says
+            what to do.
         UsageError: the connection's settings are wrong.
     """
     target = resolve(settings)
@@ -74,6 +76,7 @@ async def visit(settings: Settings) -> AsyncGenerator[Bus]:
     bus = await Bus.connect(target.options(), timeout=_VISIT_TIMEOUT, on_state=on_state)
     level = logging.WARNING
     try:
+        await require_jetstream(bus)
         yield bus
     finally:
         await bus.close()

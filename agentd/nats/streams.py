@@ -12,18 +12,22 @@ the names of the JetStream API.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from agentd.errors import StartError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.folder import NatsFolder
-from agentd.nats.jetstream import ApiError
+from agentd.nats.provision import configuration, patiently, provide
 from agentd.protocol import subjects
 from agentd.protocol.server_subjects import bucket, object_store
 from agentd.settings import Settings
+
+log = logging.getLogger(__name__)
 
 LOG = "AGENTD_LOG"
 WORK = "AGENTD_WORK"
@@ -47,37 +51,55 @@ OLDEST_SERVER = (2, 12)
 # Seconds that WORK may take to find a new LOG, and between two checks.
 _SOURCING_TIMEOUT, _PAUSE = 5.0, 0.05
 
-_NAME_IN_USE = 10058
-_STREAM_NOT_FOUND = 10059
-_NO_ROOM = frozenset({10047, 10028, 10023})
 # Since 2.15 the server allows 1,000 consumers a stream by default, and -1 does not lift that limit.
 _MAX_CONSUMERS = 20_000
 
 
 async def ensure(bus: Bus, settings: Settings) -> None:
-    """Creates or updates every stream and bucket. It may be called at any time, by any process.
+    """Creates or updates every stream and bucket. Any number of processes may call it at a time.
+
+    It waits without limit for a JetStream that does not answer yet, or has no leader.
 
     Raises:
         StartError: the server is too old, or has no JetStream or no room; the text says what to do.
     """
     _check_version(bus)
-    made = [config["name"] for config in configurations(settings) if await _ensure_one(bus, config)]
+    made = [
+        config["name"]
+        for config in configurations(settings)
+        if await patiently(bus, partial(_ensure_one, bus, config))
+    ]
     await _sync_if_relaxed(made, settings)
+    if bus.clustered:
+        await _warn_of_single_copies(bus, settings)
 
 
 async def heal(bus: Bus, settings: Settings) -> list[str]:
     """Creates the streams and buckets that somebody deleted; returns their names.
 
     Raises:
-        StartError: a stream cannot be created.
-        BusError: the server does not answer.
+        BusError: the server does not answer, or refuses to create a stream.
     """
     existing = await _names(bus)
     missing = [config for config in configurations(settings) if config["name"] not in existing]
-    for config in missing:
-        await _ensure_one(bus, config)
-    await _sync_if_relaxed(missing, settings)
-    return [config["name"] for config in missing]
+    created = [config["name"] for config in missing if await _ensure_one(bus, config)]
+    await _sync_if_relaxed(created, settings)
+    return created
+
+
+async def _warn_of_single_copies(bus: Bus, settings: Settings) -> None:
+    """Logs which streams one server of the cluster stores alone."""
+    single: list[str] = []
+    for config in configurations(settings):
+        found = await patiently(bus, partial(configuration, bus, config["name"]))
+        if found and found["num_replicas"] == 1:
+            single.append(config["name"])
+    if single:
+        log.warning(
+            "one copy in a cluster: %s; a server that fails takes these streams with it, set "
+            "AGENTD_REPLICAS=3 to store them on three servers",
+            ", ".join(single),
+        )
 
 
 def configurations(settings: Settings) -> list[dict[str, Any]]:
@@ -195,36 +217,15 @@ async def _sync_if_relaxed(made: Sequence[object], settings: Settings) -> None:
 
 async def _ensure_one(bus: Bus, config: dict[str, Any]) -> bool:
     """Creates or updates a stream; returns whether it was created."""
-    name = config["name"]
-    try:
-        existing = await _existing(bus, name)
-        if existing is not None:
-            # These belong to the stream that exists: `_tie` may have changed the source.
-            kept = {key: existing[key] for key in ("first_seq", "sources") if key in existing}
-            await jetstream.api(bus, f"STREAM.UPDATE.{name}", {**config, **kept})
-            return False
-        if name == LOG:
-            # A new log must not count from 1: WORK continues after the last sequence that it
-            # copied, and would skip everything up to it.
-            config = {**config, "first_seq": int(time.time() * 1000)}
-        await jetstream.api(bus, f"STREAM.CREATE.{name}", config)
-        if name == LOG:
-            await _tie(bus, config["first_seq"])
-        return True
-    except ApiError as error:
-        if error.code == _NAME_IN_USE:
-            return False  # another process was faster
-        raise StartError(f"cannot create the stream {name}: {error}{_hint(error.code)}") from error
-
-
-async def _existing(bus: Bus, name: str) -> dict[str, Any] | None:
-    """The configuration of a stream on the server; None if it does not exist."""
-    try:
-        return (await jetstream.api(bus, f"STREAM.INFO.{name}"))["config"]
-    except ApiError as error:
-        if error.code != _STREAM_NOT_FOUND:
-            raise
-    return None
+    if config["name"] != LOG:
+        return await provide(bus, config)
+    # A new log must not count from 1: WORK continues after the last sequence that it copied, and
+    # would skip everything up to it.
+    first = int(time.time() * 1000)
+    created = await provide(bus, {**config, "first_seq": first})
+    if created:
+        await _tie(bus, first)
+    return created
 
 
 async def _names(bus: Bus) -> set[str]:
@@ -245,7 +246,7 @@ async def _tie(bus: Bus, first: int) -> None:
     immediately only for a source that is configured differently. So the source gets, for a moment,
     one more transform, which applies to no message.
     """
-    work = await _existing(bus, WORK)
+    work = await configuration(bus, WORK)
     if work is None:
         return
     transforms = _transforms(subjects.impossible_transform(first))
@@ -268,12 +269,6 @@ async def _until_sourced(bus: Bus) -> None:
         if any(int(source.get("active", -1)) >= 0 for source in sources):
             return
         await asyncio.sleep(_PAUSE)
-
-
-def _hint(code: int) -> str:
-    if code in _NO_ROOM:
-        return "; give JetStream more room, or set AGENTD_LOG_BYTES to less"
-    return ""
 
 
 def _check_version(bus: Bus) -> None:

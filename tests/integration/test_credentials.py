@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
 import json
 import os
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import nkeys
 import pytest
+from nats_servers import server
 
 from agentd.errors import StartError
-from agentd.nats.binary import find_binary
 from agentd.nats.bus import Bus
 from agentd.nats.connection import resolve
 from agentd.settings import Settings
@@ -37,24 +34,6 @@ def jwt(claims: dict[str, object], signer: bytes) -> str:
     head = part(json.dumps({"typ": "JWT", "alg": "ed25519-nkey"}).encode())
     body = f"{head}.{part(json.dumps(claims).encode())}"
     return f"{body}.{part(nkeys.from_seed(signer).sign(body.encode()))}"
-
-
-@contextlib.asynccontextmanager
-async def server(folder: Path, config: str) -> AsyncGenerator[str]:
-    file = folder / "nats.conf"
-    file.write_text(f'listen: "127.0.0.1:-1"\nports_file_dir: {folder}\n{config}')
-    process = await asyncio.create_subprocess_exec(
-        find_binary(), "-c", file, stderr=asyncio.subprocess.DEVNULL
-    )
-    ports = folder / f"nats-server_{process.pid}.ports"
-    try:
-        async with asyncio.timeout(10):
-            while not (os.path.exists(ports) and os.path.getsize(ports)):  # noqa: ASYNC110, ASYNC240
-                await asyncio.sleep(0.02)
-        yield json.loads(ports.read_text())["nats"][0]
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 def context(folder: Path, url: str, **fields: str) -> dict[str, str]:

@@ -1,0 +1,151 @@
+"""Creates one stream, or changes what differs, and waits for a JetStream that is not ready yet.
+
+Several processes may do this at the same moment, on a cluster whose servers have just started. So
+each step can be repeated, and nothing is changed that need not be: a stream is as its
+configuration says afterwards, and otherwise as its operator has edited it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from agentd.errors import BusError, StartError, Unheard
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
+from agentd.nats.jetstream import ApiError
+
+log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+_PAUSE = 0.5  # seconds between two tries, on average
+_REPEAT_AFTER = 30.0  # seconds until the same wait is logged again
+# Seconds that a server without JetStream is asked: another one of its cluster may have it.
+_SEARCH = 5.0
+
+# The server's error codes (nats-server, server/errors.json).
+_NAME_IN_USE, _STREAM_NOT_FOUND = 10058, 10059
+_DISABLED = frozenset({10039, 10076})
+# A cluster that starts, or has lost a server: no leader, too few servers.
+_NOT_READY = frozenset({10004, 10005, 10006, 10008, 10009, 10118})
+_MENDS = {
+    10005: "AGENTD_REPLICAS must be at most the number of servers with JetStream",
+    10023: "give JetStream more room, or set AGENTD_LOG_BYTES to less",
+    10028: "give JetStream more memory",
+    10047: "give JetStream more room, or set AGENTD_LOG_BYTES to less",
+    10074: "AGENTD_REPLICAS can be more than 1 only in a cluster",
+}
+# What a stream keeps once it exists: the server refuses to change it, or must not.
+_FIXED = ("first_seq", "storage")
+
+
+async def configuration(bus: Bus, name: str) -> dict[str, Any] | None:
+    """The configuration of a stream on the server; None if it does not exist.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    try:
+        return (await jetstream.api(bus, f"STREAM.INFO.{name}"))["config"]
+    except ApiError as error:
+        if error.code != _STREAM_NOT_FOUND:
+            raise
+    return None
+
+
+async def provide(bus: Bus, config: Mapping[str, Any]) -> bool:
+    """Creates the stream or changes what differs; returns whether it was created.
+
+    Raises:
+        BusError: the server does not answer, or refuses; another process creates it just now.
+    """
+    name = config["name"]
+    existing = await configuration(bus, name)
+    if existing is not None:
+        if changes := differences(existing, config):
+            await jetstream.api(bus, f"STREAM.UPDATE.{name}", {**existing, **changes})
+        return False
+    try:
+        await jetstream.api(bus, f"STREAM.CREATE.{name}", config)
+    except ApiError as error:
+        if error.code == _NAME_IN_USE:
+            raise BusError(f"another process creates {name}") from error
+        raise
+    return True
+
+
+def differences(existing: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What to change in an existing stream.
+
+    What `config` does not name belongs to the operator: compression, placement, metadata. So do
+    more replicas than it asks for.
+    """
+    wanted = {key: value for key, value in config.items() if key not in _FIXED}
+    wanted["num_replicas"] = max(config["num_replicas"], existing.get("num_replicas", 1))
+    if _names(existing) == _names(config):
+        wanted.pop("sources", None)  # their transforms may have been extended: see `streams._tie`
+    return {key: value for key, value in wanted.items() if existing.get(key) != value}
+
+
+def _names(config: Mapping[str, Any]) -> list[str]:
+    return [source["name"] for source in config.get("sources") or ()]
+
+
+async def patiently(bus: Bus, work: Callable[[], Awaitable[_Result]]) -> _Result:
+    """The result of `work`, repeated while JetStream is not ready.
+
+    Raises:
+        StartError: the server has no JetStream, or refuses; the text says what to do.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    reported = -_REPEAT_AFTER
+    while True:
+        try:
+            return await work()
+        except BusError as error:
+            _raise_if_final(bus, error, waited=loop.time() - started)
+            if loop.time() >= reported + _REPEAT_AFTER:
+                reported = loop.time()
+                log.warning("waiting for JetStream at %s: %s", bus.where, error)
+        # Not all at the same time: processes that start together would disturb one another again.
+        await asyncio.sleep(random.uniform(0.5, 1.5) * _PAUSE)
+        await bus.until_connected()
+
+
+def _raise_if_final(bus: Bus, error: BusError, *, waited: float) -> None:
+    code = error.code if isinstance(error, ApiError) else 0
+    nowhere = isinstance(error, Unheard) and not bus.has_jetstream and waited > _SEARCH
+    if nowhere or code in _DISABLED:
+        raise without_jetstream(bus, account=code in _DISABLED) from error
+    if code and code not in _NOT_READY:
+        raise StartError(f"NATS refused {'; '.join(filter(None, (str(error), _MENDS.get(code))))}")
+
+
+def without_jetstream(bus: Bus, *, account: bool) -> StartError:
+    """The error of a server that has no JetStream, or not for this `account`."""
+    where = f"the NATS server at {bus.where}"
+    if account:
+        return StartError(f"{where} has no JetStream for this account; enable it there")
+    return StartError(
+        f"{where} has no JetStream; start it with `jetstream {{}}` in its configuration, or choose "
+        "another server"
+    )
+
+
+async def require_jetstream(bus: Bus) -> None:
+    """Checks a server that does not claim to have JetStream: another one may answer for it.
+
+    Raises:
+        StartError: none does.
+    """
+    if bus.has_jetstream:
+        return
+    try:
+        await jetstream.api(bus, "INFO")
+    except Unheard as error:
+        raise without_jetstream(bus, account=False) from error
