@@ -275,8 +275,7 @@ async def test_sigusr1_writes_state_tasks_and_stacks_to_the_log(project: Project
     assert re.search(r"  MainThread\n +\S+ \(\S+:\d+\)", report)
     assert len(report) < 50_000
     assert "You are slow." not in report
-    up.send_signal(signal.SIGTERM)
-    assert up.stop() == 0
+    up.send_signal(signal.SIGKILL)  # a graceful end would wait for the task that runs for a minute
 
 
 async def test_sigusr1_is_answered_before_there_is_a_server(project: Project) -> None:
