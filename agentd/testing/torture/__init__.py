@@ -5,6 +5,7 @@ A module imports only from what stands below it.
     runner     plays scenarios, prints a line for each, and a summary as JSON
     scenarios  the scenarios: one file for each kind of fault, and the list of all
     scenario   what a scenario consists of: its name, its function and its size
+    shocks     when something goes wrong, and which replica it happens to: so that it meets work
     harness    the surroundings of one scenario: nats-server, replicas, stub model, sender, findings
     evidence   reads from the server what a scenario has left there: tasks, results, dead letters
     findings   what a scenario has found: figures, and a sentence for each broken promise

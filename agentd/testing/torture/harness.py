@@ -33,7 +33,6 @@ ENV = "torture"
 IN_FLIGHT = 8  # tasks that one replica runs at a time, unless a scenario says otherwise
 
 _LOOK = 0.05  # seconds between two looks at the server
-_STALL = 10.0  # seconds without a model call after which a shock does not wait any longer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,22 +187,6 @@ class World:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.sender.send(count, draft))
             yield
-
-    async def shocks(self, count: int, tasks: int) -> AsyncGenerator[int]:
-        """Yields at `count` random moments while `tasks` tasks are run.
-
-        The moments are numbers of model calls, not times: a slow machine, too, gets its shocks
-        while it works.
-        """
-        start = self.calls.total
-        for number in range(count):
-            due = start + (number + self.random.random()) * tasks / (count + 1)
-            last, since = self.calls.total, time.monotonic()
-            while self.calls.total < due and time.monotonic() - since < _STALL:
-                await asyncio.sleep(0.002)
-                if self.calls.total != last:
-                    last, since = self.calls.total, time.monotonic()
-            yield number
 
     async def until(self, holds: Callable[[], bool], within: float, what: str) -> float:
         """Waits until a condition holds. Returns the seconds that this took.

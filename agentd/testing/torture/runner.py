@@ -129,6 +129,7 @@ async def _play_one(scenario: Scenario, size: Size, setup: Setup) -> ScenarioRep
         async with asyncio.timeout(_LIMIT), world(folder, setup) as here:
             findings = here.findings
             await scenario.play(here, size)
+            findings.close()
     except (AgentdError, OSError, TimeoutError, ExceptionGroup) as error:
         findings.broken.append(f"stopped before its end: {type(error).__name__}: {error}")
     except BaseException:

@@ -8,6 +8,7 @@ import time
 from agentd.testing.stub_model import Behaviour
 from agentd.testing.torture.harness import World
 from agentd.testing.torture.scenario import Size
+from agentd.testing.torture.shocks import shocks, victim
 
 _LONGEST_CALL = 0.3
 
@@ -19,8 +20,8 @@ async def drain(world: World, size: Size) -> None:
     replicas = await world.up(2)
     longest = 0.0
     async with world.sending(size.tasks):
-        async for _ in world.shocks(size.shocks, size.tasks):
-            leaving = world.random.choice(replicas)
+        async for _ in shocks(world, size.shocks, size.tasks):
+            leaving = await victim(world, replicas, "SIGTERM")
             started = time.monotonic()
             status = await leaving.end(signal.SIGTERM)
             longest = max(longest, time.monotonic() - started)

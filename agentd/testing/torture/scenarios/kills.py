@@ -12,6 +12,7 @@ from agentd.testing.torture.oracle import Allowed
 from agentd.testing.torture.processes import ReplicaProcess
 from agentd.testing.torture.scenario import Size
 from agentd.testing.torture.sender import TaskDraft, malformed_body
+from agentd.testing.torture.shocks import shocks, victim
 
 _EVERY = 10  # one task in ten is forwarded to another agent, and one in ten is malformed
 
@@ -21,8 +22,8 @@ async def kill9(world: World, size: Size) -> None:
     world.agent()
     replicas = await world.up(2)
     async with world.sending(size.tasks):
-        async for _ in world.shocks(size.shocks, size.tasks):
-            await world.random.choice(replicas).again()
+        async for _ in shocks(world, size.shocks, size.tasks):
+            await (await victim(world, replicas, "a kill")).again()
     await world.judge(Allowed(extra_calls=size.shocks * IN_FLIGHT))
 
 
@@ -32,10 +33,12 @@ async def broker(world: World, size: Size) -> None:
     replicas = await world.up(2)
     returned: list[float] = []
     async with world.sending(size.tasks):
-        async for number in world.shocks(2 * size.shocks, size.tasks):
+        async for number in shocks(world, 2 * size.shocks, size.tasks):
             if number % 2:
-                await world.random.choice(replicas).again()
+                await (await victim(world, replicas, "a kill of agentd")).again()
             else:
+                sending = len(world.sender.drafts) - len(world.sender.accepted)
+                world.findings.met["a kill of nats-server"] += world.stub.in_flight + sending
                 returned.append(await world.kill_server(pause=world.random.uniform(0, 0.5)))
     # A killed server forgets the latest deliveries: it may deliver every running task again.
     explained = size.shocks * IN_FLIGHT * (1 + len(replicas))

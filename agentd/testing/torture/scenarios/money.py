@@ -13,6 +13,7 @@ from agentd.testing.torture.harness import ENV, IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed, Spending
 from agentd.testing.torture.scenario import Size
 from agentd.testing.torture.sender import TaskDraft
+from agentd.testing.torture.shocks import shocks, victim
 
 _WORDS = 20  # of the stub's answer; `max_tokens` is the same
 _PRICE = 500  # USD for a million output tokens; input tokens cost nothing
@@ -32,8 +33,8 @@ async def spend(world: World, size: Size) -> None:
     replicas = await world.up(2)
 
     async with world.sending(size.tasks, lambda number: _draft(number // _TASKS)):
-        async for _ in world.shocks(size.shocks, size.tasks // 2):
-            await world.random.choice(replicas).again()
+        async for _ in shocks(world, size.shocks, size.tasks // 2):
+            await (await victim(world, replicas, "a kill")).again()
     await world.at_rest()
     spending = await _spending(world)
     letters = (await collect(world.bus, world.subjects, world.sender, world.calls)).dead_letters

@@ -34,6 +34,7 @@ async def reload(world: World, size: Size) -> None:
     used = {outcome.revision for outcomes in seen.outcomes.values() for outcome in outcomes}
     world.findings.figures |= {"edits": size.shocks, "revisions_used": len(used)}
     world.findings.require(used <= editor.revisions, "a result names a revision of a broken edit")
+    world.findings.met["an edit"] += len(used) - 1
     world.findings.require(
         not editor.strange, f"the model received the prompts {editor.strange[:3]}"
     )

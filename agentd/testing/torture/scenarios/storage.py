@@ -12,7 +12,8 @@ from agentd.nats.bus import Msg
 from agentd.nats.streams import AGENTS, CHUNKS, LOG, ROUTES, WORK
 from agentd.protocol.subjects import Subject
 from agentd.routing import registry
-from agentd.testing.torture.evidence import consumers
+from agentd.testing.stub_model import Behaviour
+from agentd.testing.torture.evidence import consumers, work_waiting
 from agentd.testing.torture.harness import ENV, IN_FLIGHT, World
 from agentd.testing.torture.oracle import Allowed, SeenOutcome
 from agentd.testing.torture.scenario import Size
@@ -25,6 +26,7 @@ _GIVE_UP = 30.0  # seconds
 
 async def amnesia(world: World, size: Size) -> None:
     """Streams, consumers, buckets are deleted: created again in 2 s, no other task is lost."""
+    world.stub.behaviour = Behaviour(latency=0.1)  # so that tasks run when something is deleted
     world.agent()
     replicas = await world.up(2)
     answered: dict[str, float] = {}
@@ -40,6 +42,7 @@ async def amnesia(world: World, size: Size) -> None:
             await world.sender.send(size.tasks // size.shocks // len(_VICTIMS))
             # A task that has not reached the work queue would be lost with the log.
             await world.until_sourced()
+            world.findings.met[f"the deletion of {victim}"] += await work_waiting(world.bus)
             healed = await _delete(world, victim, answered)
             world.limit(f"{victim}_healed_in", healed, _HEALED_WITHIN)
     # A task that ran when the consumers or the work queue were deleted may be delivered again.

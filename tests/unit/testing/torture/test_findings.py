@@ -28,3 +28,13 @@ def test_the_worst_value_of_a_figure_is_kept() -> None:
         findings.at_most("recovered_after", value, 5.0)
 
     assert findings.figures == {"recovered_after": 3.0}
+
+
+def test_a_fault_that_met_no_work_is_reported() -> None:
+    findings = Findings()
+    findings.met["a kill"] += 0
+    findings.met["a pause"] += 0
+    findings.met["a pause"] += 3
+    findings.close()
+
+    assert findings.broken == ["nothing is shown: a kill met no work"]
