@@ -15,7 +15,7 @@ from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import did_you_mean, place
 from agentd.manifest.file import ManifestDraft
 from agentd.manifest.files import Files
-from agentd.manifest.json_schema import schema_error
+from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.nodes import Scalar, plain
 from agentd.problems import Problem, errors

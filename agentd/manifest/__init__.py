@@ -15,7 +15,7 @@ A module imports only from the modules below it.
     strict_model  the base class of all parts: unknown fields are errors, nothing can be changed
     quantities    types of values: durations, rates, money, names, topics, patterns, expressions
     rate          the arithmetic of a rate: what is available in a sliding window, and when
-    json_schema   whether a JSON Schema is valid, and whether a value fits it
+    json_schema   whether a JSON Schema is valid, and whether a value fits it, in bounded steps
     cron          cron expressions: parsing, and when they are due next
     files         reads the folders of manifests, prompts and tools; which files count
     yaml          reading YAML that may be hostile: nodes with places, variables, syntax errors

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from agentd.manifest.http import HttpTool, OpenApi
-from agentd.manifest.json_schema import schema_error
+from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.mcp import McpServer
 from agentd.manifest.quantities import Duration, Flag, Name, Names, one_of_types
 from agentd.manifest.strict_model import StrictModel

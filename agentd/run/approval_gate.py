@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +30,7 @@ class ApprovalGate:
         self._message = message
         self._context = context
 
-    def require(self, turn: int, calls: Sequence[ToolCall]) -> None:
+    async def require(self, turn: int, calls: Sequence[ToolCall]) -> None:
         """Returns if every call of the turn is decided, or needs no approval.
 
         Raises:
@@ -38,16 +39,18 @@ class ApprovalGate:
         verdicts = self._context.verdicts
         if verdicts is None or turn <= verdicts.turn:
             return
-        asked = [
-            (tool, {"index": index, "name": call.name, "arguments": tool.arguments(call.arguments)})
-            for index, call in enumerate(calls)
-            if (tool := self._tool_to_approve(call))
-        ]
+        asked: list[dict[str, Any]] = []
+        timeouts: list[float] = []
+        for index, call in enumerate(calls):
+            with suppress(ToolError):  # this call will be refused, so nobody need approve it
+                if wanted := await self._to_approve(call):
+                    tool, arguments = wanted
+                    timeouts.append(tool.entry.approval_timeout or TIMEOUT)
+                    asked.append({"index": index, "name": call.name, "arguments": arguments})
         if asked:
-            longest = min(tool.entry.approval_timeout or TIMEOUT for tool, _ in asked)
-            raise Paused(turn, [call for _, call in asked], timeout=longest)
+            raise Paused(turn, asked, timeout=min(timeouts))
 
-    def refusal(self, turn: int, index: int, call: ToolCall) -> str | None:
+    async def refusal(self, turn: int, index: int, call: ToolCall) -> str | None:
         """Why a call is not made, as its tool answer; None if the call may be made."""
         verdicts = self._context.verdicts
         if verdicts and turn == verdicts.turn and index in verdicts.calls:
@@ -55,22 +58,27 @@ class ApprovalGate:
             if decision is None:
                 return "this call was denied: it was not approved in time"
             return None if decision.approve else decision.refusal
-        if self._tool_to_approve(call) is None:
-            return None
+        try:
+            if await self._to_approve(call) is None:
+                return None
+        except ToolError as error:
+            # Final: the check of a complex schema may pass the next time, without an approval.
+            return str(error)
         if verdicts is None:
             return "this call needs approval, and a query cannot wait for one"
         return "this call was denied: its approval was never requested"
 
-    def _tool_to_approve(self, call: ToolCall) -> DeclaredTool | None:
-        """The tool of a call that needs approval; None if it needs none, or cannot be made."""
+    async def _to_approve(self, call: ToolCall) -> tuple[DeclaredTool, Any] | None:
+        """The tool and the arguments of a call that needs approval; None if it needs none.
+
+        Raises:
+            ToolError: the arguments do not fit the tool.
+        """
         tool = self._revision.toolbox.tools.get(call.name)
         if tool is None or tool.entry.approval is False:
             return None
-        try:
-            arguments = tool.arguments(call.arguments)
-        except ToolError:
-            return None  # the arguments do not fit: the toolbox refuses the call, with the reason
-        return tool if self._asks(tool.entry.approval, arguments) else None
+        arguments = await tool.arguments(call.arguments)
+        return (tool, arguments) if self._asks(tool.entry.approval, arguments) else None
 
     def _asks(self, approval: bool | str, arguments: Any) -> bool:
         if not isinstance(approval, str):

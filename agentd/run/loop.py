@@ -113,7 +113,7 @@ class _TurnLoop:
             completion = await self._turn(turn)
             if not completion.tool_calls:
                 try:
-                    return self._result(completion)
+                    return await self._result(completion)
                 except Unusable as error:
                     await self._correct(turn, completion, error)
             elif turn < most:
@@ -192,14 +192,14 @@ class _TurnLoop:
             self._emitted += answer.emitted
             self._chat.append({"role": "tool", "tool_call_id": call.id, "content": answer.text})
 
-    def _result(self, completion: Completion) -> RunResult:
+    async def _result(self, completion: Completion) -> RunResult:
         """The result of the run.
 
         Raises:
             Unusable: the answer does not fit `output.schema`.
         """
         output = self._manifest.output
-        data = value_of(completion.text, output.schema_) if output else completion.text
+        data = await value_of(completion.text, output.schema_) if output else completion.text
         return RunResult(
             data=data,
             completion=_in_all([*self._aside, *self._completions]),

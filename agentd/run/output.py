@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentd.errors import AgentdError
-from agentd.manifest.json_schema import value_error
+from agentd.manifest.json_schema.check import value_error
 from agentd.models.port import CORRECTION
 
 _FENCED = re.compile(r"\A\s*```[\w-]*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
@@ -18,7 +18,7 @@ class Unusable(AgentdError):
     """An answer that is not the required JSON; the text says why."""
 
 
-def value_of(text: str, schema: Mapping[str, Any]) -> Any:
+async def value_of(text: str, schema: Mapping[str, Any]) -> Any:
     """The JSON value in `text` (with or without a Markdown fence), if it fits `schema`.
 
     Raises:
@@ -29,7 +29,7 @@ def value_of(text: str, schema: Mapping[str, Any]) -> Any:
         value = json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise Unusable(f"it is not JSON: {error}") from None
-    mistake = value_error(value, schema)
+    mistake = await value_error(value, schema)
     if mistake:
         raise Unusable(f"it does not fit the JSON Schema: {mistake}")
     return value

@@ -44,7 +44,7 @@ class TurnCalls:
             BusError: an answer could not be recorded, or a call needs NATS.
             Undeliverable: no time is left (`expired`).
         """
-        self._gate.require(turn, calls)
+        await self._gate.require(turn, calls)
         return await _together([self._in_turn(turn, i, call) for i, call in enumerate(calls)])
 
     async def _in_turn(self, turn: int, index: int, call: ToolCall) -> ToolAnswer:
@@ -57,7 +57,7 @@ class TurnCalls:
         if recorded is not None:
             toolbox = self._revision.toolbox
             return toolbox.recorded(call, recorded["text"], error=recorded["error"])
-        refusal = self._gate.refusal(turn, index, call)
+        refusal = await self._gate.refusal(turn, index, call)
         denied = refusal and ToolAnswer(refusal, error=True)
         answer = denied or await self._call(turn, index, call)
         crash_points.here("after-tool")

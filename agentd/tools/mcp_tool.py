@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import TaskError
 from agentd.manifest import tools as manifest_tools
-from agentd.manifest.json_schema import schema_error
+from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.problems import Problem
 from agentd.templates.source import nearest

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentd.errors import BusError
-from agentd.manifest.json_schema import value_error
+from agentd.manifest.json_schema.check import value_error
 from agentd.manifest.tools import ToolEntry
 from agentd.models.port import ToolCall
 from agentd.tools.port import Call, Emitted, Emitting, Preparing, Tool, ToolError, ToolSource
@@ -70,7 +70,7 @@ class DeclaredTool:
         }
         return {"type": "function", "function": function}
 
-    def arguments(self, text: str) -> Mapping[str, Any]:
+    async def arguments(self, text: str) -> Mapping[str, Any]:
         """The arguments in the text that the model wrote.
 
         Raises:
@@ -82,7 +82,7 @@ class DeclaredTool:
             raise ToolError(
                 f"the arguments of {self.name} are not valid JSON: {error}; write a JSON object"
             ) from None
-        problem = value_error(given, self.tool.parameters)
+        problem = await value_error(given, self.tool.parameters)
         if problem:
             raise ToolError(f"the arguments of {self.name} do not fit its schema: {problem}")
         if not isinstance(given, dict):
@@ -163,7 +163,7 @@ class Toolbox:
             return ToolAnswer(self._unknown(call.name), error=True)
         timeout = min(request.timeout, wanted.timeout)
         try:
-            arguments = wanted.arguments(call.arguments)
+            arguments = await wanted.arguments(call.arguments)
             request = replace(request, arguments=arguments, timeout=timeout)
             async with asyncio.timeout(timeout):
                 text = shown(await wanted.tool.call(request))

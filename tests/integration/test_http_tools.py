@@ -15,7 +15,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.manifest.json_schema import value_error
+from agentd.manifest.json_schema.check import value_error
 from tests.integration.http_site import Site, running, speaking
 from tests.integration.workshop import call
 
@@ -189,7 +189,7 @@ def test_arguments_that_do_not_fit_are_not_sent(tmp_path: Path) -> None:
     @given(argument_sets)
     def run(arguments: dict[str, Any]) -> None:
         nonlocal refused
-        if value_error(arguments, site.schema):
+        if loop.run_until_complete(value_error(arguments, site.schema)):
             refused += 1
             answer = loop.run_until_complete(call(site.toolbox, "ask", **_named(arguments)))
             assert answer.error

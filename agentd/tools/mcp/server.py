@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from agentd.manifest.json_schema import schema_error
+from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.tools.port import ToolError
 from agentd.tools.processes.child import Child, ChildError

@@ -22,16 +22,16 @@ SCHEMA = {"type": "object", "required": ["score"], "properties": {"score": {"typ
         '``` \n{"score": 1}\n\n```',
     ],
 )
-def test_an_answer_may_stand_in_a_fence(text: str) -> None:
-    assert value_of(text, SCHEMA) == {"score": 1}
+async def test_an_answer_may_stand_in_a_fence(text: str) -> None:
+    assert await value_of(text, SCHEMA) == {"score": 1}
 
 
 @pytest.mark.parametrize(
     ("text", "schema", "value"),
     [("[1]", {"type": "array"}, [1]), ('"a"', {}, "a"), ("null", {}, None), ("1e2", {}, 100.0)],
 )
-def test_an_answer_may_be_any_json(text: str, schema: dict[str, Any], value: Any) -> None:
-    assert value_of(text, schema) == value
+async def test_an_answer_may_be_any_json(text: str, schema: dict[str, Any], value: Any) -> None:
+    assert await value_of(text, schema) == value
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,9 @@ def test_an_answer_may_be_any_json(text: str, schema: dict[str, Any], value: Any
         ('{"score": "1"}', "it does not fit the JSON Schema: '1' is not of type 'number'"),
     ],
 )
-def test_an_unusable_answer_says_what_is_wrong(text: str, problem: str) -> None:
+async def test_an_unusable_answer_says_what_is_wrong(text: str, problem: str) -> None:
     with pytest.raises(Unusable) as refused:
-        value_of(text, SCHEMA)
+        await value_of(text, SCHEMA)
     assert str(refused.value).startswith(problem)
 
 

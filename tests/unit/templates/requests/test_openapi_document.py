@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.catalog.catalog import Catalog, load
-from agentd.manifest.json_schema import schema_error
+from agentd.manifest.json_schema.check import schema_error
 from agentd.templates.requests.openapi_document import MAX_TOOLS, read_api
 from agentd.templates.requests.openapi_schema import InvalidApi
 from tests.unit.templates.requests.pets import PETS, api, entry

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentd.manifest.json_schema import schema_error, value_error
+from agentd.manifest.json_schema.check import schema_error, value_error
 from agentd.templates.requests.openapi_schema import (
     MAX_DEPTH,
     MAX_NODES,
@@ -29,7 +29,7 @@ CHAIN = {f"S{n}": {"properties": {"next": {"$ref": f"#/components/schemas/S{n + 
          for n in range(600)} | {"S600": {}}  # fmt: skip
 
 
-def test_schemas_that_refer_to_each_other_stay_small() -> None:
+async def test_schemas_that_refer_to_each_other_stay_small() -> None:
     pet = operation("create_pet").schema
     assert len(json.dumps(pet)) < 1200
     long = {**changed(requestBody={"content": {"application/json": {"schema": {
@@ -40,7 +40,8 @@ def test_schemas_that_refer_to_each_other_stay_small() -> None:
         **long,
         "components": {"schemas": {"S0": {"$ref": "#/components/schemas/A"}, **circle}},
     }
-    assert "the schema itself is invalid" in value_error({"body": 1}, operation("x", round_).schema)
+    error = await value_error({"body": 1}, operation("x", round_).schema)
+    assert "the schema itself is invalid" in error
 
 
 def test_schemas_of_version_3_1_are_kept() -> None:
@@ -52,20 +53,20 @@ def test_schemas_of_version_3_1_are_kept() -> None:
     assert shown == {"type": ["string", "null"], "prefixItems": [{"const": 1}]}
 
 
-def test_a_body_is_validated_with_referenced_schemas() -> None:
+async def test_a_body_is_validated_with_referenced_schemas() -> None:
     create = operation("create_pet")
     assert create.schema["required"] == ["body"]
     assert schema_error(create.schema) == ""
 
-    def problem(**pet: Any) -> str:
-        return value_error({"body": {"name": "Rex", **pet}}, create.schema)
+    async def problem(**pet: Any) -> str:
+        return await value_error({"body": {"name": "Rex", **pet}}, create.schema)
 
-    assert problem() == ""
-    assert problem(nullable=None, kind=None, parent=None, age=0.5) == ""
-    assert problem(parent={"name": "Old", "children": [{"name": "Young"}]}) == ""
-    assert "is not one of" in problem(kind="bird")
-    assert "less than or equal to the minimum" in problem(age=0)
-    assert "'name' is a required property" in problem(children=[{"kind": "cat"}])
+    assert await problem() == ""
+    assert await problem(nullable=None, kind=None, parent=None, age=0.5) == ""
+    assert await problem(parent={"name": "Old", "children": [{"name": "Young"}]}) == ""
+    assert "is not one of" in await problem(kind="bird")
+    assert "less than or equal to the minimum" in await problem(age=0)
+    assert "'name' is a required property" in await problem(children=[{"kind": "cat"}])
     made = create.request({"body": {"name": "Rex"}}, "key")
     assert (made.method, made.body) == ("POST", b'{"name": "Rex"}')
     assert made.headers["Content-Type"] == "application/json"

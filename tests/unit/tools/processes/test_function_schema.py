@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from agentd.manifest.json_schema import schema_error
+from agentd.manifest.json_schema.check import schema_error
 from agentd.tools.processes.function_schema import BadArguments, BadFunction, function_of
 
 

@@ -1,0 +1,103 @@
+"""Whether a JSON Schema is valid, and whether a value fits it, in a bounded number of steps.
+
+A small schema can ask for more work than any machine can do: by references that double at each
+level, or by a regular expression that backtracks. A check that takes too many steps ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Generator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from agentd.errors import AgentdError
+from agentd.manifest.json_schema.steps import TooManySteps, at_most
+
+if TYPE_CHECKING:
+    from agentd.manifest.json_schema.validator import Validator
+
+MOST_STEPS = 200_000  # of one check: two seconds
+QUICK_STEPS = 1_000  # of a check in the event loop: 10 ms
+
+_CACHED_SCHEMAS = 512
+_LONGEST_SCHEMA = 200_000  # characters as JSON: more than any model reads
+_MAX_TEXT = 500  # characters of an error, which may quote the whole value
+
+
+# One thread of its own, so that slow checks wait for one another and for nothing else.
+_slow = ThreadPoolExecutor(1, thread_name_prefix="schema")
+
+
+class _Invalid(AgentdError):
+    """The schema is not valid; the text says why."""
+
+
+def schema_error(schema: Mapping[str, Any]) -> str:
+    """Why `schema` is not a valid JSON Schema (draft 2020-12); "" if it is valid."""
+    try:
+        with at_most(MOST_STEPS), _explained():
+            _validator(json.dumps(schema))
+    except _Invalid as error:
+        return str(error)
+    except TooManySteps:
+        return f"it is too complex: its check takes more than {MOST_STEPS:,} steps"
+    return ""
+
+
+async def value_error(value: Any, schema: Mapping[str, Any]) -> str:
+    """Why `value` does not fit `schema`, by the most relevant error; "" if it fits.
+
+    A check that takes more than a few milliseconds is done in a thread. No value fits a schema that
+    is invalid, or that takes more than `MOST_STEPS` steps to check.
+    """
+    try:
+        return _value_error(value, schema, QUICK_STEPS)
+    except TooManySteps:
+        pass
+    try:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(_slow, _value_error, value, schema, MOST_STEPS)
+    except TooManySteps:
+        return f"the schema is too complex: its check takes more than {MOST_STEPS:,} steps"
+
+
+def _value_error(value: Any, schema: Mapping[str, Any], most: int) -> str:
+    from agentd.manifest.json_schema.validator import first_error
+
+    try:
+        with at_most(most), _explained():
+            error = first_error(_validator(json.dumps(schema)), value)
+    except _Invalid as failure:
+        return f"the schema itself is invalid: {failure}"
+    return _text(error.message, error.absolute_path) if error else ""
+
+
+@lru_cache(_CACHED_SCHEMAS)
+def _validator(schema: str) -> Validator:
+    from agentd.manifest.json_schema.validator import validator_of
+
+    if len(schema) > _LONGEST_SCHEMA:
+        raise _Invalid(f"it has more than {_LONGEST_SCHEMA:,} characters")
+    return validator_of(json.loads(schema))
+
+
+@contextmanager
+def _explained() -> Generator[None]:
+    """Turns what the library raises because of a schema into our error."""
+    from agentd.manifest.json_schema.validator import FAILURES, SchemaError
+
+    try:
+        yield
+    except SchemaError as error:
+        raise _Invalid(_text(error.message, error.absolute_path)) from None
+    except FAILURES as error:
+        raise _Invalid(str(error)[:_MAX_TEXT]) from None
+
+
+def _text(message: str, path: Iterable[str | int]) -> str:
+    where = "".join(f"[{part!r}]" for part in path)
+    return message[:_MAX_TEXT] + (f" (at {where[:200]})" if where else "")
