@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentd.errors import BusError, TaskError
+from agentd.errors import BusError, TaskError, TooLarge
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import HOLD, Record
@@ -160,6 +160,8 @@ async def _fit(bus: Bus, result: AgentMessage) -> bytes:
     while True:
         try:
             return await fit(bus, result)
+        except TooLarge:
+            raise
         except BusError:
             if loop.time() >= deadline:
                 raise

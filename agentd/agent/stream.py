@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from agentd.errors import BusError
 from agentd.nats.bus import Bus
+from agentd.nats.objects import room
 from agentd.protocol.message import AgentIdentity, AgentMessage, encode
 
 log = logging.getLogger(__name__)
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 # Seconds in which chunks are collected into one delta. A published delta costs ten times the CPU of
 # a chunk that is read, and people do not read faster than this.
 COALESCE = 0.03
+_WIDEST = 6  # bytes of one character in JSON: `\u0000`
 
 
 class Deltas:
@@ -76,8 +78,14 @@ class Deltas:
             await asyncio.sleep(COALESCE)
 
     async def _publish(self, *, final: bool) -> None:
-        chunk = "".join(self._text)
-        self._text.clear()
+        text, most = "".join(self._text), room(self._bus) // _WIDEST
+        # What is not sent yet stays here: `stop` may cancel this in between.
+        self._text = [text[start : start + most] for start in range(0, len(text), most)] or [""]
+        while self._text:
+            piece = self._text.pop(0)
+            await self._send(piece, final=final and not self._text)
+
+    async def _send(self, chunk: str, *, final: bool) -> None:
         delta = self._task.delta(chunk, self._number, final=final, source=self._source)
         self._number += 1
         try:

@@ -18,6 +18,7 @@ from typing import Any, Self
 import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
+from nats.js.api import ObjectMeta, ObjectMetaOptions
 
 from agentd.errors import BusError, NotStored, TooLarge, Unheard
 from agentd.nats.client import Client, ReconnectingClient, mapped
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Msg], Awaitable[None]]
 
 REQUEST_TIMEOUT = 5.0
+_PIECE = 128 * 1024  # bytes; of an object in the object store
 # `Header: value\r\n`, the status line, and the empty line after the headers.
 _HEADER_LINE, _HEADER_FRAME = 4, len(b"NATS/1.0\r\n\r\n")
 
@@ -252,7 +254,7 @@ class Bus:
                 # A second put would delete the pieces of the first, perhaps under a reader.
                 await store.get_info(name)
                 return
-            await store.put(name, data)
+            await store.put(name, data, ObjectMeta(name=name, options=self._pieces()))
 
     async def get_object(self, bucket: str, name: str, *, most: int | None = None) -> bytes:
         """The object that `put_object` stored.
@@ -272,6 +274,10 @@ class Bus:
                 return (await store.get(name)).data or b""
             except nats.js.errors.ObjectNotFoundError:
                 raise NotStored(f"there is no object {name}") from None
+
+    def _pieces(self) -> ObjectMetaOptions:
+        """How an object is divided: by default nats-py makes pieces that some servers refuse."""
+        return ObjectMetaOptions(max_chunk_size=min(_PIECE, self.max_message))
 
     async def _attach(self, subscription: Subscription) -> None:
         subscription.live = await self._client.subscribe(

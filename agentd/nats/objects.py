@@ -19,10 +19,16 @@ from agentd.protocol.message import AgentMessage, encode
 BUCKET = "agentd_objects"
 MARK = "$object"
 
-# Bytes left free for our headers, and for those that the server adds when WORK sources the message.
+# Bytes left free for our headers, and for those that the server adds when WORK sources the message;
+# at most a quarter of what the server takes.
 _HEADROOM = 16 * 1024
 # Seconds to fetch one object. If a piece of it is missing, nats-py waits without limit.
 _PATIENCE = 30.0
+
+
+def room(bus: Bus) -> int:
+    """How many bytes a message may have without its headers."""
+    return bus.max_message - min(_HEADROOM, bus.max_message // 4)
 
 
 async def fit(bus: Bus, message: AgentMessage) -> bytes:
@@ -32,7 +38,7 @@ async def fit(bus: Bus, message: AgentMessage) -> bytes:
         BusError: the content could not be stored.
     """
     data = encode(message)
-    if len(data) + _HEADROOM <= bus.max_message:
+    if len(data) <= room(bus):
         return data
     return encode(_with(message, await _put(bus, _spillable(message))))
 

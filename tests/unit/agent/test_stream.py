@@ -9,7 +9,7 @@ from typing import Any, cast
 from agentd.agent.stream import COALESCE, Deltas
 from agentd.errors import BusError
 from agentd.nats.bus import Bus
-from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
+from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode, new
 from agentd.testing.virtual_time import in_virtual_time
 
 ME = AgentIdentity(id="me", type="agent")
@@ -17,6 +17,8 @@ ME = AgentIdentity(id="me", type="agent")
 
 class Published:
     """A bus that keeps what is published; it may be away."""
+
+    max_message = 1_000_000
 
     def __init__(self) -> None:
         self.deltas: list[AgentMessage] = []
@@ -111,3 +113,18 @@ async def test_a_delta_that_is_not_published_does_not_end_the_stream() -> None:
     await deltas.finish()
 
     assert bus.shown == [(1, "Kept.", True)]
+
+
+@in_virtual_time
+async def test_a_large_delta_is_divided_so_that_the_server_takes_its_pieces() -> None:
+    bus = Published()
+    bus.max_message = 16_000
+    deltas = stream(bus)
+    text = "\u0001" * 5_000
+
+    deltas.push(text)
+    await deltas.finish()
+
+    assert "".join(chunk for _, chunk, _ in bus.shown) == text
+    assert [final for *_, final in bus.shown] == [False, False, True]
+    assert all(len(encode(delta)) < 16_000 for delta in bus.deltas)
