@@ -22,6 +22,7 @@ of its modules, in the same order. import-linter enforces both.
     crash_points  named points at which a test can kill the process
     errors        the one error tree; it says what becomes of the message
     metrics       counters, durations and gauges for Prometheus
+    printable     makes text of strangers safe to read on a terminal
     problems      a problem in a user's file: place, text, hint
 """
 

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, TextIO
 
+from agentd.printable import printable
 from agentd.settings import LogFormat
 
 _WAITING_LINES = 10_000
@@ -25,15 +26,6 @@ _LONGEST_TEXT = 8_000  # characters
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SHORT_LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
-
-# Text in a record may come from outside. It must not control the terminal, and a line break in it
-# must not look like the beginning of another record: further lines are indented.
-_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
-    ord("\t"): " ",
-    ord("\n"): "\n  ",
-    0x2028: "\\u2028",
-    0x2029: "\\u2029",
-}
 
 # The last word of a field's name: `max_tokens` is a number, not a secret.
 _SECRET_NAME = re.compile(r"(api_?key|token|secret|password|authorization)$", re.IGNORECASE)
@@ -94,7 +86,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         level = f"{_SHORT_LEVELS.get(record.levelname, record.levelname):5}"
-        agent = str(getattr(record, "agent", ""))
+        agent = printable(str(getattr(record, "agent", "")))
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
@@ -102,7 +94,8 @@ class TextFormatter(logging.Formatter):
             clock = _painted(clock, "2")
             level = _painted(level, _COLOURS.get(record.levelname, ""))
             agent = _painted(agent, "36")
-        text = _safe(text).translate(_VISIBLE)
+        # A line break must not look like the beginning of another record.
+        text = printable(_safe(text), lines=True).replace("\n", "\n  ")
         return " ".join(part for part in (clock, level, agent, text) if part)
 
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 
 import typer
 
@@ -50,6 +51,7 @@ from agentd.cli import (
     up,
     validate,
 )
+from agentd.cli.shared.console import say
 from agentd.errors import AgentdError, StartError, UsageError
 
 FAILED, BAD_FILES, NO_START = 1, 2, 3
@@ -91,12 +93,16 @@ def _options(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:
-        typer.echo(f"agentd {__version__}")
+        say(f"agentd {__version__}")
         raise typer.Exit
 
 
 def main() -> None:
     """Runs the command. An error of agentd becomes one line on standard error and an exit code."""
+    # A terminal that cannot show a character shows its code instead of a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # None if the process was started without one
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UsageError as error:
@@ -113,5 +119,5 @@ def main() -> None:
 
 
 def _end(error: AgentdError, code: int) -> None:
-    typer.echo(f"agentd: {error}", err=True)
+    say(f"agentd: {error}", err=True, lines=True)
     sys.exit(code)

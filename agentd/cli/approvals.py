@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.console import say, say_json, table
 from agentd.cli.shared.visit import Work, visit
 
 if TYPE_CHECKING:
@@ -36,15 +37,14 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     """List the calls that wait for approval."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.cli.shared.console import table
         from agentd.queue.approvals import waiting
 
         requests = await waiting(bus, subjects)
         if as_json:
-            print(json.dumps([_as_json(each) for each in requests], indent=2))
+            say_json([_as_json(each) for each in requests], indent=2)
             return 0
         if not requests:
-            print(f"no tool call waits for approval in {subjects.env!r}")
+            say(f"no tool call waits for approval in {subjects.env!r}")
             return 0
         rows = table("TASK", "AGENT", "CALL", "TOOL", "ARGUMENTS", "EXPIRES")
         for request in requests:
@@ -120,10 +120,10 @@ def _decide(
             verdict = "approved" if decision.approve else "denied"
             earlier = "" if decision.approve == approve else f" already, by {decision.by}"
             name = f"call {call['index']} ({call['name']}) of task {request.task}"
-            print(f"{name} is {verdict}{earlier}")
+            say(f"{name} is {verdict}{earlier}")
         undecided = len(request.indexes - verdicts.keys())
         if undecided:
-            print(f"the task waits for {undecided} more decision{'' if undecided == 1 else 's'}")
+            say(f"the task waits for {undecided} more decision{'' if undecided == 1 else 's'}")
         return 0
 
     return work

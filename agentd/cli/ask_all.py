@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
+
+from agentd.cli.shared.console import say, say_data, say_json
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
@@ -47,21 +48,20 @@ def _print(found: Gathered, mode: Mode) -> None:
     for vote in found.votes:
         if not vote.success:
             error = vote.content["error"]
-            print(f"{vote.agent}: {error['code']}: {error['message']}", file=sys.stderr)
+            say(f"{vote.agent}: {error['code']}: {error['message']}", err=True)
         else:
-            out = sys.stdout if mode == "all" else sys.stderr
-            print(f"{vote.agent}: {_text(vote)}", file=out)
+            say(f"{vote.agent}: {_text(vote)}", err=mode != "all", lines=True)
     if found.agreed:
-        print(_text(found.agreed))
+        say_data(_text(found.agreed), end="\n")
     elif mode == "majority":
-        print(f"no majority among {len(found.asked)} agents", file=sys.stderr)
+        say(f"no majority among {len(found.asked)} agents", err=True)
 
 
 def _print_json(found: Gathered, mode: Mode) -> None:
     votes = {vote.agent: vote.content for vote in found.votes}
     agreed = found.agreed.content["data"] if found.agreed else None
     report = {"gather": mode, "asked": found.asked, "answers": votes, "agreed": agreed}
-    print(json.dumps(report, ensure_ascii=False))
+    say_json(report)
 
 
 def _text(vote: Vote) -> str:

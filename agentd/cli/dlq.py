@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.console import say, say_json, table
 from agentd.cli.shared.visit import Work, visit
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
 
         letters = [each async for each in listed(bus, subjects)]
         if as_json:
-            print(json.dumps([_as_json(each) for each in letters], indent=2))
+            say_json([_as_json(each) for each in letters], indent=2)
         elif letters:
             _table(letters)
         else:
-            print(f"no dead letters in {subjects.env!r}")
+            say(f"no dead letters in {subjects.env!r}")
         return 0
 
     options.run(visit(work, env, nats))
@@ -57,10 +57,10 @@ def show(
 
         letter = await find(bus, subjects, number)
         if as_json:
-            print(json.dumps(_as_json(letter), indent=2))
+            say_json(_as_json(letter), indent=2)
             return 0
         for name, value in _as_json(letter).items():
-            print(f"{name:<10} {value}")
+            say(f"{name:<10} {value}")
         return 0
 
     options.run(visit(work, env, nats))
@@ -113,15 +113,13 @@ def _each(action: Action, done: str, numbers: list[int] | None, every: bool) -> 
             letters = [await find(bus, subjects, number) for number in numbers or ()]
         for letter in letters:
             await action(bus, subjects, letter)
-            print(f"letter {letter.sequence} (task {letter.task_id}) {done}")
+            say(f"letter {letter.sequence} (task {letter.task_id}) {done}")
         return 0
 
     return work
 
 
 def _table(letters: list[DeadLetter]) -> None:
-    from agentd.cli.shared.console import table
-
     rows = table("LETTER", "TIME", "REASON", "ATTEMPTS", "SENT TO", "TASK", "LAST ERROR")
     for each in letters:
         to = f"{each.subject.domain}.{each.subject.specificity}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.console import Style, Styled, say, say_json
 
 if TYPE_CHECKING:
     from agentd.catalog.topology.flow import Topology
@@ -51,15 +51,15 @@ async def _graph(
     notes = notes_on(catalog.topology, running) if live else {}
     drawn = Graph.of(catalog.topology, settings.model).noted(notes)
     if form == "json":
-        print(json.dumps(drawn.as_json() | ({"live": running} if live else {}), indent=2))
+        say_json(drawn.as_json() | ({"live": running} if live else {}), indent=2)
     elif form == "mermaid":
-        print(drawn.as_mermaid())
+        say(drawn.as_mermaid(), lines=True)
     elif form == "dot":
-        print(drawn.as_dot())
+        say(drawn.as_dot(), lines=True)
     else:
         _show(catalog.topology, settings.model, notes)
     for problem in errors(catalog.problems):
-        typer.echo(problem.render(), err=True)
+        say(problem.render(), err=True, lines=True)
     return 2 if catalog.broken else 0
 
 
@@ -117,19 +117,20 @@ def _show(topology: Topology, model: str, notes: Mapping[str, str]) -> None:
     agents = topology.agents
     for name in in_flow(topology):
         description = agents[name].manifest.description
-        typer.echo(typer.style(name, bold=True) + (f"  {description}" if description else ""))
+        say(Styled(name, "bold"), f"  {description}" if description else "")
         if name in notes:
-            typer.echo(typer.style(f"  {notes[name]}", fg=_colour(notes[name])))
+            say(Styled(f"  {notes[name]}", _colour(notes[name])))
         for label, line in _lines(topology, name, model):
-            typer.echo(f"  {typer.style(f'{label:<12}', dim=True)}{line}")
-        print()
+            say("  ", Styled(f"{label:<12}", "dim"), line)
+        say()
     for name in sorted(notes.keys() - agents.keys()):
-        typer.echo(f"{typer.style(name, bold=True)}\n  {notes[name]}\n")
-    print(f"{len(agents)} agent{'' if len(agents) == 1 else 's'}")
+        say(Styled(name, "bold"))
+        say(f"  {notes[name]}", end="\n\n")
+    say(f"{len(agents)} agent{'' if len(agents) == 1 else 's'}")
 
 
-def _colour(note: str) -> str:
-    return typer.colors.YELLOW if note.startswith("not ") else typer.colors.GREEN
+def _colour(note: str) -> Style:
+    return "yellow" if note.startswith("not ") else "green"
 
 
 def _lines(topology: Topology, name: str, model: str) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from agentd.cli.shared.console import say
+
 _TEST = """\
 cases:
   - name: gets its prompt
@@ -56,10 +58,10 @@ def new(
     _write(prompt, _PROMPT)
     if test:
         _write(cases, _TEST.format(name=name))
-    typer.echo(f"wrote {' and '.join(map(display_path, files))}")
-    typer.echo(f'next: agentd up {display_path(manifests)}, then: agentd ask {name} "Who are you?"')
+    say(f"wrote {' and '.join(map(display_path, files))}")
+    say(f'next: agentd up {display_path(manifests)}, then: agentd ask {name} "Who are you?"')
     if test:
-        typer.echo(f"and: agentd test {display_path(manifests)}")
+        say(f"and: agentd test {display_path(manifests)}")
 
 
 def _manifest(name: str, manifests: Path, model: str | None) -> str:

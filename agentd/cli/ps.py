@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from agentd.cli.shared import options
+from agentd.cli.shared.console import say, say_json, table
 from agentd.cli.shared.visit import visit
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ def ps(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
 
         agents = registry.by_agent(await registry.online(bus, subjects.env))
         if as_json:
-            print(json.dumps(agents, indent=2))
+            say_json(agents, indent=2)
         elif not agents:
-            print(f"no agent is online in {subjects.env!r}")
+            say(f"no agent is online in {subjects.env!r}")
         else:
             _table(agents)
         return 0
@@ -32,8 +32,6 @@ def ps(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
 
 
 def _table(agents: list[dict[str, Any]]) -> None:
-    from agentd.cli.shared.console import table
-
     rows = table(
         "AGENT", "TAKES", "REPLICAS", "MODEL", "REVISION", "DONE", "FAILED", "RUNNING", "P50",
         "TOKENS", "COST",
@@ -56,6 +54,6 @@ def _table(agents: list[dict[str, Any]]) -> None:
     for agent in agents:
         if agent["state"] != "ready":
             restarted = f" (restarted {agent['restarts']} times)" if agent["restarts"] else ""
-            print(f"{agent['agent']}: {agent['state']}{restarted}")
+            say(f"{agent['agent']}: {agent['state']}{restarted}")
         for problem in agent["refused"]:
-            print(f"{agent['agent']}: edit refused: {problem}")
+            say(f"{agent['agent']}: edit refused: {problem}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.console import Styled, say, say_json
 
 if TYPE_CHECKING:
     from agentd.catalog.topology.explain import Candidate, Explanation
@@ -118,7 +119,7 @@ async def _route(
             candidates, source = await _online(bus, settings.env), "agents online"
     explanation = _explain(where, message, candidates, settings.env)
     if as_json:
-        print(json.dumps(_as_json(explanation, source), indent=2))
+        say_json(_as_json(explanation, source), indent=2)
     else:
         _show(explanation, source)
     return 0 if explanation.takers and not explanation.objection else 1
@@ -179,24 +180,24 @@ def _as_json(explanation: Explanation, source: str) -> dict[str, Any]:
 
 
 def _show(explanation: Explanation, source: str) -> None:
-    print(f"{explanation.subject} ({source})")
+    say(f"{explanation.subject} ({source})")
     takers = [each for each in explanation.verdicts if each.takes]
     others = [each for each in explanation.verdicts if not each.takes]
     width = max((len(each.agent) for each in explanation.verdicts), default=0)
     if takers:
         head = "each of these agents receives" if explanation.each else "one of these agents takes"
-        print(f"{head} it:")
+        say(f"{head} it:")
     else:
         none = "no agent receives it" if explanation.each else "no agent takes it"
-        print(f"{none}; {explanation.hint}" if explanation.hint else none)
+        say(f"{none}; {explanation.hint}" if explanation.hint else none)
     for each in takers:
-        typer.echo(typer.style(f"  + {each.agent:<{width}}  ", fg=typer.colors.GREEN) + each.why)
+        say(Styled(f"  + {each.agent:<{width}}  ", "green"), each.why)
     if others:
-        print("these agents do not:")
+        say("these agents do not:")
     for each in others:
-        typer.echo(typer.style(f"  - {each.agent:<{width}}  ", fg=typer.colors.YELLOW) + each.why)
+        say(Styled(f"  - {each.agent:<{width}}  ", "yellow"), each.why)
     if explanation.objection:
-        print(f"but the agent would not run it: {explanation.objection}")
+        say(f"but the agent would not run it: {explanation.objection}")
 
 
 def of_replicas(online: Sequence[Replica]) -> list[Candidate]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.console import say, say_json, table
 from agentd.cli.shared.visit import visit
 
 if TYPE_CHECKING:
@@ -28,14 +29,12 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     """List the schedules of agents, and the messages for later."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.cli.shared.console import table
-
         found = [_as_json(entry) for entry in await _all(bus, subjects)]
         if as_json:
-            print(json.dumps(found, indent=2))
+            say_json(found, indent=2)
             return 0
         if not found:
-            print(f"nothing is scheduled in {subjects.env!r}")
+            say(f"nothing is scheduled in {subjects.env!r}")
             return 0
         rows = table("SCHEDULE", "WHEN", "NEXT", "SENT TO", "CONTENT")
         for each in found:
@@ -71,7 +70,7 @@ def rm(
                 subject = subjects.schedule("message", name)
             if not await schedules.remove(bus, subject):
                 raise UsageError(f"{name} is not scheduled (any more); see: agentd schedules ls")
-            print(f"{name} removed")
+            say(f"{name} removed")
         return 0
 
     options.run(visit(work, env, nats))

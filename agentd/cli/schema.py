@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
+
+from agentd.cli.shared.console import say_json
 
 
 def schema(
@@ -19,4 +20,4 @@ def schema(
     else:
         from agentd.manifest.reference import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    say_json(json_schema(), indent=2)

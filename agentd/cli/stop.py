@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.console import say, say_json
 from agentd.cli.shared.visit import visit
 
 if TYPE_CHECKING:
@@ -51,14 +51,12 @@ def stop(
             ended = await cancel(bus, subjects, scope)
         if as_json:
             report = {"env": subjects.env, "stopped": not undo, "waiting_tasks_ended": ended}
-            print(json.dumps({scope.kind: scope.id, **report}))
+            say_json({scope.kind: scope.id, **report})
         elif undo:
-            print(
-                f"{scope.kind} {scope.id} may run again; what was cancelled is in `agentd dlq ls`"
-            )
+            say(f"{scope.kind} {scope.id} may run again; what was cancelled is in `agentd dlq ls`")
         else:
             also = f"; {ended} waiting tasks were ended" if ended else ""
-            print(f"{scope.kind} {scope.id} is cancelled{also}; to undo this use --undo")
+            say(f"{scope.kind} {scope.id} is cancelled{also}; to undo this use --undo")
         return 0
 
     options.run(visit(work, env, nats))

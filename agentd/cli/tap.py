@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.console import say, say_json
 from agentd.cli.shared.gist import gist
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ async def _tap(
         if done.done():
             return
         try:
-            print(json_of(msg) if as_json else line_of(msg), flush=True)
+            if as_json:
+                say_json(json_of(msg))
+            else:
+                say(line_of(msg))
         except BrokenPipeError as error:
             # The reader has ended. Raised here, the error would only reach nats-py, which logs it.
             done.set_exception(error)
@@ -69,14 +73,14 @@ async def _tap(
     return 0
 
 
-def json_of(msg: Msg) -> str:
-    """One JSON object per line: subject, headers, and the message, or bytes that are not JSON."""
+def json_of(msg: Msg) -> dict[str, Any]:
+    """One object per message: subject, headers, and the message, or bytes that are not JSON."""
     shown: dict[str, Any] = {"subject": msg.subject, "headers": dict(msg.headers or {})}
     try:
         shown["message"] = json.loads(msg.data)
     except ValueError:
         shown["base64"] = base64.b64encode(msg.data).decode()
-    return json.dumps(shown, ensure_ascii=False)
+    return shown
 
 
 def line_of(msg: Msg) -> str:

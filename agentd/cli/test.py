@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.console import Styled, say, say_json
 
 if TYPE_CHECKING:
     from agentd.catalog.catalog import Catalog
@@ -87,15 +87,14 @@ def _print(reports: Sequence[JunitReport]) -> None:
     for report in reports:
         good = sum(run.passed for run in report.runs)
         runs = f", {good} of {len(report.runs)} runs" if len(report.runs) > 1 else ""
-        colour = typer.colors.GREEN if report.passed else typer.colors.RED
-        word = typer.style("pass" if report.passed else "FAIL", fg=colour, bold=True)
+        word = Styled("pass", "green") if report.passed else Styled("FAIL", "red")
         turns = max(run.turns for run in report.runs)
-        typer.echo(f"{word}  {report.agent}: {report.case} ({_turns(turns)}{runs})")
+        say(word, f"  {report.agent}: {report.case} ({_turns(turns)}{runs})")
         if not report.passed:
             for mismatch in report.mismatches:
-                typer.echo(f"      {mismatch}")
+                say(f"      {mismatch}", lines=True)
     failed = sum(not report.passed for report in reports)
-    typer.echo(f"{len(reports) - failed} passed" + (f", {failed} failed" if failed else ""))
+    say(f"{len(reports) - failed} passed" + (f", {failed} failed" if failed else ""))
 
 
 def _turns(number: int) -> str:
@@ -113,4 +112,4 @@ def _print_json(reports: Sequence[JunitReport]) -> None:
         }
         for report in reports
     ]
-    typer.echo(json.dumps(results, indent=2, ensure_ascii=False))
+    say_json(results, indent=2)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.console import say
 
 if TYPE_CHECKING:
     from agentd.testing.torture.runner import Order
@@ -51,7 +52,7 @@ def torture(
 
     if listing:
         for each in SCENARIOS:
-            print(f"{each.name:<12} {each.goal}")
+            say(f"{each.name:<12} {each.goal}")
         return
     _check("scenario", scenario or (), [each.name for each in SCENARIOS])
     _check("safeguard", without or (), list(SAFEGUARDS))
@@ -84,15 +85,15 @@ async def _play(order: Order, as_json: bool) -> int:
 
     logging.disable()  # lost connections are what this is about: the log would be full of them
     if not as_json:
-        print(f"seed {order.seed}", flush=True)
+        say(f"seed {order.seed}")
     # asyncio.run handles Ctrl-C; SIGTERM would end this process before it ends its own ones.
     playing = asyncio.create_task(
-        play(order, lambda line: None if as_json else print(line, flush=True))
+        play(order, lambda line: None if as_json else say(line, lines=True))
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
     try:
         reports = await playing
     except asyncio.CancelledError:
         return INTERRUPTED
-    print(summary(order, reports))
+    say(summary(order, reports), lines=True)
     return 0 if all(report.passed for report in reports) else 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.console import say, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,12 +133,10 @@ def _say_ready(hosted: Hosted, settings: Settings, seconds: float) -> None:
     target = next((c for a in agents for c in a.live.spec.manifest.capabilities), "@agent")
     _table(agents)
     for line in ("", where, f'{ready} · ask one: agentd ask {target} "..."'):
-        print(line, flush=True)
+        say(line)
 
 
 def _table(agents: Sequence[Agent]) -> None:
-    from agentd.cli.shared.console import table
-
     rows = table("AGENT", "TAKES", "MODEL", "REVISION")
     for agent in agents:
         spec, model = agent.live.spec, agent.live.model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.console import Style, Styled, say, say_json
 
 if TYPE_CHECKING:
     from agentd.catalog.catalog import Catalog
@@ -89,20 +89,22 @@ def _print_json(agents: Sequence[str], problems: Sequence[Problem]) -> None:
         "warnings": len(problems) - wrong,
         "problems": [problem.as_json() for problem in problems],
     }
-    typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    say_json(report, indent=2)
 
 
 def _print_text(agents: Sequence[str], problems: Sequence[Problem]) -> None:
     from agentd.problems import errors
 
-    colours = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}
+    colours: dict[str, Style] = {"error": "red", "warning": "yellow"}
     for problem in problems:
         head, _, rest = problem.render().partition("\n")
-        kind = typer.style(f"{problem.severity}:", fg=colours[problem.severity], bold=True)
-        typer.echo(head.replace(f"{problem.severity}:", kind, 1) + (f"\n{rest}" if rest else ""))
+        place, kind, text = head.partition(f"{problem.severity}:")
+        say(place, Styled(kind, colours[problem.severity]), text)
+        if rest:
+            say(rest, lines=True)
     wrong = len(errors(problems))
     counts = {"agent": len(agents), "error": wrong, "warning": len(problems) - wrong}
-    typer.echo(", ".join(_count(number, noun) for noun, number in counts.items()))
+    say(", ".join(_count(number, noun) for noun, number in counts.items()))
 
 
 def _count(number: int, noun: str) -> str:

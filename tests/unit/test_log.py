@@ -75,7 +75,7 @@ def test_content_cannot_forge_a_record_or_control_the_terminal(written: Written)
 
     lines = written().splitlines()
     assert [line.startswith("  ") for line in lines] == [False, True]
-    assert lines[1] == "  12:00:00 ERROR fake\\x0d\\x1b[2J\\u2028\\x9b31m"
+    assert lines[1] == "  12:00:00 ERROR fake\\r\\x1b[2J\\u2028\\x9b31m"
 
 
 @in_format("text")

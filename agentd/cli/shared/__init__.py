@@ -6,6 +6,6 @@ A module imports only from modules listed below it.
     submit   sends a message now or later, for `agentd send` and `agentd ask --at`
     options  the flags that several commands share, and running a command's coroutine
     visit    runs the work of a command on a connection to the server
-    console  tables on the terminal; plain text in a pipe
+    console  everything that is printed: text for people, tables, JSON, answers
     gist     a message in one line
 """

@@ -7,6 +7,8 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from agentd.cli.shared.console import Styled, say, say_data, say_json
+
 if TYPE_CHECKING:
     from agentd.protocol.message import AgentMessage
     from agentd.queue.decisions import ApprovalRequest
@@ -48,31 +50,31 @@ class AnswerPrinter:
         self._end_line()
         for call in request.calls:
             arguments = json.dumps(call["arguments"], ensure_ascii=False)
-            print(f"[waiting for approval: {call['name']} {arguments}]", file=sys.stderr)
+            say(f"[waiting for approval: {call['name']} {arguments}]", err=True)
         until = datetime.fromtimestamp(request.expires).astimezone().strftime("%H:%M:%S %Z")
         command = f"agentd approvals approve {request.task}"
-        print(f"[decide until {until}: {command}, or deny]", file=sys.stderr)
+        say(f"[decide until {until}: {command}, or deny]", err=True)
 
     def _step(self, step: FollowedMessage) -> None:
         """Shows a result or an event on the way on standard error; dim on a terminal."""
         from agentd.cli.shared.gist import gist
 
         if self._shown and not self._shown.endswith("\n"):
-            print(file=sys.stderr)
+            say(err=True)
         line = f"{step.message.source.id:<12} {gist(step.message)}"
-        print(f"\033[2m{line}\033[0m" if sys.stderr.isatty() else line, file=sys.stderr)
+        say(Styled(line, "dim"), err=True)
 
     def _end(self, message: AgentMessage) -> None:
         """Prints the result, or the event that has the answer."""
         content: Any = message.payload.content
         self.success = message.type == "event" or bool(content["success"])
         if self._json:
-            print(message.model_dump_json(exclude_unset=True))
+            say_json(message.model_dump(mode="json", exclude_unset=True))
             return
         if not self.success:
             self._end_line()
             error = content["error"]
-            print(f"agentd: {error['code']}: {error['message']}", file=sys.stderr)
+            say(f"agentd: {error['code']}: {error['message']}", err=True, lines=True)
             return
         data = content if message.type == "event" else content["data"]
         answer = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
@@ -82,20 +84,20 @@ class AnswerPrinter:
         self._write(answer[len(self._shown) :])
         self._end_line()
         if message.type == "result" and sys.stderr.isatty():
-            print(f"\033[2m{_footer(message)}\033[0m", file=sys.stderr)
+            say(Styled(_footer(message), "dim"), err=True)
 
     def _write(self, text: str) -> None:
+        say_data(text, after=self._shown)
         self._shown += text
-        print(text, end="", flush=True)
 
     def _break(self, why: str) -> None:
         self._end_line()
         self._shown = ""
-        print(f"[{why}]", file=sys.stderr)
+        say(f"[{why}]", err=True)
 
     def _end_line(self) -> None:
         if self._shown and not self._shown.endswith("\n"):
-            print()
+            say()
 
 
 def _footer(result: AgentMessage) -> str:

@@ -21,8 +21,7 @@ def gist(message: AgentMessage, width: int = 100) -> str:
     if message.type == "event" and isinstance(content, dict) and "event" in content:
         content = _event(cast("dict[str, Any]", content))
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-    # The content comes from strangers: control characters could steer the terminal.
-    text = "".join(c if c.isprintable() else " " for c in text)
+    text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 1] + "…"
 
 

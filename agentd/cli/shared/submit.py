@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from agentd.cli.shared.console import say, say_json
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,7 +50,10 @@ def submit(
         else:
             sent["sequence"] = await _store(bus, subjects, to, message)
             text += f" sent to {to}"
-        print(json.dumps(sent) if as_json else text)
+        if as_json:
+            say_json(sent)
+        else:
+            say(text)
         return 0
 
     return work

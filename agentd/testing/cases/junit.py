@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from agentd.printable import printable
 from agentd.testing.cases.player import CaseRun
 
 
@@ -61,6 +62,7 @@ def _add(suite: ElementTree.Element, report: JunitReport) -> None:
         time=f"{report.seconds:.3f}",
     )
     if not report.passed:
-        text = "\n".join(report.mismatches)
+        # XML cannot hold control characters.
+        text = printable("\n".join(report.mismatches), lines=True)
         failure = ElementTree.SubElement(case, "failure", message=text.split("\n")[0])
         failure.text = text

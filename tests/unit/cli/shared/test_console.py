@@ -1,10 +1,22 @@
-"""Tables in a pipe: one line per row, whatever its length, and plain text."""
+"""What is printed: safe on a terminal, exact for a program; tables with one line per row."""
 
 from __future__ import annotations
 
+import io
+import json
+from contextlib import redirect_stdout
+
 import pytest
 
-from agentd.cli.shared.console import table
+from agentd.cli.shared.console import Styled, say, say_data, say_json, table
+
+HOSTILE = "rm \x1b[8m-rf\u202e\nok"
+SHOWN = "rm \\x1b[8m-rf\\u202e\\nok"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_a_table_in_a_pipe_has_one_line_per_row(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,3 +37,55 @@ def test_markup_in_a_cell_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     rows.show()
 
     assert "[bold]not bold[/bold] :smile:" in capsys.readouterr().out
+
+
+def test_text_for_people_and_the_cells_of_tables_are_safe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say("call: ", Styled(HOSTILE, "red"), HOSTILE)
+    say(HOSTILE, err=True)
+    rows = table("ARGUMENTS")
+    rows.add_row(HOSTILE)
+    rows.show()
+
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == f"call: {SHOWN}{SHOWN}"
+    assert out.splitlines()[2].rstrip() == SHOWN
+    assert err == f"{SHOWN}\n"
+
+
+def test_a_style_is_only_for_a_terminal_and_only_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with redirect_stdout(Terminal()) as terminal:
+        say(Styled("\x1b[1mname", "green"), " is up")
+
+    assert terminal.getvalue() == "\x1b[32m\\x1b[1mname\x1b[0m is up\n"
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_is_the_exact_data_without_what_steers_a_terminal(
+    capsys: pytest.CaptureFixture[str], indent: int | None
+) -> None:
+    value = {HOSTILE: ["é \x9b \U000e0041 \ud800", 1.5]}
+    say_json(value, indent=indent)
+
+    out = capsys.readouterr().out
+    assert json.loads(out) == value
+    assert "é" in out
+    assert all(c == "\n" or c.isprintable() for c in out)
+
+
+def test_an_answer_is_exact_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    say_data(HOSTILE)
+
+    assert capsys.readouterr().out == HOSTILE
+
+
+def test_an_answer_is_safe_on_a_terminal_in_pieces_too() -> None:
+    shown = ""
+    with redirect_stdout(Terminal()) as terminal:
+        for piece in ("می", "\u200cخ", "\n\tx", "\u200c\x1b[2J"):
+            say_data(piece, after=shown)
+            shown += piece
+
+    assert terminal.getvalue() == "می\u200cخ\n\tx\\u200c\\x1b[2J"

@@ -14,7 +14,7 @@ ANN = AgentIdentity(id="ann", type="user")
 @pytest.mark.parametrize(
     ("kind", "content", "shown"),
     [
-        ("task", "Is this\nso?\x1b[2J", "Is this so? [2J"),
+        ("task", "Is this\nso?\x1b[2J", "Is this so?\x1b[2J"),
         ("task", {"event": "a", "task": "b"}, '{"event": "a", "task": "b"}'),
         ("event", {"order": 7, "task": "b"}, '{"order": 7, "task": "b"}'),
         (
