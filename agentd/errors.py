@@ -108,14 +108,19 @@ class ModelError(TaskError):
     Attributes:
         code: `model_auth`, `model_config`, `model_not_found`, `model_rejected` (a 4xx),
             `model_refused` (by a content policy), `model_rate_limited`, `model_overloaded` (a 5xx,
-            or no connection), `model_timeout`, `model_truncated`, `model_too_large`,
+            or no connection), `model_timeout`, `model_truncated` (the stream broke off),
+            `model_cut_off` (by `max_tokens` or a full context), `model_empty`, `model_too_large`,
             `model_garbage`; or what a sender may not choose: `model_not_allowed`,
             `parameter_not_allowed`.
-        status: the HTTP status, if there was one.
+        status: the HTTP status, if there was one; 200 for an answer that cannot be used.
         retry_after: the seconds that the provider asked us to wait.
+        answered: the provider had begun to answer.
+        usage: the tokens that were used nevertheless (a `models.port.Usage`), if they are known.
         cost: what was charged nevertheless, in USD, if it is known.
     """
 
+    answered = False
+    usage: Any = None
     cost: float | None = None
 
     def __init__(
@@ -134,7 +139,7 @@ class ModelError(TaskError):
     @property
     def may_cost(self) -> bool:
         """Whether the provider may have answered, and charge for it."""
-        return self.code in _ANSWERED
+        return self.answered or self.code in _ANSWERED
 
 
 class NotCalled(ModelError):

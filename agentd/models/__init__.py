@@ -11,12 +11,13 @@ A module imports only from modules below it.
     openai_http      one call of an OpenAI-compatible endpoint: the request body, the stream, what a
                      lost connection means
     answer           puts one answer together from OpenAI's chunks: text, tool calls, usage; limits
-                     its size and checks that it is complete
+                     its size
     failover         calls the models of a list in order until one answers, and shares the time
                      among them
     limits           slots of an endpoint, cooldowns, rates, cached answers
     providers        the provider of a model's name: its address and the variable with its key;
                      "did you mean"
+    ending           how an answer ended: whole, cut off, refused, failed, empty or unfinished
     estimate         how many tokens a call may take, without a tokenizer; `maxTokens` of a sender
     prices           what tokens cost, by the price list in litellm's package
     unavailable      a model of a list that has no key here; the others are called instead

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from agentd.models.ending import accepted
 from agentd.models.failures import Failures
 from agentd.models.port import Completion, ToolCall, Usage
 from agentd.models.prices import ListPrice
@@ -21,6 +23,7 @@ class AnswerParser:
     def __init__(self, failures: Failures) -> None:
         self._failures = failures
         self._text: list[str] = []
+        self._refusal: list[str] = []
         self._reasoning: list[str] = []
         self._calls: dict[int, _PartialCall] = {}
         self._usage: Usage | None = None
@@ -50,25 +53,26 @@ class AnswerParser:
         self.finish_reason = self.finish_reason or "stop"
         return text
 
-    def completion(self, price: ListPrice | None) -> Completion:
-        """The answer.
+    def completion(
+        self, price: ListPrice | None, parameters: Mapping[str, Any] | None = None
+    ) -> Completion:
+        """The answer to a request with these parameters.
 
         Raises:
-            ModelError: `model_truncated`, if the stream ended without a `finish_reason`. The end of
-                the connection proves nothing: a proxy that is restarted ends it in the same way.
+            ModelError: as `ending.accepted`. Only a finish reason ends a stream: a proxy that is
+                restarted ends the connection as a server does that has sent everything.
         """
-        if self.finish_reason is None:
-            text = "the stream ended before the answer was complete (no finish_reason)"
-            raise self._failures.error("model_truncated", text)
-        return Completion(
+        completion = Completion(
             text="".join(self._text),
             model=self._failures.model,
-            finish_reason=self.finish_reason,
+            finish_reason=self.finish_reason or "",
             tool_calls=tuple(call.whole(index) for index, call in self._calls.items()),
             usage=self._usage,
             cost=price.cost(self._usage) if price and self._usage else None,
             reasoning="".join(self._reasoning) or None,
         )
+        refusal = "".join(self._refusal)
+        return accepted(completion, self._failures, refusal=refusal, parameters=parameters)
 
     def too_large(self) -> Exception:
         """The error of an answer over the limit."""
@@ -108,7 +112,9 @@ class AnswerParser:
             self._reasoning.append(self._bounded(_text(reasoning)))
         if content.get("tool_calls"):
             self._add_calls(content["tool_calls"])
-        text = content.get("content") or content.get("refusal")
+        if content.get("refusal"):
+            self._refusal.append(self._bounded(_text(content["refusal"])))
+        text = content.get("content")
         if not text:
             return ""
         piece = self._bounded(_text(text))

@@ -26,9 +26,14 @@ def expected(request: ChatRequest) -> Usage:
     A request without a limit of its output counts as one of 1,000 tokens.
     """
     choices = _whole(request.parameters.get("n")) or 1
-    limits = [_whole(request.parameters.get(name)) for name in _OUTPUT_LIMITS]
-    output = min((limit for limit in limits if limit), default=_OUTPUT)
+    output = output_limit(request.parameters) or _OUTPUT
     return Usage(_prompt(request), output * choices)
+
+
+def output_limit(parameters: Mapping[str, Any]) -> int | None:
+    """The most tokens that an answer may have by these parameters; None if they do not say."""
+    limits = [_whole(parameters.get(name)) for name in _OUTPUT_LIMITS]
+    return min((limit for limit in limits if limit), default=None)
 
 
 def within(request: ChatRequest, most: int | None) -> ChatRequest:

@@ -17,7 +17,14 @@ from agentd.errors import ModelError
 
 SHOWN = 500  # characters of a provider's text that an error shows
 _TRANSIENT = frozenset(
-    {"model_rate_limited", "model_overloaded", "model_timeout", "model_truncated", "model_garbage"}
+    {
+        "model_rate_limited",
+        "model_overloaded",
+        "model_timeout",
+        "model_truncated",
+        "model_empty",
+        "model_garbage",
+    }
 )
 _BY_STATUS = {
     401: "model_auth",
@@ -178,7 +185,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):  # the second for a day 3000000000
         return _seconds(value, 1.0)
 
 

@@ -121,7 +121,7 @@ class LitellmModel:
                 async with aclosing(self._stream(litellm, request, seconds, answer)) as texts:
                     async for text in texts:
                         on_delta(text)
-        return answer.completion(self._price)
+        return answer.completion(self._price, request.parameters)
 
     async def _stream(
         self, litellm: Any, request: ChatRequest, seconds: float, answer: AnswerParser

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from agentd.models.ending import accepted
 from agentd.models.failures import Failures
 from agentd.models.mock_script import ScriptCase, Turn
 from agentd.models.port import CORRECTION, ChatRequest, Completion, Usage
@@ -110,15 +111,16 @@ async def _play(
             error.code, error.message, status=error.status, retry_after=error.retry_after
         )
     usage = turn.usage or _words(turn, request)
-    return Completion(
+    completion = Completion(
         text=turn.text,
         model=failures.model,
-        finish_reason="tool_calls" if turn.tool_calls else "stop",
+        finish_reason=turn.finish_reason,
         tool_calls=turn.tool_calls,
         usage=usage,
         cost=_cost(price, usage),
         reasoning=turn.reasoning,
     )
+    return accepted(completion, failures, parameters=request.parameters)
 
 
 def _cost(price: ListPrice | None, usage: Usage) -> float:

@@ -32,11 +32,16 @@ CODES = (
     "model_overloaded",
     "model_timeout",
     "model_truncated",
+    "model_cut_off",
+    "model_empty",
     "model_too_large",
     "model_garbage",
 )
 _Value = TypeVar("_Value")
-_TURN = ("text", "tool_calls", "error", "latency", "chunks", "interval", "reasoning", "usage")
+_TURN = (
+    *("text", "tool_calls", "finish", "error", "latency", "chunks", "interval", "reasoning"),
+    "usage",
+)
 
 
 class ScriptError(AgentdError):
@@ -65,6 +70,7 @@ class Turn:
         latency: seconds before it.
         interval: seconds after each chunk.
         chunks: how many pieces the text is streamed in; None for pieces of a few words.
+        finish: the finish reason, such as `length` of an answer that was cut off.
     """
 
     text: str = ""
@@ -75,6 +81,11 @@ class Turn:
     latency: float = 0.0
     interval: float = 0.0
     chunks: int | None = None
+    finish: str = ""
+
+    @property
+    def finish_reason(self) -> str:
+        return self.finish or ("tool_calls" if self.tool_calls else "stop")
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,7 @@ class _ScriptReader:
             latency=self._seconds(fields, "latency", where) or 0.0,
             interval=self._seconds(fields, "interval", where) or 0.0,
             chunks=count,
+            finish=self._text(fields, "finish", where),
         )
 
     def _call(self, call: Any, index: int, where: str) -> ToolCall:

@@ -66,7 +66,7 @@ class OpenAIModel:
             # With a finish_reason the answer is complete: only the end of the body was missing.
             if error.code != "model_timeout" or answer.finish_reason is None:
                 raise
-        return answer.completion(self._price)
+        return answer.completion(self._price, request.parameters)
 
     async def _exchange(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from agentd.errors import ModelError
 from agentd.manifest.model import RESERVED_PARAMETERS
@@ -13,6 +13,14 @@ from agentd.manifest.model import RESERVED_PARAMETERS
 # How a message begins that asks the model to correct its answer. It has the role `user`, but it is
 # not a new question: mocks skip it.
 CORRECTION = "Your answer cannot be used: "
+
+# What cut an answer off: the `max_tokens` of the request, or the context of the model (or a limit
+# of its own, which most providers do not tell apart).
+Cut = Literal["max_tokens", "context"]
+CUT_IN_WORDS: Mapping[Cut, str] = {
+    "max_tokens": "cut off at max_tokens",
+    "context": "cut off, context full",
+}
 
 
 @dataclass(frozen=True)
@@ -113,8 +121,10 @@ class ModelAttempt:
 
 @dataclass(frozen=True)
 class Completion:
-    """A complete answer. `cost` is in USD; `usage` and `cost` are None if not known.
+    """An answer that can be used. `cost` is in USD; `usage` and `cost` are None if not known.
 
+    `finish_reason` is the provider's own word. `cut` says what cut the text off; None if the answer
+    is whole. `models.ending` decides both.
     `cached` says that it was given before to an identical request and costs nothing now.
     `attempts` has all attempts, if one failed before this answer; else it is empty.
     """
@@ -128,6 +138,7 @@ class Completion:
     reasoning: str | None = None
     cached: bool = False
     attempts: tuple[ModelAttempt, ...] = ()
+    cut: Cut | None = None
 
 
 class Model(Protocol):

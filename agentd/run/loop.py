@@ -14,8 +14,18 @@ from typing import Any
 
 from agentd import crash_points
 from agentd.errors import ModelError, TaskError, Undeliverable
+from agentd.models.ending import accepted
 from agentd.models.estimate import within
-from agentd.models.port import ChatRequest, Completion, Model, ModelAttempt, ToolCall, Usage
+from agentd.models.failures import Failures
+from agentd.models.port import (
+    CUT_IN_WORDS,
+    ChatRequest,
+    Completion,
+    Model,
+    ModelAttempt,
+    ToolCall,
+    Usage,
+)
 from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import TURN
 from agentd.run import model_call
@@ -213,9 +223,15 @@ class _TurnLoop:
         """Asks the model to correct its answer.
 
         Raises:
-            TaskError: the model was asked `output.retries` times before (`output_invalid`).
+            TaskError: the model was asked `output.retries` times before (`output_invalid`), or the
+                answer was cut off (`model_cut_off`): the next one would be, at the same price.
         """
         assert self._manifest.output is not None
+        if completion.cut:
+            text = f"the answer was {CUT_IN_WORDS[completion.cut]}, and cannot be used: {error}"
+            raise Failures(completion.model).error(
+                "model_cut_off", text, hint="raise `max_tokens`, or ask for a shorter answer"
+            )
         if self._corrections >= self._manifest.output.retries:
             raise TaskError(f"the answer cannot be used: {error}", code="output_invalid")
         self._corrections += 1
@@ -259,12 +275,17 @@ def _as_chat(call: ToolCall) -> dict[str, Any]:
 
 
 def _completion(recorded: Mapping[str, Any]) -> Completion:
-    """A completion from the journal, where `asdict` wrote it."""
+    """A completion from the journal, where `asdict` wrote it.
+
+    Raises:
+        ModelError: it cannot be used; an older version of agentd recorded it nevertheless.
+    """
     calls = tuple(ToolCall(**call) for call in recorded["tool_calls"])
     attempts = tuple(ModelAttempt(**attempt) for attempt in recorded["attempts"])
     usage = Usage(**recorded["usage"]) if recorded["usage"] else None
     fields: dict[str, Any] = {**recorded, "tool_calls": calls, "usage": usage, "attempts": attempts}
-    return Completion(**fields)
+    completion = Completion(**fields)
+    return accepted(completion, Failures(completion.model))
 
 
 def _in_all(completions: Sequence[Completion]) -> Completion:

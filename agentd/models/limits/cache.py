@@ -10,8 +10,6 @@ from typing import Any, Protocol
 from agentd.models.port import ChatRequest, Completion, ToolCall, Usage
 
 LARGEST = 256 * 1024  # bytes of an answer that is stored
-# Any other finish reason means that the answer was cut off or withheld.
-_COMPLETE = ("stop", "tool_calls", "function_call")
 
 
 class CacheStore(Protocol):
@@ -49,8 +47,8 @@ class Cache:
         return Completion(**kept, tool_calls=calls, usage=Usage(0, 0), cost=0.0, cached=True)
 
     async def keep(self, key: str, completion: Completion, seconds: float) -> None:
-        """Stores an answer, if it is complete and not larger than `LARGEST`."""
-        if self._store is None or completion.finish_reason not in _COMPLETE:
+        """Stores an answer, if it is not cut off and not larger than `LARGEST`."""
+        if self._store is None or completion.cut:
             return
         kept = {
             "text": completion.text,

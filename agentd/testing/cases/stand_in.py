@@ -150,4 +150,6 @@ def as_turn(completion: Completion) -> dict[str, Any]:
     if usage := completion.usage:
         counts = {"input": usage.input_tokens, "output": usage.output_tokens}
         turn["usage"] = {**counts, "reasoning": usage.reasoning_tokens}
+    if completion.cut:
+        turn["finish"] = completion.finish_reason
     return turn or {"text": ""}

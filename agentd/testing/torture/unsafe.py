@@ -144,9 +144,9 @@ def _stream_end() -> None:
     """A stream that broke off counts as a complete answer."""
     completion = _find("agentd.models.answer.AnswerParser", "completion")
 
-    def with_an_end(answer: Any, price: Any) -> Any:
+    def with_an_end(answer: Any, *arguments: Any) -> Any:
         answer.finish_reason = answer.finish_reason or "stop"
-        return completion(answer, price)
+        return completion(answer, *arguments)
 
     _replace("agentd.models.answer.AnswerParser", "completion", with_an_end)
 

@@ -89,7 +89,9 @@ def test_the_limit_counts_the_bytes_of_text_reasoning_and_arguments() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.text(min_size=1, max_size=5), st.text(max_size=30)), max_size=4),
+    st.lists(
+        st.tuples(st.text(min_size=1, max_size=5), st.text(max_size=30)), min_size=1, max_size=4
+    ),
     st.integers(1, 9),
 )
 def test_fragments_of_tool_calls_are_joined(calls: list[tuple[str, str]], size: int) -> None:
@@ -120,13 +122,25 @@ def test_parallel_calls_that_all_have_index_0_stay_apart() -> None:
     ]
 
 
-def test_content_parts_and_refusals_are_text() -> None:
-    whole = answer()
+def test_content_parts_are_text() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert whole.add_whole({"choices": [{"message": {"content": parts}}]}) == "ab"
-    whole = answer()
-    message = {"content": None, "refusal": "I would rather not."}
-    assert whole.add_whole({"choices": [{"message": message}]}) == "I would rather not."
+    assert answer().add_whole({"choices": [{"message": {"content": parts}}]}) == "ab"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_refusal_is_no_answer(streamed: bool) -> None:
+    parser = answer()
+    if streamed:
+        assert (
+            parser.add(delta(refusal="I would ")) == parser.add(delta(refusal="rather not.")) == ""
+        )
+        parser.add(delta("stop"))
+    else:
+        message = {"content": None, "refusal": "I would rather not."}
+        assert parser.add_whole({"choices": [{"message": message}]}) == ""
+    with pytest.raises(ModelError, match=r"I would rather not\.") as caught:
+        parser.completion(None)
+    assert caught.value.code == "model_refused"
 
 
 def test_usage_has_the_cached_and_the_reasoning_tokens() -> None:

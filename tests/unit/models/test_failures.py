@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentd.errors import ModelError
@@ -128,6 +128,7 @@ def test_retry_after_is_read_in_all_its_formats() -> None:
     assert retry_after(headers("Wed, 21 Oct 2015 07:28:00 GMT")) == 0.0
 
 
+@example("3000000000 OCT 0 0:0")
 @given(st.text(max_size=40) | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ .*"))
 def test_any_retry_after_is_a_number_of_seconds_or_none(value: str) -> None:
     wait = retry_after({"Retry-After": value})

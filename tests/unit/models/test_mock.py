@@ -80,7 +80,7 @@ async def test_the_echo_counts_the_earlier_messages() -> None:
     assert text.endswith('and asked, after 2 earlier messages: "two"')
 
 
-@given(st.text(max_size=200), st.integers(1, 9) | st.none())
+@given(st.text(max_size=200).filter(str.strip), st.integers(1, 9) | st.none())
 def test_the_pieces_joined_are_the_text(text: str, chunks: int | None) -> None:
     async def stream() -> tuple[Completion, list[str]]:
         pieces: list[str] = []
@@ -91,6 +91,14 @@ def test_the_pieces_joined_are_the_text(text: str, chunks: int | None) -> None:
     assert "".join(pieces) == answer.text == text
     assert all(pieces)
     assert chunks is None or len(pieces) <= chunks
+
+
+async def test_a_turn_can_be_cut_off_as_a_real_answer_is() -> None:
+    model = script([{"text": "Once upon a", "finish": "length"}])
+    answer = await model.complete(request(max_tokens=2))
+    assert (answer.finish_reason, answer.cut) == ("length", "max_tokens")
+    calling = script([{"tool_calls": [{"name": "wipe"}], "finish": "length"}])
+    assert (await failure(calling)).code == "model_cut_off"
 
 
 async def test_turns_follow_the_assistant_messages_of_this_task() -> None:

@@ -139,6 +139,24 @@ async def test_an_answer_that_never_fits_is_an_error(tmp_path: Path) -> None:
     assert len(scored.model.requests) == 2
 
 
+async def test_an_answer_that_was_cut_off_is_not_corrected(tmp_path: Path) -> None:
+    cut = Completion('{"score', "m", "length", cut="max_tokens")
+    scored = Run(tmp_path, SCORED, cut, '{"score": 1}')
+    with pytest.raises(ModelError, match="cut off at max_tokens") as failed:
+        await scored.result()
+    assert (failed.value.code, failed.value.retryable) == ("model_cut_off", False)
+    assert len(scored.model.requests) == 1
+
+
+async def test_a_recorded_call_that_was_cut_off_is_not_made(tmp_path: Path) -> None:
+    cut = Completion("", "m", "length", (ToolCall("a", "plain", "{}"),))
+    resumed = Run(tmp_path, TOOLS, "done", steps={(TURN, 1, 0): {"completion": asdict(cut)}})
+    with pytest.raises(ModelError) as failed:
+        await resumed.result()
+    assert failed.value.code == "model_cut_off"
+    assert resumed.tool.made == []
+
+
 async def test_a_reader_starts_over_after_words_that_led_to_tools(tmp_path: Path) -> None:
     following = Following()
     first = Completion("Let me", "m", "tool_calls", (ToolCall("a", "plain", ""),))

@@ -72,20 +72,10 @@ async def test_without_a_store_nothing_is_kept() -> None:
     assert await cache.find("key", 60.0) is None
 
 
-@pytest.mark.parametrize(
-    ("finish_reason", "kept"),
-    [
-        ("stop", True),
-        ("tool_calls", True),
-        ("function_call", True),
-        ("length", False),
-        ("content_filter", False),
-        ("", False),
-    ],
-)
-async def test_only_a_complete_answer_is_stored(finish_reason: str, kept: bool) -> None:
+@pytest.mark.parametrize(("cut", "kept"), [(None, True), ("max_tokens", False)])
+async def test_only_a_complete_answer_is_stored(cut: Any, kept: bool) -> None:
     cache, memory = shared()
-    await cache.keep("key", answer(finish_reason=finish_reason), 60.0)
+    await cache.keep("key", answer(cut=cut), 60.0)
 
     assert ("key" in memory.stored) is kept
 
