@@ -108,6 +108,7 @@ class SharedRate:
 
     def settle(self, reservation: Reservation, used: float) -> None:
         """Replaces the reserved amount by what the call really used."""
+        self._turn_to(0)
         excess = used - reservation.amount
         if excess <= 0 and reservation.slot == self._slot:
             self._left -= excess

@@ -260,6 +260,17 @@ async def test_what_a_call_used_too_much_counts_in_the_slot_of_its_answer() -> N
 
 
 @in_virtual_time
+async def test_what_a_call_used_too_much_counts_now_though_nothing_else_was_called_since() -> None:
+    store = Store()
+    limited = rate(Allowance(100, 20.0), store)
+    early = await take(limited, 10)
+    await asyncio.sleep(5)
+    limited.settle(early, 15)
+    await take(limited, 1)
+    assert await stored(store) == {0: 10, 5: 6}
+
+
+@in_virtual_time
 async def test_what_a_call_did_not_use_is_given_back_to_its_own_slot() -> None:
     store = Store()
     limited = rate(Allowance(100, 20.0), store)
