@@ -15,12 +15,19 @@ from agentd.errors import ModelError
 
 LARGE_BODY = 512 * 1024  # bytes; larger ones (images) are written in pieces, see `Endpoint.post`
 CONNECT = 10.0  # seconds; so a host that is down is noticed long before the deadline of the call
+# A connection that is given up after so many times that long was not waited for: our own event loop
+# was blocked, and then the timer is served first, even if the connection has long been open.
+_BLOCKED = 1.5
 
 
 class Http:
-    """The one session of the process; created at first use, because it needs a running loop."""
+    """The one session of the process; created at first use, because it needs a running loop.
 
-    def __init__(self) -> None:
+    A connection is given up after `connect` seconds.
+    """
+
+    def __init__(self, connect: float = CONNECT) -> None:
+        self.connect = connect
         self._session: aiohttp.ClientSession | None = None
 
     def session(self) -> aiohttp.ClientSession:
@@ -31,7 +38,7 @@ class Http:
                 # No limit of connections: `limits.concurrency` decides how many calls run.
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0),
                 # The deadline of a call is `Failures.within`, which also bounds the reading.
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={
                     "User-Agent": f"agentd/{__version__}",
@@ -68,6 +75,14 @@ class Endpoint:
         self.bare = self._url.path == "/chat/completions"
         self.secrets = tuple(filter(None, (self.key, self._url.password)))
         self._proxy = _proxy(self._url)
+
+    def was_blocked(self, error: aiohttp.ClientError, seconds: float) -> bool:
+        """Whether it was our event loop that was too late for a connection. Nothing was sent then.
+
+        `seconds` have passed since the call began.
+        """
+        late = seconds > _BLOCKED * self.http.connect
+        return late and isinstance(error, aiohttp.ConnectionTimeoutError)
 
     def post(self, body: bytes) -> Any:
         """An async context manager that gives the response as soon as its headers have arrived."""

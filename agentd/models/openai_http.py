@@ -79,13 +79,16 @@ class OpenAIModel:
     ) -> None:
         """Sends the request and reads the answer.
 
-        It is sent again after a lost connection (once), and without what the server refuses.
+        It is sent again after a lost connection (once), after the event loop was blocked while it
+        connected, and without what the server refuses.
         """
         # Copied, because calls that run beside this one may change them: what matters for a
         # repetition is what this request was sent with.
         counted, native = self._endpoint.counts_streams, self._takes_schemas
         body = self._body(request, stream=on_delta is not None, counted=counted)
         answered = False
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
             async with self._endpoint.post(body) as response:
                 answered = True
@@ -98,6 +101,9 @@ class OpenAIModel:
                 # Most likely the server closed a kept-alive connection while the request was on
                 # its way, and has not read it.
                 await self._exchange(request, on_delta, answer, deadline, again=False)
+                return
+            if self._endpoint.was_blocked(error, clock() - began):
+                await self._exchange(request, on_delta, answer, deadline, again=again)
                 return
             if answer.finish_reason is None:
                 # Not `from error`: aiohttp's error has the headers of the request, with the key.

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -18,7 +19,9 @@ from aiohttp import web
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.models.choose import Models
-from agentd.models.openai_http import USAGE_GRACE
+from agentd.models.endpoint import Endpoint as HttpEndpoint
+from agentd.models.endpoint import Http
+from agentd.models.openai_http import USAGE_GRACE, OpenAIModel
 from agentd.models.port import ChatRequest, Completion, Model, ToolCall
 from agentd.testing.stub_model import HUGE, Behaviour, Fault, StubModel
 
@@ -330,6 +333,22 @@ async def test_a_connection_that_ends_before_the_answer_is_an_error(endpoint: En
         with pytest.raises(ModelError, match="no connection") as caught:
             await endpoint.open(api_base=url).complete(ChatRequest(HI, {}, 5))
     assert caught.value.retryable
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_blocked_event_loop_is_no_fault_of_the_endpoint(
+    endpoint: Endpoint, steps: int
+) -> None:
+    """Whatever a call was doing when the loop was blocked: it is made once, and answered."""
+    patient = HttpEndpoint(Http(connect=0.2), endpoint.stub.url, None)
+    model = OpenAIModel("openai/x", "x", patient)
+    call = asyncio.create_task(model.complete(ChatRequest(HI, {}, 5)))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    time.sleep(1.3)  # noqa: ASYNC251 (the fault)
+    assert (await call).text
+    assert endpoint.stub.count == 1
+    await patient.http.close()
 
 
 async def test_a_server_of_another_protocol_is_an_error(endpoint: Endpoint) -> None:
