@@ -20,4 +20,5 @@ A module imports only from what stands below it.
     join_state      which facts a join has gathered, and whether it is complete
     outcome         a success or an error: what its result says, and how it is stored once
     stream          publishes deltas while the model writes
+    fan_out         the fan-outs that facts came through, and what is still to come of them
 """

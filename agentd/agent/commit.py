@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agentd import crash_points
 from agentd.agent import outcome as outcomes
 from agentd.agent.delivered_task import DeliveredTask
-from agentd.agent.emit import FollowUp
+from agentd.agent.emit import FollowUp, counts
 from agentd.agent.outcome import Outcome
 from agentd.errors import BusError, TaskError, TooLarge, Undeliverable
 from agentd.nats.jetstream import Record
@@ -59,10 +60,11 @@ async def _store(
         also += await task.services.emitter.records(follow_ups, task.trace.headers())
     if isinstance(outcome.error, Undeliverable):
         also.append(_dead_letter(task, outcome.error, attempt))
+    emitted = counts(task.manifest.emit, [each.subject for each in follow_ups])
     await outcomes.store(
         task.services.bus,
         task.result_subject,
-        outcome,
+        replace(outcome, emitted=emitted),
         task=task.message,
         source=task.source,
         headers=task.trace.headers(),

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import PromptError, TaskError
-from agentd.manifest.flow import EmitRule
+from agentd.manifest.flow import Emit, EmitRule
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
@@ -45,16 +46,20 @@ class FollowUp:
     topic: str
     message: AgentMessage
 
+    @property
+    def subject(self) -> str:
+        """`task` or `event`, domain and specificity."""
+        return f"{self.message.type}.{self.topic}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Draft:
-    """A planned message: the `place`-th of `of` siblings; 0 means it has none."""
+    """A planned message: the `place`-th of the rule of this `number`."""
 
     rule: EmitRule
     number: int
     content: Any
     place: int = 0
-    of: int = 0
 
 
 def plan(
@@ -86,10 +91,8 @@ def plan(
         raise _failed(f"{len(drafts):,} messages would follow; the most are {MOST}")
     share = _share(task, result, sum(draft.rule.task is not None for draft in drafts))
     follow_ups = tuple(
-        _follow_up(
-            draft, task, source, share, identity=follow_up_id(subject, draft.number, draft.place)
-        )
-        for draft in drafts
+        _placed(_follow_up(draft, task, source, share, subject=subject), sibling)
+        for draft, sibling in zip(drafts, _siblings(drafts, task, emit), strict=True)
     )
     for draft, each in zip(drafts, follow_ups, strict=True):
         _check(draft, each)
@@ -130,16 +133,14 @@ class _Rule:
             content = self._value("content", context, context["output"])
             return [_Draft(rule=rule, number=self._number, content=content)]
         found = [{**context, "item": item} for item in self._items(context)]
-        wanted = [each for each in found if self._holds(each)]
         return [
             _Draft(
                 rule=rule,
                 number=self._number,
                 content=self._value("content", each, each["item"]),
                 place=place,
-                of=len(wanted),
             )
-            for place, each in enumerate(wanted)
+            for place, each in enumerate(filter(self._holds, found))
         ]
 
     def _items(self, context: Mapping[str, Any]) -> Sequence[Any]:
@@ -176,7 +177,7 @@ def _of_the_model(emitted: Sequence[Emitted], number: int) -> Iterator[_Draft]:
     for place, each in enumerate(emitted):
         kind, _, topic = each.to.partition(".")
         rule = EmitRule.model_validate({kind: topic, "priority": each.priority})
-        yield _Draft(rule=rule, number=number, content=each.content, place=place, of=len(emitted))
+        yield _Draft(rule=rule, number=number, content=each.content, place=place)
 
 
 def _share(task: AgentMessage, result: RunResult, tasks: int) -> Constraints:
@@ -189,8 +190,9 @@ def _share(task: AgentMessage, result: RunResult, tasks: int) -> Constraints:
 
 
 def _follow_up(
-    draft: _Draft, task: AgentMessage, source: AgentIdentity, share: Constraints, *, identity: str
+    draft: _Draft, task: AgentMessage, source: AgentIdentity, share: Constraints, *, subject: str
 ) -> FollowUp:
+    identity = follow_up_id(subject, draft.number, draft.place)
     rule, topic = draft.rule, draft.rule.task or draft.rule.event
     assert topic is not None
     stated = {} if rule.priority is None else {"priority": rule.priority}
@@ -204,8 +206,6 @@ def _follow_up(
         message = task.reply("event", draft.content, source=source, id=identity)
         routing = message.routing.model_copy(update=stated)
         message = message.model_copy(update={"routing": routing})
-    if draft.of:
-        message = _placed(message, draft, task)
     return FollowUp(topic=topic, message=message)
 
 
@@ -216,12 +216,25 @@ def follow_up_id(result: str, rule: int, place: int) -> str:
     return digest(f"{result} {rule} {place}")
 
 
-def _placed(message: AgentMessage, draft: _Draft, task: AgentMessage) -> AgentMessage:
-    """The message with its place among its siblings."""
-    place = Sibling(of=task.id, rule=draft.number, index=draft.place, count=draft.of)
+def counts(emit: Emit, emitted: Iterable[str]) -> dict[str, int]:
+    """How many messages of each topic an answer emitted; 0 for those that it might have emitted."""
+    return {**dict.fromkeys(emit.subjects, 0), **Counter(emitted)}
+
+
+def _siblings(drafts: Sequence[_Draft], task: AgentMessage, emit: Emit) -> Iterator[Sibling]:
+    """The place of each message among all that the answer emits."""
+    subjects = [draft.rule.subject for draft in drafts]
+    topics = counts(emit, subjects)
+    for index, topic in enumerate(subjects):
+        yield Sibling(of=task.id, index=index, count=len(drafts), topic=topic, topics=topics)
+
+
+def _placed(follow_up: FollowUp, place: Sibling) -> FollowUp:
+    """The message with its place in the fan-out."""
+    message = follow_up.message
     siblings = (*message.context.siblings, place)[-DEEPEST:]
     context = message.context.model_copy(update={"siblings": siblings})
-    return message.model_copy(update={"context": context})
+    return replace(follow_up, message=message.model_copy(update={"context": context}))
 
 
 class Emitter:

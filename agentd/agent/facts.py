@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from agentd.agent.joins import Joins
+from agentd.agent.services import Services
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import Again, DecodeError, TaskError
-from agentd.nats.bus import Bus
 from agentd.protocol.fields import Routing
 from agentd.protocol.message import AgentMessage, decode, encode, new
-from agentd.protocol.subjects import Subject, Subjects, digest
+from agentd.protocol.subjects import Subject, digest
 from agentd.queue.delivery import TOPIC, Delivery
 from agentd.queue.fact_consumer import DUE, asked, patterns, wanted
 
@@ -26,10 +26,10 @@ _LEFT_TO_OTHERS, _PAUSE = 5, 1.0
 class Facts:
     """The facts of one agent."""
 
-    def __init__(self, bus: Bus, subjects: Subjects, agent: str) -> None:
-        self._subjects = subjects
+    def __init__(self, services: Services, agent: str) -> None:
+        self._subjects = services.subjects
         self._agent = agent
-        self._joins = Joins(bus, subjects, agent)
+        self._joins = Joins(services, agent)
 
     async def take(self, fact: Delivery, spec: AgentSpec) -> Delivery | None:
         """The task that a fact becomes, to be handled like any other. None if nothing is left to

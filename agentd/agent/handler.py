@@ -31,7 +31,7 @@ class Handler:
         self._source = AgentIdentity(id=agent, type="agent")
         self._stats = stats
         self._services = services
-        self._facts = Facts(services.bus, services.subjects, agent)
+        self._facts = Facts(services, agent)
         self._excuses: set[asyncio.Task[None]] = set()
 
     async def handle(self, delivery: Delivery, live: Revision) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentd.agent.join_state import Fact, Gathering, common, places_of
+from agentd.agent.fan_out import Fact, common, places_of
+from agentd.agent.join_state import Gathering
 from agentd.errors import DecodeError, TaskError
 from agentd.manifest.flow import Join
 from agentd.nats import jetstream
@@ -95,7 +96,7 @@ def task_of(
     highest priority."""
     content = {
         "complete": gathering.closed == "complete",
-        "missing": list(gathering.missing(join)),
+        "missing": list(gathering.missing),
         "facts": [_shown(each) for each in facts],
     }
     if not facts:
@@ -136,7 +137,7 @@ def failure_of(gathering: Gathering, facts: Sequence[Found], join: Join) -> Task
         return None
     text = _WHY[why].format(
         timeout=join.timeout,
-        missing=", ".join(gathering.missing(join)),
+        missing=", ".join(gathering.missing),
         count=len(gathering.facts),
         limit=_LARGEST,
     )

@@ -11,19 +11,21 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 from weakref import WeakValueDictionary
 
 from agentd import crash_points
 from agentd.agent import join_task
-from agentd.agent.join_state import Fact, Gathering, branch_of, key_of
+from agentd.agent.fan_out import Fact, FanOuts, fan_outs_of
+from agentd.agent.join_state import Gathering, branch_of, key_of
 from agentd.agent.outcome import Outcome
+from agentd.agent.services import Services
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import Conflict, TaskError
 from agentd.manifest.flow import JOINED, Join
 from agentd.nats import jetstream, schedules
-from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
 from agentd.nats.schedules import ScheduleEntry, Timing
@@ -31,11 +33,13 @@ from agentd.nats.shared_value import Shared
 from agentd.nats.streams import JOINS
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.protocol.server_subjects import bucket
-from agentd.protocol.subjects import TOKEN, Subjects, digest
+from agentd.protocol.subjects import TOKEN, digest
 from agentd.queue.delivery import TOPIC, Delivery
 from agentd.queue.fact_consumer import DUE
 
 log = logging.getLogger(__name__)
+
+_ROOM = 4096  # bytes of a message beside the state of a join: subject and headers
 
 _KEPT = 37 * 86400  # seconds that a join is kept: longer than any timeout, to detect late facts
 
@@ -43,9 +47,10 @@ _KEPT = 37 * 86400  # seconds that a join is kept: longer than any timeout, to d
 class Joins:
     """The joins of one agent, as this process knows them."""
 
-    def __init__(self, bus: Bus, subjects: Subjects, agent: str) -> None:
-        self._bus = bus
-        self._subjects = subjects
+    def __init__(self, services: Services, agent: str) -> None:
+        self._bus = services.bus
+        self._subjects = services.subjects
+        self._leads = partial(services.leads, agent)
         self._agent = agent
         self._source = AgentIdentity(id="agentd-join", type="runtime")
         self._shared: WeakValueDictionary[str, Shared[Gathering]] = WeakValueDictionary()
@@ -59,14 +64,13 @@ class Joins:
         join = _join_of(spec)
         key = key_of(message, join)
         name = join_id(self._subjects.env, self._agent, join, key)
-        subject = delivery.subject
-        topic = f"{subject.type}.{subject.domain}.{subject.specificity}"
-        fact = Fact(delivery.sequence, topic, branch_of(message, join, key))
-        gathering = await self._change(name, lambda before: before.add(fact, join, time.time()))
+        fact = _fact_of(delivery, message, join, key)
+        grow = partial(self._grow, fact, fan_outs_of(message), join)
+        gathering = await self._change(name, grow)
         crash_points.here("after-joined")
         if fact not in gathering.facts:
             await self._record_late(name, delivery, message)
-        elif gathering.closed:
+        if gathering.closed:
             await self._start(name, gathering, spec)
         elif gathering.facts[0] == fact:
             await self._set_timer(name, gathering, join)
@@ -81,11 +85,17 @@ class Joins:
         name = content.get("join") if isinstance(content, dict) else None
         if not isinstance(name, str) or not re.fullmatch(TOKEN, name):
             return  # any client may publish there
-        gathering = await self._change(name, lambda before: before.give_up())
+        gathering = await self._change(name, lambda before: before.close("timeout"))
         if gathering.closed and spec.manifest.join:
             await self._start(name, gathering, spec)
 
-    async def _change(self, name: str, edit: Any) -> Gathering:
+    def _grow(self, fact: Fact, fan_outs: FanOuts, join: Join, before: Gathering) -> Gathering:
+        """The gathering with a fact; closed without it if the server could not store it."""
+        after = before.add(fact, fan_outs, join=join, leads=self._leads, at=time.time())
+        fits = len(after.dump()) < self._bus.max_message - _ROOM
+        return after if fits else before.close("too_many")
+
+    async def _change(self, name: str, edit: Callable[[Gathering], Gathering]) -> Gathering:
         """Changes the shared state of a join by `edit`; returns the state after it."""
         subject = bucket(JOINS, self._subjects.env, name)
         shared = self._shared.get(name)
@@ -130,7 +140,7 @@ class Joins:
             name, gathering, facts, join, agent=self._agent, source=self._source
         )
         failure = join_task.failure_of(gathering, facts, join)
-        event = await self._joined_event(name, task, gathering, join)
+        event = self._joined_event(name, task, gathering)
         try:
             if failure is None:
                 run = await self._run(task, spec)
@@ -165,16 +175,14 @@ class Joins:
             create=True,
         )
 
-    async def _joined_event(
-        self, name: str, task: AgentMessage, gathering: Gathering, join: Join
-    ) -> Record:
+    def _joined_event(self, name: str, task: AgentMessage, gathering: Gathering) -> Record:
         """The event that lists the joined facts. It can be stored once; so can the task with it."""
         content = {
             "event": "joined",
             "agent": self._agent,
             "task": name,
             "complete": gathering.closed == "complete",
-            "missing": list(gathering.missing(join)),
+            "missing": list(gathering.missing),
             "facts": [fact.sequence for fact in gathering.facts],
         }
         return Record(
@@ -204,6 +212,12 @@ class Joins:
 def join_id(env: str, agent: str, join: Join, key: str) -> str:
     """The id of the join of an agent whose facts share this key. Its task has the same id."""
     return digest(f"{env} {agent} {join.by} {key}")
+
+
+def _fact_of(delivery: Delivery, message: AgentMessage, join: Join, key: str) -> Fact:
+    subject = delivery.subject
+    topic = f"{subject.type}.{subject.domain}.{subject.specificity}"
+    return Fact(delivery.sequence, topic, branch_of(message, join, key), task=subject.task_id or "")
 
 
 def _join_of(spec: AgentSpec) -> Join:

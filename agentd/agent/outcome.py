@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agentd.errors import BusError, TaskError, TooLarge
@@ -27,6 +27,7 @@ class Outcome:
     """How a task ended: with a result or with an error.
 
     `latency` is in milliseconds from the delivery; `model` is the one that answered, or would have.
+    `emitted` is how many messages of each topic follow.
     """
 
     revision: str
@@ -34,6 +35,7 @@ class Outcome:
     latency: float
     result: RunResult | None = None
     error: TaskError | None = None
+    emitted: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def success(self) -> bool:
@@ -139,9 +141,13 @@ async def store(
         TooLarge: the answer does not fit into a message.
         BusError: it could not be stored for `HOLD` seconds; the task is to be delivered again.
     """
+    message = task.reply("result", outcome.content(), source=source)
+    if outcome.emitted:
+        context = message.context.model_copy(update={"emitted": outcome.emitted})
+        message = message.model_copy(update={"context": context})
     result = Record(
         subject=subject,
-        data=await _fit(bus, task.reply("result", outcome.content(), source=source)),
+        data=await _fit(bus, message),
         # A random id: with the task's id, the server would take a second writer for our own retry
         # and confirm its answer, which is not stored.
         message_id=f"{task.id}.{secrets.token_hex(4)}",

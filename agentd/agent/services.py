@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from agentd.agent.emit import Emitter
+from agentd.agent.fan_out import directly
 from agentd.metrics import Metrics
 from agentd.nats.bus import Bus
 from agentd.protocol.subjects import Subjects
@@ -21,7 +22,8 @@ from agentd.run.budget import Budgets
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """What a process lends to its agents. `clock` gives seconds since the epoch. Tasks that may
-    have killed a process before run one at a time, under the lock `suspects`."""
+    have killed a process before run one at a time, under the lock `suspects`. `leads` says whether
+    a message emitted as a topic may lead to a fact of a pattern that an agent joins."""
 
     bus: Bus
     queue: Queue
@@ -32,6 +34,7 @@ class Services:
     metrics: Metrics
     clock: Callable[[], float] = time.time
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
+    leads: Callable[[str, str, str], bool] = lambda _agent, topic, pattern: directly(topic, pattern)
 
     @cached_property
     def emitter(self) -> Emitter:

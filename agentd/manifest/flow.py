@@ -138,6 +138,11 @@ class EmitRule(StrictModel):
         examples=[["analyst"]],
     )
 
+    @property
+    def subject(self) -> str:
+        """`task` or `event`, domain and specificity."""
+        return f"task.{self.task}" if self.task else f"event.{self.event}"
+
     @model_validator(mode="after")
     def _either_task_or_event(self) -> Self:
         if (self.task is None) == (self.event is None):
@@ -189,6 +194,11 @@ class Emit(StrictModel):
         description="The maximum number of messages that the model may emit in one task.",
         examples=[5],
     )
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """All that the agent may emit: `task.billing.issue`, or a pattern for the model."""
+        return (*(rule.subject for rule in self.rules), *self.allow)
 
     @field_validator("allow")
     @classmethod

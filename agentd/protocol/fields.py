@@ -104,17 +104,24 @@ History = Annotated[
 ]
 
 
+# `task.billing.issue`; with `*` for what a model may choose.
+Emitted = Annotated[str, Field(pattern=rf"^(task|event)(\.({TOKEN}|\*)){{2}}$")]
+EmittedCounts = Annotated[dict[Emitted, Annotated[int, Field(ge=0)]], Field(max_length=1_000)]
+
+
 class Sibling(MessagePart):
-    """The place of a message among those that one rule of one answer emitted."""
+    """The place of a message among all that one answer emitted."""
 
     of: Token
     """The task whose answer emitted the siblings."""
-    rule: Annotated[int, Field(ge=0)] = 0
-    """The number of the `emit` rule, from 0."""
     index: Annotated[int, Field(ge=0)]
     """The number of this message, from 0."""
     count: Annotated[int, Field(ge=1)]
     """The number of siblings."""
+    topic: Emitted | None = None
+    """What this message was emitted as: `task.billing.issue`."""
+    topics: Annotated[EmittedCounts, _null_is({}, EmittedCounts)] = Field(default_factory=dict)
+    """The number of siblings of each topic; 0 where the agent may emit it, and did not."""
 
 
 MOST_HOPS, LONGEST_PATH, DEEPEST = 1_000_000, 1_000, 100
@@ -143,6 +150,8 @@ class Context(MessagePart):
     """Its place in each fan-out that it came through, oldest first."""
     task_parent_id: str | None = None
     """In a result: the `parentMessageId` of its task."""
+    emitted: EmittedCounts | None = None
+    """In a result: the number of messages of each topic that its answer emitted, 0 included."""
 
 
 class Constraints(MessagePart):

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from agentd.agent.agent import Agent
+from agentd.agent.fan_out import directly
 from agentd.agent.services import Services
 from agentd.catalog.catalog import Catalog
 from agentd.catalog.spec import AgentSpec
+from agentd.catalog.topology.flow import Topology
+from agentd.catalog.topology.reach import Reach
 from agentd.errors import BusError
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
@@ -70,6 +73,7 @@ class Runtime:
         self.schedules = AgentSchedules(bus, subjects)
         self.resumer = Resumer(bus, subjects)
         self._refused: dict[Path, list[str]] = {}
+        self._reach = Reach(Topology({}))
         self._applied = False  # once the first catalog is: `up` prints its agents, no log needed
         self._lock = asyncio.Lock()
         self.watchdog = Watchdog()
@@ -103,7 +107,11 @@ class Runtime:
             budgets=Budgets(bus, env),
             cancellations=Cancellations(bus, env),
             metrics=self._metrics,
+            leads=self._leads,
         )
+
+    def _leads(self, joiner: str, emitted: str, pattern: str) -> bool:
+        return directly(emitted, pattern) or self._reach.leads(joiner, emitted, pattern)
 
     def _share_models(self) -> None:
         """Connects the models to what replicas share: cooldowns, rates and cached answers."""
@@ -141,6 +149,7 @@ class Runtime:
             if self._draining:
                 return
             refused = self._problems_by_file(catalog)
+            self._reach = Reach(catalog.topology)
             # New agents before old ones are removed: when an agent is renamed, there is always one
             # that takes its tasks.
             for spec in catalog.agents.values():

@@ -101,7 +101,9 @@ async def test_an_event_when_it_holds(team: Team) -> None:
     [(ready, one), (by, two)] = await stored(team, "event.report.*")
     assert (ready.specificity, one.payload.content) == ("ready", {"score": 0.7})
     assert (by.specificity, two.payload.content) == ("by", "planner in c1")
-    assert one.context.siblings == ()
+    [place] = one.context.siblings
+    assert (place.index, place.count, place.topic) == (0, 2, "event.report.ready")
+    assert place.topics == {"event.report.ready": 1, "event.report.poor": 0, "event.report.by": 1}
 
 
 async def test_of_a_list_only_the_items_that_hold_are_siblings(team: Team) -> None:

@@ -128,6 +128,96 @@ async def test_all_siblings_of_a_fan_out(team: Team, other: Team) -> None:
     assert len(await stored(team, "result.synthesis.*.*")) == 1
 
 
+ROUTER = """
+capabilities: [support]
+model:
+  name: mock/script
+  script: ['{"billing": ["b1", "b2"], "technical": ["t1"], "refund": []}']
+emit:
+  - {task: billing.issue, for_each: output.billing}
+  - {task: technical.issue, for_each: output.technical}
+  - {task: refund.issue, for_each: output.refund}
+  - {task: audit.entry}
+  - {event: support.sorted}
+"""
+SPECIALISTS = {
+    "billing": "capabilities: [billing]\n",
+    "technical": (
+        "capabilities: [technical]\n"
+        "model: {name: mock/script, script: [{text: solved, latency: 400ms}]}\n"
+    ),
+    "auditor": "capabilities: [audit]\n",
+}
+
+
+def answers(tasks: list[dict[str, Any]]) -> list[list[str]]:
+    """The agents whose answers were joined, each time."""
+    assert all(task["complete"] for task in tasks)
+    return [[fact["agent"] for fact in task["facts"]] for task in tasks]
+
+
+@pytest.mark.parametrize("by", ["correlation", "parent"])
+@pytest.mark.parametrize(
+    "wait_for",
+    ["[result.*.issue]", "[result.billing.*, result.refund.*, result.technical.*]"],
+)
+async def test_all_that_one_answer_emitted_is_joined(team: Team, by: str, wait_for: str) -> None:
+    """Over several rules, one of which made nothing; other messages beside them do not count."""
+    join = f"{{wait_for: {wait_for}, count: all, by: {by}}}"
+    await team.run(router=ROUTER, joiner=joiner(join), **SPECIALISTS)
+    await team.ask("support", "go")
+    assert answers(await joined(team)) == [["billing", "billing", "technical"]]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_all_that_follows_through_other_agents_is_joined(
+    team: Team, other: Team, elsewhere: bool
+) -> None:
+    """Also where the agents before the join run in a process with other manifests."""
+    passing = {name: text + "emit: [{task: check.done}]\n" for name, text in SPECIALISTS.items()}
+    await team.run(router=ROUTER, **{**passing, "auditor": SPECIALISTS["auditor"]})
+    agents = {
+        "joiner": joiner("{wait_for: [result.check.*], count: all, timeout: 20s}"),
+        "checker": "capabilities: [check]\n",
+    }
+    await (other if elsewhere else team).run(**agents)
+    if elsewhere:  # nothing tells that process that an audit leads nowhere
+        await team.run(router=ROUTER.replace("  - {task: audit.entry}\n", ""))
+    await team.ask("support", "go")
+    assert answers(await joined(team)) == [["checker"] * 3]
+
+
+async def test_what_a_model_emits_itself_is_joined(team: Team) -> None:
+    calls = [
+        {"name": "emit", "arguments": {"to": f"task.{domain}.issue", "content": "x"}}
+        for domain in ("billing", "technical")
+    ]
+    script = json.dumps([{"tool_calls": calls}, {"text": "sent"}])
+    await team.run(
+        router=(
+            f"capabilities: [support]\nmodel: {{name: mock/script, script: {script}}}\n"
+            "emit: {allow: [task.*.issue], rules: [{task: billing.issue}]}\n"
+        ),
+        joiner=joiner("{wait_for: [result.*.issue], count: all}"),
+        **SPECIALISTS,
+    )
+    await team.ask("support", "go")
+    assert answers(await joined(team)) == [["billing", "billing", "technical"]]
+
+
+async def test_a_result_on_the_way_says_what_follows_from_it(team: Team) -> None:
+    """The billing agent passes the first issue on; whether it does, only its results say."""
+    passing = "emit: [{task: technical.issue, when: content == 'b1'}]\n"
+    await team.run(
+        router=ROUTER,
+        joiner=joiner("{wait_for: [result.*.issue], count: all}"),
+        **{**SPECIALISTS, "billing": SPECIALISTS["billing"] + passing},
+    )
+    await team.ask("support", "go")
+    [agents] = answers(await joined(team))
+    assert sorted(agents) == ["billing", "billing", "technical", "technical"]
+
+
 async def test_a_failed_sibling_is_one_of_all(team: Team) -> None:
     failing = "model: {name: mock/script, script: [{error: {status: 400, message: no}}]}\n"
     await team.run(planner=planner(2), researcher=RESEARCHER + failing, joiner=ALL)

@@ -8,6 +8,7 @@ A module imports only from the modules below it.
     joins           warnings: joins that wait for more facts than can arrive
     graph           nodes and edges as JSON, Mermaid and DOT
     facts           warnings: subscriptions that no fact matches, or that overlap
+    reach           which facts an emitted message can lead to
     cycles          warnings: cycles of agents that only `limits.hops` ends
     flow            `Topology`: publishers, takers and subscribers, and the runs that follow a run
     name_conflicts  errors: two files with an agent of the same name

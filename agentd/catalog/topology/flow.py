@@ -82,16 +82,15 @@ class Topology:
 
     @cached_property
     def sibling_publishers(self) -> Mapping[str, frozenset[str]]:
-        """The facts that may come from a fan-out, and the agents that publish them."""
+        """The facts that may follow from what an answer emits, and the agents that publish them."""
         facts = [
             (each.subject, agent)
             for agent, emissions in self.emissions.items()
             for each in emissions
-            if each.any_number and not each.is_task
+            if not each.is_task
         ]
         runs: set[AgentRun] = set()
-        emitted = (step for steps in self.steps.values() for step in steps if step.emission)
-        waiting = [step.run for step in emitted if step.any_number]
+        waiting = [s.run for steps in self.steps.values() for s in steps if s.emission]
         while waiting:
             run = waiting.pop()
             if run not in runs:

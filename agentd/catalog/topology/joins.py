@@ -25,9 +25,9 @@ def check_joins(topology: Topology, name: str) -> Iterator[Problem]:
     if join.count == "all" and not _has_siblings(topology, name, join):
         yield member.warning(
             *("join", "count"),
-            text="`count: all` waits for a whole fan-out, but no agent here fans out, so the first "
-            "facts complete the join",
-            hint="fan out with `for_each`, or give a number",
+            text="`count: all` waits for all that one answer emits, but no agent here emits what "
+            "leads to these facts, so one fact of each pattern completes the join",
+            hint="emit the tasks in one answer, or give a number",
         )
     elif _is_counted(topology, join) and isinstance(join.count, int):
         most = _MostFacts(topology, name, join).of_a_request()
@@ -46,7 +46,7 @@ def _is_counted(topology: Topology, join: Join) -> bool:
 
 
 def _has_siblings(topology: Topology, name: str, join: Join) -> bool:
-    """Whether a fact of the join may come from a fan-out."""
+    """Whether a fact of the join may follow from what an answer emits."""
     return any(
         publishers - {name} and any(intersection(pattern, fact) for pattern in join.wait_for)
         for fact, publishers in topology.sibling_publishers.items()

@@ -142,8 +142,7 @@ def emissions_of(name: str, member: Member) -> Iterator[Emission]:
     emit = member.manifest.emit
     for index, rule in enumerate(emit.rules):
         kind = "task" if rule.task else "event"
-        loc = ("emit", "rules", index, kind)
-        yield Emission(name, f"{kind}.{rule.task or rule.event}", loc, rule)
+        yield Emission(name, rule.subject, ("emit", "rules", index, kind), rule)
     for index, pattern in enumerate(emit.allow):
         yield Emission(name, pattern, ("emit", "allow", index))
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from agentd.agent.facts import Facts, run_id
 from agentd.errors import Again
-from agentd.nats.bus import Bus
-from agentd.protocol.subjects import Subject, Subjects
+from agentd.protocol.subjects import Subject
 from agentd.queue.delivery import Delivery
-from tests.memory_bus import MemoryBus
 from tests.unit.workbench import Workbench, revision_of
 
 RESULT = "agents.dev.result.research.climate.t9"
@@ -43,8 +41,9 @@ async def taken(
         "context": {"conversationId": "c"},
         "payload": {"content": content},
     }
-    fact = Workbench(revision).delivery(json.dumps(body).encode(), subject=subject, attempt=attempt)
-    facts = Facts(cast("Bus", MemoryBus()), Subjects("dev"), "me")
+    bench = Workbench(revision)
+    fact = bench.delivery(json.dumps(body).encode(), subject=subject, attempt=attempt)
+    facts = Facts(bench.services, "me")
     return await facts.take(fact, revision.spec)
 
 
@@ -99,8 +98,9 @@ async def test_a_fact_of_an_older_manifest_is_handed_back_a_few_times(tmp_path: 
 
 async def test_bytes_that_are_no_message_are_passed_over(tmp_path: Path) -> None:
     revision = revision_of(tmp_path, SUBSCRIBES)
-    fact = Workbench(revision).delivery(b"\xff", subject=RESULT)
-    facts = Facts(cast("Bus", MemoryBus()), Subjects("dev"), "me")
+    bench = Workbench(revision)
+    fact = bench.delivery(b"\xff", subject=RESULT)
+    facts = Facts(bench.services, "me")
 
     assert await facts.take(fact, revision.spec) is None
 

@@ -41,7 +41,8 @@ def found(*messages: AgentMessage, size: int = 100) -> list[Found]:
 
 def gathering(count: int, closed: Any = "complete") -> Gathering:
     facts = tuple(Fact(number + 1, "result.dig.part") for number in range(count))
-    return Gathering(facts=facts, started=1.0, closed=closed)
+    missing = () if closed == "complete" else ("result.dig.*",)
+    return Gathering(facts=facts, started=1.0, closed=closed, missing=missing)
 
 
 def made(*messages: AgentMessage, **fields: Any) -> AgentMessage:

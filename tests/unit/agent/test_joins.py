@@ -16,7 +16,6 @@ from agentd.nats.bus import Bus
 from agentd.nats.schedules import ScheduleEntry
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
-from agentd.protocol.subjects import Subjects
 from tests.unit.workbench import Workbench, revision_of
 
 MANIFEST = """
@@ -35,7 +34,7 @@ class Gatherer:
 
     def another(self) -> Joins:
         """The joins as another replica knows them: it has seen nothing yet."""
-        return Joins(cast("Bus", self.bench.bus), Subjects("dev"), "me")
+        return Joins(self.bench.services, "me")
 
     async def add(
         self, subject: str, content: Any = "x", *, replica: Joins | None = None, again: int = 0
@@ -144,6 +143,17 @@ async def test_a_join_whose_time_is_up_runs_with_what_came(tmp_path: Path) -> No
     [task] = gatherer.tasks()
     assert task.payload.content["complete"] is False
     assert len(task.payload.content["facts"]) == 1
+
+
+async def test_a_join_that_outgrows_a_message_fails(tmp_path: Path) -> None:
+    """The server stores its state as one message."""
+    gatherer = Gatherer(tmp_path)
+    gatherer.bench.bus.max_message = 4_500
+    for number in range(20):
+        await gatherer.add(f"result.research.climate.t{number}")
+    [result] = gatherer.bench.stored("result.*.*." + NAME)
+    assert result.payload.content["error"]["code"] == "join_too_many"
+    assert gatherer.joined()["missing"] == ["event.review.done"]
 
 
 async def test_a_late_fact_is_recorded_and_ignored(tmp_path: Path) -> None:

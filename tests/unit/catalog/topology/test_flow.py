@@ -107,7 +107,8 @@ def test_an_agent_tool_names_an_agent_or_a_capability(team: Topology) -> None:
 
 def test_the_facts_of_a_fan_out_have_siblings(team: Topology) -> None:
     assert team.sibling_publishers["result.dig.part"] == {"one", "two"}
-    assert "event.plan.made" not in team.sibling_publishers
+    assert team.sibling_publishers["event.plan.made"] == {"planner"}
+    assert "result.planner.*" not in team.sibling_publishers
 
 
 def test_too_many_steps_are_not_followed(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ DIGGER = "capabilities: [digging]"
         (FAN, True),
         ("emit: {allow: [task.digging.*]}", True),
         ("tools: [{agent: digger}]", False),
-        ("emit: [{task: digging.part}]", False),
+        ("emit: [{task: digging.part}]", True),
         ("", False),
     ],
 )
@@ -36,8 +36,8 @@ def test_count_all_needs_a_fan_out(
     )
 
     expected = [
-        "`count: all` waits for a whole fan-out, but no agent here fans out, so the first "
-        "facts complete the join",
+        "`count: all` waits for all that one answer emits, but no agent here emits what leads to "
+        "these facts, so one fact of each pattern completes the join",
     ]
     assert texts(catalog) == ([] if joins else expected)
 
