@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import reprlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import PromptError, TaskError
-from agentd.manifest.flow import Emit, EmitRule
+from agentd.manifest.flow import Emit, EmitRule, Outlet
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
@@ -58,6 +59,7 @@ class _Draft:
 
     rule: EmitRule
     number: int
+    outlet: Outlet
     content: Any
     place: int = 0
 
@@ -89,7 +91,7 @@ def plan(
     drafts += _of_the_model(result.emitted, len(emit.rules))
     if len(drafts) > MOST:
         raise _failed(f"{len(drafts):,} messages would follow; the most are {MOST}")
-    share = _share(task, result, sum(draft.rule.task is not None for draft in drafts))
+    share = _share(task, result, sum(bool(draft.rule.task) for draft in drafts))
     follow_ups = tuple(
         _placed(_follow_up(draft, task, source, share, subject=subject), sibling)
         for draft, sibling in zip(drafts, _siblings(drafts, task, emit), strict=True)
@@ -130,18 +132,31 @@ class _Rule:
         if rule.for_each is None:
             if not self._holds(context):
                 return []
-            content = self._value("content", context, context["output"])
-            return [_Draft(rule=rule, number=self._number, content=content)]
+            return [self._draft(context, context["output"])]
         found = [{**context, "item": item} for item in self._items(context)]
         return [
-            _Draft(
-                rule=rule,
-                number=self._number,
-                content=self._value("content", each, each["item"]),
-                place=place,
-            )
+            self._draft(each, each["item"], place)
             for place, each in enumerate(filter(self._holds, found))
         ]
+
+    def _draft(self, context: Mapping[str, Any], content: Any, place: int = 0) -> _Draft:
+        return _Draft(
+            rule=self._rule,
+            number=self._number,
+            outlet=self._outlet(context),
+            content=self._value("content", context, content),
+            place=place,
+        )
+
+    def _outlet(self, context: Mapping[str, Any]) -> Outlet:
+        outlets = self._rule.outlets
+        if self._rule.choose is None:
+            return outlets[0]
+        choice = self._value("choose", context, None)
+        if outlet := self._rule.chosen(choice):
+            return outlet
+        names = ", ".join(each.target or each.subject for each in outlets)
+        raise self._failed("choose", f"gives {reprlib.repr(choice)}, which is not one of {names}")
 
     def _items(self, context: Mapping[str, Any]) -> Sequence[Any]:
         items = self._value("for_each", context, ())
@@ -177,7 +192,9 @@ def _of_the_model(emitted: Sequence[Emitted], number: int) -> Iterator[_Draft]:
     for place, each in enumerate(emitted):
         kind, _, topic = each.to.partition(".")
         rule = EmitRule.model_validate({kind: topic, "priority": each.priority})
-        yield _Draft(rule=rule, number=number, content=each.content, place=place)
+        yield _Draft(
+            rule=rule, number=number, outlet=Outlet(each.to), content=each.content, place=place
+        )
 
 
 def _share(task: AgentMessage, result: RunResult, tasks: int) -> Constraints:
@@ -193,14 +210,13 @@ def _follow_up(
     draft: _Draft, task: AgentMessage, source: AgentIdentity, share: Constraints, *, subject: str
 ) -> FollowUp:
     identity = follow_up_id(subject, draft.number, draft.place)
-    rule, topic = draft.rule, draft.rule.task or draft.rule.event
-    assert topic is not None
+    rule, topic = draft.rule, draft.outlet.subject.partition(".")[2]
     stated = {} if rule.priority is None else {"priority": rule.priority}
-    if rule.task is not None:
+    if rule.task:
         payload = Payload(content=draft.content, constraints=share)
         routing = Routing(**stated, capabilities=rule.capabilities, exclusions=rule.exclusions)
         message = task.child(
-            "task", payload, source=source, routing=routing, id=identity, target=rule.target
+            "task", payload, source=source, routing=routing, id=identity, target=draft.outlet.target
         )
     else:
         message = task.reply("event", draft.content, source=source, id=identity)
@@ -223,7 +239,7 @@ def counts(emit: Emit, emitted: Iterable[str]) -> dict[str, int]:
 
 def _siblings(drafts: Sequence[_Draft], task: AgentMessage, emit: Emit) -> Iterator[Sibling]:
     """The place of each message among all that the answer emits."""
-    subjects = [draft.rule.subject for draft in drafts]
+    subjects = [draft.outlet.subject for draft in drafts]
     topics = counts(emit, subjects)
     for index, topic in enumerate(subjects):
         yield Sibling(of=task.id, index=index, count=len(drafts), topic=topic, topics=topics)

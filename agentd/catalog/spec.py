@@ -114,7 +114,7 @@ def _expressions_of_rule(loc: Loc, rule: EmitRule) -> Iterator[tuple[Loc, str, t
     item = ("item",) if rule.for_each else ()
     if rule.for_each:
         yield (*loc, "for_each"), rule.for_each, ("output", *CONTEXT_NAMES)
-    for name in ("when", "content"):
+    for name in ("when", "content", "choose"):
         if text := getattr(rule, name):
             yield (*loc, name), text, ("output", *item, *CONTEXT_NAMES)
 

@@ -212,8 +212,9 @@ class Manifest(StrictModel):
         # Routing never gives a task to the agent that emitted it, so nothing would take this task.
         itself = "is this agent itself, which cannot take a task that it has just emitted"
         for index, rule in enumerate(self.emit.rules):
-            if rule.target == self.name:
-                raise ValueError(itself, "name another agent", "emit", "rules", index, "target")
+            if self.name in rule.target:
+                place = ("emit", "rules", index, "target", rule.target.index(self.name))
+                raise ValueError(itself, "name another agent", *place)
         for index, tool in enumerate(self.tools):
             if tool.agent == self.name and not tool.gather:
                 raise ValueError(itself, "name another agent", "tools", index, "agent")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import zoneinfo
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +22,6 @@ from agentd.manifest.quantities import (
     Expression,
     FactPattern,
     Flag,
-    Name,
     Names,
     Priority,
     Topic,
@@ -41,7 +40,14 @@ JOINED = "joined"  # the specificity of a join's task and of its result
 MOST_JOINED = 1_000
 
 FactPatterns = Annotated[
-    tuple[FactPattern, ...], BeforeValidator(as_list), AfterValidator(no_duplicates)
+    tuple[FactPattern, ...],
+    BeforeValidator(as_list, json_schema_input_type=FactPattern | tuple[FactPattern, ...]),
+    AfterValidator(no_duplicates),
+]
+Topics = Annotated[
+    tuple[Topic, ...],
+    BeforeValidator(as_list, json_schema_input_type=Topic | tuple[Topic, ...]),
+    AfterValidator(no_duplicates),
 ]
 
 
@@ -83,19 +89,33 @@ class Subscribe(StrictModel):
     )
 
 
+class Outlet(NamedTuple):
+    """Where a rule emits a message: `task.domain.specificity` or `event.…`, and the target."""
+
+    subject: str
+    target: str | None = None
+
+
 class EmitRule(StrictModel):
     """A rule that emits a message after an answer: either a `task` or an `event`."""
 
-    task: Topic | None = Field(
-        default=None,
-        description="The topic of a task. One agent that has its domain as a capability takes the "
-        "task.",
-        examples=["factcheck.claims"],
+    task: Topics = Field(
+        default=(),
+        description="The topic of a task, or a list from which `choose` chooses. One agent that "
+        "has its domain as a capability takes the task.",
+        examples=["factcheck.claims", ["billing.issue", "technical.issue"]],
     )
-    event: Topic | None = Field(
-        default=None,
-        description="The topic of an event. Every subscriber gets the event.",
+    event: Topics = Field(
+        default=(),
+        description="The topic of an event, or a list from which `choose` chooses. Every "
+        "subscriber gets the event.",
         examples=["report.ready"],
+    )
+    choose: Expression | None = Field(
+        default=None,
+        description="An expression that gives one of the topics or targets of a list. A domain "
+        "stands for a topic if no other topic of the list has it.",
+        examples=["item.category"],
     )
     when: Expression | None = Field(
         default=None,
@@ -122,9 +142,10 @@ class EmitRule(StrictModel):
         "was answered.",
         examples=[7],
     )
-    target: Name | None = Field(
-        default=None,
-        description="The name of the one agent that the task is for.",
+    target: Names = Field(
+        default=(),
+        description="The name of the one agent that the task is for, or a list from which "
+        "`choose` chooses.",
         examples=["factchecker"],
     )
     capabilities: Names = Field(
@@ -139,40 +160,64 @@ class EmitRule(StrictModel):
     )
 
     @property
-    def subject(self) -> str:
-        """`task` or `event`, domain and specificity."""
-        return f"task.{self.task}" if self.task else f"event.{self.event}"
+    def outlets(self) -> tuple[Outlet, ...]:
+        """Where its messages may go. There are several only with `choose`."""
+        kind, topics = ("task", self.task) if self.task else ("event", self.event)
+        targets = self.target or (None,)
+        return tuple(Outlet(f"{kind}.{topic}", target) for topic in topics for target in targets)
+
+    def chosen(self, choice: object) -> Outlet | None:
+        """The one outlet that a value of `choose` stands for, if there is exactly one."""
+        found = [outlet for outlet in self.outlets if choice in self._names(outlet)]
+        return found[0] if len(found) == 1 else None
+
+    def _names(self, outlet: Outlet) -> tuple[str | None, ...]:
+        if len(self.target) > 1:
+            return (outlet.target,)
+        topic = outlet.subject.partition(".")[2]
+        return topic, topic.partition(".")[0]
 
     @model_validator(mode="after")
     def _either_task_or_event(self) -> Self:
-        if (self.task is None) == (self.event is None):
+        if bool(self.task) == bool(self.event):
             raise ValueError("needs either `task` or `event`", "")
         return self
 
     @field_validator("task", "event")
     @classmethod
-    def _not_reserved(cls, topic: str | None, info: ValidationInfo) -> str | None:
-        domain = (topic or "").partition(".")[0]
-        if info.field_name == "event" and domain in RUNTIME_EVENTS:
-            raise ValueError(
-                f"must not begin with {domain}.", "agentd publishes such events itself"
-            )
-        if domain.startswith("_"):
-            raise ValueError("must not begin with _", "to name an agent, use `target`")
-        return topic
+    def _not_reserved(cls, topics: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for index, topic in enumerate(topics):
+            domain = topic.partition(".")[0]
+            if info.field_name == "event" and domain in RUNTIME_EVENTS:
+                hint = "agentd publishes such events itself"
+                raise ValueError(f"must not begin with {domain}.", hint, index)
+            if domain.startswith("_"):
+                raise ValueError("must not begin with _", "to name an agent, use `target`", index)
+        return topics
+
+    @model_validator(mode="after")
+    def _chooses_from_one_list(self) -> Self:
+        several = [name for name in ("task", "event", "target") if len(getattr(self, name)) > 1]
+        if several and not self.choose:
+            hint = "add `choose`, an expression that gives one of them"
+            raise ValueError("is a list, but nothing says which one is meant", hint, several[0])
+        if self.choose and len(several) != 1:
+            hint = "give a list of topics, or of targets, with more than one"
+            raise ValueError("needs exactly one list to choose from", hint, "choose")
+        return self
 
     @model_validator(mode="after")
     def _can_be_delivered(self) -> Self:
-        if self.event is not None:
+        if self.event:
             for name in ("target", "capabilities", "exclusions"):
                 if getattr(self, name):
                     hint = "every subscriber gets an event"
                     raise ValueError("cannot be combined with `event`", hint, name)
-        if self.target in self.exclusions:
-            hint = "remove it from `exclusions`, or name another target"
-            raise ValueError(
-                "is also in `exclusions`, so no agent may take this task", hint, "target"
-            )
+        for index, target in enumerate(self.target):
+            if target in self.exclusions:
+                hint = "remove it from `exclusions`, or name another target"
+                problem = "is also in `exclusions`, so no agent may take this task"
+                raise ValueError(problem, hint, "target", index)
         return self
 
 
@@ -198,7 +243,8 @@ class Emit(StrictModel):
     @property
     def subjects(self) -> tuple[str, ...]:
         """All that the agent may emit: `task.billing.issue`, or a pattern for the model."""
-        return (*(rule.subject for rule in self.rules), *self.allow)
+        outlets = (outlet for rule in self.rules for outlet in rule.outlets)
+        return (*(outlet.subject for outlet in outlets), *self.allow)
 
     @field_validator("allow")
     @classmethod

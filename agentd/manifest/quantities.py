@@ -154,7 +154,11 @@ Rate = Annotated[
 Name = Annotated[
     str, AfterValidator(subject_name), _written_as("name", type="string", pattern=f"^(?!_){TOKEN}$")
 ]
-Names = Annotated[tuple[Name, ...], BeforeValidator(as_list), AfterValidator(no_duplicates)]
+Names = Annotated[
+    tuple[Name, ...],
+    BeforeValidator(as_list, json_schema_input_type=Name | tuple[Name, ...]),
+    AfterValidator(no_duplicates),
+]
 Topic = Annotated[
     str, AfterValidator(topic), _written_as("topic", type="string", pattern=rf"^{TOKEN}\.{TOKEN}$")
 ]

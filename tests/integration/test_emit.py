@@ -90,6 +90,37 @@ async def test_what_follows_knows_where_it_comes_from(team: Team) -> None:
         assert result.context.siblings[0].count == 3
 
 
+async def test_a_rule_chooses_the_topic_or_the_target_of_each_item(team: Team) -> None:
+    rules = """
+      - task: [work.one, hard.two]
+        for_each: output.claims
+        choose: "'hard' if item == 'two' else 'work'"
+      - {task: work.more, target: [worker, expert], choose: "'expert'"}
+    """
+    await team.run(planner=planner(rules), worker=WORKER, expert="capabilities: [hard]\n")
+    await team.ask("plan", "go")
+    await team.at_rest()
+    results = await stored(team, "result.>")
+    answers = [(f"{place.domain}.{place.specificity}", each.source.id) for place, each in results]
+    assert sorted(answers) == [
+        ("hard.two", "expert"),
+        ("plan.x", "planner"),
+        ("work.more", "expert"),
+        ("work.one", "worker"),
+        ("work.one", "worker"),
+    ]
+
+
+async def test_a_choice_that_is_not_in_the_list_is_an_error(team: Team) -> None:
+    rules = "[{task: [work.one, hard.two], for_each: output.claims, choose: item}]"
+    await team.run(planner=planner(rules), worker=WORKER, expert="capabilities: [hard]\n")
+    error = (await team.ask("plan", "go"))["error"]
+    assert error["code"] == "emit_failed"
+    assert (
+        "choose: gives 'one', which is not one of task.work.one, task.hard.two" in error["message"]
+    )
+
+
 async def test_an_event_when_it_holds(team: Team) -> None:
     rules = """
       - {event: report.ready, when: output.score > 0.5, content: '{"score": output.score}'}

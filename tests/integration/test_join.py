@@ -187,6 +187,21 @@ async def test_all_that_follows_through_other_agents_is_joined(
     assert answers(await joined(team)) == [["checker"] * 3]
 
 
+async def test_topics_that_a_rule_chooses_are_joined_in_the_order_of_the_items(team: Team) -> None:
+    router = ROUTER[: ROUTER.index("emit:")] + (
+        "emit:\n"
+        "  - task: [billing.issue, refund.issue, technical.issue]\n"
+        "    for_each: output.billing + output.technical + ['b3']\n"
+        "    choose: \"'billing' if item[0] == 'b' else 'technical'\"\n"
+    )
+    patterns = "[result.*.issue, result.refund.*]"
+    await team.run(
+        router=router, joiner=joiner(f"{{wait_for: {patterns}, count: all}}"), **SPECIALISTS
+    )
+    await team.ask("support", "go")
+    assert answers(await joined(team)) == [["billing", "billing", "technical", "billing"]]
+
+
 async def test_what_a_model_emits_itself_is_joined(team: Team) -> None:
     calls = [
         {"name": "emit", "arguments": {"to": f"task.{domain}.issue", "content": "x"}}

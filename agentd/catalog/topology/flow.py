@@ -76,7 +76,7 @@ class Topology:
     @cached_property
     def addressed(self) -> frozenset[str]:
         """The agents and capabilities that are named as a target or an agent tool."""
-        targets = (e.rule.target for each in self.emissions.values() for e in each if e.rule)
+        targets = (e.target for each in self.emissions.values() for e in each)
         tools = (name for agent in self.agents for name in self.agent_tools(agent))
         return frozenset(name for name in (*targets, *tools) if name)
 

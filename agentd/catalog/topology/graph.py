@@ -146,6 +146,7 @@ def condition(emission: Emission) -> str:
         return "if the model decides so"
     parts = [f"each of {rule.for_each}"] if rule.for_each else []
     parts += [f"when {rule.when}"] if rule.when else []
+    parts += [f"as {rule.choose} says"] if rule.choose else []
     parts += [f"not {' '.join(rule.exclusions)}"] if rule.exclusions else []
     return ", ".join(parts)
 
@@ -177,8 +178,8 @@ def _emitted(topology: Topology, emission: Emission) -> Iterator[Edge]:
     if not emission.is_task:
         return
     # A target without a manifest is drawn as a missing agent.
-    target = emission.rule.target if emission.rule else None
-    for taker in sorted(topology.takers(emission)) or ([target] if target else []):
+    target = [emission.target] if emission.target else []
+    for taker in sorted(topology.takers(emission)) or target:
         yield Edge(subject, f"agent:{taker}", "takes")
 
 

@@ -38,12 +38,14 @@ class Emission:
         subject: `task` or `event`, domain and specificity, each of which may be `*`.
         loc: the field of the manifest.
         rule: None if the model may emit it (`emit.allow`).
+        target: the one agent that the task is for, if the rule names one.
     """
 
     agent: str
     subject: str
     loc: Loc
     rule: EmitRule | None = None
+    target: str | None = None
 
     @property
     def is_task(self) -> bool:
@@ -64,7 +66,7 @@ class Emission:
         rule = self.rule
         return Recipients.among(
             Destination(*self.topic),
-            target=rule.target if rule else None,
+            target=self.target,
             capabilities=rule.capabilities if rule else (),
             exclusions=rule.exclusions if rule else (),
             passed_on_by=self.agent,
@@ -73,7 +75,8 @@ class Emission:
     @property
     def always(self) -> bool:
         """Whether it follows every answer, whatever the answer is."""
-        return self.rule is not None and not (self.rule.when or self.rule.for_each)
+        rule = self.rule
+        return rule is not None and not (rule.when or rule.for_each or rule.choose)
 
     @property
     def any_number(self) -> bool:
@@ -141,8 +144,10 @@ def emissions_of(name: str, member: Member) -> Iterator[Emission]:
     """The emissions that the manifest of an agent allows."""
     emit = member.manifest.emit
     for index, rule in enumerate(emit.rules):
-        kind = "task" if rule.task else "event"
-        yield Emission(name, rule.subject, ("emit", "rules", index, kind), rule)
+        for outlet in rule.outlets:
+            kind, _, topic = outlet.subject.partition(".")
+            loc = ("emit", "rules", index, kind, getattr(rule, kind).index(topic))
+            yield Emission(name, outlet.subject, loc, rule, outlet.target)
     for index, pattern in enumerate(emit.allow):
         yield Emission(name, pattern, ("emit", "allow", index))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentd.catalog.topology.flow import Topology
-from agentd.catalog.topology.members import WILDCARD, Emission, Member
+from agentd.catalog.topology.members import WILDCARD, Emission, Loc, Member
 from agentd.manifest.diagnose import did_you_mean
 from agentd.manifest.flow import EmitRule
 from agentd.problems import Problem
@@ -17,9 +17,9 @@ def check_tasks(topology: Topology, name: str) -> Iterator[Problem]:
     They are no errors, because what is missing here may run in another process.
     """
     member = topology.agents[name]
+    for index, rule in enumerate(member.manifest.emit.rules):
+        yield from _unknown_agents(topology, member, ("emit", "rules", index), rule)
     for emission in topology.emissions[name]:
-        if emission.rule:
-            yield from _unknown_agents(topology, member, emission, emission.rule)
         if emission.is_task and not topology.takers(emission):
             yield from _why_untaken(topology, member, emission)
     yield from _unanswered_tools(topology, name)
@@ -32,26 +32,18 @@ def check_tasks(topology: Topology, name: str) -> Iterator[Problem]:
 
 
 def _unknown_agents(
-    topology: Topology, member: Member, emission: Emission, rule: EmitRule
+    topology: Topology, member: Member, place: Loc, rule: EmitRule
 ) -> Iterator[Problem]:
-    """Warnings for the agents that a rule names: its target and its exclusions."""
-    place = emission.loc[:-1]  # the rule, without its `task` or `event`
-    if rule.target and rule.target not in topology.agents:
-        yield member.warning(
-            *place,
-            "target",
-            text=_no_agent(rule.target),
-            hint=_nearest_agent(topology, rule.target),
-        )
-    elif rule.target:
-        held = topology.agents[rule.target].manifest.capabilities
-        for index, capability in enumerate(rule.capabilities):
-            if capability not in held:
-                yield member.warning(
-                    *(*place, "capabilities", index),
-                    text=f"`{rule.target}` lacks the capability `{capability}`",
-                    hint="give it this capability, or remove the capability here",
-                )
+    """Warnings for the agents that a rule names: its targets and its exclusions."""
+    for index, target in enumerate(rule.target):
+        if target not in topology.agents:
+            yield member.warning(
+                *(*place, "target", index),
+                text=_no_agent(target),
+                hint=_nearest_agent(topology, target),
+            )
+        else:
+            yield from _lacking(topology.agents[target], member, place, rule)
     for index, excluded in enumerate(rule.exclusions):
         if excluded not in topology.agents:
             yield member.warning(
@@ -61,13 +53,24 @@ def _unknown_agents(
             )
 
 
+def _lacking(target: Member, member: Member, place: Loc, rule: EmitRule) -> Iterator[Problem]:
+    """Warnings for the capabilities that a rule asks for, and that its target lacks."""
+    for index, capability in enumerate(rule.capabilities):
+        if capability not in target.manifest.capabilities:
+            yield member.warning(
+                *(*place, "capabilities", index),
+                text=f"`{target.manifest.name}` lacks the capability `{capability}`",
+                hint="give it this capability, or remove the capability here",
+            )
+
+
 def _why_untaken(topology: Topology, member: Member, emission: Emission) -> Iterator[Problem]:
     """Warnings that say why no agent here takes a task.
 
     Either no agent has a capability, or none has all of them, or those that have are excluded.
     """
     rule, domain = emission.rule, emission.topic[0]
-    if rule and rule.target:
+    if emission.target:
         return  # _unknown_agents has reported it
     missing = [
         c for c in (rule.capabilities if rule else ()) if c not in topology.agents_by_capability
@@ -75,7 +78,7 @@ def _why_untaken(topology: Topology, member: Member, emission: Emission) -> Iter
     for capability in missing:
         index = rule.capabilities.index(capability) if rule else 0
         yield member.warning(
-            *(*emission.loc[:-1], "capabilities", index),
+            *(*emission.loc[:3], "capabilities", index),  # of the rule
             text=f"no agent here has the capability `{capability}`",
             hint=_nearest_capability(topology, capability),
         )

@@ -42,7 +42,7 @@ def test_short_forms_stand_for_the_long_ones() -> None:
     assert made.manifest
     assert made.manifest.subscribe
     assert made.manifest.subscribe.to == ("event.a.b",)
-    assert made.manifest.emit.rules[0].event == "a.b"
+    assert made.manifest.emit.rules[0].event == ("a.b",)
     assert made.manifest.join
     assert (made.manifest.join.by, made.manifest.join.count) == ("correlation", None)
 

@@ -54,7 +54,7 @@ def test_a_manifest_with_every_field_is_read(manifest: Read) -> None:
 
     assert [ref.name for ref in full.model] == ["openai/gpt-4o-mini", "openai/x"]
     assert full.model[1].timeout == 30.0
-    assert full.emit.rules[0].task == "factcheck.claims"
+    assert full.emit.rules[0].task == ("factcheck.claims",)
     assert full.limits.rate == Allowance(60, 60.0)
     assert full.join
     assert full.join.timeout == 60.0

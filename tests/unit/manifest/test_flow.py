@@ -76,6 +76,31 @@ def test_an_invalid_subscription_is_a_problem(
             "2:28 `emit.target` is also in `exclusions`, so no agent may take this task; "
             "remove it from `exclusions`, or name another target",
         ),
+        (
+            "{task: b.x, target: [c, b], choose: output, exclusions: [b]}",
+            "2:32 `emit.target` is also in `exclusions`, so no agent may take this task; "
+            "remove it from `exclusions`, or name another target",
+        ),
+        (
+            "{task: [b.x, _c.x], choose: output}",
+            "2:21 `emit.task` must not begin with _; to name an agent, use `target`",
+        ),
+        (
+            "{task: [b.x, c.x]}",
+            "2:9 `emit.task` is a list, but nothing says which one is meant; "
+            "add `choose`, an expression that gives one of them",
+        ),
+        (
+            "{task: b.x, choose: output}",
+            "2:28 `emit.choose` needs exactly one list to choose from; "
+            "give a list of topics, or of targets, with more than one",
+        ),
+        (
+            "{task: [b.x, c.x], target: [d, e], choose: output}",
+            "2:51 `emit.choose` needs exactly one list to choose from; "
+            "give a list of topics, or of targets, with more than one",
+        ),
+        ("{task: [b.x, b.x], choose: output}", "2:9 `emit.task` has `b.x` twice; remove one"),
         ("{task: a.b, priority: 10}", "2:30 `emit.priority` must be at most 9; "),
     ],
 )
@@ -83,8 +108,32 @@ def test_an_invalid_rule_is_a_problem(problem_of: ProblemOf, rule: str, problem:
     assert problem_of(f"emit: [{rule}]") == problem
 
 
+@pytest.mark.parametrize(
+    ("rule", "choice", "chosen"),
+    [
+        ("task: [b.x, c.x]", "b.x", ("task.b.x", None)),
+        ("task: [b.x, c.x]", "c", ("task.c.x", None)),
+        ("task: [b.x, b.y]", "b.y", ("task.b.y", None)),
+        ("task: [b.x, b.y]", "b", None),
+        ("event: [b.x, c.x]", "c", ("event.c.x", None)),
+        ("task: [b.x, c.x], target: d", "c", ("task.c.x", "d")),
+        ("task: b.x, target: [b, c]", "b", ("task.b.x", "b")),
+        ("task: b.x, target: [d, e]", "b", None),
+        ("task: [b.x, c.x]", "d", None),
+        ("task: [b.x, c.x]", None, None),
+        ("task: [b.x, c.x]", ["b"], None),
+    ],
+)
+def test_a_rule_may_choose_from_a_list(
+    manifest: Read, rule: str, choice: object, chosen: object
+) -> None:
+    [made] = manifest(f"capabilities: a\nemit: [{{{rule}, choose: output}}]").emit.rules
+
+    assert made.chosen(choice) == chosen
+
+
 def test_a_task_may_have_the_domain_of_an_event_of_agentd(manifest: Read) -> None:
-    assert manifest("capabilities: a\nemit: [{task: run.x}]").emit.rules[0].task == "run.x"
+    assert manifest("capabilities: a\nemit: [{task: run.x}]").emit.rules[0].task == ("run.x",)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,25 @@ def test_rules_and_allowed_patterns_are_emissions() -> None:
     assert [one.any_number for one in each] == [False, False, True, True]
 
 
+def test_a_rule_that_chooses_has_an_emission_for_each_choice() -> None:
+    rules = [
+        {"task": ["b.x", "c.x"], "choose": "output"},
+        {"task": "d.x", "target": ["e", "f"], "choose": "output"},
+    ]
+
+    found = list(emissions_of("a", member(emit=rules)))
+
+    assert [(each.subject, each.target) for each in found] == [
+        ("task.b.x", None),
+        ("task.c.x", None),
+        ("task.d.x", "e"),
+        ("task.d.x", "f"),
+    ]
+    assert found[1].loc == ("emit", "rules", 0, "task", 1)
+    assert not any(each.always for each in found)
+    assert found[2].recipients.include("e", [])
+
+
 def test_the_recipients_of_a_rule_are_those_of_its_message() -> None:
     rule = {"task": "b.x", "capabilities": ["c"], "exclusions": ["d"]}
     [emission] = emissions_of("a", member(emit=[rule]))
