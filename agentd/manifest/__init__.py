@@ -10,7 +10,8 @@ A module imports only from the modules below it.
     tools         an entry under `tools`: its kind, command, approval, effects
     http          the tools `http` and `openapi`, and `allow_private`
     mcp           the tool `mcp`: a server with its resources and prompts
-    flow          `subscribe`, `emit`, `join` and `schedule`
+    flow          `subscribe`, `emit` and `join`
+    schedule      `schedule`: the task that an agent gets regularly
     model         `model` and its parameters, price, rates and routes; the names of the mock models
     strict_model  the base class of all parts: unknown fields are errors, nothing can be changed
     quantities    types of values: durations, rates, money, names, topics, patterns, expressions

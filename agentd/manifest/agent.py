@@ -13,10 +13,11 @@ from pydantic import (
     model_validator,
 )
 
-from agentd.manifest.flow import Emit, EmitRule, FactPatterns, Join, Schedule, Subscribe
+from agentd.manifest.flow import Emit, EmitRule, FactPatterns, Join, Subscribe
 from agentd.manifest.limits import History, Limits, Output, Retry
 from agentd.manifest.model import ModelChoice, ModelRef, ModelRoutes, Parameters
 from agentd.manifest.quantities import Flag, Names, not_empty, seconds, subject_name
+from agentd.manifest.schedule import Schedule
 from agentd.manifest.strict_model import StrictModel
 from agentd.manifest.tools import ToolEntry
 from agentd.protocol.subjects import AGENT_DOMAIN

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import BusError, NotStored, Unheard, UsageError
 from agentd.manifest import cron
-from agentd.manifest.flow import Schedule
+from agentd.manifest.schedule import Schedule
 from agentd.nats import schedules
 from agentd.nats.bus import Bus
 from agentd.nats.schedules import ScheduleEntry, Timing
