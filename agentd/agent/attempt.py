@@ -26,6 +26,7 @@ from agentd.queue import approvals
 from agentd.queue.approvals import Verdicts
 from agentd.queue.journal import HANDED_BACK, STARTED, Standing
 from agentd.run.context import Reader, RunContext
+from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult, run
 
 log = logging.getLogger(__name__)
@@ -101,12 +102,14 @@ async def _run_or_fail(task: DeliveredTask, reader: Reader | None) -> _Finished:
     # A first delivery has no journal yet, and nothing decided.
     standing = Standing() if task.delivery.is_first else await task.journal.read()
     number = min(standing.attempt, task.manifest.retry.attempts)
+    deadline = task.deadline(standing.used)
     try:
         _admit(task)
         with task.services.cancellations.obeyed(task.message):
-            result, follow_ups = await _run(task, standing, reader)
+            result, follow_ups = await _run(task, standing, deadline, reader)
     except TaskError as error:
-        return _Finished(task.outcome(error=await final_error(task, error, number)), (), number)
+        final = await final_error(task, error, number, deadline)
+        return _Finished(task.outcome(error=final), (), number)
     return _Finished(task.outcome(result=result), follow_ups, number)
 
 
@@ -132,7 +135,7 @@ def _admit(task: DeliveredTask) -> None:
 
 
 async def _run(
-    task: DeliveredTask, standing: Standing, reader: Reader | None
+    task: DeliveredTask, standing: Standing, deadline: Deadline, reader: Reader | None
 ) -> tuple[RunResult, tuple[FollowUp, ...]]:
     """The answer, and what the agent emits after it.
 
@@ -156,8 +159,8 @@ async def _run(
     async with _alone(task) if standing.suspect else contextlib.nullcontext():
         crash_points.here("before-model")
         context = RunContext(
-            deadline=task.deadline,
-            budget=services.budgets.of_task(task.message, task.manifest.limits, task.deadline),
+            deadline=deadline,
+            budget=services.budgets.of_task(task.message, task.manifest.limits, deadline),
             metrics=services.metrics,
             now=services.clock(),
             journal=lambda: task.journal,

@@ -44,11 +44,10 @@ class DeliveredTask:
         """Where the result is published: the subject that its outcome can be stored on once."""
         return result_subject(self.services.subjects, self.delivery.topic, self.message.id)
 
-    @cached_property
-    def deadline(self) -> Deadline:
-        """Until when the task may be worked on, counted from this delivery."""
+    def deadline(self, used: float) -> Deadline:
+        """Until when the task may be worked on, if earlier attempts used so many seconds."""
         limit = self.manifest.limits.timeout
-        return Deadline.of(self.message, limit=limit, now=self.services.clock())
+        return Deadline.of(self.message, limit=limit, now=self.services.clock(), used=used)
 
     @cached_property
     def trace(self) -> TraceContext:
@@ -60,7 +59,12 @@ class DeliveredTask:
         """The journal of this delivery."""
         services = self.services
         return Journal(
-            services.bus, services.subjects, self.message, self.delivery, source=self.source
+            services.bus,
+            services.subjects,
+            self.message,
+            self.delivery,
+            source=self.source,
+            started=self.started,
         )
 
     @cached_property

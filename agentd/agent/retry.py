@@ -7,14 +7,17 @@ import random
 from agentd.agent.delivered_task import DeliveredTask
 from agentd.errors import Again, ModelError, TaskError, Throttled, Undeliverable
 from agentd.manifest.limits import Retry
-from agentd.queue.journal import FAILED, HANDED_BACK
+from agentd.run.deadline import Deadline
 
 
-async def final_error(task: DeliveredTask, error: TaskError, attempt: int) -> TaskError:
+async def final_error(
+    task: DeliveredTask, error: TaskError, attempt: int, deadline: Deadline
+) -> TaskError:
     """The error that the task ends with, after this `attempt` (from 1) failed.
 
     Raises:
-        Again: the error may pass, an attempt is left, and so is time for it.
+        Again: the error may pass, an attempt is left, and so is time for it. Time that a rate, a
+            budget or a provider asks for is not the task's own.
         BusError: the attempt could not be noted in the journal.
     """
     if not error.retryable:
@@ -27,10 +30,16 @@ async def final_error(task: DeliveredTask, error: TaskError, attempt: int) -> Ta
             code="exhausted",
         )
     delay = pause(policy, attempt, error)
-    if not task.deadline.allows(delay):
+    if not deadline.allows(delay):
         return error
-    kind = HANDED_BACK if throttled else FAILED
-    await task.journal.note(kind, error={"code": error.code, "message": str(error)})
+    counted = 0.0 if _asked(error) else delay
+    if deadline.left <= counted and not throttled:
+        return Undeliverable(
+            f"{deadline.bound} leaves no time for another attempt; attempt {attempt} ended with "
+            f"{error.code}: {error}",
+            code="expired",
+        )
+    await task.journal.ended(error, delay, counted=None if throttled else counted)
     raise Again(error, delay=delay)
 
 
@@ -41,5 +50,9 @@ def pause(policy: Retry, attempt: int, error: TaskError) -> float:
     together; never less than the provider's `Retry-After`.
     """
     longest = min(policy.max_backoff, policy.backoff * 2 ** (attempt - 1))
-    asked = (error.retry_after or 0.0) if isinstance(error, ModelError) else 0.0
-    return max(random.uniform(0, longest), asked)
+    return max(random.uniform(0, longest), _asked(error))
+
+
+def _asked(error: TaskError) -> float:
+    """The seconds that a provider asked us to wait."""
+    return (error.retry_after or 0.0) if isinstance(error, ModelError) else 0.0

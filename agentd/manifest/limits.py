@@ -74,7 +74,9 @@ class Limits(StrictModel):
     )
     timeout: Duration = Field(
         default=120.0,
-        description="The longest time for one attempt, with all its turns and tool calls.",
+        description="The longest time for one task, with all its attempts, turns and tool calls. "
+        "A wait in the queue, for an approval, for a rate or for a provider that asks for a wait "
+        "(`Retry-After`) does not count.",
         examples=["120s"],
     )
     turns: Count = Field(

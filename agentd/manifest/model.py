@@ -81,7 +81,7 @@ class ModelRef(StrictModel):
     timeout: Duration | None = Field(
         default=None,
         description="The longest time that one call may take. `limits.timeout` bounds all calls "
-        "of an attempt together.",
+        "of a task together.",
         examples=["30s"],
     )
     script: Annotated[

@@ -7,11 +7,13 @@ says which of them were attempts, and where an interrupted run resumes.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentd.errors import DecodeError
+from agentd.errors import DecodeError, TaskError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.objects import fit, whole
@@ -46,15 +48,20 @@ class Standing:
         suspect: an earlier delivery ended without a word, as when this task, or one that ran
             beside it, killed the process.
         steps: the steps of the run that are on record: (event, turn, index of the call) to content.
+        used: the seconds of its time that the task has used, in failed attempts and steps.
     """
 
     attempt: int = 1
     suspect: bool = False
     steps: Mapping[Step, Content] = field(default_factory=dict[Step, Content])
+    used: float = 0.0
 
 
 class Journal:
-    """The journal of one delivery of a task: an `agentd.run.context.StepLog`."""
+    """The journal of one delivery of a task: an `agentd.run.context.StepLog`.
+
+    `started` is when the work on this delivery began, in seconds of the monotonic clock.
+    """
 
     def __init__(
         self,
@@ -64,12 +71,15 @@ class Journal:
         delivery: Delivery,
         *,
         source: AgentIdentity,
+        started: float,
     ) -> None:
         self._bus = bus
         self._subject = subjects.event("run", task.id)
         self._task = task
         self._delivery = delivery
         self._source = source
+        self._started = started
+        self._used_before = 0.0
 
     async def note(
         self, kind: str, *, patience: float = 5.0, mark: str = "", **details: Any
@@ -90,8 +100,26 @@ class Journal:
         Raises:
             BusError: it could not be recorded.
         """
-        details = {"turn": turn, "index": index, **details}
+        details = {"turn": turn, "index": index, "used": self._used, **details}
         await self._store(kind, f"{turn}.{index}", details, patience=jetstream.HOLD)
+
+    async def ended(self, error: TaskError, delay: float, *, counted: float | None) -> None:
+        """Records that the task goes back to the queue for `delay` seconds, because of `error`.
+
+        `counted` has the seconds of the delay that are the task's own time. None: nothing was
+        called, so this delivery is no attempt, and its time is not counted either.
+
+        Raises:
+            BusError: it could not be recorded.
+        """
+        details: dict[str, Any] = {
+            "error": {"code": error.code, "message": str(error)},
+            "delay": round(delay, 3),
+        }
+        if counted is None:
+            await self.note(HANDED_BACK, **details)
+        else:
+            await self.note(FAILED, **details, used=self._used + counted)
 
     async def read(self) -> Standing:
         """How far the task has come, from the server's count of deliveries and the journal.
@@ -110,6 +138,7 @@ class Journal:
         counted, excused, steps = set[int](), set[int](), dict[Step, Content]()
         async for content in self._events():
             kind = content["event"]
+            self._used_before = max(self._used_before, _seconds(content.get("used")))
             if kind in _STEPS:
                 # The first entry counts: a second one is from a replica that was thought dead.
                 steps.setdefault((kind, content["turn"], content["index"]), content)
@@ -117,7 +146,18 @@ class Journal:
                 (excused if kind == HANDED_BACK else counted).add(content["delivery"])
         counted -= excused
         silent = len(set(range(1, delivery.attempt)) - counted - excused) > 0
-        return Standing(1 + len(counted) + silent, suspect=silent, steps=steps)
+        return Standing(
+            1 + len(counted) + silent, suspect=silent, steps=steps, used=self._used_before
+        )
+
+    @property
+    def _used(self) -> float:
+        """The seconds of its time that the task has used until now.
+
+        Only failed attempts and steps record it: the time of a delivery that was handed back, or
+        lost with its process, is not the task's.
+        """
+        return round(self._used_before + time.monotonic() - self._started, 3)
 
     async def _events(self) -> AsyncIterator[Mapping[str, Any]]:
         """The entries of this life of the task; a task that was sent again from the dead letters
@@ -149,3 +189,8 @@ class Journal:
             message_id=f"{self._task.id}.{kind}.{delivery.life}.{delivery.sequence}.{mark}",
             patience=patience,
         )
+
+
+def _seconds(value: Any) -> float:
+    """A number of seconds in an entry; 0 if there is none. Any client may write entries."""
+    return float(value) if isinstance(value, int | float) and 0 <= value < math.inf else 0.0

@@ -58,6 +58,17 @@ async def test_an_error_that_may_pass_is_tried_again_then_buried(team: Team) -> 
     assert await events_of(team, "t1") == ["attempt_failed", "attempt_failed"]
 
 
+async def test_the_time_of_a_task_is_that_of_all_its_attempts(team: Team) -> None:
+    await team.run(me=SLOW + "limits: {timeout: 500ms}\n")
+    content = await team.ask("analysis", "hello", id="t1")
+    assert content["error"]["code"] == "expired"
+    assert "limits.timeout (0.5 s)" in content["error"]["message"]
+    assert "attempt 1 ended with model_timeout" in content["error"]["message"]
+    await team.at_rest()
+    [letter] = await team.letters()
+    assert (letter.headers or {})[dead_letters.ATTEMPTS] == "1"
+
+
 async def test_an_error_that_stays_is_told_at_once(team: Team) -> None:
     await team.run(me=REJECTED)
     content = await team.ask("analysis", "hello", id="t1")

@@ -80,6 +80,21 @@ async def test_the_attempts_that_the_journal_has_are_counted(tmp_path: Path) -> 
     assert (letter[REASON], letter[ATTEMPTS]) == ("exhausted", "2")
 
 
+async def test_an_answer_that_was_cut_off_by_the_time_limit_is_not_begun_again(
+    tmp_path: Path,
+) -> None:
+    late = ModelError("no complete answer", code="model_timeout", retryable=True)
+    bench = workbench(tmp_path, late, more="retry: {attempts: 5, backoff: 1ms}")
+    first = bench.task()
+    await first.journal.ended(late, 0.0, counted=120.0)
+    outcome = await attempt(bench.task(bench.delivery(attempt=2)))
+    assert outcome
+    assert outcome.error
+    assert outcome.error.code == bench.dead_letter()[REASON] == "expired"
+    assert str(outcome.error) == "limits.timeout (120 s) was over before the model was called"
+    assert model_calls(bench) == 0
+
+
 async def test_a_task_whose_attempts_all_ended_with_their_process_is_given_up(
     tmp_path: Path,
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from agentd.agent.retry import final_error, pause
 from agentd.errors import Again, BusError, ModelError, TaskError, Throttled, Undeliverable
 from agentd.manifest.limits import Retry
+from agentd.run.deadline import Deadline
 from tests.unit.workbench import MANIFEST, Workbench, revision_of
 
 FAILED = TaskError("failed", code="any", retryable=True)
@@ -61,9 +62,13 @@ def workbench(folder: Path, policy: str) -> Workbench:
     return Workbench(revision_of(folder, f"{MANIFEST}\nretry: {policy}"))
 
 
+def deadline(bench: Workbench, used: float = 0.0) -> Deadline:
+    return bench.task().deadline(used)
+
+
 async def again(bench: Workbench, error: TaskError, attempt: int) -> Again:
     with pytest.raises(Again) as raised:
-        await final_error(bench.task(), error, attempt)
+        await final_error(bench.task(), error, attempt, deadline(bench))
     assert raised.value.error is error
     return raised.value
 
@@ -78,7 +83,7 @@ def noted(bench: Workbench) -> list[dict[str, Any]]:
 async def test_an_error_that_stays_ends_the_task(tmp_path: Path) -> None:
     bench = workbench(tmp_path, "{attempts: 5}")
     error = TaskError("no", code="any")
-    assert await final_error(bench.task(), error, 1) is error
+    assert await final_error(bench.task(), error, 1, deadline(bench)) is error
     assert noted(bench) == []
 
 
@@ -101,7 +106,7 @@ async def test_after_the_last_attempt_the_task_is_given_up(tmp_path: Path) -> No
     bench = workbench(tmp_path, "{attempts: 3}")
     await again(bench, FAILED, 2)
     for attempt in (3, 4):
-        error = await final_error(bench.task(), FAILED, attempt)
+        error = await final_error(bench.task(), FAILED, attempt, deadline(bench))
         assert isinstance(error, Undeliverable)
         assert error.code == "exhausted"
         assert str(error) == f"{attempt} attempts failed, the last one with any: failed"
@@ -127,14 +132,56 @@ async def test_a_task_that_expires_before_the_next_attempt_ends_with_its_error(
     error.retryable = True
     if again_after:
         with pytest.raises(Again):
-            await final_error(task, error, 1)
+            await final_error(task, error, 1, task.deadline(0))
         return
-    assert await final_error(task, error, 1) is error
+    assert await final_error(task, error, 1, task.deadline(0)) is error
     assert noted(bench) == []
+
+
+@pytest.mark.parametrize(
+    "error", [FAILED, ModelError("late", code="model_timeout", retryable=True)]
+)
+async def test_a_task_whose_time_is_used_up_is_not_begun_again(
+    tmp_path: Path, error: TaskError
+) -> None:
+    bench = workbench(tmp_path, "{attempts: 5, backoff: 1ms}")
+    final = await final_error(bench.task(), error, 1, deadline(bench, used=120))
+    assert isinstance(final, Undeliverable)
+    assert final.code == "expired"
+    assert str(final) == (
+        "limits.timeout (120 s) leaves no time for another attempt; attempt 1 ended with "
+        f"{error.code}: {error}"
+    )
+    assert noted(bench) == []
+
+
+async def test_our_own_pause_is_part_of_the_time_and_one_that_a_provider_asks_for_is_not(
+    tmp_path: Path,
+) -> None:
+    bench = workbench(tmp_path, "{attempts: 5, backoff: 1000s, max_backoff: 1000s}")
+    random.seed(1)  # 134 s
+    final = await final_error(bench.task(), FAILED, 1, deadline(bench, used=10))
+    assert final.code == "expired"
+    asked = limited(600.0)
+    asked.retryable = True
+    with pytest.raises(Again):
+        await final_error(bench.task(), asked, 1, deadline(bench, used=10))
+    [entry] = bench.stored("event.run.*")
+    assert entry.payload.content["delay"] >= 600
+    assert entry.payload.content["used"] == pytest.approx(0, abs=1)
+
+
+async def test_a_task_that_waits_for_a_rate_does_not_use_its_time(tmp_path: Path) -> None:
+    bench = workbench(tmp_path, "{attempts: 1}")
+    error = Throttled("later", code="budget", retryable=True, retry_after=9.0)
+    with pytest.raises(Again):
+        await final_error(bench.task(), error, 1, deadline(bench, used=120))
+    [entry] = bench.stored("event.run.*")
+    assert "used" not in entry.payload.content
 
 
 async def test_an_attempt_that_cannot_be_noted_is_an_error_of_the_bus(tmp_path: Path) -> None:
     bench = workbench(tmp_path, "{attempts: 5}")
     bench.bus.streams.clear()
     with pytest.raises(BusError):
-        await final_error(bench.task(), FAILED, 1)
+        await final_error(bench.task(), FAILED, 1, deadline(bench))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentd.errors import BusError
+from agentd.errors import BusError, TaskError
 from agentd.protocol.message import AgentIdentity, encode, new
 from agentd.queue.delivery import LIFE
 from agentd.queue.journal import (
@@ -135,6 +135,32 @@ async def test_a_resumed_run_knows_its_steps_and_counts_its_own_deliveries(tmp_p
     assert standing.steps.keys() == {(TURN, 1, 0)}
     await task.journal(1, **resumed).note(FAILED)
     assert await task.stands(2, **resumed) == (2, False)
+
+
+async def test_failed_attempts_and_steps_say_how_much_time_is_used(tmp_path: Path) -> None:
+    task, error = Task(tmp_path), TaskError("busy", code="any")
+    journal = task.journal(1)
+    await journal.step(TURN, 1, completion="x")
+    assert (await task.journal(2).read()).used == pytest.approx(0, abs=1)
+    await journal.ended(error, 30.0, counted=30.0)
+    assert (await task.journal(2).read()).used == pytest.approx(30, abs=1)
+    second = task.journal(2)
+    await second.read()
+    await second.ended(error, 30.0, counted=0.0)
+    third = task.journal(3)
+    assert (await third.read()).used == pytest.approx(30, abs=1)
+    await third.ended(error, 500.0, counted=None)
+    assert await task.stands(4) == (3, False)
+    assert (await task.journal(4).read()).used == pytest.approx(30, abs=1)
+    entry = task.bench.stored("event.run.*")[1].payload.content
+    assert (entry["error"], entry["delay"]) == ({"code": "any", "message": "busy"}, 30.0)
+
+
+@pytest.mark.parametrize("used", [-5, "9", None, float("inf"), [1]])
+async def test_a_foreign_number_of_seconds_is_none(tmp_path: Path, used: Any) -> None:
+    task = Task(tmp_path)
+    await task.journal(1).note(FAILED, used=used)
+    assert (await task.journal(2).read()).used == 0
 
 
 async def test_what_other_clients_publish_there_is_ignored(tmp_path: Path) -> None:

@@ -73,12 +73,16 @@ def test_the_deadline_counts_from_the_clock_of_this_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 500.0)
-    assert Deadline.of(task(), limit=120, now=NOW) == Deadline(ends=620.0, expires=math.inf)
+    assert Deadline.of(task(), limit=120, now=NOW) == Deadline(
+        ends=620.0, expires=math.inf, bound="limits.timeout (120 s)"
+    )
     assert Deadline.of(task(timeout=60_000), limit=120, now=NOW) == Deadline(
-        ends=550.0, expires=550.0
+        ends=550.0, expires=550.0, bound="routing.timeout (60 s)"
     )
     long = task(timeout=600_000, constraints=Constraints(timeout=5_000))
-    assert Deadline.of(long, limit=120, now=NOW) == Deadline(ends=505.0, expires=1090.0)
+    assert Deadline.of(long, limit=120, now=NOW) == Deadline(
+        ends=505.0, expires=1090.0, bound="constraints.timeout (5 s)"
+    )
 
 
 def test_the_sender_cannot_ask_for_more_time_than_the_agent_has(
@@ -87,6 +91,23 @@ def test_the_sender_cannot_ask_for_more_time_than_the_agent_has(
     monkeypatch.setattr(time, "monotonic", lambda: 500.0)
     message = task(constraints=Constraints(timeout=600_000))
     assert Deadline.of(message, limit=120, now=NOW).ends == 620.0
+
+
+@pytest.mark.parametrize(
+    ("used", "ends", "bound"),
+    [
+        (0.0, 505.0, "constraints.timeout (5 s)"),
+        (3.0, 502.0, "constraints.timeout (5 s)"),
+        (9.0, 496.0, "constraints.timeout (5 s)"),
+    ],
+)
+def test_earlier_attempts_have_used_a_part_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, used: float, ends: float, bound: str
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 500.0)
+    message = task(timeout=600_000, constraints=Constraints(timeout=5_000))
+    deadline = Deadline.of(message, limit=120, now=NOW, used=used)
+    assert deadline == Deadline(ends=ends, expires=1090.0, bound=bound)
 
 
 @pytest.mark.parametrize(("moment", "left"), [(9.5, 0.5), (10.0, 0.0), (11.0, 0.0)])
@@ -102,10 +123,7 @@ def test_the_model_is_called_until_the_last_moment_and_not_at_the_end_itself(
     assert deadline_at(monkeypatch, 9.5, ends=10.0, expires=99.0).required() == 0.5
     with pytest.raises(Undeliverable) as refused:
         deadline_at(monkeypatch, 10.0, ends=10.0, expires=99.0).required()
-    assert str(refused.value) == (
-        "its time (limits.timeout, constraints.timeout or routing.timeout) was up before the model "
-        "was called"
-    )
+    assert str(refused.value) == ("its time was over before the model was called")
 
 
 @pytest.mark.parametrize(("delay", "allowed"), [(1.5, True), (2.0, False), (2.5, False)])

@@ -32,9 +32,8 @@ async def llm(world: World, size: Size) -> None:
         world.agent(
             name,
             capabilities=[name],
-            model=world.model(api_key=name),
+            model=world.model(api_key=name) | {"timeout": f"{_TIMEOUT}s"},
             stream=domain == "streaming",
-            limits={"timeout": f"{_TIMEOUT}s"},
             retry={"attempts": _ATTEMPTS, "backoff": f"{_BACKOFF}s", "max_backoff": f"{_BACKOFF}s"},
         )
     world.behave = _requested_fault
