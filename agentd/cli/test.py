@@ -46,7 +46,7 @@ def play(
     reports = asyncio.run(play_all(catalog, suites, play_options, from_environment(env="test")))
     if junit:
         write(junit, reports)
-    (_print_json if as_json else _print)(reports)
+    (_print_json if as_json else _print)(reports, record)
     raise typer.Exit(0 if all(report.passed for report in reports) else 1)
 
 
@@ -83,7 +83,7 @@ def _read(manifests: Path, prompts: Path | None) -> tuple[Catalog, list[Suite]]:
     return catalog, suites
 
 
-def _print(reports: Sequence[JunitReport]) -> None:
+def _print(reports: Sequence[JunitReport], record: bool) -> None:
     for report in reports:
         good = sum(run.passed for run in report.runs)
         runs = f", {good} of {len(report.runs)} runs" if len(report.runs) > 1 else ""
@@ -93,6 +93,11 @@ def _print(reports: Sequence[JunitReport]) -> None:
         if not report.passed:
             for mismatch in report.mismatches:
                 say(f"      {mismatch}", lines=True)
+        if record and not report.recording:
+            say("      not recorded, because it failed; an earlier recording is kept")
+        if report.changes:
+            changed = ", ".join(report.changes)
+            say(f"      recorded before these changed: {changed}; record it again: --record")
     failed = sum(not report.passed for report in reports)
     say(f"{len(reports) - failed} passed" + (f", {failed} failed" if failed else ""))
 
@@ -101,7 +106,7 @@ def _turns(number: int) -> str:
     return f"{number} turn{'' if number == 1 else 's'}"
 
 
-def _print_json(reports: Sequence[JunitReport]) -> None:
+def _print_json(reports: Sequence[JunitReport], record: bool) -> None:
     results = [
         {
             "agent": report.agent,
@@ -109,6 +114,8 @@ def _print_json(reports: Sequence[JunitReport]) -> None:
             "passed": report.passed,
             "runs": [{"passed": run.passed, "mistakes": run.mismatches} for run in report.runs],
             "seconds": round(report.seconds, 3),
+            "changed": list(report.changes),
+            "recorded": record and report.recording is not None,
         }
         for report in reports
     ]

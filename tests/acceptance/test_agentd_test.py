@@ -114,7 +114,34 @@ async def test_real_models_are_called_only_with_live_and_record(
     played = await project.run("test")
     assert (played.code, stub.count) == (0, calls)
     cassette = json.loads((project.root / "manifests" / "me.cassette.json").read_text())
-    assert cassette["cases"]["c0"][0]["text"] == "recorded grey"
+    assert cassette["cases"]["c0"]["turns"][0]["text"] == "recorded grey"
+
+
+async def test_a_failed_recording_keeps_the_old_one_and_a_replay_says_what_has_changed(
+    project: Project, stub: StubModel
+) -> None:
+    def prompted(text: str) -> None:
+        prompt = f"instructions: '{text} {{{{ now }}}} {{{{ message.id }}}} {{{{ agent.model }}}}'"
+        project.agent("me", prompt, *AGENT.format(base=stub.url).splitlines())
+
+    prompted("Name a colour.")
+    project.write("manifests/me.test.yaml", cases("input: x, expect: {contains: grey}"))
+    stub.plan = lambda _, __: Behaviour(text="grey")
+    assert (await project.run("test", "--record")).code == 0
+    # A prompt that shows the time or the id of the task is still the same prompt.
+    assert "changed" not in (await project.run("test")).out
+
+    for behaviour in (Behaviour(text="blue"), Behaviour(fault="401")):
+        stub.plan = lambda _, __, behaviour=behaviour: behaviour
+        failed = await project.run("test", "--record")
+        assert failed.code == 1
+        assert "an earlier recording is kept" in failed.out
+    prompted("Name a dark colour.")
+    replayed = await project.run("test")
+    assert replayed.code == 0
+    assert "recorded before these changed: prompt; record it again: --record" in replayed.out
+    [report] = json.loads((await project.run("test", "--json")).out)
+    assert report["changed"] == ["prompt"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from agentd.printable import printable
+from agentd.testing.cases.cassette import Recording
 from agentd.testing.cases.player import CaseRun
 
 
@@ -32,6 +33,16 @@ class JunitReport:
     def mismatches(self) -> list[str]:
         """The sentences about the failed runs, without repetitions."""
         return list(dict.fromkeys(text for run in self.runs for text in run.mismatches))
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What differs from the recording that was replayed: "prompt", "tools" and the like."""
+        return self.runs[0].changes
+
+    @property
+    def recording(self) -> Recording | None:
+        """What is to be recorded: the first run that passed. A failed run replaces nothing."""
+        return next((run.recording for run in self.runs if run.passed), None)
 
 
 def write(file: Path, reports: Sequence[JunitReport]) -> None:

@@ -13,7 +13,7 @@ from agentd.errors import DecodeError, ModelError, TaskError, UsageError
 from agentd.manifest.model import ModelRef
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
-from agentd.models.port import Completion, Model, ToolCall
+from agentd.models.port import Model, ToolCall
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new_id
 from agentd.protocol.subjects import Subjects
@@ -25,8 +25,9 @@ from agentd.run.loop import RunResult, run
 from agentd.run.memory import Memory
 from agentd.run.revision import Revision
 from agentd.testing.cases.case import Case, Suite
+from agentd.testing.cases.cassette import Recording, digests, recorded
 from agentd.testing.cases.judgement import Played, judged, mismatches
-from agentd.testing.cases.stand_in import RecordingModel, as_turn, replaced
+from agentd.testing.cases.stand_in import RecordingModel, Tape, as_turn, replaced
 from agentd.tools.open import Tools
 
 _JUDGING = 60.0  # seconds for a judge
@@ -38,13 +39,15 @@ class CaseRun:
 
     Attributes:
         mismatches: a sentence for each condition that the run does not meet.
-        tape: the answers of the model as turns of a mock script.
+        recording: the answers of the models, and what they were asked.
+        changes: the parts of the first call that differ from the recording that was replayed.
     """
 
     mismatches: tuple[str, ...]
     seconds: float
     turns: int
-    tape: tuple[dict[str, Any], ...]
+    recording: Recording
+    changes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -68,11 +71,11 @@ class CasePlayer:
         Raises:
             UsageError: it cannot be played: its message is none, or it has no model.
         """
-        tape: list[Completion] = []
-        started = time.monotonic()
-        message = _message(suite, case)
-        revision = self._revision(spec, suite, case, tape)
-        played = await self._run(revision, message)
+        tape, started = Tape(), time.monotonic()
+        replayed = self._replayed(suite, case)
+        message = _message(suite, case, replayed)
+        revision = self._revision(spec, suite, case, replayed, tape)
+        played = await self._run(revision, message, message.sent_at)
         wrong = list(mismatches(case.expect, played))
         # A judge costs a call; it is asked only about an answer that meets all other conditions.
         if case.expect.judge and not wrong and played.result:
@@ -80,28 +83,48 @@ class CasePlayer:
         return CaseRun(
             mismatches=tuple(wrong),
             seconds=time.monotonic() - started,
-            turns=played.result.turns if played.result else len(tape),
-            tape=tuple(map(as_turn, tape)),
+            turns=played.result.turns if played.result else len(tape.answers),
+            recording=Recording(
+                turns=tuple(map(as_turn, tape.answers)),
+                task=message.id,
+                at=message.sent_at,
+                asked=digests(tape.asked) if tape.asked else {},
+            ),
+            changes=replayed.changes(tape.asked) if replayed else (),
         )
 
     def _revision(
-        self, spec: AgentSpec, suite: Suite, case: Case, tape: list[Completion]
+        self, spec: AgentSpec, suite: Suite, case: Case, replayed: Recording | None, tape: Tape
     ) -> Revision:
         # No person decides about calls in a test. `replaced` refuses the calls that need approval.
         tools = tuple(tool.model_copy(update={"approval": False}) for tool in spec.manifest.tools)
         spec = replace(spec, manifest=spec.manifest.model_copy(update={"tools": tools}))
         toolbox = replaced(self.tools.open(spec), case.tools)
-        models = [RecordingModel(model, tape) for model in self._models(spec, suite, case)]
+        # A prompt may show the name of the model: in a replay it is that of the real one.
+        name = self._refs(spec)[0].name if replayed else ""
+        models = [
+            RecordingModel(model, tape, name=name)
+            for model in self._models(spec, suite, case, replayed)
+        ]
         return Revision(spec, tuple(models), toolbox)
 
-    def _models(self, spec: AgentSpec, suite: Suite, case: Case) -> Sequence[Model]:
-        refs = spec.manifest.model or (self.default,)
+    def _refs(self, spec: AgentSpec) -> Sequence[ModelRef]:
+        return spec.manifest.model or (self.default,)
+
+    def _replayed(self, suite: Suite, case: Case) -> Recording | None:
+        """The recording that the models' answers come from, if they do."""
+        return None if self.live or case.stand_in else recorded(suite).get(case.name)
+
+    def _models(
+        self, spec: AgentSpec, suite: Suite, case: Case, replayed: Recording | None
+    ) -> Sequence[Model]:
+        refs = self._refs(spec)
         if self.live:
             return self._opened(suite, refs)
         if case.stand_in:
             return self._opened(suite, (case.stand_in,))
-        if turns := _recorded(suite).get(case.name):
-            return self._opened(suite, (ModelRef(name="mock/script", script=turns),))
+        if replayed and replayed.turns:
+            return self._opened(suite, (ModelRef(name="mock/script", script=replayed.turns),))
         if all(ref.name.startswith("mock/") for ref in refs):
             return self._opened(suite, refs)
         raise UsageError(
@@ -115,9 +138,8 @@ class CasePlayer:
         except ModelError as error:
             raise UsageError(f"{suite.file}: {error}") from None
 
-    async def _run(self, revision: Revision, message: AgentMessage) -> Played:
-        steps = _Steps()
-        limits, now = revision.spec.manifest.limits, time.time()
+    async def _run(self, revision: Revision, message: AgentMessage, now: float) -> Played:
+        steps, limits = _Steps(), revision.spec.manifest.limits
         deadline = Deadline.of(message, limit=limits.timeout, now=now)
         # The parts of a real run, but for the queue, the journal and the result: nothing is stored.
         source = AgentIdentity(id=revision.spec.name, type="agent")
@@ -177,8 +199,8 @@ class _Steps:
         return [ToolCall(**call) for turn in turns for call in turn["tool_calls"]]
 
 
-def _message(suite: Suite, case: Case) -> AgentMessage:
-    """The task of a case.
+def _message(suite: Suite, case: Case, replayed: Recording | None) -> AgentMessage:
+    """The task of a case, with the id and the time of its recording.
 
     Raises:
         UsageError: it is not a valid message.
@@ -186,30 +208,11 @@ def _message(suite: Suite, case: Case) -> AgentMessage:
     payload = {"content": case.input, **case.message.get("payload", {})}
     wire = {**case.message, "payload": payload}
     try:
-        return decode(json.dumps(wire).encode(), type="task", id=new_id(), timestamp=time.time())
+        return decode(
+            json.dumps(wire).encode(),
+            type="task",
+            id=(replayed and replayed.task) or new_id(),
+            timestamp=(replayed and replayed.at) or time.time(),
+        )
     except DecodeError as error:
         raise UsageError(f"{suite.file}: {case.name!r} is not a valid message: {error}") from None
-
-
-def _recorded(suite: Suite) -> dict[str, list[Any]]:
-    """The recorded turns, by case."""
-    if not suite.cassette.exists():
-        return {}
-    try:
-        return json.loads(suite.cassette.read_text())["cases"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{suite.cassette} is not a valid cassette: {error}; record it again"
-        ) from None
-
-
-def record(suite: Suite, tapes: Mapping[str, Sequence[dict[str, Any]]]) -> None:
-    """Writes the answers of the models to the cassette.
-
-    Cases that were not played keep their answers; cases that no longer exist lose them.
-    """
-    cases = {**_recorded(suite), **tapes}
-    existing = {case.name for case in suite.cases}
-    kept = {name: list(turns) for name, turns in sorted(cases.items()) if name in existing}
-    text = json.dumps({"agent": suite.agent, "cases": kept}, indent=2, ensure_ascii=False)
-    suite.cassette.write_text(text + "\n")

@@ -18,8 +18,9 @@ from agentd.nats.streams import ensure
 from agentd.protocol.subjects import Subjects
 from agentd.settings import Settings
 from agentd.testing.cases.case import Case, Suite
+from agentd.testing.cases.cassette import record
 from agentd.testing.cases.junit import JunitReport
-from agentd.testing.cases.player import CasePlayer, CaseRun, record
+from agentd.testing.cases.player import CasePlayer
 from agentd.tools.open import every_kind
 
 _AT_ONCE = 8  # cases; the limits of endpoints also apply to calls of real models
@@ -73,7 +74,7 @@ async def play_all(
     if options.record:
         for suite in suites:
             mine = [each for (of, _), each in zip(wanted, reports, strict=True) if of is suite]
-            record(suite, {report.case: _best(report.runs).tape for report in mine})
+            record(suite, {each.case: each.recording for each in mine if each.recording})
     return list(reports)
 
 
@@ -104,8 +105,3 @@ async def _player(settings: Settings, *, live: bool) -> AsyncGenerator[CasePlaye
 
 def _is_selected(suite: Suite, case: Case, options: PlayOptions) -> bool:
     return options.only in suite.agent or options.only in case.name
-
-
-def _best(runs: Sequence[CaseRun]) -> CaseRun:
-    """The run to record: the first that passed, or else the first."""
-    return next((run for run in runs if run.passed), runs[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -115,11 +115,19 @@ class _Refusing:
         raise ToolError(f"{self.name} {why}; this test gives no answer for it under `tools`")
 
 
-class RecordingModel:
-    """A model whose answers are added to a list."""
+@dataclass
+class Tape:
+    """What models are asked and answer: the first request, and all answers."""
 
-    def __init__(self, model: Model, tape: list[Completion]) -> None:
-        self.name = model.name
+    asked: ChatRequest | None = None
+    answers: list[Completion] = field(default_factory=list[Completion])
+
+
+class RecordingModel:
+    """A model that puts on tape what it is asked and answers, under any name."""
+
+    def __init__(self, model: Model, tape: Tape, *, name: str = "") -> None:
+        self.name = name or model.name
         self.is_mock = model.is_mock
         self._model = model
         self._tape = tape
@@ -128,8 +136,9 @@ class RecordingModel:
         self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
     ) -> Completion:
         """See `agentd.models.port.Model`."""
+        self._tape.asked = self._tape.asked or request
         completion = await self._model.complete(request, on_delta)
-        self._tape.append(completion)
+        self._tape.answers.append(completion)
         return completion
 
     def cost_of(self, usage: Usage) -> float | None:

@@ -7,11 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from agentd.testing.cases.cassette import Recording
 from agentd.testing.cases.junit import JunitReport, write
 from agentd.testing.cases.player import CaseRun
 
-GOOD = CaseRun(mismatches=(), seconds=0.5, turns=1, tape=())
-BAD = CaseRun(mismatches=("too long", "too dull"), seconds=0.25, turns=1, tape=())
+NEW, OLD = Recording(turns=["new"]), Recording(turns=["old"])
+GOOD = CaseRun(mismatches=(), seconds=0.5, turns=1, recording=NEW)
+BAD = CaseRun(mismatches=("too long", "too dull"), seconds=0.25, turns=1, recording=OLD)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,13 @@ def test_the_file_has_a_suite_for_each_agent_and_a_failure_for_each_failed_case(
     assert (first.get("name"), first.get("classname"), len(first)) == ("first", "me", 0)
     assert second[0].get("message") == "too long"
     assert second[0].text == "too long\ntoo dull"
+
+
+@pytest.mark.parametrize(
+    ("runs", "recording"),
+    [([GOOD], NEW), ([BAD, GOOD], NEW), ([BAD], None), ([BAD, BAD], None)],
+)
+def test_only_a_run_that_passed_is_recorded(
+    runs: list[CaseRun], recording: Recording | None
+) -> None:
+    assert JunitReport("me", "c", runs, 1).recording is recording

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from agentd.manifest.tools import ToolEntry
 from agentd.models.port import ChatRequest, Completion, ToolCall, Usage
 from agentd.protocol.message import AgentIdentity, new
 from agentd.testing.cases.case import StandIn
-from agentd.testing.cases.stand_in import RecordingModel, as_turn, replaced
+from agentd.testing.cases.stand_in import RecordingModel, Tape, as_turn, replaced
 from agentd.tools.port import Call, Tool
 from agentd.tools.toolbox import Toolbox, ToolboxEntry
 
@@ -129,11 +129,14 @@ class Answering:
 
 
 async def test_a_recording_model_answers_as_the_real_one_and_keeps_the_answer() -> None:
-    tape: list[Completion] = []
+    tape, request = Tape(), ChatRequest(messages=(), parameters={}, timeout=1)
     model = RecordingModel(Answering(), tape)
-    answer = await model.complete(ChatRequest(messages=(), parameters={}, timeout=1))
+    answer = await model.complete(request)
+    await model.complete(replace(request, timeout=2))
 
-    assert tape == [answer]
+    assert tape.answers == [answer, answer]
+    assert tape.asked is request
+    assert RecordingModel(Answering(), tape, name="other").name == "other"
     assert (model.name, model.is_mock, model.cost_of(Usage(4, 0))) == ("real", False, 2)
 
 
