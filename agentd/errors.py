@@ -58,6 +58,7 @@ class Undeliverable(TaskError):
     * `cancelled`: a person cancelled the task or its conversation.
     * `budget`: too little money, or too few tokens, are left.
     * `turns`: `limits.turns` was reached without an answer.
+    * `repeated_calls`: the model made the same tool call again and again.
     * `exhausted`: every attempt failed with an error that might have passed.
     * `poisonous`: its attempts ended together with the process.
     * `given_up`: the server stopped delivering it.

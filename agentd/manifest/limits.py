@@ -85,6 +85,14 @@ class Limits(StrictModel):
         "becomes a dead letter.",
         examples=[10],
     )
+    repeated_calls: Count = Field(
+        default=3,
+        description="How many times a task may make the same tool call with the same arguments "
+        "while it calls nothing new. A further call is refused, and the model is asked to do "
+        "something else. If it repeats the call nevertheless, the task becomes a dead letter. "
+        "Raise it for a tool that is polled.",
+        examples=[20],
+    )
     hops: Annotated[Whole, Field(ge=1, le=1000)] = Field(
         default=16,
         description="The maximum number of hops of a request, from agent to agent. A task with "

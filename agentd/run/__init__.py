@@ -4,6 +4,7 @@ A module imports only from what stands below it.
 
     loop           the run itself: turns of model and tools until there is an answer
     tool_calls     makes the tool calls of one turn, and records their answers
+    repetition     notices the same tool calls again and again
     approval_gate  which tool calls need approval, and what was decided about them
     conversation   the first chat: prompt, history, and the message as the user turn
     model_call     one model call: measured, its failures recorded

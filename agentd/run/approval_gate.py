@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -30,8 +30,11 @@ class ApprovalGate:
         self._message = message
         self._context = context
 
-    async def require(self, turn: int, calls: Sequence[ToolCall]) -> None:
-        """Returns if every call of the turn is decided, or needs no approval.
+    async def require(
+        self, turn: int, calls: Sequence[ToolCall], *, refused: Container[int] = ()
+    ) -> None:
+        """Returns if every call of the turn is decided, or needs no approval. Nobody is asked
+        about the calls that are `refused` anyway, by index.
 
         Raises:
             Paused: approvals must be requested first.
@@ -42,6 +45,8 @@ class ApprovalGate:
         asked: list[dict[str, Any]] = []
         timeouts: list[float] = []
         for index, call in enumerate(calls):
+            if index in refused:
+                continue
             with suppress(ToolError):  # this call will be refused, so nobody need approve it
                 if wanted := await self._to_approve(call):
                     tool, arguments = wanted

@@ -14,6 +14,7 @@ from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import ANSWERED, CALLED
 from agentd.run.approval_gate import ApprovalGate
 from agentd.run.context import RunContext
+from agentd.run.repetition import Repetitions
 from agentd.run.revision import Revision
 from agentd.tools.port import Call
 from agentd.tools.toolbox import ToolAnswer
@@ -34,6 +35,7 @@ class TurnCalls:
         self._message = message
         self._context = context
         self._gate = ApprovalGate(revision, message, context)
+        self._repetitions = Repetitions(revision.spec.manifest.limits.repeated_calls)
         self._room = asyncio.Semaphore(_CALLS_AT_ONCE)
 
     async def make(self, turn: int, calls: Sequence[ToolCall]) -> list[ToolAnswer]:
@@ -42,22 +44,30 @@ class TurnCalls:
         Raises:
             Paused: some of the calls need approval; none is made until it is decided.
             BusError: an answer could not be recorded, or a call needs NATS.
-            Undeliverable: no time is left (`expired`).
+            Undeliverable: no time is left (`expired`), or the model repeats a call that it was
+                asked not to repeat (`repeated_calls`).
         """
-        await self._gate.require(turn, calls)
-        return await _together([self._in_turn(turn, i, call) for i, call in enumerate(calls)])
+        refused = self._repetitions.refused(calls)
+        await self._gate.require(turn, calls, refused=refused)
+        return await _together(
+            [self._in_turn(turn, i, call, refused.get(i)) for i, call in enumerate(calls)]
+        )
 
-    async def _in_turn(self, turn: int, index: int, call: ToolCall) -> ToolAnswer:
+    async def _in_turn(
+        self, turn: int, index: int, call: ToolCall, refusal: str | None
+    ) -> ToolAnswer:
         async with self._room:
-            return await self._answer(turn, index, call)
+            return await self._answer(turn, index, call, refusal)
 
-    async def _answer(self, turn: int, index: int, call: ToolCall) -> ToolAnswer:
+    async def _answer(
+        self, turn: int, index: int, call: ToolCall, refusal: str | None
+    ) -> ToolAnswer:
         """The answer to one call, from the journal if the run is resumed."""
         recorded = self._context.steps.get((ANSWERED, turn, index))
         if recorded is not None:
             toolbox = self._revision.toolbox
             return toolbox.recorded(call, recorded["text"], error=recorded["error"])
-        refusal = await self._gate.refusal(turn, index, call)
+        refusal = refusal or await self._gate.refusal(turn, index, call)
         denied = refusal and ToolAnswer(refusal, error=True)
         answer = denied or await self._call(turn, index, call)
         crash_points.here("after-tool")

@@ -136,6 +136,27 @@ async def test_turns_are_bounded(team: Team, weather: Weather) -> None:
     assert (letter.headers or {})["Agentd-Reason"] == "turns"
 
 
+async def test_the_same_call_again_and_again_is_refused_and_then_ends_the_task(
+    team: Team, weather: Weather
+) -> None:
+    await team.run(me=scripted(*[calls("Bonn")] * 9))
+    result = await team.ask("analysis", "How is it?", id="t1")
+    assert result["error"]["code"] == "repeated_calls"
+    assert len(weather.asked) == 3
+    answers = [each for each in await journal(team, "t1") if each["event"] == "tool_answered"]
+    assert [each["error"] for each in answers] == [False, False, False, True]
+    assert "was already called 3 times with the same arguments" in answers[-1]["text"]
+    [letter] = await team.letters()
+    assert (letter.headers or {})["Agentd-Reason"] == "repeated_calls"
+
+
+async def test_a_tool_that_is_polled_may_be_called_more_often(team: Team, weather: Weather) -> None:
+    turns = scripted(*[calls("Bonn")] * 8, "At last.", more="limits: {repeated_calls: 20}")
+    await team.run(me=turns)
+    assert (await team.ask("analysis", "How is it?"))["data"] == "At last."
+    assert len(weather.asked) == 8
+
+
 async def test_words_before_a_tool_are_not_the_answer(team: Team, weather: Weather) -> None:
     del weather
     chunks: list[tuple[int, str]] = []

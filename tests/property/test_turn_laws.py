@@ -90,7 +90,10 @@ class Talker(EchoModel):
         self._world.maybe()
         if turn < len(self._plan):
             names = self._plan[turn]
-            calls = tuple(ToolCall(f"{turn}-{i}", name, "{}") for i, name in enumerate(names))
+            calls = tuple(
+                ToolCall(f"{turn}-{i}", name, f'{{"n": "{turn}.{i}"}}')
+                for i, name in enumerate(names)
+            )
             return Completion("", "talker", "tool_calls", tool_calls=calls)
         good = turn > len(self._plan)
         return Completion('{"sum": 3}' if good else "three", "talker", "stop")

@@ -154,7 +154,8 @@ async def test_sixteen_calls_of_a_turn_run_at_the_same_time(tmp_path: Path) -> N
     bench = Workbench(revision_of(tmp_path, TOOLS, tools=(crowd,)))
     message = bench.delivery().task()
     turn = TurnCalls(bench.revision, message, bench.context(message))
-    assert len(await turn.make(1, calls(*["plain"] * 40).tool_calls)) == 40
+    asked = [ToolCall(f"c{n}", "plain", f'{{"n": {n}}}') for n in range(40)]
+    assert len(await turn.make(1, asked)) == 40
     assert crowd.most == 16
 
 
@@ -196,3 +197,16 @@ def test_calls_get_ids_of_their_own_if_a_server_gave_none(
 ) -> None:
     made = with_unique_ids(tuple(ToolCall(each, "tool", "{}") for each in ids))
     assert [call.id for call in made] == unique
+
+
+async def test_a_call_that_is_repeated_too_often_is_not_made_and_nobody_is_asked_about_it(
+    tmp_path: Path,
+) -> None:
+    turn = Turn(tmp_path, verdicts=Verdicts(3, {}))
+    turn.plain.answers = ["one"]
+    for number in (1, 2, 3):
+        await turn.make("plain", "bank", turn=number)
+    texts = await turn.make("plain", "bank", turn=4)  # without `Paused`
+    assert all(text.startswith("this call was not made") for text in texts)
+    assert len(turn.plain.made) == 3
+    assert turn.log.steps()[ANSWERED, 4, 0]["error"] is True
