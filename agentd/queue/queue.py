@@ -280,6 +280,8 @@ class Puller:
     async def _try(self, route: Route, priority: int, most: int) -> list[Msg]:
         band = route.bands[priority]
         rung = band.rung
+        clock = asyncio.get_running_loop().time
+        asked = clock()
         try:
             if not band.made:
                 await route.source.make(priority)
@@ -299,6 +301,11 @@ class Puller:
             band.hint = False
             route.look_again(priority)
         self.wake()
+        # Until a delivery is held, nothing reports it as in progress. If the event loop was blocked
+        # meanwhile, another replica may have it by now, and call the model.
+        if pull.messages and clock() - asked > ACK_WAIT / 2:
+            log.warning("event loop blocked: %s is delivered again", route.name)
+            return []
         return pull.messages
 
     @staticmethod

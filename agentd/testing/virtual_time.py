@@ -24,6 +24,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._clock.now
 
+    def block(self, seconds: float) -> None:
+        """Moves the clock forward, as code that blocks the loop does."""
+        self._clock.now += seconds
+
 
 class _Clock(selectors.DefaultSelector):
     """The selector of the loop; it sleeps in `select`, and so it knows how far to jump."""

@@ -17,7 +17,7 @@ from agentd.queue.bands import ConsumerSource, Route
 from agentd.queue.delivery import Delivery
 from agentd.queue.queue import ACK_WAIT, Puller, Queue, consumer_config
 from agentd.testing import virtual_time
-from agentd.testing.virtual_time import in_virtual_time
+from agentd.testing.virtual_time import VirtualLoop, in_virtual_time
 
 NEXT = "$JS.API.CONSUMER.MSG.NEXT."
 
@@ -50,6 +50,7 @@ class ScriptedServer:
         self.waiting: dict[str, int] = {}
         self.answers: defaultdict[str, deque[list[Msg] | str | None]] = defaultdict(deque)
         self.latency = 0.0  # seconds until a pull is answered
+        self.blocked = 0.0  # seconds that the loop of the puller is blocked after an answer
         self.pulled: list[str] = []
         self.batches: list[int] = []
         self.made: list[Mapping[str, Any]] = []
@@ -85,6 +86,7 @@ class ScriptedServer:
         await asyncio.sleep(self.latency)
         for msg in [] if isinstance(answer, str) else answer:
             await self.handlers[reply](msg)
+        cast("VirtualLoop", asyncio.get_running_loop()).block(self.blocked)
         if isinstance(answer, str) or len(answer) < request["batch"]:
             status = answer if isinstance(answer, str) else "408"
             await self.handlers[reply](message(headers={"Status": status}))
@@ -141,6 +143,24 @@ async def rest(puller: Puller, seconds: float = 3.0) -> list[Delivery]:
     if not pulling.done():
         await puller.close()
     return await pulling
+
+
+@pytest.mark.parametrize(("blocked", "taken"), [(7.4, 1), (7.6, 0)])
+def test_a_delivery_that_another_replica_may_have_by_now_is_not_taken(
+    blocked: float, taken: int
+) -> None:
+    """The event loop was blocked before the delivery was reported as in progress."""
+
+    async def test() -> None:
+        server = ScriptedServer()
+        server.blocked = blocked
+        server.answers["dev+analysis+5"].append([task()])
+        queue, puller = await listening(server)
+        queue.routes(["analysis"])[0].ring(5)
+        assert len(await rest(puller)) == taken
+        assert server.published == []  # nor is it settled: the server delivers it again
+
+    virtual_time.run(test)
 
 
 @pytest.mark.parametrize(
