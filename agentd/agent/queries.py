@@ -14,7 +14,7 @@ from agentd.errors import BusError, DecodeError, TaskError
 from agentd.nats.bus import Msg, Subscription
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode, new
-from agentd.protocol.subjects import Subject
+from agentd.protocol.subjects import Subject, is_foreign
 from agentd.protocol.trace import TraceContext
 from agentd.run.context import NoStepLog, RunContext
 from agentd.run.deadline import Deadline
@@ -65,6 +65,9 @@ class Queries:
             await subscription.close()
 
     async def _on_query(self, msg: Msg) -> None:
+        if not is_foreign(msg.reply):
+            log.warning("a query is ignored: its answer may not go to %r", msg.reply[:100])
+            return
         # In its own asyncio task: the next message of a subscription waits for this callback.
         task = asyncio.create_task(self._answer(msg, self._live()))
         self._running.add(task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -17,7 +18,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from agentd.protocol.subjects import DEFAULT_PRIORITY, TOKEN
+from agentd.protocol.subjects import DEFAULT_PRIORITY, OWN_ROOTS, TOKEN, is_foreign
 
 
 def _as_written(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
@@ -30,6 +31,14 @@ def _null_is(empty: Any, kind: Any) -> BeforeValidator:
     return BeforeValidator(
         lambda value: empty if value is None else value, json_schema_input_type=kind | None
     )
+
+
+def _foreign(subject: str) -> str:
+    if not is_foreign(subject):
+        own = ", ".join(f"{root}." for root in OWN_ROOTS)
+        problem = "should be a subject of your own: agentd uses those that begin with {own}"
+        raise PydanticCustomError("own_subject", problem, {"own": own})
+    return subject
 
 
 def _camel_case_only(schema: dict[str, Any], part: type[BaseModel]) -> None:
@@ -48,7 +57,15 @@ Amount = Annotated[
 # Without the bound, 8 MB of wrong items would become 4 GB of validation errors.
 Tokens = Annotated[tuple[Token, ...], Field(strict=False, max_length=100, fail_fast=True)]
 # agentd publishes to replyTo with its own rights, so `$JS.API.STREAM.DELETE.x` must not be one.
-ReplySubject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=255)]
+ReplySubject = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$",
+        max_length=255,
+        json_schema_extra={"not": {"pattern": rf"^({'|'.join(OWN_ROOTS)})(\.|$)"}},
+    ),
+    AfterValidator(_foreign),
+]
 
 
 class MessagePart(BaseModel):

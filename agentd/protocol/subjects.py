@@ -41,6 +41,9 @@ RESERVED_ENVIRONMENTS: Final = frozenset(
     {"prompt", "hb", "status", "attachments", "spawn", "list", "stop"}
 )
 
+# The first tokens of everything that agentd publishes, stores or listens to.
+OWN_ROOTS: Final = ("agentd", "agents", "due", "ring", "sched", "stored", "work")
+
 # How many tokens may follow the specificity.
 _REST: Final[dict[str, tuple[int, ...]]] = {
     "task": (0, 1),  # the priority
@@ -294,6 +297,16 @@ def environment_of(subject: str) -> str | None:
 def impossible_transform(number: int) -> tuple[str, str]:
     """A transform of tasks that applies to none: the subject has too few tokens for a task."""
     return f"agents.{number}", f"work.{number}"
+
+
+def is_foreign(subject: str) -> bool:
+    """Whether a subject is neither agentd's nor the server's.
+
+    A stranger who names a subject for an answer has agentd publish there, with the rights of
+    agentd: as a result of another task, for example, or as a call of `$JS.API`.
+    """
+    root = subject.partition(".")[0]
+    return root not in OWN_ROOTS and not root.startswith("$")
 
 
 def matches(pattern: str, subject: str) -> bool:

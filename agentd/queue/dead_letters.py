@@ -107,8 +107,11 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
     records the retry keeps the reason and the error.
 
     Raises:
-        UsageError: the task has been answered since.
+        UsageError: the task has been answered since, or the letter does not name a task's subject.
     """
+    # Any client may publish a letter that names another subject, and so have us publish there.
+    if (dead.subject.type, dead.subject.env) != ("task", subjects.env):
+        raise UsageError(f"dead letter {dead.sequence} is no task: {dead.subject}; drop it")
     topic = topic_of(dead.subject, dead.headers)
     result = subjects.result(topic.domain, topic.specificity, dead.task_id)
     last = await jetstream.last(bus, LOG, result)

@@ -50,6 +50,20 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 HELLO = {"id": "q-1", "payload": {"content": "hello"}}
 
 
+@pytest.mark.parametrize(
+    "reply", ["agents.dev.result.analysis.x.t-2", "$JS.API.STREAM.DELETE.AGENTD_LOG", "due.dev.x"]
+)
+async def test_a_query_cannot_have_its_answer_put_on_a_subject_of_agentd(
+    tmp_path: Path, reply: str
+) -> None:
+    asker = Asker(tmp_path, ScriptedModel("hi"))
+    await asker.queries.listen(["analysis"])
+    await asker.bench.bus.publish(SUBJECT, json.dumps(HELLO).encode(), reply=reply)
+    assert (await asker.ask(HELLO)).payload.content["data"] == "hi"  # the next one is answered
+    assert len(asker.outcomes) == 1
+    assert reply not in [subject for subject, _ in asker.bench.bus.published]
+
+
 async def test_a_query_is_answered_and_counted(tmp_path: Path) -> None:
     asker = Asker(tmp_path, ScriptedModel("hi"))
     await asker.queries.listen(["analysis"])

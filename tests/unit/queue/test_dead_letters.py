@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from agentd.errors import Undeliverable
+import dataclasses
+from typing import cast
+
+import pytest
+
+from agentd.errors import Undeliverable, UsageError
+from agentd.nats.bus import Bus
 from agentd.protocol.subjects import Subject, Subjects
-from agentd.queue.dead_letters import dead_letter
+from agentd.queue.dead_letters import DeadLetter, dead_letter, send_again
 from agentd.queue.delivery import Parcel
+from tests.memory_bus import MemoryBus
 
 SUBJECT = "agents.dev.task.analysis.x.7"
 
@@ -58,3 +65,29 @@ def test_an_error_is_one_line_and_bounded() -> None:
 
     assert error.startswith("first Nats-Rollup: all xxx")
     assert len(error) == 1_000
+
+
+@pytest.mark.parametrize(
+    "subject", ["agents.dev.event.approval.t-2", "agents.dev.result.a.b.t", "agents.prod.task.a.b"]
+)
+async def test_a_letter_of_a_stranger_is_not_published_on_another_subject(subject: str) -> None:
+    memory = MemoryBus()
+    bus = cast("Bus", memory)
+    letter = DeadLetter(
+        sequence=42,
+        at="",
+        task_id="t1",
+        reason="expired",
+        error="",
+        attempts=1,
+        subject=Subject.parse(subject),
+        headers={},
+        data=b"{}",
+    )
+    with pytest.raises(UsageError, match="dead letter 42 is no task"):
+        await send_again(bus, Subjects("dev"), letter)
+    assert memory.published == []
+    await send_again(
+        bus, Subjects("dev"), dataclasses.replace(letter, subject=Subject.parse(SUBJECT))
+    )
+    assert SUBJECT in [each for each, _ in memory.published]
