@@ -36,8 +36,15 @@ OF_JOINS = (
     "after-join",  # its task is stored, the fact is not acknowledged
 )
 OF_APPROVALS = (
+    "before-request",  # the copy of the task is stored, the approval is not requested
     "after-request",  # the approval is requested, the task suspended, its delivery not acknowledged
     "before-resume",  # all calls are decided, the task is not delivered again
+)
+OF_UPGRADES = (
+    "log-frozen",  # nobody can publish to the old log, it is not copied yet
+    "log-copied",  # the copy is complete, but still follows the log
+    "log-deleted",  # there is only the copy
+    "log-made",  # there are the new log and the copy
 )
 
 _point, _, _chance = os.environ.get("AGENTD_CRASH", "").partition(":")

@@ -1,8 +1,9 @@
 """The bus in memory: messages, and the part of JetStream that a task meets on its way.
 
-It passes the contract of the real one (`integration/test_bus_contract.py`). Not modelled are
-consumers, the sourcing of WORK from LOG, doorbells, schedules and everything that expires. A call
-of the JetStream API that is not modelled raises NotImplementedError.
+It passes the contract of the real one (`integration/test_bus_contract.py`). LOG copies what is due
+from SCHEDULES. Not modelled are consumers, the sourcing of WORK from LOG, doorbells, the times of
+schedules and everything that expires. A call of the JetStream API that is not modelled raises
+NotImplementedError.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from typing import Any, cast
 
 from agentd.errors import BusError, NotStored, TooLarge, Unheard
 from agentd.nats.bus import Msg, wire_size
-from agentd.nats.streams import configurations
+from agentd.nats.streams import LOG, SCHEDULES, configurations
 from agentd.protocol.server_subjects import API
+from agentd.protocol.stream_subjects import not_due
 from agentd.protocol.subjects import matches
 from agentd.settings import Settings
 
@@ -180,7 +182,11 @@ class MemoryBus:
         for stream in self.streams.values():
             if stream.takes(msg.subject):
                 # The acknowledgement is the first answer, before those of subscribers.
-                self._acknowledge(msg, stream.publish(msg))
+                ack = stream.publish(msg)
+                self._acknowledge(msg, ack)
+                if msg.subject.startswith("due.") and ack and "error" not in ack:
+                    headers = {**(msg.headers or {}), "Nats-Stream-Source": SCHEDULES}
+                    self.streams[LOG].copy(message(msg.data, headers, not_due(msg.subject)))
                 taken = True
         return self._deliver(msg) or taken
 
@@ -278,6 +284,10 @@ class MemoryStream:
         if known is not None:
             return {"stream": self.config["name"], "seq": known, "duplicate": True}
         return {"stream": self.config["name"], "seq": self._store(msg)}
+
+    def copy(self, msg: Msg) -> None:
+        """Stores what the server copies from another stream, whatever it expects."""
+        self._store(msg)
 
     def _batch(self, msg: Msg, headers: Mapping[str, str]) -> dict[str, Any] | None:
         if not self.config.get("allow_atomic"):

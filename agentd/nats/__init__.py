@@ -2,6 +2,7 @@
 
 A module imports only from those below it.
 
+    upgrade       a store of an older agentd, whose log allows schedules, made like a new one
     schedules     messages that the server publishes later: once, at intervals, by cron
     shared_value  one value in a bucket that replicas change by compare-and-set
     session       the connection of a command: `serve` for a runtime, `visit` for a short command

@@ -8,6 +8,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from agentd import crash_points
@@ -282,6 +283,18 @@ async def stored(bus: Bus, stream: str, subject: str, *, start: int = 1) -> Asyn
             yield msg
         if not left:
             return
+
+
+async def first_since(bus: Bus, stream: str, moment: datetime) -> int | None:
+    """The sequence of the first message that `stream` stored at `moment` or later, if any.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    body = {"batch": 1, "start_time": moment.isoformat(), "next_by_subj": ">"}
+    answer = await bus.request(server_subjects.direct_get(stream), json.dumps(body).encode())
+    found = (answer.headers or {}).get("Nats-Sequence")
+    return int(found) if found else None
 
 
 async def _batch(bus: Bus, stream: str, subject: str, start: int) -> AsyncIterator[Msg]:

@@ -87,7 +87,7 @@ def differences(existing: Mapping[str, Any], config: Mapping[str, Any]) -> dict[
     wanted = {key: value for key, value in config.items() if key not in _FIXED}
     wanted["num_replicas"] = max(config["num_replicas"], existing.get("num_replicas", 1))
     if _names(existing) == _names(config):
-        wanted.pop("sources", None)  # their transforms may have been extended: see `streams._tie`
+        wanted.pop("sources", None)  # their transforms may have been extended: see `streams.tie`
     return {key: value for key, value in wanted.items() if existing.get(key) != value}
 
 

@@ -1,7 +1,8 @@
 """Messages that the server publishes later: once, or repeatedly.
 
-A schedule is a message in LOG, on its own subject. Its headers say when the server publishes a copy
-and on which subject (ADR-51). The copy has the same body, and the headers that are not NATS's.
+A schedule is a message in SCHEDULES, on its own subject. Its headers say when the server publishes
+a copy and on which subject (ADR-51). The copy has the same body, and the headers that are not
+NATS's. It is published below `due.`, and LOG copies it from there to the subject it is meant for.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from datetime import UTC, datetime
 from agentd.errors import Conflict
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
-from agentd.nats.jetstream import Record
-from agentd.nats.streams import LOG
+from agentd.nats.streams import SCHEDULES
+from agentd.protocol.stream_subjects import due, not_due
 
 _WHEN, _TARGET, _ZONE = "Nats-Schedule", "Nats-Schedule-Target", "Nats-Schedule-Time-Zone"
 
@@ -56,10 +57,11 @@ class ScheduleEntry:
 
     Attributes:
         subject: where it is stored; another schedule on the subject replaces it.
-        target: where copies are published. It must be a subject of LOG: the server refuses others.
+        target: the subject of LOG that gets the copies: a task or an event, the server refuses
+            others.
         headers: the headers of the copies. The server adds `Nats-Scheduler`, the subject of the
             schedule, and `Nats-Schedule-Next`, the time of the next copy.
-        sequence: its sequence in LOG; 0 if it is not stored yet.
+        sequence: its sequence in SCHEDULES; 0 if it is not stored yet.
     """
 
     subject: str
@@ -75,31 +77,11 @@ class ScheduleEntry:
         headers = {
             **self.headers,
             _WHEN: self.timing.pattern,
-            _TARGET: self.target,
-            # LOG deletes messages after `log_days`, but a schedule may be due later than that.
+            _TARGET: due(self.target),
+            # SCHEDULES deletes messages after a day, but a schedule may be due later than that.
             "Nats-TTL": "never",
         }
         return headers if self.timing.zone == "UTC" else {**headers, _ZONE: self.timing.zone}
-
-    @property
-    def ending(self) -> dict[str, str]:
-        """The headers of a message that replaces this schedule.
-
-        The server stores the message and removes the schedule in one step. If the schedule was
-        removed or replaced before, storing the message raises Conflict.
-        """
-        return {
-            "Nats-Scheduler": self.subject,
-            "Nats-Schedule-Next": "purge",
-            "Nats-Expected-Last-Subject-Sequence": str(self.sequence),
-            "Nats-Expected-Last-Subject-Sequence-Subject": self.subject,
-        }
-
-    def record(self, message_id: str) -> Record:
-        """This schedule as a record for `store_all`, with others in one batch."""
-        return Record(
-            subject=self.subject, data=self.data, message_id=message_id, headers=self.all_headers
-        )
 
     def same_as(self, other: ScheduleEntry) -> bool:
         """Whether both publish the same messages at the same times."""
@@ -119,14 +101,50 @@ async def put(bus: Bus, entry: ScheduleEntry) -> bool:
         existing = await find(bus, entry.subject)
         if existing is not None and existing.same_as(entry):
             return False
-        after = existing.sequence if existing else 0
         try:
-            await jetstream.replace(
-                bus, entry.subject, entry.data, after=after, headers=entry.all_headers
-            )
+            await replace(bus, entry, existing)
         except Conflict:
             continue  # another process was faster; it may have written the same
         return True
+
+
+async def replace(bus: Bus, entry: ScheduleEntry, existing: ScheduleEntry | None) -> None:
+    """Stores a schedule in the place of the `existing` one.
+
+    Raises:
+        Conflict: another one is stored there.
+        NotStored, BusError: as `put`.
+    """
+    after = existing.sequence if existing else 0
+    await jetstream.replace(bus, entry.subject, entry.data, after=after, headers=entry.all_headers)
+
+
+async def publish_now(bus: Bus, entry: ScheduleEntry) -> None:
+    """Publishes the copy of a stored schedule and ends the schedule, in one step of the server.
+
+    Raises:
+        Conflict: the schedule has ended before, or was replaced.
+        BusError: the server does not answer; it may have done both.
+    """
+    ending = {
+        "Nats-Scheduler": entry.subject,
+        "Nats-Schedule-Next": "purge",
+        "Nats-Expected-Last-Subject-Sequence-Subject": entry.subject,
+    }
+    # Without an id: LOG would drop the copy if anybody had stored a message under the same id.
+    await jetstream.replace(
+        bus,
+        due(entry.target),
+        entry.data,
+        after=entry.sequence,
+        headers={**entry.headers, **ending},
+    )
+
+
+def is_from_schedule(msg: Msg) -> bool:
+    """Whether a message read from LOG was published by a schedule. LOG copies from SCHEDULES only,
+    and the server refuses this header from a client."""
+    return "Nats-Stream-Source" in (msg.headers or {})
 
 
 async def remove(bus: Bus, subject: str) -> bool:
@@ -135,7 +153,7 @@ async def remove(bus: Bus, subject: str) -> bool:
     Raises:
         BusError: the server does not answer.
     """
-    answer = await jetstream.api(bus, f"STREAM.PURGE.{LOG}", {"filter": subject})
+    answer = await jetstream.api(bus, f"STREAM.PURGE.{SCHEDULES}", {"filter": subject})
     return bool(answer["purged"])
 
 
@@ -145,7 +163,7 @@ async def find(bus: Bus, subject: str) -> ScheduleEntry | None:
     Raises:
         BusError: the server does not answer.
     """
-    msg = await jetstream.last(bus, LOG, subject)
+    msg = await jetstream.last(bus, SCHEDULES, subject)
     return _entry(msg) if msg else None
 
 
@@ -155,7 +173,7 @@ async def pending(bus: Bus, pattern: str) -> AsyncIterator[ScheduleEntry]:
     Raises:
         BusError: the server does not answer.
     """
-    async for msg in jetstream.stored(bus, LOG, pattern):
+    async for msg in jetstream.stored(bus, SCHEDULES, pattern):
         yield _entry(msg)
 
 
@@ -163,7 +181,7 @@ def _entry(msg: Msg) -> ScheduleEntry:
     headers = msg.headers or {}
     return ScheduleEntry(
         subject=headers["Nats-Subject"],
-        target=headers.get(_TARGET, ""),
+        target=not_due(headers.get(_TARGET, "")),
         data=msg.data,
         timing=Timing(headers.get(_WHEN, ""), headers.get(_ZONE, "UTC")),
         headers={k: v for k, v in headers.items() if not k.startswith("Nats-")},

@@ -2,7 +2,10 @@
 
 LOG records every public message. WORK holds the outstanding tasks: the server copies tasks from LOG
 to WORK and adds the default priority. A task deleted from WORK is not done, and its record stays in
-LOG. CHUNKS keeps streamed deltas for subscribers that join late.
+LOG. CHUNKS keeps streamed deltas for subscribers that join late. SCHEDULES holds the messages for
+later, and the server copies to LOG what is due. It is a stream of its own: where a stream allows
+schedules, a header lets any publisher have the server publish on any subject of that stream, and
+empty it.
 
 WORK is sourced from LOG, and not LOG from WORK: that way a sender needs one publish, and consumers
 of WORK can be deleted and made again without a second delivery of everything. Configurations use
@@ -15,6 +18,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -23,13 +27,14 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.folder import NatsFolder
 from agentd.nats.provision import configuration, patiently, provide
-from agentd.protocol import subjects
+from agentd.protocol import stream_subjects
 from agentd.protocol.server_subjects import bucket, object_store
 from agentd.settings import Settings
 
 log = logging.getLogger(__name__)
 
 LOG = "AGENTD_LOG"
+SCHEDULES = "AGENTD_SCHEDULES"
 WORK = "AGENTD_WORK"
 CHUNKS = "AGENTD_CHUNKS"
 AGENTS = "KV_agentd_agents"
@@ -44,12 +49,20 @@ OBJECTS = "OBJ_agentd_objects"
 SECOND = 1_000_000_000  # JetStream's durations are in nanoseconds
 DAY = 86_400 * SECOND
 
+# For each stream that is a source: its copy, and the subjects there.
+_COPIES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    SCHEDULES: (LOG, stream_subjects.DUE_TRANSFORMS),
+    LOG: (WORK, stream_subjects.WORK_TRANSFORMS),
+}
+
 # The oldest server with atomic batches, per-message TTL and schedules. An older one does not report
 # an error: it silently ignores fields of a configuration that it does not know.
 OLDEST_SERVER = (2, 12)
 
 # Seconds that WORK may take to find a new LOG, and between two checks.
 _SOURCING_TIMEOUT, _PAUSE = 5.0, 0.05
+# Seconds that the log may be away before it is created again: housekeeping looks every second.
+_WITHOUT_LOG = 5.0
 
 # Since 2.15 the server allows 1,000 consumers a stream by default, and -1 does not lift that limit.
 _MAX_CONSUMERS = 20_000
@@ -103,7 +116,7 @@ async def _warn_of_single_copies(bus: Bus, settings: Settings) -> None:
 
 
 def configurations(settings: Settings) -> list[dict[str, Any]]:
-    """The configuration of every stream, in the order of creation: LOG before WORK, its copy."""
+    """The configuration of every stream, in the order of creation: a source before its copy."""
     shared: dict[str, Any] = {
         "num_replicas": settings.replicas,
         "max_consumers": _MAX_CONSUMERS,
@@ -111,22 +124,8 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
         "discard": "old",
     }
     return [
-        {
-            **shared,
-            "name": LOG,
-            "subjects": list(subjects.LOGGED),
-            "retention": "limits",
-            "storage": "file",
-            "max_age": int(settings.log_days * DAY),
-            "max_bytes": settings.log_bytes,
-            # For so long the server ignores a repeated message id: longer than `store` retries.
-            "duplicate_window": 120 * SECOND,
-            "allow_atomic": True,
-            "allow_msg_ttl": True,
-            "allow_msg_schedules": True,
-            # Rings the doorbell of facts, so that agents need not poll.
-            "republish": _republish(subjects.LOG_DOORBELL),
-        },
+        _schedules(shared),
+        _log(shared, settings),
         {
             **shared,
             "name": WORK,
@@ -134,14 +133,14 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
             # it refuses consumers whose subjects overlap.
             "retention": "workqueue",
             "storage": "file",
-            "sources": [{"name": LOG, "subject_transforms": _transforms()}],
+            "sources": [_source(LOG)],
             # Rings the doorbell of tasks.
-            "republish": _republish(subjects.WORK_DOORBELL),
+            "republish": _republish(stream_subjects.WORK_DOORBELL),
         },
         {
             **shared,
             "name": CHUNKS,
-            "subjects": list(subjects.STREAMED),
+            "subjects": list(stream_subjects.STREAMED),
             "retention": "limits",
             "storage": "memory",
             "max_age": 600 * SECOND,
@@ -154,15 +153,59 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
+def _schedules(shared: Mapping[str, Any]) -> dict[str, Any]:
+    """The messages for later, and what was due in the last day."""
+    return {
+        **shared,
+        "name": SCHEDULES,
+        "subjects": list(stream_subjects.SCHEDULED),
+        "retention": "limits",
+        "storage": "file",
+        # So long LOG has time to copy what is due. Schedules themselves stay (`Nats-TTL`).
+        "max_age": DAY,
+        "allow_msg_ttl": True,
+        "allow_msg_schedules": True,
+        "allow_rollup_hdrs": True,  # a schedule replaces the one before
+    }
+
+
+def _log(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """The record of every public message."""
+    return {
+        **shared,
+        "name": LOG,
+        "subjects": list(stream_subjects.LOGGED),
+        "retention": "limits",
+        "storage": "file",
+        "max_age": int(settings.log_days * DAY),
+        "max_bytes": settings.log_bytes,
+        # For so long the server ignores a repeated message id: longer than `store` retries.
+        "duplicate_window": 120 * SECOND,
+        "allow_atomic": True,
+        "allow_msg_ttl": True,
+        # Any client that may publish here could empty the log otherwise. Single messages can be
+        # deleted: dead letters that are retried or dropped.
+        "allow_rollup_hdrs": False,
+        "deny_purge": True,
+        "sources": [_source(SCHEDULES)],
+        # Rings the doorbell of facts, so that agents need not poll.
+        "republish": _republish(stream_subjects.LOG_DOORBELL),
+    }
+
+
 def _republish(doorbell: tuple[str, str]) -> dict[str, Any]:
     src, dest = doorbell
     return {"src": src, "dest": dest, "headers_only": True}
 
 
-def _transforms(*more: tuple[str, str]) -> list[dict[str, str]]:
-    """The subjects of tasks in WORK, made from those in LOG."""
-    pairs = (*subjects.WORK_TRANSFORMS.items(), *more)
-    return [{"src": src, "dest": dest} for src, dest in pairs]
+def _source(name: str, *more: tuple[str, str]) -> dict[str, Any]:
+    """What a copy takes from the stream `name`, and under which subjects it stores that."""
+    _, transforms = _COPIES[name]
+    pairs = (*transforms.items(), *more)
+    return {
+        "name": name,
+        "subject_transforms": [{"src": src, "dest": dest} for src, dest in pairs],
+    }
 
 
 def _bucket(name: str, shared: Mapping[str, Any], *, storage: str) -> dict[str, Any]:
@@ -217,15 +260,27 @@ async def _sync_if_relaxed(made: Sequence[object], settings: Settings) -> None:
 
 async def _ensure_one(bus: Bus, config: dict[str, Any]) -> bool:
     """Creates or updates a stream; returns whether it was created."""
-    if config["name"] != LOG:
+    name = config["name"]
+    if name not in _COPIES:
         return await provide(bus, config)
-    # A new log must not count from 1: WORK continues after the last sequence that it copied, and
-    # would skip everything up to it.
+    # A new stream must not count from 1: its copy continues after the last sequence that it copied,
+    # and would skip everything up to it.
     first = int(time.time() * 1000)
-    created = await provide(bus, {**config, "first_seq": first})
+    config = {**config, "first_seq": first}
+    if name == LOG:
+        config["sources"] = [{**_source(SCHEDULES), "opt_start_seq": await _due_lately(bus)}]
+    created = await provide(bus, config)
     if created:
-        await _tie(bus, first)
+        await tie(bus, name, first)
     return created
+
+
+async def _due_lately(bus: Bus) -> int:
+    """The sequence from which a new log copies: what was due while there was no log is not lost,
+    and what the old log had is not sent again."""
+    info = await jetstream.api(bus, f"STREAM.INFO.{SCHEDULES}")
+    since = datetime.fromisoformat(info["ts"]) - timedelta(seconds=_WITHOUT_LOG)
+    return await jetstream.first_since(bus, SCHEDULES, since) or info["state"]["last_seq"] + 1
 
 
 async def _names(bus: Bus) -> set[str]:
@@ -238,27 +293,30 @@ async def _names(bus: Bus) -> set[str]:
             return names
 
 
-async def _tie(bus: Bus, first: int) -> None:
-    """Makes an existing WORK copy from a new LOG, whose first sequence is `first`, immediately.
+async def tie(bus: Bus, source: str, first: int) -> None:
+    """Makes an existing copy continue immediately with its new source, from the sequence `first`.
 
-    Left alone, the server looks for a deleted source every ten seconds. It takes the new log for
+    Left alone, the server looks for a deleted source every ten seconds. It takes the new stream for
     the old one, fails, and retries after two more (`sourceConsumerRetryThreshold`). It looks
-    immediately only for a source that is configured differently. So the source gets, for a moment,
-    one more transform, which applies to no message.
+    immediately only for a source that is configured differently. So the source gets one more
+    transform, which applies to no message.
     """
-    work = await configuration(bus, WORK)
-    if work is None:
+    copy, transforms = _COPIES[source]
+    existing = await configuration(bus, copy)
+    if existing is None:
         return
-    transforms = _transforms(subjects.impossible_transform(first))
-    source = {"name": LOG, "subject_transforms": transforms}
-    # Without a start sequence it would begin at the time of the last message of WORK, and the
+    root = next(iter(transforms)).partition(".")[0]
+    tied = _source(source, stream_subjects.impossible_transform(root, int(time.time() * 1000)))
+    # Without a start sequence it would begin at the time of the last message of the copy, and the
     # clocks of two servers may differ.
-    with_start = {**source, "opt_start_seq": first}
-    await jetstream.api(bus, f"STREAM.UPDATE.{WORK}", {**work, "sources": [with_start]})
-    await _until_sourced(bus)
-    # The start sequence must not stay: a server that restarts while WORK is empty would begin
-    # there again, and every task would be done a second time.
-    await jetstream.api(bus, f"STREAM.UPDATE.{WORK}", {**work, "sources": [source]})
+    with_start = {**tied, "opt_start_seq": first}
+    await jetstream.api(bus, f"STREAM.UPDATE.{copy}", {**existing, "sources": [with_start]})
+    if copy == WORK:
+        await _until_sourced(bus)
+        # The start sequence must not stay: a server that restarts while WORK is empty would begin
+        # there again, and every task would be done a second time. LOG is never empty, but may
+        # never have copied anything: it must begin there again.
+        await jetstream.api(bus, f"STREAM.UPDATE.{WORK}", {**existing, "sources": [tied]})
 
 
 async def _until_sourced(bus: Bus) -> None:

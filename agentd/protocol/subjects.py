@@ -54,28 +54,6 @@ _REST: Final[dict[str, tuple[int, ...]]] = {
     "dlq": (0,),
 }
 
-# What the streams hold, of every environment. The depths and the priorities are exact, so that the
-# server refuses any other subject: a deeper task would be stored in LOG and never reach WORK.
-LOGGED: Final = (
-    "agents.*.task.*.*",
-    *(f"agents.*.task.*.*.{priority}" for priority in range(10)),
-    "agents.*.result.*.*.*",
-    "agents.*.event.*.*",
-    "agents.*.dlq.*.*",
-    "agents.*.sched.*.*",
-)
-STREAMED: Final = ("agents.*.stream.*.*",)
-# From a task in LOG to its subject in WORK, in the language of the server. A task without a
-# priority gets the default one.
-WORK_TRANSFORMS: Final = {
-    "agents.*.task.*.*": "work.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}"
-    f".{DEFAULT_PRIORITY}",
-    "agents.*.task.*.*.*": "work.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(4)}}",
-}
-# What the server publishes, without contents, for everything that it stores: a doorbell.
-LOG_DOORBELL: Final = ("agents.>", "stored.>")
-WORK_DOORBELL: Final = ("work.>", "ring.>")
-
 _is_token = re.compile(TOKEN).fullmatch
 _is_priority = re.compile("[0-9]").fullmatch
 
@@ -192,7 +170,7 @@ class Subjects:
     def schedule(self, kind: Literal["agent", "message", "approval", "join"], name: str) -> str:
         """The schedule of an agent, of a message to be sent later, of a suspended task, or of the
         timeout of a join; `*` for all of the kind."""
-        return f"agents.{self.env}.sched.{kind}.{name if name == '*' else token(name, kind)}"
+        return f"sched.{self.env}.{kind}.{name if name == '*' else token(name, kind)}"
 
     def pattern(self, rest: str) -> str:
         """The pattern `agents.{env}.{rest}`: `rest` is tokens, `*`, and a last `>`."""
@@ -292,11 +270,6 @@ def environment_of(subject: str) -> str | None:
     """The environment of a public subject; None for any other subject."""
     root, _, rest = subject.partition(".")
     return rest.partition(".")[0] if root == "agents" else None
-
-
-def impossible_transform(number: int) -> tuple[str, str]:
-    """A transform of tasks that applies to none: the subject has too few tokens for a task."""
-    return f"agents.{number}", f"work.{number}"
 
 
 def is_foreign(subject: str) -> bool:

@@ -1,23 +1,27 @@
 """Approvals: a task is suspended with its request, decided by a person, and resumed once.
 
 `event.approval.{taskId}` holds the requests of a task and the decisions on them, in order. No
-process holds a suspended task: a schedule is stored together with the request, and the server
-publishes its copy of the task when the request expires. A decision publishes the copy immediately.
-Whichever comes first ends the schedule, so the task is resumed once.
+process holds a suspended task: a schedule is stored before the request, and the server publishes
+its copy of the task when the request expires. A decision publishes the copy immediately. Whichever
+comes first ends the schedule, so the task is resumed once.
+
+A process may end between the two. Then the task is delivered again and suspended again, and a copy
+that is due meanwhile finds no request before it.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from agentd import crash_points
 from agentd.errors import Conflict, Paused
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
-from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
 from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.streams import LOG
@@ -51,6 +55,8 @@ async def verdicts(bus: Bus, subjects: Subjects, task: str, delivery: Delivery) 
         raise Paused(delivery.resumes)
     for request in asked:
         if request.turn == delivery.resumes:
+            if delivery.sequence < request.sequence and delivery.stored_at < request.expires:
+                raise Paused(delivery.resumes)  # a copy of an earlier try to suspend the task
             # A decision stored after the resuming delivery came too late: another replica that runs
             # the same delivery must see the same decisions.
             made = dialogue.verdicts(request, before=delivery.sequence)
@@ -67,42 +73,55 @@ async def suspend(
     *,
     source: AgentIdentity,
 ) -> None:
-    """Stores the request and the scheduled copy of the task, in one batch.
+    """Stores the scheduled copy of the task, then the request.
+
+    Not the other way round: nothing would resume a task that has a request but no copy.
 
     Raises:
         BusError: it could not be recorded.
     """
     subject = subjects.event("approval", task.id)
     expires = min(time.time() + paused.timeout, task.expires_at or float("inf"))
-    content = {
-        "event": REQUESTED,
-        "task": task.id,
-        "agent": source.id,
-        "life": delivery.life,
-        "turn": paused.turn,
-        "calls": list(paused.calls),
-        "expires": datetime.fromtimestamp(expires, UTC).isoformat(timespec="milliseconds"),
-    }
+    content = _request(task, delivery, paused, agent=source.id, expires=expires)
     event = await fit(bus, task.reply("event", content, source=source))
-    mark = f"{task.id}.{delivery.life}.{paused.turn}"
     copy = _copy(subjects, task, delivery, turn=paused.turn, expires=expires)
     while True:
+        # First: a schedule that another replica stores from here on makes ours a conflict.
+        existing = await schedules.find(bus, copy.subject)
         after, _ = await jetstream.newest(bus, LOG, subject)
         dialogue = await read(bus, subjects, task.id)
         made = {(each.life, each.turn) for each in dialogue.requests}
         if (delivery.life, paused.turn) in made:
             return  # by another replica that was thought dead
-        request = Record(
-            subject=subject,
-            data=event,
-            message_id=f"{mark}.requested",
-            headers={"Nats-Expected-Last-Subject-Sequence": str(after)},
-        )
         try:
-            await jetstream.store_all(bus, [request, copy.record(f"{mark}.copy")])
+            await schedules.replace(bus, copy, existing)
+            crash_points.here("before-request")
+            await jetstream.store(
+                bus,
+                subject,
+                event,
+                message_id=f"{task.id}.{secrets.token_hex(8)}",
+                headers={"Nats-Expected-Last-Subject-Sequence": str(after)},
+                patience=jetstream.HOLD,
+            )
         except Conflict:
             continue
         return
+
+
+def _request(
+    task: AgentMessage, delivery: Delivery, paused: Paused, *, agent: str, expires: float
+) -> dict[str, Any]:
+    """The content of the event that asks for approval."""
+    return {
+        "event": REQUESTED,
+        "task": task.id,
+        "agent": agent,
+        "life": delivery.life,
+        "turn": paused.turn,
+        "calls": list(paused.calls),
+        "expires": datetime.fromtimestamp(expires, UTC).isoformat(timespec="milliseconds"),
+    }
 
 
 def _copy(
@@ -187,13 +206,7 @@ async def resume(bus: Bus, subjects: Subjects, task: str) -> bool:
     if entry is None or request is None or not dialogue.is_decided(request):
         return False
     try:
-        await jetstream.store(
-            bus,
-            entry.target,
-            entry.data,
-            message_id=f"{task}.{request.life}.{request.turn}.decided",
-            headers={**entry.headers, **entry.ending},
-        )
+        await schedules.publish_now(bus, entry)
     except Conflict:
         return False  # another replica resumed it, or the request expired in this moment
     return True

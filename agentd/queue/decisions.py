@@ -14,6 +14,7 @@ from agentd.errors import DecodeError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.objects import whole
+from agentd.nats.schedules import is_from_schedule
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subjects
@@ -149,6 +150,8 @@ async def _events(bus: Bus, subject: str) -> AsyncIterator[tuple[int, AgentMessa
     """The events on `subject` whose content is an object. Any client may publish there, so
     everything else is skipped."""
     async for msg in jetstream.stored(bus, LOG, subject):
+        if is_from_schedule(msg):
+            continue
         try:
             message = await whole(bus, decode(msg.data, type="event"))
         except DecodeError:

@@ -17,6 +17,7 @@ from agentd.errors import DecodeError, TaskError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.objects import fit, whole
+from agentd.nats.schedules import is_from_schedule
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode
 from agentd.protocol.subjects import Subjects
@@ -163,6 +164,8 @@ class Journal:
         """The entries of this life of the task; a task that was sent again from the dead letters
         begins another life, with an empty journal."""
         async for msg in jetstream.stored(self._bus, LOG, self._subject):
+            if is_from_schedule(msg):
+                continue
             try:
                 event = decode(msg.data)
             except DecodeError:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from agentd.errors import BusError, DecodeError, TaskError
+from agentd.errors import BusError, DecodeError, TaskError, UsageError
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.objects import fit, whole
@@ -15,7 +15,7 @@ from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.streams import LOG
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage, decode
-from agentd.protocol.subjects import Subject, Subjects
+from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, Subjects
 from agentd.queue.decisions import ApprovalRequest, request_of
 from agentd.routing.eligibility import address
 
@@ -56,6 +56,7 @@ async def send_later(
 
     Raises:
         TaskError: no agent online takes such a task (`no_taker`).
+        UsageError: it is an event of agentd, such as an approval.
         BusError: it was not stored.
     """
     # Its timeout is counted from when it is due, as if it were sent then.
@@ -63,6 +64,8 @@ async def send_later(
     if message.type == "task":
         to = await address(bus, subjects, to, message)
         target = subjects.task(to.domain, to.specificity, message.routing.priority)
+    elif to.domain in RUNTIME_EVENTS:
+        raise UsageError(f"event.{to} is an event of agentd: it can be sent now, but not later")
     else:
         target = subjects.event(to.domain, to.specificity)
     entry = ScheduleEntry(

@@ -19,6 +19,7 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit, whole
+from agentd.nats.schedules import is_from_schedule
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode
 from agentd.protocol.subjects import Subjects, digest
@@ -161,6 +162,8 @@ class Memory:
     async def _content(self, msg: Msg) -> Any:
         """The content of an event; None if it is not valid, or its object was lost. Any client may
         publish on the subject."""
+        if is_from_schedule(msg):
+            return None
         try:
             return (await whole(self._bus, decode(msg.data))).payload.content
         except DecodeError:

@@ -23,6 +23,7 @@ from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.nats import streams
 from agentd.nats.bus import Bus
+from agentd.nats.upgrade import upgrade
 from agentd.problems import Problem, errors
 from agentd.protocol.subjects import Subjects
 from agentd.queue.cancellations import Cancellations
@@ -127,6 +128,7 @@ class Runtime:
         Raises:
             StartError: the server is too old, or has no JetStream or no room for the streams.
         """
+        await upgrade(self.bus, self._settings)
         await streams.ensure(self.bus, self._settings)
         await self.queue.open()
         await self._routes.open()

@@ -18,8 +18,10 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import ApiError, Record
 from agentd.nats.objects import BUCKET
-from agentd.nats.streams import AGENTS, LOG, STOPS
+from agentd.nats.schedules import is_from_schedule
+from agentd.nats.streams import AGENTS, LOG, SCHEDULES, STOPS
 from agentd.protocol.server_subjects import bucket
+from agentd.protocol.stream_subjects import due
 from agentd.protocol.subjects import Subjects
 from tests.memory_bus import MemoryBus
 
@@ -456,13 +458,32 @@ async def test_a_deleted_message_makes_room_for_the_one_before(
 
 
 async def test_a_purge_counts_what_it_removes(bus: Bus, subjects: Subjects) -> None:
-    for name in ("a", "b"):
-        await jetstream.store(bus, subjects.event("x", name), b"", message_id=name)
-    purge = {"filter": subjects.pattern("event.x.a")}
+    first, second = (subjects.schedule("message", name) for name in ("a", "b"))
+    for subject in (first, second):
+        await jetstream.store(bus, subject, b"", message_id=subject)
+    purge = {"filter": first}
 
-    assert (await jetstream.api(bus, f"STREAM.PURGE.{LOG}", purge))["purged"] == 1
-    assert (await jetstream.api(bus, f"STREAM.PURGE.{LOG}", purge))["purged"] == 0
-    assert await jetstream.last(bus, LOG, subjects.event("x", "b")) is not None
+    assert (await jetstream.api(bus, f"STREAM.PURGE.{SCHEDULES}", purge))["purged"] == 1
+    assert (await jetstream.api(bus, f"STREAM.PURGE.{SCHEDULES}", purge))["purged"] == 0
+    assert await jetstream.last(bus, SCHEDULES, second) is not None
+
+
+async def test_the_log_copies_what_is_due_whatever_it_expected(
+    bus: Bus, subjects: Subjects
+) -> None:
+    subject, entry = subjects.task("a", "b"), subjects.schedule("message", "x")
+    after = await jetstream.store(bus, entry, b"", message_id="1")
+    await jetstream.store(bus, subject, b"one", message_id="2")
+    expected = {"Nats-Expected-Last-Subject-Sequence-Subject": entry, "X-Own": "1"}
+    await jetstream.replace(bus, due(subject), b"two", after=after, headers=expected)
+
+    async with asyncio.timeout(20):
+        while (await jetstream.newest(bus, LOG, subject))[1] != b"two":  # noqa: ASYNC110 (of the server)
+            await asyncio.sleep(0.02)
+    copy = await jetstream.last(bus, LOG, subject)
+    assert copy is not None
+    assert (copy.headers or {})["X-Own"] == "1"
+    assert is_from_schedule(copy)
 
 
 async def test_a_message_is_read_by_its_sequence(bus: Bus, subjects: Subjects) -> None:

@@ -26,7 +26,7 @@ from agentd.settings import Settings
 SETTINGS = Settings(log_bytes=0)
 SUBJECTS = Subjects("t")
 RESULT = SUBJECTS.result("a", "b", "c")
-JUNK = SUBJECTS.event("junk", "x")
+JUNK = "JUNK"  # a stream and its subject: nobody may purge the log
 WRAPPER = """\
 #!/bin/sh
 for file; do test -f "$file" && sed -i 's/max_file_store: .*/max_file_store: 16MB/' "$file"; done
@@ -51,6 +51,8 @@ async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
 
 
 async def fill(bus: Bus) -> None:
+    config = {"name": JUNK, "subjects": [JUNK], "storage": "file", "retention": "limits"}
+    await jetstream.api(bus, f"STREAM.CREATE.{JUNK}", {**config, "num_replicas": 1})
     with contextlib.suppress(BusError):
         for number in range(1000):
             data = bytes(512 * 1024)
@@ -58,7 +60,7 @@ async def fill(bus: Bus) -> None:
 
 
 async def make_room(bus: Bus) -> None:
-    await jetstream.api(bus, f"STREAM.PURGE.{LOG}", {"filter": JUNK})
+    await jetstream.api(bus, f"STREAM.DELETE.{JUNK}")
 
 
 def committing(bus: Bus, text: str = "An answer.") -> asyncio.Task[None]:

@@ -14,7 +14,6 @@ from agentd.errors import Conflict, NotStored, TaskError
 from agentd.manifest.cron import parse
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
-from agentd.nats.jetstream import Record
 from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.streams import LOG, WORK
 from agentd.protocol.destination import Destination
@@ -93,25 +92,19 @@ class TestTheServer:
         wrote = await asyncio.gather(*(schedules.put(bus, hourly) for _ in range(10)))
         assert sum(wrote) == 1
 
-    async def test_a_message_ends_a_schedule_once(self, bus: Bus, subjects: Subjects) -> None:
+    async def test_a_schedule_is_published_now_once(self, bus: Bus, subjects: Subjects) -> None:
         await schedules.put(bus, entry(subjects, Timing.at(time.time() + HOUR)))
         there = await schedules.find(bus, subjects.schedule("agent", "x"))
         assert there is not None
 
-        async def end(number: int) -> bool:
-            record = Record(
-                subject=there.target,
-                data=there.data,
-                message_id=f"{subjects.env}.{number}",
-                headers={**there.headers, **there.ending},
-            )
+        async def publish() -> bool:
             try:
-                await jetstream.store_all(bus, [record])
+                await schedules.publish_now(bus, there)
             except Conflict:
                 return False
             return True
 
-        assert sum(await asyncio.gather(*map(end, range(5)))) == 1
+        assert sum(await asyncio.gather(*(publish() for _ in range(5)))) == 1
         assert await schedules.find(bus, there.subject) is None
         assert len(await recorded(bus, there.target)) == 1
 

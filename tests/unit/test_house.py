@@ -95,11 +95,14 @@ def test_nothing_is_put_off_and_nothing_is_mocked() -> None:
     assert mentions(r"\bunit" + r"test\.mock\b", MODULES) == []
 
 
-def test_subjects_are_spelled_in_two_modules_of_protocol() -> None:
-    spelled = ("protocol/subjects.py", "protocol/server_subjects.py")
+def test_subjects_are_spelled_in_three_modules_of_protocol() -> None:
+    spelled = tuple(f"protocol/{name}subjects.py" for name in ("", "server_", "stream_"))
     modules = [path for path in PACKAGE if not str(path).endswith(spelled)]
 
-    assert mentions(r"""["']\$(JS|KV|O)\b|["'](agents|work|ring|stored)\.[{*>$]""", modules) == []
+    assert (
+        mentions(r"""["']\$(JS|KV|O)\b|["'](agents|work|ring|stored|sched|due)\.[{*>$]""", modules)
+        == []
+    )
 
 
 def contents(package: Path) -> list[str]:

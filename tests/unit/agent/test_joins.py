@@ -63,7 +63,7 @@ class Gatherer:
         await self.replica.give_up(due, self.bench.revision.spec)
 
     async def timer(self) -> ScheduleEntry | None:
-        return await schedules.find(cast("Bus", self.bench.bus), f"agents.dev.sched.join.{NAME}")
+        return await schedules.find(cast("Bus", self.bench.bus), f"sched.dev.join.{NAME}")
 
     def tasks(self) -> Sequence[AgentMessage]:
         return self.bench.stored("task._agent.me.*")

@@ -11,7 +11,7 @@ from agentd.errors import Conflict
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.schedules import ScheduleEntry, Timing
-from agentd.nats.streams import LOG
+from agentd.nats.streams import SCHEDULES
 from agentd.protocol.subjects import Subjects
 from tests.memory_bus import MemoryBus
 
@@ -47,7 +47,7 @@ def test_a_schedule_says_when_and_where_and_never_expires() -> None:
     assert ENTRY.all_headers == {
         "Agentd-Note": "n",
         "Nats-Schedule": "@every 60000ms",
-        "Nats-Schedule-Target": ENTRY.target,
+        "Nats-Schedule-Target": "due.dev.task.analysis.x",
         "Nats-TTL": "never",
     }
 
@@ -127,28 +127,22 @@ async def test_pending_schedules_are_listed_oldest_first(bus: Bus) -> None:
     assert found == [SUBJECTS.schedule("message", name) for name in ("b", "a")]
 
 
-async def test_a_message_ends_a_schedule_only_if_it_is_still_there(bus: Bus) -> None:
+async def test_a_copy_that_is_published_now_ends_only_a_schedule_that_is_still_there(
+    bus: Bus,
+) -> None:
     await schedules.put(bus, ENTRY)
     entry = await schedules.find(bus, ENTRY.subject)
     assert entry is not None
     await schedules.put(bus, replace(ENTRY, data=b"newer"))
 
-    async def end(entry: ScheduleEntry, message_id: str) -> int:
-        return await jetstream.store(
-            bus, entry.target, b"", message_id=message_id, headers=entry.ending
-        )
-
     with pytest.raises(Conflict):
-        await end(entry, "1")
+        await schedules.publish_now(bus, entry)
     newer = await schedules.find(bus, ENTRY.subject)
     assert newer is not None
-    assert newer.ending["Nats-Schedule-Next"] == "purge"
-    assert await end(newer, "2") == 3
-
-
-async def test_a_schedule_is_a_record_of_a_batch(bus: Bus) -> None:
-    await jetstream.store_all(bus, [ENTRY.record("1"), ENTRY.record("2")])
-
-    last = await jetstream.last(bus, LOG, ENTRY.subject)
-    assert last is not None
-    assert (last.headers or {})["Nats-Msg-Id"] == "2.dev"
+    await schedules.publish_now(bus, newer)
+    copy = await jetstream.last(bus, SCHEDULES, "due.dev.task.analysis.x")
+    assert copy is not None
+    headers = copy.headers or {}
+    assert (copy.data, headers["Nats-Schedule-Next"]) == (b"newer", "purge")
+    assert headers["Agentd-Note"] == "n"
+    assert "Nats-Msg-Id" not in headers  # LOG would drop it for a message of the same id

@@ -45,11 +45,11 @@ def transformed(subject: str) -> list[str]:
     return found
 
 
-def test_the_log_is_made_before_its_copy() -> None:
+def test_a_source_is_made_before_its_copy() -> None:
     names = list(configured())
 
-    assert names.index(streams.LOG) < names.index(streams.WORK)
-    assert set(names) == {streams.LOG, streams.WORK, streams.CHUNKS, streams.OBJECTS, *BUCKETS}
+    assert names[:3] == [streams.SCHEDULES, streams.LOG, streams.WORK]
+    assert set(names) == {*names[:3], streams.CHUNKS, streams.OBJECTS, *BUCKETS}
 
 
 def test_every_stream_allows_many_consumers_and_direct_reads() -> None:
@@ -57,6 +57,18 @@ def test_every_stream_allows_many_consumers_and_direct_reads() -> None:
         assert config["max_consumers"] == 20_000
         assert config["allow_direct"] is True
         assert config["num_replicas"] == 3
+
+
+def test_only_the_stream_of_schedules_lets_a_header_schedule_or_empty() -> None:
+    may = {
+        name
+        for name, config in configured().items()
+        if config.get("allow_msg_schedules") and config["allow_rollup_hdrs"]
+    }
+    log = configured()[streams.LOG]
+
+    assert may == {streams.SCHEDULES}
+    assert (log["allow_rollup_hdrs"], log["deny_purge"]) == (False, True)
 
 
 def test_the_log_is_bounded_by_the_settings() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,34 @@ async def test_calls_that_were_not_decided_in_time_have_no_decision(waiting: Wai
         0: True,
         2: False,
     }
+
+
+async def test_a_copy_that_was_due_before_the_request_waits_for_the_one_of_the_request(
+    waiting: Waiting,
+) -> None:
+    """A process ended between the copy and the request; the copy was due before the next try."""
+    headers = {LIFE: "7", RESUMES: "1"}
+    early = waiting.bench.delivery(headers=headers, sequence=0)
+    assert await waiting.verdicts(early) == Verdicts()  # nothing is decided: it asks again
+    await waiting.suspend(delivery=early)
+    [request] = await waiting.requests()
+    with pytest.raises(Paused):
+        await waiting.verdicts(early)
+    # The copy of the request itself is due when the request expires, and denies what is undecided.
+    late = dataclasses.replace(early, stored_at=request.expires)
+    assert (await waiting.verdicts(late)).calls == {0: None, 2: None}
+
+
+async def test_a_scheduled_decision_does_not_count(waiting: Waiting) -> None:
+    """A schedule publishes with the rights of the server, not with those of who stored it."""
+    await waiting.suspend()
+    decision = {"type": "event", "payload": {"content": {"decision": "approve"}}}
+    data = json.dumps(decision).encode()
+    await waiting.bench.bus.request("due.dev.event.approval.t-1", data)
+    assert len(waiting.bench.stored("event.approval.*")) == 2
+    assert not await waiting.resume()
+    await waiting.bench.bus.request("agents.dev.event.approval.t-1", data)
+    assert await waiting.resume()
 
 
 async def test_a_run_whose_requests_are_lost_starts_over(waiting: Waiting) -> None:

@@ -29,7 +29,7 @@ from agentd.testing import virtual_time
 
 SOURCE = {"Nats-Stream-Source": "AGENTD_LOG 7 > > agents.dev.task.analysis.x"}
 REPLY = "$JS.ACK.AGENTD_WORK.dev+analysis+5.2.10.20.1700000000500000000.4"
-NEXT = {"Nats-Schedule-Next": "2026-11-30T07:00:00Z", "Nats-Scheduler": "agents.dev.sched.agent.a"}
+NEXT = {"Nats-Schedule-Next": "2026-11-30T07:00:00Z", "Nats-Scheduler": "sched.dev.agent.a"}
 
 
 class Server:
@@ -111,7 +111,7 @@ def test_a_task_that_its_schedule_sent_twice_has_one_default_id() -> None:
     assert again.default_id == found
     for other in (
         {"Nats-Schedule-Next": "2026-12-01T07:00:00Z"},
-        {"Nats-Scheduler": "agents.dev.sched.agent.b"},
+        {"Nats-Scheduler": "sched.dev.agent.b"},
     ):
         assert stored({**NEXT, **other}).default_id != found
 

@@ -19,7 +19,7 @@ from agentd.testing.torture.harness import World
 from agentd.testing.torture.scenario import Size
 
 _ROOM = "8MB"
-_JUNK = 64 * 1024
+_JUNK, _PIECE = "JUNK", 64 * 1024
 _WRAPPER = """\
 #!/bin/sh
 # Runs the real nats-server with a small store.
@@ -67,19 +67,20 @@ def _small_server(folder: Path) -> Path:
 
 
 async def _fill(world: World) -> None:
-    """Stores events until the server has no room for another."""
-    subject = world.subjects.event("junk", "x")
+    """Stores junk until the server has no room for more: in a stream of its own, because nobody may
+    purge the log."""
+    config = {"name": _JUNK, "subjects": [_JUNK], "storage": "file", "retention": "limits"}
+    await jetstream.api(world.bus, f"STREAM.CREATE.{_JUNK}", {**config, "num_replicas": 1})
     number = 0
     while True:
         number += 1
         try:
             await jetstream.store(
-                world.bus, subject, b"x" * _JUNK, message_id=f"junk{number}", patience=0
+                world.bus, _JUNK, b"x" * _PIECE, message_id=f"junk{number}", patience=0
             )
         except BusError:
             return
 
 
 async def _make_room(world: World) -> None:
-    subject = world.subjects.event("junk", "x")
-    await jetstream.api(world.bus, f"STREAM.PURGE.{streams.LOG}", {"filter": subject})
+    await jetstream.api(world.bus, f"STREAM.DELETE.{_JUNK}")
