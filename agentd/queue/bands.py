@@ -109,3 +109,8 @@ def route_of(task: Subject) -> str:
     if task.domain in RESERVED_DOMAINS:
         return f"{task.domain}.{task.specificity}"
     return task.domain
+
+
+def consumer_name(env: str, route: str, priority: int) -> str:
+    """The consumer of one band. `+` cannot occur in a token, so no two routes share one."""
+    return f"{env}+{route.replace('.', '+')}+{priority}"

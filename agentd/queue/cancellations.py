@@ -12,6 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Generator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from agentd.errors import Undeliverable
@@ -146,6 +147,34 @@ class _CancellableRun:
     def ended_by_cancellation(self) -> bool:
         """Whether only we have cancelled the asyncio task; `asyncio.timeout` decides so, too."""
         return bool(self.ended_by) and self._task.uncancel() <= self._cancels_before
+
+
+async def listed(bus: Bus, subjects: Subjects) -> list[tuple[Scope, float]]:
+    """What is cancelled, and since when (seconds since the epoch); the oldest first.
+
+    Raises:
+        BusError: the bucket does not answer.
+    """
+    found: list[tuple[Scope, float]] = []
+    async for msg in jetstream.stored(bus, STOPS, bucket(STOPS, subjects.env, "*")):
+        if scope := _scope(msg.data):
+            stored_at = (msg.headers or {})["Nats-Time-Stamp"]
+            found.append((scope, datetime.fromisoformat(stored_at).timestamp()))
+    return found
+
+
+def _scope(value: bytes) -> Scope | None:
+    """The scope in a value of the bucket, where any client of NATS might write."""
+    try:
+        match json.loads(value or b"null"):
+            case {"conversation": str(name)}:
+                return Scope("conversation", name)
+            case {"task": str(name)}:
+                return Scope("task", name)
+            case _:
+                return None
+    except (ValueError, RecursionError):
+        return None
 
 
 async def cancel(bus: Bus, subjects: Subjects, scope: Scope) -> None:

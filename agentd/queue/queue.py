@@ -23,7 +23,7 @@ from agentd.nats.bus import Bus, Msg, Subscription
 from agentd.nats.streams import SECOND, WORK
 from agentd.protocol.server_subjects import Acknowledgement, next_message
 from agentd.protocol.subjects import DEFAULT_PRIORITY, Subjects, parse_work
-from agentd.queue.bands import ConsumerSource, Route, route_of
+from agentd.queue.bands import ConsumerSource, Route, consumer_name, route_of
 from agentd.queue.delivery import Delivery, delivery, settle_foreign
 from agentd.queue.in_progress import Beats
 
@@ -168,8 +168,7 @@ class _Work:
     stream: str = WORK
 
     def consumer(self, priority: int) -> str:
-        """The name. `+` cannot occur in a token, so no two routes share a consumer."""
-        return f"{self.subjects.env}+{self.route.replace('.', '+')}+{priority}"
+        return consumer_name(self.subjects.env, self.route, priority)
 
     async def make(self, priority: int) -> None:
         name = self.consumer(priority)

@@ -7,6 +7,7 @@ A module imports only from modules listed below it.
     runtime           applies a catalog: starts, reloads and removes agents; drains them
     housekeeping      recreates deleted streams, sweeps the queue, restores schedules
     cancellation      cancels a conversation, or a task and all that followed from it
+    open_tasks        the tasks that have no outcome yet
     health            the HTTP server with /healthz, /readyz and /metrics
     watch             watches the files and passes on each catalog that a change makes
     sharing           shares with other replicas: cooldowns, rate windows, answers kept for a while

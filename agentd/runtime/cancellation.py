@@ -1,6 +1,6 @@
 """Cancels a conversation, or a task and all that followed from it, in every process.
 
-Running tasks are cancelled, and waiting tasks are removed from WORK as dead letters. Both
+Running tasks are cancelled; tasks that wait or are suspended become dead letters. Both
 `agentd stop` and a plain message do this: an event on `event.cancel.requested` whose content is
 `{"conversation": id}` or `{"task": id}`.
 """
@@ -8,41 +8,49 @@ Running tasks are cancelled, and waiting tasks are removed from WORK as dead let
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable
 
 from agentd.errors import BusError, DecodeError
-from agentd.nats import jetstream
+from agentd.nats import schedules
 from agentd.nats.bus import Bus, Msg
-from agentd.nats.streams import WORK
 from agentd.protocol.message import decode
 from agentd.protocol.subjects import Subjects
 from agentd.queue import cancellations
 from agentd.queue.cancellations import Scope, refusal
-from agentd.queue.delivery import parcel
-from agentd.runtime.dead_lettering import dead_letter, task_of
+from agentd.runtime.dead_lettering import dead_letter
+from agentd.runtime.open_tasks import OpenTask, open_tasks
 
 log = logging.getLogger(__name__)
 
 
-async def cancel(bus: Bus, subjects: Subjects, scope: Scope) -> int:
-    """Cancels the scope everywhere, and returns how many tasks in WORK were dead-lettered.
+async def cancel(
+    bus: Bus, subjects: Subjects, scope: Scope, known: Iterable[OpenTask] = ()
+) -> Counter[str]:
+    """Cancels the scope everywhere. Returns how many tasks of each state this ends, with those
+    that were `known` before: running tasks end by themselves, and may be gone already.
 
     Raises:
         BusError: the server does not answer; calling this again does the rest.
     """
+    ended = {each.message.id: each.state for each in known if scope.holds(each.message)}
     # The cancellation first: from then on no process begins a task that waits in WORK.
     await cancellations.cancel(bus, subjects, scope)
-    dead_lettered = 0
-    async for msg in jetstream.stored(bus, WORK, subjects.all_work):
-        headers = dict(msg.headers or {})
-        stored_at = datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp()
-        waiting = parcel(msg.data, headers, attempt=0, stored_at=stored_at)
-        # Running tasks are in WORK too. Whichever records the outcome first, it is the same one.
-        if scope.holds(task_of(waiting)):
-            sequence = int(headers["Nats-Sequence"])
-            await dead_letter(bus, subjects, waiting, refusal(scope), sequence=sequence)
-            dead_lettered += 1
-    return dead_lettered
+    async for task in open_tasks(bus, subjects):
+        if scope.holds(task.message):
+            ended.setdefault(task.message.id, task.state)
+            await _end(bus, subjects, scope, task)
+    return Counter(ended.values())
+
+
+async def _end(bus: Bus, subjects: Subjects, scope: Scope, task: OpenTask) -> None:
+    """Dead-letters a task. One that is not sent yet is refused when it is due."""
+    if task.state == "scheduled":
+        return
+    # Running tasks are in WORK too. Whichever records the outcome first, it is the same one.
+    await dead_letter(bus, subjects, task.parcel, refusal(scope), sequence=task.sequence)
+    if task.schedule:
+        await schedules.remove(bus, task.schedule)
 
 
 class CancelRequests:
@@ -67,11 +75,11 @@ class CancelRequests:
             log.warning("invalid request to cancel: %s", error)
             return
         try:
-            dead_lettered = await cancel(self._bus, self._subjects, scope)
+            ended = await cancel(self._bus, self._subjects, scope)
         except BusError as error:
             log.warning("%s is not completely cancelled: %s", scope, error)
         else:
-            log.info("%s is cancelled; %d waiting tasks dead-lettered", scope, dead_lettered)
+            log.info("%s is cancelled; open tasks: %s", scope, in_words(ended) or "none")
 
 
 def scope_of(content: object) -> Scope:
@@ -87,3 +95,9 @@ def scope_of(content: object) -> Scope:
             return Scope("task", name)
         case _:
             raise ValueError('the content must be {"conversation": id} or {"task": id}')
+
+
+def in_words(ended: Counter[str]) -> str:
+    """`1 running, 3 waiting`; "" for none."""
+    states = ("running", "waiting", "suspended", "scheduled")
+    return ", ".join(f"{ended[state]} {state}" for state in states if ended[state])

@@ -33,7 +33,8 @@ _RUNTIME = AgentIdentity(id="agentd", type="runtime")
 async def dead_letter(
     bus: Bus, subjects: Subjects, parcel: Parcel, error: Undeliverable, *, sequence: int
 ) -> None:
-    """Dead-letters the task with this sequence in WORK; `error` has the reason.
+    """Dead-letters the task with this sequence in WORK, 0 if it is not there; `error` has the
+    reason.
 
     Raises:
         BusError: it could not be recorded; the task is still in WORK.
@@ -60,7 +61,8 @@ async def dead_letter(
     except Conflict:
         log.info("task %s has a result already: no dead letter", task.id)
     # Last: after a crash before this the task is delivered, and settled because it has a result.
-    await jetstream.delete(bus, WORK, sequence)
+    if sequence:
+        await jetstream.delete(bus, WORK, sequence)
 
 
 def task_of(parcel: Parcel) -> AgentMessage:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -391,30 +389,6 @@ async def test_a_stopped_conversation_stays_so_until_it_is_undone(
     assert told[:2] == ["conversation_stopped", "conversation_resumed"]
     assert set(told[2:]) == {"conversation_exchange"}
     assert {event.context.conversation_id for event in events} == {"any text: é.*"}
-
-
-async def test_the_command_stops_and_undoes(team: Team, nats_url: str) -> None:
-    await team.run(me=FINE)
-
-    async def command(*flags: str) -> str:
-        program = "from agentd.cli import main; main()"
-        where = ("--env", team.subjects.env, "--nats", nats_url)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", program, "stop", "-c", "chat 12", *flags, *where),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        out, _ = await process.communicate()
-        assert process.returncode == 0
-        return out.decode()
-
-    said = json.loads(await command("--json"))
-    stopped = {"stopped": True, "waiting_tasks_ended": 0}
-    assert said == {"conversation": "chat 12", "env": team.subjects.env, **stopped}
-    context = {"conversationId": "chat 12"}
-    assert (await team.ask("analysis", "x", context=context))["error"]["code"] == "cancelled"
-    assert "conversation chat 12 may run again" in await command("--undo")
-    await team.bus.fence()
-    assert (await team.ask("analysis", "x", context=context))["success"]
 
 
 async def test_a_stop_cancels_no_answer_that_is_there(team: Team) -> None:
