@@ -118,11 +118,14 @@ class ModelError(TaskError):
         answered: the provider had begun to answer.
         usage: the tokens that were used nevertheless (a `models.port.Usage`), if they are known.
         cost: what was charged nevertheless, in USD, if it is known.
+        unavailable: the server is not there, or not ready: no connection, or a 503. Nothing was
+            done, and the call may wait for it.
     """
 
     answered = False
     usage: Any = None
     cost: float | None = None
+    unavailable: bool = False
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ PATIENCE = 2.0
 # Models that are free within so many seconds of each other count as free at the same time, and the
 # order of the list decides.
 _SAME = 0.5
+# Seconds between two looks for a server that is not there, doubling, each with jitter.
+_FIRST_LOOK, _LONGEST_LOOK = 0.5, 5.0
 # The answer that one provider's content policy refuses is not requested from another provider.
 _FINAL = ("model_refused",)
 
@@ -25,7 +28,8 @@ class FailoverModel:
     """Calls `models` in their order until one answers. Its name is that of the first.
 
     After any error the next model is called, except after a refusal by a content policy, and after
-    an error that comes when a piece of text has already reached `on_delta`.
+    an error that comes when a piece of text has already reached `on_delta`. If all servers that
+    could answer are away (no connection, or a 503), they are waited for.
     """
 
     def __init__(self, models: Sequence[Model]) -> None:
@@ -63,6 +67,7 @@ class _FailoverCall:
         self._failed: list[tuple[float, Model, ModelError]] = []  # with the time of the failure
         self._attempts: list[ModelAttempt] = []
         self._streaming = False
+        self._on_wait = request.on_wait
 
     async def answer(self) -> Completion:
         last = len(self._models) - 1
@@ -81,7 +86,36 @@ class _FailoverCall:
             completion = await self._try(model, 0, wait=True)
             if completion:
                 return completion
+        return await self._when_available()
+
+    async def _when_available(self) -> Completion:
+        """The answer of the first server that is there again, within the time of the call.
+
+        A server that is started again or loads its model comes back by itself. Attempts of the
+        task would be used up before.
+
+        Raises:
+            ModelError: none came back in time, or one that is there failed in another way.
+        """
+        clock, pause = asyncio.get_running_loop().time, _FIRST_LOOK
+        while (left := self._ends - clock()) > 0 and (away := self._away()):
+            if self._request.on_wait:
+                await self._request.on_wait(str(self._merged_error()))
+            self._on_wait = None  # the limiters of these servers would say the same again
+            wait = pause * random.uniform(0.5, 1)
+            await asyncio.sleep(min(left, wait))
+            pause = min(_LONGEST_LOOK, 2 * pause)
+            for model in away if wait < left else ():
+                completion = await self._try(model, 0, wait=True)
+                if completion:
+                    return completion
         raise self._merged_error()
+
+    def _away(self) -> list[Model]:
+        """The models whose servers are away; none if another model may answer the next attempt."""
+        if any(error.retryable and not error.unavailable for *_, error in self._failed):
+            return []
+        return [model for _, model, error in self._failed if error.unavailable]
 
     async def _try(self, model: Model, others: int, *, wait: bool) -> Completion | None:
         """The answer of one model, of which `others` come later in the list; None if it failed.
@@ -98,23 +132,34 @@ class _FailoverCall:
         try:
             completion = await self._call(model, others, wait)
         except ModelError as error:
-            self._failed.append((clock(), model, error))
-            self._report(self._failed_attempt(model, error, clock() - began))
+            if self._is_news(model, error):
+                self._report(self._failed_attempt(model, error, clock() - began))
             if self._streaming or error.code in _FINAL:
                 raise self._merged_error() from None
             return None
         attempt = ModelAttempt(model=model.name, seconds=clock() - began)
-        if self._failed:
+        if self._attempts:
             completion = replace(completion, attempts=(*self._attempts, attempt))
         self._report(replace(attempt, completion=completion))
         return completion
+
+    def _is_news(self, model: Model, error: ModelError) -> bool:
+        """Notes a failure; False if the server of this model is still away."""
+        failure = (asyncio.get_running_loop().time(), model, error)
+        for index, (_, known, earlier) in enumerate(self._failed):
+            if known is model and earlier.unavailable:
+                self._failed[index] = failure
+                return not error.unavailable
+        self._failed.append(failure)
+        return True
 
     async def _call(self, model: Model, others: int, wait: bool) -> Completion:
         left = self._ends - asyncio.get_running_loop().time()
         # Two shares of the time for this model, and one for each that comes after it.
         share = left * 2 / (others + 2)
         patience = None if wait else min(PATIENCE, share)
-        request = replace(self._request, timeout=left, patience=patience)
+        on_wait = self._on_wait if wait else None
+        request = replace(self._request, timeout=left, patience=patience, on_wait=on_wait)
         # `request.timeout` is not the share: a model that begins to stream may use all of it.
         deadline = asyncio.timeout(share if others else None)
         try:

@@ -86,7 +86,7 @@ class Failures:
         no_money = status == 429 and any(mark in body for mark in _OUT_OF_MONEY)
         if no_money:
             hint = "the account has no money left, or has reached its limit"
-        return self.error(
+        error = self.error(
             code,
             f"answered {status}: {complaint(body)}",
             hint=hint or _HINTS.get(code, ""),
@@ -94,6 +94,14 @@ class Failures:
             retry_after=retry_after(headers or {}),
             retryable=False if no_money else code in _TRANSIENT or status == 409,
         )
+        error.unavailable = status == 503
+        return error
+
+    def unreachable(self, text: str, *, hint: str = "") -> ModelError:
+        """The error of a call for which there was no connection: it was not sent."""
+        error = self.error("model_overloaded", text, hint=hint)
+        error.unavailable = True
+        return error
 
     def reported(self, error: Any) -> ModelError:
         """The error of an error object in place of an answer: in a 200, or between two chunks."""

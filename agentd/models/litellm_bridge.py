@@ -203,7 +203,9 @@ class LitellmModel:
             return self._failures.error("model_truncated", text)
         for pattern, code in _NOT_A_500:
             if status == 500 and pattern.search(text):
-                return self._failures.error(code, text)
+                failed = self._failures.error(code, text)
+                failed.unavailable = code == "model_overloaded"
+                return failed
         if not isinstance(status, int) or status < 300:  # it could not parse the answer
             return self._failures.error("model_garbage", f"{type(inner).__name__}: {text}")
         if "ContentPolicyViolation" in type(inner).__name__:

@@ -211,6 +211,9 @@ class OpenAIModel:
             return self._failures.error("model_garbage", text, hint="check the port")
         reason = shorten(str(error)) or type(error).__name__
         text = f"no connection to {base}: {reason}"
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return self._failures.unreachable(text, hint="is the server running?")
+        # The server has received the request. It may have ended because of it.
         return self._failures.error("model_overloaded", text, hint="is the server running?")
 
 

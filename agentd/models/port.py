@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -36,6 +36,7 @@ class ChatRequest:
         schema: the JSON Schema that the answer must fit; sent in the way that the model supports.
         patience: seconds to wait for a slot or a rate, when another model could be called instead.
         on_attempt: is called at the end of each attempt; one call may try several models.
+        on_wait: is called with the reason when the call waits for a server that is not there.
 
     Raises:
         ModelError: `model_config`, if a parameter is one that agentd sets itself.
@@ -49,6 +50,7 @@ class ChatRequest:
     schema: Mapping[str, Any] | None = None
     patience: float | None = None
     on_attempt: Callable[[ModelAttempt], None] | None = None
+    on_wait: Callable[[str], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         for name in self.parameters.keys() & RESERVED_PARAMETERS.keys():

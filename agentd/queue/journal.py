@@ -33,8 +33,11 @@ CALLED = "tool_called"
 ANSWERED = "tool_answered"
 
 MODEL_FAILED = "model_failed"  # one model of several; another one answered, or all failed
+MODEL_AWAITED = "model_awaited"  # a server that is not there, or that asked for a wait
 
 _ATTEMPTS, _STEPS = (FAILED, STARTED, HANDED_BACK), (TURN, CALLED, ANSWERED)
+
+_SHOWN = 1_000  # characters of the reason of a delay
 
 Content = Mapping[str, Any]
 Step = tuple[str, int, int]  # the event, the turn from 1, the index of the call from 0
@@ -192,6 +195,25 @@ class Journal:
             message_id=f"{self._task.id}.{kind}.{delivery.life}.{delivery.sequence}.{mark}",
             patience=patience,
         )
+
+
+def delay_in(content: Any) -> str | None:
+    """Why the answer takes longer, by this entry of a journal; None if it is about something else.
+
+    Any client may write entries.
+    """
+    match content:
+        case {"event": "model_awaited", "reason": str(reason)}:
+            return f"waiting: {reason}"[:_SHOWN]
+        case {
+            "event": "attempt_failed" | "handed_back" as event,
+            "error": {"code": str(code), "message": str(message)},
+            "delay": int() | float() as delay,
+        }:
+            what = "no attempt was possible" if event == HANDED_BACK else "an attempt failed"
+            return f"{what}, the next one begins in {delay:.1f} s: {code}: {message}"[:_SHOWN]
+        case _:
+            return None
 
 
 def _seconds(value: Any) -> float:

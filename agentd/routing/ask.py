@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 from agentd.errors import BusError, DecodeError, TaskError, UsageError
 from agentd.nats import jetstream, schedules
@@ -17,6 +18,7 @@ from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, Subjects
 from agentd.queue.decisions import ApprovalRequest, request_of
+from agentd.queue.journal import delay_in
 from agentd.routing.eligibility import address
 
 
@@ -26,6 +28,13 @@ class Delta:
 
     text: str
     restarted: bool = False
+
+
+@dataclass(frozen=True)
+class Delay:
+    """Why the answer takes longer: a server is away, or an attempt has failed."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -90,8 +99,9 @@ async def ask(
     message: AgentMessage,
     *,
     timeout: float,
-) -> AsyncIterator[Delta | Waiting | AgentMessage]:
-    """Sends a task; yields its deltas, a `Waiting` when it is suspended, and last its result.
+) -> AsyncIterator[Delta | Delay | Waiting | AgentMessage]:
+    """Sends a task; yields its deltas, a `Delay` when it has to wait, a `Waiting` when it is
+    suspended, and last its result.
 
     Raises:
         TaskError: no result within `timeout` seconds (code `no_answer`; the task is not ended by
@@ -103,7 +113,8 @@ async def ask(
     result = subjects.result(to.domain, to.specificity, message.id)
     async with contextlib.AsyncExitStack() as stack:
         approval = subjects.event("approval", message.id)
-        for subject in (subjects.stream(message.id), approval, result):
+        journal = subjects.event("run", message.id)
+        for subject in (subjects.stream(message.id), journal, approval, result):
             subscription = await bus.subscribe(subject, received.put)
             stack.push_async_callback(subscription.close)
         # The server must know the subscriptions before the first delta can be published.
@@ -114,15 +125,10 @@ async def ask(
         while True:
             msg = await _next(received, bus, result, deadline)
             if msg is None:
-                raise TaskError(
-                    f"no answer from {to} within {timeout:g} s; the result of task {message.id} "
-                    "will be in the log",
-                    code="no_answer",
-                    retryable=True,
-                )
-            if msg.subject == approval:
-                if request := _approval_request(msg):
-                    yield Waiting(request)
+                raise _no_answer(to, message, timeout)
+            if msg.subject in (approval, journal):
+                if event := _event(msg):
+                    yield event
                 continue
             answer = _decoded(msg)
             if answer.type == "result":
@@ -135,12 +141,29 @@ async def ask(
             yield Delta(payload.chunk or "", restarted)
 
 
-def _approval_request(msg: Msg) -> ApprovalRequest | None:
-    """The request in a message; None for a decision, which is published to the same subject."""
+def _no_answer(to: Destination, message: AgentMessage, timeout: float) -> TaskError:
+    return TaskError(
+        f"no answer from {to} within {timeout:g} s; the result of task {message.id} will be in the "
+        "log",
+        code="no_answer",
+        retryable=True,
+    )
+
+
+def _event(msg: Msg) -> Delay | Waiting | None:
+    """What an event says to someone who waits; None if that is nothing, such as a decision."""
     try:
-        return request_of(decode(msg.data).payload.content)
+        return event_in(decode(msg.data).payload.content)
     except DecodeError:
         return None
+
+
+def event_in(content: Any) -> Delay | Waiting | None:
+    """What an event of a run says to someone who waits for its answer."""
+    if request := request_of(content):
+        return Waiting(request)
+    delay = delay_in(content)
+    return Delay(delay) if delay else None
 
 
 async def _next(received: asyncio.Queue[Msg], bus: Bus, result: str, deadline: float) -> Msg | None:

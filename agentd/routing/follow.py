@@ -15,8 +15,7 @@ from agentd.nats.streams import LOG
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, Subjects, matches
-from agentd.queue.decisions import request_of
-from agentd.routing.ask import Delta, Waiting, send
+from agentd.routing.ask import Delay, Delta, Waiting, event_in, send
 
 _FOLLOWED = frozenset({"result", "event", "stream"})  # types of messages
 _LOOK = 2.0  # seconds between two searches of the log for an end whose message was lost
@@ -30,7 +29,7 @@ class FollowedMessage:
     message: AgentMessage
 
 
-Part = Delta | Waiting | FollowedMessage | AgentMessage
+Part = Delta | Delay | Waiting | FollowedMessage | AgentMessage
 
 
 @dataclass(frozen=True)
@@ -147,9 +146,8 @@ class FollowedTask:
         place, message = found
         if place.type == "stream":
             return self._delta(place, message)
-        if place.domain == "approval":
-            request = request_of(message.payload.content)
-            return Waiting(request) if request else None
+        if place.domain in ("approval", "run"):
+            return event_in(message.payload.content)
         return self._fact(place, message)
 
     def _parse(self, received: Received) -> tuple[Subject, AgentMessage] | None:

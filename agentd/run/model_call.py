@@ -10,7 +10,7 @@ from dataclasses import replace
 from agentd.errors import BusError, ModelError
 from agentd.metrics import Metrics
 from agentd.models.port import ChatRequest, Completion, Model, ModelAttempt, Usage
-from agentd.queue.journal import MODEL_FAILED
+from agentd.queue.journal import MODEL_AWAITED, MODEL_FAILED
 from agentd.run.context import RunContext
 
 log = logging.getLogger(__name__)
@@ -25,13 +25,21 @@ async def call(
         ModelError: as `Model.complete`.
     """
     attempts: list[ModelAttempt] = []
+    awaited: set[str] = set()
+
+    async def on_wait(reason: str) -> None:
+        if reason not in awaited:
+            awaited.add(reason)
+            await _note_wait(reason, context)
 
     def on_attempt(attempt: ModelAttempt) -> None:
         measure(context.metrics, attempt)
         attempts.append(attempt)
 
     try:
-        completion = await model.complete(replace(request, on_attempt=on_attempt), on_delta)
+        completion = await model.complete(
+            replace(request, on_attempt=on_attempt, on_wait=on_wait), on_delta
+        )
     except ModelError:
         await _note(attempts, context)
         raise
@@ -54,6 +62,15 @@ def measure(metrics: Metrics, attempt: ModelAttempt) -> None:
         output_tokens=usage.output_tokens,
         cost=completion.cost,
     )
+
+
+async def _note_wait(reason: str, context: RunContext) -> None:
+    """Records what a call waits for: whoever waits for the answer can see it."""
+    log.warning("a task waits: %s", reason)
+    try:
+        await context.journal().note(MODEL_AWAITED, mark=secrets.token_hex(4), reason=reason)
+    except BusError as error:
+        log.warning("the wait was not recorded: %s", error)
 
 
 async def _note(attempts: list[ModelAttempt], context: RunContext) -> None:

@@ -16,6 +16,7 @@ Fault = Literal[
     "404",
     "429",  # with Retry-After
     "500",
+    "503",  # as llama.cpp while it loads its model
     "hang",  # accepts the request and never answers
     "slow-headers",  # a header line every 20 ms, never the last
     "drip",  # a few bytes every 20 ms, never the end
@@ -89,7 +90,7 @@ class StubReply:
     async def send(self) -> web.StreamResponse:
         """Sends the answer, or does what its fault says."""
         fault = self.behaviour.fault
-        if fault in ("401", "404", "429", "500"):
+        if fault and fault.isdigit():
             return self._send_error_status(int(fault))
         if fault == "no-stream-options" and "stream_options" in self.body:
             return _error(400, "Unknown parameter: 'stream_options'.")
@@ -120,6 +121,7 @@ class StubReply:
             404: f"The model `{self.body.get('model')}` does not exist.",
             429: "Rate limit reached.",
             500: "The server had an error.",
+            503: "Loading model",
         }
         headers = {"Retry-After": self.behaviour.retry_after} if status == 429 else None
         return _error(status, texts[status], headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,8 +17,10 @@ from agentd.models.choose import AgentRate, Models
 from agentd.models.port import ChatRequest
 from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
-from agentd.protocol.message import AgentMessage, decode
+from agentd.protocol.destination import Destination
+from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
 from agentd.protocol.subjects import Subjects
+from agentd.routing.ask import Delay, ask
 from agentd.runtime.sharing import AnswerCache, rate_window
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
 from tests.integration.conftest import Team
@@ -125,6 +128,35 @@ async def test_a_connection_that_ends_without_an_answer_is_tried_once_more(stub:
         await model.complete(ChatRequest(HI, {}, 10.0))
     assert (caught.value.code, stub.count) == ("model_overloaded", 4)
     await models.close()
+
+
+async def test_a_task_waits_for_a_server_that_is_started_later_and_says_so(
+    team: Team, unused_tcp_port: int
+) -> None:
+    """First nothing listens, then the server loads its model, then it answers."""
+    base = f"http://127.0.0.1:{unused_tcp_port}/v1"
+    model = json.dumps({"name": GOOD, "api_base": base})
+    await team.run(me=manifest(model, retry={"attempts": 1}))
+    loads = [Behaviour(fault="503"), Behaviour(fault="503"), Behaviour(text="Fine.")]
+    later = StubModel(plan=lambda number, _: loads[min(number, 3) - 1])
+    task = new("task", "hello", source=AgentIdentity(id="asker"))
+    parts = ask(team.bus, team.subjects, Destination("x", "y"), task, timeout=30)
+    delays: list[str] = []
+    content: Any = None
+    async with contextlib.AsyncExitStack() as stack:
+        async for part in parts:
+            if isinstance(part, Delay):
+                if not delays:
+                    await stack.enter_async_context(later.serve(port=unused_tcp_port))
+                delays.append(part.text)
+            elif isinstance(part, AgentMessage):
+                content = part.payload.content
+    assert content["data"] == "Fine."
+    assert [each.get("code") for each in content["attempts"]] == ["model_overloaded", None]
+    refused, loading = delays
+    assert refused.startswith(f"waiting: {GOOD}: no connection to {base}: ")
+    assert "(is the server running?)" in refused
+    assert loading.startswith(f"waiting: {GOOD}: answered 503: ")
 
 
 async def test_the_other_models_are_called_for_one_without_a_key(team: Team) -> None:

@@ -28,14 +28,17 @@ class AnswerPrinter:
         self._json = as_json
         self._streams = not as_json and (not steps or sys.stdout.isatty())
         self._shown = ""
+        self._set_aside = 0  # how much was shown when the last line was set aside
 
     def take(self, part: Any) -> None:
         """Prints one part that `ask` or `follow` yields."""
-        from agentd.routing.ask import Delta, Waiting
+        from agentd.routing.ask import Delay, Delta, Waiting
         from agentd.routing.follow import FollowedMessage
 
         if isinstance(part, Waiting):
             self._waiting(part.request)
+        elif isinstance(part, Delay):
+            self._aside(f"[{part.text}]")
         elif isinstance(part, FollowedMessage):
             self._step(part)
         elif not isinstance(part, Delta):
@@ -56,12 +59,16 @@ class AnswerPrinter:
         say(f"[decide until {until}: {command}, or deny]", err=True)
 
     def _step(self, step: FollowedMessage) -> None:
-        """Shows a result or an event on the way on standard error; dim on a terminal."""
+        """Shows a result or an event on the way on standard error."""
         from agentd.cli.shared.gist import gist
 
-        if self._shown and not self._shown.endswith("\n"):
+        self._aside(f"{step.message.source.id:<12} {gist(step.message)}")
+
+    def _aside(self, line: str) -> None:
+        """Shows a line on standard error, below what is shown already; dim on a terminal."""
+        if self._shown[self._set_aside :] and not self._shown.endswith("\n"):
             say(err=True)
-        line = f"{step.message.source.id:<12} {gist(step.message)}"
+        self._set_aside = len(self._shown)
         say(Styled(line, "dim"), err=True)
 
     def _end(self, message: AgentMessage) -> None:
@@ -92,7 +99,7 @@ class AnswerPrinter:
 
     def _break(self, why: str) -> None:
         self._end_line()
-        self._shown = ""
+        self._shown, self._set_aside = "", 0
         say(f"[{why}]", err=True)
 
     def _end_line(self) -> None:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_COOLDOWN = 3600.0  # seconds; an endpoint that asks for more is called again after this
 MAX_FAILURES = 3  # connections that fail in a row until calls are paused
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds, doubling, each with jitter
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds, doubling, each with jitter
 _CALM = 60.0  # seconds without a refusal until an endpoint counts as healthy again
 
 # Seconds. aiohttp gives a connection up after 10 (`endpoint.CONNECT`). A failure that is reported
@@ -62,6 +62,14 @@ class Limiter:
     def limit(self) -> int:
         """How many calls may run at once."""
         return 1 if self._failures >= MAX_FAILURES else int(self._pace.limit)
+
+    @property
+    def obstacle(self) -> str:
+        """Why no call is made now; "" if calls are made."""
+        if not self._cooldown_end:
+            return ""
+        unreachable = self._failures >= MAX_FAILURES
+        return f"{self.name} {'cannot be reached' if unreachable else 'asked for a wait'}"
 
     @property
     def waiting(self) -> int:
@@ -233,9 +241,8 @@ class Limiter:
     def _in_cooldown(self, now: float, model: str) -> NotCalled:
         seconds = max(0.0, self._cooldown_end - now)
         unreachable = self._failures >= MAX_FAILURES
-        why = "cannot be reached" if unreachable else "asked for a wait"
         return NotCalled(
-            f"{model}: {self.name} {why}; agentd calls it again in {seconds:.3g} s",
+            f"{model}: {self.obstacle}; agentd calls it again in {seconds:.3g} s",
             code="model_overloaded" if unreachable else "model_rate_limited",
             retryable=True,
             retry_after=seconds,

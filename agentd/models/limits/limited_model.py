@@ -39,6 +39,8 @@ class LimitedModel:
     ) -> Completion:
         """See `agentd.models.port.Model`. The wait for a slot is part of `request.timeout`."""
         limiter = self.limiter
+        if request.on_wait and (obstacle := limiter.obstacle):
+            await request.on_wait(f"{self.name}: {obstacle}")
         waited = await limiter.acquire(request.agent, request.longest_wait, self.name)
         try:
             if waited:  # `after` copies the request: not needed for the usual call, which did not

@@ -192,6 +192,73 @@ def test_of_models_that_are_free_at_the_same_time_the_first_choice_is_waited_for
     assert answer.model == "a"
 
 
+def away(text: str = "no connection") -> ModelError:
+    return Failures("a").unreachable(text)
+
+
+def test_a_server_that_is_away_is_waited_for() -> None:
+    waited: list[str] = []
+
+    async def call() -> tuple[Completion, float]:
+        loop = asyncio.get_running_loop()
+
+        async def on_wait(reason: str) -> None:
+            waited.append(reason)
+
+        request = ChatRequest((), {}, 90, on_attempt=attempts.append, on_wait=on_wait)
+        return await FailoverModel([model]).complete(request), loop.time()
+
+    attempts: list[ModelAttempt] = []
+    model = Scripted("a", [*[away()] * 9, Failures("a").refused(503, "loading"), "yes"])
+    answer, took = virtual_time.run(call)
+    assert answer.text == "yes"
+    assert 15 < took < 40
+    assert waited == [*["a: no connection"] * 9, "a: answered 503: loading"]
+    # One outage is one failed attempt, however often the server was looked for.
+    assert [each.code for each in attempts] == ["model_overloaded", ""]
+    assert [each.code for each in answer.attempts] == ["model_overloaded", ""]
+    # Its limiter need not say it again.
+    assert [request.on_wait is None for request in model.requests] == [False, *[True] * 10]
+
+
+def test_a_server_that_stays_away_is_waited_for_until_the_time_is_over() -> None:
+    async def call() -> tuple[ModelError, float]:
+        with pytest.raises(ModelError) as caught:
+            await FailoverModel([model]).complete(ChatRequest((), {}, 60))
+        return caught.value, asyncio.get_running_loop().time()
+
+    model = Scripted("a", [away()])
+    error, took = virtual_time.run(call)
+    assert (str(error), error.code, took) == ("a: no connection", "model_overloaded", 60)
+    assert 12 < len(model.requests) < 30
+
+
+def test_of_several_servers_that_are_away_the_first_to_come_back_answers() -> None:
+    first, second = Scripted("a", [away()]), Scripted("b", [*[away()] * 3, "yes"])
+    third = failing("c", "model_auth")
+    answer, attempts = ask(first, second, third)
+    assert isinstance(answer, Completion)
+    assert answer.model == "b"
+    assert [each.model for each in attempts] == ["a", "b", "c", "b"]
+    assert len(third.requests) == 1
+
+
+@pytest.mark.parametrize("end", ["model_rate_limited", "model_auth"])
+def test_a_server_that_comes_back_and_fails_ends_the_wait(end: str) -> None:
+    error = Failures("a").error(end, "no")
+    outcome, attempts = ask(Scripted("a", [away(), error]))
+    assert outcome is error
+    assert [each.code for each in attempts] == ["model_overloaded", end]
+
+
+def test_no_server_is_waited_for_while_another_may_answer_the_next_attempt() -> None:
+    model = Scripted("a", [away()])
+    error, attempts = ask(model, failing("b", "model_rate_limited"))
+    assert isinstance(error, ModelError)
+    assert error.retryable
+    assert len(attempts) == 2
+
+
 def test_the_class_of_the_error_says_that_no_provider_was_called() -> None:
     throttled = Throttled("t", code="model_rate_limited", retryable=True, retry_after=9.0)
     missing = NotCalled("no key", code="model_auth")

@@ -179,3 +179,11 @@ async def test_a_cancellation_passes_through() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_a_server_that_is_not_there_or_not_ready_is_unavailable() -> None:
+    failures = Failures("openai/x")
+    assert failures.unreachable("no connection").unavailable
+    assert failures.refused(503, "loading").unavailable
+    assert not failures.refused(500, "oops").unavailable
+    assert not failures.error("model_overloaded", "no", status=503).unavailable

@@ -15,10 +15,12 @@ from agentd.queue.journal import (
     CALLED,
     FAILED,
     HANDED_BACK,
+    MODEL_AWAITED,
     STARTED,
     TURN,
     Journal,
     Standing,
+    delay_in,
 )
 from tests.unit.workbench import MANIFEST, Workbench, revision_of
 
@@ -179,3 +181,34 @@ async def test_an_entry_that_is_not_stored_is_an_error(tmp_path: Path) -> None:
     task.bench.bus.streams.clear()
     with pytest.raises(BusError):
         await task.journal(1).note(FAILED, patience=0.01)
+
+
+ERROR = {"code": "model_overloaded", "message": "busy"}
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({"event": MODEL_AWAITED, "reason": "no connection"}, "waiting: no connection"),
+        (
+            {"event": FAILED, "error": ERROR, "delay": 2.51},
+            "an attempt failed, the next one begins in 2.5 s: model_overloaded: busy",
+        ),
+        (
+            {"event": HANDED_BACK, "error": ERROR, "delay": 20},
+            "no attempt was possible, the next one begins in 20.0 s: model_overloaded: busy",
+        ),
+        ({"event": HANDED_BACK}, None),
+        ({"event": FAILED, "error": "x", "delay": 1}, None),
+        ({"event": MODEL_AWAITED, "reason": 5}, None),
+        ({"event": TURN}, None),
+        ("text", None),
+        (None, None),
+    ],
+)
+def test_an_entry_that_says_why_an_answer_takes_longer(content: Any, text: str | None) -> None:
+    assert delay_in(content) == text
+
+
+def test_a_reason_is_not_longer_than_a_person_reads() -> None:
+    assert len(delay_in({"event": MODEL_AWAITED, "reason": "x" * 10**6}) or "") == 1000

@@ -8,7 +8,8 @@ import pytest
 
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.queue.decisions import REQUESTED
-from agentd.routing.ask import Delta, Waiting
+from agentd.queue.journal import MODEL_AWAITED
+from agentd.routing.ask import Delay, Delta, Waiting
 from agentd.routing.follow import FollowedMessage, FollowedTask, Received
 
 AGENT = AgentIdentity(id="ada")
@@ -104,6 +105,11 @@ def test_a_request_for_approval_is_reported_and_a_decision_is_not(followed: Foll
     assert isinstance(waiting, Waiting)
     assert waiting.request.task == "t2"
     assert followed.read(fact("event.approval.t2", {"decision": "approve"})) is None
+
+
+def test_a_delay_of_any_task_of_the_conversation_is_reported(followed: FollowedTask) -> None:
+    entry = {"event": MODEL_AWAITED, "reason": "no connection"}
+    assert followed.read(fact("event.run.t2", entry)) == Delay("waiting: no connection")
 
 
 def texts(followed: FollowedTask, *messages: Received) -> list[tuple[str, bool]]:

@@ -11,7 +11,7 @@ import pytest
 
 from agentd.errors import ModelError
 from agentd.models.port import ChatRequest, Completion, Model, ModelAttempt, Usage
-from agentd.queue.journal import MODEL_FAILED
+from agentd.queue.journal import MODEL_AWAITED, MODEL_FAILED
 from agentd.run import model_call
 from tests.unit.workbench import MANIFEST, RecordingLog, ScriptedModel, Workbench, revision_of
 
@@ -128,3 +128,34 @@ def test_an_attempt_in_a_message_says_only_what_there_is() -> None:
         "code": "model_overloaded",
         "message": "",
     }
+
+
+class Waiting(ScriptedModel):
+    """A model that waits for a server twice, for the same reason, and once for another."""
+
+    async def complete(
+        self, request: ChatRequest, on_delta: Callable[[str], None] | None = None
+    ) -> Completion:
+        assert request.on_wait
+        for reason in ("no connection", "no connection", "loading"):
+            await request.on_wait(reason)
+        return await super().complete(request, on_delta)
+
+
+async def test_what_a_call_waits_for_is_recorded_once_each(tmp_path: Path) -> None:
+    calls = Calls(tmp_path)
+    await calls.call(Waiting(GOOD))
+    assert [(kind, details["reason"]) for kind, _, _, details in calls.log.entries] == [
+        (MODEL_AWAITED, "no connection"),
+        (MODEL_AWAITED, "loading"),
+    ]
+
+
+async def test_a_wait_that_cannot_be_recorded_costs_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = Calls(tmp_path)
+    calls.log.failing = True
+    assert (await calls.call(Waiting(GOOD))).text == "hello"
+    assert "a task waits: no connection" in caplog.text
+    assert "the wait was not recorded: no server" in caplog.text

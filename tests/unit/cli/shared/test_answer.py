@@ -10,7 +10,7 @@ import pytest
 from agentd.cli.shared.answer import AnswerPrinter
 from agentd.protocol.message import AgentIdentity, AgentMessage, MessageType, new
 from agentd.queue.decisions import ApprovalRequest
-from agentd.routing.ask import Delta, Waiting
+from agentd.routing.ask import Delay, Delta, Waiting
 from agentd.routing.follow import FollowedMessage, Part
 
 ADA = AgentIdentity(id="ada")
@@ -54,6 +54,16 @@ def test_an_answer_without_deltas_is_printed_whole(printed: Any) -> None:
     assert printed(result("one\n")) == ("one\n", "", True)
     assert printed(result({"a": "é"})) == ('{"a": "é"}\n', "", True)
     assert printed(message("event", ["x"])) == ('["x"]\n', "", True)
+
+
+def test_a_delay_is_shown_on_standard_error_and_leaves_the_answer_alone(printed: Any) -> None:
+    out, err, _ = printed(Delay("waiting: x"), Delta("on"), Delay("waiting: y"), result("one"))
+    assert (out, err) == ("one\n", "[waiting: x]\n\n[waiting: y]\n")
+    _, err, _ = printed(
+        Delta("on"), Delay("x"), Delay("y"), Delta("e\n"), Delay("z"), result("one\n")
+    )
+    assert err == "\n[x]\n[y]\n[z]\n"
+    assert printed(Delay("waiting: x"), result("one"), as_json=True)[1] == "[waiting: x]\n"
 
 
 def test_an_answer_that_restarts_is_marked_and_printed_again(printed: Any) -> None:

@@ -140,6 +140,32 @@ def test_a_retry_after_counts_for_every_replica() -> None:
     virtual_time.run(story)
 
 
+def test_a_call_that_waits_for_its_endpoint_says_why() -> None:
+    async def story() -> None:
+        reasons: list[str] = []
+
+        async def on_wait(reason: str) -> None:
+            reasons.append(reason)
+
+        request = ChatRequest((), {}, 60, on_wait=on_wait)
+        limiter = Limiter("http://desk/v1", lambda *_: None)
+        model = LimitedModel(Replies(), limiter)
+        await model.complete(request)
+        assert reasons == []
+        limiter.cool_down(5)
+        await model.complete(request)
+        for _ in range(MAX_FAILURES):
+            now = asyncio.get_running_loop().time()
+            limiter.failed(FAILURES.unreachable("no connection"), now)
+        await model.complete(request)
+        assert reasons == [
+            f"{model.name}: http://desk/v1 asked for a wait",
+            f"{model.name}: http://desk/v1 cannot be reached",
+        ]
+
+    virtual_time.run(story)
+
+
 def test_a_lost_connection_is_not_announced_because_it_may_be_our_network() -> None:
     async def story() -> None:
         wire, limiters = Wire(), Limiters()
