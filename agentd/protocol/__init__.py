@@ -8,7 +8,7 @@ A module imports only from what stands below it.
     stream_subjects  what the streams hold, and what becomes of it in the next stream
     trace            W3C trace context in headers
     media            images and files: their types, and how a chat message holds them
-    strict_json      JSON from untrusted senders: bounded, no duplicate keys
+    strict_json      JSON from untrusted senders: bounded in bytes and values, no duplicate keys
     subjects         every subject of agentd: built, parsed, matched
     server_subjects  the subjects that the NATS server defines: JetStream's API, buckets, …
 """

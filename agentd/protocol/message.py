@@ -26,7 +26,7 @@ from agentd.protocol.fields import (
     Routing,
     Token,
 )
-from agentd.protocol.strict_json import MAX_BYTES, parse
+from agentd.protocol.strict_json import check_size, parse
 from agentd.protocol.subjects import TOKEN
 
 MINIMAL: Final = '{"payload": {"content": "..."}}'
@@ -269,8 +269,9 @@ def _message(
 def _readable_id(data: bytes) -> str | None:
     """The id in a message that is otherwise invalid: the sender's error result has this id."""
     try:
-        body = json.loads(data, parse_int=float) if len(data) <= MAX_BYTES else None
-    except (ValueError, RecursionError):
+        check_size(data)
+        body = json.loads(data, parse_int=float)
+    except (DecodeError, ValueError, RecursionError):
         return None
     found = cast("object", body.get("id")) if isinstance(body, dict) else None
     return found if isinstance(found, str) and re.fullmatch(TOKEN, found) else None

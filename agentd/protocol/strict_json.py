@@ -12,17 +12,18 @@ from agentd.errors import DecodeError
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 64
+MAX_VALUES: Final = 200_000  # the objects of `[[],[],…]` take 25 times the memory of the text
 MAX_DIGITS: Final = 308  # what a double can hold, and int() still parses quickly
 
 
-def parse(data: bytes) -> Any:
+def parse(data: bytes, *, most: int = MAX_BYTES) -> Any:
     """The value in `data`: UTF-8, no duplicate keys, only numbers that a double can hold.
 
     Raises:
-        DecodeError: `data` is not such JSON, is over MAX_BYTES, or is nested deeper than MAX_DEPTH.
+        DecodeError: `data` is not such JSON, has over `most` bytes or over MAX_VALUES values, or is
+            nested deeper than MAX_DEPTH.
     """
-    if len(data) > MAX_BYTES:
-        raise DecodeError(f"{len(data):,} bytes are too many; the limit is {MAX_BYTES:,}")
+    check_size(data, most=most)
     try:
         value = _decoder.decode(str(data, "utf-8"))
     except ValueError as error:
@@ -34,6 +35,36 @@ def parse(data: bytes) -> Any:
     if _escaped_surrogate(data):
         _check_characters(value)
     return value
+
+
+def check_size(data: bytes, *, most: int = MAX_BYTES) -> None:
+    """Checks what `data` will take as values, before any of them is built.
+
+    Raises:
+        DecodeError: it has over `most` bytes or over MAX_VALUES values.
+    """
+    if len(data) > most:
+        raise DecodeError(f"{len(data):,} bytes are too many; the limit is {most:,}")
+    # Counting in texts as well is fast, and enough for almost all data.
+    if _marks(data) > MAX_VALUES and _marks(_without_texts(data)) > MAX_VALUES:
+        raise DecodeError(f"it has too many values; the limit is {MAX_VALUES:,}")
+
+
+def _without_texts(data: bytes) -> bytes:
+    """What stands outside the texts in `data`.
+
+    Raises:
+        DecodeError: it has more texts than it may have values and names of values.
+    """
+    unescaped = data.replace(rb"\\", b"").replace(rb"\"", b"")
+    if unescaped.count(b'"') > 4 * MAX_VALUES:  # two quotes a text
+        raise DecodeError(f"it has too many texts; the limit is {2 * MAX_VALUES:,}")
+    return b"".join(unescaped.split(b'"')[::2])
+
+
+def _marks(data: bytes) -> int:
+    """The commas and opening brackets: at least as many as there are values, less one."""
+    return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

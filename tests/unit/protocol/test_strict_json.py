@@ -7,7 +7,7 @@ import json
 import pytest
 
 from agentd.errors import DecodeError
-from agentd.protocol.strict_json import MAX_BYTES, MAX_DEPTH, parse
+from agentd.protocol.strict_json import MAX_BYTES, MAX_DEPTH, MAX_VALUES, check_size, parse
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,34 @@ def test_size_ends_at_the_limit() -> None:
     assert len(parse(largest)) == MAX_BYTES - 2
     with pytest.raises(DecodeError, match=r"8,388,609 bytes are too many; the limit is 8,388,608"):
         parse(largest + b" ")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" + b"[]," * MAX_VALUES + b"[]]",
+        b"[" + b"1," * MAX_VALUES + b"1, 1]",
+        b"[" + b'{"a": 1},' * (MAX_VALUES // 2) + b"{}, 1]",
+        b'["' + b'","' * (2 * MAX_VALUES) + b'"]',
+        b"[" * (MAX_VALUES + 1),
+    ],
+)
+def test_values_are_counted_before_they_are_built(data: bytes) -> None:
+    """12 messages of 8 MB took 2.6 GB."""
+    with pytest.raises(DecodeError, match="it has too many"):
+        check_size(data)
+    with pytest.raises(DecodeError, match="it has too many"):
+        parse(data)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["a, [b], {c}" * 300_000],
+        ['"' * 300_000, "," * 300_000],
+        ["\\" * 300_000, '\\"' * 300_000, "," * 300_000],
+        {str(number): "," for number in range(MAX_VALUES - 1)},
+    ],
+)
+def test_what_only_looks_like_values_is_not_counted(value: object) -> None:
+    assert parse(json.dumps(value).encode()) == value
