@@ -163,12 +163,12 @@ class MemoryBus:
         self._objects.setdefault((bucket, name), data)
         await asyncio.sleep(0)
 
-    async def get_object(self, bucket: str, name: str, *, most: int | None = None) -> bytes:
+    async def get_object(self, bucket: str, name: str, *, most: int) -> bytes:
         await asyncio.sleep(0)
         data = self._objects.get((bucket, name))
         if data is None:
             raise NotStored(f"there is no object {name}")
-        if most is not None and len(data) > most:
+        if len(data) > most:
             raise TooLarge(f"object {name}", size=len(data), limit=most)
         return data
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from nats.js.api import ObjectMeta, ObjectMetaOptions
 
 from agentd.errors import BusError, NotStored, TooLarge, Unheard
 from agentd.nats.client import Client, ReconnectingClient, mapped
+from agentd.protocol.server_subjects import object_pieces
 
 __all__ = ["Bus", "Msg", "Subscription", "wire_size"]
 
@@ -256,24 +258,45 @@ class Bus:
                 return
             await store.put(name, data, ObjectMeta(name=name, options=self._pieces()))
 
-    async def get_object(self, bucket: str, name: str, *, most: int | None = None) -> bytes:
+    async def get_object(self, bucket: str, name: str, *, most: int) -> bytes:
         """The object that `put_object` stored.
 
         Raises:
-            NotStored: the store has no such object.
-            TooLarge: the object has more than `most` bytes; nothing of it is read.
+            NotStored: the store has no such object, or what it says of the object is not valid.
+            TooLarge: the object has more than `most` bytes; no more than that is read.
             BusError: the store does not answer.
         """
         with mapped(f"object {name}"):
             store = await self._client.jetstream().object_store(bucket)
             try:
-                if most is not None:
-                    size = (await store.get_info(name)).size or 0
-                    if size > most:
-                        raise TooLarge(f"object {name}", size=size, limit=most)
-                return (await store.get(name)).data or b""
+                info: Any = await store.get_info(name)
             except nats.js.errors.ObjectNotFoundError:
                 raise NotStored(f"there is no object {name}") from None
+            except nats.js.errors.BadObjectMetaError:
+                raise NotStored(f"object {name} has an entry that is not valid") from None
+            # The entry is a stranger's: any client of the server may write it.
+            if info.is_link() or not re.fullmatch(r"\w+", str(info.nuid)):
+                raise NotStored(f"object {name} has an entry that is not valid")
+            if isinstance(info.size, int) and info.size > most:
+                raise TooLarge(f"object {name}", size=info.size, limit=most)
+            return await self._read(object_pieces(bucket, info.nuid), most) if info.size else b""
+
+    async def _read(self, subject: str, most: int) -> bytes:
+        """The pieces of an object. nats-py's own `get` follows links, and reads without a limit:
+        the size that it compares in the end is what the writer wrote."""
+        data = bytearray()
+        pieces = await self._client.jetstream().subscribe(subject, ordered_consumer=True)
+        try:
+            async for piece in pieces.messages:
+                data += piece.data
+                if len(data) > most:
+                    raise TooLarge(subject, size=len(data), limit=most)
+                if not piece.metadata.num_pending:
+                    break
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await pieces.unsubscribe()
+        return bytes(data)
 
     def _pieces(self) -> ObjectMetaOptions:
         """How an object is divided: by default nats-py makes pieces that some servers refuse."""

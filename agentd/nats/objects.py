@@ -12,9 +12,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from agentd.errors import BusError, NotStored, TaskError, TooLarge
+from agentd.errors import DecodeError, NotStored, TaskError, TooLarge, Undeliverable
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentMessage, encode
+from agentd.protocol.strict_json import parse
 
 BUCKET = "agentd_objects"
 MARK = "$object"
@@ -22,8 +23,8 @@ MARK = "$object"
 # Bytes left free for our headers, and for those that the server adds when WORK sources the message;
 # at most a quarter of what the server takes.
 _HEADROOM = 16 * 1024
-# Seconds to fetch one object. If a piece of it is missing, nats-py waits without limit.
-_PATIENCE = 30.0
+_PATIENCE = 30.0  # seconds to fetch one object; a piece of it may be missing
+MOST = 32 * 1024**2  # bytes of a content
 
 
 def room(bus: Bus) -> int:
@@ -47,6 +48,8 @@ async def whole(bus: Bus, message: AgentMessage) -> AgentMessage:
     """`message` with its content, fetched if it was stored as an object.
 
     Raises:
+        Undeliverable: the object is no content: too large, or not the JSON of a message
+            (`malformed`).
         TaskError: the object no longer exists, or does not match its digest (`object_missing`).
         BusError: the object store does not answer.
     """
@@ -90,12 +93,12 @@ async def put(bus: Bus, data: bytes) -> str:
     return digest
 
 
-async def fetch(bus: Bus, digest: str, *, most: int | None = None) -> bytes:
+async def fetch(bus: Bus, digest: str, *, most: int = MOST) -> bytes:
     """The data that `put` stored under this digest.
 
     Raises:
-        TaskError: it no longer exists, or does not match the digest (`object_missing`); it has
-            more than `most` bytes, and was not read (`object_too_large`).
+        TaskError: it no longer exists, does not match the digest, or is not complete
+            (`object_missing`); it has more than `most` bytes (`object_too_large`).
         BusError: the object store does not answer.
     """
     try:
@@ -108,7 +111,9 @@ async def fetch(bus: Bus, digest: str, *, most: int | None = None) -> bytes:
         text = f"the content {digest} has {error.size:,} bytes; the limit is {most:,}"
         raise TaskError(text, code="object_too_large") from None
     except TimeoutError:
-        raise BusError(f"{digest} did not arrive within {_PATIENCE:g} s") from None
+        # Not the fault of the server, which has answered: this attempt counts.
+        text = f"the content {digest} did not arrive within {_PATIENCE:g} s"
+        raise TaskError(text, code="object_missing", retryable=True) from None
     # Anyone with access to the store can replace an object that messages refer to.
     if digest != digest_of(data):
         raise TaskError(f"the content {digest} does not match its digest", code="object_missing")
@@ -121,7 +126,15 @@ async def _put(bus: Bus, part: Any) -> dict[str, Any]:
 
 
 async def _get(bus: Bus, reference: Mapping[str, Any]) -> Any:
-    return json.loads(await fetch(bus, str(reference["digest"])))
+    digest = str(reference["digest"])
+    try:
+        return parse(await fetch(bus, digest), most=MOST)
+    except DecodeError as error:
+        raise Undeliverable(f"the content {digest} is {error}", code="malformed") from None
+    except TaskError as error:
+        if error.code != "object_too_large":
+            raise
+        raise Undeliverable(str(error), code="malformed") from None
 
 
 def digest_of(data: bytes) -> str:

@@ -50,6 +50,11 @@ def object_store(name: str) -> list[str]:
     return [f"$O.{name}.C.>", f"$O.{name}.M.>"]
 
 
+def object_pieces(name: str, nuid: str) -> str:
+    """Where an object store has the pieces of one object."""
+    return f"$O.{name}.C.{nuid}"
+
+
 class Acknowledgement(NamedTuple):
     """What the reply subject of a delivered message says about it.
 

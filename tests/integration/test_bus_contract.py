@@ -537,7 +537,6 @@ async def test_an_object_is_kept_as_it_was_first_put(bus: Bus) -> None:
     await bus.put_object(BUCKET, name, b"one")
     await bus.put_object(BUCKET, name, b"two")
 
-    assert await bus.get_object(BUCKET, name) == b"one"
     assert await bus.get_object(BUCKET, name, most=3) == b"one"
     with pytest.raises(TooLarge) as caught:
         await bus.get_object(BUCKET, name, most=2)
@@ -546,4 +545,4 @@ async def test_an_object_is_kept_as_it_was_first_put(bus: Bus) -> None:
 
 async def test_an_object_that_was_never_put_is_not_stored(bus: Bus) -> None:
     with pytest.raises(NotStored):
-        await bus.get_object(BUCKET, new_id())
+        await bus.get_object(BUCKET, new_id(), most=3)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from agentd.errors import TaskError
+from agentd.errors import TaskError, Undeliverable
 from agentd.nats import jetstream, objects
 from agentd.nats.bus import Bus
 from agentd.nats.streams import LOG
@@ -70,6 +72,71 @@ async def test_a_large_task_is_answered_like_any_other(team: Team) -> None:
             assert part.payload.content["usage"]["inputTokens"] > 1_800_000
     stored = [m async for m in jetstream.stored(team.bus, LOG, team.subjects.pattern("task.*.*.5"))]
     assert [len(msg.data) < 2_000 for msg in stored] == [True]
+
+
+def referring(digest: str) -> AgentMessage:
+    return new("task", {"$object": {"digest": digest, "size": 5}}, source=SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"{", "is not JSON"),
+        (b'{"a": NaN}', "is not JSON: NaN"),
+        (b"[" * 70 + b"]" * 70, "nested deeper than 64 levels"),
+        (b"[" + b"[]," * 300_000 + b"[]]", "it has too many values"),
+        (b" " * (objects.MOST + 1), "has 33,554,433 bytes; the limit is 33,554,432"),
+    ],
+)
+async def test_an_object_that_is_no_content_is_malformed(
+    bus: Bus, data: bytes, problem: str
+) -> None:
+    digest = await objects.put(bus, data)
+    with pytest.raises(Undeliverable, match=problem) as refused:
+        await objects.whole(bus, referring(digest))
+    assert refused.value.code == "malformed"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"{",
+        b'{"nuid": "a"}',
+        b'{"name": "x", "bucket": "agentd_objects", "nuid": "a b", "size": 5}',
+        b'{"name": "x", "bucket": "agentd_objects", "nuid": {}, "size": "5"}',
+        b'{"name": "x", "bucket": "agentd_objects", "nuid": "a", "size": 5,'
+        b' "options": {"link": {"bucket": "agentd_objects", "name": "x"}}}',
+    ],
+)
+async def test_an_entry_that_a_stranger_wrote_is_no_object(bus: Bus, entry: bytes) -> None:
+    digest = objects.digest_of(b"entry " + entry)
+    name = base64.urlsafe_b64encode(digest.encode()).decode()
+    await bus.publish(f"$O.agentd_objects.M.{name}", entry, headers={"Nats-Rollup": "sub"})
+    with pytest.raises(TaskError, match="no longer exists"):
+        await objects.whole(bus, referring(digest))
+
+
+async def test_no_more_of_an_object_is_read_than_it_may_have(bus: Bus) -> None:
+    """Its entry says that it has 5 bytes."""
+    digest = objects.digest_of(b"")
+    name = base64.urlsafe_b64encode(digest.encode()).decode()
+    entry = {"name": digest, "bucket": "agentd_objects", "nuid": "long", "size": 5}
+    for _ in range(10):
+        await bus.request("$O.agentd_objects.C.long", bytes(5_000_000))
+    headers = {"Nats-Rollup": "sub"}
+    await bus.request(f"$O.agentd_objects.M.{name}", json.dumps(entry).encode(), headers=headers)
+
+    with pytest.raises(Undeliverable, match="the limit is 33,554,432") as refused:
+        await objects.whole(bus, referring(digest))
+    assert refused.value.code == "malformed"
+
+
+async def test_a_task_with_a_bad_object_ends_at_its_first_attempt(team: Team) -> None:
+    await team.run(me="capabilities: [analysis]\n")
+    task = referring(await objects.put(team.bus, b"[" * 100))
+    async for part in ask(team.bus, team.subjects, Destination.parse("analysis"), task, timeout=20):
+        if isinstance(part, AgentMessage):
+            assert part.payload.content["error"]["code"] == "malformed"
 
 
 async def test_a_missing_object_is_an_error_of_the_task(small: Bus) -> None:
