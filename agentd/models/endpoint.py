@@ -43,10 +43,11 @@ class Http:
                 headers={
                     "User-Agent": f"agentd/{__version__}",
                     "Content-Type": "application/json",
-                    # Compression costs more time than it saves here, and a small compressed body
-                    # could unpack to a huge answer.
+                    # Compression costs more time than it saves here.
                     "Accept-Encoding": "identity",
                 },
+                # A server may compress all the same, and a few bytes can unpack to gigabytes.
+                auto_decompress=False,
             )
         return self._session
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from agentd.errors import ModelError
+from agentd.errors import DecodeError, ModelError
 from agentd.models.answer import MAX_TEXT, AnswerParser
 from agentd.models.endpoint import Endpoint
 from agentd.models.failures import Failures, shorten
@@ -18,6 +18,7 @@ from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.models.prices import ListPrice
 from agentd.models.response_format import in_words, is_refusal, response_format
 from agentd.models.sse import EventStream
+from agentd.protocol.strict_json import check_size
 
 MAX_BODY = 2 * MAX_TEXT  # JSON escapes make a text longer
 MAX_REFUSAL = 64 * 1024
@@ -145,6 +146,7 @@ class OpenAIModel:
         answer: AnswerParser,
         deadline: asyncio.Timeout,
     ) -> None:
+        self._check_encoding(response)
         # Some servers ignore `stream` and answer with one JSON body.
         if on_delta and response.content_type != "application/json":
             await self._receive_stream(response, on_delta, answer, deadline)
@@ -181,10 +183,18 @@ class OpenAIModel:
                 finished = True
                 _shorten_deadline(deadline, USAGE_GRACE)
 
+    def _check_encoding(self, response: aiohttp.ClientResponse) -> None:
+        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding not in ("", "identity"):
+            text = f"the answer is compressed ({coding[:50]}), which agentd did not ask for"
+            hint = "switch compression off on the server, or on the proxy in front of it"
+            raise self._failures.error("model_garbage", text, hint=hint)
+
     def _json(self, data: bytes) -> Any:
         try:
+            check_size(data, most=MAX_BODY)
             return json.loads(data)
-        except (ValueError, RecursionError) as error:
+        except (DecodeError, ValueError, RecursionError) as error:
             shown = data[:200].decode(errors="replace")
             text = f"the answer is not JSON: {shown}" if data else "the answer is empty"
             raise self._failures.error("model_garbage", text) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import itertools
 import json
 import os
@@ -261,7 +262,14 @@ def large(request: dict[str, Any]) -> web.Response:
             result = {"content": [{"type": "text", "text": text}]}
         case _:
             return web.Response(status=404 if "id" in request else 202)
-    return web.json_response({"jsonrpc": "2.0", "id": request["id"], "result": result})
+    answer = {"jsonrpc": "2.0", "id": request["id"], "result": result}
+    if (kind := params.get("arguments", {}).get("compressed")) is None:
+        return web.json_response(answer)
+    body = json.dumps(answer)
+    return web.Response(
+        body=gzip.compress((f"data: {body}\n\n" if "event" in kind else body).encode()),
+        headers={"Content-Type": kind, "Content-Encoding": "gzip"},
+    )
 
 
 async def test_an_answer_over_http_that_is_too_large_fails_only_its_call(bench: Bench) -> None:
@@ -270,6 +278,17 @@ async def test_an_answer_over_http_that_is_too_large_fails_only_its_call(bench: 
         with pytest.raises(ToolError, match="the answer has more than 4,194,304 bytes"):
             await call(source, "large", size=20_000_000)
         assert len(await call(source, "large", size=1_000_000)) == 1_000_000
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+async def test_an_answer_that_is_compressed_is_not_unpacked(bench: Bench, kind: str) -> None:
+    """3 MB of gzip became 3 GB, in 47 seconds that blocked the event loop."""
+    async with http_server(large) as url:
+        source = await bench.there(mcp={"url": url})
+        with pytest.raises(ToolError, match=r"compressed \(gzip\)|ended before it answered"):
+            await call(source, "large", size=1_000_000, compressed=kind)
+        await until(lambda: not source.trouble)
+        assert await call(source, "large", size=1) == "x"
 
 
 async def test_a_server_over_http_is_connected_again(bench: Bench) -> None:

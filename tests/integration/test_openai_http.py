@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import subprocess
 import sys
@@ -491,3 +492,31 @@ def test_the_stub_runs_as_a_program() -> None:
         finally:
             process.terminate()
         assert process.wait(10) == 0
+
+
+@both
+async def test_an_answer_that_is_compressed_is_not_unpacked(
+    endpoint: Endpoint, stream: bool
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        kind = "text/event-stream" if stream else "application/json"
+        body = gzip.compress(bytes(20_000_000))
+        return web.Response(body=body, headers={"Content-Encoding": "gzip", "Content-Type": kind})
+
+    async with server(answer) as url:
+        model = endpoint.open("openai/any", api_base=url, api_key=KEY)
+        with pytest.raises(
+            ModelError, match=r"is compressed \(gzip\).*switch compression off"
+        ) as e:
+            await model.complete(ChatRequest(HI, {}, 5), (lambda _: None) if stream else None)
+    assert e.value.code == "model_garbage"
+
+
+async def test_an_answer_of_too_many_values_is_refused(endpoint: Endpoint) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="[" + "[]," * 300_000 + "[]]", content_type="application/json")
+
+    async with server(answer) as url:
+        model = endpoint.open("openai/any", api_base=url, api_key=KEY)
+        with pytest.raises(ModelError, match="not JSON"):
+            await model.complete(ChatRequest(HI, {}, 5), None)

@@ -53,13 +53,16 @@ async def http(
     async def bounded(response: httpx2.Response) -> None:
         if response.status_code >= 400:
             refused(f"answered with HTTP {response.status_code}")
-        if not response.headers.get("content-type", "").startswith("text/event-stream"):
-            assert isinstance(response.stream, httpx2.AsyncByteStream)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        if (coding := response.headers.get("content-encoding", "identity")) != "identity":
+            # The library would unpack it without a limit, and a few bytes can hold gigabytes.
+            del response.headers["content-encoding"]
+            response.stream = _Refused(response.stream, coding)
+        elif not response.headers.get("content-type", "").startswith("text/event-stream"):
             response.stream = _Bounded(response.stream)
 
     async with (
         httpx2.AsyncClient(
-            # `_Bounded` counts bytes before they are unpacked: compressed ones could then grow.
             headers={"Accept-Encoding": "identity", **headers},
             timeout=httpx2.Timeout(_CONNECT, read=_READ),
             event_hooks={"response": [bounded]},
@@ -146,6 +149,18 @@ class _Bounded(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+class _Refused(_Bounded):
+    """A compressed response body, which was not asked for. It fails its request."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, coding: str) -> None:
+        super().__init__(stream)
+        self._coding = coding
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        raise httpx2.StreamError(f"the answer is compressed ({self._coding[:50]})")
+        yield b""
 
 
 def _message(line: bytes) -> JSONRPCMessage | None:
