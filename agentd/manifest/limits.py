@@ -79,6 +79,12 @@ class Limits(StrictModel):
         "(`Retry-After`) does not count.",
         examples=["120s"],
     )
+    calls: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        default=64,
+        description="The maximum number of tool calls in one turn. agentd makes no further call of "
+        "this turn, and the model receives an error for it.",
+        examples=[64],
+    )
     turns: Count = Field(
         default=10,
         description="The maximum number of turns in one task. A task that has no answer by then "

@@ -47,11 +47,16 @@ class TurnCalls:
             Undeliverable: no time is left (`expired`), or the model repeats a call that it was
                 asked not to repeat (`repeated_calls`).
         """
-        refused = self._repetitions.refused(calls)
-        await self._gate.require(turn, calls, refused=refused)
-        return await _together(
-            [self._in_turn(turn, i, call, refused.get(i)) for i, call in enumerate(calls)]
+        most = self._revision.spec.manifest.limits.calls
+        allowed = calls[:most]
+        refused = self._repetitions.refused(allowed)
+        await self._gate.require(turn, allowed, refused=refused)
+        answers = await _together(
+            [self._in_turn(turn, i, call, refused.get(i)) for i, call in enumerate(allowed)]
         )
+        # Not recorded: a resumed run answers them in the same way.
+        text = f"this call was not made: a turn has at most {most} calls; make it in the next turn"
+        return answers + [ToolAnswer(text, error=True)] * (len(calls) - len(allowed))
 
     async def _in_turn(
         self, turn: int, index: int, call: ToolCall, refusal: str | None

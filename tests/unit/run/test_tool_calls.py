@@ -57,6 +57,18 @@ async def test_answers_come_in_the_order_of_the_calls_and_are_recorded(tmp_path:
     assert 110 < made.timeout <= 120
 
 
+async def test_a_turn_has_a_limited_number_of_calls(tmp_path: Path) -> None:
+    """An answer with 20,000 calls made them all."""
+    turn = Turn(tmp_path)
+    asked = [ToolCall(f"{n}", "plain", f'{{"n": {n}}}') for n in range(64)]
+    asked += calls("bank").tool_calls * 20_000
+    answers = [answer.text for answer in await turn.calls.make(1, asked)]
+    assert answers[:64] == ["done"] * 64
+    refused = "this call was not made: a turn has at most 64 calls; make it in the next turn"
+    assert answers[64:] == [refused] * 20_000
+    assert (len(turn.plain.made), turn.bank.made, len(turn.log.kinds)) == (64, [], 64)
+
+
 async def test_a_call_with_effects_is_recorded_before_it_is_made(tmp_path: Path) -> None:
     turn = Turn(tmp_path)
     await turn.make("mail")
