@@ -24,7 +24,7 @@ from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage
 from agentd.queue import approvals
 from agentd.queue.approvals import Verdicts
-from agentd.queue.journal import HANDED_BACK, STARTED, Standing
+from agentd.queue.journal import HANDED_BACK, Standing
 from agentd.run.context import Reader, RunContext
 from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult, run
@@ -104,21 +104,24 @@ async def _run_or_fail(task: DeliveredTask, reader: Reader | None) -> _Finished:
     number = min(standing.attempt, task.manifest.retry.attempts)
     deadline = task.deadline(standing.used)
     try:
-        _admit(task)
+        _admit(task, standing)
         with task.services.cancellations.obeyed(task.message):
-            result, follow_ups = await _run(task, standing, deadline, reader)
+            async with _alone(task) if standing.suspect else contextlib.nullcontext():
+                deadline = task.deadline(standing.used)  # the wait for a turn does not count
+                result, follow_ups = await _run(task, standing, deadline, reader)
     except TaskError as error:
         final = await final_error(task, error, number, deadline)
         return _Finished(task.outcome(error=final), (), number)
     return _Finished(task.outcome(result=result), follow_ups, number)
 
 
-def _admit(task: DeliveredTask) -> None:
+def _admit(task: DeliveredTask, standing: Standing) -> None:
     """Checks that this agent may run the task now.
 
     Raises:
         TaskError: the next task of its schedule is due already, and this one was never begun
             (`missed`): of those that waited for a replica, the last one is enough.
+        Undeliverable: too many attempts ended without a word (`poisonous`).
         Undeliverable, Misdirected: as `admission.admit`.
     """
     delivery, now = task.delivery, task.services.clock()
@@ -132,6 +135,12 @@ def _admit(task: DeliveredTask) -> None:
         hops=task.manifest.limits.hops,
         now=now,
     )
+    allowed = task.manifest.retry.attempts
+    if standing.attempt > allowed:
+        raise Undeliverable(
+            f"{allowed} attempts ended without an outcome, with the process they ran in",
+            code="poisonous",
+        )
 
 
 async def _run(
@@ -140,38 +149,30 @@ async def _run(
     """The answer, and what the agent emits after it.
 
     Raises:
-        Undeliverable: too many attempts ended without a word (`poisonous`).
         Paused: an approval is needed first, or this delivery has suspended the task already.
         TaskError: the run failed.
     """
-    allowed = task.manifest.retry.attempts
-    if standing.attempt > allowed:
-        raise Undeliverable(
-            f"{allowed} attempts ended without an outcome, with the process they ran in",
-            code="poisonous",
-        )
     services = task.services
     verdicts = Verdicts()
     if not task.delivery.is_first:
         verdicts = await approvals.verdicts(
             services.bus, services.subjects, task.message.id, task.delivery
         )
-    async with _alone(task) if standing.suspect else contextlib.nullcontext():
-        crash_points.here("before-model")
-        context = RunContext(
-            deadline=deadline,
-            budget=services.budgets.of_task(task.message, task.manifest.limits, deadline),
-            metrics=services.metrics,
-            now=services.clock(),
-            journal=lambda: task.journal,
-            memory=lambda: task.memory,
-            bus=services.bus,
-            steps=standing.steps,
-            reader=reader,
-            verdicts=verdicts,
-        )
-        finished = await _guarded(task, context)
-        crash_points.here("after-model")
+    crash_points.here("before-model")
+    context = RunContext(
+        deadline=deadline,
+        budget=services.budgets.of_task(task.message, task.manifest.limits, deadline),
+        metrics=services.metrics,
+        now=services.clock(),
+        journal=lambda: task.journal,
+        memory=lambda: task.memory,
+        bus=services.bus,
+        steps=standing.steps,
+        reader=reader,
+        verdicts=verdicts,
+    )
+    finished = await _guarded(task, context)
+    crash_points.here("after-model")
     return finished
 
 
@@ -180,7 +181,7 @@ async def _alone(task: DeliveredTask) -> AsyncGenerator[None]:
     """Waits for this suspect's turn. A task that may have killed the process before runs alone of
     its kind, and its start is noted, so that the tasks beside it are not blamed next time."""
     async with task.services.suspects:
-        await task.journal.note(STARTED)
+        await task.journal.begin()
         yield
 
 

@@ -107,6 +107,15 @@ class Journal:
         details = {"turn": turn, "index": index, "used": self._used, **details}
         await self._store(kind, f"{turn}.{index}", details, patience=jetstream.HOLD)
 
+    async def begin(self) -> None:
+        """Records that a suspect's turn has come. What it waited is not the task's time.
+
+        Raises:
+            BusError: it could not be recorded.
+        """
+        self._started = time.monotonic()
+        await self.note(STARTED)
+
     async def ended(self, error: TaskError, delay: float, *, counted: float | None) -> None:
         """Records that the task goes back to the queue for `delay` seconds, because of `error`.
 

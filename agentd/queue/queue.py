@@ -75,10 +75,9 @@ class Queue:
         for route in self._routes.values():
             if route.source.stream != WORK and route.pullers:
                 route.ring(DEFAULT_PRIORITY)
-        pattern = self.subjects.all_work
         offset = 0
         while True:
-            request = {"subjects_filter": pattern, "offset": offset}
+            request = {"subjects_filter": self.subjects.all_work, "offset": offset}
             info = await jetstream.api(self.bus, f"STREAM.INFO.{WORK}", request)
             waiting = info["state"].get("subjects") or {}
             for subject in waiting:
@@ -106,15 +105,17 @@ class Queue:
         route.ring(DEFAULT_PRIORITY)
         return route
 
+    def hold(self, msg: Msg, *, held: bool = True) -> None:
+        """Reports a pulled message as in progress from now on, or no longer."""
+        self._beats.hold(msg.reply) if held else self._beats.release(msg.reply)
+
     def take(self, msg: Msg, route: Route) -> Delivery:
-        """A pulled message as a delivery, reported as in progress until it is settled.
+        """A held message as a delivery.
 
         Raises:
             SubjectError: its subject is not one of agentd's.
         """
-        taken = delivery(msg, self.bus, self._beats.release, route=route.name)
-        self._beats.hold(msg.reply)
-        return taken
+        return delivery(msg, self.bus, self._beats.release, route=route.name)
 
     def forget(self, puller: Puller) -> None:
         """Forgets a closed puller."""
@@ -184,6 +185,7 @@ class _Pull:
     """One pull request that has not been answered completely."""
 
     wanted: int
+    asked: float  # when, by the clock of the event loop
     done: asyncio.Future[str]
     messages: list[Msg] = field(default_factory=lambda: list[Msg]())
 
@@ -237,6 +239,7 @@ class Puller:
         except SubjectError as error:
             # NATS allows more in a subject than agentd does; no result subject could be made of it.
             log.warning("ignored: %s", error)
+            self._queue.hold(msg, held=False)
             await settle_foreign(msg, self._queue.bus)
             return None
 
@@ -279,8 +282,6 @@ class Puller:
     async def _try(self, route: Route, priority: int, most: int) -> list[Msg]:
         band = route.bands[priority]
         rung = band.rung
-        clock = asyncio.get_running_loop().time
-        asked = clock()
         try:
             if not band.made:
                 await route.source.make(priority)
@@ -300,11 +301,6 @@ class Puller:
             band.hint = False
             route.look_again(priority)
         self.wake()
-        # Until a delivery is held, nothing reports it as in progress. If the event loop was blocked
-        # meanwhile, another replica may have it by now, and call the model.
-        if pull.messages and clock() - asked > ACK_WAIT / 2:
-            log.warning("event loop blocked: %s is delivered again", route.name)
-            return []
         return pull.messages
 
     @staticmethod
@@ -320,7 +316,8 @@ class Puller:
         if self._inbox is None:
             bus = self._queue.bus
             self._inbox = await bus.subscribe(bus.new_inbox(), self._on_message)
-        self._pull = _Pull(most, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        self._pull = _Pull(most, loop.time(), loop.create_future())
         request = json.dumps({"batch": most, "no_wait": True}).encode()
         try:
             async with asyncio.timeout(_PULL_TIMEOUT):
@@ -340,10 +337,14 @@ class Puller:
         pull = self._pull
         if pull is None:
             return
-        status = msg.headers.get("Status") if msg.headers else None
-        if status:
+        if status := (msg.headers or {}).get("Status"):
             pull.finish(status)
             return
+        # Nothing has reported it as in progress. Another replica may have it by now.
+        if asyncio.get_running_loop().time() - pull.asked > ACK_WAIT / 2:
+            log.warning("the event loop was blocked: %s will be delivered again", msg.subject)
+            return
+        self._queue.hold(msg)
         pull.messages.append(msg)
         if len(pull.messages) == pull.wanted:
             pull.finish("full")

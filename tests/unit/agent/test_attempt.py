@@ -126,6 +126,16 @@ async def test_a_task_that_may_have_killed_its_process_waits_for_its_turn(tmp_pa
     assert bench.journal() == [STARTED]
 
 
+async def test_a_suspects_wait_for_its_turn_is_not_its_own_time(tmp_path: Path) -> None:
+    bench = workbench(tmp_path, more="limits: {timeout: 150ms}")
+    async with bench.services.suspects:
+        attempting = asyncio.create_task(attempt(bench.task(bench.delivery(attempt=2))))
+        await asyncio.sleep(0.3)
+    outcome = await attempting
+    assert outcome
+    assert outcome.result
+
+
 async def test_a_bug_is_an_error_of_the_task_and_is_not_tried_again(tmp_path: Path) -> None:
     bench = workbench(tmp_path, LookupError("oops"))
     outcome = await attempt(bench.task())

@@ -50,7 +50,7 @@ class ScriptedServer:
         self.waiting: dict[str, int] = {}
         self.answers: defaultdict[str, deque[list[Msg] | str | None]] = defaultdict(deque)
         self.latency = 0.0  # seconds until a pull is answered
-        self.blocked = 0.0  # seconds that the loop of the puller is blocked after an answer
+        self.blocked = self.blocked_after = 0.0  # seconds, before and after a message arrives
         self.pulled: list[str] = []
         self.batches: list[int] = []
         self.made: list[Mapping[str, Any]] = []
@@ -85,8 +85,10 @@ class ScriptedServer:
             return
         await asyncio.sleep(self.latency)
         for msg in [] if isinstance(answer, str) else answer:
+            loop = cast("VirtualLoop", asyncio.get_running_loop())
+            loop.block(self.blocked)
             await self.handlers[reply](msg)
-        cast("VirtualLoop", asyncio.get_running_loop()).block(self.blocked)
+            loop.block(self.blocked_after)
         if isinstance(answer, str) or len(answer) < request["batch"]:
             status = answer if isinstance(answer, str) else "408"
             await self.handlers[reply](message(headers={"Status": status}))
@@ -145,15 +147,15 @@ async def rest(puller: Puller, seconds: float = 3.0) -> list[Delivery]:
     return await pulling
 
 
-@pytest.mark.parametrize(("blocked", "taken"), [(7.4, 1), (7.6, 0)])
+@pytest.mark.parametrize(("blocked", "after", "taken"), [(7.4, 0, 1), (7.6, 0, 0), (0, 60, 1)])
 def test_a_delivery_that_another_replica_may_have_by_now_is_not_taken(
-    blocked: float, taken: int
+    blocked: float, after: float, taken: int
 ) -> None:
     """The event loop was blocked before the delivery was reported as in progress."""
 
     async def test() -> None:
         server = ScriptedServer()
-        server.blocked = blocked
+        server.blocked, server.blocked_after = blocked, after
         server.answers["dev+analysis+5"].append([task()])
         queue, puller = await listening(server)
         queue.routes(["analysis"])[0].ring(5)
