@@ -206,7 +206,9 @@ def _plan(
     """What the agent emits after this answer: most agents emit nothing."""
     if not task.manifest.emit.rules and not result.emitted:
         return ()
-    return plan(task.revision, message, result, task.source, subject=task.result_subject, now=now)
+    # The subject tells apart tasks of two environments or domains that share an id.
+    seed = task.services.secret.digest(task.result_subject)
+    return plan(task.revision, message, result, task.source, seed=seed, now=now)
 
 
 async def _suspend(task: DeliveredTask, paused: Paused) -> None:

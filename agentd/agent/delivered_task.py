@@ -64,6 +64,7 @@ class DeliveredTask:
             self.message,
             self.delivery,
             source=self.source,
+            secret=services.secret,
             started=self.started,
         )
 

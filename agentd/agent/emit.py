@@ -70,11 +70,11 @@ def plan(
     result: RunResult,
     source: AgentIdentity,
     *,
-    subject: str,
+    seed: str,
     now: float,
 ) -> tuple[FollowUp, ...]:
-    """The tasks and events that follow this result, which will be published on `subject`; the run
-    began at `now`, in seconds since the epoch.
+    """The tasks and events that follow this result; the run began at `now`, in seconds since the
+    epoch. Their ids are derived from `seed`, which is the same for each run of the task.
 
     Raises:
         TaskError: an expression fails, or its value cannot be sent, or is too much
@@ -93,7 +93,7 @@ def plan(
         raise _failed(f"{len(drafts):,} messages would follow; the most are {MOST}")
     share = _share(task, result, sum(bool(draft.rule.task) for draft in drafts))
     follow_ups = tuple(
-        _placed(_follow_up(draft, task, source, share, subject=subject), sibling)
+        _placed(_follow_up(draft, task, source, share, seed=seed), sibling)
         for draft, sibling in zip(drafts, _siblings(drafts, task, emit), strict=True)
     )
     for draft, each in zip(drafts, follow_ups, strict=True):
@@ -207,9 +207,9 @@ def _share(task: AgentMessage, result: RunResult, tasks: int) -> Constraints:
 
 
 def _follow_up(
-    draft: _Draft, task: AgentMessage, source: AgentIdentity, share: Constraints, *, subject: str
+    draft: _Draft, task: AgentMessage, source: AgentIdentity, share: Constraints, *, seed: str
 ) -> FollowUp:
-    identity = follow_up_id(subject, draft.number, draft.place)
+    identity = follow_up_id(seed, draft.number, draft.place)
     rule, topic = draft.rule, draft.outlet.subject.partition(".")[2]
     stated = {} if rule.priority is None else {"priority": rule.priority}
     if rule.task:
@@ -225,11 +225,10 @@ def _follow_up(
     return FollowUp(topic=topic, message=message)
 
 
-def follow_up_id(result: str, rule: int, place: int) -> str:
-    """The id of a message that follows the result on this subject: the same for every run of the
-    task. The subject is part of it, because tasks of two environments or domains may share an id,
-    and the log stores an id only once."""
-    return digest(f"{result} {rule} {place}")
+def follow_up_id(seed: str, rule: int, place: int) -> str:
+    """The id of a message that follows a result: the same for every run of the task. A result on
+    record under it would be taken for the message's own, so nobody else may know the `seed`."""
+    return digest(f"{seed} {rule} {place}")
 
 
 def counts(emit: Emit, emitted: Iterable[str]) -> dict[str, int]:
@@ -276,9 +275,7 @@ class Emitter:
             data = await fit(self._bus, each.message)
             subject, topic = self._subject(each, wanted)
             own = {**headers, TOPIC: topic} if topic else headers
-            found.append(
-                Record(subject=subject, data=data, message_id=each.message.id, headers=own)
-            )
+            found.append(Record(subject=subject, data=data, headers=own))
         for recipients in wanted.values():
             if recipients.needs_route:
                 await routes.announce(self._bus, self._subjects.env, recipients.requirement)

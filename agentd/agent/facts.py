@@ -29,6 +29,7 @@ class Facts:
     def __init__(self, services: Services, agent: str) -> None:
         self._subjects = services.subjects
         self._agent = agent
+        self._secret = services.secret
         self._joins = Joins(services, agent)
 
     async def take(self, fact: Delivery, spec: AgentSpec) -> Delivery | None:
@@ -77,7 +78,7 @@ class Facts:
     ) -> Delivery:
         """The task that a fact becomes. Its id is the same at every delivery, so that it has one
         outcome, and its dead letter can be sent again."""
-        identity = run_id(fact.subject, message.id, self._agent)
+        identity = self._secret.digest(run_id(fact.subject, message.id, self._agent))
         context = message.context.model_copy(update={"parent_message_id": message.id})
         task = new(
             "task",

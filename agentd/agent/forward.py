@@ -32,8 +32,10 @@ async def forward(task: DeliveredTask) -> Outcome | None:
         services.bus,
         services.subjects.task(to.domain, to.specificity, message.routing.priority),
         task.delivery.data,
-        # A second delivery of the same task forwards it with the same id: it is stored once.
-        message_id=f"{message.id}@{to.specificity}",
+        # A second delivery of the same task forwards it with the same id: it is stored once. Under
+        # an id that somebody else has used, the server would store nothing.
+        message_id=f"{services.secret.digest(f'{message.id} {task.delivery.sequence}')}"
+        f"@{to.specificity}",
         headers=task.delivery.headers_for(message.id),
     )
     crash_points.here("after-forward")

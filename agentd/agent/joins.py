@@ -31,7 +31,7 @@ from agentd.nats.objects import fit
 from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.shared_value import Shared
 from agentd.nats.streams import JOINS
-from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
+from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new, new_id
 from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import TOKEN, digest
 from agentd.queue.delivery import TOPIC, Delivery
@@ -52,6 +52,7 @@ class Joins:
         self._subjects = services.subjects
         self._leads = partial(services.leads, agent)
         self._agent = agent
+        self._secret = services.secret
         self._source = AgentIdentity(id="agentd-join", type="runtime")
         self._shared: WeakValueDictionary[str, Shared[Gathering]] = WeakValueDictionary()
 
@@ -136,11 +137,14 @@ class Joins:
         crash_points.here("before-join")
         join = _join_of(spec)
         facts = await join_task.read(self._bus, gathering.in_order(join))
+        # Anybody can derive the name of a join, but nobody the id of its task: an event or a result
+        # that a stranger stored first would count as its start or its answer.
+        identity = self._secret.digest(name)
         task = join_task.task_of(
-            name, gathering, facts, join, agent=self._agent, source=self._source
+            identity, gathering, facts, join, agent=self._agent, source=self._source
         )
         failure = join_task.failure_of(gathering, facts, join)
-        event = self._joined_event(name, task, gathering)
+        event = self._joined_event(task, gathering)
         try:
             if failure is None:
                 run = await self._run(task, spec)
@@ -161,7 +165,6 @@ class Joins:
         return Record(
             subject=self._subjects.task_for(self._agent, priority),
             data=await fit(self._bus, task),
-            message_id=task.id,
             headers={TOPIC: ".".join(spec.manifest.fact_topic(JOINED))},
         )
 
@@ -171,24 +174,23 @@ class Joins:
         return Record(
             subject=self._subjects.result(*spec.manifest.fact_topic(JOINED), task.id),
             data=encode(task.reply("result", outcome.content(), source=source)),
-            message_id=f"{task.id}.join",
             create=True,
         )
 
-    def _joined_event(self, name: str, task: AgentMessage, gathering: Gathering) -> Record:
+    def _joined_event(self, task: AgentMessage, gathering: Gathering) -> Record:
         """The event that lists the joined facts. It can be stored once; so can the task with it."""
         content = {
             "event": "joined",
             "agent": self._agent,
-            "task": name,
+            "task": task.id,
             "complete": gathering.closed == "complete",
             "missing": list(gathering.missing),
             "facts": [fact.sequence for fact in gathering.facts],
         }
         return Record(
-            subject=self._subjects.event("join", name),
+            subject=self._subjects.event("join", task.id),
             data=encode(task.reply("event", content, source=self._source)),
-            message_id=f"{name}.joined",
+            message_id=new_id(),
             create=True,
         )
 
@@ -200,17 +202,18 @@ class Joins:
             fact.source.id,
             extra={"agent": self._agent},
         )
-        content = {"event": "late", "agent": self._agent, "task": name, "fact": delivery.sequence}
+        task = self._secret.digest(name)
+        content = {"event": "late", "agent": self._agent, "task": task, "fact": delivery.sequence}
         await jetstream.store(
             self._bus,
-            self._subjects.event("join_late", name),
+            self._subjects.event("join_late", task),
             encode(fact.reply("event", content, source=self._source)),
-            message_id=f"{name}.late.{delivery.sequence}",
+            message_id=f"{task}.late.{delivery.sequence}",
         )
 
 
 def join_id(env: str, agent: str, join: Join, key: str) -> str:
-    """The id of the join of an agent whose facts share this key. Its task has the same id."""
+    """The name of the join of an agent whose facts share this key."""
     return digest(f"{env} {agent} {join.by} {key}")
 
 

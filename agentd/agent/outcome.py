@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentd.errors import BusError, TaskError, TooLarge
+from agentd.errors import BusError, Conflict, TaskError, TooLarge
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import HOLD, Record
 from agentd.nats.objects import fit
 from agentd.nats.streams import LOG
-from agentd.protocol.message import AgentIdentity, AgentMessage
+from agentd.protocol.message import AgentIdentity, AgentMessage, new_id
 from agentd.protocol.subjects import Subject, Subjects
 from agentd.run.loop import RunResult
 from agentd.run.model_call import as_payload
@@ -150,13 +149,24 @@ async def store(
         data=await _fit(bus, message),
         # A random id: with the task's id, the server would take a second writer for our own retry
         # and confirm its answer, which is not stored.
-        message_id=f"{task.id}.{secrets.token_hex(4)}",
+        message_id=new_id(),
         headers=headers,
         create=True,
     )
-    await jetstream.store_all(bus, [result, *also])
+    await _store_once(bus, result, also)
     if task.reply_to and task.reply_to != subject:
         await bus.publish(task.reply_to, result.data, headers=headers)
+
+
+async def _store_once(bus: Bus, result: Record, also: Sequence[Record]) -> None:
+    """Stores the records. A conflict is one only if there is a result: without one, the task would
+    end with nothing, and it is worth another try."""
+    try:
+        await jetstream.store_all(bus, [result, *also])
+    except Conflict as conflict:
+        if (await jetstream.newest(bus, LOG, result.subject))[0]:
+            raise
+        raise BusError(f"{result.subject}: refused, but there is no result") from conflict
 
 
 async def _fit(bus: Bus, result: AgentMessage) -> bytes:

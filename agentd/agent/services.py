@@ -12,6 +12,7 @@ from agentd.agent.emit import Emitter
 from agentd.agent.fan_out import directly
 from agentd.metrics import Metrics
 from agentd.nats.bus import Bus
+from agentd.nats.secret import Secret
 from agentd.protocol.subjects import Subjects
 from agentd.queue.cancellations import Cancellations
 from agentd.queue.queue import Queue
@@ -22,7 +23,8 @@ from agentd.run.budget import Budgets
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """What a process lends to its agents. `clock` gives seconds since the epoch. Tasks that may
-    have killed a process before run one at a time, under the lock `suspects`. `leads` says whether
+    have killed a process before run one at a time, under the lock `suspects`. Ids of what agentd
+    emits are derived with the `secret`. `leads` says whether
     a message emitted as a topic may lead to a fact of a pattern that an agent joins."""
 
     bus: Bus
@@ -32,6 +34,7 @@ class Services:
     budgets: Budgets
     cancellations: Cancellations
     metrics: Metrics
+    secret: Secret = field(default_factory=Secret)
     clock: Callable[[], float] = time.time
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
     leads: Callable[[str, str, str], bool] = lambda _agent, topic, pattern: directly(topic, pattern)

@@ -92,11 +92,15 @@ async def store(
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A message to store. With `create` it must be the first one of its subject."""
+    """A message to store. With `create` it must be the first one of its subject.
+
+    Of a batch, only the first record has a `message_id`: the batch is stored once or not at all,
+    and an id that somebody else has used would prevent it.
+    """
 
     subject: str
     data: bytes
-    message_id: str
+    message_id: str = ""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     create: bool = False
 
@@ -108,7 +112,9 @@ class Record:
         return self.message_id if env is None else f"{self.message_id}.{env}"
 
     def all_headers(self) -> dict[str, str]:
-        headers = {**self.headers, "Nats-Msg-Id": self.wire_id}
+        headers = dict(self.headers)
+        if self.message_id:
+            headers["Nats-Msg-Id"] = self.wire_id
         if self.create:
             headers["Nats-Expected-Last-Subject-Sequence"] = "0"
         return headers

@@ -13,7 +13,7 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import Record
 from agentd.nats.streams import LOG
-from agentd.protocol.message import AgentIdentity, Context, encode, new
+from agentd.protocol.message import AgentIdentity, Context, encode, new, new_id
 from agentd.protocol.subjects import Subject, Subjects
 from agentd.queue.delivery import SENT_AGAIN, TASK, Parcel, topic_of
 
@@ -71,7 +71,6 @@ def dead_letter(
     return Record(
         subject=subjects.dlq(parcel.subject.domain, parcel.subject.specificity),
         data=parcel.data,
-        message_id=f"dlq.{parcel.sequence}.{task_id}",
         headers={
             **parcel.headers_for(task_id),
             REASON: reason,
@@ -125,7 +124,7 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
         bus,
         str(dead.subject),
         dead.data,
-        message_id=f"{dead.task_id}.again.{dead.sequence}",
+        message_id=new_id(),
         headers={**dead.headers, TASK: dead.task_id, SENT_AGAIN: str(time.time())},
     )
     await _remove(bus, subjects, dead, "retried")

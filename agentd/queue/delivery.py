@@ -22,6 +22,8 @@ from agentd.protocol.subjects import RESERVED_DOMAINS, TOKEN, Subject
 TASK, SENT_AGAIN = "Agentd-Task", "Agentd-Sent-Again"
 # The domain and specificity of a task whose subject names an agent or a route instead.
 TOPIC = "Agentd-Topic"
+# In the tasks of a schedule: what makes their ids impossible to guess.
+MARK = "Agentd-Mark"
 # For a suspended task that is delivered again: the sequence under which its run began (its journal
 # continues), and the turn whose calls needed approval.
 LIFE, RESUMES = "Agentd-Life", "Agentd-Resumes"
@@ -59,7 +61,8 @@ class Parcel:
                 return given
         place = f"{self.sequence} {self.stored_at}"
         if self.overtaken_at:  # from a schedule: published twice, it is still the same task
-            place = f"{self.headers.get('Nats-Scheduler')} {self.overtaken_at}"
+            mark = self.headers.get(MARK, "")
+            place = f"{self.headers.get('Nats-Scheduler')} {self.overtaken_at}{mark}"
         return hashlib.sha256(place.encode()).hexdigest()[:32]
 
     def task(self) -> AgentMessage:

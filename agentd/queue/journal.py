@@ -18,6 +18,7 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.objects import fit, whole
 from agentd.nats.schedules import is_from_schedule
+from agentd.nats.secret import Secret
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode
 from agentd.protocol.subjects import Subjects
@@ -75,9 +76,11 @@ class Journal:
         delivery: Delivery,
         *,
         source: AgentIdentity,
+        secret: Secret,
         started: float,
     ) -> None:
         self._bus = bus
+        self._secret = secret
         self._subject = subjects.event("run", task.id)
         self._task = task
         self._delivery = delivery
@@ -201,7 +204,10 @@ class Journal:
             self._bus,
             self._subject,
             await fit(self._bus, event),
-            message_id=f"{self._task.id}.{kind}.{delivery.life}.{delivery.sequence}.{mark}",
+            # Under an id that somebody else has used, the server would store nothing.
+            message_id=self._secret.digest(
+                f"{self._task.id}.{kind}.{delivery.life}.{delivery.sequence}.{mark}"
+            ),
             patience=patience,
         )
 

@@ -74,7 +74,6 @@ class Memory:
         return Record(
             subject=self._exchanges,
             data=await fit(self._bus, event),
-            message_id=f"{message.id}.{EXCHANGE}",
         )
 
     async def recall(self, limits: History, summarize: Summarize) -> Past:
@@ -186,7 +185,7 @@ class Memory:
                 self._bus,
                 self._summaries,
                 await fit(self._bus, event),
-                message_id=f"{self._mine}.{covers}",
+                message_id=event.id,
                 patience=_PATIENCE,
             )
         except BusError as error:

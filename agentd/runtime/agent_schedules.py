@@ -20,7 +20,9 @@ from agentd.manifest.schedule import Schedule
 from agentd.nats import schedules
 from agentd.nats.bus import Bus
 from agentd.nats.schedules import ScheduleEntry, Timing
+from agentd.nats.secret import Secret
 from agentd.protocol.subjects import Subjects
+from agentd.queue.delivery import MARK
 from agentd.routing import registry
 
 log = logging.getLogger(__name__)
@@ -33,8 +35,9 @@ class AgentSchedules:
     not wait for a server that is away.
     """
 
-    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+    def __init__(self, bus: Bus, subjects: Subjects, secret: Secret) -> None:
         self._bus = bus
+        self._secret = secret
         self._subjects = subjects
         self._kept: dict[str, AgentSpec] = {}  # the agents that have a schedule
         self._changed: dict[str, AgentSpec | None] = {}  # changes the server does not have yet
@@ -116,6 +119,7 @@ class AgentSchedules:
             target=self._subjects.task_for(agent),
             data=json.dumps(task).encode(),
             timing=_timing(schedule),
+            headers={MARK: self._secret.digest(f"schedule of {agent}")},
         )
 
     def _subject(self, agent: str) -> str:

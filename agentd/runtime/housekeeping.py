@@ -9,6 +9,7 @@ import logging
 from agentd.errors import BusError, StartError
 from agentd.nats import streams
 from agentd.nats.bus import Bus, Msg
+from agentd.nats.secret import Secret
 from agentd.protocol.server_subjects import STREAM_DELETED
 from agentd.queue.queue import Queue
 from agentd.runtime.agent_schedules import AgentSchedules
@@ -40,6 +41,7 @@ class Housekeeper:
         presence: Presence,
         schedules: AgentSchedules,
         resumer: Resumer,
+        secret: Secret,
     ) -> None:
         self._bus = bus
         self._settings = settings
@@ -47,6 +49,7 @@ class Housekeeper:
         self._presence = presence
         self._schedules = schedules
         self._resumer = resumer
+        self._secret = secret
         self._due = asyncio.Event()
         self._pause = _CHECK
         self._swept_at = self._restored_at = 0.0
@@ -92,6 +95,7 @@ class Housekeeper:
         if created:
             # The registry is a bucket too: its entries are lost with it.
             await self._presence.announce_all()
+            await self._secret.read(self._bus, self._settings.env)
         elif self._pause < _CHECK:
             return  # shortly after a deletion: a stream being deleted would not answer what follows
         now = asyncio.get_running_loop().time()

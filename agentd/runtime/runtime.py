@@ -71,7 +71,7 @@ class Runtime:
         self.queue = Queue(bus, subjects)
         self._routes = RouteTable(bus, settings.env, self._listen_again)
         self._services = self._make_services(subjects)
-        self.schedules = AgentSchedules(bus, subjects)
+        self.schedules = AgentSchedules(bus, subjects, self._services.secret)
         self.resumer = Resumer(bus, subjects)
         self._refused: dict[Path, list[str]] = {}
         self._reach = Reach(Topology({}))
@@ -95,6 +95,7 @@ class Runtime:
             presence=self.presence,
             schedules=self.schedules,
             resumer=self.resumer,
+            secret=self._services.secret,
         )
 
     def _make_services(self, subjects: Subjects) -> Services:
@@ -130,6 +131,7 @@ class Runtime:
         """
         await upgrade(self.bus, self._settings)
         await streams.ensure(self.bus, self._settings)
+        await self._services.secret.read(self.bus, self._settings.env)
         await self.queue.open()
         await self._routes.open()
         await self._cooldowns.open()

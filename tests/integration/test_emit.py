@@ -11,6 +11,7 @@ import pytest
 
 from agentd.agent.emit import follow_up_id
 from agentd.nats import jetstream
+from agentd.nats.secret import Secret
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subject
@@ -29,6 +30,13 @@ WORKER = "capabilities: [work]\n"
 
 def planner(emit: str, answer: str = CLAIMS) -> str:
     return PLANNER.format(answer=answer, emit=emit)
+
+
+async def seed(team: Team) -> str:
+    """What the ids of all that follows the task `t1` are derived from."""
+    secret = Secret()
+    await secret.read(team.bus, team.subjects.env)
+    return secret.digest(team.subjects.result("plan", "x", "t1"))
 
 
 async def stored(team: Team, pattern: str) -> list[tuple[Subject, AgentMessage]]:
@@ -64,6 +72,26 @@ async def test_a_task_for_each_item_is_done_once(team: Team) -> None:
     )
 
 
+async def test_a_stranger_that_guesses_ids_prevents_nothing(team: Team) -> None:
+    """The server stores nothing under an id that it knows, and a result is stored once."""
+    result = team.subjects.result("plan", "x", "t1")
+    guessed = [follow_up_id(result, 0, place) for place in range(3)]
+    rule = "[{task: work.check, for_each: output.claims}]\nhistory: {max_messages: 4}"
+    await team.run(planner=planner(rule), worker=WORKER)
+    for name in (*guessed, "t1.conversation_exchange", "dlq.1.t1"):
+        junk = team.subjects.event("junk", "x")
+        await jetstream.store(team.bus, junk, b"{}", message_id=name)
+    for name in guessed:
+        task = {"id": name, "payload": {"content": "mine"}}
+        await team.send(team.subjects.task("work", "check"), task)
+    assert (await team.ask("plan", "go", id="t1"))["success"]
+    await team.at_rest()
+    contents = [each.payload.content for each in await messages(team, "task.work.>")]
+    assert sorted(contents) == ["mine", "mine", "mine", "one", "three", "two"]
+    assert len(await messages(team, "result.work.*.*")) == 6
+    assert len(await messages(team, "event.conversation.*")) == 1
+
+
 async def test_what_follows_knows_where_it_comes_from(team: Team) -> None:
     await team.run(planner=planner("[{task: work.check, for_each: output.claims}]"), worker=WORKER)
     sent = {
@@ -75,7 +103,7 @@ async def test_what_follows_knows_where_it_comes_from(team: Team) -> None:
     await team.at_rest()
     tasks = await messages(team, "task.work.>")
     for index, task in enumerate(tasks):
-        assert task.id == follow_up_id(team.subjects.result("plan", "x", "t1"), 0, index)
+        assert task.id == follow_up_id(await seed(team), 0, index)
         assert (task.context.conversation_id, task.context.parent_message_id) == ("c1", "t1")
         assert task.correlation_id == "t1"
         assert (task.context.hops, task.context.path) == (3, ("planner",))
@@ -245,7 +273,7 @@ class TestTheTool:
         await team.at_rest()
         [(subject, task)] = await stored(team, "task.work.>")
         assert (subject.priority, task.payload.content) == (9, "A")
-        assert task.id == follow_up_id(team.subjects.result("plan", "x", "t1"), 0, 0)
+        assert task.id == follow_up_id(await seed(team), 0, 0)
         [event] = await messages(team, "event.report.ready")
         assert event.payload.content == {"b": 1}
         assert len(await messages(team, "result.work.*.*")) == 1

@@ -98,12 +98,15 @@ def stored_at(msg: Msg) -> float:
 
 
 async def _tasks(bus: Bus, subjects: Subjects) -> Counter[str]:
-    """How often the log holds each task. Forwarded copies, `{task}@{agent}`, do not count."""
+    """How often the log holds each task that was sent. Forwarded copies, whose ids have an `@`, do
+    not count."""
     found: Counter[str] = Counter()
     async for msg in jetstream.stored(bus, LOG, subjects.pattern("task.>")):
-        # A message that the server publishes by a schedule has no Nats-Msg-Id.
-        found[(_header(msg, "Nats-Msg-Id") or _header(msg, TASK)).partition(".")[0]] += 1
-    return Counter({task: count for task, count in found.items() if "@" not in task})
+        # What a schedule publishes has no Nats-Msg-Id, and what an agent emits has neither.
+        name = (_header(msg, "Nats-Msg-Id") or _header(msg, TASK)).partition(".")[0]
+        if name and "@" not in name:
+            found[name] += 1
+    return found
 
 
 async def _dead_letters(bus: Bus, subjects: Subjects) -> dict[str, list[SeenDeadLetter]]:

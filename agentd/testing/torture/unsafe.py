@@ -116,17 +116,10 @@ def _joined_once() -> None:
     """The start of a join can be recorded twice, and each start makes another task."""
     event = _find("agentd.agent.joins.Joins", "_joined_event")
 
-    async def not_create_only(joins: Any, *arguments: Any) -> Any:
-        record = await event(joins, *arguments)
-        return replace(record, create=False, message_id=secrets.token_hex(8))
+    def not_create_only(joins: Any, *arguments: Any) -> Any:
+        return replace(event(joins, *arguments), create=False)
 
     _replace("agentd.agent.joins.Joins", "_joined_event", not_create_only)
-    run = _find("agentd.agent.joins.Joins", "_run")
-
-    async def with_another_id(joins: Any, *arguments: Any) -> Any:
-        return replace(await run(joins, *arguments), message_id=secrets.token_hex(8))
-
-    _replace("agentd.agent.joins.Joins", "_run", with_another_id)
 
 
 def _change_headers(change: Callable[[dict[str, str]], object]) -> None:

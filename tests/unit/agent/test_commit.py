@@ -10,9 +10,12 @@ import pytest
 
 from agentd.agent.commit import commit, refuse
 from agentd.agent.delivered_task import DeliveredTask
-from agentd.errors import Conflict, TaskError, Undeliverable
+from agentd.agent.outcome import store
+from agentd.errors import BusError, Conflict, TaskError, Undeliverable
 from agentd.models.port import Completion
+from agentd.nats import jetstream
 from agentd.nats.bus import Msg
+from agentd.nats.jetstream import Record
 from agentd.queue.dead_letters import ATTEMPTS, ERROR, REASON
 from agentd.run.loop import RunResult
 from tests.unit.workbench import MANIFEST, Workbench, revision_of
@@ -46,6 +49,26 @@ async def test_the_first_result_stands(tmp_path: Path) -> None:
     with pytest.raises(Conflict):
         await answered(task_of(bench), "second")
     assert bench.result()["data"] == "first"
+
+
+async def test_a_batch_that_is_refused_without_a_result_is_no_answer(tmp_path: Path) -> None:
+    """The task would be acknowledged, and end with nothing."""
+    bench = workbench(tmp_path)
+    task = task_of(bench)
+    await jetstream.store(bench.services.bus, "agents.dev.event.a.b", b"", message_id="known")
+    record = Record(subject="agents.dev.event.a.b", data=b"", message_id="known")
+    failed = task.outcome(error=TaskError("no", code="x"))
+    with pytest.raises(BusError, match="there is no result") as raised:
+        await store(
+            bench.services.bus,
+            task.result_subject,
+            failed,
+            task=task.message,
+            source=task.source,
+            headers={},
+            also=[record],
+        )
+    assert not isinstance(raised.value, Conflict)
 
 
 @pytest.mark.parametrize(("data", "text"), [("hi", "hi"), ({"ä": 1}, '{"ä": 1}')])

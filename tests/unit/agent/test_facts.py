@@ -10,6 +10,7 @@ import pytest
 
 from agentd.agent.facts import Facts, run_id
 from agentd.errors import Again
+from agentd.nats.secret import Secret
 from agentd.protocol.subjects import Subject
 from agentd.queue.delivery import Delivery
 from tests.unit.workbench import Workbench, revision_of
@@ -57,7 +58,7 @@ async def test_a_result_becomes_a_task_with_its_answer(tmp_path: Path) -> None:
     assert delivery is not None
     task = delivery.task()
     assert task.payload.content == "It is warm."
-    assert task.id == run_id(Subject.parse(RESULT), "m1", "me")
+    assert task.id == Secret().digest(run_id(Subject.parse(RESULT), "m1", "me"))
     assert (task.target, task.correlation_id) == ("me", "m1")
     assert (task.context.conversation_id, task.context.parent_message_id) == ("c", "m1")
     assert task.routing.priority == 8

@@ -11,9 +11,10 @@ import pytest
 
 from agentd.agent.joins import Joins, join_id
 from agentd.manifest.flow import Join
-from agentd.nats import schedules
+from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.schedules import ScheduleEntry
+from agentd.nats.secret import Secret
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
 from tests.unit.workbench import Workbench, revision_of
@@ -74,6 +75,7 @@ class Gatherer:
 
 
 NAME = join_id("dev", "me", Join(wait_for=("result.a.*",), by="conversation"), "c")
+TASK = Secret().digest(NAME)
 
 
 async def test_a_join_that_is_complete_runs_once(tmp_path: Path) -> None:
@@ -82,18 +84,30 @@ async def test_a_join_that_is_complete_runs_once(tmp_path: Path) -> None:
     assert gatherer.tasks() == []
     second = await gatherer.add("event.review.done")
     [task] = gatherer.tasks()
-    assert (task.id, task.target) == (NAME, "me")
+    assert (task.id, task.target) == (TASK, "me")
     assert task.payload.content["complete"] is True
     assert [each["data"] for each in task.payload.content["facts"]] == ["warm", "x"]
     assert gatherer.joined() == {
         "event": "joined",
         "agent": "me",
-        "task": NAME,
+        "task": TASK,
         "complete": True,
         "missing": [],
         "facts": [first, second],
     }
     assert await gatherer.timer() is None
+
+
+async def test_a_stranger_that_knows_the_name_of_a_join_does_not_prevent_its_start(
+    tmp_path: Path,
+) -> None:
+    gatherer = Gatherer(tmp_path)
+    bus = cast("Bus", gatherer.bench.bus)
+    await jetstream.store(bus, f"agents.dev.event.join.{NAME}", b"{}", message_id=NAME)
+    await jetstream.store(bus, "agents.dev.event.a.b", b"{}", message_id=f"{NAME}.joined")
+    await gatherer.add("result.research.climate.t1", {"success": True, "data": "warm"})
+    await gatherer.add("event.review.done")
+    assert len(gatherer.tasks()) == 1
 
 
 async def test_a_fact_that_comes_twice_counts_once(tmp_path: Path) -> None:
@@ -130,7 +144,7 @@ async def test_a_join_may_fail_when_its_time_is_up(tmp_path: Path) -> None:
     await gatherer.add("result.research.climate.t1")
     for _ in range(2):
         await gatherer.time_out({"event": "join_due", "join": NAME})
-    [result] = gatherer.bench.stored("result.*.*." + NAME)
+    [result] = gatherer.bench.stored("result.*.*." + TASK)
     assert result.payload.content["error"]["code"] == "join_timeout"
     assert gatherer.joined()["missing"] == ["event.review.done"]
     assert gatherer.tasks() == []
@@ -151,7 +165,7 @@ async def test_a_join_that_outgrows_a_message_fails(tmp_path: Path) -> None:
     gatherer.bench.bus.max_message = 4_500
     for number in range(20):
         await gatherer.add(f"result.research.climate.t{number}")
-    [result] = gatherer.bench.stored("result.*.*." + NAME)
+    [result] = gatherer.bench.stored("result.*.*." + TASK)
     assert result.payload.content["error"]["code"] == "join_too_many"
     assert gatherer.joined()["missing"] == ["event.review.done"]
 
@@ -162,7 +176,7 @@ async def test_a_late_fact_is_recorded_and_ignored(tmp_path: Path) -> None:
     await gatherer.add("event.review.done")
     late = await gatherer.add("result.research.more.t2")
     [event] = gatherer.bench.stored("event.join_late.*")
-    assert event.payload.content == {"event": "late", "agent": "me", "task": NAME, "fact": late}
+    assert event.payload.content == {"event": "late", "agent": "me", "task": TASK, "fact": late}
     assert len(gatherer.tasks()) == 1
 
 

@@ -112,6 +112,7 @@ def test_a_task_that_its_schedule_sent_twice_has_one_default_id() -> None:
     for other in (
         {"Nats-Schedule-Next": "2026-12-01T07:00:00Z"},
         {"Nats-Scheduler": "sched.dev.agent.b"},
+        {"Agentd-Mark": "what only replicas know"},
     ):
         assert stored({**NEXT, **other}).default_id != found
 

@@ -12,6 +12,7 @@ from agentd.agent.facts import run_id
 from agentd.agent.joins import join_id
 from agentd.manifest.flow import Join
 from agentd.nats import jetstream
+from agentd.nats.secret import Secret
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subject
@@ -34,8 +35,11 @@ async def fanout(world: World, size: Size) -> None:
     """Replicas die at each point of answers that emit: no sub-task is lost or doubled."""
     _agents_that_fan_out(world)
     deaths = await _die(world, size, _OF_EMITTING)
+    secret = await _secret(world)
     # Two agents run in each replica.
-    await world.judge(Allowed(extra_calls=2 * deaths), also=lambda seen: _with_leaves(world, seen))
+    await world.judge(
+        Allowed(extra_calls=2 * deaths), also=lambda seen: _with_leaves(world, secret, seen)
+    )
 
 
 async def join(world: World, size: Size) -> None:
@@ -59,11 +63,15 @@ async def join(world: World, size: Size) -> None:
     await world.at_rest()
     # A run for a fact is no task on the log: its id is computed from the result of the joiner.
     sums = await _messages(world, "result.sum.*.*")
-    fact_runs = [run_id(subject, message.id, "listener") for subject, message in sums]
+    secret = await _secret(world)
+    fact_runs = [
+        secret.digest(run_id(subject, message.id, "listener")) for subject, message in sums
+    ]
 
     def also(seen: Evidence) -> Evidence:
-        joined = [join_id(ENV, "joiner", _JOIN, name) for name in seen.accepted]
-        return _expecting(_with_leaves(world, seen), (*joined, *fact_runs))
+        names = [join_id(ENV, "joiner", _JOIN, name) for name in seen.accepted]
+        joined = [secret.digest(name) for name in names]
+        return _expecting(_with_leaves(world, secret, seen), (*joined, *fact_runs))
 
     # Four agents run in each replica.
     await world.judge(Allowed(extra_calls=4 * deaths), also=also)
@@ -101,13 +109,19 @@ async def _die(world: World, size: Size, points: Iterable[str]) -> int:
     return deaths
 
 
-def _with_leaves(world: World, seen: Evidence) -> Evidence:
+async def _secret(world: World) -> Secret:
+    secret = Secret()
+    await secret.read(world.bus, ENV)
+    return secret
+
+
+def _with_leaves(world: World, secret: Secret, seen: Evidence) -> Evidence:
     """Evidence that expects an outcome of every emitted task, too.
 
     The model knows such a task by the content that the rule gives it, `{task}.{leaf}`, not by id.
     """
     names = {
-        f"{task}.{leaf}": _leaf(world, task, leaf)
+        f"{task}.{leaf}": _leaf(world, secret, task, leaf)
         for task in seen.accepted
         for leaf in range(_LEAVES)
     }
@@ -115,8 +129,9 @@ def _with_leaves(world: World, seen: Evidence) -> Evidence:
     return _expecting(replace(seen, calls=calls), names.values())
 
 
-def _leaf(world: World, task: str, leaf: int) -> str:
-    return follow_up_id(world.subjects.result(DOMAIN, "torture", task), 0, leaf)
+def _leaf(world: World, secret: Secret, task: str, leaf: int) -> str:
+    result = world.subjects.result(DOMAIN, "torture", task)
+    return follow_up_id(secret.digest(result), 0, leaf)
 
 
 def _expecting(seen: Evidence, tasks: Iterable[str]) -> Evidence:
