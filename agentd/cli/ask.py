@@ -43,7 +43,11 @@ Until = Annotated[
     typer.Option("--until", help="Follow the task until this fact: event.answer.ready."),
 ]
 Up = Annotated[
-    Path | None, typer.Option("--up", help="Run the agents of this folder for this task only.")
+    Path | None,
+    typer.Option(
+        "--up",
+        help="Run the agents of this folder for this task only, in an environment of their own.",
+    ),
 ]
 
 
@@ -142,7 +146,7 @@ async def _ask(question: _Question, up: Path | None, env: str | None, nats: str 
     from agentd.settings import from_environment
 
     # All that can be wrong with the command line, before anything is started or connected.
-    settings = from_environment(env=env, nats=nats)
+    settings = from_environment(env=_own_world(up, env, question.message), nats=nats)
     to = Destination.parse(question.target)
     message, timeout, as_json = question.message, question.timeout, question.as_json
     subjects = Subjects(settings.env)
@@ -182,6 +186,17 @@ def _message(
         context=Context(conversation_id=conversation or task_id),
         routing=routing,
     )
+
+
+def _own_world(up: Path | None, env: str | None, message: AgentMessage) -> str | None:
+    """The environment. That of `--up` is its own, so that neither agents of other processes take
+    the task, nor ours take other tasks. It is the same again only for a conversation that goes on.
+    """
+    from agentd.protocol.subjects import digest
+
+    if up is None or env is not None:
+        return env
+    return f"ask-{digest(f'{up.resolve()} {message.context.conversation_id}')[:12]}"
 
 
 @contextlib.asynccontextmanager

@@ -39,6 +39,7 @@ class Replica:
         seen: when this entry was written, in seconds since the epoch.
         state: `ready`, or in plain words why it is not.
         restarts: how often it was restarted after a bug.
+        file: the path of its manifest on its host.
     """
 
     agent: str
@@ -62,6 +63,7 @@ class Replica:
     description: str = ""
     state: str = "ready"
     restarts: int = 0
+    file: str = ""
 
 
 _FIELDS = frozenset(field.name for field in fields(Replica))

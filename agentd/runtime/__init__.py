@@ -17,5 +17,6 @@ A module imports only from modules listed below it.
     presence          publishes online, heartbeat and offline events, and updates the registry
     resume            resumes suspended tasks when their tool calls are decided
     dead_lettering    dead-letters tasks that no agent runs
+    namesakes         finds agents of the same name in other processes
     stacks            the stacks of asyncio tasks and threads, as text
 """

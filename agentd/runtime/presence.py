@@ -21,6 +21,7 @@ from agentd.protocol.message import AgentIdentity, Context, Routing, encode, new
 from agentd.protocol.subjects import Subjects
 from agentd.routing import registry
 from agentd.routing.registry import Replica
+from agentd.runtime.namesakes import namesakes
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Presence:
         self._agents = agents
         self._refused = refused
         self._started = time.time()
+        self._namesakes: set[tuple[str, str]] = set()
         self._last_state: dict[str, tuple[object, ...]] = {}
         self._beats: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
@@ -127,6 +129,19 @@ class Presence:
         """Refreshes every agent's entry."""
         for agent in list(self._agents()):
             await self.announce(agent)
+
+    async def look_for_namesakes(self) -> None:
+        """Warns of agents of other processes that have the name of one of ours, each once."""
+        ours = [self._replica(agent) for agent in self._agents()]
+        try:
+            online = await registry.online(self._bus, self._subjects.env)
+        except BusError as error:
+            log.debug("agents of the same name are not looked for: %s", error)
+            return
+        for other, text in namesakes(ours, online):
+            if (other.agent, other.instance) not in self._namesakes:
+                self._namesakes.add((other.agent, other.instance))
+                log.warning("%s", text, extra={"agent": other.agent})
 
     def record(self, kind: str, content: Mapping[str, Any], *, lifetime: int | None = None) -> None:
         """Records `event.status.{kind}` in the log, for `lifetime` seconds if given.
@@ -214,4 +229,5 @@ class Presence:
             description=manifest.description,
             state=agent.state,
             restarts=agent.restarts,
+            file=str(agent.file.resolve()),
         )

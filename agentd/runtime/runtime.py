@@ -156,9 +156,10 @@ class Runtime:
             self._reach = Reach(catalog.topology)
             # New agents before old ones are removed: when an agent is renamed, there is always one
             # that takes its tasks.
+            started = False
             for spec in catalog.agents.values():
                 try:
-                    await self._put(spec)
+                    started = await self._put(spec) or started
                 except CannotRun as error:
                     refused[spec.file] = error.problems
             names = {spec.name for spec in catalog.agents.values()}
@@ -170,6 +171,8 @@ class Runtime:
             for agent in removed:
                 await self._remove(agent)
             self._in_background(self.schedules.settle())
+            if started:
+                self._in_background(self.presence.look_for_namesakes())
             await self._report_refused(refused)
             self._log_warnings(catalog)
             self._applied = True
@@ -212,8 +215,8 @@ class Runtime:
             waiting.append("the end of the drain")
         return waiting
 
-    async def _put(self, spec: AgentSpec) -> None:
-        """Starts an agent, or makes a new revision of it live.
+    async def _put(self, spec: AgentSpec) -> bool:
+        """Starts an agent, or makes a new revision of it live; returns whether it was started.
 
         Raises:
             CannotRun: the agent is not changed.
@@ -224,7 +227,7 @@ class Runtime:
             agent.live = replace(agent.live, spec=spec)
             if spec.file in self._refused:
                 log.info("error fixed; revision %s stays live", spec.revision, extra=_of(spec))
-            return
+            return False
         live = await self._revisions.build(spec)
         self._in_background(self._models.warm())
         self.schedules.keep(spec)
@@ -234,7 +237,7 @@ class Runtime:
             await self.presence.online(agent)
             if self._applied:
                 log.info("started on revision %s", spec.revision, extra=_of(spec))
-            return
+            return True
         before = agent.live.spec.revision
         await agent.adopt(live)
         self._metrics.reload("reloaded")
@@ -242,6 +245,7 @@ class Runtime:
         await self.presence.announce(agent)
         content = {"agent": agent.name, "revision": spec.revision, "previous": before}
         self.presence.record("reloaded", {"event": "agent_reloaded", **content})
+        return False
 
     async def _remove(self, agent: Agent) -> None:
         """Removes an agent; it finishes its running tasks in the background."""

@@ -120,8 +120,11 @@ def test_ask_reports_an_error_of_the_model(here: Project, typed: Typed) -> None:
 
 async def test_ask_up_beside_a_daemon_shares_its_server(here: Project, running: Daemon) -> None:
     server = here.server()
-    here.write("more/late.yaml", "capabilities: [late]\ninstructions: Late.\n")
-    assert 'told: "Late."' in await here.ask("late", "hello", "--up", "more")
+    here.write("more/analyst.yaml", "capabilities: [analysis]\ninstructions: Late.\n")
+    async with here.wire() as wire:
+        before = await wire.count("task.>")
+        assert 'told: "Late."' in await here.ask("analysis", "hello", "--up", "more")
+        assert await wire.count("task.>") == before, "an agent of the daemon could have taken it"
     assert here.server() == server
     assert running.get("/readyz")[0] == 200
 
@@ -194,6 +197,25 @@ async def test_send_standard_input(here: Project, typed: Typed) -> None:
         assert answer.subject == f"agents.dev.result._agent.critic.{sent['id']}"
         assert "from a pipe" in answer.content["data"]
         assert [seen.content for seen in await wire.recorded("event.news.today")] == [1]
+
+
+async def test_send_again(here: Project) -> None:
+    """A line of `tap --json` is a message, too."""
+    task = {"id": "once", "payload": {"content": "x"}}
+    line = json.dumps({"subject": "agents.dev.task.analysis.general.5", "message": task})
+    async with here.wire() as wire:
+        await wire.task("analysis", "once")
+        await wire.result("once")
+    refused = await here.run("send", "analysis", stdin=line)
+    assert (refused.code, refused.out) == (2, "")
+    assert "task once has a result already" in refused.err
+    assert "--again" in refused.err
+    again = await here.run("send", "analysis", "--again", "--json", stdin=line)
+    fresh = json.loads(again.out)["id"]
+    assert fresh != "once"
+    async with here.wire() as wire:
+        result = await wire.result(fresh)
+    assert result.body["context"]["conversationId"] == fresh
 
 
 @pytest.mark.parametrize(

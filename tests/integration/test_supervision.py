@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from typing import TYPE_CHECKING
 
 from agentd.nats import jetstream
@@ -47,6 +48,19 @@ async def test_a_bug_in_one_agent_does_not_stop_the_others(
     assert "error" in await team.ask("research", "still there?")
     assert bad.restarts == 3
     assert team.runtime.agents["good"].restarts == 0
+
+
+async def test_an_agent_of_the_same_name_elsewhere_is_warned_of_once(
+    team: Team, other: Team, caplog: pytest.LogCaptureFixture
+) -> None:
+    await team.run(good=FINE)
+    assert "another agent" not in caplog.text
+    await other.run(good=FINE)
+    await other.run(more="capabilities: [more]\n")
+    await other.runtime.drain(1)  # waits for what runs in the background
+    [warning] = [each for each in caplog.messages if each.startswith("another agent")]
+    assert f"another agent has the name good: process {os.getpid()} on " in warning
+    assert f" from {team.folder}/manifests/good.yaml, on revision " in warning
 
 
 async def test_an_agent_that_keeps_failing_is_shown(team: Team) -> None:

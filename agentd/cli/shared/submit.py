@@ -36,9 +36,13 @@ def submit(
     to = Destination.parse(target)
 
     async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.errors import UsageError
         from agentd.routing.ask import send_later
         from agentd.run.attachments import upload
 
+        if message.type == "task" and await has_result(bus, subjects, message.id):
+            why = f"task {message.id} has a result already, and no task runs twice"
+            raise UsageError(f"{why}; to run it again under a new id: agentd send --again")
         # Before the message: an agent may start on that as soon as it is stored.
         await upload(bus, files)
         sent: dict[str, Any] = {"id": message.id, "type": message.type, "to": str(to)}
@@ -57,6 +61,14 @@ def submit(
         return 0
 
     return work
+
+
+async def has_result(bus: Bus, subjects: Subjects, task: str) -> bool:
+    """Whether the log has a result of a task."""
+    from agentd.nats import jetstream
+    from agentd.nats.streams import LOG
+
+    return bool(await jetstream.last(bus, LOG, subjects.pattern(f"result.*.*.{task}")))
 
 
 async def _store(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:
