@@ -23,8 +23,10 @@ def admit(
     capabilities: Collection[str],
     hops: int,
     now: float,
+    waited_for: str = "a free slot",
 ) -> None:
     """Lets `agent` run `message`, sent `to` a destination, at the time `now` (Unix seconds).
+    `waited_for` says what has kept it until now.
 
     Raises:
         Undeliverable: the message has expired (`expired`), was passed on more than `hops` times
@@ -42,7 +44,8 @@ def admit(
     if message.expires_at is not None and now >= message.expires_at:
         late = now - message.expires_at
         raise Undeliverable(
-            f"the message expired {late:.1f} s ago (routing.timeout {message.routing.timeout} ms)",
+            f"the message expired {late:.1f} s ago, while it waited for {waited_for} "
+            f"(routing.timeout {message.routing.timeout} ms)",
             code="expired",
         )
     _check_path(recipients, message, agent, hops)

@@ -24,6 +24,7 @@ from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage
 from agentd.queue import approvals
 from agentd.queue.approvals import Verdicts
+from agentd.queue.delivery import Delivery
 from agentd.queue.journal import HANDED_BACK, Standing
 from agentd.run.context import Reader, RunContext
 from agentd.run.deadline import Deadline
@@ -134,6 +135,7 @@ def _admit(task: DeliveredTask, standing: Standing) -> None:
         capabilities=task.manifest.capabilities,
         hops=task.manifest.limits.hops,
         now=now,
+        waited_for=_waited_for(delivery),
     )
     allowed = task.manifest.retry.attempts
     if standing.attempt > allowed:
@@ -141,6 +143,13 @@ def _admit(task: DeliveredTask, standing: Standing) -> None:
             f"{allowed} attempts ended without an outcome, with the process they ran in",
             code="poisonous",
         )
+
+
+def _waited_for(delivery: Delivery) -> str:
+    """What has kept a task until this delivery."""
+    if delivery.resumes:
+        return "a decision on its tool calls"
+    return "a free slot" if delivery.attempt == 1 else "another attempt"
 
 
 async def _run(

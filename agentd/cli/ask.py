@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncGenerator, Sequence
@@ -13,6 +14,7 @@ import typer
 
 from agentd.cli.shared import options
 from agentd.cli.shared.answer import AnswerPrinter
+from agentd.cli.shared.console import say
 from agentd.cli.shared.submit import submit
 from agentd.cli.shared.visit import visit
 
@@ -31,7 +33,10 @@ Conversation = Annotated[
 Priority = Annotated[
     int, typer.Option("--priority", "-p", min=0, max=9, help="0 to 9, higher is more urgent.")
 ]
-Timeout = Annotated[float, typer.Option("--timeout", "-t", help="Seconds to wait for the answer.")]
+Timeout = Annotated[
+    float,
+    typer.Option("--timeout", "-t", help="Seconds to wait for the answer; the task may go on."),
+]
 Everyone = Annotated[
     bool, typer.Option("--all", help="Ask every capable agent; same as --gather all.")
 ]
@@ -81,7 +86,7 @@ def ask(
     if due is None:
         question = _Question(
             target=target,
-            message=_message(content, conversation, priority, timeout),
+            message=_message(content, conversation, priority),
             files=attached,
             gather=gather or ("all" if everyone else None),
             until=_fact_pattern(until),
@@ -138,6 +143,7 @@ class _Question:
 
 async def _ask(question: _Question, up: Path | None, env: str | None, nats: str | None) -> int:
     from agentd.cli.ask_all import ask_all
+    from agentd.cli.shared.status_line import StatusLine
     from agentd.protocol.destination import Destination
     from agentd.protocol.subjects import Subjects
     from agentd.routing.ask import ask
@@ -151,40 +157,58 @@ async def _ask(question: _Question, up: Path | None, env: str | None, nats: str 
     message, timeout, as_json = question.message, question.timeout, question.as_json
     subjects = Subjects(settings.env)
     subjects.task(to.domain, to.specificity)
-    printer = AnswerPrinter(as_json=as_json, steps=question.until is not None)
+    status = StatusLine(f"waiting for {to}")
+    printer = AnswerPrinter(as_json=as_json, steps=question.until is not None, status=status)
     async with _bus(settings, up) as bus:
         await upload(bus, question.files)
-        if mode := question.gather:
-            return await ask_all(
-                bus, subjects, to, message, mode=mode, timeout=timeout, as_json=as_json
-            )
-        if until := question.until:
-            parts = follow(bus, subjects, to, message, until=until, timeout=timeout)
-        else:
-            parts = ask(bus, subjects, to, message, timeout=timeout)
-        async for part in parts:
-            printer.take(part)
+        async with status.ticking(), _explained(message, up):
+            if mode := question.gather:
+                return await ask_all(
+                    bus, subjects, to, message, mode=mode, timeout=timeout, as_json=as_json
+                )
+            if until := question.until:
+                parts = follow(bus, subjects, to, message, until=until, timeout=timeout)
+            else:
+                parts = ask(bus, subjects, to, message, timeout=timeout)
+            async for part in parts:
+                printer.take(part)
     return 0 if printer.success else 1
 
 
-def _message(
-    content: Any, conversation: str | None, priority: int, timeout: float | None = None
-) -> AgentMessage:
-    """The task. It expires after `timeout` seconds: nothing waits for its answer any more."""
+@contextlib.asynccontextmanager
+async def _explained(message: AgentMessage, up: Path | None) -> AsyncGenerator[None]:
+    """Says what becomes of a task that this command no longer waits for."""
+    from agentd.errors import TaskError
+
+    ends = f"to end it: agentd stop --task {message.id}"
+    interrupted = f"interrupted; task {message.id} goes on; {ends}"
+    if up:
+        ends = "it ends with the agents of this command"
+        interrupted = f"interrupted; task {message.id} ends with the agents of this command"
+    try:
+        yield
+    except asyncio.CancelledError:  # Ctrl-C
+        say(f"agentd: {interrupted}", err=True)
+        raise
+    except TaskError as error:
+        if error.code != "no_answer":
+            raise
+        raise TaskError(f"{error}; {ends}", code=error.code, retryable=True) from None
+
+
+def _message(content: Any, conversation: str | None, priority: int) -> AgentMessage:
+    """The task. It does not expire with `--timeout`: agents and people may work on what follows
+    from it for longer than this command waits."""
     from agentd.protocol.message import AgentIdentity, Context, Routing, new, new_id
 
     task_id = new_id()
-    # Without a timeout the field is not set at all: a field set to None is sent as null.
-    routing = Routing(priority=priority)
-    if timeout is not None:
-        routing = Routing(priority=priority, timeout=timeout * 1000)
     return new(
         "task",
         content,
         id=task_id,
         source=AgentIdentity(id="agentd-ask", type="user"),
         context=Context(conversation_id=conversation or task_id),
-        routing=routing,
+        routing=Routing(priority=priority),
     )
 
 
@@ -211,4 +235,8 @@ async def _bus(settings: Settings, up: Path | None) -> AsyncGenerator[Bus]:
     from agentd.runtime.host import hosting
 
     async with hosting(replace(settings, http="off"), up, None) as hosted:
-        yield hosted.bus
+        try:
+            yield hosted.bus
+        except asyncio.CancelledError:  # Ctrl-C: nobody waits for what still runs
+            hosted.runtime.hand_back()
+            raise

@@ -121,13 +121,14 @@ async def ask(
         await bus.fence()
         await _store(bus, subjects, to, message)
         deadline = asyncio.get_running_loop().time() + timeout
-        number = 0
+        number, last = 0, None
         while True:
             msg = await _next(received, bus, result, deadline)
             if msg is None:
-                raise _no_answer(to, message, timeout)
+                raise no_answer(f"no answer from {to}", message, timeout, state_after(last))
             if msg.subject in (approval, journal):
                 if event := _event(msg):
+                    last = event
                     yield event
                 continue
             answer = _decoded(msg)
@@ -138,16 +139,31 @@ async def ask(
             # A run that is repeated, or goes on with tools, numbers its pieces from 0 again.
             restarted = number > 0 and payload.sequence_number == 0
             number += 1
-            yield Delta(payload.chunk or "", restarted)
+            last = Delta(payload.chunk or "", restarted)
+            yield last
 
 
-def _no_answer(to: Destination, message: AgentMessage, timeout: float) -> TaskError:
+def no_answer(what: str, message: AgentMessage, timeout: float, state: str) -> TaskError:
+    """The error of one who has waited for a task for too long."""
     return TaskError(
-        f"no answer from {to} within {timeout:g} s; the result of task {message.id} will be in the "
-        "log",
+        f"{what} within {timeout:g} s: {state}; the result of task {message.id} will be in the log",
         code="no_answer",
         retryable=True,
     )
+
+
+def state_after(last: Delta | Delay | Waiting | None) -> str:
+    """What a task waits for, in words, after the part that came last."""
+    match last:
+        case Waiting(request):
+            names = ", ".join(dict.fromkeys(str(call["name"]) for call in request.calls))
+            return f"it waits for approval of {names}"
+        case Delay(text):
+            return text
+        case Delta():
+            return "the answer is being written"
+        case None:
+            return "nothing of the answer has arrived"
 
 
 def _event(msg: Msg) -> Delay | Waiting | None:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
-from agentd.errors import BusError, DecodeError, SubjectError, TaskError
+from agentd.errors import BusError, DecodeError, SubjectError
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import stored
 from agentd.nats.objects import whole
@@ -15,7 +15,7 @@ from agentd.nats.streams import LOG
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, Subjects, matches
-from agentd.routing.ask import Delay, Delta, Waiting, event_in, send
+from agentd.routing.ask import Delay, Delta, Waiting, event_in, no_answer, send, state_after
 
 _FOLLOWED = frozenset({"result", "event", "stream"})  # types of messages
 _LOOK = 2.0  # seconds between two searches of the log for an end whose message was lost
@@ -59,7 +59,7 @@ async def follow(
         TaskError: no such fact within `timeout` seconds (code `no_answer`), or as `send`.
         BusError: the task was not stored.
     """
-    followed = FollowedTask(message, until)
+    followed, last = FollowedTask(message, until), None
     clock = asyncio.get_running_loop().time
     async with _receiving(bus, subjects) as received:
         start = await send(bus, subjects, to, message)
@@ -76,12 +76,13 @@ async def follow(
                 yield await whole(bus, part)
                 return
             if part:
+                last = part
                 yield part
-    raise TaskError(
-        f"no {until} within {timeout:g} s of task {message.id}",
-        code="no_answer",
-        retryable=True,
-    )
+    if isinstance(last, FollowedMessage):
+        state = f"{last.topic} of {last.message.source.id} came last"
+    else:
+        state = state_after(last)
+    raise no_answer(f"no {until}", message, timeout, state)
 
 
 @contextlib.asynccontextmanager

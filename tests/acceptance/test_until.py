@@ -60,7 +60,9 @@ async def test_it_ends_after_its_timeout(here: Project) -> None:
     done = await here.run("ask", "splitter", "split", "--until", "event.never.published", "-t", "2")
 
     assert done.code == 1
-    assert "no event.never.published within 2 s of task " in done.err
+    assert "no event.never.published within 2 s: " in done.err
+    assert " came last; " in done.err
+    assert "; to end it: agentd stop --task " in done.err
 
 
 @pytest.mark.parametrize(

@@ -10,23 +10,26 @@ from typing import TYPE_CHECKING, Any
 from agentd.cli.shared.console import Styled, say, say_data, say_json
 
 if TYPE_CHECKING:
+    from agentd.cli.shared.status_line import StatusLine
     from agentd.protocol.message import AgentMessage
     from agentd.queue.decisions import ApprovalRequest
+    from agentd.routing.ask import Delta
     from agentd.routing.follow import FollowedMessage
 
 
 class AnswerPrinter:
-    """Prints deltas as they arrive, and then the rest of the answer.
+    """Prints deltas on a terminal as they arrive, and then the rest of the answer.
 
-    With `steps` (for `--until`) many agents contribute: their results and events go to standard
-    error, one line each. In a pipe no deltas are printed then, since most of them belong to
-    drafts: standard output gets only the answer.
+    A program or a file gets the answer alone, once: a draft that starts again could not be taken
+    back. With `steps` (for `--until`) many agents write, and only the last message is the answer:
+    the results and events on the way go to standard error, one line each.
     """
 
-    def __init__(self, *, as_json: bool, steps: bool = False) -> None:
+    def __init__(self, *, as_json: bool, steps: bool = False, status: StatusLine) -> None:
         self.success = False
         self._json = as_json
-        self._streams = not as_json and (not steps or sys.stdout.isatty())
+        self._status = status
+        self._streams = not as_json and not steps and sys.stdout.isatty()
         self._shown = ""
         self._set_aside = 0  # how much was shown when the last line was set aside
 
@@ -36,21 +39,30 @@ class AnswerPrinter:
         from agentd.routing.follow import FollowedMessage
 
         if isinstance(part, Waiting):
+            self._status.text = "waiting for a decision"
             self._waiting(part.request)
         elif isinstance(part, Delay):
             self._aside(f"[{part.text}]")
         elif isinstance(part, FollowedMessage):
             self._step(part)
         elif not isinstance(part, Delta):
+            self._status.paused = True
             self._end(part)
-        elif self._streams:
-            if part.restarted:
+        else:
+            self._delta(part)
+
+    def _delta(self, delta: Delta) -> None:
+        self._status.text = "the answer is being written"
+        if self._streams:
+            self._status.paused = True  # it would replace the words
+            if delta.restarted:
                 self._break("the answer starts again")
-            self._write(part.text)
+            self._write(delta.text)
 
     def _waiting(self, request: ApprovalRequest) -> None:
         """Shows on standard error which calls wait, and how to decide."""
         self._end_line()
+        self._status.paused = False
         for call in request.calls:
             arguments = json.dumps(call["arguments"], ensure_ascii=False)
             say(f"[waiting for approval: {call['name']} {arguments}]", err=True)
@@ -62,6 +74,7 @@ class AnswerPrinter:
         """Shows a result or an event on the way on standard error."""
         from agentd.cli.shared.gist import gist
 
+        self._status.text = f"waiting for what follows from {step.topic}"
         self._aside(f"{step.message.source.id:<12} {gist(step.message)}")
 
     def _aside(self, line: str) -> None:
@@ -69,6 +82,7 @@ class AnswerPrinter:
         if self._shown[self._set_aside :] and not self._shown.endswith("\n"):
             say(err=True)
         self._set_aside = len(self._shown)
+        self._status.paused = False
         say(Styled(line, "dim"), err=True)
 
     def _end(self, message: AgentMessage) -> None:

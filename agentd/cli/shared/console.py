@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
@@ -41,6 +42,16 @@ def say(*parts: str | Styled, err: bool = False, lines: bool = False, end: str =
     _write("".join(_painted(part, lines, colour) for part in parts) + end, stream)
 
 
+def say_status(text: str) -> None:
+    """Shows a line on the terminal of standard error until anything is printed; "" removes it."""
+    if not sys.stderr.isatty():
+        return
+    # A line that wraps could not be removed.
+    line = printable(text)[: shutil.get_terminal_size().columns - 1]
+    _write(_painted(Styled(line, "dim"), False, True) if line else "", sys.stderr)
+    _Terminal.has_status = bool(line)
+
+
 def say_json(value: Any, *, indent: int | None = None) -> None:
     """Prints a value as JSON, exactly; what would steer a terminal as JSON's escapes."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
@@ -58,7 +69,16 @@ def say_data(text: str, *, after: str = "", end: str = "") -> None:
     _write(text + end, sys.stdout)
 
 
+class _Terminal:
+    """What is on the terminal: whether its last line is one of `say_status`."""
+
+    has_status = False
+
+
 def _write(text: str, stream: TextIO) -> None:
+    if _Terminal.has_status:
+        _Terminal.has_status = False
+        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
     # Flushed: an answer is read while it arrives, and the lines of both streams keep their order.
     print(text, end="", file=stream, flush=True)
 

@@ -88,9 +88,10 @@ def test_a_task_for_another_agent_is_forwarded_even_when_it_has_expired() -> Non
 def test_a_task_expires_at_the_very_moment() -> None:
     error = refusal(task(timeout=2000), now=NOW + 2)
     assert error.code == "expired"
-    assert str(error) == "the message expired 0.0 s ago (routing.timeout 2000 ms)"
+    waited = "while it waited for a free slot (routing.timeout 2000 ms)"
+    assert str(error) == f"the message expired 0.0 s ago, {waited}"
     late = refusal(task(timeout=2000), now=NOW + 5.55)
-    assert str(late) == "the message expired 3.5 s ago (routing.timeout 2000 ms)"
+    assert str(late) == f"the message expired 3.5 s ago, {waited}"
 
 
 def test_an_agent_does_not_run_what_it_emitted_itself() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
 
 from agentd.cli.shared.answer import AnswerPrinter
+from agentd.cli.shared.status_line import StatusLine
 from agentd.protocol.message import AgentIdentity, AgentMessage, MessageType, new
 from agentd.queue.decisions import ApprovalRequest
 from agentd.routing.ask import Delay, Delta, Waiting
@@ -28,11 +30,14 @@ FAILURE = message("result", {"success": False, "error": {"code": "expired", "mes
 
 
 @pytest.fixture
-def printed(capsys: pytest.CaptureFixture[str]) -> Any:
-    def run(*parts: Part, **options: bool) -> tuple[str, str, bool]:
+def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    def run(*parts: Part, terminal: bool = False, **options: bool) -> tuple[str, str, bool]:
         """Standard output, standard error, and whether it was a success."""
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
         printer = AnswerPrinter(
-            as_json=options.get("as_json", False), steps=options.get("steps", False)
+            as_json=options.get("as_json", False),
+            steps=options.get("steps", False),
+            status=StatusLine("waiting"),
         )
         for part in parts:
             printer.take(part)
@@ -42,12 +47,16 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Any:
     return run
 
 
+def test_a_pipe_gets_the_answer_once(printed: Any) -> None:
+    draft = (Delta("ol"), Delta("new", restarted=True))
+    assert printed(*draft, result("new answer")) == ("new answer\n", "", True)
+    assert printed(Delta("lost"), result("the answer")) == ("the answer\n", "", True)
+    assert printed(Delta("begun"), FAILURE) == ("", "agentd: expired: late\n", False)
+
+
 def test_deltas_are_printed_and_then_the_rest_of_the_answer(printed: Any) -> None:
-    assert printed(Delta("one "), Delta("two"), result("one two three")) == (
-        "one two three\n",
-        "",
-        True,
-    )
+    deltas = (Delta("one "), Delta("two"))
+    assert printed(*deltas, result("one two three"), terminal=True) == ("one two three\n", "", True)
 
 
 def test_an_answer_without_deltas_is_printed_whole(printed: Any) -> None:
@@ -57,29 +66,34 @@ def test_an_answer_without_deltas_is_printed_whole(printed: Any) -> None:
 
 
 def test_a_delay_is_shown_on_standard_error_and_leaves_the_answer_alone(printed: Any) -> None:
-    out, err, _ = printed(Delay("waiting: x"), Delta("on"), Delay("waiting: y"), result("one"))
+    out, err, _ = printed(
+        Delay("waiting: x"), Delta("on"), Delay("waiting: y"), result("one"), terminal=True
+    )
     assert (out, err) == ("one\n", "[waiting: x]\n\n[waiting: y]\n")
     _, err, _ = printed(
-        Delta("on"), Delay("x"), Delay("y"), Delta("e\n"), Delay("z"), result("one\n")
+        *(Delta("on"), Delay("x"), Delay("y"), Delta("e\n"), Delay("z"), result("one\n")),
+        terminal=True,
     )
     assert err == "\n[x]\n[y]\n[z]\n"
     assert printed(Delay("waiting: x"), result("one"), as_json=True)[1] == "[waiting: x]\n"
 
 
 def test_an_answer_that_restarts_is_marked_and_printed_again(printed: Any) -> None:
-    out, err, _ = printed(Delta("ol"), Delta("new", restarted=True), result("new answer"))
+    draft = (Delta("ol"), Delta("new", restarted=True))
+    out, err, _ = printed(*draft, result("new answer"), terminal=True)
 
     assert (out, err) == ("ol\nnew answer\n", "[the answer starts again]\n")
 
 
 def test_an_answer_that_differs_from_its_deltas_is_printed_whole(printed: Any) -> None:
-    out, err, _ = printed(Delta("lost"), result("the answer"))
+    out, err, _ = printed(Delta("lost"), result("the answer"), terminal=True)
 
     assert (out, err) == ("lost\nthe answer\n", "[the whole answer]\n")
 
 
 def test_a_failure_goes_to_standard_error(printed: Any) -> None:
-    assert printed(Delta("begun"), FAILURE) == ("begun\n", "agentd: expired: late\n", False)
+    shown = ("begun\n", "agentd: expired: late\n", False)
+    assert printed(Delta("begun"), FAILURE, terminal=True) == shown
 
 
 @pytest.mark.parametrize("end", [result("x"), FAILURE])
@@ -89,10 +103,12 @@ def test_json_is_the_message_alone(printed: Any, end: AgentMessage) -> None:
     assert (json.loads(out)["id"], err) == (end.id, "")
 
 
-def test_with_steps_a_pipe_gets_only_the_answer(printed: Any) -> None:
+@pytest.mark.parametrize("terminal", [False, True])
+def test_with_steps_only_the_end_is_the_answer(printed: Any, terminal: bool) -> None:
     step = FollowedMessage("result.research.papers", result("found"))
+    parts = (Delta("draft"), step, Delta("final", restarted=True), message("event", "final"))
 
-    assert printed(Delta("draft"), step, message("event", "final"), steps=True) == (
+    assert printed(*parts, steps=True, terminal=terminal) == (
         "final\n",
         f"{'ada':<12} found\n",
         True,
@@ -109,7 +125,7 @@ def test_calls_that_wait_are_shown_with_the_command_that_decides(printed: Any) -
         calls=[{"index": 0, "name": "pay", "arguments": {"usd": 5}}],
         expires=0.0,
     )
-    out, err, _ = printed(Delta("so"), Waiting(request))
+    out, err, _ = printed(Delta("so"), Waiting(request), terminal=True)
 
     assert out == "so\n"
     waiting, decide = err.splitlines()
