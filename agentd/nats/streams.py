@@ -93,7 +93,7 @@ async def heal(bus: Bus, settings: Settings) -> list[str]:
     Raises:
         BusError: the server does not answer, or refuses to create a stream.
     """
-    existing = await _names(bus)
+    existing = await names(bus)
     missing = [config for config in configurations(settings) if config["name"] not in existing]
     created = [config["name"] for config in missing if await _ensure_one(bus, config)]
     await _sync_if_relaxed(created, settings)
@@ -283,14 +283,14 @@ async def _due_lately(bus: Bus) -> int:
     return await jetstream.first_since(bus, SCHEDULES, since) or info["state"]["last_seq"] + 1
 
 
-async def _names(bus: Bus) -> set[str]:
+async def names(bus: Bus) -> set[str]:
     """The names of all streams of the server; it returns them in pages."""
-    names: set[str] = set()
+    found: set[str] = set()
     while True:
-        page = await jetstream.api(bus, "STREAM.NAMES", {"offset": len(names)})
-        names.update(page.get("streams") or ())
-        if len(names) >= int(page["total"]) or not page.get("streams"):
-            return names
+        page = await jetstream.api(bus, "STREAM.NAMES", {"offset": len(found)})
+        found.update(page.get("streams") or ())
+        if len(found) >= int(page["total"]) or not page.get("streams"):
+            return found
 
 
 async def tie(bus: Bus, source: str, first: int) -> None:

@@ -106,14 +106,20 @@ class Parcel:
     @property
     def life(self) -> int:
         """The sequence in LOG under which its run began. Each life has a journal of its own."""
-        begun = self.headers.get(LIFE, "")
+        begun = self._of_a_copy(LIFE)
         return int(begun) if begun.isdecimal() else self.sequence
 
     @property
     def resumes(self) -> int:
         """The turn at which its run resumes; 0 if it was not suspended."""
-        turn = self.headers.get(RESUMES, "")
+        turn = self._of_a_copy(RESUMES)
         return int(turn) if turn.isdecimal() else 0
+
+    def _of_a_copy(self, header: str) -> str:
+        """A header of the copy that resumes a suspended task. A sender could set it too, and resume
+        the task of another before anybody has decided; but `Nats-Scheduler` it cannot set: the
+        server refuses that on LOG."""
+        return self.headers.get(header, "") if "Nats-Scheduler" in self.headers else ""
 
     @property
     def is_first(self) -> bool:

@@ -76,6 +76,12 @@ async def test_a_sender_can_have_nothing_published_later(sender: Bus, target: st
     assert await refusal(sender, {"Nats-Schedule-Next": "purge", "Nats-Scheduler": "a.b"}) == 10188
 
 
+async def test_a_sender_cannot_resume_a_suspended_task(sender: Bus) -> None:
+    """agentd takes a task for the copy of a suspended one only if a schedule has published it."""
+    copy = {"Agentd-Life": "1", "Agentd-Resumes": "1", "Nats-Scheduler": "sched.dev.approval.t"}
+    assert await refusal(sender, copy)
+
+
 @pytest.mark.parametrize("rollup", ["all", "sub"])
 async def test_a_sender_cannot_empty_the_log(sender: Bus, rollup: str) -> None:
     assert await refusal(sender, {"Nats-Rollup": rollup}) == 10111

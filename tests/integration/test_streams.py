@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from pathlib import Path
 
 import pytest
 
 from agentd.errors import StartError
-from agentd.nats import jetstream, streams
+from agentd.nats import jetstream, schedules, streams
 from agentd.nats.bus import Bus, Msg
+from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.server import EmbeddedServer
 from agentd.protocol.subjects import Subjects
 from agentd.settings import Settings
+
+DEV = Subjects("dev")
 
 
 async def test_a_task_reaches_work_with_its_priority_and_rings_the_doorbell(
@@ -64,6 +68,48 @@ async def test_work_still_flows_after_the_log_was_deleted(tmp_path: Path) -> Non
         await streams.heal(bus, Settings())
         await jetstream.store(bus, "agents.dev.task.a.b", b"{}", message_id="2")
         await until_waiting(bus, 6)
+
+
+@pytest.mark.parametrize("deleted", [streams.LOG, streams.SCHEDULES])
+async def test_what_is_due_still_flows_after_a_deletion(tmp_path: Path, deleted: str) -> None:
+    async with own_server(tmp_path) as bus:
+        await streams.ensure(bus, Settings())
+        await due_now(bus, "1")
+        await until_waiting(bus, 1)
+        await jetstream.api(bus, f"STREAM.DELETE.{deleted}")
+        await streams.heal(bus, Settings())
+        await due_now(bus, "2")
+        await until_in_work(bus, b"2")
+
+
+async def test_what_is_due_while_there_is_no_log_is_not_lost(tmp_path: Path) -> None:
+    async with own_server(tmp_path) as bus:
+        await streams.ensure(bus, Settings())
+        await jetstream.api(bus, f"STREAM.DELETE.{streams.LOG}")
+        await due_now(bus, "1")
+        async with asyncio.timeout(20):
+            while await schedules.find(bus, DEV.schedule("message", "1")):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await streams.heal(bus, Settings())
+        await until_in_work(bus, b"1")
+
+
+async def due_now(bus: Bus, name: str) -> None:
+    entry = ScheduleEntry(
+        subject=DEV.schedule("message", name),
+        target=DEV.task("a", "b"),
+        data=name.encode(),
+        timing=Timing.at(time.time()),
+    )
+    await schedules.put(bus, entry)
+
+
+async def until_in_work(bus: Bus, data: bytes) -> None:
+    async with asyncio.timeout(20):
+        for delay in itertools.repeat(0.05):
+            if data in [msg.data async for msg in jetstream.stored(bus, streams.WORK, ">")]:
+                return
+            await asyncio.sleep(delay)
 
 
 async def test_the_error_of_a_log_that_does_not_fit_names_the_setting(tmp_path: Path) -> None:

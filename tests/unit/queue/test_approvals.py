@@ -19,6 +19,7 @@ from agentd.queue.decisions import ApprovalRequest
 from agentd.queue.delivery import LIFE, RESUMES, SENT_AGAIN, Delivery
 from tests.unit.workbench import MANIFEST, TASK, Workbench, revision_of
 
+COPY = {"Nats-Scheduler": "sched.dev.approval.t-1", "Nats-Schedule-Next": "purge"}
 CALLS = [
     {"index": 0, "name": "mail", "arguments": {"to": "maria"}},
     {"index": 2, "name": "bank", "arguments": {}},
@@ -165,7 +166,7 @@ async def test_calls_that_were_not_decided_in_time_have_no_decision(waiting: Wai
     await waiting.suspend()
     await waiting.decide(calls=[0])
     # The schedule is due: the server publishes its copy, and a decision after it comes too late.
-    headers = {LIFE: "7", RESUMES: "1"}
+    headers = {LIFE: "7", RESUMES: "1", **COPY}
     await waiting.bench.bus.request(TASK, waiting.bench.delivery().data, headers=headers)
     await waiting.decide(calls=[2])
     verdicts = await waiting.verdicts(waiting.resumed())
@@ -179,7 +180,7 @@ async def test_a_copy_that_was_due_before_the_request_waits_for_the_one_of_the_r
     waiting: Waiting,
 ) -> None:
     """A process ended between the copy and the request; the copy was due before the next try."""
-    headers = {LIFE: "7", RESUMES: "1"}
+    headers = {LIFE: "7", RESUMES: "1", **COPY}
     early = waiting.bench.delivery(headers=headers, sequence=0)
     assert await waiting.verdicts(early) == Verdicts()  # nothing is decided: it asks again
     await waiting.suspend(delivery=early)
@@ -189,6 +190,12 @@ async def test_a_copy_that_was_due_before_the_request_waits_for_the_one_of_the_r
     # The copy of the request itself is due when the request expires, and denies what is undecided.
     late = dataclasses.replace(early, stored_at=request.expires)
     assert (await waiting.verdicts(late)).calls == {0: None, 2: None}
+
+
+async def test_a_sender_cannot_resume_a_task_before_it_is_decided(waiting: Waiting) -> None:
+    await waiting.suspend()
+    forged = waiting.bench.delivery(headers={LIFE: "7", RESUMES: "1"}, sequence=99)
+    assert await waiting.verdicts(forged) == Verdicts()  # a task of its own, without decisions
 
 
 async def test_a_scheduled_decision_does_not_count(waiting: Waiting) -> None:
@@ -204,7 +211,7 @@ async def test_a_scheduled_decision_does_not_count(waiting: Waiting) -> None:
 
 
 async def test_a_run_whose_requests_are_lost_starts_over(waiting: Waiting) -> None:
-    resumed = waiting.bench.delivery(headers={LIFE: "3", RESUMES: "1"})
+    resumed = waiting.bench.delivery(headers={LIFE: "3", RESUMES: "1", **COPY})
     assert await waiting.verdicts(resumed) == Verdicts()
 
 

@@ -29,6 +29,7 @@ from agentd.testing import virtual_time
 
 SOURCE = {"Nats-Stream-Source": "AGENTD_LOG 7 > > agents.dev.task.analysis.x"}
 REPLY = "$JS.ACK.AGENTD_WORK.dev+analysis+5.2.10.20.1700000000500000000.4"
+COPY = {"Nats-Scheduler": "sched.dev.approval.t-1", "Nats-Schedule-Next": "purge"}
 NEXT = {"Nats-Schedule-Next": "2026-11-30T07:00:00Z", "Nats-Scheduler": "sched.dev.agent.a"}
 
 
@@ -135,9 +136,10 @@ def test_when_a_person_sent_a_dead_letter_again() -> None:
     [
         ({}, 1, 7, 0, True),
         ({}, 2, 7, 0, False),
-        ({LIFE: "7"}, 1, 7, 0, True),
-        ({LIFE: "3", RESUMES: "2"}, 1, 3, 2, False),
-        ({LIFE: "-3", RESUMES: "x"}, 1, 7, 0, True),
+        ({**COPY, LIFE: "7"}, 1, 7, 0, True),
+        ({**COPY, LIFE: "3", RESUMES: "2"}, 1, 3, 2, False),
+        ({**COPY, LIFE: "-3", RESUMES: "x"}, 1, 7, 0, True),
+        ({LIFE: "3", RESUMES: "2"}, 1, 7, 0, True),  # of a sender, not of a schedule
     ],
 )
 def test_where_a_run_began_and_which_turn_it_resumes(

@@ -131,7 +131,7 @@ async def test_a_resumed_run_knows_its_steps_and_counts_its_own_deliveries(tmp_p
     task = Task(tmp_path)
     await task.journal(1).note(FAILED)
     await task.journal(2).step(TURN, 1, completion="x")
-    resumed = {"sequence": 99, "headers": {LIFE: "7"}}
+    resumed = {"sequence": 99, "headers": {LIFE: "7", "Nats-Scheduler": "sched.dev.approval.t-1"}}
     standing = await task.journal(1, **resumed).read()
     assert (standing.attempt, standing.suspect) == (1, False)
     assert standing.steps.keys() == {(TURN, 1, 0)}
