@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -38,6 +38,7 @@ _FROZEN = "agentd.upgrade"
 
 _LEASE = 12.0  # seconds that a killed process keeps others from going on
 _PAUSE = 0.1
+_QUIET = 5  # so often in a row WORK must have copied everything
 _THERE_ALREADY = (10148, 10105)
 # What the copies have in common with the old log: an operator may have edited these.
 _KEPT = ("num_replicas", "placement", "compression", "storage", "max_consumers", "allow_direct")
@@ -57,9 +58,11 @@ async def upgrade(bus: Bus, settings: Settings) -> None:
 async def _upgrade(bus: Bus, settings: Settings) -> None:
     if not await _is_old(bus):
         return
+    wanted = {config["name"]: config for config in streams.configurations(settings)}
+    await provide(bus, wanted[STOPS])  # it has the lease
     async with _lease(bus) as lease:
         log.warning("the store is of an older agentd: %s is copied, which may take minutes", LOG)
-        await _steps(bus, settings, lease)
+        await _steps(bus, wanted, lease)
         log.warning("the store is upgraded: schedules are in %s now", SCHEDULES)
 
 
@@ -70,9 +73,8 @@ async def _is_old(bus: Bus) -> bool:
     return bool((await configuration(bus, LOG) or {}).get("allow_msg_schedules"))
 
 
-async def _steps(bus: Bus, settings: Settings, lease: _Lease) -> None:
-    """Every step that is left."""
-    wanted = {config["name"]: config for config in streams.configurations(settings)}
+async def _steps(bus: Bus, wanted: Mapping[str, dict[str, Any]], lease: _Lease) -> None:
+    """Every step that is left; `wanted` are the configurations of all streams."""
     existing, copy = await configuration(bus, LOG), await configuration(bus, COPY)
     if existing and existing.get("allow_msg_schedules"):
         if copy is None or "mirror" in copy:
@@ -152,8 +154,8 @@ async def _until_copied(bus: Bus, name: str) -> None:
 
 async def _until_work_has_all(bus: Bus) -> None:
     """Returns when WORK has every task of the frozen log: it forgets the log with its deletion."""
-    quiet = 0
-    while quiet < 5:
+    quiet = 0 if await configuration(bus, WORK) else _QUIET
+    while quiet < _QUIET:
         sources = (await jetstream.api(bus, f"STREAM.INFO.{WORK}")).get("sources") or ()
         idle = all(each["lag"] == 0 and int(each.get("active", -1)) >= 0 for each in sources)
         quiet = quiet + 1 if idle else 0

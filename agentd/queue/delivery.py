@@ -91,9 +91,10 @@ class Parcel:
     def sent_again_at(self) -> float | None:
         """When it was sent again from the dead letters, in seconds since the epoch."""
         try:
-            return float(self.headers[SENT_AGAIN])
+            again = float(self.headers[SENT_AGAIN])
         except (KeyError, ValueError):
             return None
+        return again if 0 <= again < 1e11 else None  # any sender may set it: no `nan`, no `inf`
 
     @property
     def overtaken_at(self) -> float | None:

@@ -19,7 +19,7 @@ from agentd.errors import BusError
 from agentd.nats import jetstream, schedules, streams, upgrade
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
-from agentd.nats.streams import AGENTS, LOG, SCHEDULES, WORK
+from agentd.nats.streams import AGENTS, LOG, SCHEDULES, STOPS, WORK
 from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import Subjects
 from agentd.settings import Settings
@@ -194,6 +194,14 @@ async def test_an_upgrade_waits_for_older_agents_to_end(
     await jetstream.replace(bus, key, b"", after=sequence)
     await asyncio.wait_for(upgrading, PATIENCE)
     assert b"still accepted" in await until_in_work(bus, 4)
+
+
+async def test_a_store_without_its_other_streams_is_upgraded(bus: Bus) -> None:
+    for name in (WORK, STOPS, AGENTS):
+        await jetstream.api(bus, f"STREAM.DELETE.{name}")
+    await upgrade.upgrade(bus, Settings())
+    await streams.ensure(bus, Settings())
+    assert len(await content(bus, LOG, "agents.>")) == 7
 
 
 async def test_a_new_store_is_left_alone(url: str) -> None:

@@ -127,7 +127,8 @@ def test_when_the_next_task_of_a_schedule_is_due() -> None:
 
 def test_when_a_person_sent_a_dead_letter_again() -> None:
     assert stored({SENT_AGAIN: "12.5"}).sent_again_at == 12.5
-    assert stored({SENT_AGAIN: "soon"}).sent_again_at is None
+    for wrong in ("soon", "nan", "inf", "-1", "1e300"):
+        assert stored({SENT_AGAIN: wrong}).sent_again_at is None
     assert stored().sent_again_at is None
 
 

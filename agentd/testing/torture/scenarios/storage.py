@@ -9,7 +9,7 @@ from dataclasses import replace
 from agentd.errors import BusError
 from agentd.nats import jetstream
 from agentd.nats.bus import Msg
-from agentd.nats.streams import AGENTS, CHUNKS, LOG, ROUTES, WORK
+from agentd.nats.streams import AGENTS, CHUNKS, LOG, ROUTES, SCHEDULES, WORK
 from agentd.protocol.subjects import Subject
 from agentd.routing import registry
 from agentd.testing.stub_model import Behaviour
@@ -19,7 +19,7 @@ from agentd.testing.torture.oracle import Allowed, SeenOutcome
 from agentd.testing.torture.scenario import Size
 
 _CONSUMERS = "consumers"
-_VICTIMS = (_CONSUMERS, WORK, CHUNKS, AGENTS, ROUTES, LOG)
+_VICTIMS = (_CONSUMERS, WORK, CHUNKS, AGENTS, ROUTES, SCHEDULES, LOG)
 _HEALED_WITHIN = 2.0  # seconds
 _GIVE_UP = 30.0  # seconds
 
