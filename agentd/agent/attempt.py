@@ -216,7 +216,7 @@ def _plan(
     if not task.manifest.emit.rules and not result.emitted:
         return ()
     # The subject tells apart tasks of two environments or domains that share an id.
-    seed = task.services.secret.digest(task.result_subject)
+    seed = task.services.secret.identify(task.result_subject, task.delivery.life)
     return plan(task.revision, message, result, task.source, seed=seed, now=now)
 
 

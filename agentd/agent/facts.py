@@ -78,7 +78,8 @@ class Facts:
     ) -> Delivery:
         """The task that a fact becomes. Its id is the same at every delivery, so that it has one
         outcome, and its dead letter can be sent again."""
-        identity = self._secret.digest(run_id(fact.subject, message.id, self._agent))
+        identity = run_id(fact.subject, message.id, self._agent)
+        identity = self._secret.identify(identity, fact.sequence)
         context = message.context.model_copy(update={"parent_message_id": message.id})
         task = new(
             "task",

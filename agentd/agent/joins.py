@@ -70,7 +70,7 @@ class Joins:
         gathering = await self._change(name, grow)
         crash_points.here("after-joined")
         if fact not in gathering.facts:
-            await self._record_late(name, delivery, message)
+            await self._record_late(self._identity(name, gathering), delivery, message)
         if gathering.closed:
             await self._start(name, gathering, spec)
         elif gathering.facts[0] == fact:
@@ -139,7 +139,7 @@ class Joins:
         facts = await join_task.read(self._bus, gathering.in_order(join))
         # Anybody can derive the name of a join, but nobody the id of its task: an event or a result
         # that a stranger stored first would count as its start or its answer.
-        identity = self._secret.digest(name)
+        identity = self._identity(name, gathering)
         task = join_task.task_of(
             identity, gathering, facts, join, agent=self._agent, source=self._source
         )
@@ -194,15 +194,19 @@ class Joins:
             create=True,
         )
 
-    async def _record_late(self, name: str, delivery: Delivery, fact: AgentMessage) -> None:
+    def _identity(self, name: str, gathering: Gathering) -> str:
+        """The id of the task of a join."""
+        oldest = min((fact.sequence for fact in gathering.facts), default=0)
+        return self._secret.identify(name, oldest)
+
+    async def _record_late(self, task: str, delivery: Delivery, fact: AgentMessage) -> None:
         log.warning(
             "%s: %s from %s arrived after its join had closed",
-            name[:8],
+            task[:8],
             delivery.subject,
             fact.source.id,
             extra={"agent": self._agent},
         )
-        task = self._secret.digest(name)
         content = {"event": "late", "agent": self._agent, "task": task, "fact": delivery.sequence}
         await jetstream.store(
             self._bus,
