@@ -44,6 +44,7 @@ async def _graph(
 ) -> int:
     from agentd.catalog.catalog import load
     from agentd.catalog.topology.graph import Graph
+    from agentd.catalog.topology.picture import Picture
     from agentd.problems import errors
 
     catalog = load(manifests, prompts=prompts)
@@ -53,9 +54,9 @@ async def _graph(
     if form == "json":
         say_json(drawn.as_json() | ({"live": running} if live else {}), indent=2)
     elif form == "mermaid":
-        say(drawn.as_mermaid(), lines=True)
+        say(Picture.of(drawn).as_mermaid(), lines=True)
     elif form == "dot":
-        say(drawn.as_dot(), lines=True)
+        say(Picture.of(drawn).as_dot(), lines=True)
     else:
         _show(catalog.topology, settings.model, notes)
     for problem in errors(catalog.problems):

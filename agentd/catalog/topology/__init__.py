@@ -6,7 +6,8 @@ A module imports only from the modules below it.
     explain         which agents would take a message, and why the others would not
     tasks           warnings: tasks that no agent takes, unknown names, agents that nothing reaches
     joins           warnings: joins that wait for more facts than can arrive
-    graph           nodes and edges as JSON, Mermaid and DOT
+    picture         a graph as a picture for people: Mermaid and DOT
+    graph           nodes and edges as JSON
     facts           warnings: subscriptions that no fact matches, or that overlap
     reach           which facts an emitted message can lead to
     cycles          warnings: cycles of agents that only `limits.hops` ends

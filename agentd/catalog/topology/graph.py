@@ -1,4 +1,4 @@
-"""The topology as a graph of nodes and edges: as JSON, Mermaid and Graphviz DOT."""
+"""The topology as a graph of nodes and edges."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from agentd.catalog.topology.flow import Topology
-from agentd.catalog.topology.members import Emission, FactSubscription
+from agentd.catalog.topology.members import Emission, FactSubscription, intersection
 from agentd.manifest.tools import ToolEntry
 
 NodeKind = Literal["agent", "task", "result", "event", "tool", "model"]
@@ -75,56 +75,6 @@ class Graph:
             "edges": [asdict(edge) for edge in self.edges],
         }
 
-    def as_mermaid(self) -> str:
-        """A flowchart in the language of Mermaid: https://mermaid.js.org."""
-        # Mermaid does not accept `:` and `.` in identifiers.
-        names = {node.id: f"n{number}" for number, node in enumerate(self.nodes)}
-        lines = ["flowchart LR"]
-        for node in self.nodes:
-            left, right = _MERMAID_SHAPES[node.kind]
-            lines.append(f'    {names[node.id]}{left}"{_mermaid_label(node)}"{right}')
-        for edge in self.edges:
-            arrow = "-.->" if edge.kind in _DASHED else "-->"
-            label = f'|"{_in_mermaid(_label(edge))}"|'
-            lines.append(f"    {names[edge.source]} {arrow}{label} {names[edge.target]}")
-        missing = [names[node.id] for node in self.nodes if node.missing]
-        if missing:
-            lines += ["    classDef missing stroke-dasharray: 5 5"]
-            lines += [f"    class {','.join(missing)} missing"]
-        return "\n".join(lines)
-
-    def as_dot(self) -> str:
-        """A digraph in the language DOT of Graphviz: https://graphviz.org/doc/info/lang.html."""
-        lines = ["digraph agentd {", "  rankdir=LR;", '  node [fontname="sans-serif"];']
-        for node in self.nodes:
-            shape = _DOT_SHAPES[node.kind] + (", style=dashed" if node.missing else "")
-            lines.append(f"  {_in_dot(node.id)} [label={_in_dot(_lines(node))}, shape={shape}];")
-        for edge in self.edges:
-            style = ", style=dashed" if edge.kind in _DASHED else ""
-            ends = f"{_in_dot(edge.source)} -> {_in_dot(edge.target)}"
-            lines.append(f"  {ends} [label={_in_dot(_label(edge))}{style}];")
-        return "\n".join([*lines, "}"])
-
-
-# Facts are dashed and tasks are solid lines, as a fact has any number of receivers.
-_DASHED = ("hears", "joins", "answers")
-_MERMAID_SHAPES = {
-    "agent": ("[", "]"),
-    "task": ("([", "])"),
-    "result": ("(", ")"),
-    "event": ("(", ")"),
-    "tool": ("[/", "/]"),
-    "model": ("{{", "}}"),
-}
-_DOT_SHAPES = {
-    "agent": "box",
-    "task": "cds",
-    "result": "note",
-    "event": "note",
-    "tool": "component",
-    "model": "hexagon",
-}
-
 
 def tool_name(tool: ToolEntry) -> str:
     """The name of a tool: its `name`, or the function, program or kind."""
@@ -184,15 +134,23 @@ def _emitted(topology: Topology, emission: Emission) -> Iterator[Edge]:
 
 
 def _received(topology: Topology, subscription: FactSubscription) -> Iterator[Edge]:
-    kind, _, topic = subscription.pattern.partition(".")
-    join = topology.agents[subscription.agent].manifest.join
+    """The way of facts to a subscriber. An event is drawn as it is emitted, where an agent emits
+    it: a second arrow to the pattern would say that it comes without a condition."""
+    agent, pattern = subscription.agent, subscription.pattern
+    join = topology.agents[agent].manifest.join
     count = f"{join.count}" if subscription.joins and join and join.count is not None else ""
-    subject = f"{kind}:{topic}"
-    yield Edge(
-        subject, f"agent:{subscription.agent}", "joins" if subscription.joins else "hears", count
-    )
-    for publisher in sorted(topology.publishers(subscription.pattern) - {subscription.agent}):
-        yield Edge(f"agent:{publisher}", subject, "answers" if kind == "result" else "emits")
+    kind = "joins" if subscription.joins else "hears"
+    emitted = [
+        each.subject
+        for publisher in sorted(topology.publishers(pattern) - {agent})
+        for each in topology.emissions[publisher]
+        if intersection(pattern, each.subject)
+    ]
+    for subject in emitted or [pattern]:
+        yield Edge(subject.replace(".", ":", 1), f"agent:{agent}", kind, count)
+    if pattern.startswith("result."):
+        for publisher in sorted(topology.publishers(pattern) - {agent}):
+            yield Edge(f"agent:{publisher}", pattern.replace(".", ":", 1), "answers")
 
 
 def _node(identity: str, topology: Topology) -> Node:
@@ -200,25 +158,3 @@ def _node(identity: str, topology: Topology) -> Node:
     label = f"{kind}.{rest}" if kind in ("task", "result", "event") else rest
     missing = kind == "agent" and rest not in topology.agents
     return Node(identity, kind, label, missing)  # pyright: ignore[reportArgumentType]
-
-
-def _label(edge: Edge) -> str:
-    return f"{edge.kind}: {edge.label}" if edge.label else edge.kind
-
-
-def _lines(node: Node) -> str:
-    return f"{node.label}\n{node.note}" if node.note else node.label
-
-
-def _mermaid_label(node: Node) -> str:
-    return "<br>".join(_in_mermaid(line) for line in _lines(node).split("\n"))
-
-
-def _in_mermaid(text: str) -> str:
-    """Text inside quotes. Mermaid has no escapes, only entities such as `#34;`."""
-    return "".join(c if c.isalnum() or c in " .,:_-*@/·" else f"#{ord(c)};" for c in text)
-
-
-def _in_dot(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
