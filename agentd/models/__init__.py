@@ -8,10 +8,9 @@ A module imports only from modules below it.
     litellm_bridge   models of all other providers, through litellm: its import, its parameters, its
                      exceptions, and its streams that only look complete
     mock_script      the format of a mock's script, turn by turn, and its problems
-    openai_http      one call of an OpenAI-compatible endpoint: the request body, the stream, what a
+    openai_http      one call of an OpenAI-compatible endpoint: the request, and what a refusal or a
                      lost connection means
-    answer           puts one answer together from OpenAI's chunks: text, tool calls, usage; limits
-                     its size
+    wire             OpenAI's chat format as servers really speak it: what is sent, what arrives
     failover         calls the models of a list in order until one answers, and shares the time
                      among them
     limits           slots of an endpoint, cooldowns, rates, cached answers
@@ -25,6 +24,5 @@ A module imports only from modules below it.
     failures         the errors of failed calls: code, retryable or not, `Retry-After`, the
                      provider's text without keys; the deadline of a call
     port             what all models have in common: request, completion, usage, tool call, attempt
-    response_format  how a model receives the JSON Schema for its answer: natively or in words
-    sse              parses server-sent events from bytes that arrive in pieces
+    meaning          what a provider's error means, by its HTTP status, its codes and its words
 """

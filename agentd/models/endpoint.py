@@ -58,16 +58,12 @@ class Http:
 
 @dataclass(eq=False)
 class Endpoint:
-    """A base URL with its key.
-
-    `counts_streams`: the server accepts `stream_options`; True until it has refused them. Without
-    them, streams come without usage, and so without a cost.
-    """
+    """A base URL with its key. `refused` has the optional parts of requests that it refuses."""
 
     http: Http
     base: str
     key: str | None = field(repr=False)
-    counts_streams: bool = field(default=True, init=False)
+    refused: set[Any] = field(default_factory=set[Any], init=False)
 
     def __post_init__(self) -> None:
         self._url = URL(self.base.rstrip("/") + "/chat/completions")

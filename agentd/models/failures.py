@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import re
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from agentd.errors import ModelError
+from agentd.models.meaning import Meaning, meaning
 
 SHOWN = 500  # characters of a provider's text that an error shows
 _TRANSIENT = frozenset(
@@ -26,20 +26,7 @@ _TRANSIENT = frozenset(
         "model_garbage",
     }
 )
-_BY_STATUS = {
-    401: "model_auth",
-    403: "model_auth",
-    404: "model_not_found",
-    408: "model_timeout",
-    429: "model_rate_limited",
-}
-# These come with a 429, but waiting does not bring money.
-_OUT_OF_MONEY = ("insufficient_quota", "billing_hard_limit_reached")
-# These come with a 400 or 403 when a content policy refuses, at OpenAI and at Azure.
-_CONTENT_POLICY = re.compile(
-    "content_policy_violation|content_filter|ResponsibleAIPolicyViolation|ContentPolicyViolation"
-    "|content management policy|moderation_blocked"
-)
+_SAYING = ("error", "message", "detail", "error_msg", "msg", "error_message")
 _HINTS = {
     "model_auth": "check the API key and what it may use",
     "model_not_found": "check the name of the model and the address",
@@ -80,21 +67,15 @@ class Failures:
         self, status: int, body: str, headers: Mapping[str, str] | None = None, *, hint: str = ""
     ) -> ModelError:
         """The error of an HTTP response that is not 2xx, from its body and headers."""
-        code = code_of(status)
-        if status in (400, 403) and _CONTENT_POLICY.search(body):
-            code = "model_refused"
-        no_money = status == 429 and any(mark in body for mark in _OUT_OF_MONEY)
-        if no_money:
-            hint = "the account has no money left, or has reached its limit"
-        error = self.error(
-            code,
+        means = meaning(_parsed(body), status)
+        error = self._meant(
+            means,
             f"answered {status}: {complaint(body)}",
-            hint=hint or _HINTS.get(code, ""),
+            hint=hint or means.hint or _HINTS.get(means.code, ""),
             status=status,
             retry_after=retry_after(headers or {}),
-            retryable=False if no_money else code in _TRANSIENT or status == 409,
         )
-        error.unavailable = status == 503
+        error.unavailable = status == 503 and error.retryable
         return error
 
     def unreachable(self, text: str, *, hint: str = "") -> ModelError:
@@ -105,13 +86,28 @@ class Failures:
 
     def reported(self, error: Any) -> ModelError:
         """The error of an error object in place of an answer: in a 200, or between two chunks."""
-        fields: dict[str, Any] = error if isinstance(error, dict) else {}
-        # OpenRouter, vLLM and others put the HTTP status into different fields. Some put a word
-        # such as "rate_limit_exceeded" there instead.
-        numbers = [fields.get(key) for key in ("code", "status", "status_code")]
-        status = next((n for n in numbers if isinstance(n, int) and 400 <= n < 600), None)
+        means = meaning(error)
         text = f"reported an error instead of an answer: {complaint(error)}"
-        return self.error(code_of(status or 500), text, status=status)
+        # The status that is meant, not 200: a limiter decides by it.
+        return self._meant(means, text, hint=means.hint, status=means.status)
+
+    def _meant(
+        self,
+        means: Meaning,
+        text: str,
+        *,
+        hint: str,
+        status: int,
+        retry_after: float | None = None,
+    ) -> ModelError:
+        return self.error(
+            means.code,
+            text,
+            hint=hint,
+            status=status,
+            retry_after=retry_after,
+            retryable=not means.final and (means.code in _TRANSIENT or means.status == 409),
+        )
 
     @asynccontextmanager
     async def within(self, seconds: float) -> AsyncGenerator[asyncio.Timeout]:
@@ -138,32 +134,29 @@ class Failures:
         return self.error("model_timeout", text, hint="if it needs longer, raise the timeout")
 
 
-def code_of(status: int) -> str:
-    """The `ModelError.code` of an HTTP status."""
-    if status >= 500:
-        return "model_overloaded"
-    if status < 400:  # a redirect: the configured address is not where the API is
-        return "model_config"
-    return _BY_STATUS.get(status, "model_rejected")
-
-
 def complaint(body: Any) -> str:
     """The provider's own words: out of the formats that providers use, or the whole body.
 
-    OpenAI has `{"error": {"message": …}}`, FastAPI `{"detail": …}`, others `{"error": …}` or
-    `{"message": …}`.
+    OpenAI has `{"error": {"message": …}}`, FastAPI `{"detail": …}`, others `{"error": …}`,
+    `{"message": …}` or the like.
     """
-    if isinstance(body, str):
-        try:
-            body = json.loads(body)
-        except (ValueError, RecursionError):
-            return body.strip() or "(no text)"
+    body = _parsed(body)
     while isinstance(body, dict):
-        inner = next((body[key] for key in ("error", "message", "detail") if body.get(key)), None)
+        inner = next((body[key] for key in _SAYING if body.get(key)), None)
         if inner is None:
             break
         body = inner
-    return body if isinstance(body, str) else json.dumps(body)
+    return (body.strip() or "(no text)") if isinstance(body, str) else json.dumps(body)
+
+
+def _parsed(body: Any) -> Any:
+    """The JSON in a body; the body itself if it is none."""
+    if not isinstance(body, str):
+        return body
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

@@ -10,17 +10,19 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
 from importlib import import_module
 from typing import Any
 
 from agentd.errors import ModelError
-from agentd.models.answer import AnswerParser
 from agentd.models.failures import Failures
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.models.prices import ListPrice
-from agentd.models.response_format import in_words, is_refusal, response_format
+from agentd.models.wire.answer import AnswerParser
+from agentd.models.wire.chat import sendable
+from agentd.models.wire.optional_parts import OptionalParts, Part
+from agentd.models.wire.response_format import in_words, response_format
 
 # litellm reads these when it is imported. Without them it fetches a price list from the network,
 # loads `.env` of the working directory, and tries for 22 s to download a tokenizer.
@@ -97,8 +99,8 @@ class LitellmModel:
         self._target = {"model": name, "api_key": api_key, "api_base": api_base}
         self._price = price
         self._timeout = timeout
-        self._counts_streams = True  # until the provider has refused `stream_options`
-        self._takes_schemas: bool | None = None  # None until it is known
+        self._knows_schemas: bool | None = None  # whether litellm says that it takes them
+        self._parts = OptionalParts()
         self._failures = Failures(name, secrets)
 
     def cost_of(self, usage: Usage) -> float | None:
@@ -110,18 +112,31 @@ class LitellmModel:
     ) -> Completion:
         """See `agentd.models.port.Model`."""
         seconds = min(request.timeout, self._timeout or request.timeout)
-        answer = AnswerParser(self._failures)
-        async with self._failures.within(seconds):
-            litellm = await self._library.module()
-            self._check_parameters(litellm, request.parameters)
-            if on_delta is None:
-                response = await self._call(litellm, request, seconds)
-                answer.add_whole(response.model_dump())
-            else:
-                async with aclosing(self._stream(litellm, request, seconds, answer)) as texts:
-                    async for text in texts:
-                        on_delta(text)
-        return answer.completion(self._price, request.parameters)
+        answer = AnswerParser(self._failures, self._price)
+        try:
+            async with self._failures.within(seconds):
+                await self._exchange(request, seconds, answer, on_delta)
+        except ModelError as error:
+            answer.charge(error)
+            raise
+        return answer.completion(request.parameters)
+
+    async def _exchange(
+        self,
+        request: ChatRequest,
+        seconds: float,
+        answer: AnswerParser,
+        on_delta: Callable[[str], None] | None,
+    ) -> None:
+        litellm = await self._library.module()
+        self._check_parameters(litellm, request.parameters)
+        if on_delta is None:
+            response = await self._call(litellm, request, seconds)
+            answer.add_whole(response.model_dump())
+            return
+        async with aclosing(self._stream(litellm, request, seconds, answer)) as texts:
+            async for text in texts:
+                on_delta(text)
 
     async def _stream(
         self, litellm: Any, request: ChatRequest, seconds: float, answer: AnswerParser
@@ -138,33 +153,26 @@ class LitellmModel:
             raise
         except Exception as error:  # noqa: BLE001 each provider's library raises its own
             raise self._failed(error, streaming=True) from None
-        # litellm reports "stop" at the end of every stream, also of one that was cut off. The
-        # provider's own reason is in these attributes of CustomStreamWrapper. Other kinds of
+        # litellm reports "stop" at the end of every stream, also of one that was cut off or failed.
+        # The provider's own reason is in these attributes of CustomStreamWrapper. Other kinds of
         # stream have no such attributes, and pass the provider's chunks through.
         reason = getattr(stream, "received_finish_reason", answer.finish_reason)
-        if not reason and not getattr(stream, "intermittent_finish_reason", None):
-            answer.finish_reason = None
+        answer.finish_reason = reason or getattr(stream, "intermittent_finish_reason", None)
 
     async def _call(
-        self, litellm: Any, request: ChatRequest, seconds: float, *, stream: bool = False
+        self,
+        litellm: Any,
+        request: ChatRequest,
+        seconds: float,
+        *,
+        stream: bool = False,
+        without: frozenset[Part] = frozenset(),
     ) -> Any:
-        options: dict[str, Any] = {**request.parameters}
-        messages = [dict(message) for message in request.messages]
-        native = request.schema is not None and self._knows_schemas(litellm)
-        if request.schema and native:
-            options.setdefault("response_format", response_format(request.schema))
-        elif request.schema:
-            messages = [dict(message) for message in in_words(messages, request.schema)]
-        if request.tools:
-            options["tools"] = [*options.get("tools", ()), *request.tools]
-        counted = stream and self._counts_streams and "stream_options" not in options
-        if counted:
-            options["stream_options"] = {"include_usage": True}
+        parts = self._parts_of(litellm, request, stream=stream) - without
         try:
-            return await litellm.acompletion(
-                **options,
+            response = await litellm.acompletion(
+                **self._options(request, parts),
                 **self._target,
-                messages=messages,
                 stream=stream,
                 timeout=seconds,
                 # agentd retries, with the same rules on every replica. By default litellm and the
@@ -173,19 +181,37 @@ class LitellmModel:
                 num_retries=0,
             )
         except Exception as error:  # noqa: BLE001 as above
-            if counted and "stream_options" in str(error):
-                self._counts_streams = False
-            elif native and is_refusal(getattr(error, "status_code", None), str(error)):
-                self._takes_schemas = False
-            else:
+            status = getattr(error, "status_code", None)
+            refused = self._parts.to_leave_out(request, parts, status, str(error))
+            if refused is None:
                 raise self._failed(error) from None
-        return await self._call(litellm, request, seconds, stream=stream)
+        else:
+            self._parts.succeeded(request, without)
+            return response
+        without |= {refused}
+        return await self._call(litellm, request, seconds, stream=stream, without=without)
 
-    def _knows_schemas(self, litellm: Any) -> bool:
-        """Whether litellm says that the model supports a schema. Looked up once: it is slow."""
-        if self._takes_schemas is None:
-            self._takes_schemas = bool(litellm.supports_response_schema(model=self.name))
-        return self._takes_schemas
+    def _options(self, request: ChatRequest, parts: Collection[Part]) -> dict[str, Any]:
+        options: dict[str, Any] = {**request.parameters}
+        messages = sendable(request.messages, self.name, own=Part.OWN in parts)
+        if Part.SCHEMA in parts and request.schema:
+            options.setdefault("response_format", response_format(request.schema))
+        elif request.schema:
+            messages = in_words(messages, request.schema)
+        if request.tools:
+            options["tools"] = [*options.get("tools", ()), *request.tools]
+        if Part.USAGE in parts:
+            options.setdefault("stream_options", {"include_usage": True})
+        # Copied: litellm changes the messages.
+        return {**options, "messages": [dict(message) for message in messages]}
+
+    def _parts_of(self, litellm: Any, request: ChatRequest, *, stream: bool) -> frozenset[Part]:
+        parts = self._parts.of(request, streamed=stream)
+        if Part.SCHEMA not in parts:
+            return parts
+        if self._knows_schemas is None:  # looked up once: it is slow
+            self._knows_schemas = bool(litellm.supports_response_schema(model=self.name))
+        return parts if self._knows_schemas else parts - {Part.SCHEMA}
 
     def _check_parameters(self, litellm: Any, parameters: Mapping[str, Any]) -> None:
         for name in parameters:

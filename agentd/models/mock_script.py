@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from agentd.errors import AgentdError
 from agentd.manifest.quantities import seconds
-from agentd.models.failures import code_of
+from agentd.models.meaning import code_of
 from agentd.models.port import ToolCall, Usage
 from agentd.models.providers import nearest
 

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from errno import ECONNRESET, EPIPE
+from functools import partial
 from typing import Any
 
 import aiohttp
 
-from agentd.errors import DecodeError, ModelError
-from agentd.models.answer import MAX_TEXT, AnswerParser
+from agentd.errors import ModelError
 from agentd.models.endpoint import Endpoint
 from agentd.models.failures import Failures, shorten
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.models.prices import ListPrice
-from agentd.models.response_format import in_words, is_refusal, response_format
-from agentd.models.sse import EventStream
-from agentd.protocol.strict_json import check_size
+from agentd.models.wire.answer import AnswerParser
+from agentd.models.wire.body import Body
+from agentd.models.wire.chat import sendable
+from agentd.models.wire.optional_parts import OptionalParts, Part
+from agentd.models.wire.response_format import in_words, response_format
 
-MAX_BODY = 2 * MAX_TEXT  # JSON escapes make a text longer
 MAX_REFUSAL = 64 * 1024
-# Seconds to wait for usage after finish_reason, and for the end of the body after [DONE]. A
-# connection can only be used again when its response was read to the end. But some servers never
-# end the response, and then the answer, which is complete, must not be lost.
-USAGE_GRACE, END_GRACE = 2.0, 0.2
 
 OnDelta = Callable[[str], None]
 
@@ -49,7 +46,7 @@ class OpenAIModel:
         self._endpoint = endpoint
         self._price = price
         self._timeout = timeout
-        self._takes_schemas = True  # until the server has refused one
+        self._parts = OptionalParts(endpoint.refused)
         self._failures = Failures(name, endpoint.secrets)
 
     def cost_of(self, usage: Usage) -> float | None:
@@ -59,15 +56,16 @@ class OpenAIModel:
     async def complete(self, request: ChatRequest, on_delta: OnDelta | None = None) -> Completion:
         """See `agentd.models.port.Model`."""
         seconds = min(request.timeout, self._timeout or request.timeout)
-        answer = AnswerParser(self._failures)
+        answer = AnswerParser(self._failures, self._price)
         try:
             async with self._failures.within(seconds) as deadline:
                 await self._exchange(request, on_delta, answer, deadline)
         except ModelError as error:
             # With a finish_reason the answer is complete: only the end of the body was missing.
             if error.code != "model_timeout" or answer.finish_reason is None:
+                answer.charge(error)
                 raise
-        return answer.completion(self._price, request.parameters)
+        return answer.completion(request.parameters)
 
     async def _exchange(
         self,
@@ -77,16 +75,15 @@ class OpenAIModel:
         deadline: asyncio.Timeout,
         *,
         again: bool = True,
+        without: frozenset[Part] = frozenset(),
     ) -> None:
         """Sends the request and reads the answer.
 
         It is sent again after a lost connection (once), after the event loop was blocked while it
-        connected, and without what the server refuses.
+        connected, and `without` what the server refuses.
         """
-        # Copied, because calls that run beside this one may change them: what matters for a
-        # repetition is what this request was sent with.
-        counted, native = self._endpoint.counts_streams, self._takes_schemas
-        body = self._body(request, stream=on_delta is not None, counted=counted)
+        parts = self._parts.of(request, streamed=on_delta is not None) - without
+        body = self._body(request, parts, stream=on_delta is not None)
         answered = False
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -94,6 +91,7 @@ class OpenAIModel:
             async with self._endpoint.post(body) as response:
                 answered = True
                 if response.status // 100 == 2:
+                    self._parts.succeeded(request, without)
                     await self._receive(response, on_delta, answer, deadline)
                     return
                 refusal = (await _read(response, MAX_REFUSAL)).decode(errors="replace")
@@ -101,35 +99,35 @@ class OpenAIModel:
             if again and not answered and _disconnected(error):
                 # Most likely the server closed a kept-alive connection while the request was on
                 # its way, and has not read it.
-                await self._exchange(request, on_delta, answer, deadline, again=False)
+                await self._exchange(
+                    request, on_delta, answer, deadline, again=False, without=without
+                )
                 return
             if self._endpoint.was_blocked(error, clock() - began):
-                await self._exchange(request, on_delta, answer, deadline, again=again)
+                await self._exchange(
+                    request, on_delta, answer, deadline, again=again, without=without
+                )
                 return
             if answer.finish_reason is None:
                 # Not `from error`: aiohttp's error has the headers of the request, with the key.
                 raise self._connection_error(error, answered) from None
             return
-        if response.status == 400 and on_delta and counted and "stream_options" in refusal:
-            self._endpoint.counts_streams = False
-            await self._exchange(request, on_delta, answer, deadline)
-            return
-        if request.schema and native and is_refusal(response.status, refusal):
-            self._takes_schemas = False
-            await self._exchange(request, on_delta, answer, deadline)
-            return
-        raise self._refused(response, refusal)
+        refused = self._parts.to_leave_out(request, parts, response.status, refusal)
+        if refused is None:
+            raise self._refused(response, refusal)
+        await self._exchange(request, on_delta, answer, deadline, without=without | {refused})
 
-    def _body(self, request: ChatRequest, *, stream: bool, counted: bool) -> bytes:
-        body: dict[str, Any] = {"model": self._wire_name, "messages": request.messages}
-        if request.schema and self._takes_schemas:
+    def _body(self, request: ChatRequest, parts: Collection[Part], *, stream: bool) -> bytes:
+        messages = sendable(request.messages, self.name, own=Part.OWN in parts)
+        body: dict[str, Any] = {"model": self._wire_name, "messages": messages}
+        if Part.SCHEMA in parts and request.schema:
             body["response_format"] = response_format(request.schema)
         elif request.schema:
-            body["messages"] = in_words(request.messages, request.schema)
+            body["messages"] = in_words(messages, request.schema)
         if stream:
             body["stream"] = True
-            if counted:
-                body["stream_options"] = {"include_usage": True}
+        if Part.USAGE in parts:
+            body["stream_options"] = {"include_usage": True}
         body |= request.parameters
         if request.tools:
             body["tools"] = [*body.get("tools", ()), *request.tools]
@@ -147,41 +145,12 @@ class OpenAIModel:
         deadline: asyncio.Timeout,
     ) -> None:
         self._check_encoding(response)
-        # Some servers ignore `stream` and answer with one JSON body.
-        if on_delta and response.content_type != "application/json":
-            await self._receive_stream(response, on_delta, answer, deadline)
-            return
-        body = await _read(response, MAX_BODY)
-        if len(body) > MAX_BODY:
-            raise answer.too_large()
-        text = answer.add_whole(self._json(body))
-        if on_delta and text:
-            on_delta(text)
-
-    async def _receive_stream(
-        self,
-        response: aiohttp.ClientResponse,
-        on_delta: OnDelta,
-        answer: AnswerParser,
-        deadline: asyncio.Timeout,
-    ) -> None:
-        events = EventStream()
-        finished = False
+        end_within = partial(_shorten_deadline, deadline)
+        body = Body(answer, self._failures, on_delta or _unheard, end_within)
         # `iter_any`, not iteration by lines: aiohttp raises an error for a long line.
         async for piece in response.content.iter_any():
-            for data in events.feed(piece):
-                if data == b"[DONE]":
-                    _shorten_deadline(deadline, END_GRACE)
-                    continue
-                text = answer.add(self._json(data))
-                if text:
-                    on_delta(text)
-            if events.pending > MAX_BODY:
-                raise answer.too_large()
-            # The chunk with the usage follows the one with finish_reason.
-            if answer.finish_reason and not finished:
-                finished = True
-                _shorten_deadline(deadline, USAGE_GRACE)
+            body.feed(piece)
+        body.end()
 
     def _check_encoding(self, response: aiohttp.ClientResponse) -> None:
         coding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -189,15 +158,6 @@ class OpenAIModel:
             text = f"the answer is compressed ({coding[:50]}), which agentd did not ask for"
             hint = "switch compression off on the server, or on the proxy in front of it"
             raise self._failures.error("model_garbage", text, hint=hint)
-
-    def _json(self, data: bytes) -> Any:
-        try:
-            check_size(data, most=MAX_BODY)
-            return json.loads(data)
-        except (DecodeError, ValueError, RecursionError) as error:
-            shown = data[:200].decode(errors="replace")
-            text = f"the answer is not JSON: {shown}" if data else "the answer is empty"
-            raise self._failures.error("model_garbage", text) from error
 
     def _refused(self, response: aiohttp.ClientResponse, text: str) -> ModelError:
         hint = ""
@@ -244,6 +204,10 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
         if size > most:
             break
     return b"".join(pieces)
+
+
+def _unheard(text: str) -> None:
+    """Takes the text of an answer that nobody follows."""
 
 
 def _shorten_deadline(deadline: asyncio.Timeout, seconds: float) -> None:

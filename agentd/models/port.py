@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from agentd.errors import ModelError
@@ -71,12 +71,14 @@ class ChatRequest:
 class ToolCall:
     """A tool call that the model requests; `arguments` is JSON text exactly as the model wrote it.
 
-    It may be invalid JSON: whoever runs the tool checks it.
+    It may be invalid JSON: whoever runs the tool checks it. `own` has the fields that this model
+    wants back with the call; see `wire.own_fields`.
     """
 
     id: str
     name: str
     arguments: str
+    own: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Completion:
     """An answer that can be used. `cost` is in USD; `usage` and `cost` are None if not known.
 
     `finish_reason` is the provider's own word. `cut` says what cut the text off; None if the answer
-    is whole. `models.ending` decides both.
+    is whole. `own` has the fields that this model wants back with its turn, as in `ToolCall`.
     `cached` says that it was given before to an identical request and costs nothing now.
     `attempts` has all attempts, if one failed before this answer; else it is empty.
     """
@@ -141,6 +143,7 @@ class Completion:
     cached: bool = False
     attempts: tuple[ModelAttempt, ...] = ()
     cut: Cut | None = None
+    own: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Model(Protocol):

@@ -26,6 +26,7 @@ from agentd.models.port import (
     ToolCall,
     Usage,
 )
+from agentd.models.wire.chat import assistant_turn, tool_turn
 from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import TURN
 from agentd.run import model_call
@@ -139,10 +140,16 @@ class _TurnLoop:
             completion = await self._ask()
             crash_points.here("after-turn")
             if completion.tool_calls:
-                completion = replace(completion, tool_calls=with_unique_ids(completion.tool_calls))
+                completion = self._with_unique_ids(turn, completion)
                 await self._keep(turn, completion)
         self._completions.append(completion)
         return completion
+
+    def _with_unique_ids(self, turn: int, completion: Completion) -> Completion:
+        """The completion with ids that no other call of this run has."""
+        taken = {call.id for each in self._completions for call in each.tool_calls}
+        calls = with_unique_ids(completion.tool_calls, turn=turn, taken=taken)
+        return replace(completion, tool_calls=calls)
 
     async def _ask(self) -> Completion:
         context = self._context
@@ -191,16 +198,10 @@ class _TurnLoop:
         answers."""
         answers = await self._calls.make(turn, completion.tool_calls)
         self._called += len(answers)
-        self._chat.append(
-            {
-                "role": "assistant",
-                "content": completion.text or None,
-                "tool_calls": [_as_chat(call) for call in completion.tool_calls],
-            }
-        )
+        self._chat.append(assistant_turn(completion))
         for call, answer in zip(completion.tool_calls, answers, strict=True):
             self._emitted += answer.emitted
-            self._chat.append({"role": "tool", "tool_call_id": call.id, "content": answer.text})
+            self._chat.append(tool_turn(call, answer.text))
 
     async def _result(self, completion: Completion) -> RunResult:
         """The result of the run.
@@ -266,12 +267,6 @@ def _allowed(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
                 code="parameter_not_allowed",
             )
     return parameters
-
-
-def _as_chat(call: ToolCall) -> dict[str, Any]:
-    """A tool call in OpenAI's chat shape."""
-    function = {"name": call.name, "arguments": call.arguments}
-    return {"id": call.id, "type": "function", "function": function}
 
 
 def _completion(recorded: Mapping[str, Any]) -> Completion:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
 from agentd import crash_points
 from agentd.models.port import ToolCall
+from agentd.models.wire.chat import call_id
 from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import ANSWERED, CALLED
 from agentd.run.approval_gate import ApprovalGate
@@ -110,11 +111,18 @@ class TurnCalls:
         return answer
 
 
-def with_unique_ids(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
-    """The calls with unique ids: some servers send the same id twice, or none."""
-    if len({call.id for call in calls if call.id}) == len(calls):
-        return calls
-    return tuple(replace(call, id=f"call_{index}") for index, call in enumerate(calls))
+def with_unique_ids(
+    calls: Sequence[ToolCall], *, turn: int, taken: Collection[str]
+) -> tuple[ToolCall, ...]:
+    """The calls with ids that are unique in the chat, where `taken` are in use: some servers send
+    the same id for every call, or none."""
+    known, unique = set(taken), list[ToolCall]()
+    for index, call in enumerate(calls):
+        if not call.id or call.id in known:
+            call = replace(call, id=call_id(turn, index))
+        known.add(call.id)
+        unique.append(call)
+    return tuple(unique)
 
 
 async def _together(steps: list[Coroutine[Any, Any, ToolAnswer]]) -> list[ToolAnswer]:

@@ -22,8 +22,9 @@ from agentd.manifest.agent import ModelRef
 from agentd.models.choose import Models
 from agentd.models.endpoint import Endpoint as HttpEndpoint
 from agentd.models.endpoint import Http
-from agentd.models.openai_http import USAGE_GRACE, OpenAIModel
+from agentd.models.openai_http import OpenAIModel
 from agentd.models.port import ChatRequest, Completion, Model, ToolCall
+from agentd.models.wire.body import USAGE_GRACE
 from agentd.testing.stub_model import HUGE, Behaviour, Fault, StubModel
 
 KEY = "sk-aVerySecretKey123"
@@ -177,7 +178,7 @@ BREAKS = [
     ("truncated", "model_garbage", "model_truncated"),
     ("cut", "model_truncated", "model_truncated"),
     ("no-choices", "model_garbage", "model_truncated"),
-    ("empty", "model_garbage", "model_truncated"),
+    ("empty", "model_truncated", "model_truncated"),
     ("error-inside", "model_overloaded", "model_overloaded"),
 ]
 

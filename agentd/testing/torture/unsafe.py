@@ -135,13 +135,13 @@ def _change_headers(change: Callable[[dict[str, str]], object]) -> None:
 
 def _stream_end() -> None:
     """A stream that broke off counts as a complete answer."""
-    completion = _find("agentd.models.answer.AnswerParser", "completion")
+    completion = _find("agentd.models.wire.answer.AnswerParser", "completion")
 
     def with_an_end(answer: Any, *arguments: Any) -> Any:
         answer.finish_reason = answer.finish_reason or "stop"
         return completion(answer, *arguments)
 
-    _replace("agentd.models.answer.AnswerParser", "completion", with_an_end)
+    _replace("agentd.models.wire.answer.AnswerParser", "completion", with_an_end)
 
 
 def _hops() -> None:

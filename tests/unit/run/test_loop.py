@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -89,6 +90,7 @@ async def test_the_answers_of_tools_are_added_to_the_chat(tmp_path: Path) -> Non
                     "function": {"name": "plain", "arguments": '{"x": 1}'},
                 }
             ],
+            "made_by": "m",
         },
         {"role": "tool", "tool_call_id": "a", "content": "done"},
     ]
@@ -104,7 +106,29 @@ async def test_calls_without_ids_get_some(tmp_path: Path) -> None:
     await tools.result()
     asked, *answers = tools.chat(1)[1:]
     assert asked["content"] is None
-    assert [each["tool_call_id"] for each in answers] == ["call_0", "call_1"]
+    assert [each["tool_call_id"] for each in answers] == ["call00100", "call00101"]
+
+
+async def test_ids_are_unique_over_all_turns(tmp_path: Path) -> None:
+    again = Completion("", "m", "tool_calls", (ToolCall("a", "plain", ""),))
+    tools = Run(tmp_path, TOOLS, again, again, "done")
+    await tools.result()
+    answers = [each for each in tools.chat(2) if each["role"] == "tool"]
+    assert [each["tool_call_id"] for each in answers] == ["a", "call00200"]
+
+
+async def test_a_model_gets_its_own_fields_back_from_the_journal(tmp_path: Path) -> None:
+    call = ToolCall("a", "plain", "{}", own={"extra_content": {"google": "sig"}})
+    first = Completion("", "m", "tool_calls", (call,), own={"reasoning_content": "Hm."})
+    live = Run(tmp_path, TOOLS, first, "done")
+    await live.result()
+    resumed = Run(tmp_path, TOOLS, "done", steps=json.loads(json.dumps(live.log.entries)))
+    steps = {tuple(entry[:3]): entry[3] for entry in resumed.changes["steps"]}
+    resumed.changes["steps"] = steps
+    await resumed.result()
+    for turn in (live.chat(1)[1], resumed.chat(0)[1]):
+        assert turn["reasoning_content"] == "Hm."
+        assert turn["tool_calls"][0]["extra_content"] == {"google": "sig"}
 
 
 @pytest.mark.parametrize(("limit", "answered"), [(2, True), (1, False)])

@@ -198,16 +198,16 @@ async def test_the_failure_of_one_call_ends_the_others(tmp_path: Path) -> None:
     ("ids", "unique"),
     [
         (["a", "b"], ["a", "b"]),
-        (["a", "a"], ["call_0", "call_1"]),
-        (["a", ""], ["call_0", "call_1"]),
-        ([""], ["call_0"]),
+        (["a", "a"], ["a", "call00301"]),
+        (["a", ""], ["a", "call00301"]),
+        ([""], ["call00300"]),
+        (["old", "new"], ["call00300", "new"]),
         ([], []),
     ],
 )
-def test_calls_get_ids_of_their_own_if_a_server_gave_none(
-    ids: list[str], unique: list[str]
-) -> None:
-    made = with_unique_ids(tuple(ToolCall(each, "tool", "{}") for each in ids))
+def test_the_ids_of_calls_are_unique_in_a_chat(ids: list[str], unique: list[str]) -> None:
+    asked = [ToolCall(each, "tool", "{}") for each in ids]
+    made = with_unique_ids(asked, turn=3, taken={"old"})
     assert [call.id for call in made] == unique
 
 

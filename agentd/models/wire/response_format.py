@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agentd.models.wire.chat import joined
+
 _WORDS = "Answer with one JSON value and nothing else. It must fit this JSON Schema:"
 
 
@@ -15,11 +17,6 @@ def response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
     Without `strict`: it would refuse schemas that leave `additionalProperties` open.
     """
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
-
-
-def is_refusal(status: int | None, text: str) -> bool:
-    """Whether a server's error means that it does not support `response_format` for this model."""
-    return status in (400, 422) and ("response_format" in text or "json_schema" in text)
 
 
 def in_words(
@@ -34,4 +31,4 @@ def in_words(
     if not messages or messages[0].get("role") != "system":
         return [{"role": "system", "content": words}, *messages]
     first, *others = messages
-    return [{**first, "content": f"{first['content']}\n\n{words}"}, *others]
+    return [{**first, "content": joined(first["content"], words)}, *others]

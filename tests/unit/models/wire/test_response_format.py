@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from agentd.models.response_format import in_words, is_refusal, response_format
+from agentd.models.wire.response_format import in_words, response_format
 
 SCHEMA = {"type": "object", "properties": {"größe": {"type": "number"}}}
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -42,17 +42,8 @@ def test_words_become_a_system_message_where_there_is_none(
     assert others == messages
 
 
-@pytest.mark.parametrize(
-    ("status", "text", "refused"),
-    [
-        (400, "unknown field response_format", True),
-        (422, "json_schema is not supported by this model", True),
-        (400, "the context is too long", False),
-        (500, "response_format", False),
-        (None, "response_format", False),
-    ],
-)
-def test_a_server_that_does_not_support_schemas_is_recognised(
-    status: int | None, text: str, refused: bool
-) -> None:
-    assert is_refusal(status, text) is refused
+def test_words_are_added_to_a_system_message_of_parts() -> None:
+    parts = [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
+    first, _ = in_words([{"role": "system", "content": parts}, USER], SCHEMA)
+    assert first["content"][0] == parts[0]
+    assert first["content"][1]["text"].startswith("Answer with one JSON value")

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentd.errors import ModelError
-from agentd.models.answer import MAX_TEXT, AnswerParser
 from agentd.models.failures import Failures
 from agentd.models.port import ToolCall, Usage
+from agentd.models.wire.answer import MAX_TEXT, AnswerParser
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 KEYS = [
@@ -50,7 +50,7 @@ def test_any_json_is_an_answer_or_a_model_error(chunks: list[Any]) -> None:
     streamed = answer()
     with suppress(ModelError):
         pieces = [streamed.add(chunk) for chunk in chunks]
-        completion = streamed.completion(None)
+        completion = streamed.completion()
         assert completion.text == "".join(pieces)
         json.dumps(asdict(completion), ensure_ascii=False).encode()
 
@@ -60,21 +60,21 @@ def test_any_whole_response_is_an_answer_or_a_model_error(response: Any) -> None
     whole = answer()
     with suppress(ModelError):
         text = whole.add_whole(response)
-        assert whole.completion(None).text == text
+        assert whole.completion().text == text
 
 
 def test_half_an_emoji_becomes_text_that_can_be_encoded() -> None:
     streamed = answer()
     pieces = [streamed.add(delta(content=half)) for half in ("\ud83d", "\ude00")]
     streamed.add(delta("stop"))
-    assert "".join(pieces) == streamed.completion(None).text == "\ufffd\ufffd"
+    assert "".join(pieces) == streamed.completion().text == "\ufffd\ufffd"
 
 
 def test_only_a_finish_reason_proves_that_a_stream_is_complete() -> None:
     streamed = answer()
     streamed.add(delta(content="half an ans"))
     with pytest.raises(ModelError, match="finish_reason") as caught:
-        streamed.completion(None)
+        streamed.completion()
     assert caught.value.code == "model_truncated"
     assert caught.value.retryable
 
@@ -88,9 +88,17 @@ def test_the_limit_counts_the_bytes_of_text_reasoning_and_arguments() -> None:
     assert caught.value.code == "model_too_large"
 
 
+def _is_no_null(arguments: str) -> bool:
+    return arguments == "" or arguments.strip() not in ("", "null")
+
+
 @given(
     st.lists(
-        st.tuples(st.text(min_size=1, max_size=5), st.text(max_size=30)), min_size=1, max_size=4
+        st.tuples(
+            st.from_regex("[a-z]{1,5}", fullmatch=True), st.text(max_size=30).filter(_is_no_null)
+        ),
+        min_size=1,
+        max_size=4,
     ),
     st.integers(1, 9),
 )
@@ -103,7 +111,7 @@ def test_fragments_of_tool_calls_are_joined(calls: list[tuple[str, str]], size: 
             piece = {"index": index, "function": {"arguments": arguments[start : start + size]}}
             streamed.add(delta(tool_calls=[piece]))
     streamed.add(delta("tool_calls"))
-    assert streamed.completion(None).tool_calls == tuple(
+    assert streamed.completion().tool_calls == tuple(
         ToolCall(f"id{index}", name, arguments or "{}")
         for index, (name, arguments) in enumerate(calls)
     )
@@ -115,7 +123,7 @@ def test_parallel_calls_that_all_have_index_0_stay_apart() -> None:
         call = {"index": 0, "id": f"call_{name}", "function": {"name": name, "arguments": {"x": 1}}}
         streamed.add(delta(tool_calls=[call]))
     streamed.add(delta("stop"))
-    calls = streamed.completion(None).tool_calls
+    calls = streamed.completion().tool_calls
     assert [(call.id, call.name, json.loads(call.arguments)) for call in calls] == [
         ("call_a", "a", {"x": 1}),
         ("call_b", "b", {"x": 1}),
@@ -139,7 +147,7 @@ def test_a_refusal_is_no_answer(streamed: bool) -> None:
         message = {"content": None, "refusal": "I would rather not."}
         assert parser.add_whole({"choices": [{"message": message}]}) == ""
     with pytest.raises(ModelError, match=r"I would rather not\.") as caught:
-        parser.completion(None)
+        parser.completion()
     assert caught.value.code == "model_refused"
 
 
@@ -156,7 +164,7 @@ def test_usage_has_the_cached_and_the_reasoning_tokens() -> None:
             },
         }
     )
-    completion = whole.completion(None)
+    completion = whole.completion()
     assert completion.usage == Usage(100, 20, reasoning_tokens=8, cache_read=64)
     assert Usage(100, 20).total == 120
     assert completion.finish_reason == "length"
@@ -170,18 +178,63 @@ def test_a_response_without_choices_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    "chunk",
     [
-        ({"message": "slow down", "code": 429}, "model_rate_limited"),
-        ({"message": "overloaded", "type": "overloaded_error"}, "model_overloaded"),
-        ("bad things", "model_overloaded"),
+        {"error": {"message": "slow down", "code": 429}},
+        {"object": "error", "message": "slow down", "code": 429},
+        {"choices": [{"index": 0, "delta": {"content": "4"}, "error": {"code": 429}}]},
+        {"choices": [{"index": 0, "finish_reason": "error", "error": {"code": "429"}}]},
     ],
 )
-def test_an_error_inside_a_stream_is_an_error(error: Any, code: str) -> None:
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_error_inside_an_answer_is_an_error(chunk: Any, streamed: bool) -> None:
+    parser = answer()
     with pytest.raises(ModelError) as caught:
-        answer().add({"error": error})
-    assert caught.value.code == code
-    assert caught.value.retryable
+        _ = parser.add(chunk) if streamed else parser.add_whole(chunk)
+    assert (caught.value.code, caught.value.retryable) == ("model_rate_limited", True)
+
+
+def test_an_error_after_text_has_what_was_used() -> None:
+    parser = answer()
+    parser.add({**delta(content="4"), "usage": {"prompt_tokens": 10, "completion_tokens": 1}})
+    with pytest.raises(ModelError) as caught:
+        parser.add({"error": "the upstream is gone"})
+    parser.charge(caught.value)
+    assert (caught.value.may_cost, caught.value.usage) == (True, Usage(10, 1))
+
+
+def test_what_litellm_makes_of_a_finish_reason_is_undone() -> None:
+    fields = {"native_finish_reason": "error"}
+    choice = {"message": {"content": "4"}, "finish_reason": "stop"}
+    parser = answer()
+    parser.add_whole({"choices": [{**choice, "provider_specific_fields": fields}]})
+    assert parser.finish_reason == "error"
+
+
+def test_a_call_in_the_older_format_is_a_call() -> None:
+    parser = answer()
+    parser.add(delta(function_call={"name": "f", "arguments": '{"x"'}))
+    parser.add(delta("function_call", function_call={"arguments": ": 1}"}))
+    [call] = parser.completion().tool_calls
+    assert (call.name, call.arguments) == ("f", '{"x": 1}')
+
+
+def test_a_message_inside_a_stream_is_read_once() -> None:
+    parser = answer()
+    message = {"choices": [{"message": {"content": "hello"}, "delta": {}}]}
+    assert parser.add(message) == "hello"
+    assert parser.add({"choices": [{**message["choices"][0], "finish_reason": "stop"}]}) == ""
+
+
+def test_own_fields_travel_with_the_answer() -> None:
+    parser = answer()
+    parser.add(delta(reasoning_content="I must"))
+    parser.add(delta(reasoning_content=" look."))
+    call = {"index": 0, "id": "a", "function": {"name": "f"}, "extra_content": {"google": "sig"}}
+    parser.add(delta("tool_calls", tool_calls=[call]))
+    completion = parser.completion()
+    assert completion.own == {"reasoning_content": "I must look."}
+    assert completion.tool_calls[0].own == {"extra_content": {"google": "sig"}}
 
 
 @pytest.mark.parametrize(
@@ -202,6 +255,6 @@ def test_reasoning_tokens_count_as_output(completion: int, total: int, output: i
             },
         }
     )
-    usage = whole.completion(None).usage
+    usage = whole.completion().usage
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens) == (10, output, 20)
