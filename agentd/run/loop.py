@@ -210,7 +210,9 @@ class _TurnLoop:
             Unusable: the answer does not fit `output.schema`.
         """
         output = self._manifest.output
-        data = await value_of(completion.text, output.schema_) if output else completion.text
+        data: Any = completion.text
+        if output:
+            data = await value_of(data, output.schema_, cut=completion.cut is not None)
         return RunResult(
             data=data,
             completion=_in_all([*self._aside, *self._completions]),

@@ -27,6 +27,39 @@ async def test_an_answer_may_stand_in_a_fence(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        '```json\r\n{"score": 1}\r\n```\r\n',
+        '```json\n{"score": 1}',
+        '```json5 {"score": 1}```',
+        '```c++\nint a[] = {1};\n```\nAnd:\n```json\n{"score": 1}\n```',
+        '\ufeff{"score": 1}',
+        'Here it is:\n```json\n{"score": 1}\n```\nAnything else?',
+        'Here it is: {"score": 1}. Anything else?',
+        'As {you} wished [1]: {"score": 1}',
+        'For example {"score": 2}:\n```json\n{"score": 1}\n```',
+        '{"score": 1}\n{"score": 1}',
+        '<think>\nA {score}, maybe {"score": 2}.\n</think>\n\n{"score": 1}',
+        'A {score}.\n</think>\n{"score": 1}',
+        '<think>\nA {score}.\n\n{"score": 1}',
+        '<think>Hm.</think>\n```json\n{"score": 1}\n```',
+        '{"score": 1, "note": "</think>"}',
+        '{"score": 1, "note": "```py\\nprint()\\n```"}',
+        'So:\n```json\n{"score": 1, "note": "```py```"}\n```',
+        '"{\\"score\\": 1}"',
+    ],
+)
+async def test_an_answer_may_stand_among_other_things(text: str) -> None:
+    assert (await value_of(text, SCHEMA))["score"] == 1
+
+
+async def test_of_an_answer_that_was_cut_off_only_the_whole_counts() -> None:
+    assert await value_of(' {"score": 1}', SCHEMA, cut=True) == {"score": 1}
+    with pytest.raises(Unusable, match="not JSON"):
+        await value_of('[{"score": 1}, {"sco', SCHEMA, cut=True)
+
+
+@pytest.mark.parametrize(
     ("text", "schema", "value"),
     [("[1]", {"type": "array"}, [1]), ('"a"', {}, "a"), ("null", {}, None), ("1e2", {}, 100.0)],
 )
@@ -39,8 +72,13 @@ async def test_an_answer_may_be_any_json(text: str, schema: dict[str, Any], valu
     [
         ("high", "it is not JSON: "),
         ("", "it is not JSON: "),
-        ('Here it is: {"score": 1}', "it is not JSON: "),
-        ('```json\n{"score": 1}', "it is not JSON: "),
+        ('Here it is: {"score": 1', "it is not JSON: "),
+        ('{"score": {"score": 1},}', "it is not JSON: "),
+        ("{" * 100_000, "it is not JSON: "),
+        ('["' * 100_000, "it is not JSON: "),
+        ("As {you} wish: {}", "it does not fit the JSON Schema: 'score' is a required property"),
+        ('{"score": 1} or {"score": 2}', "it has 2 JSON values that fit"),
+        ('```\n{"score": 1}\n```\n```\n{"score": 2}\n```', "it has 2 JSON values that fit"),
         ('{"score": NaN}', "it is not JSON: NaN is not JSON"),
         ('{"score": -Infinity}', "it is not JSON: -Infinity is not JSON"),
         ("[" * 100_000, "it is not JSON: "),
