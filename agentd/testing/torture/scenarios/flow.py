@@ -33,9 +33,9 @@ _ONE_AT_A_TIME = {"concurrency": 1}
 
 async def fanout(world: World, size: Size) -> None:
     """Replicas die at each point of answers that emit: no sub-task is lost or doubled."""
+    secret = await _secret(world)
     _agents_that_fan_out(world)
     deaths = await _die(world, size, _OF_EMITTING)
-    secret = await _secret(world)
     # Two agents run in each replica.
     await world.judge(
         Allowed(extra_calls=2 * deaths), also=lambda seen: _with_leaves(world, secret, seen)
@@ -44,6 +44,7 @@ async def fanout(world: World, size: Size) -> None:
 
 async def join(world: World, size: Size) -> None:
     """Replicas die at each point of facts and joins: each join and each fact runs exactly once."""
+    secret = await _secret(world)
     _agents_that_fan_out(world)
     world.agent(
         "joiner",
@@ -63,7 +64,6 @@ async def join(world: World, size: Size) -> None:
     await world.at_rest()
     # A run for a fact is no task on the log: its id is computed from the result of the joiner.
     sums = await _messages(world, "result.sum.*.*")
-    secret = await _secret(world)
     fact_runs = [
         secret.digest(run_id(subject, message.id, "listener")) for subject, message in sums
     ]
@@ -110,6 +110,7 @@ async def _die(world: World, size: Size, points: Iterable[str]) -> int:
 
 
 async def _secret(world: World) -> Secret:
+    """The secret, before anything is on record: what is older has ids without it."""
     secret = Secret()
     await secret.read(world.bus, ENV)
     return secret
