@@ -98,6 +98,11 @@ class Queue:
         """The routes of these names; new ones are created."""
         return [self._routes.setdefault(name, self._route(name)) for name in names]
 
+    @property
+    def open_routes(self) -> tuple[Route, ...]:
+        """All routes that this process has opened."""
+        return tuple(self._routes.values())
+
     def facts(self, name: str, source: ConsumerSource) -> Route:
         """The route of an agent's facts, pulled from `source` from now on."""
         route = self._routes.setdefault(name, Route(name, source))

@@ -157,8 +157,7 @@ class _Held(NamedTuple):
 def _routes(runtime: Runtime, running: Iterable[_Running]) -> list[_Held]:
     """Every route of this process, the busiest first."""
     held = Counter(each.running.delivery.route for each in running)
-    routes = runtime.queue._routes.values()  # pyright: ignore[reportPrivateUsage]
-    found = [_Held(route, held[route.name]) for route in routes]
+    found = [_Held(route, held[route.name]) for route in runtime.queue.open_routes]
     return sorted(found, key=lambda each: (-each.deliveries, each.route.name))
 
 
