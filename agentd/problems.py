@@ -1,10 +1,13 @@
-"""A problem in a user's file: its place, what is wrong, and how to fix it."""
+"""A problem in a user's file: its place, what is wrong, how to fix it, and what was meant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal
+
+_COMPARED = 60  # characters of a name that is compared with others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +65,20 @@ class Problem:
 def errors(problems: Iterable[Problem]) -> list[Problem]:
     """The problems because of which a file does not load: those that are no warnings."""
     return [problem for problem in problems if problem.severity == "error"]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The hint "did you mean `…`?" with the known name that is most similar; "" if none is."""
+    near = nearest(name, known)
+    return f"did you mean `{near}`?" if near else ""
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.65) -> str:
+    """The known name that is most similar to `name`; "" if none is similar.
+
+    Names that differ only in upper and lower case are similar.
+    """
+    folded = {each.casefold(): each for each in known}
+    # Cut first: comparing takes time that grows with the square of the length.
+    near = get_close_matches(name[:_COMPARED].casefold(), sorted(folded), n=1, cutoff=cutoff)
+    return folded[near[0]] if near else ""

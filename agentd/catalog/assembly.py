@@ -12,13 +12,13 @@ from typing import Any
 from agentd.catalog import python_source
 from agentd.catalog.spec import AgentSpec, Loc, expressions_of, files_of, templates_of
 from agentd.manifest.agent import Manifest
-from agentd.manifest.diagnose import did_you_mean, place
+from agentd.manifest.diagnose import place
 from agentd.manifest.file import ManifestDraft
 from agentd.manifest.files import Files
 from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.nodes import Scalar, plain
-from agentd.problems import Problem, errors
+from agentd.problems import Problem, did_you_mean, errors
 from agentd.templates.expression import Expression, InvalidExpression, compile_expression
 from agentd.templates.prompts import (
     CONTEXT_FIELDS,

@@ -58,8 +58,7 @@ def _read(manifests: Path, prompts: Path | None) -> tuple[Catalog, list[Suite]]:
     """
     from agentd.catalog.catalog import load
     from agentd.errors import UsageError
-    from agentd.manifest.diagnose import did_you_mean
-    from agentd.problems import errors
+    from agentd.problems import did_you_mean, errors
     from agentd.testing.cases.case import read_suites
 
     catalog = load(manifests, prompts=prompts)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -14,7 +13,7 @@ from agentd.manifest.agent import Manifest
 from agentd.manifest.strict_model import StrictModel
 from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Span
 from agentd.manifest.yaml.reader import MAX_PROBLEMS, shorten
-from agentd.problems import Problem
+from agentd.problems import Problem, did_you_mean
 
 # Parameters that users often write at the top level, instead of under `parameters`.
 _OFTEN_MISPLACED = (
@@ -93,13 +92,6 @@ def warn_if_no_model_is_left(manifest: Manifest, root: Map) -> Iterator[Problem]
 def place(root: Map, loc: Sequence[str | int]) -> Span:
     """The place of the field at `loc`, or of the nearest thing around it."""
     return _walk(root, loc)[1]
-
-
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """`did you mean …?` with the known name that is most similar; "" if none is similar."""
-    # Shortened first: comparing takes time that grows with the square of the length.
-    near = get_close_matches(shorten(name), known, n=1, cutoff=0.65)
-    return _question(near[0]) if near else ""
 
 
 def _problem(details: ErrorDetails, root: Map, model: type[StrictModel], subject: str) -> Problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import zoneinfo
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from agentd.manifest.cron import parse
 from agentd.manifest.quantities import Duration
 from agentd.manifest.strict_model import StrictModel
+from agentd.problems import did_you_mean
 
 
 class Schedule(StrictModel):
@@ -53,8 +53,7 @@ class Schedule(StrictModel):
     def _is_known(cls, zone: str) -> str:
         known = zoneinfo.available_timezones()  # empty if the system has no time zone data
         if known and zone not in known:
-            near = difflib.get_close_matches(zone, known, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else "for example Europe/Berlin"
+            hint = did_you_mean(zone, known) or "for example Europe/Berlin"
             raise ValueError(f"is not a known time zone: `{zone[:40]}`", hint)
         return zone
 

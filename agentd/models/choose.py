@@ -26,12 +26,12 @@ from agentd.models.providers import (
     base_of,
     first,
     missing_key,
-    nearest,
     secrets,
     split,
     unknown,
 )
 from agentd.models.unavailable import UnavailableModel
+from agentd.problems import did_you_mean
 
 if TYPE_CHECKING:
     from agentd.models.endpoint import Endpoint, Http
@@ -270,8 +270,8 @@ def _family(provider: str, model: str) -> Compatible | None:
 
 def _mock_problems(name: str, script: Any) -> list[str]:
     if name not in MOCK_MODELS:
-        hint = nearest(name, MOCK_MODELS) or f"; write {' or '.join(MOCK_MODELS)}"
-        return [f"`{name}` is not a mock model{hint}"]
+        hint = did_you_mean(name, MOCK_MODELS) or f"write {' or '.join(MOCK_MODELS)}"
+        return [f"`{name}` is not a mock model; {hint}"]
     if name == "mock/echo":
         return []
     try:

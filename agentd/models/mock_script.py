@@ -20,7 +20,7 @@ from agentd.errors import AgentdError
 from agentd.manifest.quantities import seconds
 from agentd.models.meaning import code_of
 from agentd.models.port import ToolCall, Usage
-from agentd.models.providers import nearest
+from agentd.problems import did_you_mean
 
 CODES = (
     "model_auth",
@@ -183,9 +183,11 @@ class _ScriptReader:
             status = None
         code = fields.get("code") or (code_of(status) if status else "")
         if code not in CODES:
-            near = nearest(str(code), CODES)
-            unknown = f"`{code}` is not a code of a model error{near}"
-            self._wrong(where, unknown if code else "needs a `code` or a `status`")
+            if code:
+                hint = did_you_mean(str(code), CODES)
+                self._wrong(where, f"`{code}` is not a code of a model error", hint)
+            else:
+                self._wrong(where, "needs a `code` or a `status`")
         return Fault(
             code=str(code),
             status=status,
@@ -212,7 +214,7 @@ class _ScriptReader:
             self._wrong(where, f"must be a mapping with {' or '.join(f'`{k}`' for k in known)}")
             return {}
         for key in value.keys() - set(known):
-            self._wrong(where, f"unknown key `{key}`{nearest(str(key), known)}")
+            self._wrong(where, f"unknown key `{key}`", did_you_mean(str(key), known))
         return value
 
     def _list(self, value: Any, where: str, *, empty: bool = False) -> list[Any]:
@@ -244,8 +246,8 @@ class _ScriptReader:
             self._wrong(where, f"{problem} (it is {json.dumps(value, default=str)})")
             return None
 
-    def _wrong(self, where: str, text: str) -> None:
-        self.problems.append(f"{where}: {text}")
+    def _wrong(self, where: str, text: str, hint: str = "") -> None:
+        self.problems.append(f"{where}: {text}" + (f"; {hint}" if hint else ""))
 
 
 def _pattern(value: Any) -> re.Pattern[str]:

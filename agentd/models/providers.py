@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from agentd.models.prices import PriceList, litellm_file
+from agentd.problems import did_you_mean, nearest
 
 OPENAI = "https://api.openai.com/v1"
 _BARE_OPENAI = re.compile(r"(ft:)?(gpt-|o[134](-|$)|chatgpt-)")
@@ -144,21 +144,20 @@ def unknown(name: str, prices: PriceList) -> str | None:
     if not provider:
         if not (listed := prices.text()) or prices.provider(name):
             return None
-        near = nearest(name, _LISTED.findall(listed))
-        return f"`{name}` is not a model that litellm lists, and names no provider{near}"
+        text = f"`{name}` is not a model that litellm lists, and names no provider"
+        return _with_hint(text, did_you_mean(name, _LISTED.findall(listed)))
     if provider in KEYS or provider in COMPATIBLE:
         return None
     known = _providers(prices)
     if not known or provider in known:
         return None
-    near = nearest(provider, {*known, *KEYS, *COMPATIBLE, "mock"}, f"/{rest}")
-    return f"`{provider}` in `{name}` is not a provider that litellm knows{near}"
+    near = nearest(provider, {*known, *KEYS, *COMPATIBLE, "mock"})
+    hint = f"did you mean `{near}/{rest}`?" if near else ""
+    return _with_hint(f"`{provider}` in `{name}` is not a provider that litellm knows", hint)
 
 
-def nearest(name: str, names: Iterable[str], suffix: str = "") -> str:
-    """`; did you mean …?` with the most similar of `names`; "" if none is similar."""
-    close = get_close_matches(name, sorted(names), 1)
-    return f"; did you mean `{close[0]}{suffix}`?" if close else ""
+def _with_hint(text: str, hint: str) -> str:
+    return f"{text}; {hint}" if hint else text
 
 
 def _providers(prices: PriceList) -> set[str]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
 from agentd.errors import UsageError
+from agentd.problems import did_you_mean
 
 DEFAULT_URL = "nats://127.0.0.1:4222"
 
@@ -78,9 +78,8 @@ def _selected(folder: Path) -> str:
 
 def _known(name: str, folder: Path) -> str:
     names = sorted(file.stem for file in (folder / "context").glob("*.json"))
-    near = get_close_matches(name, names, n=1)
-    if near:
-        return f'; did you mean "{near[0]}"?'
+    if hint := did_you_mean(name, names):
+        return f"; {hint}"
     return f"; existing ones: {', '.join(names)}" if names else f" in {folder / 'context'}"
 
 

@@ -13,11 +13,11 @@ from jinja2.parser import Parser
 from jinja2.runtime import Undefined
 
 from agentd.errors import PromptError, UsageError
+from agentd.problems import did_you_mean
 from agentd.templates.bounds import Budget
 from agentd.templates.compiler import generate
 from agentd.templates.prompts import error_text
 from agentd.templates.sandbox import BUDGET, BoundedEnvironment
-from agentd.templates.source import nearest
 
 _RESULT = "result"
 
@@ -90,8 +90,8 @@ def compile_expression(text: str, *, names: Collection[str] | None) -> Expressio
         raise InvalidExpression(f"cannot be compiled: {error}") from None
     for name in sorted(looked_up.difference(names) if names is not None else ()):
         known = ", ".join(sorted(names or ())) or "(none)"
-        hint = nearest(name, names or ()) or f"the known names are {known}"
-        raise InvalidExpression(f"unknown name {name!r}", hint=hint)
+        hint = did_you_mean(name, names or ()) or f"the known names are {known}"
+        raise InvalidExpression(f"unknown name `{name}`", hint=hint)
     return Expression(text, looked_up, Template.from_code(environment, code, {}))
 
 

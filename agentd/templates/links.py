@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from agentd.templates.source import PromptProblem, PromptSource, Use, nearest
+from agentd.problems import did_you_mean
+from agentd.templates.source import PromptProblem, PromptSource, Use
 
 Members = Mapping[str, PromptSource]  # the templates of one prompt, by name
 
@@ -52,13 +53,13 @@ def _missing(use: Use, members: Members, known: Iterable[str]) -> Iterator[Promp
         if not use.optional:
             name = use.names[0]
             yield PromptProblem(
-                f"there is no prompt {name!r}", use.line, name, nearest(name, known)
+                f"there is no prompt `{name}`", use.line, name, did_you_mean(name, known)
             )
         return
     for macro in use.wanted:
         if macro not in members[name].defined:
-            hint = nearest(macro, members[name].defined)
-            yield PromptProblem(f"{name!r} has no {macro!r}", use.line, macro, hint)
+            hint = did_you_mean(macro, members[name].defined)
+            yield PromptProblem(f"`{name}` has no `{macro}`", use.line, macro, hint)
 
 
 def _unknown_names(
@@ -71,9 +72,9 @@ def _unknown_names(
     known = {name.partition(".")[0] for name in names}
     for name, line in taken.items():
         if name not in known:
-            hint = nearest(name, known | defined)
+            hint = did_you_mean(name, known | defined)
             hint = hint or f"the known names are {', '.join(sorted(known)) or '(none)'}"
-            yield PromptProblem(f"unknown name {name!r}", line, name, hint)
+            yield PromptProblem(f"unknown name `{name}`", line, name, hint)
 
 
 def _unknown_fields(
@@ -86,8 +87,8 @@ def _unknown_fields(
         owner, _, last = name.partition(".")
         if owner in owners and name not in listed:
             known = sorted(field for field in listed if field.startswith(f"{owner}."))
-            hint = nearest(name, known) or f"the known fields are {', '.join(known)}"
-            yield PromptProblem(f"unknown field {name!r}", line, last, hint)
+            hint = did_you_mean(name, known) or f"the known fields are {', '.join(known)}"
+            yield PromptProblem(f"unknown field `{name}`", line, last, hint)
 
 
 def _include_cycle(members: Members) -> list[str]:

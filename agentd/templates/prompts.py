@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import BaseLoader, Environment, Template, TemplateNotFound
 
 from agentd.errors import PromptError, UsageError
-from agentd.problems import Problem
+from agentd.problems import Problem, did_you_mean
 from agentd.protocol.fields import Context
 from agentd.protocol.message import AgentMessage
 from agentd.templates.bounds import MAX_SIZE, BoundExceeded, Budget
@@ -26,7 +26,6 @@ from agentd.templates.source import (
     PromptSource,
     TemplatePlace,
     compile_source,
-    nearest,
 )
 
 CONTEXT_NAMES = ("agent", "content", "context", "message", "now")
@@ -145,7 +144,7 @@ class PromptLibrary:
         """
         text = self.sources.get(name)
         if text is None:
-            hint = nearest(name, self.sources)
+            hint = did_you_mean(name, self.sources)
             raise InvalidPrompt(
                 [Problem(file=self._place(name).file, text="no such file", hint=hint)]
             )

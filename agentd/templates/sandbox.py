@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime
-from difflib import get_close_matches
 from typing import Any
 
 from jinja2 import Undefined
@@ -26,6 +25,7 @@ from jinja2.runtime import (
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace, missing, pass_context
 
+from agentd.problems import nearest
 from agentd.templates.bounds import SCAN, BoundExceeded, Budget, check_size, percent_size, size
 from agentd.templates.compiler import TokenLimit
 from agentd.templates.filters import as_text, filters, kind, tests
@@ -71,11 +71,9 @@ class Absent(StrictUndefined):
         whose = f"'{self._path}'" + f" is {kind(owner)} and" * (not is_mapping)
         lacks = "cannot be sliced" if isinstance(name, slice) else f"has no {name!r}"
         known = owner if is_mapping else _PUBLIC.get(type(owner), ())
-        near = get_close_matches(str(name), [key for key in known if isinstance(key, str)], n=1)
-        return " ".join(
-            [whose if self._path else kind(owner), lacks]
-            + [f"(did you mean {word!r}?)" for word in near]
-        )
+        near = nearest(str(name), [key for key in known if isinstance(key, str)])
+        meant = f"(did you mean {near!r}?)" if near else ""
+        return f"{whose if self._path else kind(owner)} {lacks} {meant}".rstrip()
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):

@@ -6,14 +6,13 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from types import CodeType
 
 from jinja2 import nodes
 from jinja2.exceptions import TemplateSyntaxError
 
-from agentd.problems import Problem
+from agentd.problems import Problem, did_you_mean
 from agentd.templates.compiler import generate
 from agentd.templates.sandbox import BoundedEnvironment
 
@@ -154,12 +153,6 @@ def compile_source(environment: BoundedEnvironment, name: str, text: str) -> Pro
     )
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The hint "did you mean …?" with the most similar name of `known`; "" if none is similar."""
-    near = get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else ""
-
-
 def _broken(name: str, text: str, *problems: PromptProblem) -> PromptSource:
     return PromptSource(name, text, problems=problems)
 
@@ -181,8 +174,10 @@ def _problems(tree: nodes.Template, environment: BoundedEnvironment) -> Iterator
     known = {nodes.Filter: environment.filters, nodes.Test: environment.tests}
     for node in tree.find_all((nodes.Filter, nodes.Test)):
         if node.name not in known[type(node)]:
-            text = f"there is no {type(node).__name__.lower()} {node.name!r}"
-            yield PromptProblem(text, node.lineno, node.name, nearest(node.name, known[type(node)]))
+            text = f"there is no {type(node).__name__.lower()} `{node.name}`"
+            yield PromptProblem(
+                text, node.lineno, node.name, did_you_mean(node.name, known[type(node)])
+            )
             node.name = next(iter(known[type(node)]))  # else the code generator raises an error
     for node in tree.find_all(_USES):
         # The digest of a revision covers its includes, so they must be known when it is loaded.
@@ -258,7 +253,7 @@ def _syntax_problem(error: TemplateSyntaxError, source: str) -> PromptProblem:
     # Jinja gives no column, but it usually quotes the word.
     quoted: list[str] = re.findall(r"'([^']+)'", text)
     word = next((word for word in quoted if word in line), "")
-    hint = nearest(word, _TAGS.split()) if "unknown tag" in text else ""
+    hint = did_you_mean(word, _TAGS.split()) if "unknown tag" in text else ""
     return PromptProblem(text[:1].lower() + text[1:], error.lineno, word, hint)
 
 

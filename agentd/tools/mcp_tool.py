@@ -18,8 +18,7 @@ from agentd.errors import TaskError
 from agentd.manifest import tools as manifest_tools
 from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
-from agentd.problems import Problem
-from agentd.templates.source import nearest
+from agentd.problems import Problem, did_you_mean
 from agentd.tools.mcp.server import McpConnection, TimeLimits, environment
 from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.processes.processes import Processes
@@ -168,7 +167,7 @@ class McpSource:
             name = re.sub(r"[^A-Za-z0-9_-]", "_", described.name)[:64]
             problem = schema_error(described.parameters)
             if not name or name in found:
-                self._warn(f"the name {name!r} of {described.name!r} is taken by another tool")
+                self._warn(f"the name `{name}` of `{described.name}` is taken by another tool")
             elif problem:
                 self._warn(f"{name} is left out, its schema is not valid: {problem}")
             else:
@@ -177,8 +176,8 @@ class McpSource:
             self._warn(f"has {len(self._described)} tools; only the first {_MOST_TOOLS} are used")
         for name in (*(self._entry.allow or ()), *(self._entry.deny or ())):
             if self._described and name not in found:
-                hint = nearest(name, found) or f"it has {', '.join(found)}"
-                self._warn(f"has no tool {name!r}; {hint}")
+                hint = did_you_mean(name, found) or f"it has {', '.join(found)}"
+                self._warn(f"has no tool `{name}`; {hint}")
         return tuple(found.values())
 
     def _warn(self, text: str) -> None:

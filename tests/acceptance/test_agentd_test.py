@@ -150,7 +150,7 @@ async def test_a_failed_recording_keeps_the_old_one_and_a_replay_says_what_has_c
         ("cases: []\n", "is empty"),
         (cases("input: x, expect: {contians: a}"), "unknown field `contians`; did you mean"),
         (cases("input: x, expect: {matches: '('}"), "is not a regular expression"),
-        (cases("input: x, expect: {that: outptu}"), "unknown name 'outptu'"),
+        (cases("input: x, expect: {that: outptu}"), "unknown name `outptu`"),
         (cases("input: x, model: openai/gpt-4o, expect: {}"), "must be `mock/echo` or a list"),
         (cases("input: x, tools: {look: {returns: 1, error: b}}, expect: {}"), "exactly one of"),
         ("agent: you\n" + cases("input: x, expect: {}"), "there is no agent `you`"),

@@ -79,7 +79,7 @@ def test_all_problems_are_shown_with_place_source_line_and_hint(broken: Path) ->
         "manifests/coder.yaml:2:1: error: unknown field `promt`; did you mean `prompt`?\n"
         "     2 | promt: x.md\n"
         "       | ^^^^^\n"
-        "prompts/analyst.md:2:4: error: unknown name 'agnt'; did you mean 'agent'?\n"
+        "prompts/analyst.md:2:4: error: unknown name `agnt`; did you mean `agent`?\n"
         "     2 | {{ agnt.name }}.\n"
         "       |    ^^^^\n"
         "0 agents, 2 errors, 0 warnings\n"

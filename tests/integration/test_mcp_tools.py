@@ -433,7 +433,7 @@ async def test_an_unknown_tool_name_in_the_manifest_is_logged_once(
         await call(source, "die")
     await started_again(source, before)
     logged = [record.message for record in caplog.records if "no tool" in record.message]
-    assert logged == ["faulty.py: has no tool 'ecko'; did you mean 'echo'?"]
+    assert logged == ["faulty.py: has no tool `ecko`; did you mean `echo`?"]
 
 
 async def test_a_missing_text_fails_the_task_unless_it_has_a_default(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.problems import Problem, errors
+from agentd.problems import Problem, did_you_mean, errors, nearest
 
 MISSPELT = Problem(
     file="a.yaml",
@@ -81,3 +81,22 @@ def test_a_warning_keeps_no_file_from_loading() -> None:
     warning = Problem(file="a.yaml", text="x", severity="warning")
 
     assert errors([warning, MISSPELT]) == [MISSPELT]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("analyts", "did you mean `analyst`?"),
+        ("ANALYST", "did you mean `analyst`?"),
+        ("zzz", ""),
+        ("x" * 1_000_000, ""),
+    ],
+)
+def test_the_most_similar_name_is_a_hint(name: str, hint: str) -> None:
+    assert did_you_mean(name, ["coder", "analyst"]) == hint
+    assert did_you_mean(name, []) == ""
+
+
+def test_the_nearest_name_is_as_similar_as_the_caller_asks() -> None:
+    assert nearest("brief.redy", ["brief.ready", "brief.late"]) == "brief.ready"
+    assert nearest("brief.redy", ["brief.late"], cutoff=0.95) == ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import intersection
-from agentd.manifest.diagnose import did_you_mean
+from agentd.problems import did_you_mean
 from agentd.protocol.destination import Destination, Recipients
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import Subjects

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from itertools import combinations
 
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import WILDCARD, FactSubscription, intersection
-from agentd.manifest.diagnose import did_you_mean
-from agentd.problems import Problem
+from agentd.problems import Problem, did_you_mean, nearest
 from agentd.protocol.subjects import RUNTIME_EVENTS
 
 _SIMILAR = 0.75  # topics that are at least this similar look like a misspelling
@@ -69,8 +67,8 @@ def _nearest_fact(topology: Topology, pattern: str) -> str:
         known = {f"{fact.split('.')[1]}.{WILDCARD}" for fact in facts}
     else:
         known = {fact.partition(".")[2] for fact in facts}
-    near = get_close_matches(topic, known - {topic}, n=1, cutoff=_SIMILAR)
-    return f"did you mean `{kind}.{near[0]}`?" if near else ""
+    near = nearest(topic, known - {topic}, cutoff=_SIMILAR)
+    return f"did you mean `{kind}.{near}`?" if near else ""
 
 
 def _overlap(

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.members import WILDCARD, Emission, Loc, Member
-from agentd.manifest.diagnose import did_you_mean
 from agentd.manifest.flow import EmitRule
-from agentd.problems import Problem
+from agentd.problems import Problem, did_you_mean
 
 
 def check_tasks(topology: Topology, name: str) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 
 from agentd.manifest.http import OpenApi
 from agentd.manifest.tools import ToolEntry
+from agentd.problems import did_you_mean
 from agentd.templates.requests.openapi_operation import (
     METHODS,
     DocumentOperation,
@@ -20,7 +21,6 @@ from agentd.templates.requests.openapi_operation import (
 from agentd.templates.requests.openapi_schema import InvalidApi, References
 from agentd.templates.requests.request import ORIGIN, address, header_problem, plain_url
 from agentd.templates.requests.request_template import RequestProblem
-from agentd.templates.source import nearest
 from agentd.templates.text import TextTemplate
 
 MAX_TOOLS = 256
@@ -170,8 +170,8 @@ def _chosen(
     for name in (*(entry.allow or ()), *(entry.deny or ())):
         if name not in found:
             known = ", ".join(list(found)[:_SHOWN]) + ("…" if len(found) > _SHOWN else "")
-            hint = nearest(name, found) or f"the operations are {known or '(none)'}"
-            raise InvalidApi(f"has no operation {name!r}", hint=hint)
+            hint = did_you_mean(name, found) or f"the operations are {known or '(none)'}"
+            raise InvalidApi(f"has no operation `{name}`", hint=hint)
     chosen = {
         name: source
         for name, source in found.items()

@@ -9,9 +9,9 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from typing import Any
 
+from agentd.problems import did_you_mean
 from agentd.tools.processes.function_schema import BadFunction, Function, function_of
 from agentd.tools.processes.modules import Modules, NameTaken
 
@@ -39,7 +39,9 @@ def describe(modules: Modules, name: str) -> dict[str, Any]:
     if function is None:
         known = [each for each, value in vars(module).items() if inspect.isroutine(value)]
         return {
-            "problems": [_problem(f"{file} has no function `{attribute}`", _near(attribute, known))]
+            "problems": [
+                _problem(f"{file} has no function `{attribute}`", did_you_mean(attribute, known))
+            ]
         }
     if inspect.isclass(function) or not callable(function):
         return {"problems": [_problem(f"`{attribute}` in {file} is not a function", "")]}
@@ -65,7 +67,7 @@ def _of_import(modules: Modules, file: str, error: BaseException) -> dict[str, A
     if isinstance(error, ModuleNotFoundError) and error.name:
         # Not all installed packages, which would take a walk through the disk; those loaded do.
         known = {*sys.stdlib_module_names, *(name for name in sys.modules if "." not in name)}
-        hint = _near(error.name, known) or "install it where agentd is installed"
+        hint = did_you_mean(error.name, known) or "install it where agentd is installed"
         return _problem(f"there is no module `{error.name}`", hint, **where)
     text = f"{type(error).__name__}: {error}".removesuffix(": ")[:_LONGEST]
     return _problem(f"cannot be imported: {text}", "", **where)
@@ -97,8 +99,3 @@ def _place(modules: Modules, function: Callable[..., Any], word: str) -> dict[st
 
 def _problem(text: str, hint: str, **where: Any) -> dict[str, Any]:
     return {"text": text, "hint": hint, **where}
-
-
-def _near(name: str, known: Any) -> str:
-    near = get_close_matches(name, list(known), n=1, cutoff=0.65)
-    return f"did you mean `{near[0]}`?" if near else ""

@@ -103,9 +103,9 @@ def test_a_problem_in_a_folded_template_is_shown_at_its_field(project: Any) -> N
 @pytest.mark.parametrize(
     ("used", "hint"),
     [
-        ("agent.nam", "did you mean 'agent.name'?"),
-        ("context.conversation_id", "did you mean 'context.conversationId'?"),
-        ("message['repyTo']", "did you mean 'message.replyTo'?"),
+        ("agent.nam", "did you mean `agent.name`?"),
+        ("context.conversation_id", "did you mean `context.conversationId`?"),
+        ("message['repyTo']", "did you mean `message.replyTo`?"),
     ],
 )
 def test_an_unknown_name_in_a_prompt_gets_a_suggestion(project: Any, used: str, hint: str) -> None:
@@ -145,7 +145,7 @@ def test_a_template_of_a_tool_can_only_use_its_parameters(project: Any) -> None:
     [problem] = project.load().problems
 
     assert problem.place == "manifests/analyst.yaml:2:24"
-    assert problem.hint == "did you mean 'path'?"
+    assert problem.hint == "did you mean `path`?"
 
 
 def test_a_prompt_can_use_the_texts_of_the_mcp_servers(project: Any) -> None:
@@ -160,9 +160,9 @@ def test_a_prompt_can_use_the_texts_of_the_mcp_servers(project: Any) -> None:
         "prompts": {"review": "b"},
     }
     assert not problems("{{ mcp.readme }}{{ mcp['review'] }}", **declared)
-    assert "did you mean 'mcp.readme'?" in problems("{{ mcp.reamde }}", **declared)[0]
+    assert "did you mean `mcp.readme`?" in problems("{{ mcp.reamde }}", **declared)[0]
     assert "the known fields are mcp.readme, mcp.review" in problems("{{ mcp.x }}", **declared)[0]
-    assert "unknown name 'mcp'" in problems("{{ mcp.readme }}")[0]
+    assert "unknown name `mcp`" in problems("{{ mcp.readme }}")[0]
 
 
 def test_the_content_of_a_file_replaces_its_name(project: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import ValidationError
 
-from agentd.manifest.diagnose import diagnose, did_you_mean, place
+from agentd.manifest.diagnose import diagnose, place
 from agentd.manifest.file import ManifestDraft
 from agentd.manifest.limits import Retry
 from agentd.manifest.yaml.nodes import Map, plain
@@ -130,12 +130,3 @@ def test_the_place_of_an_absent_field_is_the_nearest_thing_around_it() -> None:
     spans = [place(root, loc) for loc in (("limits", "timeout"), ("limits", "cost"), ("retry",))]
 
     assert [(span.line, span.column) for span in spans] == [(2, 12), (1, 1), (1, 1)]
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [("analyts", "did you mean `analyst`?"), ("zzz", ""), ("x" * 1_000_000, "")],
-)
-def test_the_most_similar_name_is_suggested(name: str, hint: str) -> None:
-    assert did_you_mean(name, ["coder", "analyst"]) == hint
-    assert did_you_mean(name, []) == ""

@@ -12,7 +12,6 @@ from agentd.models.providers import (
     base_of,
     first,
     missing_key,
-    nearest,
     secrets,
     split,
     unknown,
@@ -115,11 +114,6 @@ def test_an_unknown_name_is_a_problem_with_a_suggestion(name: str, problem: str)
 
 def test_without_litellm_s_list_every_name_without_a_provider_may_be_right(tmp_path: Path) -> None:
     assert unknown("gtp-4o-mini", PriceList(tmp_path / "missing.json")) is None
-
-
-def test_the_most_similar_name_is_suggested() -> None:
-    assert nearest("antropic", ["openai", "anthropic"], "/x") == "; did you mean `anthropic/x`?"
-    assert nearest("zzz", ["openai", "anthropic"]) == ""
 
 
 def test_the_first_variable_that_is_set_counts() -> None:

@@ -106,7 +106,7 @@ def test_the_error_names_the_file_and_the_field_and_no_value(
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("prdo", '; did you mean "prod"?'),
+        ("prdo", "; did you mean `prod`?"),
         ("other", "; existing ones: lab, prod"),
         ("../context/prod", "; existing ones: lab, prod"),
         ("/etc/passwd", "; existing ones: lab, prod"),

@@ -30,7 +30,7 @@ def test_a_value_keeps_its_type(text: str, value: object) -> None:
         ("1 +", "unexpected 'end of template'"),
         ("item item", "after the end of the expression"),
         ("item }} {{ item", "after the end of the expression"),
-        ("itme", "unknown name 'itme'"),
+        ("itme", "unknown name `itme`"),
         ("(" * 5000, "nested|unexpected|cannot be compiled"),
     ],
 )

@@ -15,8 +15,8 @@ def test_an_unknown_name_is_reported_with_place_and_nearest_name() -> None:
     problem = problem_of("Line one about contnt.\nThe contnt: {{ contnt.text }}\n")
 
     assert problem.place == "prompts/main.md:2:16"
-    assert problem.text == "unknown name 'contnt'"
-    assert problem.hint == "did you mean 'content'?"
+    assert problem.text == "unknown name `contnt`"
+    assert problem.hint == "did you mean `content`?"
     assert problem.source == "The contnt: {{ contnt.text }}"
     assert problem.width == 6
 
@@ -32,15 +32,15 @@ def test_a_missing_include_is_reported_where_it_is_included() -> None:
     (problem,) = problems_of({**sources, "_house.md": ""})
 
     assert problem.place == "prompts/parts/a.md:2:13"
-    assert problem.text == "there is no prompt '_huose.md'"
-    assert problem.hint == "did you mean '_house.md'?"
+    assert problem.text == "there is no prompt `_huose.md`"
+    assert problem.hint == "did you mean `_house.md`?"
 
 
 def test_a_missing_macro_is_reported() -> None:
     problem = problem_of("{% from 'm.md' import qoute %}", m="{% macro quote() %}{% endmacro %}")
 
-    assert problem.text == "'m.md' has no 'qoute'"
-    assert problem.hint == "did you mean 'quote'?"
+    assert problem.text == "`m.md` has no `qoute`"
+    assert problem.hint == "did you mean `quote`?"
 
 
 def test_templates_that_include_each_other_are_refused() -> None:
@@ -53,8 +53,8 @@ def test_templates_that_include_each_other_are_refused() -> None:
 
 
 def test_nothing_outside_the_library_can_be_included() -> None:
-    assert problem_of("{% include '../secret.md' %}").text == "there is no prompt '../secret.md'"
-    assert problem_of("{% include '/etc/passwd' %}").text == "there is no prompt '/etc/passwd'"
+    assert problem_of("{% include '../secret.md' %}").text == "there is no prompt `../secret.md`"
+    assert problem_of("{% include '/etc/passwd' %}").text == "there is no prompt `/etc/passwd`"
 
 
 def test_only_the_listed_fields_of_a_name_are_known() -> None:
@@ -66,7 +66,7 @@ def test_only_the_listed_fields_of_a_name_are_known() -> None:
         library.compile_text("{{ mcp.zzz }}", "a.yaml", names=names)
     (problem,) = raised.value.problems
     assert (problem.text, problem.hint) == (
-        "unknown field 'mcp.zzz'",
+        "unknown field `mcp.zzz`",
         "the known fields are mcp.readme",
     )
 

@@ -121,7 +121,7 @@ def test_a_text_may_use_other_names_than_a_prompt() -> None:
 
     assert library.compile_text(text, "a.yaml", names=["city"]).fill({"city": " Rome"}) == " Rome1 "
     assert library.compile_text(text, "a.yaml", names=None).names == {"city"}
-    with pytest.raises(InvalidPrompt, match="did you mean 'town'"):
+    with pytest.raises(InvalidPrompt, match="did you mean `town`"):
         library.compile_text("{{ twon }}", "a.yaml", names=["town"])
 
 
@@ -129,7 +129,7 @@ def test_a_missing_prompt_is_reported_with_the_nearest_name() -> None:
     (problem,) = problems_of({"analyst.md": ""}, "analist.md")
 
     assert problem.place == "prompts/analist.md"
-    assert problem.hint == "did you mean 'analyst.md'?"
+    assert problem.hint == "did you mean `analyst.md`?"
 
 
 def test_all_problems_of_all_files_are_reported_in_order() -> None:

@@ -12,7 +12,6 @@ from agentd.templates.source import (
     TemplatePlace,
     Use,
     compile_source,
-    nearest,
 )
 from tests.unit.templates.prompt_problems import problem_of, problems_of
 
@@ -26,7 +25,7 @@ def test_a_syntax_error_has_its_line() -> None:
 
     assert (problem.line, problem.column) == (2, 4)
     assert problem.text == "encountered unknown tag 'inclde'"
-    assert problem.hint == "did you mean 'include'?"
+    assert problem.hint == "did you mean `include`?"
     assert problem_of("a\n{% if agent %}\nb").line == 3
     assert problem_of("a\n\n{{ agent").line == 3
     assert problem_of("{{ agent. }}").text == "expected name or number"
@@ -36,8 +35,8 @@ def test_a_syntax_error_has_its_line() -> None:
 def test_all_unknown_filters_and_tests_are_reported() -> None:
     filter_, test = problems_of({"main.md": "{{ agent | uper }}\n{{ agent is maping }}"})
 
-    assert (filter_.line, filter_.column, filter_.hint) == (1, 12, "did you mean 'upper'?")
-    assert (test.line, test.column, test.hint) == (2, 13, "did you mean 'mapping'?")
+    assert (filter_.line, filter_.column, filter_.hint) == (1, 12, "did you mean `upper`?")
+    assert (test.line, test.column, test.hint) == (2, 13, "did you mean `mapping`?")
 
 
 @pytest.mark.parametrize("tag", ["include", "extends", "import"])
@@ -120,8 +119,3 @@ def test_a_problem_underlines_its_word_inside_the_tag() -> None:
     assert problem.place == "m.yaml:11:12"
     assert problem.source == "    a.b {{ a.b }}"
     assert PromptProblem("unknown").in_file("x", TemplatePlace("m.yaml")).place == "m.yaml"
-
-
-def test_the_nearest_name_is_a_hint() -> None:
-    assert nearest("itme", ["item", "output"]) == "did you mean 'item'?"
-    assert nearest("zzz", ["item", "output"]) == ""

@@ -66,7 +66,7 @@ def test_only_separators_in_literal_text_split_it() -> None:
     [
         ("a {{ b", "has `{{` without `}}`"),
         ("{% if a %}b{% endif %}", "has a `{%` tag"),
-        ("{{ b }}", "has an invalid expression {{ b }}: unknown name 'b'"),
+        ("{{ b }}", "has an invalid expression {{ b }}: unknown name `b`"),
         ("{{ 1 + }}", "has an invalid expression {{ 1 + }}: "),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_tool_that_cannot_be_used_is_left_out_with_a_warning(
     tools = [described("a.b"), described("a/b"), described("bad", parameters={"type": 7})]
 
     assert [tool.name for tool in source(FakeConnection(*tools)).tools] == ["a_b"]
-    assert "the name 'a_b' of 'a/b' is taken by another tool" in caplog.text
+    assert "the name `a_b` of `a/b` is taken by another tool" in caplog.text
     assert "bad is left out, its schema is not valid" in caplog.text
 
 
@@ -69,7 +69,7 @@ def test_a_name_that_the_server_does_not_have_is_a_warning_once(
         assert found.tools
         connection.tools = (described("echo", description="another"),)
 
-    assert caplog.text.count("has no tool 'ecko'; did you mean 'echo'?") == 1
+    assert caplog.text.count("has no tool `ecko`; did you mean `echo`?") == 1
 
 
 def test_equal_tools_are_the_same_objects() -> None:

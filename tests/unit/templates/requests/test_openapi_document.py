@@ -35,9 +35,9 @@ def test_a_manifest_chooses_operations_and_their_base_url() -> None:
     assert [each.name for each in chosen.operations] == ["listPets"]
     assert chosen.operations[0].request({}, "").url == "http://127.0.0.1:8000/api/pets"
     assert len(api(deny=["listPets"]).operations) == 3
-    with pytest.raises(InvalidApi, match="has no operation 'listpet'") as caught:
+    with pytest.raises(InvalidApi, match="has no operation `listpet`") as caught:
         api(allow=["listpet"])
-    assert caught.value.hint == "did you mean 'listPets'?"
+    assert caught.value.hint == "did you mean `listPets`?"
 
 
 def test_tool_names_are_short_ascii_and_unique() -> None:

@@ -85,7 +85,7 @@ def test_all_runs_must_pass_unless_the_case_says_how_many(
         ("cases: []", "is empty"),
         ("cases: [{name: c, expect: {}}, {name: c, expect: {}}]", "has two cases called `c`"),
         ("cases: [{name: c, expect: {matches: '('}}]", "is not a regular expression"),
-        ("cases: [{name: c, expect: {that: nothing}}]", "unknown name 'nothing'"),
+        ("cases: [{name: c, expect: {that: nothing}}]", "unknown name `nothing`"),
         ("cases: [{name: c, expect: {}, model: openai/x}]", "must be `mock/echo` or a list of"),
         ("cases: [{name: c, expect: {}, model: [{text: a, txt: b}]}]", "is not a valid script"),
         ("cases: [{name: c, expect: {}, tools: {a: {returns: 1, error: b}}}]", "exactly one of"),
