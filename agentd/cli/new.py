@@ -65,7 +65,7 @@ def new(
 
 
 def _manifest(name: str, manifests: Path, model: str | None) -> str:
-    from agentd.manifest.reference import flow_style
+    from agentd.manifest.yaml.nodes import flow_style
 
     lines: list[str] = []
     if (manifests.absolute().parent / "agent.schema.json").exists():

@@ -10,8 +10,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from agentd.manifest.agent import Manifest
+from agentd.manifest.limits import Output
 from agentd.manifest.strict_model import StrictModel
-from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Span
+from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Span, flow_style
 from agentd.manifest.yaml.reader import MAX_PROBLEMS, shorten
 from agentd.problems import Problem, did_you_mean
 
@@ -25,6 +26,8 @@ _OFTEN_MISPLACED = (
     "stop",
     "seed",
 )
+# Words of a JSON Schema, which users write directly under `output`.
+_SCHEMA_WORDS = ("type", "properties", "required", "items", "enum", "additionalProperties", "$ref")
 # Booleans in YAML 1.1, text in YAML 1.2.
 _OLD_BOOLEANS = ("yes", "no", "on", "off", "y", "n")
 
@@ -78,6 +81,12 @@ def diagnose(
     return problems
 
 
+def places_of(error: ValidationError) -> list[tuple[str | int, ...]]:
+    """The fields that the problems of `error` are about."""
+    found = error.errors(include_url=False, include_input=False)
+    return [(*details["loc"], *_text(details)[2:]) for details in found]
+
+
 def warn_if_no_model_is_left(manifest: Manifest, root: Map) -> Iterator[Problem]:
     """A warning if every model has a `when`, so that some message may find no model."""
     if manifest.model and all(model.when for model in manifest.model):
@@ -91,7 +100,13 @@ def warn_if_no_model_is_left(manifest: Manifest, root: Map) -> Iterator[Problem]
 
 def place(root: Map, loc: Sequence[str | int]) -> Span:
     """The place of the field at `loc`, or of the nearest thing around it."""
-    return _walk(root, loc)[1]
+    return node_at(root, loc)[1]
+
+
+def node_at(root: Map, loc: Sequence[str | int]) -> tuple[Node, Span]:
+    """The value at `loc`, or the nearest one around it, and its place."""
+    _, span, node = _walk(root, loc)
+    return node, span
 
 
 def _problem(details: ErrorDetails, root: Map, model: type[StrictModel], subject: str) -> Problem:
@@ -103,6 +118,8 @@ def _problem(details: ErrorDetails, root: Map, model: type[StrictModel], subject
         names = [*names, str(details["loc"][-1])]
     elif isinstance(node, Scalar) and node.value is None and details["type"] != "value_error":
         text, hint = "has no value", "write one, or delete the line"
+    elif details["type"] in ("model_type", "dict_type"):
+        hint = _example(details["loc"], model) or hint
     elif details["type"] == "string_type" and isinstance(node, Scalar):
         hint = "quote it"
     elif details["type"] == "bool_type" and isinstance(node, Scalar):
@@ -115,7 +132,19 @@ def _problem(details: ErrorDetails, root: Map, model: type[StrictModel], subject
         # The name of the file, as there is no field `name` to point at.
         names, hint = ["name"], "it comes from the file name; set `name`, or rename the file"
     what = f"`{'.'.join(names)}`" if names else subject
+    if details["loc"] and isinstance(details["loc"][-1], int) and details["type"] != "value_error":
+        what = f"an item of {what}"
     return span.problem(f"{what} {text}", hint=hint)
+
+
+def _example(loc: Sequence[str | int], model: type[StrictModel]) -> str:
+    """How a mapping at `loc` may look, from the example of its field; "" if there is none."""
+    *outer, name = [step for step in loc if isinstance(step, str)] or [""]
+    field = _fields(_part_at(outer, model)).get(name)
+    example = field.examples[0] if field and field.examples else None
+    if isinstance(loc[-1], int) and isinstance(example, list):
+        example = example[0]
+    return f"for example `{flow_style(example)}`" if isinstance(example, dict) else ""
 
 
 def _unknown_field(loc: tuple[str | int, ...], root: Map, model: type[StrictModel]) -> Problem:
@@ -160,17 +189,28 @@ def _walk(root: Map, loc: Sequence[str | int]) -> tuple[list[str], Span, Node]:
 
 
 def _point(node: Node) -> Span:
-    """The place to show for a whole node: its first key, instead of all of its line."""
-    if isinstance(node, Map) and node.entries:
-        return next(iter(node.entries.values()))[0].span
+    """The place to show for a whole node: its first key, instead of all of its line.
+
+    Not a key that comes from the defaults: what is missing is to be added in the manifest.
+    """
+    if isinstance(node, Map):
+        keys = (key.span for key, _ in node.entries.values())
+        return next((span for span in keys if span.source is node.span.source), node.span)
     return node.span
 
 
 def _suggestion(name: str, loc: Sequence[str | int], model: type[StrictModel]) -> str:
     part = _part_at(loc, model)
-    near = did_you_mean(name, list(_fields(part)))
-    if near or part is not Manifest:
-        return near or f"the fields here are {', '.join(_fields(part))}"
+    if near := did_you_mean(name, _fields(part)):
+        return near
+    for outer, field in _fields(part).items() if part is not Manifest else ():
+        inner = _part(field.annotation)
+        if inner and name in _fields(inner):
+            return f"it belongs into an item of `{outer}`: begin the item with `- `"
+    if part is Output and name in _SCHEMA_WORDS:
+        return "a JSON Schema belongs under `schema`"
+    if part is not Manifest:
+        return f"the fields here are {', '.join(_fields(part))}"
     if name in _OFTEN_MISPLACED:
         return "it belongs under `parameters`"
     # `limits` first: it has a `timeout`, as other parts have, and is what users mean most often.

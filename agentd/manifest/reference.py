@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from agentd.manifest.agent import Manifest
 from agentd.manifest.quantities import as_list
-from agentd.manifest.yaml.nodes import is_text
+from agentd.manifest.yaml.nodes import flow_style
 
 SCHEMA = Path("agent.schema.json")
 PAGE = Path("docs/manifest.md")
@@ -152,17 +152,6 @@ def _default(name: str, part: Schema) -> str:
     if value in (None, "", [], {}) or isinstance(value, dict):
         return ""
     return f"`{value:g}s`" if _type(field) == "duration" else f"`{flow_style(value)}`"
-
-
-def flow_style(value: Any) -> str:
-    """`value` as YAML on one line, in what YAML calls flow style."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {flow_style(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(flow_style(each) for each in value) + "]"
-    if isinstance(value, str) and is_text(value) and re.fullmatch(r"\w[\w ./*=-]*(:\w+)?", value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -134,6 +135,17 @@ def is_text(text: str) -> bool:
     It may still need quotes for other reasons, for example because it contains `: `.
     """
     return isinstance(_resolve(text), str)
+
+
+def flow_style(value: Any) -> str:
+    """`value` as YAML on one line, in what YAML calls flow style."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {flow_style(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(flow_style(each) for each in value) + "]"
+    if isinstance(value, str) and is_text(value) and re.fullmatch(r"\w[\w ./*=-]*(:\w+)?", value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _resolve(text: str) -> Value:

@@ -38,7 +38,7 @@ Problems = Callable[[str], list[str]]
         ("stream: maybe", "2:9 `stream` must be true or false; "),
         (
             "limits: 5",
-            "2:9 `limits` must be a mapping; write its fields below it, each as `name: value`",
+            "2:9 `limits` must be a mapping; for example `{concurrency: 8, timeout: 120s}`",
         ),
         (
             "tools: 5",
@@ -47,7 +47,25 @@ Problems = Callable[[str], list[str]]
         ),
         (
             "parameters: [x]",
-            "2:1 `parameters` must be a mapping; write its fields below it, each as `name: value`",
+            "2:1 `parameters` must be a mapping; for example `{temperature: 0.2, max_tokens: 800}`",
+        ),
+        (
+            "tools: [weather.py:forecast]",
+            "2:9 an item of `tools` must be a mapping; for example `{python: weather.py:forecast}`",
+        ),
+        ("tools: [{name: [a]}]", "2:10 `tools.name` must be text; "),
+        (
+            "emit: [a.b]",
+            "2:8 an item of `emit` must be a mapping; for example `{event: report.ready}`",
+        ),
+        (
+            "emit: {event: a.b}",
+            "2:8 unknown field `event`; it belongs into an item of `rules`: "
+            "begin the item with `- `",
+        ),
+        (
+            "output: {schema: {}, type: object}",
+            "2:22 unknown field `type`; a JSON Schema belongs under `schema`",
         ),
     ],
 )
