@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from agentd.catalog import python_source
 from agentd.catalog.spec import AgentSpec, Loc, expressions_of, files_of, templates_of
 from agentd.manifest.agent import Manifest
-from agentd.manifest.diagnose import place
+from agentd.manifest.diagnose import node_at
 from agentd.manifest.file import ManifestDraft
 from agentd.manifest.files import Files
 from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.yaml import reader
-from agentd.manifest.yaml.nodes import Scalar, plain
+from agentd.manifest.yaml.nodes import Node, Scalar, Span, plain
 from agentd.problems import Problem, did_you_mean, errors
+from agentd.templates import schema_fit
 from agentd.templates.expression import Expression, InvalidExpression, compile_expression
+from agentd.templates.place import PromptProblem, as_written, in_node, place_of
 from agentd.templates.prompts import (
     CONTEXT_FIELDS,
     CONTEXT_NAMES,
@@ -30,16 +33,24 @@ from agentd.templates.prompts import (
 from agentd.templates.requests import openapi_document as openapi
 from agentd.templates.requests import request_template
 
+# One word with the ending of a text file.
+_FILE_NAME = re.compile(r"[\w./-]{1,200}\.(md|txt|j2|jinja2?|prompt)", re.IGNORECASE)
+
 
 def assemble(
     draft: ManifestDraft, file: str, files: Files, library: PromptLibrary
 ) -> tuple[AgentSpec | None, list[Problem]]:
     """The agent of the manifest `file`, and all problems of its prompts, tools and other files.
 
-    The agent is None if there are errors.
+    With errors, in the draft or among the problems, the agent cannot run. What could be read of it
+    is enough for further checks. It is None if too little could be read.
     """
     assembly = _Assembly(draft, file, files, library)
-    return assembly.spec(), assembly.problems
+    spec = assembly.spec()
+    # One mistake often makes more of them at the same place.
+    reported = {(each.file, each.line, each.column) for each in errors(draft.problems)}
+    places = ((each, (each.file, each.line, each.column)) for each in assembly.problems)
+    return spec, [each for each, place in places if place not in reported]
 
 
 class _Assembly:
@@ -50,13 +61,16 @@ class _Assembly:
     ) -> None:
         self.problems: list[Problem] = []
         self._draft = draft
+        self._manifest = draft.sound.manifest if draft.sound else None
+        self._root = draft.sound.root if draft.sound else draft.root
+        self._data = plain(self._root)
         self._file = file
         self._files = files
         self._library = library
         self._names = _prompt_names(draft.manifest)
 
     def spec(self) -> AgentSpec | None:
-        """The agent; None if there are errors. All steps run, so that all problems are reported."""
+        """The agent; None if there is no manifest. All steps run, to report all problems."""
         prompt = self._prompt()
         user_message = self._inline("input")
         documents = self._documents()
@@ -65,9 +79,11 @@ class _Assembly:
         tools = self._tools()
         self._check_schema(documents)
         self._check_requests(documents)
-        manifest = self._draft.manifest
-        if manifest is None or prompt is None or errors(self.problems):
+        self._check_rules(documents, expressions)
+        manifest = self._manifest
+        if manifest is None:
             return None
+        prompt = prompt or self._library.compile_text("", self._draft.file)
         # Prompts by their digests, which include the prompts that they include.
         digests = [prompt.digest, user_message.digest if user_message else ""]
         digests += [template.digest for template in templates.values()]
@@ -83,7 +99,7 @@ class _Assembly:
             revision=_digest(self._draft.data, list(documents.items()), list(tools), digests),
             file=self._files.folder / self._file,
             project=self._files.tool_folder.parent,
-            root=self._draft.root,
+            root=self._root,
         )
 
     def _prompt(self) -> Prompt | None:
@@ -94,21 +110,44 @@ class _Assembly:
         """
         draft = self._draft
         if draft.body:
-            return self._compile(draft.body.text, line=draft.body.line)
-        if "instructions" in draft.data:
+            try:
+                return self._library.compile_text(
+                    draft.body.text, draft.file, line=draft.body.line, names=self._names
+                )
+            except InvalidPrompt as error:
+                self.problems += error.problems
+                return None
+        if "instructions" in self._data:
+            self._check_instructions(self._data["instructions"])
             return self._inline("instructions")
-        name = draft.data.get("prompt")
+        name = self._data.get("prompt")
         if name is None and draft.manifest:
             name = f"{draft.manifest.name}.md"
         return self._from_library(name) if isinstance(name, str) else None
 
+    def _check_instructions(self, text: str) -> None:
+        """Reports instructions that are only the name of a file: no model should get that."""
+        name = text.strip()
+        if not _FILE_NAME.fullmatch(name):
+            return
+        inside = name.removeprefix("./").removeprefix("prompts/")
+        if inside in self._library.sources:
+            hint = f"write `prompt: {inside}`"
+        else:
+            hint = f"put the file into prompts/, and write `prompt: {posixpath.basename(name)}`"
+        text = f"`instructions` is the text of the prompt, and `{name}` looks like a file"
+        self._report(("instructions",), text, hint)
+
     def _from_library(self, name: str) -> Prompt | None:
         path = self._files.prompt_path(name)
+        if wrong := self._library.unreadable.get(name):
+            self._report(("prompt",), f"the prompt {path} {wrong}", "")
+            return None
         if name not in self._library.sources:
-            hint = (
-                did_you_mean(name, self._library.sources)
-                or "create the file, or set `instructions` here"
-            )
+            hint = did_you_mean(name, self._library.sources)
+            if re.search(r"\s", name.strip()):
+                hint = hint or "to write the prompt itself here, use `instructions`"
+            hint = hint or "create the file, or set `instructions` here"
             self._report(("prompt",), f"there is no file {path}", hint)
             return None
         if not self._library.sources[name].strip():
@@ -123,44 +162,29 @@ class _Assembly:
 
     def _inline(self, field: str) -> Prompt | None:
         """The template in a field of the manifest."""
-        node = self._draft.root.get(field)
+        node = self._root.get(field)
         if not isinstance(node, Scalar) or not node.text:
             return None
-        # Where the text itself begins: after the quote, or on the line after the `|`.
-        line, column = node.span.line, node.span.column + (node.style == "quoted")
-        if node.style == "literal":
-            line, column = line + 1, 1 + _indent(node.span.source.line(line + 1))
-        earlier = len(self.problems)
-        prompt = self._compile(node.text, line=line, column=column)
-        self.problems[earlier:] = [self._placed(each, node) for each in self.problems[earlier:]]
-        return prompt
+        return self._compile(node, self._names)
 
-    def _placed(self, problem: Problem, node: Scalar) -> Problem:
-        """A problem of an inline template, with its line of the file.
-
-        If YAML has folded or unescaped the text, its lines and columns are not those of the file.
-        Then the place is the whole value.
-        """
-        if problem.file != self._draft.file:
-            return problem
-        line = node.span.source.line(problem.line)
-        if node.style == "literal" or node.text in line:
-            return replace(problem, source=line)
-        return node.span.problem(problem.text, hint=problem.hint)
-
-    def _compile(self, text: str, *, line: int, column: int = 1) -> Prompt | None:
+    def _compile(self, node: Scalar, names: Collection[str] | None) -> Prompt | None:
+        """The template in a value of the manifest."""
+        at = place_of(node)
         try:
             return self._library.compile_text(
-                text, self._draft.file, line=line, column=column, names=self._names
+                node.text, at.file, line=at.line, column=at.column, names=names
             )
         except InvalidPrompt as error:
-            self.problems += error.problems
+            # The others are in templates that it includes.
+            self.problems += [
+                as_written(each, node) if each.file == at.file else each for each in error.problems
+            ]
             return None
 
     def _documents(self) -> dict[Loc, Any]:
         """The contents of the files that the manifest names, by the field that names them."""
         found: dict[Loc, Any] = {}
-        for loc, name in files_of(self._draft, self._file):
+        for loc, name in files_of(self._data, self._file):
             content = self._files.manifests.get(name)
             if content is None:
                 folder = posixpath.dirname(self._file)
@@ -178,29 +202,26 @@ class _Assembly:
     def _expressions(self) -> dict[str, Expression]:
         """The compiled expressions, by their text: equal texts are compiled once."""
         found: dict[str, Expression] = {}
-        if self._draft.manifest is None:
-            return found
-        for loc, text, names in expressions_of(self._draft.manifest):
+        for loc, text, names in expressions_of(self._manifest) if self._manifest else ():
             try:
                 found[text] = compile_expression(text, names=names)
             except InvalidExpression as error:
-                self._report(loc, str(error), error.hint)
+                self.problems += (in_node(each, *self._at(loc)) for each in error.problems)
         return found
 
     def _templates(self) -> dict[str, Prompt]:
         """The compiled templates of the tools, by their text."""
         found: dict[str, Prompt] = {}
-        for loc, text, names in templates_of(self._draft.manifest) if self._draft.manifest else ():
-            try:
-                found[text] = self._library.compile_text(text, self._draft.file, names=names)
-            except InvalidPrompt as error:
-                for problem in error.problems:
-                    self._report(loc, problem.text, problem.hint)
+        for loc, text, names in templates_of(self._manifest) if self._manifest else ():
+            node, _ = self._at(loc)
+            template = self._compile(node, names) if isinstance(node, Scalar) else None
+            if template:
+                found[text] = template
         return found
 
     def _check_schema(self, documents: Mapping[Loc, Any]) -> None:
         """Checks the JSON Schema of the answer, in the manifest or in a file."""
-        output = self._draft.manifest.output if self._draft.manifest else None
+        output = self._manifest.output if self._manifest else None
         loc = ("output", "schema")
         schema = documents.get(loc, output.schema_ if output else None)
         if not isinstance(schema, dict):
@@ -213,7 +234,7 @@ class _Assembly:
 
     def _tools(self) -> Mapping[str, bytes]:
         """All files of `tools/` if the agent has a Python tool, else none."""
-        manifest, files = self._draft.manifest, self._files
+        manifest, files = self._manifest, self._files
         named = [(i, tool.python) for i, tool in enumerate(manifest.tools if manifest else ())]
         for index, python in named:
             name = (python or "").partition(":")[0]
@@ -227,15 +248,41 @@ class _Assembly:
 
     def _check_requests(self, documents: Mapping[Loc, Any]) -> None:
         """Reports the problems of `http` and `openapi` tools."""
-        manifest = self._draft.manifest
+        manifest = self._manifest
         for index, tool in enumerate(_with(manifest, documents).tools if manifest else ()):
             for found in (*request_template.problems_of(tool), *openapi.problems_of(tool)):
-                span = place(self._draft.root, ("tools", index, *found.loc))
-                problem = span.problem(found.text, hint=found.hint, severity=found.severity)
-                self.problems.append(problem)
+                at = self._at(("tools", index, *found.loc))
+                inner = PromptProblem(found.text, found.line, found.word, found.hint)
+                self.problems.append(replace(in_node(inner, *at), severity=found.severity))
+
+    def _check_rules(
+        self, documents: Mapping[Loc, Any], expressions: Mapping[str, Expression]
+    ) -> None:
+        """Compares the expressions of `emit` with the schema of the answer."""
+        manifest = self._manifest and _with(self._manifest, documents)
+        output = manifest.output.schema_ if manifest and manifest.output else None
+        # Without a schema an answer may be text, or any JSON.
+        if not isinstance(output, dict):
+            return
+        known: dict[str, schema_fit.Schema] = {"output": output}
+        items: dict[Loc, schema_fit.Schema] = {}
+        for loc, text, _ in expressions_of(manifest) if manifest else ():
+            if loc[0] != "emit" or text not in expressions:
+                continue
+            rule = loc[:-1]
+            item = {"item": items[rule]} if rule in items else {}
+            fit = schema_fit.SchemaFit(text, known | item)
+            if loc[-1] == "for_each":
+                items[rule] = fit.items()
+            for misfit in fit.misfits:
+                problem = in_node(misfit.problem, *self._at(loc))
+                self.problems.append(replace(problem, severity=misfit.severity))
+
+    def _at(self, loc: Loc) -> tuple[Node, Span]:
+        return node_at(self._root, loc)
 
     def _report(self, loc: Loc, text: str, hint: str) -> None:
-        self.problems.append(place(self._draft.root, loc).problem(text, hint=hint))
+        self.problems.append(self._at(loc)[1].problem(text, hint=hint))
 
 
 def _prompt_names(manifest: Manifest | None) -> tuple[str, ...]:
@@ -246,10 +293,6 @@ def _prompt_names(manifest: Manifest | None) -> tuple[str, ...]:
     servers = [tool.mcp for tool in manifest.tools if tool.mcp]
     texts = (f"mcp.{name}" for server in servers for name in server.texts)
     return (*CONTEXT_NAMES, *CONTEXT_FIELDS, *texts)
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip(" "))
 
 
 def _with(manifest: Manifest, documents: Mapping[Loc, Any]) -> Manifest:

@@ -18,7 +18,7 @@ from agentd.catalog.topology.name_conflicts import name_conflicts
 from agentd.manifest.file import ManifestDraft, read_defaults, read_manifest
 from agentd.manifest.files import Files, read_files
 from agentd.manifest.yaml.reader import Document
-from agentd.problems import Problem
+from agentd.problems import Problem, errors
 from agentd.templates.prompts import PromptLibrary
 
 __all__ = ["AgentSpec", "Catalog", "Files", "load", "merge_problems", "read_files"]
@@ -37,6 +37,7 @@ class Catalog:
         agents: the agents that can run, by name.
         problems: errors and warnings of all files, in the order of files and lines.
         broken: the manifests from which no agent could be made.
+        faulty: what could be read of these, for further checks only.
         topology: how work flows between the agents.
         by_file: the problems of each manifest, with those of its defaults, prompts and other files.
         cache: what the next `load` can reuse.
@@ -45,6 +46,7 @@ class Catalog:
     agents: Mapping[str, AgentSpec]
     problems: tuple[Problem, ...] = ()
     broken: frozenset[Path] = frozenset()
+    faulty: tuple[AgentSpec, ...] = field(default=(), repr=False, compare=False)
     topology: Topology = field(default=Topology({}), repr=False, compare=False)
     by_file: Mapping[Path, tuple[Problem, ...]] = field(
         default_factory=dict[Path, tuple[Problem, ...]], repr=False, compare=False
@@ -90,19 +92,15 @@ def load(
     files = source if isinstance(source, Files) else read_files(source, prompts)
     environ = dict(environ)  # a copy, as the next load compares it with its own
     cache = _valid_cache(previous, files, environ)
-    texts, others = _texts(files)
-    library = PromptLibrary(
-        texts, folder=files.prompt_path(""), previous=cache.library if cache else None
-    )
+    library = _library(files, cache)
     defaults = _defaults(files)
-    for document in defaults.values():
-        others += document.problems
+    others = [problem for document in defaults.values() for problem in document.problems]
     # Scripts and schemas are YAML files, too. Only when all files have been read is it known which
     # of them a manifest names, and which are manifests.
     read = _drafts(files, defaults, environ, cache)
     drafts = _manifests(read)
     problems = {name: list(draft.problems) for name, draft in drafts.items()}
-    specs = _specs(drafts, problems, files, library, cache)
+    specs, faulty = _specs(drafts, problems, files, library, cache)
     topology, warnings = _topology(drafts, specs, cache)
     for name, problem in warnings:
         problems[name].append(problem)
@@ -114,6 +112,7 @@ def load(
         agents=MappingProxyType({spec.name: spec for spec in specs.values()}),
         problems=merge_problems(others, *by_file.values()),
         broken=frozenset(broken),
+        faulty=tuple(faulty),
         topology=topology,
         by_file=by_file,
         cache=_Cache(files.folder, environ, library, read, specs, topology, warnings),
@@ -139,20 +138,35 @@ def _defaults(files: Files) -> dict[str, Document]:
     }
 
 
-def _texts(files: Files) -> tuple[dict[str, str], list[Problem]]:
-    """The prompts as text, and a warning for each file that is not text.
+def _library(files: Files, cache: _Cache | None) -> PromptLibrary:
+    texts, unreadable = _texts(files)
+    return PromptLibrary(
+        texts,
+        folder=files.prompt_path(""),
+        unreadable=unreadable,
+        previous=cache.library if cache else None,
+    )
 
-    It is only a warning, because an agent that needs the prompt has the error that it is missing.
+
+def _texts(files: Files) -> tuple[dict[str, str], dict[str, str]]:
+    """The prompts as text, and what is wrong with each file that is no text.
+
+    That is a problem only of the agents that need the file.
     """
+    refused = {path: problem.text for path, problem in files.refused.items()}
+    unreadable = {
+        path.relative_to(files.prompt_folder).as_posix(): text
+        for path, text in refused.items()
+        if path.is_relative_to(files.prompt_folder)
+    }
     texts: dict[str, str] = {}
-    problems: list[Problem] = []
     for name, content in files.prompts.items():
         try:
             texts[name] = content.decode("utf-8-sig").replace("\r\n", "\n")
-        except UnicodeDecodeError:
-            path = files.prompt_path(name)
-            problems.append(Problem(file=path, text="is not UTF-8 text", severity="warning"))
-    return texts, problems
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            unreadable[name] = f"is not UTF-8 text (line {line}); save it as UTF-8"
+    return texts, unreadable
 
 
 def _drafts(
@@ -196,7 +210,7 @@ def _defaults_of(name: str) -> Iterator[str]:
 
 def _manifests(read: Mapping[str, tuple[Inputs, ManifestDraft]]) -> dict[str, ManifestDraft]:
     """The drafts, without the files that a manifest names as a script, schema or document."""
-    named = {other for name, (_, draft) in read.items() for _, other in files_of(draft, name)}
+    named = {other for name, (_, draft) in read.items() for _, other in files_of(draft.data, name)}
     return {name: draft for name, (_, draft) in read.items() if name not in named}
 
 
@@ -206,8 +220,11 @@ def _specs(
     files: Files,
     library: PromptLibrary,
     cache: _Cache | None,
-) -> dict[str, AgentSpec]:
-    """The agents that can run, by file. The problems of all files are added to `problems`."""
+) -> tuple[dict[str, AgentSpec], list[AgentSpec]]:
+    """The agents that can run, by file, and those that cannot.
+
+    The problems of all files are added to `problems`.
+    """
     before = cache.specs if cache else {}
     specs: dict[str, AgentSpec] = {}
     for name, draft in drafts.items():
@@ -218,8 +235,8 @@ def _specs(
             specs[name] = old if old and old.revision == spec.revision else spec
     for name, problem in name_conflicts(drafts).items():
         problems[name].append(problem)
-        specs.pop(name, None)
-    return specs
+    faulty = [specs.pop(name) for name in drafts if name in specs and errors(problems[name])]
+    return specs, faulty
 
 
 def _topology(

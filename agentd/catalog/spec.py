@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import place
-from agentd.manifest.file import ManifestDraft
 from agentd.manifest.flow import EmitRule
 from agentd.manifest.yaml.nodes import Map
 from agentd.problems import Problem
@@ -55,14 +54,18 @@ class AgentSpec:
     root: Map = field(repr=False, compare=False)
 
     def problem(
-        self, *loc: str | int, text: str, severity: Literal["error", "warning"] = "error"
+        self,
+        *loc: str | int,
+        text: str,
+        hint: str = "",
+        severity: Literal["error", "warning"] = "error",
     ) -> Problem:
         """A problem at a field, for code that finds it after the catalog was loaded."""
-        return place(self.root, loc).problem(text, severity=severity)
+        return place(self.root, loc).problem(text, hint=hint, severity=severity)
 
 
-def files_of(draft: ManifestDraft, file: str) -> Iterator[tuple[Loc, str]]:
-    """The files that a manifest names, each with its field.
+def files_of(data: Mapping[str, Any], file: str) -> Iterator[tuple[Loc, str]]:
+    """The files that the fields of a manifest name, each with its field.
 
     These are the scripts of mock models, the schema of the answer and OpenAPI documents. The names
     are relative to the folder of manifests.
@@ -70,7 +73,7 @@ def files_of(draft: ManifestDraft, file: str) -> Iterator[tuple[Loc, str]]:
     # The plain data is used because a manifest with errors names files, too, and these must not be
     # taken for manifests.
     folder = posixpath.dirname(file)
-    for loc, name in _possible_files(draft.data):
+    for loc, name in _possible_files(data):
         if isinstance(name, str) and "://" not in name:
             yield loc, posixpath.normpath(posixpath.join(folder, name))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,16 +13,19 @@ from agentd.cli.shared.console import Style, Styled, say, say_json
 
 if TYPE_CHECKING:
     from agentd.catalog.catalog import Catalog
-    from agentd.manifest.agent import Manifest, ModelRef
+    from agentd.catalog.spec import AgentSpec
     from agentd.problems import Problem
 
 
 def validate(
     manifests: options.Manifests = Path("manifests"),
     prompts: options.Prompts = None,
+    keys: Annotated[
+        bool, typer.Option("--keys/--no-keys", help="Whether a missing API key is an error.")
+    ] = True,
     json: options.Json = False,
 ) -> None:
-    """Check manifests, prompts and tools; exits with 2 on errors."""
+    """Check manifests, prompts and tools, as `agentd up` does; exits with 2 on errors."""
     from asyncio import run
 
     from agentd.catalog.catalog import load, merge_problems
@@ -32,49 +35,32 @@ def validate(
     catalog = load(manifests, prompts=prompts)
     if not catalog.agents and not catalog.problems:
         raise UsageError(f"no manifest in {manifests}; create one with `agentd new NAME`")
-    problems = merge_problems(catalog.problems, _of_models(catalog), run(_of_tools(catalog)))
+    checked = run(_of_models_and_tools(catalog, keys))
+    problems = merge_problems(catalog.problems, *(found for _, found in checked))
     show = _print_json if json else _print_text
-    show(sorted(catalog.agents), problems)
+    able = {spec.name for spec, found in checked if not errors(found)}
+    show(sorted(able & catalog.agents.keys()), problems)
     raise typer.Exit(2 if errors(problems) else 0)
 
 
-def _of_models(catalog: Catalog) -> Iterator[Problem]:
-    """The problems of models that cannot be used.
+async def _of_models_and_tools(
+    catalog: Catalog, keys: bool
+) -> list[tuple[AgentSpec, list[Problem]]]:
+    """Every agent with the problems that `agentd up` finds after the files are loaded.
 
-    A script of a mock is part of the files: an error. Keys and addresses may be different where
-    the agents will run: a warning.
+    This imports the files in `tools/`, in a worker process.
     """
     from agentd.models.choose import Models
+    from agentd.runtime.revision_builder import RevisionBuilder
+    from agentd.settings import from_environment
+    from agentd.tools.open import for_checks
 
-    models = Models()
-    for spec in catalog.agents.values():
-        for place, ref in _named(spec.manifest):
-            mock = ref.name.startswith("mock/")
-            loc = (*place, "script" if mock else "name")
-            for text in models.check(ref):
-                yield spec.problem(*loc, text=text, severity="error" if mock else "warning")
-
-
-def _named(manifest: Manifest) -> Iterator[tuple[tuple[str | int, ...], ModelRef]]:
-    """The models that a manifest names, each with its place."""
-    for index, ref in enumerate(manifest.model):
-        yield ("model", index), ref
-    if manifest.history and manifest.history.model:
-        yield ("history", "model"), manifest.history.model
-
-
-async def _of_tools(catalog: Catalog) -> list[Problem]:
-    """The problems of Python tools, programs and MCP servers. This imports the files in `tools/`,
-    in a worker process."""
-    from agentd.tools.command_tool import CommandTools
-    from agentd.tools.mcp_tool import McpServers
-    from agentd.tools.open import Tools
-    from agentd.tools.python_tool import PythonTools
-
-    # The other kinds have nothing to check before a call, and some need a connection.
-    tools = Tools({"python": PythonTools(), "command": CommandTools(), "mcp": McpServers()})
+    tools = for_checks()
+    builder = RevisionBuilder(Models(), tools, from_environment())
     try:
-        return [each for spec in catalog.agents.values() for each in await tools.check(spec)]
+        specs = (*catalog.agents.values(), *catalog.faulty)
+        found = [await builder.check(spec, keys=keys) for spec in specs]
+        return list(zip(specs, found, strict=True))
     finally:
         await tools.close()
 

@@ -22,6 +22,8 @@ from agentd.manifest.strict_model import StrictModel
 from agentd.manifest.tools import ToolEntry
 from agentd.protocol.subjects import AGENT_DOMAIN
 
+_RENAME = "give one of them another `name`"
+
 __all__ = ["Limits", "Manifest", "ModelRef"]
 
 
@@ -219,6 +221,18 @@ class Manifest(StrictModel):
         for index, tool in enumerate(self.tools):
             if tool.agent == self.name and not tool.gather:
                 raise ValueError(itself, "name another agent", "tools", index, "agent")
+        return self
+
+    @model_validator(mode="after")
+    def _unique_tool_names(self) -> Self:
+        # The model calls a tool by its name, so it could never call the second one.
+        seen = {"emit"} if self.emit.allow else set[str]()
+        for index, tool in enumerate(self.tools):
+            several = tool.mcp or tool.openapi
+            name = "" if several else tool.name or tool.own_name
+            if name in seen:
+                raise ValueError(f"has two tools named `{name}`", _RENAME, "tools", index)
+            seen |= {name} if name else set()
         return self
 
     def fact_topic(self, specificity: str) -> tuple[str, str]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from agentd.manifest.agent import Manifest
-from agentd.manifest.diagnose import diagnose, warn_if_no_model_is_left
+from agentd.manifest.diagnose import diagnose, places_of, warn_if_no_model_is_left
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.interpolate import interpolate
-from agentd.manifest.yaml.nodes import Map, Span, YamlSource, plain
+from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Span, YamlSource, plain
 from agentd.manifest.yaml.reader import Document
 from agentd.problems import Problem, errors
 
 # Fields in which `$` belongs to another language: templates, expressions, patterns of JSON Schemas.
 NOT_INTERPOLATED = frozenset({"instructions", "input", "emit", "output"})
+
+_LISTS = ("tools", "emit", "model")  # fields whose items are independent of each other
+_ROUNDS = 5  # of the validation: one for the fields, and the others for fields together
+_UNNAMED = "unnamed"
 
 _FRONT_MATTER = re.compile(
     r"\A(\ufeff?---[ \t]*\n.*?^)---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
@@ -34,12 +38,27 @@ class PromptBody:
 
 
 @dataclass(frozen=True)
+class SoundPart:
+    """A manifest without the fields that have errors, so that the others can be checked further.
+
+    Attributes:
+        manifest: the rest of the manifest. A list of tools, rules or models lacks only the items
+            that have errors.
+        root: its fields with their places.
+    """
+
+    manifest: Manifest
+    root: Map
+
+
+@dataclass(frozen=True)
 class ManifestDraft:
     """The contents of one manifest file, with the defaults of its folder and variables filled in.
 
     Attributes:
         file: the path of the file, as problems show it.
         manifest: the checked manifest; None if the file has errors.
+        sound: the part of it that has no errors; None if nothing could be read.
         root: the fields with their places. A field may stand in another file, a `_defaults.yaml`.
         data: the fields as plain values, including the name.
         body: the prompt of an `.agent.md` file.
@@ -52,6 +71,7 @@ class ManifestDraft:
     data: Mapping[str, Any]
     body: PromptBody | None
     problems: tuple[Problem, ...]
+    sound: SoundPart | None = None
 
 
 def read_defaults(content: bytes, file: str) -> Document:
@@ -104,15 +124,15 @@ def read_manifest(
             root = merge(given.root, root, prompted=body is not None)
     root, unresolved = interpolate(root, environ, skip=NOT_INTERPOLATED)
     problems += unresolved
-    data = {"name": stem, **plain(root)}
-    manifest, invalid = _validate(data, root)
+    sound, invalid = _validate(root, stem)
     # A YAML error on a line often makes the value of the field invalid too. Report only the former.
     reported = {(p.file, p.line) for p in problems}
     problems += [p for p in invalid if (p.file, p.line) not in reported]
-    if manifest:
-        problems += warn_if_no_model_is_left(manifest, root)
-    valid = None if errors(problems) else manifest
-    return ManifestDraft(file, valid, root, data, body, tuple(problems))
+    if sound:
+        problems += warn_if_no_model_is_left(sound.manifest, root)
+    valid = sound.manifest if sound and not errors(problems) else None
+    data = {"name": stem, **plain(root)}
+    return ManifestDraft(file, valid, root, data, body, tuple(problems), sound)
 
 
 def merge(defaults: Map, own: Map, *, prompted: bool = False) -> Map:
@@ -126,19 +146,84 @@ def merge(defaults: Map, own: Map, *, prompted: bool = False) -> Map:
     if prompted or {"prompt", "instructions"} & own.entries.keys():
         for name in ("prompt", "instructions"):
             entries.pop(name, None)
+    # Those of the manifest come first: its problems are placed at the first of them.
+    merged = dict(own.entries)
     for name, (key, value) in own.entries.items():
         lower = defaults.get(name)
         if isinstance(lower, Map) and isinstance(value, Map):
-            value = Map(value.span, {**lower.entries, **value.entries})
-        entries[name] = (key, value)
-    return Map(own.span, entries)
+            merged[name] = (key, Map(value.span, {**lower.entries, **value.entries}))
+    rest = {name: each for name, each in entries.items() if name not in merged}
+    return Map(own.span, merged | rest)
 
 
-def _validate(data: Mapping[str, Any], root: Map) -> tuple[Manifest | None, list[Problem]]:
-    try:
-        return Manifest.model_validate(data), []
-    except ValidationError as error:
-        return None, diagnose(error, root)
+def _validate(root: Map, stem: str) -> tuple[SoundPart | None, list[Problem]]:
+    """The sound part of the manifest, and the problems of the rest.
+
+    Some checks need several fields, and pydantic runs them only if each of these is valid. So the
+    rest is checked again without the fields that have errors.
+    """
+    empty = [name for name, (_, value) in root.entries.items() if _is_empty(value)]
+    problems = [_no_value(root.entries[name][0]) for name in empty]
+    root = without(root, [[name] for name in empty])
+    required: dict[str, Any] = {"name": stem}
+    required |= {"capabilities": []} if "capabilities" in empty else {}
+    for _ in range(_ROUNDS):
+        try:
+            manifest = Manifest.model_validate({**required, **plain(root)})
+            return SoundPart(manifest, root), problems
+        except ValidationError as error:
+            problems += diagnose(error, root)
+            places = places_of(error)
+            root = without(root, places)
+            required |= {"capabilities": []}
+            required |= {"name": _UNNAMED} if ("name",) in places else {}
+    return None, problems
+
+
+def _is_empty(value: Node) -> bool:
+    """Whether nothing is written after the colon. `null` is a value."""
+    return isinstance(value, Scalar) and value.style == "plain" and not value.text
+
+
+def _no_value(key: Scalar) -> Problem:
+    rest = key.span.source.line(key.span.line)[key.span.column + len(key.text) :]
+    comment = "`#` begins a comment: quote a text that begins with it"
+    hint = comment if rest.lstrip().startswith("#") else "write one, or delete the line"
+    return key.span.problem(f"`{key.text}` has no value", hint=hint)
+
+
+def without(root: Map, places: Iterable[Sequence[str | int]]) -> Map:
+    """`root` without the fields at `places`.
+
+    Of a list of tools, rules or models only the item is removed, unless no other is left.
+    """
+    entries = dict(root.entries)
+    removed: dict[str, set[int]] = {}
+    for field, *inner in filter(None, places):
+        index = next((step for step in inner if isinstance(step, int)), None)
+        if field in _LISTS and index is not None:
+            removed.setdefault(str(field), set()).add(index)
+        else:
+            entries.pop(str(field), None)
+    for field, indexes in removed.items():
+        if field in entries:
+            key, value = entries.pop(field)
+            rest = _without_items(value, indexes)
+            entries |= {field: (key, rest)} if rest else {}
+    return Map(root.span, entries)
+
+
+def _without_items(value: Node, indexes: Collection[int]) -> Node | None:
+    """A list, or a mapping that holds one, without these items; None if none is left."""
+    if isinstance(value, Seq):
+        items = tuple(item for i, item in enumerate(value.items) if i not in indexes)
+        return Seq(value.span, items) if items else None
+    for name in ("rules", "routes"):
+        if isinstance(value, Map) and name in value.entries:
+            key, inner = value.entries[name]
+            rest = _without_items(inner, indexes)
+            return Map(value.span, {**value.entries, name: (key, rest)}) if rest else None
+    return None
 
 
 def _front_matter(content: bytes, file: str) -> tuple[Document | None, PromptBody | None]:

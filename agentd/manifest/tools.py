@@ -62,6 +62,18 @@ def _as_openapi(value: Any) -> Any:
     return {"document": value} if isinstance(value, str) else value
 
 
+_LONGEST_NAME = 64  # characters of a tool's name
+
+
+def _name_of_request(method: str, url: str) -> str:
+    """The last fixed word of the path, or else the host."""
+    fixed = re.sub(r"\{\{.*?\}\}", "", url.partition("?")[0].partition("://")[2])
+    host, _, path = fixed.partition("/")
+    words = [word for word in re.split(r"[^A-Za-z0-9-]+", path) if word]
+    noun = words[-1] if words else re.sub(r"[^A-Za-z0-9-]+", "_", host).strip("_")
+    return (noun if method == "GET" else f"{method.lower()}_{noun}")[:_LONGEST_NAME]
+
+
 TOOL_KINDS = ("python", "command", "http", "openapi", "mcp", "agent")
 
 
@@ -175,6 +187,21 @@ class ToolEntry(StrictModel):
     def kind(self) -> str:
         """The field that sets the kind of the tool: one of `TOOL_KINDS`."""
         return next(kind for kind in TOOL_KINDS if getattr(self, kind) is not None)
+
+    @property
+    def own_name(self) -> str:
+        """The name of the tool if the manifest gives it none.
+
+        "" for `mcp` and `openapi`, whose tools have names of their own.
+        """
+        if self.python is not None:
+            return self.python.partition(":")[2]
+        if self.command is not None:
+            program = self.command.argv[0].rpartition("/")[2]
+            return re.sub(r"[^A-Za-z0-9_-]", "_", program)[:_LONGEST_NAME]
+        if self.http is not None:
+            return _name_of_request(self.http.method, self.http.url)
+        return self.agent or ""
 
     @field_validator("python")
     @classmethod

@@ -72,7 +72,11 @@ class Models:
 
         `script` is the parsed mock script, if `ref.script` is only the name of its file.
         """
-        return [text for _, text in self._problems(ref, ref.script if script is None else script)]
+        return [text for _, text in self.problems(ref, script)]
+
+    def problems(self, ref: ModelRef, script: Any = None) -> list[tuple[str, str]]:
+        """What `check` finds, each with an error code: `model_auth` for a missing key."""
+        return self._problems(ref, ref.script if script is None else script)
 
     def open_all(
         self, refs: Sequence[ModelRef], agent: AgentRate | None = None

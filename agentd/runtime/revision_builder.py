@@ -1,12 +1,13 @@
-"""Builds revisions: checks an agent's tools, and opens its models and tools."""
+"""Builds revisions: checks an agent's models and tools, and opens them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from agentd.catalog.spec import AgentSpec
-from agentd.errors import AgentdError, ModelError
+from agentd.errors import AgentdError
 from agentd.manifest.agent import ModelRef
+from agentd.manifest.model import MOCK_MODELS
 from agentd.models.choose import AgentRate, Models
 from agentd.models.failover import FailoverModel
 from agentd.models.port import Model
@@ -32,28 +33,42 @@ class RevisionBuilder:
         self._tools = tools
         self._settings = settings
 
+    async def check(self, spec: AgentSpec, *, keys: bool = True) -> list[Problem]:
+        """The problems of an agent that loads; with errors it cannot run.
+
+        Without `keys`, a missing key is only a warning.
+        """
+        return [*await self._tools.check(spec), *self._of_models(spec, keys)]
+
     async def build(self, spec: AgentSpec) -> Revision:
         """The revision of an agent as its files describe it. Nothing is connected yet.
 
         Raises:
-            CannotRun: a tool has errors, or a model cannot be opened.
+            CannotRun: `check` finds errors.
         """
-        problems = errors(await self._tools.check(spec))
-        if problems:
+        if problems := errors(await self.check(spec)):
             raise CannotRun(problems)
-        try:
-            models = self._models.open_all(self._refs(spec), self._rate(spec))
-            summarizer = self._summarizer(spec)
-        except ModelError as error:
-            raise CannotRun([self._problem(spec, error)]) from error
+        models = self._models.open_all(self._refs(spec), self._rate(spec))
         return Revision(
             spec,
             models,
             self._tools.open(spec),
-            summarizer=summarizer,
+            summarizer=self._summarizer(spec),
             # A model of which it is not known (None) is sent images: its provider decides.
             blind=frozenset(m.name for m in models if self._models.takes_images(m.name) is False),
         )
+
+    def _of_models(self, spec: AgentSpec, keys: bool) -> Iterator[Problem]:
+        refs = self._refs(spec)
+        found = [self._models.problems(ref) for ref in refs]
+        # Without its key a model is skipped, and the next one of the list is called.
+        usable = any(not problems for problems in found)
+        for index, (ref, problems) in enumerate(zip(refs, found, strict=True)):
+            needed = keys and not usable
+            yield from _at(spec, ("model", index), ref, problems, needed=needed)
+        if spec.manifest.history and (summarizer := spec.manifest.history.model):
+            problems = self._models.problems(summarizer)
+            yield from _at(spec, ("history", "model"), summarizer, problems, needed=keys)
 
     def _refs(self, spec: AgentSpec) -> tuple[ModelRef, ...]:
         return spec.manifest.model or (ModelRef.of_setting(self._settings.model),)
@@ -68,10 +83,24 @@ class RevisionBuilder:
             return None
         return FailoverModel([self._models.open(history.model)])
 
-    def _problem(self, spec: AgentSpec, error: ModelError) -> Problem:
-        """The problem of a model that cannot be opened, at its place in the manifest."""
-        history = spec.manifest.history
-        summarizer = history.model if history else None
-        if summarizer and self._models.check(summarizer):
-            return spec.problem("history", "model", text=str(error))
-        return spec.problem("model", 0, text=str(error))
+
+def _at(
+    spec: AgentSpec,
+    loc: tuple[str | int, ...],
+    ref: ModelRef,
+    problems: Iterable[tuple[str, str]],
+    *,
+    needed: bool,
+) -> Iterator[Problem]:
+    """The problems of a model at `loc`; a missing key is an error if it is `needed`."""
+    place = (*loc, "script" if ref.name in MOCK_MODELS else "name")
+    # An agent without a `model` has that of the process.
+    source = "" if spec.manifest.model or loc[0] != "model" else f"AGENTD_MODEL={ref.name}: "
+    for code, text in problems:
+        optional = code == "model_auth" and not needed
+        yield spec.problem(
+            *place,
+            text=source + text,
+            hint="set the variable, or `api_key`" if code == "model_auth" else "",
+            severity="warning" if optional else "error",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,21 +14,25 @@ from jinja2.parser import Parser
 from jinja2.runtime import Undefined
 
 from agentd.errors import PromptError, UsageError
-from agentd.problems import did_you_mean
 from agentd.templates.bounds import Budget
 from agentd.templates.compiler import generate
+from agentd.templates.links import unknown_name
+from agentd.templates.place import PromptProblem
 from agentd.templates.prompts import error_text
 from agentd.templates.sandbox import BUDGET, BoundedEnvironment
+from agentd.templates.source import template_problems
+from agentd.templates.syntax import explain
 
 _RESULT = "result"
+_IN_BRACES = re.compile(r"\s*\{\{\s*(.*?)\s*\}\}\s*", re.DOTALL)
 
 
 class InvalidExpression(UsageError):
-    """An expression that does not compile; `hint` says how to fix it, or is empty."""
+    """An expression that does not compile; `problems` are all its problems."""
 
-    def __init__(self, text: str, *, hint: str = "") -> None:
-        super().__init__(text)
-        self.hint = hint
+    def __init__(self, *problems: PromptProblem) -> None:
+        super().__init__("; ".join(problem.text for problem in problems))
+        self.problems = problems
 
 
 @dataclass(frozen=True)
@@ -71,28 +76,44 @@ def compile_expression(text: str, *, names: Collection[str] | None) -> Expressio
     """
     environment = _environment()
     try:
-        parser = Parser(environment, text, state="variable")
-        value = parser.parse_expression()
-        # Without this check `a }} {{ b` would be accepted, and `b` ignored.
-        if not parser.stream.eos:
-            extra = parser.stream.current.value
-            raise InvalidExpression(f"has `{extra}` after the end of the expression")
-        # Jinja compiles templates only, and those give text. So the expression becomes a template
-        # that sets a variable: the value of the variable keeps its type.
-        body: list[nodes.Node] = [nodes.Assign(nodes.Name(_RESULT, "store"), value, lineno=1)]
-        tree = nodes.Template(body, lineno=1)
-        tree.set_environment(environment)
+        tree = parse_expression(text)
+        problems = list(template_problems(tree, environment))
         python, looked_up = generate(environment, tree, "expression")
+        if names is not None:
+            problems += (unknown_name(name, names, 1) for name in sorted(looked_up - {*names}))
+        if problems:
+            raise InvalidExpression(*problems)
         code = compile(python, "<expression>", "exec")
     except TemplateSyntaxError as error:
-        raise InvalidExpression(error.message or "is not an expression") from None
+        raise InvalidExpression(explain(error, text)) from None
     except (RecursionError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
-        raise InvalidExpression(f"cannot be compiled: {error}") from None
-    for name in sorted(looked_up.difference(names) if names is not None else ()):
-        known = ", ".join(sorted(names or ())) or "(none)"
-        hint = did_you_mean(name, names or ()) or f"the known names are {known}"
-        raise InvalidExpression(f"unknown name `{name}`", hint=hint)
+        raise InvalidExpression(PromptProblem(f"cannot be compiled: {error}")) from None
     return Expression(text, looked_up, Template.from_code(environment, code, {}))
+
+
+def parse_expression(text: str) -> nodes.Template:
+    """The tree of a template that sets a variable to the value of the expression.
+
+    Jinja compiles templates only, and those give text. The value of a variable keeps its type.
+
+    Raises:
+        InvalidExpression: the text is in braces, as in a template.
+        TemplateSyntaxError: it is not an expression.
+    """
+    if braces := _IN_BRACES.fullmatch(text):
+        hint = f"write only `{braces[1][:100]}`"
+        raise InvalidExpression(PromptProblem("an expression has no `{{ }}`", 1, "{{", hint))
+    environment = _environment()
+    parser = Parser(environment, text, state="variable")
+    value = parser.parse_expression()
+    # Without this check `a }} {{ b` would be accepted, and `b` ignored.
+    if not parser.stream.eos:
+        extra = parser.stream.current.value
+        raise TemplateSyntaxError(f"expected token 'end of template', got '{extra}'", 1)
+    body: list[nodes.Node] = [nodes.Assign(nodes.Name(_RESULT, "store"), value, lineno=1)]
+    tree = nodes.Template(body, lineno=1)
+    tree.set_environment(environment)
+    return tree
 
 
 @cache

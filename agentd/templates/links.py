@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from agentd.problems import did_you_mean
-from agentd.templates.source import PromptProblem, PromptSource, Use
+from agentd.templates.place import PromptProblem
+from agentd.templates.source import PromptSource, Use
+
+# Names of other languages, and what to write instead.
+_FOREIGN = {
+    **dict.fromkeys(["null", "nil", "undefined"], "write `none`"),
+    "len": "write `… | length`",
+    **dict.fromkeys(["str", "String"], "write `… | string`"),
+    **dict.fromkeys(["sum", "min", "max", "int", "float", "round"], "write `… | NAME`"),
+}
 
 Members = Mapping[str, PromptSource]  # the templates of one prompt, by name
 
@@ -15,14 +24,14 @@ def link_problems(
     member: PromptSource,
     root: PromptSource,
     members: Members,
-    known: Iterable[str],
+    known: Mapping[str, str],
     names: Collection[str] | None,
 ) -> Iterator[PromptProblem]:
     """The problems of `member` that can be found only together with the other templates.
 
     Args:
         root: the template of the prompt itself.
-        known: the names of all templates of the library.
+        known: the names of all templates of the library, with what is wrong with the file.
         names: the names that the prompt may use; None for any.
     """
     cycle = _include_cycle(members)
@@ -46,15 +55,15 @@ def context_names(member: PromptSource, root: PromptSource, members: Members) ->
     return {name: line for name, line in member.looked_up.items() if name not in visible}
 
 
-def _missing(use: Use, members: Members, known: Iterable[str]) -> Iterator[PromptProblem]:
+def _missing(use: Use, members: Members, known: Mapping[str, str]) -> Iterator[PromptProblem]:
     """An include that does not exist, or its macros that do not exist."""
     name = next((name for name in use.names if name in members), None)
     if name is None:
         if not use.optional:
             name = use.names[0]
-            yield PromptProblem(
-                f"there is no prompt `{name}`", use.line, name, did_you_mean(name, known)
-            )
+            wrong, hint = known.get(name), "" if name in known else did_you_mean(name, known)
+            text = f"the prompt `{name}` {wrong}" if wrong else f"there is no prompt `{name}`"
+            yield PromptProblem(text, use.line, name, hint)
         return
     for macro in use.wanted:
         if macro not in members[name].defined:
@@ -72,9 +81,20 @@ def _unknown_names(
     known = {name.partition(".")[0] for name in names}
     for name, line in taken.items():
         if name not in known:
-            hint = did_you_mean(name, known | defined)
-            hint = hint or f"the known names are {', '.join(sorted(known)) or '(none)'}"
-            yield PromptProblem(f"unknown name `{name}`", line, name, hint)
+            yield unknown_name(name, known, line, defined)
+
+
+def unknown_name(
+    name: str, known: Collection[str], line: int, defined: Collection[str] = ()
+) -> PromptProblem:
+    """The problem of a name that is not `known`, nor `defined` in the template itself."""
+    listed = f"the known names are {', '.join(sorted(known)) or '(none)'}"
+    hint = (
+        _FOREIGN.get(name, "").replace("NAME", name)
+        or did_you_mean(name, {*known, *defined})
+        or listed
+    )
+    return PromptProblem(f"unknown name `{name}`", line, name, hint)
 
 
 def _unknown_fields(

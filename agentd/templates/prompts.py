@@ -21,10 +21,10 @@ from agentd.protocol.fields import Context
 from agentd.protocol.message import AgentMessage
 from agentd.templates.bounds import MAX_SIZE, BoundExceeded, Budget
 from agentd.templates.links import Members, context_names, link_problems
+from agentd.templates.place import TemplatePlace
 from agentd.templates.sandbox import BUDGET, BoundedEnvironment
 from agentd.templates.source import (
     PromptSource,
-    TemplatePlace,
     compile_source,
 )
 
@@ -118,6 +118,7 @@ class PromptLibrary:
         sources: Mapping[str, str],
         *,
         folder: str = "prompts",
+        unreadable: Mapping[str, str] = MappingProxyType({}),
         previous: PromptLibrary | None = None,
     ) -> None:
         """Creates a library; it compiles templates when they are first used.
@@ -125,10 +126,12 @@ class PromptLibrary:
         Args:
             sources: the texts by name, relative to the folder, with forward slashes.
             folder: the folder as users see it: problems and errors show it before the name.
+            unreadable: files of the folder that are no texts, by name, with what is wrong.
             previous: the library before the edit.
         """
         self.sources: Mapping[str, str] = MappingProxyType(dict(sources))
         self.folder = folder
+        self.unreadable = unreadable
         self._environment = previous._environment if previous else BoundedEnvironment()
         self._compiled: dict[tuple[str, str], PromptSource] = {}
         self._linked: dict[str, Template] = {}
@@ -178,7 +181,7 @@ class PromptLibrary:
         names: Collection[str] | None = CONTEXT_NAMES,
     ) -> Prompt:
         members = self._closure(root)
-        known = self.sources.keys()
+        known = {**dict.fromkeys(self.sources, ""), **self.unreadable}
         places = {name: self._place(name) for name in members} | {root.name: place}
         problems = [
             problem.in_file(member.text, places[member.name])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,58 +11,15 @@ from types import CodeType
 from jinja2 import nodes
 from jinja2.exceptions import TemplateSyntaxError
 
-from agentd.problems import Problem, did_you_mean
+from agentd.problems import did_you_mean
 from agentd.templates.compiler import generate
+from agentd.templates.place import PromptProblem
 from agentd.templates.sandbox import BoundedEnvironment
+from agentd.templates.syntax import explain
 
 MAX_SOURCE = 256_000  # characters
 
 _UseNode = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
-
-
-@dataclass(frozen=True)
-class TemplatePlace:
-    """Where a text begins in its file: text inside a manifest begins further down, indented."""
-
-    file: str
-    line: int = 1
-    column: int = 1
-
-    def at(self, line: int) -> str:
-        """`file:line` of a line of the text; the first line is 1."""
-        return f"{self.file}:{self.line + line - 1}"
-
-
-@dataclass(frozen=True)
-class PromptProblem:
-    """A problem at a line of a template text.
-
-    Attributes:
-        line: counts from 1; 0 means that the problem has no place in the text.
-        word: the word in this line to underline, or "".
-        hint: how to fix the problem.
-    """
-
-    text: str
-    line: int = 0
-    word: str = ""
-    hint: str = ""
-
-    def in_file(self, source: str, place: TemplatePlace) -> Problem:
-        """The problem in the file that contains the text `source` at `place`."""
-        if not self.line:
-            return Problem(file=place.file, text=self.text, hint=self.hint)
-        text = _line(source, self.line)
-        column = _column(text, self.word)
-        return Problem(
-            file=place.file,
-            line=place.line + self.line - 1,
-            column=column and place.column + column - 1,
-            width=max(1, len(self.word)),
-            source=" " * (place.column - 1) + text,
-            text=self.text,
-            hint=self.hint,
-        )
 
 
 @dataclass(frozen=True)
@@ -126,11 +82,11 @@ def compile_source(environment: BoundedEnvironment, name: str, text: str) -> Pro
         return _broken(name, text, PromptProblem(problem))
     try:
         tree = environment.parse(text, name)
-        problems = tuple(_problems(tree, environment))
+        problems = tuple(template_problems(tree, environment))
         python, looked_up = generate(environment, tree, name)
         code = None if problems else compile(python, f"<prompt {name}>", "exec")
     except TemplateSyntaxError as error:
-        return _broken(name, text, _syntax_problem(error, text))
+        return _broken(name, text, explain(error, text))
     except RecursionError:
         return _broken(name, text, PromptProblem("is nested too deeply"))
     # Jinja leaves some checks to Python's compiler, such as a keyword argument that is given twice
@@ -169,7 +125,10 @@ def _constant(tree: nodes.Template) -> str | None:
     return "".join(parts)
 
 
-def _problems(tree: nodes.Template, environment: BoundedEnvironment) -> Iterator[PromptProblem]:
+def template_problems(
+    tree: nodes.Template, environment: BoundedEnvironment
+) -> Iterator[PromptProblem]:
+    """All problems of a template that can be parsed, but not compiled."""
     # Jinja itself stops at the first unknown filter; the author wants to see all problems.
     known = {nodes.Filter: environment.filters, nodes.Test: environment.tests}
     for node in tree.find_all((nodes.Filter, nodes.Test)):
@@ -243,43 +202,4 @@ def _defined(tree: nodes.Template) -> Iterator[str]:
             yield node.target if isinstance(node, nodes.Import) else node.name
 
 
-def _syntax_problem(error: TemplateSyntaxError, source: str) -> PromptProblem:
-    """Jinja's error in the form of our problems."""
-    text = (error.message or "syntax error").rstrip(".")
-    # Jinja continues with a guess of what was meant; our hint names the most similar tag.
-    if text.startswith("Encountered unknown tag"):
-        text = text.partition(". ")[0]
-    line = _line(source, error.lineno)
-    # Jinja gives no column, but it usually quotes the word.
-    quoted: list[str] = re.findall(r"'([^']+)'", text)
-    word = next((word for word in quoted if word in line), "")
-    hint = did_you_mean(word, _TAGS.split()) if "unknown tag" in text else ""
-    return PromptProblem(text[:1].lower() + text[1:], error.lineno, word, hint)
-
-
-def _line(source: str, number: int) -> str:
-    lines = re.split(r"\r\n|\r|\n", source)  # as Jinja counts them
-    return lines[number - 1] if 0 < number <= len(lines) else ""
-
-
-def _column(line: str, word: str) -> int:
-    """The column of `word` in a line, counted from 1; 0 if the line does not contain it.
-
-    A match inside a tag takes precedence: the text before the tag may contain the word as well.
-    """
-    edge = r"\b" if word.isidentifier() else ""
-    pattern = re.compile(edge + re.escape(word) + edge)
-    found = word and (pattern.search(line, _tag_start(line)) or pattern.search(line))
-    return found.start() + 1 if found else 0
-
-
-def _tag_start(line: str) -> int:
-    tag = re.search(r"\{[{%]", line)
-    return tag.end() if tag else 0
-
-
 _USES = (nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)
-_TAGS = """
-    block call elif else endblock endcall endfilter endfor endif endmacro endraw endset endwith
-    extends filter for from if import include macro raw set with
-"""

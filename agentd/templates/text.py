@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from agentd.templates.expression import Expression, InvalidExpression, compile_expression
 from agentd.templates.filters import as_text
+from agentd.templates.place import PromptProblem
 
 Piece = str | Expression
 
@@ -95,27 +96,31 @@ def compile_text(text: str, names: Collection[str] | None = None) -> TextTemplat
             text has a `{%` tag.
     """
     pieces: list[Piece] = []
+    problems: list[PromptProblem] = []
     end = 0
     while (start := text.find("{{", end)) >= 0:
         found = _EXPRESSION.match(text, start)
         if found is None:
-            raise InvalidExpression("has `{{` without `}}`")
-        pieces += [_literal(text[end:start]), _compiled(found[1], names)]
+            problems.append(_at(text, start, PromptProblem("`{{` has no `}}`", 1, "{{")))
+            break
+        pieces.append(text[end:start])
         end = found.end()
-    pieces.append(_literal(text[end:]))
+        try:
+            pieces.append(compile_expression(found[1], names=names))
+        except InvalidExpression as error:
+            problems += (_at(text, start, problem) for problem in error.problems)
+    pieces.append(text[end:])
+    # Without this error, the tag would be sent as text, which no author wants.
+    for piece in pieces:
+        if isinstance(piece, str) and "{%" in piece:
+            hint = "write {{ a if b else c }} instead"
+            tag = PromptProblem("a `{%` tag cannot stand here", 1, "{%", hint)
+            problems.append(_at(text, text.index("{%"), tag))
+    if problems:
+        raise InvalidExpression(*problems)
     return TextTemplate(tuple(piece for piece in pieces if piece != ""))
 
 
-def _compiled(text: str, names: Collection[str] | None) -> Expression:
-    try:
-        return compile_expression(text, names=names)
-    except InvalidExpression as error:
-        problem = f"has an invalid expression {{{{ {text.strip()[:100]} }}}}: {error}"
-        raise InvalidExpression(problem, hint=error.hint) from None
-
-
-def _literal(text: str) -> str:
-    # Without this error, the tag would be sent as text, which no author wants.
-    if "{%" in text:
-        raise InvalidExpression("has a `{%` tag", hint="write {{ a if b else c }} instead")
-    return text
+def _at(text: str, start: int, problem: PromptProblem) -> PromptProblem:
+    """A problem of the part of `text` that begins at `start`, as a problem of the whole."""
+    return replace(problem, line=max(1, problem.line) + text.count("\n", 0, start))

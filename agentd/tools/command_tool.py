@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -176,7 +175,7 @@ class CommandTools:
         texts = [*command.argv, *([command.stdin] if command.stdin else [])]
         names = {name for text in texts for name in spec.templates[text].names}
         tool = CommandTool(
-            name=re.sub(r"[^A-Za-z0-9_-]", "_", os.path.basename(command.argv[0]))[:64],
+            name=entry.own_name,
             description=f"Runs `{' '.join(command.argv)}`.",
             parameters=_schema(entry.parameters, names - {KEY}),
             takes_key=KEY in names,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agentd.catalog.spec import AgentSpec
 from agentd.manifest import tools as manifest_tools
+from agentd.manifest.yaml.nodes import flow_style
+from agentd.problems import Problem
 from agentd.templates.requests.json_path import JsonPath, parse_path
 from agentd.templates.requests.request import BadRequest, HttpRequest
 from agentd.templates.requests.request_template import compile_request
@@ -17,8 +18,6 @@ from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.secrets import Secrets, secrets_of
 from agentd.tools.web.addresses import Reach
 from agentd.tools.web.fetch import FetchError, Web
-
-_LONGEST_NAME = 64
 
 
 class Maker(Protocol):
@@ -86,7 +85,7 @@ class HttpTools:
         secrets = secrets_of(spec, index, headers=declared.headers, origins=[origin])
         shown, *_ = declared.url.split("?")
         tool = RequestTool(
-            name=_name(declared.method, declared.url),
+            name=entry.own_name,
             description=secrets.hide(f"{declared.method} {shown}"),
             parameters=template.schema,
             takes_key=template.takes_key,
@@ -98,20 +97,35 @@ class HttpTools:
         )
         return HttpSource((tool,))
 
+    async def check(self, spec: AgentSpec) -> list[Problem]:
+        """The addresses to which no call may connect."""
+        return [
+            problem
+            for index, declared in enumerate(spec.manifest.tools)
+            if (http := declared.http)
+            for problem in unreachable(spec, (index, "http", "url"), http.url, http.allow_private)
+        ]
+
     async def close(self) -> None:
         """Closes all connections."""
         await self._web.close()
 
 
+def unreachable(
+    spec: AgentSpec, loc: tuple[str | int, ...], url: str, allow_private: Any
+) -> Iterator[Problem]:
+    """The problem of a URL with an address to which a tool may not connect.
+
+    Args:
+        loc: the place of the URL, below `tools`.
+    """
+    # A name is not resolved: it can stand for another address when the tool is called.
+    if host := Reach.of(allow_private).refused(url):
+        text = f"{host} is not a public address, so every call would be refused"
+        hint = f"if it is right, add `allow_private: {flow_style([host])}`"
+        yield spec.problem("tools", *loc, text=text, hint=hint)
+
+
 def place_of(entry: manifest_tools.ToolEntry, spec: AgentSpec) -> int:
     """The index of an entry under `tools:`."""
     return next(index for index, each in enumerate(spec.manifest.tools) if each is entry)
-
-
-def _name(method: str, url: str) -> str:
-    """A default name: the last fixed word of the path, or else the host."""
-    fixed = re.sub(r"\{\{.*?\}\}", "", url.partition("?")[0].partition("://")[2])
-    host, _, path = fixed.partition("/")
-    words = [word for word in re.split(r"[^A-Za-z0-9-]+", path) if word]
-    noun = words[-1] if words else re.sub(r"[^A-Za-z0-9-]+", "_", host).strip("_")
-    return (noun if method == "GET" else f"{method.lower()}_{noun}")[:_LONGEST_NAME]

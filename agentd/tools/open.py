@@ -73,14 +73,20 @@ class Tools:
 
 def every_kind(bus: Bus, subjects: Subjects) -> Tools:
     """The tools of one process. Nothing starts or connects before an agent needs it."""
+    return Tools({**_without_bus(), "agent": AgentTools(bus, subjects)})
+
+
+def for_checks() -> Tools:
+    """The tools of a process that only checks manifests; there is no `agent` among them."""
+    return Tools(_without_bus())
+
+
+def _without_bus() -> dict[str, Opener]:
     web = Web()  # shared, so that `http:` and `openapi:` reuse connections
-    return Tools(
-        {
-            "python": PythonTools(),
-            "command": CommandTools(),
-            "http": HttpTools(web),
-            "openapi": OpenApiTools(web),
-            "mcp": McpServers(),
-            "agent": AgentTools(bus, subjects),
-        }
-    )
+    return {
+        "python": PythonTools(),
+        "command": CommandTools(),
+        "http": HttpTools(web),
+        "openapi": OpenApiTools(web),
+        "mcp": McpServers(),
+    }

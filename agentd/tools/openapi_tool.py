@@ -14,11 +14,12 @@ from agentd.errors import DecodeError
 from agentd.manifest import tools
 from agentd.manifest.yaml import reader as yaml_source
 from agentd.manifest.yaml.nodes import plain
+from agentd.problems import Problem
 from agentd.protocol.strict_json import MAX_BYTES, parse
 from agentd.templates.requests.openapi_document import Api, read_api
 from agentd.templates.requests.openapi_schema import InvalidApi
 from agentd.templates.requests.request import HttpRequest, plain_url
-from agentd.tools.http_tool import HttpSource, RequestTool, place_of
+from agentd.tools.http_tool import HttpSource, RequestTool, place_of, unreachable
 from agentd.tools.port import Tool, ToolSource
 from agentd.tools.secrets import secrets_of
 from agentd.tools.web.addresses import Reach
@@ -43,6 +44,18 @@ class OpenApiTools:
         # finds it here and does not fetch it again.
         self._documents: WeakValueDictionary[tuple[str, Reach], _Document] = WeakValueDictionary()
         self._fetching: set[asyncio.Task[None]] = set()
+
+    async def check(self, spec: AgentSpec) -> list[Problem]:
+        """The addresses to which no call may connect."""
+        return [
+            problem
+            for index, entry in enumerate(spec.manifest.tools)
+            if (declared := entry.openapi)
+            for field, url in (("document", declared.url), ("base_url", declared.base_url))
+            for problem in unreachable(
+                spec, (index, "openapi", field), url or "", declared.allow_private
+            )
+        ]
 
     def open(self, entry: tools.ToolEntry, spec: AgentSpec) -> ToolSource:
         """The tools of an entry. Those of a document at a URL appear when it has been fetched."""

@@ -103,7 +103,7 @@ class PythonTools:
         self._opened = source
         self._workers.keep(source)
         tool = PythonTool(
-            name=entry.python.partition(":")[2],
+            name=entry.own_name,
             description=described["description"],
             parameters=described["parameters"],
             takes_key=described["takes_key"],

@@ -75,35 +75,46 @@ def broken(tmp_path: Path) -> Path:
 
 
 def test_all_problems_are_shown_with_place_source_line_and_hint(broken: Path) -> None:
-    assert agentd("validate", cwd=broken, code=2) == (
+    assert agentd("validate", "--no-keys", cwd=broken, code=2) == (
+        "manifests/analyst.yaml:2:18: warning: OPENAI_API_KEY is not set (needed by "
+        "openai/gpt-4o-mini); set the variable, or `api_key`\n"
+        "     2 | history: {model: openai/gpt-4o-mini}\n"
+        "       |                  ^^^^^^^^^^^^^^^^^^\n"
         "manifests/coder.yaml:2:1: error: unknown field `promt`; did you mean `prompt`?\n"
         "     2 | promt: x.md\n"
         "       | ^^^^^\n"
         "prompts/analyst.md:2:4: error: unknown name `agnt`; did you mean `agent`?\n"
         "     2 | {{ agnt.name }}.\n"
         "       |    ^^^^\n"
-        "0 agents, 2 errors, 0 warnings\n"
+        "0 agents, 2 errors, 1 warning\n"
     )
 
 
-def test_warnings_alone_end_with_0(broken: Path) -> None:
+def test_a_missing_key_is_an_error_as_for_up(broken: Path) -> None:
     (broken / "manifests/coder.yaml").unlink()
     (broken / "prompts/analyst.md").write_text("You are kind.")
-
-    assert agentd("validate", cwd=broken) == (
-        "manifests/analyst.yaml:2:18: warning: OPENAI_API_KEY is not set (needed by "
-        "openai/gpt-4o-mini)\n"
-        "     2 | history: {model: openai/gpt-4o-mini}\n"
+    problem = (
+        "manifests/analyst.yaml:2:18: {}: OPENAI_API_KEY is not set (needed by "
+        "openai/gpt-4o-mini); set the variable, or `api_key`\n"
+        "     2 | history: {{model: openai/gpt-4o-mini}}\n"
         "       |                  ^^^^^^^^^^^^^^^^^^\n"
-        "1 agent, 0 errors, 1 warning\n"
+    )
+
+    assert agentd("validate", cwd=broken, code=2) == (
+        problem.format("error") + "0 agents, 1 error, 0 warnings\n"
+    )
+    up = agentd("up", "--http", "off", cwd=broken, code=2)
+    assert problem.format("error").partition("\n")[0] in up
+    assert agentd("validate", "--no-keys", cwd=broken) == (
+        problem.format("warning") + "1 agent, 0 errors, 1 warning\n"
     )
 
 
 def test_json_has_every_problem(broken: Path) -> None:
     report = json.loads(agentd("validate", "--json", cwd=broken, code=2))
 
-    assert (report["agents"], report["errors"], report["warnings"]) == ([], 2, 0)
-    assert report["problems"][0] == {
+    assert (report["agents"], report["errors"], report["warnings"]) == ([], 3, 0)
+    assert report["problems"][1] == {
         "file": "manifests/coder.yaml",
         "line": 2,
         "column": 1,
@@ -122,15 +133,6 @@ def test_an_invalid_mock_script_is_an_error(broken: Path) -> None:
     assert "coder.yaml:3:28: error: turn 1: unknown key `txt`" in agentd(
         "validate", cwd=broken, code=2
     )
-
-
-def test_a_missing_key_is_a_warning_with_its_variable(broken: Path) -> None:
-    (broken / "prompts/analyst.md").write_text("You are kind.")
-    (broken / "manifests/coder.yaml").write_text(
-        "capabilities: [coding]\ninstructions: x\nmodel: openai/gpt-4o-mini\n"
-    )
-
-    assert "coder.yaml:3:8: warning: OPENAI_API_KEY is not set" in agentd("validate", cwd=broken)
 
 
 def test_a_folder_without_manifests_is_an_error_with_a_hint(tmp_path: Path) -> None:

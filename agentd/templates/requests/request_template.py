@@ -32,12 +32,17 @@ Loc = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class RequestProblem:
-    """A problem at a field of a tool entry; the `loc` () means the whole entry."""
+    """A problem at a field of a tool entry; the `loc` () means the whole entry.
+
+    `line` and `word` are the place in the text of the field, as in a `PromptProblem`.
+    """
 
     loc: Loc
     text: str
     hint: str = ""
     severity: Literal["error", "warning"] = "error"
+    line: int = 0
+    word: str = ""
 
 
 class InvalidRequest(AgentdError):
@@ -192,7 +197,10 @@ class _Compilation:
         try:
             template = compile_text(text, self._names)
         except InvalidExpression as error:
-            self._report(loc, f"{error}", error.hint)
+            for problem in error.problems:
+                text, line, word = f"`{_shown(loc)}`: {problem.text}", problem.line, problem.word
+                found = RequestProblem(loc, text, problem.hint, line=line, word=word)
+                self.problems.append(found)
             return None
         for expression in template.expressions:
             self._used |= dict.fromkeys(sorted(expression.names))
@@ -215,8 +223,11 @@ class _Compilation:
         }
 
     def _report(self, loc: Loc, text: str, hint: str = "") -> None:
-        shown = ".".join(str(part) for part in loc if part != "http")
-        self.problems.append(RequestProblem(loc, f"`{shown}` {text}", hint))
+        self.problems.append(RequestProblem(loc, f"`{_shown(loc)}` {text}", hint))
+
+
+def _shown(loc: Loc) -> str:
+    return ".".join(str(part) for part in loc if part != "http")
 
 
 def _known_names(parameters: Mapping[str, Any]) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ class Expectation(StrictModel):
             try:
                 compile_expression(that, names=SEEN)
             except InvalidExpression as error:
-                raise ValueError(str(error), error.hint) from None
+                raise ValueError(str(error), error.problems[0].hint) from None
         return that
 
 

@@ -17,6 +17,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from urllib.parse import urlsplit
 
 IP = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -73,6 +74,16 @@ class Reach:
             except ValueError:
                 hosts.add(text.lower().rstrip("."))
         return cls(networks=tuple(networks), hosts=frozenset(hosts))
+
+    def refused(self, url: str) -> str:
+        """The host of `url` if it is a literal address that is not allowed; else ""."""
+        try:
+            host = urlsplit(url).hostname or ""
+            local = f".{host}".rstrip(".").endswith(".localhost")
+            address = ip_address("127.0.0.1") if local else literal(host)
+        except ValueError:
+            return ""  # not an address; the check of the URL reports that
+        return host if address is not None and not self.allows(address, host) else ""
 
     def allows(self, address: IP, host: str = "") -> bool:
         """Whether to connect to `address`, which the name `host` stands for."""

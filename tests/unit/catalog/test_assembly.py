@@ -26,6 +26,21 @@ VALID = "capabilities: [analysis]\n"
             "create the file, or set `instructions` here",
         ),
         (
+            "capabilities: [a]\nprompt: You are kind.\n",
+            "manifests/me.yaml:2:9: there is no file prompts/You are kind.; "
+            "to write the prompt itself here, use `instructions`",
+        ),
+        (
+            "capabilities: [a]\ninstructions: prompts/team/coder.md\n",
+            "manifests/me.yaml:2:15: `instructions` is the text of the prompt, and "
+            "`prompts/team/coder.md` looks like a file; write `prompt: team/coder.md`",
+        ),
+        (
+            "capabilities: [a]\ninstructions: ../me.txt\n",
+            "manifests/me.yaml:2:15: `instructions` is the text of the prompt, and `../me.txt` "
+            "looks like a file; put the file into prompts/, and write `prompt: me.txt`",
+        ),
+        (
             "capabilities: [a]\nprompt: empty.md\n",
             "prompts/empty.md: the prompt is empty",
         ),
@@ -144,7 +159,7 @@ def test_a_template_of_a_tool_can_only_use_its_parameters(project: Any) -> None:
 
     [problem] = project.load().problems
 
-    assert problem.place == "manifests/analyst.yaml:2:24"
+    assert problem.place == "manifests/analyst.yaml:2:28"
     assert problem.hint == "did you mean `path`?"
 
 

@@ -184,11 +184,88 @@ def test_a_prompt_that_is_not_text_breaks_only_the_agents_that_need_it(project: 
 
     catalog = project.load()
 
-    missing, unreadable = catalog.problems
-    assert (missing.place, missing.severity) == ("prompts/analyst.md:1:39", "error")
-    assert (unreadable.place, unreadable.severity) == ("prompts/tone.txt", "warning")
-    assert unreadable.text == "is not UTF-8 text"
+    [problem] = catalog.problems
+    assert (problem.place, problem.severity) == ("prompts/analyst.md:1:39", "error")
+    assert problem.text == "the prompt `tone.txt` is not UTF-8 text (line 1); save it as UTF-8"
     assert set(catalog.agents) == {"coder"}
+
+
+def test_a_prompt_that_cannot_be_read_says_why(project: Any) -> None:
+    (project.root / "prompts/analyst.md").write_bytes(b"Hi\n\xff")
+    (project.root / "prompts/team/coder.md").unlink()
+    (project.root / "prompts/team/coder.md").symlink_to("/etc/hostname")
+
+    assert project.problems()[:2] == [
+        "manifests/analyst.yaml:1:1: the prompt prompts/analyst.md is not UTF-8 text (line 2); "
+        "save it as UTF-8",
+        "manifests/coder.yaml:2:9: the prompt prompts/team/coder.md is a link to a file outside "
+        "its folder",
+    ]
+
+
+def test_all_mistakes_of_all_kinds_are_reported_at_once(project: Any) -> None:
+    project.write(
+        manifests__coder_yaml="""\
+capabilities: [coding, 5]
+instructions: "{{ contnt }} {{ content | uper }}"
+emit:
+  - {event: a.b, when: output | lenght > 1 and otput}
+  - {event: a.c, whn: x}
+  - {event: a.d, when: output = 1}
+tools:
+  - http: {url: "https://a.test/{{ x | uper }}/{{ y y }}"}
+  - {command: [ls, "{{ x | uper }}"], nme: x}
+  - {command: [ls, "{{ x | uper }}"]}
+  - {command: [ls]}
+"""
+    )
+
+    assert [each.rpartition("; ")[0] or each for each in project.problems()] == [
+        "manifests/coder.yaml:1:24: an item of `capabilities` must be text",
+        "manifests/coder.yaml:2:19: unknown name `contnt`",
+        "manifests/coder.yaml:2:42: there is no filter `uper`",
+        "manifests/coder.yaml:4:33: there is no filter `lenght`",
+        "manifests/coder.yaml:4:48: unknown name `otput`",
+        "manifests/coder.yaml:5:18: unknown field `whn`",
+        "manifests/coder.yaml:6:31: `=` sets a value",
+        "manifests/coder.yaml:8:40: `url`: there is no filter `uper`",
+        "manifests/coder.yaml:8:51: `url`: `y` does not fit what stands before it",
+        "manifests/coder.yaml:9:39: unknown field `nme`",
+        "manifests/coder.yaml:10:28: there is no filter `uper`",
+        "manifests/coder.yaml:11:6: `tools` has two tools named `ls`",
+    ]
+
+
+def test_a_variable_that_is_not_set_is_one_problem(project: Any) -> None:
+    project.write(manifests__coder_yaml="capabilities: [c]\ninstructions: x\n"
+        "tools: [{http: {url: 'https://${NOPE}/x'}}]\n")  # fmt: skip
+
+    [problem] = project.problems()
+    assert "NOPE is not set" in problem
+
+
+def test_a_mistake_is_placed_in_the_file_that_has_it(project: Any) -> None:
+    project.write(
+        manifests___defaults_yaml="# shared\ninput: '{{ contnt }}'\nhistory: {keep: 1}\n"
+        "emit: [{event: a.b, when: otput}]\n",
+        manifests__coder_yaml="prompt: missing.md\nhistory: {}\n",
+    )
+    (project.manifests / "analyst.yaml").unlink()
+
+    assert [each.rpartition("; ")[0] or each for each in project.problems()] == [
+        "manifests/_defaults.yaml:2:12: unknown name `contnt`",
+        "manifests/_defaults.yaml:4:27: unknown name `otput`",
+        "manifests/coder.yaml:1:1: `capabilities` is missing",
+        "manifests/coder.yaml:1:9: there is no file prompts/missing.md",
+    ]
+
+
+def test_agents_with_errors_can_be_checked_further(project: Any) -> None:
+    project.write(manifests__coder_yaml="model: nobody/x\npromt: x\n")
+
+    [faulty] = project.load().faulty
+    assert (faulty.name, faulty.manifest.model[0].name) == ("coder", "nobody/x")
+    assert set(project.load().agents) == {"analyst"}
 
 
 def test_a_manifest_that_cannot_be_read_is_broken_and_not_removed(project: Any) -> None:

@@ -21,7 +21,7 @@ def test_files_are_named_relative_to_the_folder_of_manifests() -> None:
         "{openapi: 'https://a.example/api'}]\n"
     )
 
-    assert dict(files_of(read, "team/a.yaml")) == {
+    assert dict(files_of(read.data, "team/a.yaml")) == {
         ("model", 0, "script"): "turns.yaml",
         ("history", "model", "script"): "team/sum.yaml",
         ("output", "schema"): "team/answer.json",
@@ -34,15 +34,15 @@ def test_the_files_of_one_model_and_of_routes_are_found_too() -> None:
     one = draft("capabilities: [a]\nmodel: {name: mock/script, script: turns.yaml}\n")
     routes = draft("model: {routes: [mock/echo, {name: mock/script, script: turns.yaml}]}\n")
 
-    assert dict(files_of(one, "a.yaml")) == {("model", 0, "script"): "turns.yaml"}
-    assert dict(files_of(routes, "a.yaml")) == {("model", 1, "script"): "turns.yaml"}
+    assert dict(files_of(one.data, "a.yaml")) == {("model", 0, "script"): "turns.yaml"}
+    assert dict(files_of(routes.data, "a.yaml")) == {("model", 1, "script"): "turns.yaml"}
 
 
 def test_a_manifest_with_errors_still_names_its_files() -> None:
     read = draft("promt: x\nmodel: 5\noutput: {schema: answer.json}\nhistory: [x]\ntools: {a: b}\n")
 
     assert read.manifest is None
-    assert dict(files_of(read, "a.yaml")) == {("output", "schema"): "answer.json"}
+    assert dict(files_of(read.data, "a.yaml")) == {("output", "schema"): "answer.json"}
 
 
 def test_expressions_have_the_names_of_their_moment() -> None:

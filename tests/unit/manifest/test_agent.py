@@ -103,6 +103,18 @@ def test_patterns_are_short_for_subscribe(manifest: Read, short: str) -> None:
             "model: {routes: [a/b, c/d], cache: 10 mins}",
             "2:36 `model.cache` must be a duration; write 500ms, 120s, 2m or 1h",
         ),
+        (
+            "tools: [{python: 'a.py:f'}, {command: [/bin/f]}]",
+            "2:30 `tools` has two tools named `f`; give one of them another `name`",
+        ),
+        (
+            "tools: [{agent: x, name: f}, {http: {url: 'https://a.b/f'}}]",
+            "2:31 `tools` has two tools named `f`; give one of them another `name`",
+        ),
+        (
+            "tools: [{command: [emit]}]\nemit: {allow: [event.a.b]}",
+            "2:10 `tools` has two tools named `emit`; give one of them another `name`",
+        ),
         ("model: {routes: a/b}", "2:17 `model.routes` must be a list of models; "),
         ("model: {routes: []}", "2:1 `model` is empty; "),
         ("model: []", "2:1 `model` is empty; "),

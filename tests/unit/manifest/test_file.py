@@ -187,3 +187,51 @@ def test_front_matter_that_is_not_text_is_a_problem() -> None:
     read = read_manifest(b"---\n\xff", "r.agent.md", stem="r", defaults=(), environ={})
 
     assert [problem.text for problem in read.problems] == ["is not UTF-8 text"]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("instructions:", "write one, or delete the line"),
+        ("join: ", "write one, or delete the line"),
+        ("instructions: # Be kind.", "`#` begins a comment: quote a text that begins with it"),
+    ],
+)
+def test_a_field_without_a_value_is_a_problem(problems: Problems, line: str, hint: str) -> None:
+    name = line.partition(":")[0]
+
+    assert problems(f"capabilities: [a]\n{line}\n") == [f"2:1 `{name}` has no value; {hint}"]
+
+
+def test_null_is_a_value(manifest: Read) -> None:
+    assert manifest("capabilities: [a]\nhistory: null", "history: {keep: 1}").history is None
+
+
+def test_what_has_no_error_is_the_sound_part(draft: Draft) -> None:
+    read = draft(
+        "capabilities: [a.b]\nname: 'x y'\nlimits: {cost: x}\nretry: {attempts: 2}\n"
+        "tools: [{command: [ls]}, {comand: [cat]}, {command: [df]}]\nemit: [{event: x}]\n"
+        "model: {routes: [a/b, {nme: c/d}, e/f], cache: 1h}\n"
+    )
+
+    assert read.manifest is None
+    assert read.sound
+    sound = read.sound.manifest
+    assert [tool.own_name for tool in sound.tools] == ["ls", "df"]
+    assert [model.name for model in sound.model] == ["a/b", "e/f"]
+    assert (sound.retry.attempts, sound.capabilities, sound.emit.rules) == (2, (), ())
+
+
+def test_mistakes_in_several_fields_together_are_found_beside_others(problems: Problems) -> None:
+    found = problems(
+        "capabilities: [a.b]\ntools: [{command: [ls]}, {command: [ls]}, {command: [ls]}]\n"
+        "emit: [{task: a.b, target: m}]\n"
+    )
+
+    assert sorted(each.partition(";")[0] for each in found) == [
+        "1:16 `capabilities` must be 1 to 64 of A-Z a-z 0-9 _ -",
+        "2:27 `tools` has two tools named `ls`",
+        "2:44 `tools` has two tools named `ls`",
+        "3:28 `emit.target` is this agent itself, which cannot take a task that it has just "
+        "emitted",
+    ]

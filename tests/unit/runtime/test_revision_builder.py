@@ -98,3 +98,38 @@ async def test_a_tool_with_an_error_is_a_problem(spec: AgentSpec) -> None:
 @pytest.mark.parametrize("spec", [""], indirect=True)
 async def test_a_tool_with_a_warning_runs(spec: AgentSpec) -> None:
     assert await build(spec, Tools({"python": Checking("warning")}))
+
+
+async def check(spec: AgentSpec, *, keys: bool = True, model: str = "mock/echo") -> list[str]:
+    builder = RevisionBuilder(Models(environ={}), Tools({}), Settings(model=model))
+    found = await builder.check(spec, keys=keys)
+    return [f"{each.severity} {each.line}:{each.column} {each.text}" for each in found]
+
+
+@pytest.mark.parametrize("spec", ["model: [openai/gpt-4o, groq/x]\n"], indirect=True)
+async def test_without_any_key_an_agent_cannot_run(spec: AgentSpec) -> None:
+    texts = [
+        "3:9 OPENAI_API_KEY is not set (needed by openai/gpt-4o)",
+        "3:24 GROQ_API_KEY is not set (needed by groq/x)",
+    ]
+
+    assert await check(spec) == [f"error {text}" for text in texts]
+    assert await check(spec, keys=False) == [f"warning {text}" for text in texts]
+
+
+@pytest.mark.parametrize(
+    "spec", ["model: [mock/echo, groq/x, nobody/y]\nhistory: {model: groq/x}\n"], indirect=True
+)
+async def test_every_model_is_checked_at_its_place(spec: AgentSpec) -> None:
+    assert await check(spec) == [
+        "warning 3:20 GROQ_API_KEY is not set (needed by groq/x)",
+        "error 3:28 `nobody` in `nobody/y` is not a provider that litellm knows",
+        "error 4:18 GROQ_API_KEY is not set (needed by groq/x)",
+    ]
+
+
+@pytest.mark.parametrize("spec", [""], indirect=True)
+async def test_the_model_of_the_process_is_named_by_its_setting(spec: AgentSpec) -> None:
+    assert await check(spec, model="groq/x") == [
+        "error 1:1 AGENTD_MODEL=groq/x: GROQ_API_KEY is not set (needed by groq/x)"
+    ]

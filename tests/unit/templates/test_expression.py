@@ -27,10 +27,12 @@ def test_a_value_keeps_its_type(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("1 +", "unexpected 'end of template'"),
-        ("item item", "after the end of the expression"),
-        ("item }} {{ item", "after the end of the expression"),
+        ("1 +", "ends too early"),
+        ("item item", "`item` does not fit what stands before it"),
+        ("item }} {{ item", "`}}` does not fit"),
         ("itme", "unknown name `itme`"),
+        ("itme and item | nope", "there is no filter `nope`; unknown name `itme`"),
+        (" {{ item > 1 }} ", "an expression has no `{{ }}`"),
         ("(" * 5000, "nested|unexpected|cannot be compiled"),
     ],
 )
@@ -42,7 +44,7 @@ def test_an_invalid_expression_is_refused(text: str, problem: str) -> None:
 def test_the_hint_is_the_nearest_name() -> None:
     with pytest.raises(InvalidExpression) as caught:
         compile_expression("itme", names=CONTEXT)
-    assert "item" in caught.value.hint
+    assert "item" in caught.value.problems[0].hint
 
 
 @pytest.mark.parametrize(

@@ -64,16 +64,23 @@ def test_only_separators_in_literal_text_split_it() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a {{ b", "has `{{` without `}}`"),
-        ("{% if a %}b{% endif %}", "has a `{%` tag"),
-        ("{{ b }}", "has an invalid expression {{ b }}: unknown name `b`"),
-        ("{{ 1 + }}", "has an invalid expression {{ 1 + }}: "),
+        ("a {{ b", "`{{` has no `}}`"),
+        ("{% if a %}b{% endif %}", "a `{%` tag cannot stand here"),
+        ("{{ b }}", "unknown name `b`"),
+        ("{{ 1 + }}", "the expression ends too early"),
     ],
 )
 def test_an_invalid_text_is_refused(text: str, problem: str) -> None:
     with pytest.raises(InvalidExpression) as caught:
         compile_text(text, names=["a"])
     assert str(caught.value).startswith(problem)
+
+
+def test_all_problems_of_a_text_have_their_line() -> None:
+    with pytest.raises(InvalidExpression) as caught:
+        compile_text("{{ b }}\n{{ a | nope }} {% if %} {{", names=["a"])
+    found = [(problem.line, problem.word) for problem in caught.value.problems]
+    assert found == [(1, "b"), (2, "nope"), (2, "{{"), (2, "{%")]
 
 
 def test_an_expression_without_a_value_is_an_error() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,35 @@ def test_the_tool_has_the_schema_and_description_of_the_request(tmp_path: Path) 
 
 
 def test_an_entry_is_found_by_identity_not_by_value(tmp_path: Path) -> None:
-    found = spec(tmp_path, "{url: 'https://a.test'}", "{url: 'https://a.test'}")
+    found = spec(tmp_path, "{url: 'https://a.test'}")
+    entry = found.manifest.tools[0]
+    twin = entry.model_copy()
+    both = replace(found, manifest=found.manifest.model_copy(update={"tools": (twin, entry)}))
 
-    assert [place_of(entry, found) for entry in found.manifest.tools] == [0, 1]
+    assert [place_of(each, both) for each in (entry, twin)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("http", "host"),
+    [
+        ("{url: 'http://127.0.0.1:8080/{{ x }}'}", "127.0.0.1"),
+        ("{url: 'http://localhost/x'}", "localhost"),
+        ("{url: 'http://[::1]/x'}", "::1"),
+        ("{url: 'http://10.1.2.3/x', allow_private: [192.168.0.0/16]}", "10.1.2.3"),
+        ("{url: 'http://169.254.169.254/x', allow_private: true}", "169.254.169.254"),
+        ("{url: 'http://10.1.2.3/x', allow_private: [10.0.0.0/8]}", ""),
+        ("{url: 'http://localhost/x', allow_private: true}", ""),
+        ("{url: 'https://api.test/localhost'}", ""),
+    ],
+)
+async def test_an_address_that_no_call_may_reach_is_an_error(
+    tmp_path: Path, http: str, host: str
+) -> None:
+    found = await HttpTools(Web(unknown_host)).check(spec(tmp_path, http))
+
+    text = f"{host} is not a public address, so every call would be refused"
+    assert [each.text for each in found] == ([text] if host else [])
+    assert all((each.line, each.severity) == (3, "error") for each in found)
 
 
 class Refusing:
