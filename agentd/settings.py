@@ -26,7 +26,8 @@ class Settings:
         nats: the URL of `--nats`. Without it, `agentd.nats.connection` uses the environment, a
             context of the nats command line, or the embedded server, in this order.
         state: the project's folder `.agentd`, with the files of the embedded server.
-        http: `host:port` of health and metrics, or "off".
+        http: `host:port` of health and metrics, or "off". Without it, `DEFAULT_HTTP`, or another
+            port if that one is taken.
         model: the model of agents whose manifest names none.
         log_format: `text` to read, `json` for programs.
         durability: how the embedded server writes to the disk. `always`: what it has acknowledged
@@ -42,7 +43,7 @@ class Settings:
     env: str = "dev"
     nats: str | None = None
     state: Path = Path(".agentd")
-    http: str = DEFAULT_HTTP
+    http: str | None = None
     model: str = "mock/echo"
     log_format: LogFormat = "text"
     durability: Durability = "always"

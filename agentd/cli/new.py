@@ -78,7 +78,13 @@ def _manifest(name: str, manifests: Path, model: str | None) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    from agentd.errors import UsageError
+    from agentd.manifest.files import display_path
+
     # Exclusive: a file that was created since the check is not overwritten.
-    with file.open("x", encoding="utf-8") as out:
-        out.write(text)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as out:
+            out.write(text)
+    except OSError as error:
+        raise UsageError(f"{display_path(file)} cannot be written: {error.strerror}") from None

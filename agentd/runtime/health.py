@@ -12,6 +12,7 @@ from aiohttp import web
 
 from agentd.errors import StartError, UsageError
 from agentd.metrics import Metrics
+from agentd.settings import DEFAULT_HTTP
 
 _BIND = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]*):(?P<port>\d{1,5})")
 _LAST_ANSWERS_SECONDS = 1.0
@@ -33,14 +34,14 @@ class HealthServer:
     """
 
     def __init__(
-        self, bind: str, *, metrics: Metrics, status: Callable[[], Mapping[str, Any]]
+        self, bind: str | None, *, metrics: Metrics, status: Callable[[], Mapping[str, Any]]
     ) -> None:
-        self._address = _parse(bind)
+        self._address = _parse(DEFAULT_HTTP if bind is None else bind)
+        self._may_move = bind is None
         self._metrics = metrics
         self._status = status
         self._runner: web.AppRunner | None = None
         self.url: str | None = None
-        self.moved = False
 
     async def start(self) -> None:
         """Starts to listen.
@@ -75,11 +76,10 @@ class HealthServer:
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
+            if error.errno != errno.EADDRINUSE or not self._may_move:
                 raise
             # Two processes start side by side without a flag; `up` prints the port.
             await web.TCPSite(runner, host, 0).start()
-            self.moved = True
         bound_host, bound_port, *_ = runner.addresses[0]
         return f"http://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}"
 

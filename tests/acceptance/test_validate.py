@@ -62,6 +62,15 @@ def test_a_new_agent_needs_a_name_that_subjects_allow(tmp_path: Path, name: str)
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    # A file in place of the folder: root may write into a folder that is read-only.
+    (tmp_path / "agents").write_text("")
+
+    output = agentd("new", "ada", "--manifests", "agents", cwd=tmp_path, code=2)
+
+    assert output == "agentd: agents/ada.yaml cannot be written: File exists\n"
+
+
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
     for name in ("manifests", "prompts"):

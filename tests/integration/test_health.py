@@ -31,7 +31,7 @@ def waiting_for_nothing() -> Mapping[str, Any]:
 
 @asynccontextmanager
 async def serving(
-    bind: str = "127.0.0.1:0",
+    bind: str | None = "127.0.0.1:0",
     *,
     metrics: Metrics | None = None,
     status: Callable[[], Mapping[str, Any]] = waiting_for_nothing,
@@ -90,15 +90,21 @@ async def test_other_paths_are_not_found() -> None:
         assert (await get(server, "/"))[0] == 404
 
 
-async def test_a_second_process_gets_a_free_port() -> None:
+async def test_a_second_process_without_a_flag_gets_a_free_port() -> None:
+    async with serving(None) as first, serving(None) as second:
+        assert first.url
+        assert second.url != first.url
+        assert (await get(second, "/healthz"))[0] == 200
+        assert (await get(first, "/healthz"))[0] == 200
+
+
+async def test_a_port_that_was_asked_for_and_is_taken_is_an_error() -> None:
     async with serving() as first:
         assert first.url
-        assert not first.moved
-        async with serving(first.url.removeprefix("http://")) as second:
-            assert second.moved
-            assert second.url != first.url
-            assert (await get(second, "/healthz"))[0] == 200
-            assert (await get(first, "/healthz"))[0] == 200
+        bind = first.url.removeprefix("http://")
+        with pytest.raises(StartError, match=f"cannot listen on {bind}: address already in use"):
+            async with serving(bind):
+                pass
 
 
 async def test_closing_frees_the_port() -> None:
@@ -108,7 +114,7 @@ async def test_closing_frees_the_port() -> None:
         await get(server, "/healthz")
     assert server.url is None
     async with serving(bind) as again:
-        assert not again.moved
+        assert again.url == f"http://{bind}"
 
 
 async def test_a_client_that_keeps_its_connection_does_not_delay_the_shutdown() -> None:
