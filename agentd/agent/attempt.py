@@ -21,7 +21,7 @@ from agentd.agent.stream import Deltas
 from agentd.errors import AgentdError, BusError, Paused, TaskError, Undeliverable
 from agentd.nats.objects import whole
 from agentd.protocol.destination import Destination
-from agentd.protocol.message import AgentMessage
+from agentd.protocol.message import AgentMessage, short_id
 from agentd.queue import approvals
 from agentd.queue.approvals import Verdicts
 from agentd.queue.delivery import Delivery
@@ -76,7 +76,7 @@ async def excuse(task: DeliveredTask, *, patience: float) -> None:
     try:
         await task.journal.note(HANDED_BACK, patience=patience)
     except BusError as error:
-        log.warning("%s counts as an attempt: %s", task.message.id, error)
+        log.warning("%s counts as an attempt: %s", short_id(task.message.id), error)
 
 
 async def _answer(task: DeliveredTask) -> _Finished:
@@ -205,7 +205,7 @@ async def _guarded(
     except AgentdError:
         raise
     except Exception as error:
-        log.exception("a bug ended task %s", task.message.id, extra={"agent": task.source.id})
+        log.exception("a bug ended %s", short_id(task.message.id), extra={"agent": task.source.id})
         raise TaskError(f"{type(error).__name__}: {error}", code="internal") from error
 
 
@@ -234,4 +234,4 @@ async def _suspend(task: DeliveredTask, paused: Paused) -> None:
         source=task.source,
     )
     crash_points.here("after-request")
-    log.info("%s %s", task.message.id[:8], paused, extra={"agent": task.source.id})
+    log.info("%s %s", short_id(task.message.id), paused, extra={"agent": task.source.id})

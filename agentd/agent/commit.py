@@ -14,6 +14,7 @@ from agentd.agent.emit import FollowUp, counts
 from agentd.agent.outcome import Outcome
 from agentd.errors import BusError, TaskError, TooLarge, Undeliverable
 from agentd.nats.jetstream import Record
+from agentd.protocol.message import short_id
 from agentd.queue import dead_letters
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ async def _remembered(task: DeliveredTask, outcome: Outcome) -> list[Record]:
         return [await task.memory.exchange(outcome.result.asked, answer)]
     except BusError as error:
         # Losing the memory of an answer is better than losing the answer, which has been paid for.
-        log.warning("%s will not be remembered: %s", task.message.id, error)
+        log.warning("%s will not be remembered: %s", short_id(task.message.id), error)
         return []
 
 

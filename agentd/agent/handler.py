@@ -14,7 +14,7 @@ from agentd.agent.outcome import Outcome
 from agentd.agent.services import Services
 from agentd.agent.stats import AgentStats
 from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
-from agentd.protocol.message import AgentIdentity, AgentMessage, new
+from agentd.protocol.message import AgentIdentity, AgentMessage, new, short_id
 from agentd.queue.delivery import Delivery
 from agentd.run.revision import Revision
 
@@ -86,9 +86,7 @@ class Handler:
     async def _refuse(self, delivery: Delivery, live: Revision, error: DecodeError) -> None:
         """Dead-letters bytes that are not a task. The sender gets an error result, on the subject
         of the id in them, where one is readable."""
-        stand_in = new(
-            "task", None, source=self._source, id=error.message_id or delivery.default_id
-        )
+        stand_in = new("task", None, source=self._source, id=delivery.task_id)
         try:
             refusal = Undeliverable(str(error), code="malformed")
             await refuse(self._delivered(stand_in, delivery, live), refusal)
@@ -119,7 +117,7 @@ class Handler:
         log.log(
             logging.INFO if outcome.success else logging.WARNING,
             "%s %s",
-            task.id[:8],
+            short_id(task.id),
             outcome.in_words(),
             extra={
                 "agent": self._source.id,
@@ -130,4 +128,6 @@ class Handler:
         )
 
     def _log(self, level: int, text: str, delivery: Delivery) -> None:
-        log.log(level, "%s %s", delivery.default_id[:8], text, extra={"agent": self._source.id})
+        task = delivery.task_id
+        extra = {"agent": self._source.id, "task": task}
+        log.log(level, "%s %s", short_id(task), text, extra=extra)

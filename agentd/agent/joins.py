@@ -31,7 +31,15 @@ from agentd.nats.objects import fit
 from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.shared_value import Shared
 from agentd.nats.streams import JOINS
-from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new, new_id
+from agentd.protocol.message import (
+    AgentIdentity,
+    AgentMessage,
+    Context,
+    encode,
+    new,
+    new_id,
+    short_id,
+)
 from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import TOKEN, digest
 from agentd.queue.delivery import TOPIC, Delivery
@@ -149,11 +157,13 @@ class Joins:
             if failure is None:
                 run = await self._run(task, spec)
                 await jetstream.store_all(self._bus, [event, run])
-                log.info("%s joined %d facts", name[:8], len(facts), extra={"agent": self._agent})
+                log.info(
+                    "%s joined %d facts", short_id(name), len(facts), extra={"agent": self._agent}
+                )
             else:
                 result = await self._error(task, spec, failure)
                 await jetstream.store_all(self._bus, [event, result])
-                log.warning("%s failed: %s", name[:8], failure, extra={"agent": self._agent})
+                log.warning("%s failed: %s", short_id(name), failure, extra={"agent": self._agent})
         except Conflict:
             log.debug("%s was started before, by another replica", name)
         crash_points.here("after-join")
@@ -202,7 +212,7 @@ class Joins:
     async def _record_late(self, task: str, delivery: Delivery, fact: AgentMessage) -> None:
         log.warning(
             "%s: %s from %s arrived after its join had closed",
-            task[:8],
+            short_id(task),
             delivery.subject,
             fact.source.id,
             extra={"agent": self._agent},

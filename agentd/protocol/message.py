@@ -33,6 +33,8 @@ MINIMAL: Final = '{"payload": {"content": "..."}}'
 
 MessageType = Literal["task", "result", "event", "query", "stream"]
 
+_MADE_HERE = re.compile(r"[0-9a-f]{32}")
+
 
 class Links(TypedDict, total=False):
     """The fields that name a new message and link it to others. None means absent."""
@@ -182,6 +184,15 @@ def new(
 def new_id() -> str:
     """A fresh message id: 32 hexadecimal digits."""
     return secrets.token_hex(16)
+
+
+def short_id(id: str) -> str:
+    """An id as people see it, in the log and in lists: of one that `new_id` made 8 digits.
+
+    Commands take any beginning of an id. An id that a sender chose may share its beginning with
+    others, so it stays whole.
+    """
+    return id[:8] if _MADE_HERE.fullmatch(id) else id
 
 
 def encode(message: AgentMessage) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from agentd.errors import BusError, Unheard
+from agentd.errors import BusError, DecodeError, Unheard
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
 from agentd.protocol.message import AgentMessage, decode
@@ -64,6 +64,14 @@ class Parcel:
             mark = self.headers.get(MARK, "")
             place = f"{self.headers.get('Nats-Scheduler')} {self.overtaken_at}{mark}"
         return hashlib.sha256(place.encode()).hexdigest()[:32]
+
+    @property
+    def task_id(self) -> str:
+        """The id of its message, as far as it can be read."""
+        try:
+            return self.task().id
+        except DecodeError as error:
+            return error.message_id or self.default_id
 
     def task(self) -> AgentMessage:
         """The task: its message, with what only its subject and its delivery say filled in.

@@ -4,8 +4,7 @@ A route (a domain, or one agent) has ten priority bands. Each band is a durable 
 shared by all replicas and created when its first task rings. The facts that an agent subscribes to
 are a route as well (`queue.fact_consumer`), with one band on a consumer of LOG. A band is pulled
 only while there is a hint that it holds something: the doorbell, the count that came with the last
-task, or a sweep. The sweep also finds what does not ring: tasks that were handed back, and tasks
-whose ring was lost.
+task, or a sweep. The sweep also finds tasks that were handed back, and those whose ring was lost.
 """
 
 from __future__ import annotations
@@ -31,10 +30,8 @@ log = logging.getLogger(__name__)
 
 ACK_WAIT = 15.0  # seconds without a progress report until the server delivers a task again
 _BEAT = ACK_WAIT / 4
-_PULL_TIMEOUT = 2.0
-_IDLE_CONSUMER = 24 * 3600.0
-# One pull in so many starts at the least urgent band, so that priority 0 is never starved.
-_AGEING = 128
+_PULL_TIMEOUT, _IDLE_CONSUMER = 2.0, 24 * 3600.0
+_AGEING = 128  # one pull in so many starts at the least urgent band, so that none is starved
 
 
 class Queue:
@@ -96,7 +93,8 @@ class Queue:
 
     def routes(self, names: Iterable[str]) -> list[Route]:
         """The routes of these names; new ones are created."""
-        return [self._routes.setdefault(name, self._route(name)) for name in names]
+        made = ((name, Route(name, _Work(self.bus, self.subjects, name))) for name in names)
+        return [self._routes.setdefault(name, route) for name, route in made]
 
     @property
     def open_routes(self) -> tuple[Route, ...]:
@@ -125,9 +123,6 @@ class Queue:
     def forget(self, puller: Puller) -> None:
         """Forgets a closed puller."""
         self._pullers.discard(puller)
-
-    def _route(self, name: str) -> Route:
-        return Route(name, _Work(self.bus, self.subjects, name))
 
     async def _on_ring(self, msg: Msg) -> None:
         self._ring(msg.subject)

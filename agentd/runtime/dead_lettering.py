@@ -19,7 +19,7 @@ from agentd.errors import BusError, Conflict, DecodeError, Undeliverable
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
-from agentd.protocol.message import AgentIdentity, AgentMessage, new
+from agentd.protocol.message import AgentIdentity, AgentMessage, new, short_id
 from agentd.protocol.server_subjects import consumer_advisory
 from agentd.protocol.subjects import Subjects
 from agentd.queue import dead_letters
@@ -59,7 +59,7 @@ async def dead_letter(
             also=[letter],
         )
     except Conflict:
-        log.info("task %s has a result already: no dead letter", task.id)
+        log.info("%s has a result already: no dead letter", short_id(task.id))
     # Last: after a crash before this the task is delivered, and settled because it has a result.
     if sequence:
         await jetstream.delete(bus, WORK, sequence)
@@ -70,8 +70,8 @@ def task_of(parcel: Parcel) -> AgentMessage:
     so that their sender receives a result."""
     try:
         return parcel.task()
-    except DecodeError as error:
-        return new("task", None, source=_RUNTIME, id=error.message_id or parcel.default_id)
+    except DecodeError:
+        return new("task", None, source=_RUNTIME, id=parcel.task_id)
 
 
 _HEADER = re.compile(r"^([^:\r\n]+):[ ]*(.*?)\r?$", re.MULTILINE)

@@ -14,6 +14,7 @@ from agentd import crash_points
 from agentd.errors import BusError, TaskError
 from agentd.nats import schedules
 from agentd.nats.bus import Bus, Msg
+from agentd.protocol.message import short_id
 from agentd.protocol.subjects import Subjects
 from agentd.queue import approvals
 from agentd.queue.decisions import decision_of
@@ -71,9 +72,9 @@ class Resumer:
             if not await approvals.resume(self._bus, self._subjects, task):
                 return False
         except (BusError, TaskError) as error:
-            log.warning("%s stays suspended: %s", task, error)
+            log.warning("%s stays suspended: %s", short_id(task), error)
             return False
-        log.info("%s resumes: its tool calls are decided", task[:8])
+        log.info("%s resumes: its tool calls are decided", short_id(task))
         return True
 
 

@@ -14,6 +14,7 @@ from agentd.errors import BusError
 from agentd.manifest.json_schema.check import value_error
 from agentd.manifest.tools import ToolEntry
 from agentd.models.port import ToolCall
+from agentd.protocol.message import short_id
 from agentd.tools.port import Call, Emitted, Emitting, Preparing, Tool, ToolError, ToolSource
 
 log = logging.getLogger(__name__)
@@ -138,10 +139,8 @@ class Toolbox:
         """
         answer = await self._answer(call, request)
         if answer.error:
-            task, tool, text = request.task.id[:8], call.name[:100], answer.text[:_LOGGED]
-            log.info(
-                "task %s, tool %s failed: %s", task, tool, text, extra={"agent": request.agent}
-            )
+            task, tool, text = short_id(request.task.id), call.name[:100], answer.text[:_LOGGED]
+            log.info("%s: tool %s failed: %s", task, tool, text, extra={"agent": request.agent})
         return answer
 
     def recorded(self, call: ToolCall, text: str, *, error: bool) -> ToolAnswer:

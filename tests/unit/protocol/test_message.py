@@ -28,6 +28,7 @@ from agentd.protocol.message import (
     encode,
     new,
     new_id,
+    short_id,
 )
 from agentd.protocol.strict_json import MAX_BYTES
 
@@ -602,3 +603,11 @@ def test_what_is_no_json_cannot_be_sent(content: Any) -> None:
 def test_nan_is_sent_as_null() -> None:
     message = new("result", [float("nan"), float("inf")], source=ANALYST)
     assert wire(message)["payload"]["content"] == [None, None]
+
+
+def test_an_id_of_ours_is_shown_short_and_that_of_a_sender_whole() -> None:
+    made = new_id()
+
+    assert short_id(made) == made[:8]
+    assert short_id("order-2026-000123") == "order-2026-000123"
+    assert short_id("A" * 32) == "A" * 32

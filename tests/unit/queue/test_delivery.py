@@ -118,6 +118,20 @@ def test_a_task_that_its_schedule_sent_twice_has_one_default_id() -> None:
         assert stored({**NEXT, **other}).default_id != found
 
 
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b'{"id": "mine", "payload": {"content": "x"}}', "mine"),
+        (b'{"id": "mine", "payload": 5}', "mine"),
+        (b'{"payload": {"content": "x"}}', "header"),
+        (b"\xff", "header"),
+    ],
+)
+def test_the_id_of_a_task_is_that_of_its_message(data: bytes, expected: str) -> None:
+    headers = {**SOURCE, "Nats-Msg-Id": "header"}
+    assert parcel(data, headers, attempt=1, stored_at=1.5).task_id == expected
+
+
 def test_when_the_next_task_of_a_schedule_is_due() -> None:
     seven = datetime(2026, 11, 30, 7, tzinfo=UTC).timestamp()
     assert stored(NEXT).overtaken_at == seven
