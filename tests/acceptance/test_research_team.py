@@ -94,6 +94,21 @@ async def test_all_agents_contribute_to_an_answer(team: Project) -> None:
         assert joined.content["complete"]
 
 
+async def test_any_other_question_is_answered_too(team: Project) -> None:
+    team.up().ready()
+
+    piano = "Should I learn the piano, at the cost of an experience in winter?"
+    done = await team.run("ask", "plan", piano, "--until", "event.answer.ready")
+
+    assert (done.code, set(senders(done))) == (0, set(AGENTS)), done.err
+    assert "AGENTD_MODEL" in done.out
+    async with team.wire() as wire:
+        for domain in ("research", "factcheck", "analysis", "coding", "synthesis", "review"):
+            await wire.task(domain, f"alone-{domain}", piano)
+            answer = await wire.result(f"alone-{domain}")
+            assert answer.content["success"], answer.content
+
+
 async def test_a_draft_is_sent_back_twice_at_most(team: Project) -> None:
     never = {"accepted": False, "remarks": ["It could be better."]}
     team.write("manifests/mocks/reviewer.yaml", json.dumps([json.dumps(never)]))
