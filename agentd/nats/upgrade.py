@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -39,6 +40,7 @@ _FROZEN = "agentd.upgrade"
 _LEASE = 12.0  # seconds that a killed process keeps others from going on
 _PAUSE = 0.1
 _QUIET = 5  # so often in a row WORK must have copied everything
+_REPORT = 100  # after so many pauses a wait is logged
 _THERE_ALREADY = (10148, 10105)
 # What the copies have in common with the old log: an operator may have edited these.
 _KEPT = ("num_replicas", "placement", "compression", "storage", "max_consumers", "allow_direct")
@@ -148,17 +150,33 @@ async def _mirror(bus: Bus, name: str, *, of: str) -> None:
 
 
 async def _until_copied(bus: Bus, name: str) -> None:
-    while not (await jetstream.newest(bus, name, _FROZEN))[0]:  # noqa: ASYNC110 (of the server)
-        await asyncio.sleep(_PAUSE)
+    async def has_the_last() -> bool:
+        return (await jetstream.newest(bus, name, _FROZEN))[0] > 0
+
+    await _until(has_the_last, f"{name} has every message of its source")
 
 
 async def _until_work_has_all(bus: Bus) -> None:
     """Returns when WORK has every task of the frozen log: it forgets the log with its deletion."""
-    quiet = 0 if await configuration(bus, WORK) else _QUIET
-    while quiet < _QUIET:
+    quiet = 0
+
+    async def is_idle() -> bool:
+        nonlocal quiet
         sources = (await jetstream.api(bus, f"STREAM.INFO.{WORK}")).get("sources") or ()
         idle = all(each["lag"] == 0 and int(each.get("active", -1)) >= 0 for each in sources)
         quiet = quiet + 1 if idle else 0
+        return quiet == _QUIET
+
+    if await configuration(bus, WORK):
+        await _until(is_idle, f"{WORK} has every task of {LOG}")
+
+
+async def _until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
+    for tries in itertools.count(1):
+        if await holds():
+            return
+        if tries % _REPORT == 0:
+            log.warning("the upgrade of the store waits until %s", what)
         await asyncio.sleep(_PAUSE)
 
 
