@@ -19,6 +19,7 @@ of its modules, in the same order. import-linter enforces both.
     log           the log: one record a line, as text or JSON, without secrets
     settings      the settings of a process: flags and `AGENTD_*` variables
     protocol      the wire: messages, subjects, destinations
+    background    work that cannot end unseen: restarted with backoff, and reported
     crash_points  named points at which a test can kill the process
     errors        the one error tree; it says what becomes of the message
     metrics       counters, durations and gauges for Prometheus

@@ -42,6 +42,11 @@ class Metrics:
         self._reloads = counter(
             "agentd_reloads_total", "Edits that took effect or were refused", "outcome"
         )
+        self._background = counter(
+            "agentd_background_failures_total",
+            "Failures of background work, which is started again",
+            "work",
+        )
         self._calls = counter("agentd_model_calls_total", "Model calls", "model", "status")
         self._call_seconds = seconds(
             "agentd_model_call_duration_seconds", "Model calls, to the end of the answer", "model"
@@ -73,6 +78,10 @@ class Metrics:
     def in_flight(self, agent_id: str, n: int) -> None:
         """`n` tasks of the agent are running now."""
         self._in_flight(agent_id).set(n)
+
+    def background_failure(self, work: str) -> None:
+        """Work in the background failed, for example `housekeeping`."""
+        self._background(work).inc()
 
     def reload(self, outcome: str) -> None:
         """One edit of one agent: `reloaded` or `rejected`."""

@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from agentd.background import Background
 from agentd.errors import BusError, NotStored, TooLarge, Unheard
-from agentd.nats.bus import Msg, wire_size
+from agentd.nats.bus import Msg, status_of, wire_size
 from agentd.nats.streams import LOG, SCHEDULES, configurations
 from agentd.protocol.server_subjects import API
 from agentd.protocol.stream_subjects import not_due
@@ -96,7 +97,8 @@ class MemoryBus:
             config["name"]: MemoryStream(config) for config in configurations(Settings())
         }
         self._objects: dict[tuple[str, str], bytes] = {}
-        self._requests: dict[str, asyncio.Future[Msg]] = {}
+        self._requests: dict[str, tuple[asyncio.Future[Msg], Callable[[Msg], bool]]] = {}
+        self.background = Background()
         self._inboxes = itertools.count(1)
 
     async def publish(
@@ -122,9 +124,11 @@ class MemoryBus:
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float = 5.0,
+        accept: Callable[[Msg], bool] = bool,
     ) -> Msg:
         inbox = self.new_inbox()
-        future = self._requests[inbox] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._requests[inbox] = (future, accept)
         try:
             await self.publish(subject, data, headers=headers, reply=inbox)
             await asyncio.wait([future], timeout=timeout)
@@ -133,7 +137,7 @@ class MemoryBus:
         if not future.done():
             raise BusError(f"{subject}: no answer within {timeout:g} s")
         answer = future.result()
-        if answer.headers and answer.headers.get("Status") == "503":
+        if status_of(answer) == "503":
             raise Unheard(f"{subject}: no subscription and no stream receives this subject")
         return answer
 
@@ -150,7 +154,7 @@ class MemoryBus:
     def new_inbox(self) -> str:
         return f"_INBOX.{next(self._inboxes)}"
 
-    def on_reconnect(self, work: Callable[[], Awaitable[None]]) -> None:
+    def on_reconnect(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """The connection is never lost."""
 
     async def until_connected(self, deadline: float | None = None) -> None:
@@ -197,8 +201,9 @@ class MemoryBus:
     def _deliver(self, msg: Msg) -> bool:
         request = self._requests.get(msg.subject)
         if request is not None:
-            if not request.done():
-                request.set_result(msg)
+            future, accept = request
+            if not future.done() and (status_of(msg) or accept(msg)):
+                future.set_result(msg)
             return True
         receivers = [each for each in self.subscriptions if matches(each.subject, msg.subject)]
         groups: set[str] = set()

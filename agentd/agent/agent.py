@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +22,6 @@ from agentd.run.revision import Revision
 
 log = logging.getLogger(__name__)
 
-# Seconds before an agent pulls again after its pull loop ended with a bug.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _LAST_PULL = 3.0
 _FAILING = 5  # failed tasks in a row from which on the state of the agent says so
 _TOOLS = 0.5  # seconds between two checks for required tools that are missing
@@ -90,7 +87,10 @@ class Agent:
     async def start(self) -> None:
         """Takes tasks from now on."""
         await self.listen()
-        self._pulling = asyncio.create_task(self._supervise(), name=f"pull {self.name}")
+        background = self._services.bus.background
+        self._pulling = background.keep(
+            f"pull {self.name}", self._pull_while_open, on_trouble=self._on_trouble
+        )
 
     async def adopt(self, live: Revision) -> None:
         """Answers every task that starts from now on with this revision."""
@@ -107,8 +107,8 @@ class Agent:
         await self._queries.close()
         await self._facts.close()
         if self._pulling:
-            # It returns immediately, unless it waits for a server that is away.
-            await asyncio.wait([self._pulling], timeout=_LAST_PULL)
+            # It returns immediately, unless it waits for a server that is away, or to be restarted.
+            await asyncio.wait([self._pulling], timeout=0.0 if self.trouble else _LAST_PULL)
             self._pulling.cancel()
         await self._puller.close_inbox()
         if self._running:
@@ -133,36 +133,15 @@ class Agent:
             await self._puller.listen([*capabilities, own, *routes], *facts)
             await self._queries.listen(capabilities)
 
-    async def _supervise(self) -> None:
-        """Pulls until the agent is drained. A bug in the pull loop costs this agent a pause; other
-        agents are not affected."""
-        delay = _FIRST_PAUSE
-        while not self._stopping:
-            started = time.monotonic()
-            try:
-                await self._pull_while_open()
-            except asyncio.CancelledError:
-                if not self._stopping:
-                    log.exception("stopped pulling tasks: cancelled", extra={"agent": self.name})
-                raise
-            except Exception as error:
-                if time.monotonic() - started > _LONGEST_PAUSE:
-                    delay = _FIRST_PAUSE
-                self.restarts += 1
-                self.trouble = f"restarting: {type(error).__name__}: {error}"
-                log.exception(
-                    "stopped pulling tasks; starts again in %.1f s",
-                    delay,
-                    extra={"agent": self.name},
-                )
-                await self._pause(delay)
-                delay = min(2 * delay, _LONGEST_PAUSE)
-                self.trouble = ""
+    def _on_trouble(self, mistake: str) -> None:
+        """A bug in the pull loop costs this agent a pause; other agents are not affected."""
+        self.trouble = f"restarting: {mistake}" if mistake else ""
+        self.restarts += bool(mistake)
 
     async def _pause(self, seconds: float) -> None:
         """Waits, or until a drain begins."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds * random.uniform(0.5, 1)):
+            async with asyncio.timeout(seconds):
                 while not self._stopping:
                     self._room.clear()
                     await self._room.wait()

@@ -122,10 +122,14 @@ def _admit(task: DeliveredTask, standing: Standing) -> None:
     Raises:
         TaskError: the next task of its schedule is due already, and this one was never begun
             (`missed`): of those that waited for a replica, the last one is enough.
-        Undeliverable: too many attempts ended without a word (`poisonous`).
-        Undeliverable, Misdirected: as `admission.admit`.
+        Undeliverable: its subject is outside the grammar (`malformed`), or too many attempts ended
+            without a word (`poisonous`); or as `admission.admit`.
+        Misdirected: as `admission.admit`.
     """
     delivery, now = task.delivery, task.services.clock()
+    if delivery.foreign:
+        problem = f"{delivery.foreign} is no subject of agentd: use A-Z a-z 0-9 _ -, up to 64"
+        raise Undeliverable(problem, code="malformed")
     if delivery.overtaken_at and delivery.attempt == 1 and now >= delivery.overtaken_at:
         raise TaskError("the next task of its schedule was due first", code="missed")
     admit(

@@ -43,6 +43,8 @@ class Facts:
         message = self._read(fact)
         if message is None or message.source.id == self._agent:
             return None  # an agent does not run for its own facts
+        if fact.foreign:
+            return self._task(fact, message, None, spec)  # which is refused
         if fact.subject.domain == DUE:
             await self._joins.give_up(message, spec)
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from agentd import crash_points
@@ -32,7 +31,6 @@ class Handler:
         self._stats = stats
         self._services = services
         self._facts = Facts(services, agent)
-        self._excuses: set[asyncio.Task[None]] = set()
 
     async def handle(self, delivery: Delivery, live: Revision) -> None:
         """Runs a task on the `live` revision, records its outcome, settles the delivery once."""
@@ -76,9 +74,8 @@ class Handler:
         except BusError:
             # The task is not to blame for the server's failure. The journal can only be written
             # once the server is back.
-            excusing = asyncio.create_task(excuse(task, patience=_OUTAGE))
-            self._excuses.add(excusing)
-            excusing.add_done_callback(self._excuses.discard)
+            excusing = excuse(task, patience=_OUTAGE)
+            self._services.bus.background.start("note in the journal", excusing)
             raise
         if outcome is not None:
             self.count(message, outcome)

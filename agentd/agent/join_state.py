@@ -10,9 +10,26 @@ from typing import Literal
 from agentd.agent.fan_out import Expectation, Fact, FanOuts, Leads, SiblingPlace, places_of
 from agentd.manifest.flow import MOST_JOINED, Join
 from agentd.protocol.message import AgentMessage
+from agentd.protocol.shape import Shape
+from agentd.protocol.strict_json import MAX_BYTES
 from agentd.protocol.subjects import matches
 
 Closed = Literal["", "complete", "timeout", "too_many"]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A gathering as `Gathering.dump` writes it."""
+
+    facts: list[tuple[int, str, list[tuple[str, int, str]], str]]
+    started: float
+    closed: Closed
+    done: bool
+    missing: tuple[str, ...]
+    fan_outs: dict[str, dict[str, int]]
+
+
+_stored: Shape[_Stored] = Shape(_Stored, most=MAX_BYTES)
 
 
 @dataclass(frozen=True)
@@ -81,21 +98,25 @@ class Gathering:
 
     @classmethod
     def parse(cls, data: bytes) -> Gathering:
-        """The gathering that `dump` wrote; an empty one for no data."""
+        """The gathering that `dump` wrote; an empty one for no data.
+
+        Raises:
+            DecodeError: `dump` did not write it.
+        """
         if not data:
             return cls()
-        state = json.loads(data)
+        state = _stored.parse(data)
         facts = tuple(
             Fact(sequence, topic, tuple(SiblingPlace(*place) for place in branch), task)
-            for sequence, topic, branch, task in state["facts"]
+            for sequence, topic, branch, task in state.facts
         )
         return cls(
             facts,
-            state["started"],
-            state["closed"],
-            state["done"],
-            tuple(state["missing"]),
-            state["fan_outs"],
+            state.started,
+            state.closed,
+            state.done,
+            state.missing,
+            state.fan_outs,
         )
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from agentd.agent.fan_out import Fact, common, places_of
 from agentd.agent.join_state import Gathering
-from agentd.errors import DecodeError, TaskError
+from agentd.errors import DecodeError, SubjectError, TaskError
 from agentd.manifest.flow import Join
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
 from agentd.nats.objects import whole
+from agentd.nats.records import skipped
 from agentd.nats.streams import LOG
 from agentd.protocol.message import (
     AgentIdentity,
@@ -73,12 +74,13 @@ async def _find(bus: Bus, sequence: int) -> Found | None:
         log.warning("fact %d is no longer in the log: %s", sequence, error)
         return None
     stored = answer["message"]
-    subject, data = Subject.parse(stored["subject"]), base64.b64decode(stored.get("data", ""))
     try:
+        subject = Subject.parse(stored["subject"])
         kind = "result" if subject.type == "result" else "event"
+        data = base64.b64decode(stored.get("data", ""))
         message = await whole(bus, decode(data, type=kind, id=str(sequence)))
-    except (DecodeError, TaskError) as error:
-        log.warning("fact %d is left out: %s", sequence, error)
+    except (DecodeError, SubjectError, TaskError) as error:
+        skipped(LOG, stored["subject"], error, sequence)
         return None
     return Found(subject, message, len(encode(message)))
 

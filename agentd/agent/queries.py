@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from agentd.agent.admission import Misdirected, admit
 from agentd.agent.outcome import Outcome
 from agentd.agent.services import Services
-from agentd.errors import BusError, DecodeError, TaskError
+from agentd.errors import BusError, DecodeError, SubjectError, TaskError
 from agentd.nats.bus import Msg, Subscription
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode, new
@@ -69,7 +69,8 @@ class Queries:
             log.warning("a query is ignored: its answer may not go to %r", msg.reply[:100])
             return
         # In its own asyncio task: the next message of a subscription waits for this callback.
-        task = asyncio.create_task(self._answer(msg, self._live()))
+        answering = self._answer(msg, self._live())
+        task = self._services.bus.background.start("answer to a query", answering)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -83,7 +84,7 @@ class Queries:
             if len(self._running) > live.spec.manifest.limits.concurrency:
                 raise TaskError(f"{live.spec.name} is busy", code="overloaded", retryable=True)
             result, error = await self._run(query, msg, live), None
-        except (DecodeError, Misdirected) as refused:
+        except (DecodeError, SubjectError, Misdirected) as refused:
             result, error = None, TaskError(str(refused), code="malformed")
         except TaskError as failed:
             result, error = None, failed

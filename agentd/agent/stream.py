@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from agentd.errors import BusError
+from agentd.errors import BusError, TaskError
 from agentd.nats.bus import Bus
 from agentd.nats.objects import room
 from agentd.protocol.message import AgentIdentity, AgentMessage, encode
@@ -90,7 +90,7 @@ class Deltas:
         self._number += 1
         try:
             await self._bus.publish(self._subject, encode(delta), headers=self._headers)
-        except BusError as error:
+        except (BusError, TaskError) as error:
             # A reader that misses a delta still gets the whole answer, with the result.
             log.warning(
                 "delta %d of %s was not published: %s", self._number - 1, self._task.id, error

@@ -137,7 +137,7 @@ def _as_json(letter: DeadLetter) -> dict[str, Any]:
         "reason": letter.reason,
         "error": letter.error,
         "attempts": letter.attempts,
-        "subject": str(letter.subject),
+        "subject": letter.published_to,
         "headers": dict(letter.headers),
         "message": letter.data.decode(errors="replace"),
     }

@@ -104,5 +104,5 @@ def _content(data: bytes) -> Any:
     """The content of a message; the text of other bytes, since any program may schedule some."""
     try:
         return json.loads(data)["payload"]["content"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return data.decode(errors="replace")

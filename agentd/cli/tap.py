@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,10 +74,13 @@ async def _tap(
 
 def json_of(msg: Msg) -> dict[str, Any]:
     """One object per message: subject, headers, and the message, or bytes that are not JSON."""
+    from agentd.errors import DecodeError
+    from agentd.protocol import strict_json
+
     shown: dict[str, Any] = {"subject": msg.subject, "headers": dict(msg.headers or {})}
     try:
-        shown["message"] = json.loads(msg.data)
-    except ValueError:
+        shown["message"] = strict_json.parse(msg.data)
+    except DecodeError:
         shown["base64"] = base64.b64encode(msg.data).decode()
     return shown
 

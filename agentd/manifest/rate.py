@@ -10,9 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
+
+from agentd.protocol.shape import Shape
 
 SLOTS = 20  # in one period
+# More slots than a window ever has: those of a period, and some of replicas whose clocks differ.
+_stored: Shape[dict[int, float]] = Shape(dict[int, float], most=16 * 1024)
 _UNITS = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "day"}
 
 
@@ -62,9 +66,12 @@ class Window:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """The window that `dump` wrote; an empty one if `data` is empty."""
-        raw: dict[str, Any] = json.loads(data) if data else {}
-        return cls({int(slot): float(used) for slot, used in raw.items()})
+        """The window that `dump` wrote; an empty one if `data` is empty.
+
+        Raises:
+            DecodeError: `dump` did not write it.
+        """
+        return cls(_stored.parse(data) if data else {})
 
     def dump(self) -> bytes:
         """The window as JSON: `{slot: amount}`."""

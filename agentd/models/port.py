@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 
 from agentd.errors import ModelError
 from agentd.manifest.model import RESERVED_PARAMETERS
+from agentd.protocol.shape import Shape
+from agentd.protocol.strict_json import MAX_BYTES
 
 # How a message begins that asks the model to correct its answer. It has the role `user`, but it is
 # not a new question: mocks skip it.
@@ -144,6 +146,10 @@ class Completion:
     attempts: tuple[ModelAttempt, ...] = ()
     cut: Cut | None = None
     own: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+# An answer that was stored, as `asdict` gives it: in the journal of a task, in the cache.
+RECORDED: Shape[Completion] = Shape(Completion, most=MAX_BYTES)
 
 
 class Model(Protocol):

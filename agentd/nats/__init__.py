@@ -11,6 +11,7 @@ A module imports only from those below it.
     provision     one stream: created, or changed where it differs; waits for JetStream
     objects       contents too large for a message, stored by digest
     jetstream     the JetStream API: store messages with retries, read and delete stored ones
+    records       what strangers stored is skipped where it cannot be read, and named once
     server        the embedded nats-server process: start, adopt, stop, find
     connection    which server to connect to, and with which credentials
     bus           publish, request, subscribe; size limits; the object store of nats-py

@@ -9,32 +9,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
 from nats.js.api import ObjectMeta, ObjectMetaOptions
 
+from agentd.background import Background, Work
 from agentd.errors import BusError, NotStored, TooLarge, Unheard
-from agentd.nats.client import Client, ReconnectingClient, mapped
+from agentd.nats.client import Client, ReconnectingClient, guarded, mapped, status_of, wire_size
 from agentd.protocol.server_subjects import object_pieces
 
-__all__ = ["Bus", "Msg", "Subscription", "wire_size"]
+__all__ = ["Bus", "Msg", "Subscription", "status_of", "wire_size"]
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Msg], Awaitable[None]]
+Accept = Callable[[Msg], object]
 
 REQUEST_TIMEOUT = 5.0
 _PIECE = 128 * 1024  # bytes; of an object in the object store
-# `Header: value\r\n`, the status line, and the empty line after the headers.
-_HEADER_LINE, _HEADER_FRAME = 4, len(b"NATS/1.0\r\n\r\n")
+
+
+class _Request(NamedTuple):
+    """A request that waits for its answer."""
+
+    answer: asyncio.Future[Msg]
+    accept: Accept
 
 
 @dataclass(eq=False)
@@ -54,16 +62,25 @@ class Subscription:
 
 
 class Bus:
-    """One connection to NATS. Made by `connect`."""
+    """One connection to NATS. Made by `connect`.
+
+    Attributes:
+        background: what those who share the connection do beside its messages. It ends with it.
+    """
 
     def __init__(self, options: Mapping[str, Any], on_state: Callable[[str], None]) -> None:
+        self.background = Background()
         self._connection = ReconnectingClient(
-            options, on_state, on_open=self._adopt, on_lost=self._fail_waiting
+            options,
+            on_state,
+            on_open=self._adopt,
+            on_lost=self._fail_waiting,
+            background=self.background,
         )
         # The client of `_connection`, kept here so that `publish` need not ask for it.
         self._client = Client()
         self._subscriptions: list[Subscription] = []
-        self._waiting: dict[str, asyncio.Future[Msg]] = {}
+        self._waiting: dict[str, _Request] = {}
         self._inbox = ""
 
     # --- the connection -------------------------------------------------------------------------
@@ -90,6 +107,7 @@ class Bus:
 
     async def close(self) -> None:
         """Sends what is buffered and closes the connection."""
+        self.background.close()
         await self._connection.close()
 
     @property
@@ -136,9 +154,9 @@ class Bus:
         """
         await self._connection.until_connected(deadline)
 
-    def on_reconnect(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Registers work that is started each time the connection comes back."""
-        self._connection.after_reconnect(work)
+    def on_reconnect(self, name: str, work: Work) -> None:
+        """Registers work that is done each time the connection comes back; again if it fails."""
+        self._connection.after_reconnect(name, work)
 
     async def fence(self) -> None:
         """Returns when the server has processed everything that was sent before."""
@@ -192,8 +210,10 @@ class Bus:
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float = REQUEST_TIMEOUT,
+        accept: Accept = bool,
     ) -> Msg:
-        """Sends and returns the first answer.
+        """Sends and returns the first answer that `accept` takes, which is any by default. Anyone
+        who subscribes to `subject` may answer.
 
         Raises:
             Unheard: nothing subscribes to `subject`, and no stream stores it.
@@ -203,7 +223,7 @@ class Bus:
         """
         token = secrets.token_hex(8)
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = future
+        self._waiting[token] = _Request(future, accept)
         try:
             # Outside the timeout, which works by cancellation: nats-py could swallow it.
             await self.publish(subject, data, headers=headers, reply=f"{self._inbox}.{token}")
@@ -214,7 +234,7 @@ class Bus:
         finally:
             del self._waiting[token]
         # The server's own answer where nothing subscribes to the subject.
-        if answer.headers and answer.headers.get("Status") == "503":
+        if status_of(answer) == "503":
             raise Unheard(f"{subject}: no subscription and no stream receives this subject")
         return answer
 
@@ -223,6 +243,8 @@ class Bus:
 
         The server knows of the subscription only after the next `fence`.
         """
+        if not inspect.iscoroutinefunction(handler):
+            raise BusError(f"{subject}: the handler must be a coroutine function")
         subscription = Subscription(subject, handler, queue, bus=self)
         self._subscriptions.append(subscription)
         if not self._client.is_closed:  # otherwise `_adopt` makes it
@@ -307,7 +329,7 @@ class Bus:
             subscription.subject,
             queue=subscription.queue,
             # A callback, because nats-py's `async for` handles a third as many messages a second.
-            cb=subscription.handler,
+            cb=guarded(subscription.handler),
             # Over a limit nats-py drops messages, and only `error_cb` learns of it. Only the bytes
             # matter to us: any number of small messages may wait.
             pending_msgs_limit=-1,
@@ -315,19 +337,11 @@ class Bus:
         )
 
     async def _on_reply(self, msg: Msg) -> None:
-        future = self._waiting.get(msg.subject.rpartition(".")[2])
-        if future and not future.done():
-            future.set_result(msg)
+        request = self._waiting.get(msg.subject.rpartition(".")[2])
+        if request and not request.answer.done() and (status_of(msg) or request.accept(msg)):
+            request.answer.set_result(msg)
 
     def _fail_waiting(self, why: str) -> None:
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(BusError(why))
-
-
-def wire_size(data: bytes, headers: Mapping[str, str] | None) -> int:
-    """The bytes of a message as the server counts them: payload and encoded headers."""
-    if not headers:
-        return len(data)
-    lines = sum(len(k) + len(v.encode()) + _HEADER_LINE for k, v in headers.items())
-    return len(data) + _HEADER_FRAME + lines
+        for request in self._waiting.values():
+            if not request.answer.done():
+                request.answer.set_exception(BusError(why))

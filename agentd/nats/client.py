@@ -14,17 +14,43 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any
 
+import nats.aio.client
 import nats.errors
-from nats.aio.client import Client
+from nats.aio.msg import Msg
 
+from agentd.background import Background, Work
 from agentd.errors import BusError, StartError
 
-__all__ = ["Client", "ReconnectingClient", "mapped"]
+__all__ = ["Client", "ReconnectingClient", "guarded", "mapped", "status_of", "wire_size"]
 
 log = logging.getLogger(__name__)
 
 _REPEAT_AFTER = 30.0  # seconds until the same state is logged again
 _PAUSE = 0.2  # seconds between two attempts to connect
+# `Header: value\r\n`, the status line, and the empty line after the headers.
+_HEADER_LINE, _HEADER_FRAME = 4, len(b"NATS/1.0\r\n\r\n")
+
+
+class Client(nats.aio.client.Client):
+    """nats-py's client, of which a message that it cannot decode takes nothing but itself.
+
+    The server takes any bytes as a subject. But where one is not UTF-8, nats-py ends the loop that
+    reads from the server, and still calls itself connected.
+    """
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        subject, reply = _as_utf8(subject), _as_utf8(reply)
+        try:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        except Exception as error:
+            log.exception("a message on %r cannot be read: %s", subject[:200], error)
+
+
+def _as_utf8(subject: bytes) -> bytes:
+    """`subject` with every other byte as `\\xff`, which is no part of any subject of agentd."""
+    return subject if subject.isascii() else subject.decode(errors="backslashreplace").encode()
 
 
 class ReconnectingClient:
@@ -37,6 +63,7 @@ class ReconnectingClient:
             subscriptions, because a new client has none. (When nats-py reconnects a client, it
             restores the subscriptions itself.)
         on_lost: called with the reason when the connection is lost or closed.
+        background: holds the work that a connection that comes back starts.
     """
 
     def __init__(
@@ -46,6 +73,7 @@ class ReconnectingClient:
         *,
         on_open: Callable[[Client], Awaitable[None]],
         on_lost: Callable[[str], None],
+        background: Background,
     ) -> None:
         self.options = dict(options)
         self._on_state = on_state
@@ -56,8 +84,9 @@ class ReconnectingClient:
         self._closing = False
         self._last_state = ("", 0.0)
         self._rebuild: asyncio.Task[None] | None = None
-        self._after_reconnect: list[Callable[[], Awaitable[None]]] = []
-        self._jobs: set[asyncio.Task[None]] = set()
+        self._background = background
+        self._after_reconnect: list[tuple[str, Work]] = []
+        self._jobs: list[asyncio.Task[None]] = []
 
     async def open(self, timeout: float | None) -> None:
         """Connects within `timeout` seconds; without one, waits for a server without limit.
@@ -121,9 +150,9 @@ class ReconnectingClient:
         except TimeoutError:
             raise BusError(f"no NATS server at {self.where}") from None
 
-    def after_reconnect(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Registers work that is started each time the connection comes back."""
-        self._after_reconnect.append(work)
+    def after_reconnect(self, name: str, work: Work) -> None:
+        """Registers work that is done each time the connection comes back."""
+        self._after_reconnect.append((name, work))
 
     async def fence(self) -> None:
         """Returns when the server has processed everything that was sent before.
@@ -184,17 +213,16 @@ class ReconnectingClient:
         self._on_state(f"connected to NATS at {self.where} again")
         # In tasks of their own: nats-py runs this callback in the task that reconnects, and cancels
         # that task when the connection breaks again.
-        for work in self._after_reconnect:
-            task = asyncio.create_task(_logged(work()))
-            self._jobs.add(task)  # the event loop itself keeps only a weak reference
-            task.add_done_callback(self._jobs.discard)
+        for job in self._jobs:
+            job.cancel()  # still begun for the connection before
+        self._jobs = [self._background.keep(name, work) for name, work in self._after_reconnect]
 
     async def _closed(self) -> None:
         self._connected.clear()
         self._on_lost("the connection to NATS was closed")
         if not self._closing and self._rebuild is None:
             # In a task: nats-py awaits this callback as part of closing the old client.
-            self._rebuild = asyncio.create_task(self._open_again())
+            self._rebuild = self._background.keep("connection", self._open_again)
 
     async def _open_again(self) -> None:
         while not self._closing:
@@ -208,13 +236,6 @@ class ReconnectingClient:
         await self._back()
 
 
-async def _logged(work: Awaitable[None]) -> None:
-    try:
-        await work
-    except BusError as error:
-        log.warning("after reconnecting: %s", error)
-
-
 @contextlib.contextmanager
 def mapped(subject: str) -> Generator[None]:
     """Raises nats-py's errors as BusError."""
@@ -222,3 +243,39 @@ def mapped(subject: str) -> Generator[None]:
         yield
     except nats.errors.Error as error:
         raise BusError(f"{subject}: {error or type(error).__name__}") from error
+
+
+def status_of(msg: Msg) -> str:
+    """The status of a control frame of the server, `404` for example; "" for a message.
+
+    A message may have a header `Status` as well. But a control frame has no reply subject, no
+    payload, and no place in a stream.
+    """
+    headers = msg.headers or {}
+    if msg.reply or msg.data or "Nats-Sequence" in headers:
+        return ""
+    return headers.get("Status", "")
+
+
+def guarded(handler: Callable[[Msg], Awaitable[None]]) -> Callable[[Msg], Awaitable[None]]:
+    """`handler`, of which a message that it cannot handle costs no later one. Its error is logged
+    once for each kind of error, since anyone may send such messages."""
+    logged: set[type[Exception]] = set()
+
+    async def handle(msg: Msg) -> None:
+        try:
+            await handler(msg)
+        except Exception as error:
+            if type(error) not in logged:
+                logged.add(type(error))
+                log.exception("a message on %s was not handled: %s", msg.subject[:200], error)
+
+    return handle
+
+
+def wire_size(data: bytes, headers: Mapping[str, str] | None) -> int:
+    """The bytes of a message as the server counts them: payload and encoded headers."""
+    if not headers:
+        return len(data)
+    lines = sum(len(k) + len(v.encode()) + _HEADER_LINE for k, v in headers.items())
+    return len(data) + _HEADER_FRAME + lines

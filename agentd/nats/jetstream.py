@@ -9,11 +9,11 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from agentd import crash_points
 from agentd.errors import BusError, Conflict, NotStored, TooLarge, Unheard
-from agentd.nats.bus import Bus, Msg
+from agentd.nats.bus import Bus, Msg, status_of
 from agentd.protocol import server_subjects
 from agentd.protocol.subjects import environment_of
 
@@ -55,8 +55,7 @@ async def api(bus: Bus, verb: str, request: Mapping[str, Any] | None = None) -> 
         BusError: the server did not answer.
     """
     body = json.dumps(request).encode() if request is not None else b""
-    answer = await bus.request(server_subjects.api(verb), body)
-    reply: dict[str, Any] = json.loads(answer.data)
+    reply = _object(await bus.request(server_subjects.api(verb), body, accept=_object))
     if "error" in reply:
         raise ApiError(verb, reply["error"])
     return reply
@@ -143,10 +142,7 @@ async def store_all(bus: Bus, records: Sequence[Record], *, patience: float = HO
 
 
 async def _send_one(bus: Bus, record: Record) -> int:
-    answer = await bus.request(
-        record.subject, record.data, headers=record.all_headers(), timeout=_ONE_TRY
-    )
-    return _sequence(record.subject, json.loads(answer.data))
+    return await _stored(bus, record.subject, record.data, record.all_headers())
 
 
 async def _send_batch(bus: Bus, records: Sequence[Record]) -> int:
@@ -164,8 +160,7 @@ async def _send_batch(bus: Bus, records: Sequence[Record]) -> int:
     crash_points.here("mid-batch")
     record, headers = last_one
     headers["Nats-Batch-Commit"] = "1"
-    answer = await bus.request(record.subject, record.data, headers=headers, timeout=_ONE_TRY)
-    return _sequence(records[0].subject, json.loads(answer.data))
+    return await _stored(bus, record.subject, record.data, headers)
 
 
 async def _patiently(
@@ -226,10 +221,7 @@ async def replace(
         NotStored, TooLarge, BusError: as `store`.
     """
     expected = {"Nats-Expected-Last-Subject-Sequence": str(after)}
-    answer = await bus.request(
-        subject, data, headers={**(headers or {}), **expected}, timeout=_ONE_TRY
-    )
-    return _sequence(subject, json.loads(answer.data))
+    return await _stored(bus, subject, data, {**(headers or {}), **expected})
 
 
 async def newest(bus: Bus, stream: str, subject: str) -> tuple[int, bytes]:
@@ -254,7 +246,7 @@ async def newest(bus: Bus, stream: str, subject: str) -> tuple[int, bytes]:
 async def last(bus: Bus, stream: str, subject: str) -> Msg | None:
     """The newest message of `stream` on `subject` (no wildcards); see `newest` about clusters."""
     answer = await bus.request(server_subjects.direct_get(stream, subject))
-    return None if answer.headers and answer.headers.get("Status") else answer
+    return None if status_of(answer) else answer
 
 
 async def delete(bus: Bus, stream: str, sequence: int) -> None:
@@ -316,7 +308,7 @@ async def _batch(bus: Bus, stream: str, subject: str, start: int) -> AsyncIterat
         await bus.publish(server_subjects.direct_get(stream), body, reply=inbox)
         while True:
             msg = await asyncio.wait_for(arrived.get(), REQUEST_TIMEOUT)
-            if msg.headers and msg.headers.get("Status"):
+            if status_of(msg):
                 return
             yield msg
     except TimeoutError:
@@ -325,8 +317,11 @@ async def _batch(bus: Bus, stream: str, subject: str, start: int) -> AsyncIterat
         await subscription.close()
 
 
-def _sequence(subject: str, ack: Mapping[str, Any]) -> int:
-    """The sequence in a publish acknowledgement, or the error in it."""
+async def _stored(bus: Bus, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
+    """Publishes once; returns the sequence in the server's acknowledgement, or raises its error."""
+    accept = _is_acknowledgement
+    answer = await bus.request(subject, data, headers=headers, timeout=_ONE_TRY, accept=accept)
+    ack = _object(answer)
     error = ack.get("error")
     if not error:
         return int(ack["seq"])
@@ -337,3 +332,19 @@ def _sequence(subject: str, ack: Mapping[str, Any]) -> int:
     if may_pass or code in _TOO_MANY_BATCHES:
         raise BusError(f"{subject}: {error.get('description')}")
     raise NotStored(f"{subject}: {error.get('description')}")
+
+
+def _object(answer: Msg) -> dict[str, Any]:
+    """The JSON object in an answer; an empty one if it holds none."""
+    try:
+        value = json.loads(answer.data)
+    except (ValueError, RecursionError):
+        return {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _is_acknowledgement(answer: Msg) -> bool:
+    """Whether a stream gives this answer to a publish: others may subscribe to the subject too."""
+    ack = _object(answer)
+    is_stored = isinstance(ack.get("stream"), str) and isinstance(ack.get("seq"), int)
+    return is_stored or isinstance(ack.get("error"), dict)

@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from agentd.errors import Conflict
+from agentd.errors import Conflict, DecodeError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
+from agentd.nats.records import skipping
 from agentd.nats.streams import SCHEDULES
 from agentd.protocol.stream_subjects import due, not_due
+from agentd.protocol.subjects import Subject, token
 
 _WHEN, _TARGET, _ZONE = "Nats-Schedule", "Nats-Schedule-Target", "Nats-Schedule-Time-Zone"
 
@@ -164,7 +166,10 @@ async def find(bus: Bus, subject: str) -> ScheduleEntry | None:
         BusError: the server does not answer.
     """
     msg = await jetstream.last(bus, SCHEDULES, subject)
-    return _entry(msg) if msg else None
+    if msg:
+        with skipping(SCHEDULES, msg):
+            return _entry(msg)
+    return None
 
 
 async def pending(bus: Bus, pattern: str) -> AsyncIterator[ScheduleEntry]:
@@ -174,16 +179,31 @@ async def pending(bus: Bus, pattern: str) -> AsyncIterator[ScheduleEntry]:
         BusError: the server does not answer.
     """
     async for msg in jetstream.stored(bus, SCHEDULES, pattern):
-        yield _entry(msg)
+        found = None
+        with skipping(SCHEDULES, msg):
+            found = _entry(msg)
+        if found:
+            yield found
 
 
 def _entry(msg: Msg) -> ScheduleEntry:
+    """The schedule that a message is.
+
+    Raises:
+        DecodeError, SubjectError, ValueError: it is none of agentd.
+    """
     headers = msg.headers or {}
+    subject = headers["Nats-Subject"]
+    token(subject.rpartition(".")[2], "the name of a schedule")
+    if missing := {_WHEN, _TARGET} - headers.keys():
+        raise DecodeError(f"no schedule: it has no header {min(missing)}")
+    timing = Timing(headers[_WHEN], headers.get(_ZONE, "UTC"))
+    _ = timing.moment  # raises for a time that cannot be read
     return ScheduleEntry(
-        subject=headers["Nats-Subject"],
-        target=not_due(headers.get(_TARGET, "")),
+        subject=subject,
+        target=str(Subject.parse(not_due(headers[_TARGET]))),
         data=msg.data,
-        timing=Timing(headers.get(_WHEN, ""), headers.get(_ZONE, "UTC")),
+        timing=timing,
         headers={k: v for k, v in headers.items() if not k.startswith("Nats-")},
         sequence=int(headers["Nats-Sequence"]),
     )

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 
 from agentd.errors import StartError
 from agentd.nats.bus import Bus
@@ -41,7 +42,7 @@ async def serve(settings: Settings, on_state: Callable[[str], None]) -> AsyncGen
     embedded = EmbeddedServer(settings.state, settings.durability)
     server = await embedded.ensure()
     bus = await Bus.connect(target.at(server.url, server.token).options(), on_state=on_state)
-    keeper = asyncio.create_task(_keep(embedded, bus))
+    keeper = bus.background.keep("embedded server", partial(_keep, embedded, bus))
     try:
         yield bus
     finally:

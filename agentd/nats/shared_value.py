@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from agentd.errors import BusError, Conflict, NotStored
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
+from agentd.nats.records import skipped
 
 _PATIENCE, _PAUSE = 10.0, 0.2  # seconds that the server may be unreachable, and between two tries
 _STALE = 0.25  # seconds after which the value is read again, because other replicas change it too
@@ -104,7 +105,12 @@ class Shared(Generic[_Value]):
     async def _read(self) -> _Value:
         self._read_at = asyncio.get_running_loop().time()
         self._sequence, data = await jetstream.newest(self._bus, self._stream, self._subject)
-        self._value = self._parse(data)
+        try:
+            self._value = self._parse(data)
+        except Exception as error:  # noqa: BLE001 - anyone may have written it
+            # The next change replaces it. Nothing could use the value as long as it stays.
+            skipped(self._stream, self._subject, error, self._sequence)
+            self._value = self._parse(b"")
         return self._value
 
     def _wake_waiting(self) -> None:

@@ -8,12 +8,16 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from agentd.errors import SubjectError, UsageError
+from agentd.errors import DecodeError, SubjectError, UsageError
+from agentd.protocol.fields import Tokens
 from agentd.protocol.message import AgentMessage
+from agentd.protocol.shape import Shape
 from agentd.protocol.subjects import AGENT_DOMAIN, ROUTE_DOMAIN, token
 
 # The specificity of work for a capability as such.
 GENERAL = "general"
+
+_requirement: Shape[dict[str, tuple[str, ...]]] = Shape(dict[str, Tokens], most=64 * 1024)
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,19 @@ class Requirement:
     def signature(self) -> str:
         """The subject token of this requirement."""
         return hashlib.sha256(self.canonical()).hexdigest()[:12]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Requirement:
+        """The requirement whose `canonical` this is.
+
+        Raises:
+            DecodeError: it is none.
+        """
+        match _requirement.parse(data):
+            case {"all": capabilities, "not": exclusions}:
+                return cls(capabilities, exclusions)
+            case _:
+                raise DecodeError("it has no `all` and `not`")
 
     def canonical(self) -> bytes:
         """The JSON that is digested into the signature, `{"all": [...], "not": [...]}`."""

@@ -55,6 +55,11 @@ def object_pieces(name: str, nuid: str) -> str:
     return f"$O.{name}.C.{nuid}"
 
 
+def is_acknowledgement(reply: str) -> bool:
+    """Whether a message with this reply subject is of a stream, to be acknowledged there."""
+    return reply.startswith("$JS.ACK.")
+
+
 class Acknowledgement(NamedTuple):
     """What the reply subject of a delivered message says about it.
 

@@ -17,6 +17,8 @@ DEFAULT_PRIORITY: Final = 5
 # Work for one agent by name, and work for a set of capabilities by the route's signature.
 AGENT_DOMAIN: Final = "_agent"
 ROUTE_DOMAIN: Final = "_route"
+# Stands for a token that NATS allows and agentd does not. No agent has such a capability.
+MALFORMED: Final = "_malformed"
 RESERVED_DOMAINS: Final = frozenset({AGENT_DOMAIN, ROUTE_DOMAIN})
 
 # What agentd itself tells: of runs, agents, dead letters, conversations and joins.
@@ -70,6 +72,11 @@ def token(text: str, what: str) -> str:
     if not _is_token(text):
         raise SubjectError(f"{what} {_shown(text)} must be 1 to 64 of A-Z a-z 0-9 _ -")
     return text
+
+
+def is_token(text: str) -> bool:
+    """Whether `text` can be one token of a subject."""
+    return _is_token(text) is not None
 
 
 def digest(text: str) -> str:
@@ -240,6 +247,13 @@ class Subject:
             raise _foreign(subject)
         return cls(env, cast("SubjectType", kind), domain, specificity, tuple(rest))
 
+    @classmethod
+    def nearest(cls, subject: str) -> Subject:
+        """`parse` for what a stream has stored: tokens that it refuses become `_malformed`."""
+        *head, tail = subject.split(".", 2)
+        tokens = (each if is_token(each) else MALFORMED for each in tail.split("."))
+        return cls.parse(".".join([*head, *tokens]))
+
     @property
     def priority(self) -> int:
         """0 to 9, higher is more urgent; 5 where the subject says nothing."""
@@ -254,16 +268,24 @@ class Subject:
 
 
 def parse_work(subject: str) -> Subject:
-    """The task behind a stored `work.` subject or its doorbell `ring.`, with its priority.
+    """The task behind a stored `work.` subject or its doorbell `ring.`, as `Subject.nearest`.
 
     Raises:
         SubjectError: it is neither.
     """
-    root, _, rest = subject.partition(".")
-    parts = rest.split(".")
+    return Subject.nearest(published_from(subject))
+
+
+def published_from(work: str) -> str:
+    """The subject, with its priority, that a task was published to, from its subject in WORK.
+
+    Raises:
+        SubjectError: it is no subject of WORK.
+    """
+    root, *parts = work.split(".")
     if root not in ("work", "ring") or len(parts) != 4:
-        raise _foreign(subject)
-    return Subject.parse(".".join(("agents", parts[0], "task", *parts[1:])))
+        raise _foreign(work)
+    return ".".join(("agents", parts[0], "task", *parts[1:]))
 
 
 def environment_of(subject: str) -> str | None:

@@ -72,7 +72,7 @@ class Cancellations:
             BusError: the bucket does not answer.
         """
         await self._bus.subscribe(self._pattern, self._on_change)
-        self._bus.on_reconnect(self._read)
+        self._bus.on_reconnect("cancellations", self._read)
         await self._read()
 
     @contextlib.contextmanager

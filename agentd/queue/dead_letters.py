@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd.errors import UsageError
+from agentd.errors import DecodeError, UsageError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import Record
+from agentd.nats.records import skipping
 from agentd.nats.streams import LOG
-from agentd.protocol.message import AgentIdentity, Context, encode, new, new_id
-from agentd.protocol.subjects import Subject, Subjects
+from agentd.protocol.message import AgentIdentity, Context, decode, encode, new, new_id
+from agentd.protocol.subjects import Subject, Subjects, token
 from agentd.queue.delivery import SENT_AGAIN, TASK, Parcel, topic_of
 
 REASON, ERROR, SUBJECT, ATTEMPTS = (
@@ -38,7 +38,7 @@ class DeadLetter:
         at: when it was stored, RFC 3339.
         task_id: the id of its task.
         reason: one word, as in `errors.Undeliverable`: `malformed`, `expired`, `exhausted`, ….
-        subject: the subject that the task was published to.
+        published_to: the subject that the task was published to.
         headers: the headers of the sender.
         data: the original bytes.
     """
@@ -49,9 +49,14 @@ class DeadLetter:
     reason: str
     error: str
     attempts: int
-    subject: Subject
+    published_to: str
     headers: Mapping[str, str]
     data: bytes
+
+    @property
+    def subject(self) -> Subject:
+        """The subject that the task was published to, or the nearest one of agentd."""
+        return Subject.nearest(self.published_to)
 
 
 def dead_letter(
@@ -75,7 +80,7 @@ def dead_letter(
             **parcel.headers_for(task_id),
             REASON: reason,
             ERROR: " ".join(str(error).split())[:_LONGEST_HEADER],
-            SUBJECT: str(parcel.subject),
+            SUBJECT: parcel.published_to,
             ATTEMPTS: str(attempts),
         },
     )
@@ -84,7 +89,11 @@ def dead_letter(
 async def listed(bus: Bus, subjects: Subjects) -> AsyncIterator[DeadLetter]:
     """Every dead letter of an environment, oldest first."""
     async for msg in jetstream.stored(bus, LOG, subjects.pattern("dlq.*.*")):
-        yield _parsed(msg)
+        found = None
+        with skipping(LOG, msg):
+            found = _parsed(msg)
+        if found:
+            yield found
 
 
 async def find(bus: Bus, subjects: Subjects, sequence: int) -> DeadLetter:
@@ -109,13 +118,14 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
         UsageError: the task has been answered since, or the letter does not name a task's subject.
     """
     # Any client may publish a letter that names another subject, and so have us publish there.
-    if (dead.subject.type, dead.subject.env) != ("task", subjects.env):
-        raise UsageError(f"dead letter {dead.sequence} is no task: {dead.subject}; drop it")
+    ours = (dead.subject.type, dead.subject.env) == ("task", subjects.env)
+    if not ours or dead.published_to != str(dead.subject):
+        raise UsageError(f"dead letter {dead.sequence} is no task: {dead.published_to}; drop it")
     topic = topic_of(dead.subject, dead.headers)
     result = subjects.result(topic.domain, topic.specificity, dead.task_id)
     last = await jetstream.last(bus, LOG, result)
     if last is not None:
-        if json.loads(last.data)["payload"]["content"]["success"]:
+        if _is_success(last.data):
             raise UsageError(
                 f"task {dead.task_id} has been answered; drop dead letter {dead.sequence}"
             )
@@ -130,6 +140,15 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
     await _remove(bus, subjects, dead, "retried")
 
 
+def _is_success(result: bytes) -> bool:
+    """Whether a result is an answer. What is no result at all does not count as one."""
+    try:
+        content = decode(result, type="result").payload.content
+    except DecodeError:
+        return False
+    return isinstance(content, dict) and content.get("success") is True
+
+
 async def drop(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
     """Removes a dead letter; an event records that it existed."""
     await _remove(bus, subjects, dead, "dropped")
@@ -140,7 +159,7 @@ async def _remove(bus: Bus, subjects: Subjects, dead: DeadLetter, what: str) -> 
         "event": f"letter_{what}",
         "letter": dead.sequence,
         "task": dead.task_id,
-        "subject": str(dead.subject),
+        "subject": dead.published_to,
         "reason": dead.reason,
         "error": dead.error,
     }
@@ -156,14 +175,17 @@ async def _remove(bus: Bus, subjects: Subjects, dead: DeadLetter, what: str) -> 
 
 def _parsed(msg: Msg) -> DeadLetter:
     headers: Mapping[str, str] = msg.headers or {}
+    if missing := {SUBJECT, REASON, TASK} - headers.keys():
+        raise DecodeError(f"no dead letter of agentd: it has no header {min(missing)}")
+    Subject.nearest(headers[SUBJECT])  # raises for any other subject than one of a task
     return DeadLetter(
         sequence=int(headers["Nats-Sequence"]),
         at=headers["Nats-Time-Stamp"],
-        task_id=headers.get(TASK, ""),
-        reason=headers.get(REASON, "unknown"),
+        task_id=token(headers[TASK], TASK),
+        reason=headers[REASON],
         error=headers.get(ERROR, ""),
         attempts=int(headers.get(ATTEMPTS, "0")),
-        subject=Subject.parse(headers[SUBJECT]),
+        published_to=headers[SUBJECT],
         headers={k: v for k, v in headers.items() if k not in _OURS and not k.startswith("Nats-")},
         data=msg.data,
     )

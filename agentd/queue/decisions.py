@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from agentd.errors import DecodeError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.objects import whole
+from agentd.nats.records import skipping
 from agentd.nats.schedules import is_from_schedule
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subjects
 
 REQUESTED = "approval_requested"
+
+_CALL = ("index", "name", "arguments")
+_FIRST_YEAR, _LAST_YEAR = 1970, 9999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +104,8 @@ async def read(bus: Bus, subjects: Subjects, task: str) -> Dialogue:
     async for sequence, message in _events(bus, subjects.event("approval", task)):
         content = message.payload.content
         if request := request_of(content, sequence):
-            requests.append(request)
+            if request.task == task:  # anyone may publish an event about another task here
+                requests.append(request)
         elif decision := decision_of(content, sequence):
             decisions.append(decision)
     return Dialogue(requests, decisions)
@@ -109,21 +113,44 @@ async def read(bus: Bus, subjects: Subjects, task: str) -> Dialogue:
 
 def request_of(content: Any, sequence: int = 0) -> ApprovalRequest | None:
     """The request in the content of an event; None if the content is not a valid request."""
+    match content:
+        case {
+            "task": str(task),
+            "agent": str(agent),
+            "life": int(life),
+            "turn": int(turn),
+            "calls": [*calls],
+            "expires": str(expires),
+        } if all(map(_is_call, calls)) and (until := _moment(expires)) is not None:
+            return ApprovalRequest(
+                sequence=sequence,
+                task=task,
+                agent=agent,
+                life=life,
+                turn=turn,
+                calls=[{name: each[name] for name in _CALL} for each in calls],
+                expires=until,
+            )
+        case _:
+            return None
+
+
+def _is_call(value: Any) -> bool:
+    match value:
+        case {"index": int(), "name": str(), "arguments": _}:
+            return True
+        case _:
+            return False
+
+
+def _moment(text: str) -> float | None:
+    """A time of RFC 3339 in seconds since the epoch; None for one that cannot be shown."""
     try:
-        return ApprovalRequest(
-            sequence=sequence,
-            task=str(content["task"]),
-            agent=str(content["agent"]),
-            life=int(content["life"]),
-            turn=int(content["turn"]),
-            calls=[
-                {"index": int(each["index"]), "name": each["name"], "arguments": each["arguments"]}
-                for each in content["calls"]
-            ],
-            expires=datetime.fromisoformat(content["expires"]).timestamp(),
-        )
-    except (KeyError, TypeError, ValueError):
+        moment = datetime.fromisoformat(text)
+    except ValueError:
         return None
+    # At both ends of the calendar, another time zone is out of range.
+    return moment.timestamp() if _FIRST_YEAR <= moment.year < _LAST_YEAR else None
 
 
 def decision_of(content: Any, sequence: int = 0) -> Decision | None:
@@ -152,11 +179,10 @@ async def _events(bus: Bus, subject: str) -> AsyncIterator[tuple[int, AgentMessa
     async for msg in jetstream.stored(bus, LOG, subject):
         if is_from_schedule(msg):
             continue
-        try:
+        message = None
+        with skipping(LOG, msg):
             message = await whole(bus, decode(msg.data, type="event"))
-        except DecodeError:
-            continue
-        if isinstance(message.payload.content, dict):
+        if message and isinstance(message.payload.content, dict):
             yield int((msg.headers or {})["Nats-Sequence"]), message
 
 

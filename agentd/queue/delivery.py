@@ -16,7 +16,7 @@ from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.server_subjects import Acknowledgement
-from agentd.protocol.subjects import RESERVED_DOMAINS, TOKEN, Subject
+from agentd.protocol.subjects import RESERVED_DOMAINS, TOKEN, Subject, published_from
 
 # Our headers: the id of a task whose bytes contain none, and when a dead letter was sent again.
 TASK, SENT_AGAIN = "Agentd-Task", "Agentd-Sent-Again"
@@ -43,6 +43,8 @@ class Parcel:
         attempt: 1 for the first delivery, counted by the server.
         stored_at: when WORK stored it, in seconds since the epoch.
         sequence: its sequence in LOG, where it stays on record.
+        foreign: where it was published to, if that is no subject of agentd. `subject` is then the
+            nearest one, and the task is not run.
     """
 
     data: bytes
@@ -51,6 +53,12 @@ class Parcel:
     attempt: int
     stored_at: float
     sequence: int
+    foreign: str = ""
+
+    @property
+    def published_to(self) -> str:
+        """The subject that the sender published it to."""
+        return self.foreign or str(self.subject)
 
     @property
     def default_id(self) -> str:
@@ -109,20 +117,18 @@ class Parcel:
         """When the next task of the same schedule is due, in seconds since the epoch."""
         try:
             return datetime.fromisoformat(self.headers["Nats-Schedule-Next"]).timestamp()
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             return None
 
     @property
     def life(self) -> int:
         """The sequence in LOG under which its run began. Each life has a journal of its own."""
-        begun = self._of_a_copy(LIFE)
-        return int(begun) if begun.isdecimal() else self.sequence
+        return _number(self._of_a_copy(LIFE)) or self.sequence
 
     @property
     def resumes(self) -> int:
         """The turn at which its run resumes; 0 if it was not suspended."""
-        turn = self._of_a_copy(RESUMES)
-        return int(turn) if turn.isdecimal() else 0
+        return _number(self._of_a_copy(RESUMES))
 
     def _of_a_copy(self, header: str) -> str:
         """A header of the copy that resumes a suspended task. A sender could set it too, and resume
@@ -139,6 +145,11 @@ class Parcel:
         """The headers for another publish of the same bytes: the sender's, and the task's id."""
         own = {k: v for k, v in self.headers.items() if not k.startswith(_TRANSPORT)}
         return {**own, TASK: task_id}
+
+
+def _number(text: str) -> int:
+    """The whole number in a header, as the server counts; 0 if it has none."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else 0
 
 
 def topic_of(subject: Subject, headers: Mapping[str, str]) -> Subject:
@@ -221,15 +232,16 @@ def delivery(msg: Msg, bus: Bus, on_settled: Callable[[str], None], *, route: st
     reply subject."""
     acknowledgement = Acknowledgement.parse(msg.reply)
     headers: Mapping[str, str] = msg.headers or {}
+    published, sequence = msg.subject, acknowledgement.sequence
     if acknowledgement.stream == WORK:
-        subject, sequence = _source(headers)
-    else:
-        subject, sequence = Subject.parse(msg.subject), acknowledgement.sequence
+        published, sequence = _source(headers, msg.subject, sequence)
+    subject = Subject.nearest(published)
     return Delivery(
         route=route,
         data=msg.data,
         headers=headers,
         subject=subject,
+        foreign="" if published == str(subject) else published,
         attempt=acknowledgement.deliveries,
         stored_at=acknowledgement.stored_at,
         sequence=sequence,
@@ -245,22 +257,33 @@ async def settle_foreign(msg: Msg, bus: Bus) -> None:
 
 
 def parcel(data: bytes, headers: Mapping[str, str], *, attempt: int, stored_at: float) -> Parcel:
-    """A message of WORK that was read, not pulled: it cannot be settled."""
-    subject, sequence = _source(headers)
+    """A message of WORK that was read, not pulled: it cannot be settled.
+
+    Raises:
+        SubjectError: it is not a task.
+    """
+    work, number = headers.get("Nats-Subject", ""), headers.get("Nats-Sequence", "")
+    published, sequence = _source(headers, work, _number(number))
+    subject = Subject.nearest(published)
     return Parcel(
         data=data,
         headers=headers,
         subject=subject,
+        foreign="" if published == str(subject) else published,
         attempt=attempt,
         stored_at=stored_at,
         sequence=sequence,
     )
 
 
-def _source(headers: Mapping[str, str]) -> tuple[Subject, int]:
+def _source(headers: Mapping[str, str], work: str, sequence: int) -> tuple[str, int]:
     """The public subject of a message of WORK, and its sequence in LOG.
 
-    `Nats-Stream-Source` is `{stream} {seq} {filters} {transforms} {original subject} {id}`.
+    `Nats-Stream-Source` is `{stream} {seq} {filters} {transforms} {original subject} {id}`. The
+    server appends it to the sender's headers. If these were no headers, it can be lost: then the
+    place in WORK has to do.
     """
-    source = headers["Nats-Stream-Source"].split(" ")
-    return Subject.parse(source[4]), int(source[1])
+    source = headers.get("Nats-Stream-Source", "").split(" ")
+    if len(source) > 4 and (number := _number(source[1])):
+        return source[4], number
+    return published_from(work), sequence

@@ -75,9 +75,11 @@ async def heard_by(bus: Bus, env: str, agent: str) -> tuple[str, ...]:
             return ()
         raise
     subjects = Subjects(env)
+    # Anyone may have made a consumer of this name, with any filters.
     filtered = info["config"].get("filter_subjects", ())
-    found = (subjects.relative(each).split(".")[:3] for each in filtered)
-    return tuple(".".join(parts) for parts in found if parts[1] != DUE)
+    ours = (each for each in filtered if matches(subjects.everything, each))
+    found = (subjects.relative(each).split(".")[:3] for each in ours)
+    return tuple(".".join(parts) for parts in found if DUE not in parts)
 
 
 def _name(env: str, agent: str) -> str:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from agentd.background import keep
 from agentd.errors import BusError
 from agentd.nats.bus import Bus
 
@@ -49,7 +50,7 @@ class Beats:
         self._held.discard(reply)
 
     def _run(self) -> None:
-        asyncio.run(self._beat())
+        asyncio.run(keep("reports of progress", self._beat))
 
     async def _beat(self) -> None:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()

@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentd.errors import DecodeError, TaskError
+from agentd.errors import TaskError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.objects import fit, whole
+from agentd.nats.records import skipping
 from agentd.nats.schedules import is_from_schedule
 from agentd.nats.secret import Secret
 from agentd.nats.streams import LOG
@@ -36,7 +37,7 @@ ANSWERED = "tool_answered"
 MODEL_FAILED = "model_failed"  # one model of several; another one answered, or all failed
 MODEL_AWAITED = "model_awaited"  # a server that is not there, or that asked for a wait
 
-_ATTEMPTS, _STEPS = (FAILED, STARTED, HANDED_BACK), (TURN, CALLED, ANSWERED)
+_ATTEMPTS = (FAILED, STARTED, HANDED_BACK)
 
 _SHOWN = 1_000  # characters of the reason of a delay
 
@@ -153,13 +154,12 @@ class Journal:
             return Standing()
         counted, excused, steps = set[int](), set[int](), dict[Step, Content]()
         async for content in self._events():
-            kind = content["event"]
             self._used_before = max(self._used_before, _seconds(content.get("used")))
-            if kind in _STEPS:
+            if step := _step(content):
                 # The first entry counts: a second one is from a replica that was thought dead.
-                steps.setdefault((kind, content["turn"], content["index"]), content)
-            elif kind in _ATTEMPTS and content["taskSequence"] == delivery.sequence:
-                (excused if kind == HANDED_BACK else counted).add(content["delivery"])
+                steps.setdefault(step, content)
+            elif number := _delivery(content, delivery.sequence):
+                (excused if content["event"] == HANDED_BACK else counted).add(number)
         counted -= excused
         silent = len(set(range(1, delivery.attempt)) - counted - excused) > 0
         return Standing(
@@ -181,11 +181,9 @@ class Journal:
         async for msg in jetstream.stored(self._bus, LOG, self._subject):
             if is_from_schedule(msg):
                 continue
-            try:
-                event = decode(msg.data)
-            except DecodeError:
-                continue  # any client may publish on the subject
-            content = (await whole(self._bus, event)).payload.content
+            content = None
+            with skipping(LOG, msg):
+                content = (await whole(self._bus, decode(msg.data))).payload.content
             if isinstance(content, dict) and content.get("life") == self._delivery.life:
                 yield content
 
@@ -234,3 +232,30 @@ def delay_in(content: Any) -> str | None:
 def _seconds(value: Any) -> float:
     """A number of seconds in an entry; 0 if there is none. Any client may write entries."""
     return float(value) if isinstance(value, int | float) and 0 <= value < math.inf else 0.0
+
+
+def _step(content: Content) -> Step | None:
+    """The step that an entry records; None for another entry, and for one that no run wrote."""
+    match content:
+        case (
+            {"event": "turn" as kind, "turn": int(turn), "index": int(index), "completion": dict()}
+            | {"event": "tool_called" as kind, "turn": int(turn), "index": int(index)}
+            | {
+                "event": "tool_answered" as kind,
+                "turn": int(turn),
+                "index": int(index),
+                "text": str(),
+                "error": bool(),
+            }
+        ):
+            return str(kind), turn, index
+        case _:
+            return None
+
+
+def _delivery(content: Content, sequence: int) -> int:
+    """The number of the delivery, from 1, whose beginning or end an entry records; 0 for another
+    entry. `sequence` is that of the task."""
+    kind, number = content.get("event"), content.get("delivery")
+    of_task = kind in _ATTEMPTS and content.get("taskSequence") == sequence
+    return number if of_task and isinstance(number, int) else 0

@@ -18,10 +18,10 @@ from typing import Any
 
 from agentd.errors import BusError, SubjectError
 from agentd.nats import jetstream
-from agentd.nats.bus import Bus, Msg, Subscription
+from agentd.nats.bus import Bus, Msg, Subscription, status_of
 from agentd.nats.streams import SECOND, WORK
-from agentd.protocol.server_subjects import Acknowledgement, next_message
-from agentd.protocol.subjects import DEFAULT_PRIORITY, Subjects, parse_work
+from agentd.protocol.server_subjects import Acknowledgement, is_acknowledgement, next_message
+from agentd.protocol.subjects import DEFAULT_PRIORITY, Subjects, is_token, parse_work
 from agentd.queue.bands import ConsumerSource, Route, consumer_name, route_of
 from agentd.queue.delivery import Delivery, delivery, settle_foreign
 from agentd.queue.in_progress import Beats
@@ -47,7 +47,7 @@ class Queue:
     async def open(self) -> None:
         """Listens to the doorbell, and starts to report held deliveries as in progress."""
         await self.bus.subscribe(self.subjects.ring, self._on_ring)
-        self.bus.on_reconnect(self._after_reconnect)
+        self.bus.on_reconnect("pulls", self._after_reconnect)
         self._beats.start()
 
     async def close(self) -> None:
@@ -60,9 +60,9 @@ class Queue:
         self._pullers.add(puller)
         return puller
 
-    async def sweep(self) -> None:
-        """Reads what waits in WORK, and hints at each of our bands that holds something.
-
+    async def sweep(self) -> list[str]:
+        """Hints at each of our bands that holds something in WORK. Returns the subjects there that
+        no agent can pull: their domain is outside the grammar.
         Fact routes are always hinted at: a redelivered fact does not ring, and the server deletes a
         consumer that is never pulled.
 
@@ -72,16 +72,17 @@ class Queue:
         for route in self._routes.values():
             if route.source.stream != WORK and route.pullers:
                 route.ring(DEFAULT_PRIORITY)
-        offset = 0
+        offset, foreign = 0, list[str]()
         while True:
             request = {"subjects_filter": self.subjects.all_work, "offset": offset}
             info = await jetstream.api(self.bus, f"STREAM.INFO.{WORK}", request)
             waiting = info["state"].get("subjects") or {}
             for subject in waiting:
                 self._ring(subject)
+            foreign += [each for each in waiting if not is_token(each.split(".")[2])]
             offset += len(waiting)
             if not waiting or offset >= int(info.get("total", 0)):
-                return
+                return foreign
 
     def expect(self, delivery: Delivery, delay: float) -> None:
         """Rings for a task that was handed back, when its `delay` is over: the server does not."""
@@ -131,7 +132,7 @@ class Queue:
         try:
             task = parse_work(subject)
         except SubjectError:
-            return  # a foreign subject: `Puller._take` drops it together with the next task of ours
+            return  # a stranger rings
         route = self._routes.get(route_of(task))
         if route and route.pullers:
             route.ring(task.priority)
@@ -220,7 +221,6 @@ class Puller:
 
     async def pull(self, most: int) -> list[Delivery]:
         """Waits for tasks and returns 1 to `most` of them, all of one band; none once closed.
-
         Must not be cancelled: tasks that the server has sent would wait for their ACK_WAIT. Use
         `close` instead.
         """
@@ -236,9 +236,8 @@ class Puller:
     async def _take(self, msg: Msg, route: Route) -> Delivery | None:
         try:
             return self._queue.take(msg, route)
-        except SubjectError as error:
-            # NATS allows more in a subject than agentd does; no result subject could be made of it.
-            log.warning("ignored: %s", error)
+        except (SubjectError, ValueError) as error:
+            log.warning("neither a task nor a fact: %s", error)
             self._queue.hold(msg, held=False)
             await settle_foreign(msg, self._queue.bus)
             return None
@@ -337,8 +336,9 @@ class Puller:
         pull = self._pull
         if pull is None:
             return
-        if status := (msg.headers or {}).get("Status"):
-            pull.finish(status)
+        if not is_acknowledgement(msg.reply):  # a task may have a header `Status` too
+            if status := status_of(msg):
+                pull.finish(status)
             return
         # Nothing has reported it as in progress. Another replica may have it by now.
         if asyncio.get_running_loop().time() - pull.asked > ACK_WAIT / 2:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 from agentd.errors import DecodeError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
+from agentd.nats.records import skipping
 from agentd.nats.streams import AGENTS, LOG
 from agentd.protocol.message import decode
 from agentd.protocol.server_subjects import bucket
+from agentd.protocol.shape import Shape
 from agentd.protocol.subjects import Subjects
 
 # An entry expires after so many heartbeats without a refresh.
 BEATS_TO_LIVE = 3
 
+_LARGEST = 256 * 1024  # bytes of an entry
 _REMOVED_TTL = "1h"  # how long the bucket keeps the marker of a removed entry
 # Seconds that agents get to reconnect to a restarted server, and between two reads of the bucket.
 _PATIENCE, _PAUSE = 2.0, 0.05
@@ -66,7 +68,7 @@ class Replica:
     file: str = ""
 
 
-_FIELDS = frozenset(field.name for field in fields(Replica))
+_entry: Shape[Replica] = Shape(Replica, most=_LARGEST)
 
 
 def key(env: str, agent: str, instance: str) -> str:
@@ -124,11 +126,14 @@ async def _entries(bus: Bus, env: str) -> dict[str, list[Replica]]:
     """The entries by instance; an empty list for an instance that has removed its own."""
     found: defaultdict[str, list[Replica]] = defaultdict(list)
     async for msg in jetstream.stored(bus, AGENTS, bucket(AGENTS, env, ">")):
-        replicas = found[str((msg.headers or {})["Nats-Subject"]).rpartition(".")[2]]
-        if msg.data:  # a removed key leaves an empty marker
-            raw = json.loads(msg.data)
-            # A newer version of agentd may write more fields.
-            replicas.append(Replica(**{k: v for k, v in raw.items() if k in _FIELDS}))
+        with skipping(AGENTS, msg):
+            subject = str((msg.headers or {})["Nats-Subject"])
+            replicas = found[subject.rpartition(".")[2]]
+            if msg.data:  # a removed key leaves an empty marker
+                replica = _entry.parse(msg.data)
+                if key(env, replica.agent, replica.instance) != subject:
+                    raise DecodeError(f"it describes {replica.agent!r}, and has another key")
+                replicas.append(replica)
     return found
 
 
@@ -137,7 +142,7 @@ async def _recently_online(bus: Bus, env: str) -> set[str]:
     heartbeats = jetstream.stored(bus, LOG, Subjects(env).event("status", "heartbeat"))
     found: set[str] = set()
     async for msg in heartbeats:
-        with contextlib.suppress(DecodeError):  # any client may publish to this subject
+        with skipping(LOG, msg):
             content = decode(msg.data).payload.content
             if isinstance(content, dict):
                 found.add(str(content.get("instance")))

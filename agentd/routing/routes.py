@@ -6,11 +6,11 @@ requirement pull it. A bucket has the requirement of each signature.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
+from agentd.nats.records import skipping
 from agentd.nats.streams import ROUTES
 from agentd.protocol.destination import Requirement
 from agentd.protocol.server_subjects import bucket
@@ -44,7 +44,7 @@ class RouteTable:
             BusError: the bucket does not answer.
         """
         await self._bus.subscribe(bucket(ROUTES, self._env, "*"), self._on_route)
-        self._bus.on_reconnect(self._read)
+        self._bus.on_reconnect("routes", self._read)
         await self._read()
 
     def routes_for(self, agent: str, capabilities: Iterable[str]) -> list[str]:
@@ -63,8 +63,8 @@ class RouteTable:
     async def _on_route(self, msg: Msg) -> None:
         if not msg.data:
             return  # the marker of a removed key
-        raw = json.loads(msg.data)
-        requirement = Requirement(tuple(raw["all"]), tuple(raw["not"]))
-        if requirement.signature not in self._known:
-            self._known[requirement.signature] = requirement
-            self._on_change()
+        with skipping(ROUTES, msg):
+            requirement = Requirement.parse(msg.data)
+            if requirement.signature not in self._known:
+                self._known[requirement.signature] = requirement
+                self._on_change()

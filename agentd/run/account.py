@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
 from agentd.nats.bus import Bus
 from agentd.nats.shared_value import Shared
 from agentd.nats.streams import BUDGETS
 from agentd.protocol.server_subjects import bucket
+from agentd.protocol.shape import Shape
+from agentd.protocol.strict_json import MAX_BYTES
 from agentd.protocol.subjects import digest
 
 # Digits that dollars are rounded to: as plain floats, three times $0.10 is more than $0.30.
@@ -34,6 +36,17 @@ class Hold:
     until: float
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """An account as `Account.dump` writes it."""
+
+    spent: float
+    reserved: dict[str, Hold]
+
+
+_stored: Shape[_Stored] = Shape(_Stored, most=MAX_BYTES)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Account:
     """The money of one conversation in USD; `holds` by task id.
@@ -46,13 +59,15 @@ class Account:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """The account that `dump` wrote; an empty one for no bytes."""
+        """The account that `dump` wrote; an empty one for no bytes.
+
+        Raises:
+            DecodeError: `dump` did not write it.
+        """
         if not data:
             return cls()
-        raw: dict[str, Any] = json.loads(data)
-        return cls(
-            spent=raw["spent"], holds={task: Hold(**held) for task, held in raw["reserved"].items()}
-        )
+        raw = _stored.parse(data)
+        return cls(spent=raw.spent, holds=raw.reserved)
 
     def dump(self) -> bytes:
         """`{"spent", "reserved": {task id: {"amount", "paid", "by", "until"}}}`."""

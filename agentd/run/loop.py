@@ -6,6 +6,8 @@ An interrupted run resumes from the journal: a recorded step is neither paid nor
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,17 +15,16 @@ from functools import cached_property
 from typing import Any
 
 from agentd import crash_points
-from agentd.errors import ModelError, TaskError, Undeliverable
+from agentd.errors import DecodeError, ModelError, TaskError, Undeliverable
 from agentd.models.ending import accepted
 from agentd.models.estimate import within
 from agentd.models.failures import Failures
 from agentd.models.port import (
     CUT_IN_WORDS,
+    RECORDED,
     ChatRequest,
     Completion,
     Model,
-    ModelAttempt,
-    ToolCall,
     Usage,
 )
 from agentd.models.wire.chat import assistant_turn, tool_turn
@@ -36,6 +37,8 @@ from agentd.run.output import Unusable, correction, value_of
 from agentd.run.revision import Revision
 from agentd.run.tool_calls import TurnCalls, with_unique_ids
 from agentd.tools.port import Emitted
+
+log = logging.getLogger(__name__)
 
 # The parameters that a sender may set for its own task. The manifest decides all others.
 SENDERS_PARAMETERS = frozenset(
@@ -134,9 +137,8 @@ class _TurnLoop:
     async def _turn(self, turn: int) -> Completion:
         """The completion of this turn, from the journal if the run is resumed."""
         recorded = self._context.steps.get((TURN, turn, 0))
-        if recorded is not None:
-            completion = _completion(recorded["completion"])
-        else:
+        completion = None if recorded is None else _completion(recorded["completion"])
+        if completion is None:
             completion = await self._ask()
             crash_points.here("after-turn")
             if completion.tool_calls:
@@ -271,17 +273,17 @@ def _allowed(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     return parameters
 
 
-def _completion(recorded: Mapping[str, Any]) -> Completion:
-    """A completion from the journal, where `asdict` wrote it.
+def _completion(recorded: Mapping[str, Any]) -> Completion | None:
+    """A completion from the journal, where `asdict` wrote it; None if somebody else wrote it.
 
     Raises:
         ModelError: it cannot be used; an older version of agentd recorded it nevertheless.
     """
-    calls = tuple(ToolCall(**call) for call in recorded["tool_calls"])
-    attempts = tuple(ModelAttempt(**attempt) for attempt in recorded["attempts"])
-    usage = Usage(**recorded["usage"]) if recorded["usage"] else None
-    fields: dict[str, Any] = {**recorded, "tool_calls": calls, "usage": usage, "attempts": attempts}
-    completion = Completion(**fields)
+    try:
+        completion = RECORDED.parse(json.dumps(recorded).encode())
+    except DecodeError as error:
+        log.warning("a turn of the model in the journal is not used: %s", error)
+        return None
     return accepted(completion, Failures(completion.model))
 
 

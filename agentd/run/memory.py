@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from agentd.errors import BusError, DecodeError, TaskError
+from agentd.errors import BusError, TaskError
 from agentd.manifest.limits import History
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit, whole
+from agentd.nats.records import skipping
 from agentd.nats.schedules import is_from_schedule
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode
@@ -159,17 +160,12 @@ class Memory:
         return tuple(turn for turn in turns if turn["content"])
 
     async def _content(self, msg: Msg) -> Any:
-        """The content of an event; None if it is not valid, or its object was lost. Any client may
-        publish on the subject."""
+        """The content of an event; None if it is not valid, or its object was lost."""
         if is_from_schedule(msg):
             return None
-        try:
+        with skipping(LOG, msg):
             return (await whole(self._bus, decode(msg.data))).payload.content
-        except DecodeError:
-            return None
-        except TaskError as error:
-            log.warning("a part of a conversation is lost: %s", error)
-            return None
+        return None
 
     async def _keep(self, summary: str, covers: int) -> None:
         """Stores a summary: exchanges up to `covers` are not read again. A failure is logged."""

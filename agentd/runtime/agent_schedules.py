@@ -147,7 +147,7 @@ def next_time(timing: Timing) -> float | None:
     try:
         now = datetime.now(ZoneInfo(timing.zone))
         found = cron.parse(timing.pattern).next_after(now)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones is no file
         return None
     return found and found.timestamp()
 

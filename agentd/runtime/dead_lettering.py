@@ -18,10 +18,11 @@ from agentd.agent.outcome import Outcome, result_subject, store
 from agentd.errors import BusError, Conflict, DecodeError, Undeliverable
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
+from agentd.nats.records import skipping
 from agentd.nats.streams import WORK
 from agentd.protocol.message import AgentIdentity, AgentMessage, new, short_id
 from agentd.protocol.server_subjects import consumer_advisory
-from agentd.protocol.subjects import Subjects
+from agentd.protocol.subjects import MALFORMED, Subjects, is_token
 from agentd.queue import dead_letters
 from agentd.queue.delivery import Parcel, parcel
 
@@ -63,6 +64,35 @@ async def dead_letter(
     # Last: after a crash before this the task is delivered, and settled because it has a result.
     if sequence:
         await jetstream.delete(bus, WORK, sequence)
+
+
+async def refuse_foreign(bus: Bus, subjects: Subjects, work: str) -> None:
+    """Dead-letters the tasks on a subject of WORK whose domain no agent can have.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    # The server reports a byte that is not UTF-8 as another one, so the exact subject is not known.
+    tokens = [each if is_token(each) else "*" for each in work.split(".")]
+    async for msg in jetstream.stored(bus, WORK, ".".join(tokens)):
+        with skipping(WORK, msg):
+            waiting, sequence = waiting_in(msg)
+            if waiting.subject.domain == MALFORMED and waiting.foreign:
+                problem = f"{waiting.foreign} is no subject of agentd: no agent can have its domain"
+                error = Undeliverable(problem, code="malformed")
+                await dead_letter(bus, subjects, waiting, error, sequence=sequence)
+
+
+def waiting_in(msg: Msg) -> tuple[Parcel, int]:
+    """The task in a message that was read from WORK, and its sequence there.
+
+    Raises:
+        SubjectError: it is not a task.
+    """
+    headers = dict(msg.headers or {})
+    stored_at = datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp()
+    waiting = parcel(msg.data, headers, attempt=0, stored_at=stored_at)
+    return waiting, int(headers["Nats-Sequence"])
 
 
 def task_of(parcel: Parcel) -> AgentMessage:
@@ -124,7 +154,7 @@ class Advisories:
         raw: dict[str, str] = found["message"]
         given_up = parcel(
             base64.b64decode(raw.get("data", "")),
-            _headers(raw.get("hdrs", "")),
+            _headers(raw.get("hdrs", "")) | {"Nats-Subject": raw["subject"]},
             attempt=deliveries,
             stored_at=datetime.fromisoformat(raw["time"]).timestamp(),
         )
@@ -134,4 +164,4 @@ class Advisories:
 
 def _headers(encoded: str) -> dict[str, str]:
     """The headers of a stored message: the line `NATS/1.0`, then one `Name: value` per line."""
-    return dict(_HEADER.findall(base64.b64decode(encoded).decode()))
+    return dict(_HEADER.findall(base64.b64decode(encoded).decode(errors="replace")))

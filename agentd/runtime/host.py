@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,8 @@ async def hosting(
         readiness.runtime = runtime
         if not runtime.agents:
             raise UsageError("nothing to run: the model or a tool of every agent failed; see above")
-        watching = asyncio.create_task(watcher.run(runtime.apply))
+        watch = partial(watcher.run, runtime.apply)
+        watching = bus.background.keep("watch on the files", watch)
         stack.callback(watching.cancel)
         yield Hosted(bus=bus, runtime=runtime, watcher=watcher, catalog=catalog, http=health.url)
 

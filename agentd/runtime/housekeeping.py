@@ -13,6 +13,7 @@ from agentd.nats.secret import Secret
 from agentd.protocol.server_subjects import STREAM_DELETED
 from agentd.queue.queue import Queue
 from agentd.runtime.agent_schedules import AgentSchedules
+from agentd.runtime.dead_lettering import refuse_foreign
 from agentd.runtime.presence import Presence
 from agentd.runtime.resume import Resumer
 from agentd.settings import Settings
@@ -58,8 +59,8 @@ class Housekeeper:
     async def open(self) -> None:
         """Starts the checks."""
         await self._bus.subscribe(STREAM_DELETED, self._on_deleted)
-        self._bus.on_reconnect(self._on_back)
-        self._job = asyncio.create_task(self._check_always())
+        self._bus.on_reconnect("housekeeping after a reconnect", self._on_back)
+        self._job = self._bus.background.keep("housekeeping", self._check_always)
 
     def close(self) -> None:
         """Ends the checks."""
@@ -101,7 +102,8 @@ class Housekeeper:
         now = asyncio.get_running_loop().time()
         if created or now >= self._swept_at + _SWEEP:
             self._swept_at = now
-            await self._queue.sweep()
+            for work in await self._queue.sweep():
+                await refuse_foreign(self._bus, self._queue.subjects, work)
             await self._schedules.settle()
         if created or now >= self._restored_at + _RESTORE:
             self._restored_at = now

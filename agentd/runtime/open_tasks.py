@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from agentd.errors import SubjectError
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import ApiError
+from agentd.nats.records import skipping
 from agentd.nats.schedules import ScheduleEntry
 from agentd.nats.streams import WORK
 from agentd.protocol.message import AgentMessage
-from agentd.protocol.subjects import Subject, Subjects, parse_work
+from agentd.protocol.subjects import Subject, Subjects
 from agentd.queue.bands import consumer_name, route_of
-from agentd.queue.delivery import Parcel, parcel
-from agentd.runtime.dead_lettering import task_of
+from agentd.queue.delivery import Parcel
+from agentd.runtime.dead_lettering import task_of, waiting_in
 
 State = Literal["running", "waiting", "suspended", "scheduled"]
 
@@ -45,15 +45,11 @@ async def open_tasks(bus: Bus, subjects: Subjects) -> AsyncIterator[OpenTask]:
     """
     begun = _Begun(bus, subjects)
     async for msg in jetstream.stored(bus, WORK, subjects.all_work):
-        headers = dict(msg.headers or {})
-        try:
-            upto = await begun.upto(headers["Nats-Subject"])
-            waiting = parcel(msg.data, headers, attempt=0, stored_at=_stored_at(msg))
-        except SubjectError:
-            continue  # NATS allows more in a subject than agentd does
-        sequence = int(headers["Nats-Sequence"])
-        state = "running" if sequence <= upto else "waiting"
-        yield OpenTask(state, waiting, task_of(waiting), sequence)
+        task = None
+        with skipping(WORK, msg):
+            task = await _in_work(msg, begun)
+        if task:
+            yield task
     kinds: tuple[tuple[State, str], ...] = (
         ("suspended", subjects.schedule("approval", "*")),
         ("scheduled", subjects.schedule("message", "*")),
@@ -64,8 +60,11 @@ async def open_tasks(bus: Bus, subjects: Subjects) -> AsyncIterator[OpenTask]:
                 yield OpenTask(state, later, task_of(later), schedule=entry.subject)
 
 
-def _stored_at(msg: Msg) -> float:
-    return datetime.fromisoformat((msg.headers or {})["Nats-Time-Stamp"]).timestamp()
+async def _in_work(msg: Msg, begun: _Begun) -> OpenTask:
+    waiting, sequence = waiting_in(msg)
+    upto = await begun.upto(waiting.subject)
+    state: State = "running" if sequence <= upto else "waiting"
+    return OpenTask(state, waiting, task_of(waiting), sequence)
 
 
 def _later(entry: ScheduleEntry) -> Parcel | None:
@@ -89,9 +88,8 @@ class _Begun:
         self._env = subjects.env
         self._known: dict[str, int] = {}
 
-    async def upto(self, subject: str) -> int:
+    async def upto(self, task: Subject) -> int:
         """The sequence of the newest task that was delivered of those that share its consumer."""
-        task = parse_work(subject)
         name = consumer_name(self._env, route_of(task), task.priority)
         if name not in self._known:
             self._known[name] = await self._delivered(name)

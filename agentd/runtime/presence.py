@@ -70,9 +70,9 @@ class Presence:
     async def open(self) -> None:
         """Starts the heartbeat. After a reconnect it refreshes the registry, which a new server
         process has lost."""
-        self._bus.on_reconnect(self.announce_all)
-        self._beats = asyncio.create_task(self._beat())
-        self._recording = asyncio.create_task(self._record_events())
+        self._bus.on_reconnect("registry", self.announce_all)
+        self._beats = self._bus.background.keep("heartbeat", self._beat)
+        self._recording = self._bus.background.keep("status events", self._record_events)
 
     async def close(self) -> None:
         """Stops the heartbeat, and removes the agents from the registry."""

@@ -11,7 +11,7 @@ import json
 import logging
 
 from agentd import crash_points
-from agentd.errors import BusError, TaskError
+from agentd.errors import BusError, SubjectError, TaskError
 from agentd.nats import schedules
 from agentd.nats.bus import Bus, Msg
 from agentd.protocol.message import short_id
@@ -37,7 +37,7 @@ class Resumer:
     async def open(self) -> None:
         """Subscribes to decisions, and resumes what was decided before."""
         await self._bus.subscribe(self._subjects.pattern("event.approval.*"), self._on_event)
-        self._bus.on_reconnect(self.resume_decided)
+        self._bus.on_reconnect("decisions", self.resume_decided)
         await self.resume_decided()
 
     async def resume_decided(self) -> None:
@@ -56,7 +56,8 @@ class Resumer:
 
     async def _on_event(self, msg: Msg) -> None:
         if is_decision(msg.data):
-            trying = asyncio.create_task(self._try(msg.subject.rpartition(".")[2]))
+            task = msg.subject.rpartition(".")[2]
+            trying = self._bus.background.start("resumption of a task", self._try(task))
             self._trying.add(trying)
             trying.add_done_callback(self._trying.discard)
 
@@ -71,7 +72,7 @@ class Resumer:
         try:
             if not await approvals.resume(self._bus, self._subjects, task):
                 return False
-        except (BusError, TaskError) as error:
+        except (BusError, SubjectError, TaskError) as error:
             log.warning("%s stays suspended: %s", short_id(task), error)
             return False
         log.info("%s resumes: its tool calls are decided", short_id(task))

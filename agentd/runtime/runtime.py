@@ -63,6 +63,7 @@ class Runtime:
         self._warned: frozenset[Problem] = frozenset()
         self._settings = settings
         self.bus = bus
+        bus.background.on_failure = metrics.background_failure
         self._models = models
         self._revisions = RevisionBuilder(models, tools, settings)
         self._metrics = metrics
@@ -79,7 +80,7 @@ class Runtime:
         self._lock = asyncio.Lock()
         self.watchdog = Watchdog()
         self.leaving: set[Agent] = set()
-        self._background: set[asyncio.Task[None]] = set()
+        self._last_work: set[asyncio.Task[None]] = set()  # what a drain waits for
         self._draining = False
         self.presence = Presence(
             bus,
@@ -170,9 +171,9 @@ class Runtime:
             ]
             for agent in removed:
                 await self._remove(agent)
-            self._in_background(self.schedules.settle())
+            self._start("schedules", self.schedules.settle())
             if started:
-                self._in_background(self.presence.look_for_namesakes())
+                self._start("namesakes", self.presence.look_for_namesakes())
             await self._report_refused(refused)
             self._log_warnings(catalog)
             self._applied = True
@@ -184,7 +185,7 @@ class Runtime:
                 return
             self._draining = True
             await asyncio.gather(*(agent.drain(grace) for agent in self.agents.values()))
-            await asyncio.gather(*self._background)
+            await asyncio.gather(*self._last_work, return_exceptions=True)
         self.watchdog.stop()
         self._housekeeper.close()
         self.resumer.close()
@@ -211,6 +212,8 @@ class Runtime:
             waiting.append("a manifest that loads")
         missing = [why for agent in self.agents.values() for why in agent.live.toolbox.missing]
         waiting += dict.fromkeys(missing)  # once: several agents may use the same MCP server
+        failed = self.bus.background.troubles.items()
+        waiting += [f"{name}, which failed: {mistake}" for name, mistake in failed]
         if self._draining:
             waiting.append("the end of the drain")
         return waiting
@@ -229,7 +232,7 @@ class Runtime:
                 log.info("error fixed; revision %s stays live", spec.revision, extra=_of(spec))
             return False
         live = await self._revisions.build(spec)
-        self._in_background(self._models.warm())
+        self._start("models", self._models.warm())
         self.schedules.keep(spec)
         if agent is None:
             agent = self.agents[spec.name] = Agent(live, self._services)
@@ -252,7 +255,7 @@ class Runtime:
         del self.agents[agent.name]
         self.schedules.drop(agent.name)
         log.info("manifest removed; finishing running tasks", extra={"agent": agent.name})
-        self._in_background(self._drain_removed(agent))
+        self._start("drain of a removed agent", self._drain_removed(agent))
         await self.presence.offline(agent)
 
     async def _drain_removed(self, agent: Agent) -> None:
@@ -305,13 +308,12 @@ class Runtime:
     def _listen_again(self) -> None:
         """Has the agents pull from a new route, if they meet its requirement."""
         for agent in self.agents.values():
-            self._in_background(agent.listen())
+            self.bus.background.keep(f"routes of {agent.name}", agent.listen)
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        # The event loop keeps only a weak reference; a drain waits for these, too.
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = self.bus.background.start(name, work)
+        self._last_work.add(task)
+        task.add_done_callback(self._last_work.discard)
 
 
 def _texts(problems: Iterable[Problem]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import math
@@ -15,13 +14,17 @@ from agentd.errors import BusError, DecodeError
 from agentd.manifest.rate import Allowance, Window
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
+from agentd.nats.records import skipping
 from agentd.nats.shared_value import Shared
 from agentd.nats.streams import CACHE, RATES
 from agentd.protocol import strict_json
 from agentd.protocol.server_subjects import bucket
+from agentd.protocol.shape import Shape
 from agentd.protocol.subjects import Subjects, digest
 
 log = logging.getLogger(__name__)
+
+_head: Shape[dict[str, float]] = Shape(dict[str, float], most=100)
 
 
 class Cooldowns:
@@ -37,7 +40,6 @@ class Cooldowns:
         self._subject = subjects.cooldown
         self._instance = secrets.token_hex(8)
         self._listeners: list[Callable[[str, float], None]] = []
-        self._sending: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Subscribes to the announcements of other replicas."""
@@ -49,9 +51,8 @@ class Cooldowns:
         if not self._bus.connected:
             return
         announcement = {"endpoint": endpoint, "seconds": seconds, "from": self._instance}
-        task = asyncio.create_task(self._send(json.dumps(announcement).encode()))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        data = json.dumps(announcement).encode()
+        self._bus.background.start("announcement of a cooldown", self._send(data))
 
     def on_announce(self, heard: Callable[[str, float], None]) -> None:
         """Calls `heard(endpoint, seconds)` for every announcement of another replica."""
@@ -106,7 +107,10 @@ class AnswerCache:
             return None
         # An agent with a longer `cache` may have stored it: here it may be too old.
         head, _, data = msg.data.partition(b"\n")
-        return data if self._clock() - json.loads(head)["at"] < seconds else None
+        with skipping(CACHE, msg):
+            if self._clock() - _head.parse(head)["at"] < seconds:
+                return data
+        return None
 
     async def put(self, key: str, data: bytes, seconds: float) -> None:
         """Stores `data` for so many seconds."""

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 
+from agentd.background import keep
 from agentd.runtime import stacks
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Starts to watch."""
-        self._ticks = asyncio.create_task(self._tick())
+        self._ticks = asyncio.create_task(keep("watchdog", self._tick))
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:

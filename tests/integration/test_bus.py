@@ -66,7 +66,7 @@ async def test_the_bus_works_again_on_the_successor_of_a_killed_server(tmp_path:
     async def reconnected() -> None:
         again.set()
 
-    bus.on_reconnect(reconnected)
+    bus.on_reconnect("test", reconnected)
     await bus.subscribe("news", take)
     pending = asyncio.create_task(bus.request("$JS.API.INFO.nothing.answers", timeout=30))
     os.kill(server.pid, signal.SIGKILL)
@@ -93,7 +93,7 @@ async def test_a_client_that_nats_py_has_closed_is_replaced(bus: Bus) -> None:
     async def reconnected() -> None:
         again.set()
 
-    bus.on_reconnect(reconnected)
+    bus.on_reconnect("test", reconnected)
     client = bus._client  # pyright: ignore[reportPrivateUsage]
     await client.publish(inbox, b"x" * bus.max_message, headers={"a": "b"})
     await asyncio.wait_for(again.wait(), 10)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+import logging
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
-from agentd.models.port import ChatRequest, Completion, ToolCall, Usage
+from agentd.errors import DecodeError
+from agentd.models.port import RECORDED, ChatRequest, Completion, Usage
+
+log = logging.getLogger(__name__)
 
 LARGEST = 256 * 1024  # bytes of an answer that is stored
 
@@ -42,9 +46,12 @@ class Cache:
         data = await self._store.get(key, seconds) if self._store else None
         if data is None:
             return None
-        kept: dict[str, Any] = json.loads(data)
-        calls = tuple(ToolCall(**call) for call in kept.pop("tool_calls"))
-        return Completion(**kept, tool_calls=calls, usage=Usage(0, 0), cost=0.0, cached=True)
+        try:
+            kept = RECORDED.parse(data)
+        except DecodeError as error:
+            log.warning("the cached answer %s is not used: %s", key, error)
+            return None
+        return replace(kept, usage=Usage(0, 0), cost=0.0, cached=True, attempts=())
 
     async def keep(self, key: str, completion: Completion, seconds: float) -> None:
         """Stores an answer, if it is not cut off and not larger than `LARGEST`."""

@@ -105,7 +105,7 @@ async def test_the_steps_of_a_run_are_known_to_its_next_attempt(tmp_path: Path) 
     journal = task.journal(1)
     await journal.step(TURN, 1, completion={"text": "x"})
     await journal.step(CALLED, 1, 0, name="mail")
-    await journal.step(ANSWERED, 1, 2, text="sent")
+    await journal.step(ANSWERED, 1, 2, text="sent", error=False)
     steps = (await task.journal(2).read()).steps
     assert steps.keys() == {(TURN, 1, 0), (CALLED, 1, 0), (ANSWERED, 1, 2)}
     assert steps[TURN, 1, 0]["completion"] == {"text": "x"}
@@ -114,15 +114,15 @@ async def test_the_steps_of_a_run_are_known_to_its_next_attempt(tmp_path: Path) 
 
 async def test_the_first_entry_of_a_step_counts(tmp_path: Path) -> None:
     task = Task(tmp_path)
-    await task.journal(1).step(TURN, 1, completion="first")
-    await task.journal(2).step(TURN, 1, completion="second")
-    assert (await task.journal(3).read()).steps[TURN, 1, 0]["completion"] == "first"
+    await task.journal(1).step(TURN, 1, completion={"text": "first"})
+    await task.journal(2).step(TURN, 1, completion={"text": "second"})
+    assert (await task.journal(3).read()).steps[TURN, 1, 0]["completion"] == {"text": "first"}
 
 
 async def test_a_task_that_was_sent_again_has_an_empty_journal(tmp_path: Path) -> None:
     task = Task(tmp_path)
     await task.journal(1).note(FAILED)
-    await task.journal(1).step(TURN, 1, completion="x")
+    await task.journal(1).step(TURN, 1, completion={"text": "x"})
     again = await task.journal(2, sequence=99).read()
     assert (again.attempt, again.steps) == (2, {})
 
@@ -130,7 +130,7 @@ async def test_a_task_that_was_sent_again_has_an_empty_journal(tmp_path: Path) -
 async def test_a_resumed_run_knows_its_steps_and_counts_its_own_deliveries(tmp_path: Path) -> None:
     task = Task(tmp_path)
     await task.journal(1).note(FAILED)
-    await task.journal(2).step(TURN, 1, completion="x")
+    await task.journal(2).step(TURN, 1, completion={"text": "x"})
     resumed = {"sequence": 99, "headers": {LIFE: "7", "Nats-Scheduler": "sched.dev.approval.t-1"}}
     standing = await task.journal(1, **resumed).read()
     assert (standing.attempt, standing.suspect) == (1, False)

@@ -94,7 +94,7 @@ class ScriptedServer:
             await self.handlers[reply](message(headers={"Status": status}))
 
     async def request(
-        self, subject: str, data: bytes = b"", *, headers: object = None, timeout: float = 5
+        self, subject: str, data: bytes = b"", *, headers: object = None, **_: object
     ) -> Msg:
         if self.down:
             raise BusError("no server")
@@ -335,7 +335,7 @@ async def test_a_pull_that_gets_no_answer_is_made_again_with_a_new_inbox() -> No
 
 
 @in_virtual_time
-async def test_a_message_whose_subject_is_not_of_agentd_is_acknowledged_and_skipped() -> None:
+async def test_a_task_whose_subject_is_outside_the_grammar_is_taken_to_be_refused() -> None:
     server = ScriptedServer()
     server.waiting = {"work.dev.analysis.x.5": 2}
     foreign = task()
@@ -343,16 +343,35 @@ async def test_a_message_whose_subject_is_not_of_agentd_is_acknowledged_and_skip
     foreign.headers["Nats-Stream-Source"] = "AGENTD_LOG 7 > > agents.dev.task.analysis.ö"
     server.answers["dev+analysis+5"].append([foreign, task("good")])
     _, puller = await listening(server)
-    [taken] = await puller.pull(2)
-    assert taken.subject.specificity == "good"
-    assert server.published == [(foreign.reply, b"+ACK")]
+    refused, taken = await puller.pull(2)
+    assert (refused.subject.specificity, refused.published_to) == (
+        "_malformed",
+        "agents.dev.task.analysis.ö",
+    )
+    assert (taken.subject.specificity, taken.foreign) == ("good", "")
+
+
+@in_virtual_time
+async def test_a_task_with_a_header_status_is_no_control_frame() -> None:
+    """Many programs copy the headers of an HTTP answer. A control frame has no reply subject."""
+    server = ScriptedServer()
+    server.waiting = {"work.dev.analysis.x.5": 3}
+    odd = task("odd")
+    assert odd.headers
+    odd.headers["Status"] = "404"
+    stray = Msg(_client=cast("Any", None), data=b"{}", reply="orders.new")
+    server.answers["dev+analysis+5"].append([odd, stray, task("good")])
+    _, puller = await listening(server)
+    taken = await puller.pull(3)
+    assert [each.subject.specificity for each in taken] == ["odd", "good"]
 
 
 @in_virtual_time
 async def test_a_sweep_reads_every_page_and_rings_only_routes_with_a_puller() -> None:
     server = ScriptedServer()
     server.page = 2
-    subjects = ["work.dev.analysis.x.1", "work.dev.b.x.2", "work.dev.analysis.y.3", "work.odd"]
+    odd, long = "work.dev.ü.x.5", f"work.dev.{'x' * 65}.x.5"
+    subjects = ["work.dev.analysis.x.1", odd, "work.dev.b.x.2", long, "work.dev.analysis.y.3"]
     server.waiting = dict.fromkeys(subjects, 1)
     queue, puller = await listening(server)
     await rest(puller, 0.01)
@@ -360,7 +379,7 @@ async def test_a_sweep_reads_every_page_and_rings_only_routes_with_a_puller() ->
     [route] = queue.routes(["analysis"])
     rung = [band.rung for band in route.bands]
     await puller.close()
-    await queue.sweep()
+    assert await queue.sweep() == [odd, long]
     assert [band.rung for band in route.bands] == rung
 
 

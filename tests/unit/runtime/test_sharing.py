@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from agentd.background import Background
 from agentd.errors import BusError
 from agentd.nats.bus import Bus
 from agentd.protocol.subjects import Subjects
@@ -21,6 +22,7 @@ class Channel:
 
     def __init__(self) -> None:
         self.connected = True
+        self.background = Background()
         self.broken = False
         self.published: list[bytes] = []
         self.handlers: list[Callable[[Any], Awaitable[None]]] = []
