@@ -15,6 +15,7 @@ from typing import Any
 from agentd.errors import ModelError
 from agentd.models.meaning import Meaning, meaning
 
+_SHORTEST_KEY = 8  # characters of a real key
 SHOWN = 500  # characters of a provider's text that an error shows
 _TRANSIENT = frozenset(
     {
@@ -160,10 +161,15 @@ def _parsed(body: Any) -> Any:
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """`text` with `[key]` in place of every secret. Providers quote the key in a 401."""
+    """`text` with `[key]` in place of every secret. Providers quote the key in a 401.
+
+    A short key, such as the `x` of a local server, is a secret only where it is a whole word.
+    """
     for secret in secrets:
-        if secret:
+        if len(secret) >= _SHORTEST_KEY:
             text = text.replace(secret, "[key]")
+        elif secret:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "[key]", text)
     return text
 
 

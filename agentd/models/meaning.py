@@ -48,10 +48,14 @@ _NO_MONEY = re.compile(
     "|Insufficient Balance|exceeded_current_quota"
 )
 _TOO_LONG = re.compile(
-    "context_length_exceeded|context_window_exceeded|ContextWindowExceeded|maximum context length"
-    "|exceeds? the (?:available )?context|exceed_context_size|context window|prompt is too long"
-    "|input is too long|input length and `max_tokens` exceed|string_above_max_length"
-    "|reduce the length of|longer than the maximum model length|exceeds the maximum number of",
+    r"context_length_exceeded|context_window_exceeded|ContextWindowExceeded|exceed_context_size"
+    r"|maximum (?:context|prompt) length|context window|loaded with context length"
+    r"|(?:exceed|larger|longer|greater|too l)\w*\b.{0,60}\bcontext (?:length|size|limit)"
+    r"|\bcontext (?:length|size|limit).{0,40}\b(?:exceed|overflow|too small)"
+    r"|exceeds? the (?:available )?context|(?:prompt|input)(?: is)? too long"
+    r"|string_above_max_length|exceeds the maximum number of|longer than the maximum model length"
+    r"|model token limit|prompt token count.{0,40}exceeds|reduce the length of"
+    r"|inputs?`? tokens \+ `?max_new_tokens|the context of the model is full",
     re.I,
 )
 # A request that alone is larger than what a minute allows: OpenAI says so with a 429.
@@ -92,13 +96,18 @@ def meaning(error: Any, status: int = 200) -> Meaning:
         return Meaning(code_of(number), number, final=True, hint=hint)
     if (number in (400, 403) or status < 300) and _POLICY.search(text):
         return Meaning("model_refused", number, final=True)
-    if number != 429 and _TOO_LONG.search(text):
+    if number != 429 and is_too_long(text):
         return Meaning("model_rejected", 400, final=True, hint="shorten it, or use another model")
     if number == 429 and _TOO_LARGE.search(text):
         return Meaning(
             "model_rate_limited", number, final=True, hint="the request alone is over it"
         )
     return Meaning(code_of(number), number)
+
+
+def is_too_long(text: str) -> bool:
+    """Whether a text says that the prompt, or the answer after it, does not fit the context."""
+    return _TOO_LONG.search(text) is not None
 
 
 def code_of(status: int) -> str:

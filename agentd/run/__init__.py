@@ -15,6 +15,7 @@ A module imports only from what stands below it.
     history        cuts the earlier exchanges to what the model is shown
     output         structured output: checks an answer, asks the model to correct it
     deadline       until when a task may be worked on
+    context_size   what the contexts of models have been seen to take
     attachments    images and files in a task, passed to the model
     account        the account of a conversation: spent and reserved money
 """

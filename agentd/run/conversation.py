@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import ModelError
+from agentd.manifest.limits import History
+from agentd.models.estimate import expected
 from agentd.models.port import ChatRequest, Completion, Model
 from agentd.protocol import media
-from agentd.protocol.message import AgentMessage
+from agentd.protocol.message import AgentMessage, short_id
 from agentd.run import attachments
 from agentd.run.context import RunContext
-from agentd.run.history import Past, attached, to_summarize, trimmed
+from agentd.run.history import Past, attached, to_summarize, trimmed, within
 from agentd.run.revision import Revision
+
+log = logging.getLogger(__name__)
+
+_SMALLEST_PAST = 50  # tokens; less than this is not worth another call
+_UNLIMITED = History(max_messages=10**6, max_tokens=10**6, keep=1000)
 
 # Calls a model for a text that is no turn of the answer, such as a summary.
 Ask = Callable[[Model, ChatRequest], Awaitable[Completion]]
@@ -24,10 +32,17 @@ Ask = Callable[[Model, ChatRequest], Awaitable[Completion]]
 
 @dataclass(frozen=True)
 class Opening:
-    """The first chat that the model is sent; `asked` is its last turn, the user turn, as text."""
+    """How the chat begins: the prompt, what was said before, and the user turn, also as text."""
 
-    chat: Sequence[Mapping[str, Any]]
+    prompt: Mapping[str, Any]
+    past: Past | None
+    user: Mapping[str, Any]
     asked: str
+
+    @property
+    def chat(self) -> list[Mapping[str, Any]]:
+        """The turns that the model is sent."""
+        return [self.prompt, *(self.past.chat() if self.past else ()), self.user]
 
 
 async def begin(
@@ -50,9 +65,42 @@ async def begin(
         shown = await attachments.contents(context.bus, message.payload.content)
         content = _joined(_user_text(spec, message, values), shown)
         asked = media.in_words(content)
-    past = await _past(revision, model, message, context, ask)
-    chat = [system, *past, {"role": "user", "content": content}]
-    return Opening(chat, asked)
+    user = {"role": "user", "content": content}
+    room = _room(revision, model, system, user)
+    past = await _past(revision, model, message, context, ask, room)
+    return Opening(system, past, user, asked)
+
+
+async def compacted(
+    opening: Opening,
+    revision: Revision,
+    model: Model,
+    message: AgentMessage,
+    context: RunContext,
+    *,
+    ask: Ask,
+) -> Opening | None:
+    """The opening with half of its past, because the whole does not fit the context of the model.
+
+    None if there is no past that could be left out.
+
+    Raises:
+        BusError: the conversation cannot be read.
+    """
+    tokens = opening.past.tokens if opening.past else 0
+    if not tokens:
+        return None
+    log.info(
+        "%s: %d tokens of history do not fit the context of %s",
+        short_id(message.id),
+        tokens,
+        model.name,
+    )
+    past = None
+    if tokens >= 2 * _SMALLEST_PAST:
+        past = await _past(revision, model, message, context, ask, tokens // 2)
+    # A summary may be as long as what it replaces.
+    return replace(opening, past=past if past and past.tokens < tokens else None)
 
 
 def template_context(
@@ -63,21 +111,37 @@ def template_context(
     return {**values, "now": datetime.fromtimestamp(now, UTC)}
 
 
+def _room(
+    revision: Revision, model: Model, system: Mapping[str, Any], user: Mapping[str, Any]
+) -> int | None:
+    """The tokens that the past may have beside the rest; None if no prompt was ever too long."""
+    size = revision.sizes.of(model.name) if revision.sizes.known else None
+    if size is None:
+        return None
+    rest = ChatRequest((system, user), {}, 0, tools=revision.toolbox.schemas)
+    return max(0, size - expected(rest).input_tokens)
+
+
 async def _past(
-    revision: Revision, model: Model, message: AgentMessage, context: RunContext, ask: Ask
-) -> Sequence[Mapping[str, Any]]:
+    revision: Revision,
+    model: Model,
+    message: AgentMessage,
+    context: RunContext,
+    ask: Ask,
+    room: int | None,
+) -> Past | None:
     """The turns before this message: those that the sender attached, else those on record."""
     limits = revision.spec.manifest.history
-    if message.context.history:
-        given = attached(message)
-        if limits is None:
-            return given.chat()
-        if given.exchanges:
-            return trimmed(given, limits).chat()
+    given = attached(message) if message.context.history else None
+    if given and (given.exchanges or limits is None):
+        return trimmed(given, within(limits or _UNLIMITED, room))
     if limits is None:
-        return ()
+        return None
+    limits = within(limits, room)
 
     async def summarize(older: Past) -> str:
+        if room is not None:  # what does not fit the model cannot be condensed by it either
+            older = trimmed(older, within(_UNLIMITED, room))
         request = ChatRequest(
             messages=to_summarize(older, limits),
             parameters={},
@@ -90,8 +154,7 @@ async def _past(
             raise ModelError(f"{completion.model} gave an empty summary", code="model_garbage")
         return completion.text
 
-    past = await context.memory().recall(limits, summarize)
-    return past.chat()
+    return await context.memory().recall(limits, summarize)
 
 
 def _user_text(spec: AgentSpec, message: AgentMessage, values: Mapping[str, Any]) -> str:

@@ -137,6 +137,19 @@ def to_summarize(older: Past, limits: History) -> list[Mapping[str, Any]]:
     ]
 
 
+def within(limits: History, tokens: int | None) -> History:
+    """The limits of a history that has room for so many tokens and no more: even the newest
+    exchange is dropped if it does not fit. None means that these limits are enough."""
+    if tokens is None:
+        return limits
+    return limits.model_copy(
+        update={
+            "max_tokens": min(limits.max_tokens, tokens),
+            "keep": limits.keep if tokens >= limits.max_tokens else 0,
+        }
+    )
+
+
 def room_for_summary(limits: History) -> int:
     """The tokens that a summary may have; 0 if there is too little room for one."""
     room = min(_LONGEST_SUMMARY, limits.max_tokens // _SUMMARY_SHARE)

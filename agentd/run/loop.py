@@ -17,8 +17,9 @@ from typing import Any
 from agentd import crash_points
 from agentd.errors import DecodeError, ModelError, TaskError, Undeliverable
 from agentd.models.ending import accepted
-from agentd.models.estimate import within
+from agentd.models.estimate import expected, within
 from agentd.models.failures import Failures
+from agentd.models.meaning import is_too_long
 from agentd.models.port import (
     CUT_IN_WORDS,
     RECORDED,
@@ -32,7 +33,7 @@ from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import TURN
 from agentd.run import model_call
 from agentd.run.context import Reader, RunContext
-from agentd.run.conversation import begin
+from agentd.run.conversation import Opening, begin, compacted
 from agentd.run.output import Unusable, correction, value_of
 from agentd.run.revision import Revision
 from agentd.run.tool_calls import TurnCalls, with_unique_ids
@@ -98,14 +99,14 @@ class _TurnLoop:
         self._message = message
         self._context = context
         self._model = revision.model_for(message)
-        self._chat: list[Mapping[str, Any]] = []
+        self._opening = Opening({}, None, {}, "")
+        self._chat: list[Mapping[str, Any]] = []  # after the opening
         self._parameters = {
             **self._manifest.parameters,
             **_allowed(message.payload.parameters),
         }
         self._completions: list[Completion] = []
         self._aside: list[Completion] = []
-        self._asked = ""
         self._called = 0
         self._emitted: list[Emitted] = []
         self._corrections = 0
@@ -117,11 +118,9 @@ class _TurnLoop:
 
     async def result(self) -> RunResult:
         """Takes turns until there is an answer."""
-        opening = await begin(
+        self._opening = await begin(
             self._revision, self._model, self._message, self._context, ask=self._ask_aside
         )
-        self._chat += opening.chat
-        self._asked = opening.asked
         most = self._manifest.limits.turns
         for turn in range(1, most + 1):
             completion = await self._turn(turn)
@@ -154,20 +153,52 @@ class _TurnLoop:
         return replace(completion, tool_calls=calls)
 
     async def _ask(self) -> Completion:
-        context = self._context
-        request = ChatRequest(
-            messages=tuple(self._chat),
-            parameters=self._parameters,
-            timeout=context.deadline.required(),
-            tools=tuple(tool.schema for tool in self._revision.toolbox.tools.values()),
-            agent=self._revision.spec.name,
-            schema=self._manifest.output.schema_ if self._manifest.output else None,
-        )
-        request = within(request, self._tokens_left())
+        """The model's next completion. A past that does not fit its context is compacted."""
         output = self._manifest.output
         # After an answer that may have to be corrected, another call may follow.
         last = output is None or self._corrections >= output.retries
-        return await self._paid(self._model, request, context.reader, last=last)
+        fits = False
+        while True:
+            request = within(self._request(), self._tokens_left())
+            try:
+                completion = await self._paid(self._model, request, self._context.reader, last=last)
+            except ModelError as error:
+                if not is_too_long(str(error)) or not await self._compact():
+                    raise
+                fits = True
+            else:
+                self._note_size(request, completion, fits=fits)
+                return completion
+
+    def _request(self) -> ChatRequest:
+        return ChatRequest(
+            messages=(*self._opening.chat, *self._chat),
+            parameters=self._parameters,
+            timeout=self._context.deadline.required(),
+            tools=self._revision.toolbox.schemas,
+            agent=self._revision.spec.name,
+            schema=self._manifest.output.schema_ if self._manifest.output else None,
+        )
+
+    async def _compact(self) -> bool:
+        """Leaves out a part of the past; False if there is none."""
+        opening = await compacted(
+            self._opening,
+            self._revision,
+            self._model,
+            self._message,
+            self._context,
+            ask=self._ask_aside,
+        )
+        self._opening = opening or self._opening
+        return opening is not None
+
+    def _note_size(self, request: ChatRequest, completion: Completion, *, fits: bool) -> None:
+        """Notes what the context of the model can take, if that is less than it was sent."""
+        full = completion.cut == "context"
+        if full or fits:
+            tokens = expected(request).input_tokens
+            self._revision.sizes.note(self._model.name, tokens * 3 // 4 if full else tokens)
 
     async def _ask_aside(self, model: Model, request: ChatRequest) -> Completion:
         """A completion that is no turn of the answer, such as a summary. It is paid as well."""
@@ -218,7 +249,7 @@ class _TurnLoop:
         return RunResult(
             data=data,
             completion=_in_all([*self._aside, *self._completions]),
-            asked=self._asked,
+            asked=self._opening.asked,
             turns=len(self._completions),
             calls=self._called,
             emitted=tuple(self._emitted),

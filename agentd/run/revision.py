@@ -12,6 +12,7 @@ from agentd.models.failover import FailoverModel
 from agentd.models.port import Model
 from agentd.protocol.message import AgentMessage
 from agentd.run.attachments import has_images
+from agentd.run.context_size import ContextSizes
 from agentd.tools.toolbox import Toolbox
 
 
@@ -23,6 +24,7 @@ class Revision:
         models: in the order in which they are tried.
         summarizer: the model that summarises a long history; None means the agent's own model.
         blind: the names of its models that are known to take no images.
+        sizes: what the contexts of its models have been seen to take.
     """
 
     spec: AgentSpec
@@ -30,6 +32,7 @@ class Revision:
     toolbox: Toolbox = field(default_factory=Toolbox)
     summarizer: Model | None = None
     blind: frozenset[str] = frozenset()
+    sizes: ContextSizes = field(default_factory=ContextSizes, compare=False)
 
     @property
     def model(self) -> Model:

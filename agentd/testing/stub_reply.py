@@ -30,11 +30,13 @@ Fault = Literal[
     "huge",  # 50 MB
     "no-stream-options",  # 400 if the request asks for the usage in a stream
     "no-schemas",  # 400 if the request has a JSON schema
+    "context",  # 400: the prompt is longer than the context
     "policy",  # 400: the content policy refuses the prompt
     "reset",  # the connection ends before the first byte
 ]
 
 HUGE = 50 * 1024 * 1024  # bytes
+_TOO_LONG = "request (1431 tokens) exceeds the available context size (512 tokens)"
 _POLICY = "The response was filtered due to the prompt triggering the content management policy."
 
 
@@ -96,6 +98,8 @@ class StubReply:
             return _error(400, "Unknown parameter: 'stream_options'.")
         if fault == "no-schemas" and "response_format" in self.body:
             return _error(400, "'response_format' of type json_schema is not supported.")
+        if fault == "context":
+            return _error(400, _TOO_LONG)
         if fault == "policy":
             return web.json_response(_error_body(_POLICY, code="content_filter"), status=400)
         if fault == "reset":

@@ -109,6 +109,11 @@ class Toolbox:
                     log.warning("two tools have the name %s; the first is used", declared.name)
         return found
 
+    @property
+    def schemas(self) -> tuple[Mapping[str, Any], ...]:
+        """The tools as a model is shown them."""
+        return tuple(tool.schema for tool in self.tools.values())
+
     async def prepare(self) -> dict[str, str]:
         """Must be awaited before a run. Returns the texts of its tools for the prompt, by name.
 

@@ -187,3 +187,10 @@ def test_a_server_that_is_not_there_or_not_ready_is_unavailable() -> None:
     assert failures.refused(503, "loading").unavailable
     assert not failures.refused(500, "oops").unavailable
     assert not failures.error("model_overloaded", "no", status=503).unavailable
+
+
+def test_a_short_key_of_a_local_server_does_not_spoil_the_text() -> None:
+    text = "wrong key: x; the request exceeds the context"
+    assert "wrong key: [key]; the request exceeds the context" in str(
+        Failures("m", ("x",)).refused(401, text)
+    )

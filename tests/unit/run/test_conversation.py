@@ -7,12 +7,21 @@ from typing import Any
 
 import pytest
 
+from agentd.models.estimate import expected
 from agentd.models.port import ChatRequest, Completion, Model
-from agentd.run.conversation import Opening, begin, template_context
+from agentd.run.conversation import Opening, begin, compacted, template_context
+from agentd.run.history import Past
 from tests.unit.workbench import MANIFEST, NOW, ScriptedModel, Workbench, revision_of
 
 EARLIER = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
 REMEMBERING = f"{MANIFEST}\nhistory: {{max_messages: 3, max_tokens: 1000, keep: 1}}"
+
+
+LONG = [
+    {"role": role, "content": f"{number} " + "x" * 396}
+    for number in range(8)
+    for role in ("user", "assistant")
+]
 
 
 class Opener:
@@ -28,10 +37,17 @@ class Opener:
             "payload": {"content": content},
             "context": {"conversationId": "c", **context},
         }
-        message = self.bench.delivery(body).task()
+        self.message = self.bench.delivery(body).task()
         revision = self.bench.revision
-        run_context = self.bench.context(message)
-        return await begin(revision, revision.model, message, run_context, ask=self.ask)
+        run_context = self.bench.context(self.message)
+        return await begin(revision, revision.model, self.message, run_context, ask=self.ask)
+
+    async def compacted(self, opening: Opening) -> Opening | None:
+        """The opening that `begin` gave, after a model found it too long."""
+        revision, run_context = self.bench.revision, self.bench.context(self.message)
+        return await compacted(
+            opening, revision, revision.model, self.message, run_context, ask=self.ask
+        )
 
     async def ask(self, model: Model, request: ChatRequest) -> Completion:
         self.asked.append((model, request))
@@ -48,9 +64,9 @@ class Opener:
 
 async def test_a_chat_begins_with_the_prompt_and_ends_with_the_message(tmp_path: Path) -> None:
     opening = await Opener(tmp_path).begin("hello")
-    assert opening == Opening(
-        [{"role": "system", "content": "Hi."}, {"role": "user", "content": "hello"}], "hello"
-    )
+    prompt, user = {"role": "system", "content": "Hi."}, {"role": "user", "content": "hello"}
+    assert opening == Opening(prompt, None, user, "hello")
+    assert opening.chat == [prompt, user]
 
 
 @pytest.mark.parametrize(
@@ -163,3 +179,47 @@ def test_a_prompt_knows_the_time_of_its_run(tmp_path: Path) -> None:
     values = template_context(bench.revision, bench.revision.model, message, NOW)
     assert values["now"].isoformat() == "2023-11-14T22:13:20+00:00"
     assert values["agent"]["model"] == "mock/m"
+
+
+@pytest.mark.parametrize("manifest", [MANIFEST, f"{MANIFEST}\nhistory: {{compact: trim}}"])
+async def test_each_compaction_leaves_out_the_older_half_until_nothing_is_left(
+    tmp_path: Path, manifest: str
+) -> None:
+    opener = Opener(tmp_path, manifest)
+    opening: Opening | None = await opener.begin("hello", history=LONG)
+    sizes, newest = list[int](), LONG[-1]["content"]
+    while opening:
+        sizes.append(len(opening.past.exchanges) if opening.past else 0)
+        assert not sizes[-1] or opening.chat[-2]["content"] == newest
+        assert (opening.chat[0]["content"], opening.chat[-1]["content"]) == ("Hi.", "hello")
+        opening = await opener.compacted(opening)
+    assert sizes == [8, 4, 2, 1, 0]
+
+
+async def test_the_past_that_is_on_record_is_summarized_for_a_small_context(
+    tmp_path: Path,
+) -> None:
+    opener = Opener(tmp_path, f"{MANIFEST}\nhistory: {{max_tokens: 4000, keep: 2}}")
+    await opener.remember(*[(f"{n} " + "x" * 1200, "y" * 1200) for n in range(6)])
+    opening = await opener.begin("hello")
+    assert opening.past
+    assert (len(opening.past.exchanges), opener.asked) == (6, [])
+    smaller = await opener.compacted(opening)
+    assert smaller
+    assert smaller.past
+    assert smaller.past.tokens <= opening.past.tokens // 2
+    assert smaller.past.summary == "so far"
+    [(_, request)] = opener.asked
+    # What the model is to condense must fit its context as well.
+    assert expected(request).input_tokens < opening.past.tokens
+
+
+async def test_a_past_is_cut_to_what_the_context_is_known_to_take(tmp_path: Path) -> None:
+    opener = Opener(tmp_path)
+    revision = opener.bench.revision
+    revision.sizes.note(revision.model.name, 500)
+    opening = await opener.begin("hello", history=LONG)
+    request = ChatRequest(opening.chat, {}, 1)
+    assert 300 < expected(request).input_tokens <= 500
+    revision.sizes.note(revision.model.name, 3)
+    assert (await opener.begin("hello", history=LONG)).past == Past()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,11 @@ class Run:
         self.log = RecordingLog()
         self.changes = changes
 
-    async def result(self, **payload: Any) -> RunResult:
-        body = {"payload": {"content": "hello", **payload}}
+    async def result(self, *, history: Sequence[Any] = (), **payload: Any) -> RunResult:
+        body = {
+            "payload": {"content": "hello", **payload},
+            "context": {"conversationId": "c", "history": history},
+        }
         message = self.bench.delivery(body).task()
         context = self.bench.context(message, journal=lambda: self.log, **self.changes)
         return await run(self.bench.revision, message, context)
@@ -274,3 +277,48 @@ async def test_the_tokens_of_a_task_are_limited_over_all_its_turns(tmp_path: Pat
     with pytest.raises(Undeliverable) as refused:
         await spent.result(constraints={"maxTokens": 210})
     assert refused.value.code == "budget"
+
+
+TOO_LONG = ModelError("exceeds the available context size (512 tokens)", code="model_rejected")
+HISTORY = [
+    {"role": role, "content": f"{number} " + "x" * 396}
+    for number in range(4)
+    for role in ("user", "assistant")
+]
+
+
+async def test_a_history_that_does_not_fit_the_context_is_compacted(tmp_path: Path) -> None:
+    small = Run(tmp_path, TOOLS, TOO_LONG, TOO_LONG, calls("plain"), TOO_LONG, "done", "again")
+    assert (await small.result(history=HISTORY)).data == "done"
+    said = [
+        [each["content"] for each in small.chat(call) if each["role"] == "user"]
+        for call in range(5)
+    ]
+    assert [len(each) for each in said] == [5, 3, 2, 2, 1]  # the newest exchange stays longest
+    assert said[2] == [HISTORY[-2]["content"], "hello"]
+    # What the tool has answered stays in the chat.
+    assert [each["role"] for each in small.chat(4)] == ["user", "assistant", "tool"]
+    # The next task is cut before it is sent.
+    await small.result(history=HISTORY)
+    assert len(small.chat(5)) == 1
+
+
+async def test_a_prompt_that_does_not_fit_without_a_history_is_an_error(tmp_path: Path) -> None:
+    small = Run(tmp_path, MANIFEST, TOO_LONG)
+    with pytest.raises(ModelError) as caught:
+        await small.result(history=HISTORY[:2])
+    assert caught.value is TOO_LONG
+    assert len(small.model.requests) == 2
+    with pytest.raises(ModelError):
+        await small.result()
+    assert len(small.model.requests) == 3
+
+
+async def test_an_answer_that_filled_the_context_leaves_the_next_one_more_room(
+    tmp_path: Path,
+) -> None:
+    cut = Completion("hell", "m", "length", usage=Usage(1, 2), cut="context")
+    small = Run(tmp_path, MANIFEST, cut, "hello")
+    await small.result(history=HISTORY)
+    await small.result(history=HISTORY)
+    assert [len(small.chat(call)) for call in range(2)] == [9, 5]

@@ -19,6 +19,7 @@ _FINAL = {
     "401": "model_auth",
     "404": "model_not_found",
     "huge": "model_too_large",
+    "context": "model_rejected",
     "policy": "model_refused",
 }
 _AWAITED = "503"  # a task waits for such a server as long as it has time
