@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentd.errors import BusError, Conflict, TaskError, TooLarge
+from agentd.models.port import CUT_IN_WORDS
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import HOLD, Record
@@ -53,6 +54,8 @@ class Outcome:
             parts.append(f"{self.result.calls} tool call{several}")
         if completion.usage:
             parts.append(f"{completion.usage.total:,} tokens")
+        if completion.cut:
+            parts.append(CUT_IN_WORDS[completion.cut])
         if completion.cost:
             parts.append(f"${completion.cost:.{4 if completion.cost >= 0.01 else 6}f}")
         return " · ".join(parts)
@@ -90,6 +93,8 @@ def _answer(result: RunResult) -> dict[str, Any]:
         "turns": result.turns,
         "toolCalls": result.calls,
     }
+    if completion.cut:
+        content["cut"] = completion.cut
     if completion.cached:
         content["cached"] = True
     if completion.attempts:

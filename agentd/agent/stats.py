@@ -16,7 +16,7 @@ class AgentStats:
     """Counts since the start; `latencies` are those of the last runs, in milliseconds.
 
     `failing` counts the failures since the last success. `cost` is the sum of the known costs in
-    USD; `cost_unknown` is true if a cost was not known.
+    USD; `cost_unknown` is true if a cost was not known. `cut` counts the answers that were cut off.
     """
 
     done: int = 0
@@ -26,6 +26,7 @@ class AgentStats:
     tokens: int = 0
     cost: float = 0.0
     cost_unknown: bool = False
+    cut: int = 0
     latencies: deque[float] = field(default_factory=lambda: deque[float](maxlen=_REMEMBERED))
 
     def count(self, outcome: Outcome) -> None:
@@ -39,6 +40,7 @@ class AgentStats:
         self.done += 1
         self.failing = 0
         completion = outcome.result.completion
+        self.cut += completion.cut is not None
         self.tokens += completion.usage.total if completion.usage else 0
         self.cost += completion.cost or 0.0
         self.cost_unknown |= completion.cost is None

@@ -55,5 +55,7 @@ def _table(agents: list[dict[str, Any]]) -> None:
         if agent["state"] != "ready":
             restarted = f" (restarted {agent['restarts']} times)" if agent["restarts"] else ""
             say(f"{agent['agent']}: {agent['state']}{restarted}")
+        if agent["cut"]:
+            say(f"{agent['agent']}: answers that were cut off: {agent['cut']:,}")
         for problem in agent["refused"]:
             say(f"{agent['agent']}: edit refused: {problem}")

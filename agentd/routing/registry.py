@@ -42,6 +42,7 @@ class Replica:
         state: `ready`, or in plain words why it is not.
         restarts: how often it was restarted after a bug.
         file: the path of its manifest on its host.
+        cut: how many of its answers were cut off.
     """
 
     agent: str
@@ -66,6 +67,7 @@ class Replica:
     state: str = "ready"
     restarts: int = 0
     file: str = ""
+    cut: int = 0
 
 
 _entry: Shape[Replica] = Shape(Replica, most=_LARGEST)
@@ -175,6 +177,7 @@ def _summary(name: str, group: list[Replica]) -> dict[str, Any]:
         "restarts": sum(replica.restarts for replica in group),
         "done": sum(replica.done for replica in group),
         "failed": sum(replica.failed for replica in group),
+        "cut": sum(replica.cut for replica in group),
         "in_flight": sum(replica.in_flight for replica in group),
         "concurrency": sum(replica.concurrency for replica in group),
         "p50": round(median(latencies), 1) if latencies else None,

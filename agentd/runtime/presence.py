@@ -230,4 +230,5 @@ class Presence:
             state=agent.state,
             restarts=agent.restarts,
             file=str(agent.file.resolve()),
+            cut=stats.cut,
         )

@@ -69,6 +69,14 @@ async def test_the_time_of_a_task_is_that_of_all_its_attempts(team: Team) -> Non
     assert (letter.headers or {})[dead_letters.ATTEMPTS] == "1"
 
 
+async def test_an_answer_that_was_cut_off_is_marked(team: Team) -> None:
+    await team.run(me=SCRIPT.format(turn="{text: The answ, finish: length}"))
+    content = await team.ask("analysis", "hello")
+    assert (content["success"], content["data"]) == (True, "The answ")
+    assert (content["finishReason"], content["cut"]) == ("length", "context")
+    assert team.runtime.agents["me"].stats.cut == 1
+
+
 async def test_an_error_that_stays_is_told_at_once(team: Team) -> None:
     await team.run(me=REJECTED)
     content = await team.ask("analysis", "hello", id="t1")

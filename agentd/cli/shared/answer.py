@@ -87,6 +87,8 @@ class AnswerPrinter:
 
     def _end(self, message: AgentMessage) -> None:
         """Prints the result, or the event that has the answer."""
+        from agentd.models.port import CUT_IN_WORDS
+
         content: Any = message.payload.content
         self.success = message.type == "event" or bool(content["success"])
         if self._json:
@@ -104,7 +106,12 @@ class AnswerPrinter:
             self._break("the whole answer")
         self._write(answer[len(self._shown) :])
         self._end_line()
-        if message.type == "result" and sys.stderr.isatty():
+        if message.type != "result":
+            return
+        for cut, words in CUT_IN_WORDS.items():
+            if content.get("cut") == cut:
+                say(f"[{words}]", err=True)
+        if sys.stderr.isatty():
             say(Styled(_footer(message), "dim"), err=True)
 
     def _write(self, text: str) -> None:

@@ -75,6 +75,12 @@ def test_a_log_line_has_what_is_known() -> None:
     assert full.in_words() == "answered in 12 ms · 1 tool call · 1,500 tokens · $0.0123"
     assert outcome(cost=0.000042).in_words().endswith("$0.000042")
     assert "2 tool calls" in outcome(calls=2).in_words()
+    assert outcome(cut="context").in_words() == "answered in 12 ms · cut off, context full"
+
+
+def test_an_answer_that_was_cut_off_is_no_whole_one() -> None:
+    assert outcome(cut="max_tokens").content()["cut"] == "max_tokens"
+    assert "cut" not in outcome().content()
 
 
 def test_a_result_is_published_beside_the_topic_of_its_task() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agentd.agent.outcome import Outcome
 from agentd.agent.stats import AgentStats
 from agentd.errors import TaskError
@@ -53,3 +55,14 @@ def test_the_median_is_of_the_last_runs() -> None:
         stats.count(answered(latency=latency))
 
     assert stats.p50 == 3.0
+
+
+def test_answers_that_were_cut_off_are_counted() -> None:
+    stats = AgentStats()
+    whole = answered()
+    assert whole.result
+    cut = replace(whole.result, completion=replace(whole.result.completion, cut="max_tokens"))
+    for outcome in (whole, replace(whole, result=cut), whole):
+        stats.count(outcome)
+
+    assert (stats.done, stats.cut) == (3, 1)

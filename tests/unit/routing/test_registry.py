@@ -37,11 +37,11 @@ def test_an_agent_is_one_object_whatever_the_number_of_its_replicas() -> None:
 
 
 def test_the_numbers_of_replicas_are_added_and_their_medians_averaged() -> None:
-    second = replace(REPLICA, instance="i2", done=1, p50=20.0, restarts=2)
+    second = replace(REPLICA, instance="i2", done=1, p50=20.0, restarts=2, cut=3)
     [found] = by_agent([REPLICA, second])
 
-    sums = ("done", "failed", "in_flight", "concurrency", "tokens", "cost", "restarts")
-    assert [found[name] for name in sums] == [4, 2, 4, 16, 200, 1.0, 2]
+    sums = ("done", "failed", "in_flight", "concurrency", "tokens", "cost", "restarts", "cut")
+    assert [found[name] for name in sums] == [4, 2, 4, 16, 200, 1.0, 2, 3]
     assert found["p50"] == 15.0
     assert found["capabilities"] == ["a", "b"]
 

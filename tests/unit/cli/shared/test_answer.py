@@ -78,6 +78,21 @@ def test_a_delay_is_shown_on_standard_error_and_leaves_the_answer_alone(printed:
     assert printed(Delay("waiting: x"), result("one"), as_json=True)[1] == "[waiting: x]\n"
 
 
+@pytest.mark.parametrize(
+    ("cut", "shown"),
+    [
+        ("max_tokens", "[cut off at max_tokens]\n"),
+        ("context", "[cut off, context full]\n"),
+        (None, ""),
+        ("else", ""),
+        (["x"], ""),
+    ],
+)
+def test_an_answer_that_was_cut_off_says_so(printed: Any, cut: Any, shown: str) -> None:
+    content = {"success": True, "data": "one", "error": None, "cut": cut}
+    assert printed(Delta("on"), message("result", content)) == ("one\n", shown, True)
+
+
 def test_an_answer_that_restarts_is_marked_and_printed_again(printed: Any) -> None:
     draft = (Delta("ol"), Delta("new", restarted=True))
     out, err, _ = printed(*draft, result("new answer"), terminal=True)
