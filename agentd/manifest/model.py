@@ -152,9 +152,11 @@ class ModelRef(StrictModel):
     @field_validator("api_base")
     @classmethod
     def _is_http(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError("must be a URL", "for example http://127.0.0.1:8080/v1")
-        return url
+        if url is None or url.startswith(("http://", "https://")):
+            return url
+        if "://" not in url and re.match(r"[\w-]+[.:/]", url):
+            raise ValueError("must be a URL", f"write http://{url}, or https://{url}")
+        raise ValueError("must be a URL", "for example http://127.0.0.1:8080/v1")
 
     @model_validator(mode="after")
     def _has_script(self) -> Self:

@@ -167,9 +167,11 @@ class Models:
             text = f"no address for {ref.name}: set `api_base` or {family.bases[0]}"
             return [("model_config", text)]
         if not _is_http(base):
-            return [
-                ("model_config", f"`{base}` is not an http:// or https:// address (for {ref.name})")
-            ]
+            text = f"`{base}` is not an http:// or https:// address (for {ref.name})"
+            return [("model_config", text)]
+        if base.partition("?")[0].rstrip("/").endswith("/chat/completions"):
+            text = f"`{base}`: leave out /chat/completions; agentd adds it (for {ref.name})"
+            return [("model_config", text)]
         key = _key(ref) or first(family.keys, self._environ)
         host = urlsplit(base).hostname or ""
         # Any other server may need no key. Whether it does is only known at the call.

@@ -68,8 +68,6 @@ class Endpoint:
     def __post_init__(self) -> None:
         self._url = URL(self.base.rstrip("/") + "/chat/completions")
         self._headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        # The base has no path: `/v1` was probably forgotten.
-        self.bare = self._url.path == "/chat/completions"
         self.secrets = tuple(filter(None, (self.key, self._url.password)))
         self._proxy = _proxy(self._url)
 

@@ -131,7 +131,7 @@ class Failures:
             raise self._late(seconds) from None
 
     def _late(self, seconds: float) -> ModelError:
-        text = f"no complete answer within {seconds:g} s"
+        text = f"no complete answer within {seconds:.3g} s"
         return self.error("model_timeout", text, hint="if it needs longer, raise the timeout")
 
 

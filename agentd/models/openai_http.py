@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Collection
 from errno import ECONNRESET, EPIPE
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from agentd.errors import ModelError
+from agentd.models import address
 from agentd.models.endpoint import Endpoint
 from agentd.models.failures import Failures, shorten
 from agentd.models.port import ChatRequest, Completion, Usage
@@ -160,31 +162,52 @@ class OpenAIModel:
             raise self._failures.error("model_garbage", text, hint=hint)
 
     def _refused(self, response: aiohttp.ClientResponse, text: str) -> ModelError:
-        hint = ""
+        base = self._endpoint.base
+        hint = address.hint_of(base, response.status, text)
         if "Location" in response.headers:
-            text = f"redirects to {response.headers['Location']}"
+            text = f"{address.shown(base)} redirects to {response.headers['Location']}"
             hint = "set the address to where the API is"
-        if response.status == 404 and self._endpoint.bare:
-            hint = f"is the API at {self._endpoint.base}/v1?"
         return self._failures.refused(response.status, text, response.headers, hint=hint)
 
     def _connection_error(self, error: aiohttp.ClientError, answered: bool) -> ModelError:
-        base = self._endpoint.base
+        base = address.shown(self._endpoint.base)
         if answered:
             text = f"the connection ended before the answer was complete: {error}"
             return self._failures.error("model_truncated", text)
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             text = f"the certificate of {base} is not trusted: {error}"
             return self._failures.error("model_config", text)
+        if isinstance(error, aiohttp.ClientConnectorSSLError):
+            text = f"no TLS connection to {base}: {shorten(str(error))}"
+            plain = address.with_scheme(base, "http")
+            hint = (
+                f"the server speaks no TLS; write {plain}"
+                if address.speaks_no_tls(str(error))
+                else ""
+            )
+            return self._failures.error("model_config", text, hint=hint)
         if isinstance(error, aiohttp.ClientResponseError):
             text = f"{base} does not answer in HTTP: {error.message}"
             return self._failures.error("model_garbage", text, hint="check the port")
-        reason = shorten(str(error)) or type(error).__name__
-        text = f"no connection to {base}: {reason}"
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            return self._failures.unreachable(text, hint="is the server running?")
+        text = f"no connection to {base}: {shorten(_reason(error))}"
+        hint = "is the server running?"
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return self._failures.unreachable(text, hint=hint)
+        # A server without TLS waits for the rest of the request, one with TLS ends the connection.
+        hint = f"{hint} {address.other_scheme(base)}"
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return self._failures.unreachable(text, hint=hint)
         # The server has received the request. It may have ended because of it.
-        return self._failures.error("model_overloaded", text, hint="is the server running?")
+        return self._failures.error("model_overloaded", text, hint=hint)
+
+
+def _reason(error: aiohttp.ClientError) -> str:
+    """Why there is no connection, as a person says it."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"the name {error.host} is not known"
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno:
+        return os.strerror(error.os_error.errno)
+    return str(error) or type(error).__name__
 
 
 def _disconnected(error: aiohttp.ClientError) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import ssl
 import subprocess
 import sys
 import time
@@ -12,10 +13,16 @@ import traceback
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
@@ -275,6 +282,22 @@ async def test_characters_may_be_cut_anywhere(endpoint: Endpoint) -> None:
     assert "".join(pieces) == text
 
 
+def own_certificate(folder: Path) -> ssl.SSLContext:
+    """The TLS of a server whose certificate nobody trusts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    built = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(built.sign(key, hashes.SHA256()).public_bytes(pem))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
 async def test_a_forgotten_v1_is_suggested(endpoint: Endpoint) -> None:
     async def nothing(_request: web.Request) -> web.Response:
         raise web.HTTPNotFound
@@ -282,7 +305,29 @@ async def test_a_forgotten_v1_is_suggested(endpoint: Endpoint) -> None:
     async with server(nothing) as url:
         with pytest.raises(ModelError) as caught:
             await endpoint.open(api_base=url).complete(ChatRequest(HI, {}, 5))
-    assert f"(is the API at {url}/v1?)" in str(caught.value)
+    assert f"(asked for {url}/chat/completions; is the API at {url}/v1?)" in str(caught.value)
+
+
+async def test_a_server_without_tls_is_no_outage_that_passes(endpoint: Endpoint) -> None:
+    base = endpoint.stub.url.replace("http://", "https://")
+    with pytest.raises(ModelError) as caught:
+        await endpoint.open(api_base=base).complete(ChatRequest(HI, {}, 5))
+    assert f"the server speaks no TLS; write {endpoint.stub.url})" in str(caught.value)
+    assert (caught.value.code, caught.value.retryable) == ("model_config", False)
+
+
+async def test_a_server_with_tls_that_hangs_up_is_named_with_https(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    async with await asyncio.start_server(
+        lambda *_: None, "127.0.0.1", 0, ssl=own_certificate(tmp_path)
+    ) as tls:
+        address = f"127.0.0.1:{tls.sockets[0].getsockname()[1]}/v1"
+        with pytest.raises(ModelError) as caught:
+            await endpoint.open(api_base=f"http://{address}").complete(ChatRequest(HI, {}, 5))
+        assert f"if it speaks TLS, write https://{address}" in str(caught.value)
+        with pytest.raises(ModelError, match="is not trusted"):
+            await endpoint.open(api_base=f"https://{address}").complete(ChatRequest(HI, {}, 5))
 
 
 async def test_a_redirect_is_an_error_of_the_address(endpoint: Endpoint) -> None:
@@ -319,7 +364,7 @@ async def test_a_server_that_does_not_run_is_an_error_with_its_address(
     endpoint: Endpoint, unused_tcp_port: int
 ) -> None:
     base = f"http://127.0.0.1:{unused_tcp_port}/v1"
-    with pytest.raises(ModelError, match=f"no connection to {base}: .*is the server run") as caught:
+    with pytest.raises(ModelError, match=f"no connection to {base}: Connection refused") as caught:
         await endpoint.open(api_base=base).complete(ChatRequest(HI, {}, 5))
     assert (caught.value.code, caught.value.retryable) == ("model_overloaded", True)
 

@@ -26,6 +26,15 @@ ProblemOf = Callable[[str], str]
             "2:28 `model.api_base` must be a URL; for example http://127.0.0.1:8080/v1",
         ),
         (
+            "model: {name: x, api_base: 'localhost:8080/v1'}",
+            "2:28 `model.api_base` must be a URL; write http://localhost:8080/v1, or "
+            "https://localhost:8080/v1",
+        ),
+        (
+            "model: {name: x, api_base: 'htp://localhost:8080/v1'}",
+            "2:28 `model.api_base` must be a URL; for example http://127.0.0.1:8080/v1",
+        ),
+        (
             "model: mock/script",
             "2:8 `model` needs a `script` for `mock/script`; give its turns, or the file that "
             "holds them",

@@ -60,6 +60,13 @@ def test_a_server_needs_an_http_address() -> None:
         ]
 
 
+def test_an_address_that_ends_in_the_name_of_a_call_is_reported_before_it_is_used() -> None:
+    base = "http://desk:8080/v1/chat/completions"
+    assert check("openai/x", api_base=f"{base}/") == [
+        f"`{base}`: leave out /chat/completions; agentd adds it (for openai/x)"
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [

@@ -17,19 +17,6 @@ def endpoint(base: str, key: str | None = None) -> Endpoint:
     return Endpoint(Http(), base, key)
 
 
-@pytest.mark.parametrize(
-    ("base", "bare"),
-    [
-        ("http://localhost:8000", True),
-        ("http://localhost:8000/", True),
-        ("http://localhost:8000/v1", False),
-        ("http://localhost:8000/v1/", False),
-    ],
-)
-def test_an_address_without_a_path_is_noticed(base: str, bare: bool) -> None:
-    assert endpoint(base).bare is bare
-
-
 def test_the_key_and_the_password_of_the_address_are_secrets() -> None:
     assert endpoint("http://localhost/v1").secrets == ()
     assert endpoint("http://localhost/v1", KEY).secrets == (KEY,)
