@@ -111,6 +111,8 @@ def _answer(result: RunResult) -> dict[str, Any]:
             "outputTokens": usage.output_tokens,
             "reasoningTokens": usage.reasoning_tokens,
         }
+        cached = {"cacheReadTokens": usage.cache_read, "cacheWriteTokens": usage.cache_write}
+        content["usage"] |= {name: tokens for name, tokens in cached.items() if tokens}
     return content
 
 

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from agentd.manifest.quantities import Duration, Expression, Money, Rate, one_of_types
+from agentd.manifest.quantities import Duration, Expression, Flag, Money, Rate, one_of_types
 from agentd.manifest.strict_model import StrictModel
 
 MOCK_MODELS = ("mock/echo", "mock/script")
@@ -122,6 +122,13 @@ class ModelRef(StrictModel):
         default=None,
         description="How long agentd reuses an answer for identical requests, on all replicas.",
         examples=["10m"],
+    )
+
+    prompt_cache: Flag = Field(
+        default=False,
+        description="If true, agentd marks the prompt and the chat (`cache_control`), so that the "
+        "provider caches them. Cached input costs less. OpenAI caches without marks.",
+        examples=[True],
     )
 
     @classmethod

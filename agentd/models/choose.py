@@ -173,9 +173,8 @@ class Models:
             text = f"`{base}`: leave out /chat/completions; agentd adds it (for {ref.name})"
             return [("model_config", text)]
         key = _key(ref) or first(family.keys, self._environ)
-        host = urlsplit(base).hostname or ""
         # Any other server may need no key. Whether it does is only known at the call.
-        if key is None and host.endswith("api.openai.com"):
+        if key is None and _is_openai(base):
             return [("model_auth", f"{family.keys[0]} is not set (needed by {ref.name})")]
         if key and not (key.isascii() and key.isprintable()):
             text = (
@@ -209,7 +208,8 @@ class Models:
     def _options(self, ref: ModelRef, script: Any, agent: AgentRate | None) -> CallOptions | None:
         """How the model of `ref` is to be called; None if the manifest says nothing about it."""
         calls = [self.rates.of(agent.key, agent.rate, "limits.rate")] if agent else []
-        if not (calls or ref.parameters or ref.rate or ref.tokens or ref.cache):
+        marks = self._wants_marks(ref)
+        if not (calls or ref.parameters or ref.rate or ref.tokens or ref.cache or marks):
             return None
         key = self._shared_key(ref) if ref.rate or ref.tokens else ""
         if ref.rate:
@@ -224,7 +224,15 @@ class Models:
             cache=self.cache if ref.cache else None,
             cache_name=f"{ref.name}\n{ref.api_base}\n{script!r}",
             cache_seconds=ref.cache or 0.0,
+            prompt_cache=marks,
         )
+
+    def _wants_marks(self, ref: ModelRef) -> bool:
+        """Whether the prompts for this model are marked. OpenAI itself caches without marks, and
+        refuses them."""
+        family = _family(*split(ref.name)) if ref.prompt_cache else None
+        base = base_of(family, ref.api_base, self._environ) if family else None
+        return ref.prompt_cache and not _is_openai(base or "")
 
     def _shared_key(self, ref: ModelRef) -> str:
         """A name of this model with this key: the same for all agents and replicas that use it.
@@ -293,6 +301,10 @@ def _key(ref: ModelRef) -> str | None:
 
 def _price(ref: ModelRef) -> ListPrice | None:
     return ListPrice.flat(ref.price) if ref.price else None
+
+
+def _is_openai(base: str) -> bool:
+    return (urlsplit(base).hostname or "").endswith("api.openai.com")
 
 
 def _is_http(base: str) -> bool:

@@ -9,12 +9,13 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
 from agentd.models.choose import Models
 from agentd.models.litellm_bridge import Litellm
-from agentd.models.port import ChatRequest, Completion, Model, ToolCall
+from agentd.models.port import ChatRequest, Completion, Model, ToolCall, Usage
 from agentd.testing.stub_model import Behaviour, Fault, StubModel
 
 pytestmark = [
@@ -243,3 +244,42 @@ async def test_a_cancellation_passes_through(endpoint: Endpoint) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_prompt_is_marked_for_the_cache_of_its_provider() -> None:
+    """As Anthropic's API has it; the tokens that it reads from its cache are counted."""
+    bodies: list[Any] = []
+
+    async def messages(request: web.Request) -> web.Response:
+        bodies.append(await request.json())
+        usage = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 2000}
+        content = [{"type": "text", "text": "Grey."}]
+        return web.json_response(
+            {
+                **{"id": "m", "type": "message", "role": "assistant", "model": "claude"},
+                **{"content": content, "stop_reason": "end_turn", "usage": usage},
+            }
+        )
+
+    app = web.Application()
+    app.router.add_post("/v1/messages", messages)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    models = Models({})
+    ref = {"name": "anthropic/claude-sonnet-4-5", "api_base": base, "api_key": KEY}
+    model = models.open(ModelRef.model_validate({**ref, "prompt_cache": True}))
+    chat = ({"role": "system", "content": "Be brief."}, *HI)
+    answer = await model.complete(ChatRequest(chat, {}, 60))
+    await models.close()
+    await runner.cleanup()
+    [body] = bodies
+    mark = {"type": "ephemeral"}
+    assert body["system"] == [{"type": "text", "text": "Be brief.", "cache_control": mark}]
+    assert body["messages"][-1]["content"][-1]["cache_control"] == mark
+    assert answer.usage
+    assert (answer.usage.cache_read, answer.usage.input_tokens) == (2000, 2010)
+    assert answer.cost
+    assert answer.cost < (model.cost_of(Usage(2010, 5)) or 0)

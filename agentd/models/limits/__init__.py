@@ -7,6 +7,7 @@ A module imports only from modules below it.
     configured_model  a model with what its manifest says about calls: parameters, rates, cache
     concurrency       the slots of one endpoint: how many calls at once, who is next, and cooldowns
                       after `Retry-After` and lost connections
+    prompt_cache      marks where a provider may cache a prompt
     cache             stored answers: an identical request gets the same answer and costs nothing
     shared_rate       waits until a rate such as 60/min allows a call; replicas count together
     pace              how many calls at once an endpoint can take, learnt from refusals and delays

@@ -10,6 +10,7 @@ from typing import Any
 from agentd.errors import NotCalled
 from agentd.models.estimate import expected
 from agentd.models.limits.cache import Cache, key_of
+from agentd.models.limits.prompt_cache import marked
 from agentd.models.limits.shared_rate import Reservation, SharedRate
 from agentd.models.port import ChatRequest, Completion, Model, Usage
 
@@ -25,6 +26,7 @@ class CallOptions:
         cache: where answers are stored.
         cache_name: what stands for the model in the keys of the cache.
         cache_seconds: how long an answer is used.
+        prompt_cache: marks the prompt, so that the provider caches it.
     """
 
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -33,6 +35,7 @@ class CallOptions:
     cache: Cache | None = None
     cache_name: str = ""
     cache_seconds: float = 0.0
+    prompt_cache: bool = False
 
 
 class ConfiguredModel:
@@ -72,6 +75,8 @@ class ConfiguredModel:
         self, request: ChatRequest, on_delta: Callable[[str], None] | None
     ) -> Completion:
         """Waits until all rates allow the call, makes it, and corrects what it used of them."""
+        if self._options.prompt_cache:
+            request = replace(request, messages=marked(request.messages))
         if not self._options.calls and self._options.tokens is None:
             return await self.model.complete(request, on_delta)
         clock = asyncio.get_running_loop().time

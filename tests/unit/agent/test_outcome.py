@@ -69,6 +69,17 @@ def test_failed_attempts_and_cached_answers_are_shown() -> None:
     ]
 
 
+def test_tokens_of_the_providers_cache_are_in_the_usage() -> None:
+    usage = Usage(900, 5, 0, cache_read=800, cache_write=50)
+    assert outcome(usage=usage).content()["usage"] == {
+        "inputTokens": 900,
+        "outputTokens": 5,
+        "reasoningTokens": 0,
+        "cacheReadTokens": 800,
+        "cacheWriteTokens": 50,
+    }
+
+
 def test_a_log_line_has_what_is_known() -> None:
     assert outcome().in_words() == "answered in 12 ms"
     full = outcome(calls=1, usage=Usage(1000, 500), cost=0.0123)

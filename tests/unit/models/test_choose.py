@@ -236,3 +236,22 @@ def test_a_script_from_a_file_is_given_beside_its_ref() -> None:
     assert models.open(ref, ["hello"]).is_mock
     assert models.open(ref, ["hello"]) is models.open(ref, ["hello"])
     assert models.open(ref, ["hello"]) is not models.open(ref, ["goodbye"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "marks"),
+    [
+        ({"name": "anthropic/claude-x", "prompt_cache": True}, True),
+        ({"name": "anthropic/claude-x"}, False),
+        (
+            {"name": "openai/x", "api_base": "https://openrouter.ai/api/v1", "prompt_cache": True},
+            True,
+        ),
+        ({"name": "openai/gpt-4o", "prompt_cache": True}, False),
+        ({"name": "mock/echo", "prompt_cache": True}, True),
+    ],
+)
+def test_openai_itself_gets_no_marks_for_its_cache(fields: dict[str, Any], marks: bool) -> None:
+    keys = {**KEY, "ANTHROPIC_API_KEY": "sk-ant"}
+    model = Models(keys).open(ModelRef.model_validate(fields))
+    assert isinstance(model, ConfiguredModel) is marks

@@ -223,3 +223,18 @@ async def test_a_call_that_failed_at_the_provider_counts() -> None:
         await model.complete(request())
 
     assert len(provider.requests) == 1
+
+
+@in_virtual_time
+async def test_a_prompt_is_marked_for_the_provider_and_not_for_the_cache_of_answers() -> None:
+    provider, cache = Provider(), Cache()
+    cache.share(Memory())
+    options = CallOptions(prompt_cache=True, cache=cache, cache_name="x", cache_seconds=60)
+    await ConfiguredModel(provider, options).complete(request())
+    [sent] = provider.requests
+    mark = {"type": "ephemeral"}
+    assert sent.messages == [
+        {"role": "user", "content": [{"type": "text", "text": "hello", "cache_control": mark}]}
+    ]
+    plain = CallOptions(cache=cache, cache_name="x", cache_seconds=60)
+    assert (await ConfiguredModel(provider, plain).complete(request())).cached
