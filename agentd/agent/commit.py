@@ -61,7 +61,9 @@ async def _store(
         also += await task.services.emitter.records(follow_ups, task.trace.headers())
     if isinstance(outcome.error, Undeliverable):
         also.append(_dead_letter(task, outcome.error, attempt))
-    emitted = counts(task.manifest.emit, [each.subject for each in follow_ups])
+    emitted: dict[str, int] = {}
+    if follow_ups or task.manifest.emit.rules:
+        emitted = counts(task.manifest.emit, [each.subject for each in follow_ups])
     await outcomes.store(
         task.services.bus,
         task.result_subject,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from agentd.testing.chaos_proxy import ChaosProxy
@@ -20,7 +21,6 @@ _TOXICS: Mapping[str, Mapping[str, Any]] = {
 }
 _CUTS = frozenset({"resets", "blackhole", "refusal"})  # hardly a message passes
 _RESETS = 4
-_DURATION = 3.5  # of all toxics and the pause together, in ack_waits
 
 
 async def network(world: World, size: Size) -> None:
@@ -32,12 +32,20 @@ async def network(world: World, size: Size) -> None:
         world.sender = world.new_sender(await world.connect(via))
         await world.up(2, via=via)
         async with asyncio.TaskGroup() as group:
-            group.create_task(world.sender.send(size.tasks, over=_DURATION * world.ack_wait))
-            await world.until(lambda: world.calls.total > 0, 10, "the first task runs")
+
+            def send() -> None:
+                """Sends a share of the tasks during the next fault, and after it."""
+                share = size.tasks // (len(_TOXICS) + 1)
+                group.create_task(world.sender.send(share, over=world.ack_wait / 2))
+
             for toxic, settings in _TOXICS.items():
                 calls, sent = world.calls.total, len(world.sender.drafts)
                 await proxy.set(**settings)
+                send()
                 await _hold(proxy, toxic, world.ack_wait / 3)
+                if toxic not in _CUTS:
+                    # On a slow machine no task may have passed yet.
+                    await world.until(partial(_called, world, calls), 10, f"a call in {toxic}")
                 calls, sent = world.calls.total - calls, len(world.sender.drafts) - sent
                 world.findings.figures[f"calls_in_{toxic}"] = calls
                 # Where hardly anything passes, the fault meets the tasks that are being sent.
@@ -45,9 +53,14 @@ async def network(world: World, size: Size) -> None:
                 await proxy.set()
                 await asyncio.sleep(world.ack_wait / 6)
             sent = len(world.sender.drafts)
+            send()
             await world.pause_server(world.ack_wait / 3)
             world.findings.met["a pause of nats-server"] += len(world.sender.drafts) - sent
         await world.judge()
+
+
+def _called(world: World, before: int) -> bool:
+    return world.calls.total > before
 
 
 async def _hold(proxy: ChaosProxy, toxic: str, seconds: float) -> None:
