@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,11 +16,15 @@ from agentd.metrics import Metrics
 from agentd.settings import DEFAULT_HTTP
 
 _BIND = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]*):(?P<port>\d{1,5})")
+_HOST = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+)(:\d{1,5})?")
 _LAST_ANSWERS_SECONDS = 1.0
 
 
 class HealthServer:
     """`/healthz`, `/readyz` and `/metrics`.
+
+    On a loopback address it answers only requests to this machine by address or as `localhost`: a
+    web page can have its own name resolve to 127.0.0.1, and read the answers in a browser here.
 
     `bind` is `host:port` (port 0: any free port) or "off". `status` returns what the process waits
     for, `{"waiting_for": ["NATS"], ...}`; with an empty list it is ready. `/readyz` shows the other
@@ -51,7 +56,7 @@ class HealthServer:
         """
         if self._address is None:
             return
-        app = web.Application()
+        app = web.Application(middlewares=[_only_to(self._address[0])])
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._expose)
@@ -96,6 +101,34 @@ class HealthServer:
         # Printing the metrics of a thousand agents takes 0.1 s: too long for the event loop.
         body, content_type = await asyncio.to_thread(self._metrics.expose)
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _only_to(bound: str) -> Any:
+    """A middleware that refuses requests with a foreign `Host`, if `bound` is this machine."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Any) -> web.StreamResponse:
+        hosts = request.headers.getall("Host", [])
+        if _is_loopback(bound) and not all(_is_here(host, bound) for host in hosts):
+            text = f"this address is for {bound} and localhost; ask by one of these names\n"
+            return web.Response(status=421, text=text)
+        return await handler(request)
+
+    return check
+
+
+def _is_here(host: str, bound: str) -> bool:
+    """Whether a `Host` header names this machine."""
+    found = _HOST.fullmatch(host)
+    name = found["host"].strip("[]").lower() if found else ""
+    return name == bound.lower() or _is_loopback(name)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _parse(bind: str) -> tuple[str, int] | None:

@@ -60,6 +60,34 @@ async def test_healthz_answers_while_the_event_loop_runs() -> None:
         assert await get_json(server, "/healthz") == (200, {"alive": True})
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/else"])
+@pytest.mark.parametrize(
+    ("bind", "host", "answered"),
+    [
+        ("127.0.0.1:0", "127.0.0.1:8000", True),
+        ("127.0.0.1:0", "localhost", True),
+        ("127.0.0.1:0", "LOCALHOST:1", True),
+        ("127.0.0.1:0", "[::1]:8000", True),
+        ("127.0.0.1:0", "127.0.0.1.example.org", False),
+        ("127.0.0.1:0", "rebound.example.org:8000", False),
+        ("127.0.0.1:0", "192.168.0.1", False),
+        ("127.0.0.1:0", "localhost@rebound.example.org", False),
+        ("localhost:0", "rebound.example.org", False),
+        ("localhost:0", "127.0.0.1", True),
+        ("0.0.0.0:0", "agentd.default.svc:8000", True),
+    ],
+)
+async def test_a_loopback_address_answers_only_to_its_own_names(
+    path: str, bind: str, host: str, answered: bool
+) -> None:
+    """A page in a browser here can have its own name resolve to 127.0.0.1."""
+    async with serving(bind) as server, aiohttp.ClientSession() as client:
+        assert server.url is not None
+        url = server.url.replace("0.0.0.0", "127.0.0.1")
+        async with client.get(f"{url}{path}", headers={"Host": host}) as answer:
+            assert (answer.status != 421) is answered
+
+
 async def test_readyz_lists_what_the_process_waits_for() -> None:
     waiting = ["NATS", "manifests"]
     async with serving(status=lambda: {"waiting_for": waiting, "agents": 6}) as server:
