@@ -29,8 +29,8 @@ class Command(StrictModel):
     )
     env: dict[str, str] = Field(
         default={},
-        description="Environment variables of the program, besides `PATH`, `HOME`, `LANG` and "
-        "`TZ`.",
+        description="Environment variables of the program, besides `PATH`, `HOME`, `LANG` and the "
+        "like. It gets no other variables of agentd.",
         examples=[{"GIT_PAGER": "cat"}],
     )
     cwd: str | None = Field(
@@ -154,6 +154,12 @@ class ToolEntry(StrictModel):
     timeout: Duration | None = Field(
         default=None, description="The longest time that a call may take.", examples=["10s"]
     )
+    env: dict[str, str] | None = Field(
+        default=None,
+        description="Environment variables of a `python` tool, besides `PATH`, `HOME`, `LANG` and "
+        "the like. It gets no other variables of agentd.",
+        examples=[{"API_KEY": "${API_KEY}"}],
+    )
     isolate: Flag = Field(
         default=False,
         description="If true, each call of a `python` tool has a process to itself.",
@@ -231,6 +237,9 @@ class ToolEntry(StrictModel):
             raise ValueError(f"needs exactly one of {', '.join(TOOL_KINDS)}", "")
         if (self.allow or self.deny) and given[0] not in ("mcp", "openapi"):
             raise ValueError("has `allow` or `deny` without `mcp` or `openapi`", "")
+        if self.env is not None and given[0] != "python":
+            hint = "write it inside `command` or `mcp`" if given[0] in ("command", "mcp") else ""
+            raise ValueError("has `env` without `python`", hint)
         if self.gather and given[0] != "agent":
             raise ValueError("has `gather` without `agent`", "")
         if self.parameters is not None and given[0] not in ("command", "http"):

@@ -18,10 +18,10 @@ from agentd.errors import PromptError
 from agentd.manifest import tools as manifest_tools
 from agentd.problems import Problem
 from agentd.tools.port import Call, Tool, ToolError
+from agentd.tools.processes.environment import environment
 from agentd.tools.processes.process import Process, how_it_ended
 from agentd.tools.processes.processes import Processes
 
-ENVIRONMENT = ("PATH", "HOME", "LANG", "TZ")  # variables that a program inherits
 KEY = "idempotency_key"  # the name of `Call.key` in templates
 AT_ONCE = 32  # programs that run at one time; more calls wait
 MAX_OUTPUT = 1_000_000  # bytes that a program may write to stdout and stderr together
@@ -60,7 +60,7 @@ class CommandTool:
             process = await self._processes.start(
                 argv,
                 run.take,
-                env=_environment(self._command),
+                env=environment(self._command.env),
                 cwd=_folder(self._command, self._spec),
             )
         except (OSError, ValueError) as error:
@@ -214,11 +214,6 @@ def _defaults(parameters: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _environment(command: manifest_tools.Command) -> dict[str, str]:
-    ours = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-    return ours | command.env
-
-
 def _folder(command: manifest_tools.Command, spec: AgentSpec) -> Path:
     return spec.project / (command.cwd or "")
 
@@ -228,7 +223,7 @@ def _missing(command: manifest_tools.Command, spec: AgentSpec) -> str:
     folder = _folder(command, spec)
     if not folder.is_dir():
         return f"there is no folder {folder}"
-    path = _environment(command).get("PATH")
+    path = environment(command.env).get("PATH")
     program = command.argv[0]
     if "/" in program:
         program = str(folder / program)

@@ -19,7 +19,7 @@ from agentd.manifest import tools as manifest_tools
 from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.problems import Problem, did_you_mean
-from agentd.tools.mcp.server import McpConnection, TimeLimits, environment
+from agentd.tools.mcp.server import McpConnection, TimeLimits, program_environment
 from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.processes.processes import Processes
 
@@ -62,7 +62,7 @@ class McpServers:
         if not declared.command:
             return ""
         program = declared.command[0]
-        path = (environment(self._environ) | declared.env)["PATH"]
+        path = program_environment(declared, self._environ)["PATH"]
         place = (declared.cwd or Path()) / program if "/" in program else program
         return "" if shutil.which(place, path=path) else f"there is no program `{program}` here"
 

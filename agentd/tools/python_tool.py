@@ -82,12 +82,12 @@ class PythonTools:
         at most `IMPORT_TIMEOUT` seconds each."""
         if not spec.tools:
             return []
-        source = _source(spec)
         # The new files are not live yet, and may be refused: the workers of the live ones stay.
-        self._workers.keep(source, *([self._opened] if self._opened else []))
+        self._workers.keep(_source(spec), *([self._opened] if self._opened else []))
         problems: list[Problem] = []
         for index, declared in enumerate(spec.manifest.tools):
             if declared.python:
+                source = _source(spec, declared.env)
                 description = await self._description(source, declared.python)
                 found = description.get("problems", ())
                 problems += [_problem(each, spec, index, source) for each in found]
@@ -96,8 +96,8 @@ class PythonTools:
     def open(self, entry: manifest_tools.ToolEntry, spec: AgentSpec) -> PythonSource:
         """The tool of an entry in which `check` has found no problem."""
         assert entry.python is not None
-        source = _source(spec)
-        described = self._descriptions.get((source.digest, entry.python), {})
+        source = _source(spec, entry.env)
+        described = self._descriptions.get((source.key, entry.python), {})
         if "description" not in described:
             return PythonSource((), f"{entry.python} was not checked, or has problems")
         self._opened = source
@@ -120,10 +120,10 @@ class PythonTools:
 
     async def _description(self, source: ToolFiles, function: str) -> Description:
         """The description of a function, or its problems. Equal files are not imported again."""
-        known = self._descriptions.get((source.digest, function))
+        known = self._descriptions.get((source.key, function))
         if known is None:
             known = await self._describe(source, function)
-            self._descriptions[source.digest, function] = known
+            self._descriptions[source.key, function] = known
             for oldest in list(self._descriptions)[:-_REMEMBERED]:
                 del self._descriptions[oldest]
         return known
@@ -144,8 +144,8 @@ class PythonTools:
             return {"problems": [{"text": f"{file} cannot be imported: {error}", "hint": ""}]}
 
 
-def _source(spec: AgentSpec) -> ToolFiles:
-    return ToolFiles.of(spec.project / "tools", spec.tools)
+def _source(spec: AgentSpec, env: Mapping[str, str] | None = None) -> ToolFiles:
+    return ToolFiles.of(spec.project / "tools", spec.tools, env or {})
 
 
 def _problem(found: Mapping[str, Any], spec: AgentSpec, index: int, source: ToolFiles) -> Problem:

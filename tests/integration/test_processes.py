@@ -51,7 +51,7 @@ async def start(
     processes: Processes,
     *argv: str,
     stdin: bytes = b"",
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str] = os.environ,
     cwd: Path | None = None,
 ) -> Started:
     started = Started()
@@ -244,14 +244,14 @@ async def test_when_the_spawner_is_killed_its_processes_end_and_the_next_start_w
 
 
 DAEMON = """
-import asyncio, sys
+import asyncio, os, sys
 from pathlib import Path
 from agentd.tools.processes.processes import Processes
 
 async def main():
     processes = Processes()
     program = "sleep 60 & sleep 60"
-    await processes.start(["sh", "-c", program, sys.argv[1]], lambda *_: None, env=None)
+    await processes.start(["sh", "-c", program, sys.argv[1]], lambda *_: None, env=os.environ)
     print("started", flush=True)
     await asyncio.sleep(60)
 

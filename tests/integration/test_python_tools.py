@@ -85,6 +85,31 @@ async def test_a_failing_function_is_an_error(
     await gone(int(before.text), int(after.text))
 
 
+async def test_a_function_gets_only_the_variables_that_its_entry_names(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    source = """
+    import os
+
+    AT_IMPORT = os.environ.get("CITY")
+
+    def variables() -> list:
+        return [AT_IMPORT, "PATH" in os.environ, "OPENAI_API_KEY" in os.environ]
+    """
+    workshop.write(env=source)
+    declared = {"python": "env.py:variables"}
+    toolbox = await workshop.open(
+        {**declared, "name": "plain"},
+        {**declared, "name": "named", "env": {"CITY": "Bonn", "OPENAI_API_KEY": "mine"}},
+        {**declared, "name": "alone", "env": {"CITY": "Oslo"}, "isolate": True},
+    )
+
+    answers = [(await call(toolbox, name)).text for name in ("plain", "named", "alone")]
+
+    assert answers == ["[null, true, false]", '["Bonn", true, true]', '["Oslo", true, false]']
+
+
 @pytest.mark.parametrize("isolate", [False, True])
 async def test_a_function_may_print_and_read(workshop: Workshop, isolate: bool) -> None:
     workshop.write(

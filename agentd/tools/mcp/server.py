@@ -21,6 +21,7 @@ from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.tools.port import ToolError
 from agentd.tools.processes.child import Child, ChildError
+from agentd.tools.processes.environment import environment
 from agentd.tools.processes.processes import Processes
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_INHERITED = (
-    *("HOME", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "TZ"),
-    *("LANG", "LC_ALL", "LC_CTYPE"),
-)
 _LAUNCHER = re.compile(r"npx|bunx|uvx|node|python[0-9.]*")
 _SETTLING = 0.1  # seconds between a notification and a check: notifications come in bursts
 
@@ -198,7 +195,7 @@ class McpConnection:
             opened = library.over_http(declared.url, declared.headers, self._changed.set)
         else:
             assert declared.command
-            env = environment(self._environ) | declared.env
+            env = program_environment(declared, self._environ)
             self._child = await Child.start(
                 self._processes, self.name, declared.command, env=env, cwd=declared.cwd
             )
@@ -266,14 +263,12 @@ def _library() -> ModuleType:
     return client
 
 
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a server: an allow-list, because a server must not see our keys.
-
-    Its PATH also has the folder of our Python, where servers are installed beside agentd.
-    """
+def program_environment(declared: McpServer, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a server. Its PATH also has the folder of our Python, where servers are
+    installed beside agentd."""
     own_folder = str(PurePath(sys.executable).parent)
     path = ":".join(filter(None, (environ.get("PATH"), own_folder)))
-    return {name: environ[name] for name in _INHERITED if name in environ} | {"PATH": path}
+    return environment({"PATH": path, **declared.env}, environ)
 
 
 def _name(declared: McpServer) -> str:

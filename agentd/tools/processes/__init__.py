@@ -16,6 +16,7 @@ A module imports only from those below it.
     frames           the messages between a worker process and the daemon: JSON with its length in
                      front
     process          one running process: its pipes, its signals, its end
+    environment      the environment of tools: an allow-list
     spawner          the program that starts the processes and kills them when the daemon ends
                      (`python -I -S spawner.py`)
 """

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import json
 import logging
+import os
 import sys
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from agentd.tools.port import ToolError
+from agentd.tools.processes.environment import environment
 from agentd.tools.processes.frames import Frames, FrameTooLong, frame
 from agentd.tools.processes.process import Process, how_it_ended
 from agentd.tools.processes.processes import Processes
@@ -38,19 +41,28 @@ _SPARE = 4  # idle workers that are kept for isolated calls
 
 @dataclass(frozen=True)
 class ToolFiles:
-    """The files of `tools/` at one moment. Equal digests mean equal files."""
+    """The files of `tools/` at one moment, and the variables that a tool of them gets.
+
+    Attributes:
+        digest: equal digests mean equal files.
+        key: equal keys mean equal files and equal variables.
+    """
 
     folder: Path
     files: Mapping[str, bytes] = field(repr=False)
+    env: Mapping[str, str] = field(repr=False)
     digest: str
+    key: str
 
     @staticmethod
-    def of(folder: Path, files: Mapping[str, bytes]) -> ToolFiles:
+    def of(folder: Path, files: Mapping[str, bytes], env: Mapping[str, str]) -> ToolFiles:
         """These files, by their paths below `folder`."""
         digest = hashlib.sha256(str(folder).encode())
         for name, content in sorted(files.items()):
             digest.update(b"\0".join((name.encode(), hashlib.sha256(content).digest())))
-        return ToolFiles(folder, files, digest.hexdigest())
+        named = json.dumps(dict(env), sort_keys=True)
+        key = hashlib.sha256(digest.digest() + named.encode()).hexdigest()
+        return ToolFiles(folder, files, env, digest.hexdigest(), key)
 
 
 class WorkerProcess:
@@ -79,7 +91,7 @@ class WorkerProcess:
         """
         worker = WorkerProcess(source, reaction_time)
         try:
-            process = await processes.start(COMMAND, worker._take)
+            process = await processes.start(COMMAND, worker._take, env=_environment(source))
         except OSError as error:
             raise ToolError(f"no worker process can be started: {error.strerror}") from None
         worker._process = process
@@ -199,8 +211,8 @@ class WorkerProcess:
 class Workers:
     """All worker processes of the daemon.
 
-    Each version of the files has one worker that all calls share, and workers for isolated calls,
-    which run one call at a time. Idle workers are kept only for current files.
+    Each version of the files has one worker that all calls with equal variables share, and workers
+    for isolated calls, which run one call at a time. Idle workers are kept only for current files.
     """
 
     def __init__(self, processes: Processes, *, reaction_time: float = REACTION_TIME) -> None:
@@ -228,10 +240,10 @@ class Workers:
         """
         # One at a time, or two calls would both start the shared worker.
         async with self._starting:
-            worker = self._shared.get(source.digest)
+            worker = self._shared.get(source.key)
             if worker is None or not await worker.reacts() or worker.spent:
                 self._leaving += [worker] if worker else []
-                worker = self._shared[source.digest] = await self._take(source)
+                worker = self._shared[source.key] = await self._take(source)
         try:
             yield worker
         finally:
@@ -257,7 +269,7 @@ class Workers:
 
     async def _take(self, source: ToolFiles) -> WorkerProcess:
         for worker in self._free:
-            if worker.source.digest == source.digest and not worker.spent:
+            if worker.source.key == source.key and not worker.spent:
                 self._free.remove(worker)
                 return worker
         return await WorkerProcess.start(source, self._processes, self._reaction_time)
@@ -277,3 +289,9 @@ class Workers:
 
     def _is_current(self, worker: WorkerProcess) -> bool:
         return worker.source.digest in self._current and not worker.spent
+
+
+def _environment(source: ToolFiles) -> dict[str, str]:
+    # The worker is a program of agentd, which may have been found by PYTHONPATH itself.
+    ours = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    return environment({**ours, **source.env})

@@ -48,10 +48,10 @@ class Processes:
         argv: Sequence[str],
         on_output: Output,
         *,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str],
         cwd: Path | None = None,
     ) -> Process:
-        """Starts a program. `env` is its whole environment; None means the daemon's.
+        """Starts a program. `env` is its whole environment.
 
         Raises:
             OSError: there is no such program or folder, or no process can be started.
@@ -59,7 +59,7 @@ class Processes:
         """
         if self._spawner is None or self._spawner.ended:
             self._spawner = _Spawner()
-        request = _request(argv, os.environ if env is None else env, cwd)
+        request = _request(argv, env, cwd)
         process = Process(on_output)
         ours, theirs = _pipes()
         try:

@@ -51,6 +51,11 @@ ProblemOf = Callable[[str], str]
             "{http: {url: x}, deny: [x]}",
             "2:10 `tools` has `allow` or `deny` without `mcp` or `openapi`; ",
         ),
+        ("{agent: a, env: {A: b}}", "2:10 `tools` has `env` without `python`; "),
+        (
+            "{command: [a], env: {A: b}}",
+            "2:10 `tools` has `env` without `python`; write it inside `command` or `mcp`",
+        ),
         ("{python: a.py:f, gather: all}", "2:10 `tools` has `gather` without `agent`; "),
         (
             "{agent: x, parameters: {}}",
