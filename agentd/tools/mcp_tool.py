@@ -6,31 +6,25 @@ import asyncio
 import json
 import logging
 import os
-import re
 import shutil
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import TaskError
 from agentd.manifest import tools as manifest_tools
-from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
 from agentd.problems import Problem, did_you_mean
+from agentd.tools.mcp.offers import Offer, Offers
 from agentd.tools.mcp.server import McpConnection, TimeLimits, program_environment
 from agentd.tools.port import Call, Tool, ToolError
 from agentd.tools.processes.processes import Processes
 
-if TYPE_CHECKING:
-    from agentd.tools.mcp.client import Described
-
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 10.0  # seconds for a text, or for the first connection, unless the manifest says
-_MOST_TOOLS = 500  # of one server
-_LONGEST_DESCRIPTION = 8_000  # characters
 
 
 class McpServers:
@@ -111,17 +105,17 @@ class McpSource:
         self._server = server
         self._entry = entry
         self._agent = agent
-        self._described: tuple[Described, ...] = ()
+        self._offers = Offers()
         self._tools: tuple[McpTool, ...] = ()
         self._warned: set[str] = set()
 
     @property
     def tools(self) -> Sequence[Tool]:
         """The tools of the server at this moment; none while it is not connected."""
-        if self._described is not self._server.tools:
-            before, self._described = self._described, self._server.tools
-            if before != self._described:
-                self._tools = self._usable()
+        if self._offers is not self._server.offers:
+            self._offers = self._server.offers
+            self._tools = tuple(McpTool(each, self._server) for each in self._offers.tools)
+            self._warn_of_missing()
         return self._tools
 
     @property
@@ -159,26 +153,16 @@ class McpSource:
         log.warning("mcp.%s: %s; its default is used", name, why, extra={"agent": self._agent})
         return wanted.default
 
-    def _usable(self) -> tuple[McpTool, ...]:
-        """The tools that a model can use. It logs the others, and names that the manifest has but
-        the server has not."""
-        found: dict[str, McpTool] = {}
-        for described in self._described[:_MOST_TOOLS]:
-            name = re.sub(r"[^A-Za-z0-9_-]", "_", described.name)[:64]
-            problem = schema_error(described.parameters)
-            if not name or name in found:
-                self._warn(f"the name `{name}` of `{described.name}` is taken by another tool")
-            elif problem:
-                self._warn(f"{name} is left out, its schema is not valid: {problem}")
-            else:
-                found[name] = McpTool(name, described, self._server)
-        if len(self._described) > _MOST_TOOLS:
-            self._warn(f"has {len(self._described)} tools; only the first {_MOST_TOOLS} are used")
+    def _warn_of_missing(self) -> None:
+        """Logs which tools models cannot use, and names that the manifest has but the server has
+        not."""
+        names = [tool.name for tool in self._tools]
+        for text in self._offers.left_out:
+            self._warn(text)
         for name in (*(self._entry.allow or ()), *(self._entry.deny or ())):
-            if self._described and name not in found:
-                hint = did_you_mean(name, found) or f"it has {', '.join(found)}"
+            if names and name not in names:
+                hint = did_you_mean(name, names) or f"it has {', '.join(names)}"
                 self._warn(f"has no tool `{name}`; {hint}")
-        return tuple(found.values())
 
     def _warn(self, text: str) -> None:
         """Logs a text once, however often the server is restarted."""
@@ -194,12 +178,12 @@ class McpTool:
         takes_key: the server says that a repeated call has no further effect.
     """
 
-    def __init__(self, name: str, described: Described, server: McpConnection) -> None:
-        self.name = name
-        self.description = described.description[:_LONGEST_DESCRIPTION]
-        self.parameters = described.parameters
-        self.takes_key = described.again
-        self._called = described.name
+    def __init__(self, offer: Offer, server: McpConnection) -> None:
+        self.name = offer.name
+        self.description = offer.description
+        self.parameters = offer.parameters
+        self.takes_key = offer.again
+        self._called = offer.called
         self._server = server
 
     async def call(self, call: Call) -> Any:

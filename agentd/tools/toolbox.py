@@ -15,7 +15,9 @@ from agentd.manifest.json_schema.check import value_error
 from agentd.manifest.tools import ToolEntry
 from agentd.models.port import ToolCall
 from agentd.protocol.message import short_id
+from agentd.tools.names import fitting
 from agentd.tools.port import Call, Emitted, Emitting, Preparing, Tool, ToolError, ToolSource
+from agentd.tools.tool_schema import for_model
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class DeclaredTool:
         function = {
             "name": self.name,
             "description": self.entry.description or self.tool.description,
-            "parameters": self.tool.parameters,
+            "parameters": for_model(self.tool.parameters),
         }
         return {"type": "function", "function": function}
 
@@ -213,4 +215,5 @@ def _declared(tool: Tool, entry: ToolEntry) -> DeclaredTool | None:
     if entry.name is None:
         return DeclaredTool(tool.name, tool, entry)
     several = entry.mcp is not None or entry.openapi is not None
-    return DeclaredTool(f"{entry.name}_{tool.name}" if several else entry.name, tool, entry)
+    name = fitting(f"{entry.name}_{tool.name}") if several else entry.name
+    return DeclaredTool(name, tool, entry)

@@ -179,7 +179,7 @@ async def test_a_server_that_reports_a_change_is_asked_again(everything: McpSour
 
 async def test_changes_of_a_server_with_an_older_protocol_are_noticed(bench: Bench) -> None:
     source = await bench.there(*FAULTY, "banner")
-    assert len(source.tools) == 12  # on three pages
+    assert len(source.tools) == 13  # on three pages
     await call(source, "grow")
     await until(lambda: any(tool.name == "grown" for tool in source.tools))
 
@@ -345,6 +345,34 @@ async def test_a_server_that_stops_answering_is_restarted(tmp_path: Path, mark: 
     assert source.trouble.startswith("faulty.py: does not answer any more")
     await started_again(source, before)
     await bench.servers.close()
+
+
+async def test_a_list_of_tools_without_an_end_is_read_once(bench: Bench) -> None:
+    source = await bench.there(*FAULTY, "endless")
+    assert "echo" in [tool.name for tool in source.tools]
+    assert await call(source, "lists") == "2"  # the second page had nothing new
+
+
+async def test_a_server_that_reports_changes_without_end_is_asked_less_and_less_often(
+    bench: Bench,
+) -> None:
+    source = await bench.there(*FAULTY, "restless")
+
+    async def lists() -> int:
+        return int(await call(source, "lists"))
+
+    before = await lists()
+    await asyncio.sleep(3)
+    # Three pages a list. With a pause that does not grow there would be 90 and more.
+    assert await lists() - before <= 3 * 5
+
+
+async def test_a_restless_server_that_dies_is_noticed(bench: Bench) -> None:
+    source = await bench.there(*FAULTY, "restless")
+    pid = await call(source, "pid")
+    await asyncio.sleep(1)
+    os.kill(int(pid), signal.SIGKILL)
+    await started_again(source, pid)
 
 
 async def test_an_answer_that_is_too_large_fails_only_its_call(bench: Bench) -> None:

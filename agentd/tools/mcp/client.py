@@ -6,6 +6,7 @@ To import `mcp` takes a second. So this module is imported late, by `server`, in
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from pydantic import ValidationError
 
 from agentd.errors import AgentdError
 from agentd.tools.mcp import wire
-from agentd.tools.mcp.text import resource_text, text_of
+from agentd.tools.mcp.offers import MOST_TOOLS, Described
+from agentd.tools.mcp.text import both, resource_text, text_of
 from agentd.tools.port import ToolError
 from agentd.tools.processes.child import Child
 
@@ -28,7 +30,6 @@ for _name in ("mcp", "client"):
     # It logs a traceback for each invalid answer. The caller reports the same error in one line.
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
-_PAGES = 50  # of one list of tools; a server could send pages without end
 _ME = mcp_types.Implementation(name="agentd", version="1")
 _CHANGES = (
     mcp_types.ToolListChangedNotification,
@@ -44,20 +45,6 @@ class Lost(AgentdError):
 
 class McpRefused(ToolError):
     """The server refused a request, or its answer is not valid MCP."""
-
-
-@dataclass(frozen=True)
-class Described:
-    """A tool as the server describes it.
-
-    Attributes:
-        again: it may be called again, because a second call has no further effect.
-    """
-
-    name: str
-    description: str
-    parameters: Mapping[str, Any]
-    again: bool
 
 
 @dataclass
@@ -96,24 +83,29 @@ class Connection:
         """Why the connection has ended; empty while it lasts."""
         return self._status.lost
 
-    async def tools(self) -> tuple[Described, ...]:
-        """All tools of the server."""
+    async def tools(self, on_page: Callable[[], None] = lambda: None) -> tuple[Described, ...]:
+        """All tools of the server, or a few more than `MOST_TOOLS`. `on_page` is called after each
+        page of the list."""
         # A server without this capability answers `tools/list` with an error.
         if self._client.server_capabilities.tools is None:
             return ()
-        found: list[Described] = []
+        found: dict[str, Described] = {}
         cursor: str | None = None
         with self._plainly():
-            for _ in range(_PAGES):
+            while len(found) <= MOST_TOOLS:
                 page = await self._client.list_tools(cursor=cursor)
-                found += map(_described, page.tools)
+                on_page()
+                known = len(found)
+                for tool in page.tools:
+                    found.setdefault(tool.name, _described(tool))
                 cursor = page.next_cursor
-                if cursor is None:
+                # Some servers send the same page, with a cursor, for ever.
+                if not cursor or len(found) == known:
                     break
-        return tuple(found)
+        return tuple(found.values())
 
     async def call(self, name: str, arguments: Mapping[str, Any], meta: Mapping[str, Any]) -> Any:
-        """Calls a tool; its text, or its structured content if there is no text.
+        """Calls a tool; its text and its structured content, or the one that there is.
 
         `meta` is sent with the request. If the caller is cancelled, the server is notified.
 
@@ -123,10 +115,11 @@ class Connection:
         with self._plainly():
             wire_meta: Any = dict(meta)
             result = await self._client.call_tool(name, dict(arguments), meta=wire_meta)
-        text = text_of(result.content)
+        answer = both(text_of(result.content), result.structured_content)
         if result.is_error:
+            text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
             raise ToolError(text or f"{name} failed and gave no reason")
-        return text or ("" if result.structured_content is None else result.structured_content)
+        return answer
 
     async def resource(self, uri: str) -> str:
         """A resource as text."""

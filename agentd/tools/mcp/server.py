@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.mcp import McpPrompt, McpResource, McpServer
+from agentd.tools.mcp.offers import Offers, offers
 from agentd.tools.port import ToolError
 from agentd.tools.processes.child import Child, ChildError
 from agentd.tools.processes.environment import environment
@@ -65,7 +66,7 @@ class McpConnection:
 
     Attributes:
         name: its program, or the host and path of its address.
-        tools: its tools at this moment; each check makes a new tuple.
+        offers: its tools at this moment; a check that finds others makes a new object.
         settled: set when the first attempt to connect has succeeded or failed.
     """
 
@@ -77,7 +78,9 @@ class McpConnection:
         processes: Processes,
     ) -> None:
         self.name = _name(declared)
-        self.tools: tuple[Described, ...] = ()
+        self.offers = Offers()
+        self._described: tuple[Described, ...] = ()
+        self._settling = _SETTLING
         self.settled = asyncio.Event()
         self._declared = declared
         self._environ = environ
@@ -185,7 +188,8 @@ class McpConnection:
             log.exception("the connection to %s failed because of a bug", self.name)
             return f"{type(error).__name__}: {error}"
         finally:
-            self._connection, self.tools = None, ()
+            self._connection = None
+            self.offers, self._described = Offers(), ()
             self._texts.clear()
 
     @contextlib.asynccontextmanager
@@ -205,14 +209,15 @@ class McpConnection:
 
     async def _attend(self, connection: Connection, tools: tuple[Described, ...]) -> str:
         """Keeps the tools up to date until the connection ends; then the reason."""
-        self._connection, self.tools = connection, tools
+        await self._offer(tools)
+        self._connection = connection
         self._answered_at = time.monotonic()
         self.settled.set()
         log.info("%s: connected, %d tools", self.name, len(tools))
         listening = asyncio.create_task(connection.listen())
         try:
             while True:
-                notified = await self._wait_for_change()
+                notified = await self._wait_for_change(connection)
                 if connection.lost:
                     return connection.lost
                 if self._in_flight and not notified:
@@ -224,28 +229,55 @@ class McpConnection:
         finally:
             listening.cancel()
 
-    async def _wait_for_change(self) -> bool:
+    async def _offer(self, tools: tuple[Described, ...]) -> None:
+        """Offers these tools from now on."""
+        if tools != self._described:
+            self.offers = await asyncio.to_thread(offers, tools)
+            self._described = tools
+
+    async def _wait_for_change(self, connection: Connection) -> bool:
         """Waits for the next check; True if there was a notification before it was due."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.check):
+        began = time.monotonic()
+        if not await self._notified(self._limits.check):
+            self._settling = _SETTLING
+            return False
+        # Some servers report a change after each list of their tools, and so without end.
+        restless = time.monotonic() - began < 2 * self._settling
+        longer = min(2 * self._settling, self._limits.check)
+        self._settling = longer if restless else _SETTLING
+        until = time.monotonic() + self._settling
+        while not connection.lost and (left := until - time.monotonic()) > 0:
+            await self._notified(left)
+        return True
+
+    async def _notified(self, seconds: float) -> bool:
+        """Waits for a notification; False if there was none in this time."""
+        try:
+            async with asyncio.timeout(seconds):
                 await self._changed.wait()
-                await asyncio.sleep(_SETTLING)
-        notified = self._changed.is_set()
+        except TimeoutError:
+            return False
         self._changed.clear()
-        return notified
+        return True
 
     async def _check(self, connection: Connection) -> bool:
         """Asks for the tools and forgets the texts; False if the server does not answer."""
         try:
-            async with asyncio.timeout(self._limits.answer):
-                self.tools = await connection.tools()
+            async with asyncio.timeout(self._limits.answer) as limit:
+                tools = await connection.tools(lambda: _extend(limit, self._limits.answer))
         except TimeoutError:
             # A server that handles one request at a time may be busy with a call.
             silent = time.monotonic() - self._answered_at
             return self._in_flight > 0 and silent < self._limits.silence
+        await self._offer(tools)
         self._texts.clear()
         self._answered_at = time.monotonic()
         return True
+
+
+def _extend(limit: asyncio.Timeout, seconds: float) -> None:
+    """Gives the next page of a list as much time as the first one."""
+    limit.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 def _text(connection: Connection, wanted: McpResource | McpPrompt) -> Awaitable[str]:

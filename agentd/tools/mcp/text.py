@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from mcp_types import (
     AudioContent,
@@ -24,6 +26,34 @@ def text_of(parts: Iterable[ContentBlock]) -> str:
 def resource_text(contents: Iterable[TextResourceContents | BlobResourceContents]) -> str:
     """The contents of a resource: text as it is, anything else described."""
     return "\n".join(map(_content, contents))
+
+
+def both(text: str, data: Any) -> Any:
+    """The text and the structured content of an answer, without saying the same twice.
+
+    The specification asks servers to repeat the content as text. Not all do: some say "done", and
+    put the answer only into the structured content.
+    """
+    if data is None or _says(text, data):
+        return text
+    return f"{text}\n{json.dumps(data, ensure_ascii=False)}" if text else data
+
+
+def _says(text: str, data: Any) -> bool:
+    """Whether the text is the structured content."""
+    values = [data]
+    if isinstance(data, dict) and data.keys() == {"result"}:
+        values.append(data["result"])  # the library for Python wraps whatever is no object
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        given = text
+    parts = [
+        "\n".join(each if isinstance(each, str) else json.dumps(each) for each in value)
+        for value in values
+        if isinstance(value, list) and value
+    ]
+    return given in values or text in values or text in parts
 
 
 def _part(part: ContentBlock) -> str:

@@ -1,6 +1,7 @@
 """A small MCP server that can fail in many ways: `faulty.py [FAULT]`. It starts quickly.
 
-Faults at the start: `mute`, `banner`, `exits`, `stubborn`. The others are its tools.
+Faults at the start: `mute`, `banner`, `exits`, `stubborn`. Faults of its list of tools: `endless`
+(each page has a cursor), `restless` (it reports a change after each list). The others are tools.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any
 
 fault = sys.argv[1] if len(sys.argv) > 1 else ""
 cancelled: list[Any] = []
+lists = 0
 tools = ["echo", "pid", "environment", "die", "slow", "block", "huge", "garbage", "loud"]
-tools += ["cancellations", "grow", "mute"]
+tools += ["cancellations", "lists", "grow", "mute"]
 writing = threading.Lock()
 
 
@@ -53,8 +55,8 @@ def call(request: int, name: str, arguments: dict[str, Any]) -> None:
         case "loud":
             sys.stderr.write("no end of it\n" * arguments["times"])
             answer(request, "that was loud")
-        case "cancellations":
-            answer(request, json.dumps(cancelled))
+        case "cancellations" | "lists":
+            answer(request, json.dumps(cancelled if name == "cancellations" else lists))
         case "grow":
             tools.append("grown")
             say(method="notifications/tools/list_changed")
@@ -65,6 +67,12 @@ def call(request: int, name: str, arguments: dict[str, Any]) -> None:
 
 def listed(cursor: str | None) -> dict[str, Any]:
     """Five tools a page."""
+    global lists  # noqa: PLW0603 (the program is one script)
+    lists += 1
+    if fault == "endless":
+        schema = {"type": "object"}
+        some = [{"name": name, "inputSchema": schema} for name in tools]
+        return {"tools": some, "nextCursor": f"{lists}"}
     first = int(cursor or 0)
     schema = {"type": "object"}
     page = [{"name": name, "inputSchema": schema} for name in tools[first : first + 5]]
@@ -83,6 +91,8 @@ def take(message: dict[str, Any]) -> None:
             say(id=request, result={**result, "serverInfo": server})
         case "tools/list":
             say(id=request, result=listed(params.get("cursor")))
+            if fault == "restless":
+                say(method="notifications/tools/list_changed")
         case "tools/call":
             call(request or 0, params["name"], params.get("arguments", {}))
         case "notifications/cancelled":

@@ -9,7 +9,7 @@ import pytest
 
 from agentd.errors import TaskError
 from agentd.manifest.tools import ToolEntry
-from agentd.tools.mcp.client import Described
+from agentd.tools.mcp.offers import Described, offers
 from agentd.tools.mcp_tool import McpSource
 from agentd.tools.port import ToolError
 
@@ -22,10 +22,13 @@ class FakeConnection:
     name, trouble = "server", ""
 
     def __init__(self, *tools: Described) -> None:
-        self.tools = tools
+        self.offer(*tools)
         self.settled = asyncio.Event()
         self.settled.set()
         self.texts: dict[str, str] = {}
+
+    def offer(self, *tools: Described) -> None:
+        self.offers = offers(tools)
 
     async def text(self, wanted: Any) -> str:
         if wanted.uri not in self.texts:
@@ -43,20 +46,13 @@ def source(connection: Any, **entry: Any) -> McpSource:
     return McpSource(connection, ToolEntry.model_validate({"mcp": mcp, **entry}), "one")
 
 
-def test_tools_get_names_that_a_model_can_use() -> None:
-    found = source(FakeConnection(described("a.b/c"), described("x" * 70, again=True))).tools
-
-    assert [tool.name for tool in found] == ["a_b_c", "x" * 64]
-    assert [tool.takes_key for tool in found] == [False, True]
-
-
 def test_a_tool_that_cannot_be_used_is_left_out_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    tools = [described("a.b"), described("a/b"), described("bad", parameters={"type": 7})]
+    tools = [described("good", again=True), described("bad", parameters={"type": 7})]
 
-    assert [tool.name for tool in source(FakeConnection(*tools)).tools] == ["a_b"]
-    assert "the name `a_b` of `a/b` is taken by another tool" in caplog.text
+    [tool] = source(FakeConnection(*tools)).tools
+    assert (tool.name, tool.takes_key) == ("good", True)
     assert "bad is left out, its schema is not valid" in caplog.text
 
 
@@ -67,24 +63,18 @@ def test_a_name_that_the_server_does_not_have_is_a_warning_once(
     found = source(connection, allow=["ecko"])
     for _ in range(3):
         assert found.tools
-        connection.tools = (described("echo", description="another"),)
+        connection.offer(described("echo", description="another"))
 
     assert caplog.text.count("has no tool `ecko`; did you mean `echo`?") == 1
 
 
-def test_equal_tools_are_the_same_objects() -> None:
+def test_tools_are_made_again_only_when_others_are_offered() -> None:
     connection = FakeConnection(described("echo"))
     found = source(connection)
     before = found.tools
-    connection.tools = (described("echo"),)
-
     assert found.tools is before
-
-
-def test_a_long_description_is_cut() -> None:
-    [tool] = source(FakeConnection(described("a", description="x" * 9_000))).tools
-
-    assert len(tool.description) == 8_000
+    connection.offer(described("other"))
+    assert [tool.name for tool in found.tools] == ["other"]
 
 
 async def test_texts_are_read_or_replaced_by_their_defaults() -> None:
