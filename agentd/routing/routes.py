@@ -16,6 +16,9 @@ from agentd.protocol.destination import Requirement
 from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import ROUTE_DOMAIN
 
+MOST_ROUTES = 500  # that the agents of a process listen to; senders choose requirements
+KEPT = 90 * 86_400  # seconds that a route is known after a task was last sent to it
+
 
 async def announce(bus: Bus, env: str, requirement: Requirement) -> None:
     """Stores the requirement under its signature, where every process reads it.
@@ -25,11 +28,18 @@ async def announce(bus: Bus, env: str, requirement: Requirement) -> None:
     """
     subject = bucket(ROUTES, env, requirement.signature)
     data = requirement.canonical()
-    await jetstream.store(bus, subject, data, message_id=f"{env}.{requirement.signature}")
+    await jetstream.store(
+        bus,
+        subject,
+        data,
+        message_id=f"{env}.{requirement.signature}",
+        headers={"Nats-TTL": f"{KEPT}s"},
+    )
 
 
 class RouteTable:
-    """The announced routes of an environment. `on_change` is called for each new one."""
+    """The announced routes of an environment, at most `MOST_ROUTES`: those that were announced
+    last. `on_change` is called when there are others."""
 
     def __init__(self, bus: Bus, env: str, on_change: Callable[[], None]) -> None:
         self._bus = bus
@@ -64,7 +74,14 @@ class RouteTable:
         if not msg.data:
             return  # the marker of a removed key
         with skipping(ROUTES, msg):
-            requirement = Requirement.parse(msg.data)
-            if requirement.signature not in self._known:
-                self._known[requirement.signature] = requirement
-                self._on_change()
+            self._know(Requirement.parse(msg.data))
+
+    def _know(self, requirement: Requirement) -> None:
+        known = self._known.pop(requirement.signature, None)
+        self._known[requirement.signature] = requirement  # at the end
+        if known is None:
+            # A task on a route that was dropped waits until another one is sent there: each
+            # sender announces its route.
+            for oldest in list(self._known)[:-MOST_ROUTES]:
+                del self._known[oldest]
+            self._on_change()

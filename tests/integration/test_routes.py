@@ -9,11 +9,14 @@ import pytest
 
 from agentd.errors import TaskError
 from agentd.nats import jetstream
-from agentd.nats.streams import LOG
+from agentd.nats.streams import LOG, ROUTES
 from agentd.protocol.destination import Destination, Requirement
 from agentd.protocol.message import AgentIdentity, AgentMessage, Routing, new
+from agentd.protocol.server_subjects import bucket
+from agentd.routing import routes
 from agentd.routing.ask import ask, send
 from agentd.routing.eligibility import address
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team
@@ -139,3 +142,38 @@ async def test_the_priority_of_the_subject_counts_for_all_that_follows(team: Tea
         "analysis.x.9",
         "report.x.9",
     ]
+
+
+async def test_only_the_routes_that_were_announced_last_are_known(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """600 tasks with an exclusion each left 559 routes with their consumers for good."""
+    monkeypatch.setattr(routes, "MOST_ROUTES", 3)
+    changes: list[str] = []
+    env = team.subjects.env
+    table = routes.RouteTable(team.bus, env, lambda: changes.append("changed"))
+    await table.open()
+    wanted = [Requirement(("analysis",), (f"nobody-{number}",)) for number in range(6)]
+    names = [f"_route.{requirement.signature}" for requirement in wanted]
+
+    def known() -> list[str]:
+        return table.routes_for("analyst", ["analysis"])
+
+    for requirement in wanted:
+        await routes.announce(team.bus, env, requirement)
+    await until(lambda: known() == names[3:])
+    changes.clear()
+    again = bucket(ROUTES, env, wanted[3].signature)
+    await jetstream.store(team.bus, again, wanted[3].canonical(), message_id="again, later")
+    await until(lambda: known() == [names[4], names[5], names[3]])
+    assert changes == []
+
+
+async def test_a_route_expires_when_nothing_is_sent_to_it_any_more(team: Team) -> None:
+    requirement = Requirement(("analysis",), ("nobody",))
+    await routes.announce(team.bus, team.subjects.env, requirement)
+    key = bucket(ROUTES, team.subjects.env, requirement.signature)
+    stored = await jetstream.last(team.bus, ROUTES, key)
+    assert stored
+    assert stored.headers
+    assert stored.headers["Nats-TTL"] == f"{90 * 86_400}s"
