@@ -6,7 +6,6 @@ No shell is involved: a value stays one argument, whatever is in it.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
