@@ -158,12 +158,17 @@ class Joins:
                 run = await self._run(task, spec)
                 await jetstream.store_all(self._bus, [event, run])
                 log.info(
-                    "%s joined %d facts", short_id(name), len(facts), extra={"agent": self._agent}
+                    "%s joined %d facts",
+                    short_id(task.id),
+                    len(facts),
+                    extra={"agent": self._agent},
                 )
             else:
                 result = await self._error(task, spec, failure)
                 await jetstream.store_all(self._bus, [event, result])
-                log.warning("%s failed: %s", short_id(name), failure, extra={"agent": self._agent})
+                log.warning(
+                    "%s failed: %s", short_id(task.id), failure, extra={"agent": self._agent}
+                )
         except Conflict:
             log.debug("%s was started before, by another replica", name)
         crash_points.here("after-join")

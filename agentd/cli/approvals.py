@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.clock import clock
 from agentd.cli.shared.console import say, say_json, table
 from agentd.cli.shared.visit import Work, visit
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from agentd.protocol.subjects import Subjects
     from agentd.queue.decisions import ApprovalRequest
 
-approvals = typer.Typer(
-    name="approvals", help="List, approve or deny tool calls that wait.", no_args_is_help=True
-)
+approvals = typer.Typer(name="approvals", help="List, approve or deny tool calls that wait.")
 
 Task = Annotated[str, typer.Argument(help="The task's id, or the beginning of it.")]
 Numbers = Annotated[
@@ -37,6 +36,7 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     """List the calls that wait for approval."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.protocol.message import short_id
         from agentd.queue.approvals import waiting
 
         requests = await waiting(bus, subjects)
@@ -46,17 +46,20 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
         if not requests:
             say(f"no tool call waits for approval in {subjects.env!r}")
             return 0
-        rows = table("TASK", "AGENT", "CALL", "TOOL", "ARGUMENTS", "EXPIRES")
+        rows = table("TASK", "AGENT", "CALL", "TOOL", "EXPIRES", "ARGUMENTS", below=("ARGUMENTS",))
         for request in requests:
             for call in request.calls:
                 arguments = json.dumps(call["arguments"], ensure_ascii=False)
-                expires = _time(request.expires)
+                task, expires = short_id(request.task), clock(request.expires)
                 number, name = str(call["index"]), call["name"]
-                rows.add_row(request.task, request.agent, number, name, arguments, expires)
+                rows.add_row(task, request.agent, number, name, expires, arguments)
         rows.show()
         return 0
 
     options.run(visit(work, env, nats))
+
+
+options.list_without_command(approvals, ls)
 
 
 @approvals.command()
@@ -96,12 +99,14 @@ def _decide(
 ) -> Work:
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.errors import UsageError
+        from agentd.protocol.message import short_id
         from agentd.queue.approvals import decide
 
         request = await _find(bus, subjects, task)
+        shown = short_id(request.task)
         if unknown := set(calls or ()) - request.indexes:
             known = ", ".join(map(str, sorted(request.indexes)))
-            raise UsageError(f"task {request.task} has no call {min(unknown)}; it has {known}")
+            raise UsageError(f"task {shown} has no call {min(unknown)}; it has {known}")
         dialogue = await decide(
             bus,
             subjects,
@@ -119,7 +124,7 @@ def _decide(
             decision = verdicts[call["index"]]
             verdict = "approved" if decision.approve else "denied"
             earlier = "" if decision.approve == approve else f" already, by {decision.by}"
-            name = f"call {call['index']} ({call['name']}) of task {request.task}"
+            name = f"call {call['index']} ({call['name']}) of task {shown}"
             say(f"{name} is {verdict}{earlier}")
         undecided = len(request.indexes - verdicts.keys())
         if undecided:
@@ -139,7 +144,10 @@ async def _find(bus: Bus, subjects: Subjects, task: str) -> ApprovalRequest:
     from agentd.queue.approvals import waiting
     from agentd.queue.decisions import read
 
-    found = [each for each in await waiting(bus, subjects) if each.task.startswith(task)]
+    every = await waiting(bus, subjects)
+    found = [each for each in every if each.task == task] or [
+        each for each in every if each.task.startswith(task)
+    ]
     if len(found) == 1:
         return found[0]
     if found:
@@ -152,13 +160,9 @@ async def _find(bus: Bus, subjects: Subjects, task: str) -> ApprovalRequest:
         raise UsageError(f"no task {task} waits for approval; see: agentd approvals ls")
     last = dialogue.requests[-1]
     if not dialogue.is_decided(last):
-        raise UsageError(f"the request of task {task} expired at {_time(last.expires)}")
+        raise UsageError(f"the request of task {task} expired at {clock(last.expires)}")
     by = {decision.by for decision in dialogue.verdicts(last).values()} - {""}
     raise UsageError(f"task {task} is already decided{', by ' + ', '.join(by) if by else ''}")
-
-
-def _time(moment: float) -> str:
-    return datetime.fromtimestamp(moment).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def _as_json(request: ApprovalRequest) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.clock import clock
 from agentd.cli.shared.console import say, say_json, table
 from agentd.cli.shared.visit import Work, visit
 
@@ -16,11 +18,10 @@ if TYPE_CHECKING:
     from agentd.protocol.subjects import Subjects
     from agentd.queue.dead_letters import DeadLetter
 
-dlq = typer.Typer(name="dlq", help="List, show, resend or drop dead letters.", no_args_is_help=True)
+dlq = typer.Typer(name="dlq", help="List, show, resend or drop dead letters.")
 
-Numbers = Annotated[
-    list[int] | None, typer.Argument(help="Numbers of dead letters, as `agentd dlq ls` shows them.")
-]
+_NAMES = "Numbers of dead letters, or ids of their tasks (the beginning is enough)."
+Names = Annotated[list[str] | None, typer.Argument(help=_NAMES)]
 All = Annotated[bool, typer.Option("--all", help="All dead letters of the environment.")]
 
 
@@ -43,9 +44,12 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     options.run(visit(work, env, nats))
 
 
+options.list_without_command(dlq, ls)
+
+
 @dlq.command()
 def show(
-    number: Annotated[int, typer.Argument(help="The number of the dead letter.")],
+    name: Annotated[str, typer.Argument(help="Its number, or the id of its task.")],
     as_json: options.Json = False,
     env: options.Env = None,
     nats: options.Nats = None,
@@ -55,12 +59,12 @@ def show(
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.queue.dead_letters import find
 
-        letter = await find(bus, subjects, number)
+        letter = await find(bus, subjects, name)
         if as_json:
             say_json(_as_json(letter), indent=2)
             return 0
-        for name, value in _as_json(letter).items():
-            say(f"{name:<10} {value}")
+        for field, value in _as_json(letter).items():
+            say(f"{field:<10} {value}")
         return 0
 
     options.run(visit(work, env, nats))
@@ -68,7 +72,7 @@ def show(
 
 @dlq.command()
 def retry(
-    numbers: Numbers = None,
+    names: Names = None,
     every: All = False,
     env: options.Env = None,
     nats: options.Nats = None,
@@ -79,12 +83,12 @@ def retry(
     """
     from agentd.queue.dead_letters import send_again
 
-    options.run(visit(_each(send_again, "sent again", numbers, every), env, nats))
+    options.run(visit(_each(send_again, "sent again", names, every), env, nats))
 
 
 @dlq.command()
 def drop(
-    numbers: Numbers = None,
+    names: Names = None,
     every: All = False,
     env: options.Env = None,
     nats: options.Nats = None,
@@ -92,41 +96,55 @@ def drop(
     """Delete dead letters permanently."""
     from agentd.queue.dead_letters import drop as drop_letter
 
-    options.run(visit(_each(drop_letter, "dropped", numbers, every), env, nats))
+    options.run(visit(_each(drop_letter, "dropped", names, every), env, nats))
 
 
 Action = Callable[["Bus", "Subjects", "DeadLetter"], Awaitable[None]]
 
 
-def _each(action: Action, done: str, numbers: list[int] | None, every: bool) -> Work:
+def _each(action: Action, done: str, names: list[str] | None, every: bool) -> Work:
     """Runs `action` on the dead letters that the command names; prints that they are `done`."""
-    if bool(numbers) == every:
+    if bool(names) == every:
         raise typer.BadParameter("give the numbers of dead letters, or --all")
 
     async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.protocol.message import short_id
         from agentd.queue.dead_letters import find, listed
 
         # All are read before the first is sent again: that one may soon be a dead letter anew.
         if every:
             letters = [each async for each in listed(bus, subjects)]
         else:
-            letters = [await find(bus, subjects, number) for number in numbers or ()]
+            letters = [await find(bus, subjects, name) for name in names or ()]
         for letter in letters:
             await action(bus, subjects, letter)
-            say(f"letter {letter.sequence} (task {letter.task_id}) {done}")
+            say(f"letter {letter.sequence} (task {short_id(letter.task_id)}) {done}")
         return 0
 
     return work
 
 
 def _table(letters: list[DeadLetter]) -> None:
-    rows = table("LETTER", "TIME", "REASON", "ATTEMPTS", "SENT TO", "TASK", "LAST ERROR")
+    from agentd.protocol.message import short_id
+
+    rows = table(
+        "LETTER", "TASK", "TIME", "REASON", "ATTEMPTS", "SENT TO", "LAST ERROR",
+        below=("SENT TO", "LAST ERROR"),
+    )  # fmt: skip
     for each in letters:
         to = f"{each.subject.domain}.{each.subject.specificity}"
-        at = each.at[:19].replace("T", " ")
         number, attempts = str(each.sequence), str(each.attempts)
-        rows.add_row(number, at, each.reason, attempts, to, each.task_id, each.error[:120])
+        task, at, error = short_id(each.task_id), _time(each.at), each.error[:120]
+        rows.add_row(number, task, at, each.reason, attempts, to, error)
     rows.show()
+
+
+def _time(at: str) -> str:
+    """The time in a dead letter, which any program may have written."""
+    try:
+        return clock(datetime.fromisoformat(at).timestamp())
+    except (ValueError, OverflowError):
+        return at[:19]
 
 
 def _as_json(letter: DeadLetter) -> dict[str, Any]:

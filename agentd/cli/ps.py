@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from agentd.cli.shared import options
-from agentd.cli.shared.console import say, say_json, table
+from agentd.cli.shared.console import clear, say, say_json, table
 from agentd.cli.shared.visit import visit
 
 if TYPE_CHECKING:
@@ -13,42 +16,61 @@ if TYPE_CHECKING:
     from agentd.protocol.subjects import Subjects
 
 
-def ps(as_json: options.Json = False, env: options.Env = None, nats: options.Nats = None) -> None:
+_PAUSE = 2.0  # seconds between two looks of `--watch`
+
+
+def ps(
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")
+    ] = False,
+    as_json: options.Json = False,
+    env: options.Env = None,
+    nats: options.Nats = None,
+) -> None:
     """List the agents online: revision, tasks, tokens, cost."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.routing import registry
-
-        agents = registry.by_agent(await registry.online(bus, subjects.env))
-        if as_json:
-            say_json(agents, indent=2)
-        elif not agents:
-            say(f"no agent is online in {subjects.env!r}")
-        else:
-            _table(agents)
+        await _look(bus, subjects, as_json)
+        while watch:
+            await asyncio.sleep(_PAUSE)
+            if not as_json:
+                clear()
+            await _look(bus, subjects, as_json)
         return 0
 
     options.run(visit(work, env, nats))
 
 
+async def _look(bus: Bus, subjects: Subjects, as_json: bool) -> None:
+    from agentd.routing import registry
+
+    agents = registry.by_agent(await registry.online(bus, subjects.env))
+    if as_json:
+        say_json(agents, indent=2)
+    elif not agents:
+        say(f"no agent is online in {subjects.env!r}")
+    else:
+        _table(agents)
+
+
 def _table(agents: list[dict[str, Any]]) -> None:
     rows = table(
-        "AGENT", "TAKES", "REPLICAS", "MODEL", "REVISION", "DONE", "FAILED", "RUNNING", "P50",
-        "TOKENS", "COST",
+        "AGENT", "RUNNING", "DONE", "FAILED", "P50", "TOKENS", "COST", "REPLICAS", "TAKES", "MODEL",
+        "REVISION", below=("TAKES", "MODEL", "REVISION"),
     )  # fmt: skip
     for agent in agents:
         rows.add_row(
             agent["agent"],
-            " ".join(agent["capabilities"]),
-            str(agent["replicas"]),
-            agent["model"] + (" (mock)" if agent["mock"] else ""),
-            "/".join(agent["revisions"]) + (" · edit refused" if agent["refused"] else ""),
+            f"{agent['in_flight']}/{agent['concurrency']}",
             f"{agent['done']:,}",
             f"{agent['failed']:,}",
-            f"{agent['in_flight']}/{agent['concurrency']}",
             "-" if agent["p50"] is None else f"{agent['p50']:,.0f} ms",
             f"{agent['tokens']:,}",
             "unknown" if agent["cost"] is None else f"${agent['cost']:.4f}",
+            str(agent["replicas"]),
+            " ".join(agent["capabilities"]),
+            agent["model"] + (" (mock)" if agent["mock"] else ""),
+            "/".join(agent["revisions"]) + (" · edit refused" if agent["refused"] else ""),
         )
     rows.show()
     for agent in agents:

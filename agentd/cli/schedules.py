@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.clock import clock
 from agentd.cli.shared.console import say, say_json, table
 from agentd.cli.shared.visit import visit
 
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from agentd.nats.schedules import ScheduleEntry
     from agentd.protocol.subjects import Subjects
 
-schedules = typer.Typer(
-    name="schedules", help="List or remove what will be sent later.", no_args_is_help=True
-)
+schedules = typer.Typer(name="schedules", help="List or remove what will be sent later.")
 
 _SHOWN = 60  # characters of a content in the table
 
@@ -29,6 +28,8 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     """List the schedules of agents, and the messages for later."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.protocol.message import short_id
+
         found = [_as_json(entry) for entry in await _all(bus, subjects)]
         if as_json:
             say_json(found, indent=2)
@@ -36,20 +37,25 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
         if not found:
             say(f"nothing is scheduled in {subjects.env!r}")
             return 0
-        rows = table("SCHEDULE", "WHEN", "NEXT", "SENT TO", "CONTENT")
+        rows = table("SCHEDULE", "WHEN", "NEXT", "SENT TO", "CONTENT", below=("CONTENT",))
         for each in found:
             content = json.dumps(each["content"], ensure_ascii=False)[:_SHOWN]
-            rows.add_row(each["id"], each["when"], each["next"] or "", each["to"], content)
+            moment = each["next"] and clock(datetime.fromisoformat(each["next"]).timestamp())
+            rows.add_row(short_id(each["id"]), each["when"], moment or "", each["to"], content)
         rows.show()
         return 0
 
     options.run(visit(work, env, nats))
 
 
+options.list_without_command(schedules, ls)
+
+
 @schedules.command()
 def rm(
     names: Annotated[
-        list[str], typer.Argument(help="Ids of messages, or @agent for the schedule of an agent.")
+        list[str],
+        typer.Argument(help="Ids of messages or their beginnings; @agent for its schedule."),
     ],
     env: options.Env = None,
     nats: options.Nats = None,
@@ -67,13 +73,32 @@ def rm(
                 await agent_schedules.require_offline(bus, subjects, name[1:])
                 subject = subjects.schedule("agent", name[1:])
             else:
-                subject = subjects.schedule("message", name)
+                subject = await _message(bus, subjects, name)
             if not await schedules.remove(bus, subject):
                 raise UsageError(f"{name} is not scheduled (any more); see: agentd schedules ls")
             say(f"{name} removed")
         return 0
 
     options.run(visit(work, env, nats))
+
+
+async def _message(bus: Bus, subjects: Subjects, name: str) -> str:
+    """The subject of the schedule of the message whose id begins with `name`.
+
+    Raises:
+        UsageError: there are several.
+    """
+    from agentd.errors import UsageError
+    from agentd.nats.schedules import pending
+
+    ids = [
+        entry.subject.rpartition(".")[2]
+        async for entry in pending(bus, subjects.schedule("message", "*"))
+    ]
+    found = [name] if name in ids else [each for each in ids if each.startswith(name)]
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} scheduled messages have an id that begins with {name}")
+    return subjects.schedule("message", found[0] if found else name)
 
 
 async def _all(bus: Bus, subjects: Subjects) -> list[ScheduleEntry]:

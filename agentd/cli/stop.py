@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.clock import clock
 from agentd.cli.shared.console import say, say_json, table
 from agentd.cli.shared.visit import visit
 
@@ -66,6 +67,7 @@ def list_cancelled(as_json: bool) -> Work:
     """Prints what is cancelled."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.protocol.message import short_id
         from agentd.queue.cancellations import listed
 
         found = [
@@ -80,7 +82,7 @@ def list_cancelled(as_json: bool) -> Work:
             return 0
         rows = table("CANCELLED", "ID", "SINCE")
         for kind, name, since in found:
-            rows.add_row(kind, name, since.isoformat(sep=" ", timespec="seconds"))
+            rows.add_row(kind, short_id(name), clock(since.timestamp()))
         rows.show()
         return 0
 

@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.clock import clock
 from agentd.cli.shared.console import say, say_json
 from agentd.cli.shared.gist import gist
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Msg
 
+_HEARTBEAT = ".event.status.heartbeat"
+
 
 def tap(
     pattern: Annotated[
         str, typer.Argument(help="Subjects to show: 'task.>', 'result.analysis.*.*'.")
     ] = ">",
+    every: Annotated[
+        bool, typer.Option("--all", help="Also heartbeats, which are hidden otherwise.")
+    ] = False,
     as_json: options.Json = False,
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, help="Stop after so many messages.")
@@ -29,11 +35,18 @@ def tap(
     nats: options.Nats = None,
 ) -> None:
     """Show messages as they are published, one line each."""
-    options.run(_tap(pattern, as_json, count, env, nats))
+    # Who names these events asks for them.
+    hidden = "" if every or "status" in pattern else _HEARTBEAT
+    options.run(_tap(pattern, hidden, as_json, count, env, nats))
 
 
 async def _tap(
-    pattern: str, as_json: bool, count: int | None, env: str | None, nats: str | None
+    pattern: str,
+    hidden: str,
+    as_json: bool,
+    count: int | None,
+    env: str | None,
+    nats: str | None,
 ) -> int:
     from agentd.errors import SubjectError, UsageError
     from agentd.nats.session import visit
@@ -51,7 +64,7 @@ async def _tap(
 
     async def show(msg: Msg) -> None:
         nonlocal shown
-        if done.done():
+        if done.done() or (hidden and msg.subject.endswith(hidden)):
             return
         try:
             if as_json:
@@ -86,14 +99,17 @@ def json_of(msg: Msg) -> dict[str, Any]:
 
 
 def line_of(msg: Msg) -> str:
-    """The time, the subject, the sender and the content in one line."""
+    """The time, the id of a task, the subject, the sender and the content in one line."""
     from agentd.errors import DecodeError
-    from agentd.protocol.message import decode
+    from agentd.protocol.message import decode, short_id
 
-    clock = time.strftime("%H:%M:%S")
-    subject = msg.subject.split(".", 2)[2]
+    now = clock(time.time())
+    # Other subjects than those of tasks end with the id of their task.
+    subject = ".".join(map(short_id, msg.subject.split(".")[2:]))
     try:
-        message = decode(msg.data)
+        # Without an id in it, a message has that of its header.
+        message = decode(msg.data, id=(msg.headers or {}).get("Nats-Msg-Id") or "-")
     except DecodeError as error:
-        return f"{clock}  {subject:<44} {len(msg.data)} bytes, not a valid message: {error}"
-    return f"{clock}  {subject:<44} {message.source.id:<12} {gist(message)}"
+        return f"{now}  {'':<8}  {subject:<36} {len(msg.data)} bytes, not a valid message: {error}"
+    task = short_id(message.id) if message.type == "task" else ""
+    return f"{now}  {task:<8}  {subject:<36} {message.source.id:<12} {gist(message)}"

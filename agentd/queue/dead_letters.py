@@ -28,6 +28,8 @@ _OURS = (REASON, ERROR, SUBJECT, ATTEMPTS)
 # A header holds one line; the whole text of an error is in the result.
 _LONGEST_HEADER = 1_000
 
+_SHOWN = 10  # numbers in an error
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
@@ -96,16 +98,23 @@ async def listed(bus: Bus, subjects: Subjects) -> AsyncIterator[DeadLetter]:
             yield found
 
 
-async def find(bus: Bus, subjects: Subjects, sequence: int) -> DeadLetter:
-    """The dead letter with this sequence in the log.
+async def find(bus: Bus, subjects: Subjects, name: str) -> DeadLetter:
+    """The dead letter with this number, or of the task whose id begins with `name`.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or there are several.
     """
-    async for each in listed(bus, subjects):
-        if each.sequence == sequence:
-            return each
-    raise UsageError(f"there is no dead letter {sequence} in {subjects.env!r}; see: agentd dlq ls")
+    letters = [each async for each in listed(bus, subjects)]
+    numbered = [each for each in letters if str(each.sequence) == name]
+    found = numbered or [each for each in letters if each.task_id.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        numbers = ", ".join(str(each.sequence) for each in found[:_SHOWN])
+        raise UsageError(
+            f"{len(found)} dead letters begin with {name}; their numbers are {numbers}"
+        )
+    raise UsageError(f"there is no dead letter {name} in {subjects.env!r}; see: agentd dlq")
 
 
 async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:

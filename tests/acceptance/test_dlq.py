@@ -30,11 +30,13 @@ async def test_a_dead_letter_is_listed_shown_and_dropped(guest: Project, typed: 
         assert letter["message"] == '{"id": "t1", "payload": {}}'
         number = str(letter["letter"])
         head, row = (await dlq("ls")).out.splitlines()
-        assert head.split()[:4] == ["LETTER", "TIME", "REASON", "ATTEMPTS"]
+        assert head.split()[:4] == ["LETTER", "TASK", "TIME", "REASON"]
         assert row.startswith(number)
-        assert row.split()[5:7] == ["analyst.garbage", "t1"]
+        assert row.split()[1:6:4] == ["t1", "analyst.garbage"]
         assert " payload.content: " in row
+        assert (await dlq()).out.splitlines() == [head, row]
         shown = (await dlq("show", number)).out
+        assert (await dlq("show", "t")).out == shown
         assert "reason     malformed\n" in shown
         assert 'message    {"id": "t1", "payload": {}}\n' in shown
 

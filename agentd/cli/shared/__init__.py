@@ -9,4 +9,5 @@ A module imports only from modules listed below it.
     visit        runs the work of a command on a connection to the server
     console      everything that is printed: text for people, tables, JSON, answers
     gist         a message in one line
+    clock        times for people: one form in all lists and answers
 """

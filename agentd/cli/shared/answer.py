@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from agentd.cli.shared.clock import clock
 from agentd.cli.shared.console import Styled, say, say_data, say_json
 
 if TYPE_CHECKING:
@@ -66,8 +66,10 @@ class AnswerPrinter:
         for call in request.calls:
             arguments = json.dumps(call["arguments"], ensure_ascii=False)
             say(f"[waiting for approval: {call['name']} {arguments}]", err=True)
-        until = datetime.fromtimestamp(request.expires).astimezone().strftime("%H:%M:%S %Z")
-        command = f"agentd approvals approve {request.task}"
+        from agentd.protocol.message import short_id
+
+        until = clock(request.expires)
+        command = f"agentd approvals approve {short_id(request.task)}"
         say(f"[decide until {until}: {command}, or deny]", err=True)
 
     def _step(self, step: FollowedMessage) -> None:

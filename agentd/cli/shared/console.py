@@ -9,16 +9,12 @@ import json
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
+import textwrap
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Literal, NamedTuple, TextIO
 
 from agentd.printable import printable, printable_json
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-# A pipe has no width. This is wide enough for our tables, so programs get one line per row.
-_PIPE_WIDTH = 240
-
 
 Style = Literal["bold", "dim", "red", "green", "yellow"]
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
@@ -75,6 +71,11 @@ class _Terminal:
     has_status = False
 
 
+def clear() -> None:
+    """Empties the terminal; in a pipe, an empty line stands between two lists."""
+    _write("\x1b[H\x1b[2J" if sys.stdout.isatty() else "\n", sys.stdout)
+
+
 def _write(text: str, stream: TextIO) -> None:
     if _Terminal.has_status:
         _Terminal.has_status = False
@@ -90,35 +91,65 @@ def _painted(part: str | Styled, lines: bool, colour: bool) -> str:
     return f"\x1b[{_STYLES[part.style]}m{text}\x1b[0m" if colour else text
 
 
-def console() -> Console:
-    """Standard output; without colours and wrapping if it is not a terminal."""
-    from rich.console import Console
-
-    terminal = sys.stdout.isatty()
-    return Console(highlight=False, width=None if terminal else _PIPE_WIDTH, soft_wrap=not terminal)
-
-
 class Rows:
-    """A table that is being filled."""
+    """A table that is being filled.
 
-    def __init__(self, *headers: str) -> None:
-        from rich.table import Table
+    Every cell stays whole: an id or a name that is cut or folded cannot be copied. If a terminal is
+    too narrow for a table, the columns `below` stand under their row instead.
+    """
 
-        self._table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        for header in headers:
-            self._table.add_column(header, overflow="fold")
+    def __init__(self, *headers: str, below: Collection[str] = ()) -> None:
+        self._headers = headers
+        self._below = below
+        self._rows: list[tuple[str, ...]] = []
 
     def add_row(self, *cells: str) -> None:
-        """Adds a row. Cells are plain text: rich's markup in them is not interpreted."""
-        from rich.text import Text
-
-        self._table.add_row(*(Text(printable(cell)) for cell in cells))
+        """Adds a row. Cells are plain text."""
+        self._rows.append(tuple(printable(cell) for cell in cells))
 
     def show(self) -> None:
-        """Prints the table to standard output."""
-        console().print(self._table)
+        """Prints the table to standard output. A pipe has no width: each row is one line."""
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        every = range(len(self._headers))
+        kept = [index for index in every if self._headers[index] not in self._below]
+        fits = columns is None or sum(map(self._width, every)) + 2 * len(every) - 2 <= columns
+        shown = list(every) if fits else kept
+        under = [] if fits else [index for index in every if index not in kept]
+        say(Styled(self._line(self._headers, shown), "dim"))
+        for row in self._rows:
+            say(self._line(row, shown))
+            details = " · ".join(
+                f"{self._headers[index].lower()} {row[index]}" for index in under if row[index]
+            )
+            for line in _wrapped(details, (columns or 80) - 4):
+                say(Styled(f"    {line}", "dim"))
+
+    def _line(self, cells: Sequence[str], shown: Iterable[int]) -> str:
+        return "  ".join(_padded(cells[index], self._width(index)) for index in shown).rstrip()
+
+    def _width(self, index: int) -> int:
+        return max(_cells(row[index]) for row in (self._headers, *self._rows))
 
 
-def table(*headers: str) -> Rows:
+def table(*headers: str, below: Collection[str] = ()) -> Rows:
     """An empty table with these columns."""
-    return Rows(*headers)
+    return Rows(*headers, below=below)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in lines. No space is lost: a person may approve what stands there."""
+    return textwrap.wrap(
+        text, width, break_on_hyphens=False, drop_whitespace=False, replace_whitespace=False
+    )
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _cells(text))
+
+
+def _cells(text: str) -> int:
+    """The columns of a terminal that a text takes: a character of East Asia takes two."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))

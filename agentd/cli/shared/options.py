@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -82,6 +82,19 @@ def due(at: str | None, within: str | None) -> datetime | None:
         problem = "is in the past" if moment <= now else "is more than ten years away"
         raise typer.BadParameter(f"--at {at} {problem}; now is {now:%Y-%m-%dT%H:%M:%S%z}")
     return moment
+
+
+def list_without_command(group: typer.Typer, ls: Callable[..., None]) -> None:
+    """Lets `agentd GROUP` without a command do what `agentd GROUP ls` does."""
+
+    @group.callback(invoke_without_command=True)
+    def _bare(  # pyright: ignore[reportUnusedFunction]
+        context: typer.Context, as_json: Json = False, env: Env = None, nats: Nats = None
+    ) -> None:
+        if context.invoked_subcommand is None:
+            ls(as_json=as_json, env=env, nats=nats)
+        elif as_json or env or nats:
+            raise typer.BadParameter(f"write the options after `{context.invoked_subcommand}`")
 
 
 def run(work: Coroutine[Any, Any, int]) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from agentd.cli.shared.clock import clock
 from agentd.cli.shared.console import say, say_json
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def submit(
         if due:
             await send_later(bus, subjects, to, message, due.timestamp())
             sent["due"] = due.isoformat(timespec="seconds")
-            text += f" will be sent to {to} at {sent['due']}"
+            text += f" will be sent to {to} at {clock(due.timestamp())}"
         else:
             sent["sequence"] = await _store(bus, subjects, to, message)
             text += f" sent to {to}"

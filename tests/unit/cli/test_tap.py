@@ -18,7 +18,16 @@ def msg(data: bytes, headers: dict[str, str] | None = None) -> Msg:
 def test_a_line_has_time_subject_sender_and_content() -> None:
     line = line_of(msg(b'{"source": {"id": "ann"}, "payload": {"content": "Hello."}}'))
 
-    assert re.fullmatch(r"\d\d:\d\d:\d\d  task\.analysis\.general +ann +Hello\.", line)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  - +task\.analysis\.general +ann +Hello\.", line)
+
+
+def test_ids_are_as_short_as_in_lists_and_logs() -> None:
+    task, event = "5e2a91bc" * 4, f"agents.dev.event.run.{'0d4f77aa' * 4}"
+    data = f'{{"id": "{task}", "type": "task", "payload": {{"content": "Hello."}}}}'.encode()
+
+    assert "  5e2a91bc  task.analysis.general  " in line_of(msg(data))
+    shown = line_of(cast("Msg", SimpleNamespace(subject=event, data=b"{}", headers={})))
+    assert "  event.run.0d4f77aa  " in shown
 
 
 def test_invalid_bytes_are_counted_with_the_reason() -> None:

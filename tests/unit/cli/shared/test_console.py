@@ -89,3 +89,44 @@ def test_an_answer_is_safe_on_a_terminal_in_pieces_too() -> None:
             shown += piece
 
     assert terminal.getvalue() == "می\u200cخ\n\tx\\u200c\\x1b[2J"
+
+
+def narrow(monkeypatch: pytest.MonkeyPatch, *rows: tuple[str, ...], columns: int = 40) -> list[str]:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    listed = table("TASK", "AGENT", "ARGUMENTS", "NOTE", below=("ARGUMENTS", "NOTE"))
+    for row in rows:
+        listed.add_row(*row)
+    with redirect_stdout(Terminal()) as terminal:
+        listed.show()
+    return terminal.getvalue().splitlines()
+
+
+def test_a_narrow_terminal_shows_details_below_and_ids_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = '{"text": "two  spaces and more words than fit"}'
+    name = "an-agent-with-a-long-name"
+    head, first, *rest = narrow(monkeypatch, ("5e2a91bc", name, arguments, ""), ("b", "c", "", ""))
+
+    assert head.split() == ["TASK", "AGENT"]
+    assert first == f"5e2a91bc  {name}"
+    assert "".join(line.removeprefix("    ") for line in rest[:-1]) == f"arguments {arguments}"
+    assert all(len(line) <= 40 for line in rest)
+    assert rest[-1].split() == ["b", "c"]
+
+
+def test_a_table_that_fits_has_one_line_per_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = narrow(monkeypatch, ("a", "b", "{}", "x"), ("c", "d", "[]", "y"))
+
+    assert [line.split() for line in lines[1:]] == [["a", "b", "{}", "x"], ["c", "d", "[]", "y"]]
+
+
+def test_characters_of_east_asia_take_two_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = table("NAME", "NEXT")
+    rows.add_row("会話", "x")
+    rows.add_row("abcd", "y")
+    rows.show()
+
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert (first, second) == ("会話  x", "abcd  y")

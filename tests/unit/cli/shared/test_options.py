@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from agentd.cli.shared import options
 
@@ -62,3 +63,18 @@ def test_ctrl_c_exits_with_130() -> None:
         options.run(work())
 
     assert end.value.exit_code == 130
+
+
+def test_a_group_without_a_command_lists() -> None:
+    seen: list[dict[str, object]] = []
+    group = typer.Typer()
+    group.command("rm")(lambda: None)
+    options.list_without_command(group, lambda **given: seen.append(given))
+    run = CliRunner().invoke
+
+    assert run(group, ["--env", "x"]).exit_code == 0
+    assert seen == [{"as_json": False, "env": "x", "nats": None}]
+    assert run(group, ["rm"]).exit_code == 0
+    wrong = run(group, ["--env", "x", "rm"])
+    assert (wrong.exit_code, len(seen)) == (2, 1)
+    assert "write the options after `rm`" in wrong.output
