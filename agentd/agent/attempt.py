@@ -182,6 +182,7 @@ async def _run(
         bus=services.bus,
         steps=standing.steps,
         reader=reader,
+        spending=task.spending,
         verdicts=verdicts,
     )
     finished = await _guarded(task, context)

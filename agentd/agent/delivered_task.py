@@ -18,6 +18,7 @@ from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult
 from agentd.run.memory import Memory
 from agentd.run.revision import Revision
+from agentd.run.spending import Spending
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +34,7 @@ class DeliveredTask:
     source: AgentIdentity
     services: Services
     started: float = field(default_factory=time.monotonic)
+    spending: Spending = field(default_factory=Spending)
 
     @property
     def manifest(self) -> Manifest:
@@ -84,4 +86,5 @@ class DeliveredTask:
             latency=(time.monotonic() - self.started) * 1000,
             result=result,
             error=error,
+            spending=self.spending,
         )

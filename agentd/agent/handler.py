@@ -66,6 +66,7 @@ class Handler:
             await self._refuse(delivery, live, error)
             return
         task = self._delivered(message, delivery, live)
+        outcome = None
         try:
             outcome = await attempt(task)
         except Conflict:
@@ -77,6 +78,9 @@ class Handler:
             excusing = excuse(task, patience=_OUTAGE)
             self._services.bus.background.start("note in the journal", excusing)
             raise
+        finally:
+            if outcome is None:  # what an attempt has used counts, also if another one follows
+                self._stats.spend(task.spending)
         if outcome is not None:
             self.count(message, outcome)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentd.errors import BusError, Conflict, TaskError, TooLarge
-from agentd.models.port import CUT_IN_WORDS
+from agentd.models.port import CUT_IN_WORDS, Usage
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import HOLD, Record
@@ -18,6 +18,7 @@ from agentd.protocol.message import AgentIdentity, AgentMessage, new_id
 from agentd.protocol.subjects import Subject, Subjects
 from agentd.run.loop import RunResult
 from agentd.run.model_call import as_payload
+from agentd.run.spending import Spending, Spent
 
 _PAUSE = 0.5  # seconds between two tries to store a large answer
 
@@ -27,7 +28,8 @@ class Outcome:
     """How a task ended: with a result or with an error.
 
     `latency` is in milliseconds from the delivery; `model` is the one that answered, or would have.
-    `emitted` is how many messages of each topic follow.
+    `emitted` is how many messages of each topic follow. `spending` is what the task has used, also
+    if it failed.
     """
 
     revision: str
@@ -36,6 +38,7 @@ class Outcome:
     result: RunResult | None = None
     error: TaskError | None = None
     emitted: Mapping[str, int] = field(default_factory=dict[str, int])
+    spending: Spending = field(default_factory=Spending)
 
     @property
     def success(self) -> bool:
@@ -73,6 +76,7 @@ class Outcome:
             "revision": self.revision,
         }
         if self.error is not None:
+            content |= _used(self.spending.total)
             content["error"] = {
                 "code": self.error.code,
                 "message": str(self.error),
@@ -104,16 +108,27 @@ def _answer(result: RunResult) -> dict[str, Any]:
     if isinstance(data, dict):
         # A structured answer may state these itself; readers look for them here.
         content |= {name: data[name] for name in ("confidence", "reasoning") if name in data}
-    if usage := completion.usage:
-        content["tokens"] = usage.total
-        content["usage"] = {
-            "inputTokens": usage.input_tokens,
-            "outputTokens": usage.output_tokens,
-            "reasoningTokens": usage.reasoning_tokens,
-        }
-        cached = {"cacheReadTokens": usage.cache_read, "cacheWriteTokens": usage.cache_write}
-        content["usage"] |= {name: tokens for name, tokens in cached.items() if tokens}
-    return content
+    return content | _tokens(completion.usage)
+
+
+def _used(spent: Spent) -> dict[str, Any]:
+    """What a failed task has used; nothing if no model was called."""
+    if not spent.calls:
+        return {}
+    return {"cost": spent.cost and round(spent.cost, 12), **_tokens(spent.usage)}
+
+
+def _tokens(usage: Usage | None) -> dict[str, Any]:
+    if usage is None:
+        return {}
+    counts = {
+        "inputTokens": usage.input_tokens,
+        "outputTokens": usage.output_tokens,
+        "reasoningTokens": usage.reasoning_tokens,
+    }
+    cached = {"cacheReadTokens": usage.cache_read, "cacheWriteTokens": usage.cache_write}
+    counts |= {name: tokens for name, tokens in cached.items() if tokens}
+    return {"tokens": usage.total, "usage": counts}
 
 
 def result_subject(subjects: Subjects, task: Subject, task_id: str) -> str:

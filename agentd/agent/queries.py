@@ -21,6 +21,7 @@ from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult, run
 from agentd.run.memory import Memory
 from agentd.run.revision import Revision
+from agentd.run.spending import Spending
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +79,12 @@ class Queries:
         source = AgentIdentity(id=live.spec.name, type="agent")
         started = time.monotonic()
         trace = TraceContext.accept(msg.headers or {}).child()
-        query = new("query", None, source=source)
+        query, spending = new("query", None, source=source), Spending()
         try:
             query = decode(msg.data, type="query")
             if len(self._running) > live.spec.manifest.limits.concurrency:
                 raise TaskError(f"{live.spec.name} is busy", code="overloaded", retryable=True)
-            result, error = await self._run(query, msg, live), None
+            result, error = await self._run(query, msg, live, spending), None
         except (DecodeError, SubjectError, Misdirected) as refused:
             result, error = None, TaskError(str(refused), code="malformed")
         except TaskError as failed:
@@ -96,11 +97,14 @@ class Queries:
             latency=(time.monotonic() - started) * 1000,
             result=result,
             error=error,
+            spending=spending,
         )
         self._on_outcome(query, outcome)
         await self._reply(msg, query.reply("result", outcome.content(), source=source), trace)
 
-    async def _run(self, query: AgentMessage, msg: Msg, live: Revision) -> RunResult:
+    async def _run(
+        self, query: AgentMessage, msg: Msg, live: Revision, spending: Spending
+    ) -> RunResult:
         services, manifest = self._services, live.spec.manifest
         limits, now = manifest.limits, services.clock()
         subject = Subject.parse(msg.subject)
@@ -127,6 +131,7 @@ class Queries:
                     agent=AgentIdentity(id=live.spec.name, type="agent"),
                 ),
                 bus=services.bus,
+                spending=spending,
             )
             return await run(live, query, context)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from agentd.agent.outcome import Outcome
+from agentd.run.spending import Spending, Spent
 
 _REMEMBERED = 256
 
@@ -15,22 +16,22 @@ _REMEMBERED = 256
 class AgentStats:
     """Counts since the start; `latencies` are those of the last runs, in milliseconds.
 
-    `failing` counts the failures since the last success. `cost` is the sum of the known costs in
-    USD; `cost_unknown` is true if a cost was not known. `cut` counts the answers that were cut off.
+    `failing` counts the failures since the last success. `spent` has the tokens and the money of
+    all model calls, also of tasks that failed or are attempted again. `cut` counts the answers that
+    were cut off.
     """
 
     done: int = 0
     failed: int = 0
     failing: int = 0
     last_error: str = ""
-    tokens: int = 0
-    cost: float = 0.0
-    cost_unknown: bool = False
+    spent: Spent = field(default_factory=Spent)
     cut: int = 0
     latencies: deque[float] = field(default_factory=lambda: deque[float](maxlen=_REMEMBERED))
 
     def count(self, outcome: Outcome) -> None:
-        """Adds one outcome."""
+        """Adds one outcome, with what it has used."""
+        self.spend(outcome.spending)
         self.latencies.append(outcome.latency)
         if outcome.result is None:
             self.failed += 1
@@ -39,11 +40,12 @@ class AgentStats:
             return
         self.done += 1
         self.failing = 0
-        completion = outcome.result.completion
-        self.cut += completion.cut is not None
-        self.tokens += completion.usage.total if completion.usage else 0
-        self.cost += completion.cost or 0.0
-        self.cost_unknown |= completion.cost is None
+        self.cut += outcome.result.completion.cut is not None
+
+    def spend(self, spending: Spending) -> None:
+        """Adds what a delivery has used."""
+        if spending.here.calls:
+            self.spent.add(spending.here.usage, spending.here.cost)
 
     @property
     def p50(self) -> float | None:

@@ -65,7 +65,7 @@ def _table(agents: list[dict[str, Any]]) -> None:
             f"{agent['done']:,}",
             f"{agent['failed']:,}",
             "-" if agent["p50"] is None else f"{agent['p50']:,.0f} ms",
-            f"{agent['tokens']:,}",
+            "unknown" if agent["tokens"] is None else f"{agent['tokens']:,}",
             "unknown" if agent["cost"] is None else f"${agent['cost']:.4f}",
             str(agent["replicas"]),
             " ".join(agent["capabilities"]),

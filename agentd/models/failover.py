@@ -196,7 +196,9 @@ class _FailoverCall:
         ]
 
     def _failed_attempt(self, model: Model, error: ModelError, seconds: float) -> ModelAttempt:
-        estimate = model.cost_of(expected(self._request)) if error.may_cost else None
+        estimate = error.cost
+        if estimate is None and error.may_cost:
+            estimate = model.cost_of(expected(self._request))
         return ModelAttempt(
             model=model.name,
             seconds=seconds,
@@ -227,7 +229,15 @@ class _FailoverCall:
             retry_after=min(waits, default=0.0) or None,
         )
         merged.cost = sum(attempt.cost or 0.0 for attempt in self._attempts)
+        merged.answered = any(error.may_cost for error in errors)
+        merged.usage = _usage(errors)
         return merged
+
+
+def _usage(errors: Sequence[ModelError]) -> Usage | None:
+    """The tokens of all calls that failed; None if those of one are not known."""
+    known = [error.usage for error in errors if error.may_cost]
+    return sum(known, Usage(0, 0)) if known and None not in known else None
 
 
 def _kind(errors: Sequence[ModelError]) -> type[ModelError]:

@@ -36,7 +36,7 @@ class Replica:
     Attributes:
         refused: the problems of its last edit if that was refused, as text.
         p50: the median latency of its tasks, in milliseconds; None before the first task.
-        cost: what it has spent, in USD; None if the cost of a call is unknown.
+        tokens, cost: what its model calls have used (USD); None if that of one call is unknown.
         started: when the process started, in seconds since the epoch.
         seen: when this entry was written, in seconds since the epoch.
         state: `ready`, or in plain words why it is not.
@@ -59,7 +59,7 @@ class Replica:
     in_flight: int
     concurrency: int
     p50: float | None
-    tokens: int
+    tokens: int | None
     cost: float | None
     started: float
     seen: float
@@ -162,7 +162,7 @@ def by_agent(replicas: Iterable[Replica]) -> list[dict[str, Any]]:
 def _summary(name: str, group: list[Replica]) -> dict[str, Any]:
     newest = max(group, key=lambda replica: replica.seen)
     latencies = [replica.p50 for replica in group if replica.p50 is not None]
-    costs = [replica.cost for replica in group]
+    costs, tokens = [replica.cost for replica in group], [replica.tokens for replica in group]
     return {
         "agent": name,
         "description": newest.description,
@@ -181,7 +181,7 @@ def _summary(name: str, group: list[Replica]) -> dict[str, Any]:
         "in_flight": sum(replica.in_flight for replica in group),
         "concurrency": sum(replica.concurrency for replica in group),
         "p50": round(median(latencies), 1) if latencies else None,
-        "tokens": sum(replica.tokens for replica in group),
+        "tokens": None if None in tokens else sum(count for count in tokens if count is not None),
         "cost": None if None in costs else sum(cost for cost in costs if cost is not None),
         "instances": [
             {"instance": r.instance, "host": r.host, "pid": r.pid, "revision": r.revision}

@@ -18,4 +18,5 @@ A module imports only from what stands below it.
     context_size   what the contexts of models have been seen to take
     attachments    images and files in a task, passed to the model
     account        the account of a conversation: spent and reserved money
+    spending       the tokens and the money that a task has used
 """

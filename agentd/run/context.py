@@ -13,6 +13,7 @@ from agentd.queue.journal import Step
 from agentd.run.budget import TaskBudget
 from agentd.run.deadline import Deadline
 from agentd.run.memory import Memory
+from agentd.run.spending import Spending
 
 
 class StepLog(Protocol):
@@ -66,6 +67,7 @@ class RunContext:
         journal, memory: made when they are first needed; most runs need neither.
         steps: the steps that are on record from an earlier attempt.
         bus: for the files that come with a task.
+        spending: what its model calls use.
         verdicts: what was decided about the run's tool calls; None where a run cannot be suspended.
     """
 
@@ -78,4 +80,5 @@ class RunContext:
     bus: Bus
     steps: Mapping[Step, Mapping[str, Any]] = field(default_factory=dict[Step, Mapping[str, Any]])
     reader: Reader | None = None
+    spending: Spending = field(default_factory=Spending)
     verdicts: Verdicts | None = None

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -26,7 +25,6 @@ from agentd.models.port import (
     ChatRequest,
     Completion,
     Model,
-    Usage,
 )
 from agentd.models.wire.chat import assistant_turn, tool_turn
 from agentd.protocol.message import AgentMessage
@@ -137,7 +135,9 @@ class _TurnLoop:
         """The completion of this turn, from the journal if the run is resumed."""
         recorded = self._context.steps.get((TURN, turn, 0))
         completion = None if recorded is None else _completion(recorded["completion"])
-        if completion is None:
+        if completion is not None:
+            self._context.spending.recorded(completion)
+        else:
             completion = await self._ask()
             crash_points.here("after-turn")
             if completion.tool_calls:
@@ -248,7 +248,7 @@ class _TurnLoop:
             data = await value_of(data, output.schema_, cut=completion.cut is not None)
         return RunResult(
             data=data,
-            completion=_in_all([*self._aside, *self._completions]),
+            completion=self._in_all(),
             asked=self._opening.asked,
             turns=len(self._completions),
             calls=self._called,
@@ -277,6 +277,18 @@ class _TurnLoop:
             {"role": "assistant", "content": completion.text},
             {"role": "user", "content": correction(error)},
         ]
+
+    def _in_all(self) -> Completion:
+        """The last completion, with the tokens and the cost of all calls."""
+        answers = [*self._aside, *self._completions]
+        spent = self._context.spending.total
+        return replace(
+            answers[-1],
+            usage=spent.usage,
+            cost=spent.cost,
+            cached=all(each.cached for each in answers),
+            attempts=tuple(attempt for each in answers for attempt in each.attempts),
+        )
 
     def _tokens_left(self) -> int | None:
         """What is left of the sender's `maxTokens`, in and out together; None if unlimited."""
@@ -316,16 +328,3 @@ def _completion(recorded: Mapping[str, Any]) -> Completion | None:
         log.warning("a turn of the model in the journal is not used: %s", error)
         return None
     return accepted(completion, Failures(completion.model))
-
-
-def _in_all(completions: Sequence[Completion]) -> Completion:
-    """The last completion, with the tokens and the cost of all; unknown if one is unknown."""
-    usages = [each.usage for each in completions if each.usage is not None]
-    costs = [each.cost for each in completions if each.cost is not None]
-    return replace(
-        completions[-1],
-        usage=sum(usages, Usage(0, 0)) if len(usages) == len(completions) else None,
-        cost=math.fsum(costs) if len(costs) == len(completions) else None,
-        cached=all(each.cached for each in completions),
-        attempts=tuple(attempt for each in completions for attempt in each.attempts),
-    )

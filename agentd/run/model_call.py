@@ -40,9 +40,12 @@ async def call(
         completion = await model.complete(
             replace(request, on_attempt=on_attempt, on_wait=on_wait), on_delta
         )
-    except ModelError:
-        await _note(attempts, context)
+    except BaseException as error:
+        context.spending.failed(error)
+        if isinstance(error, ModelError):
+            await _note(attempts, context)
         raise
+    context.spending.called(completion)
     await _note(attempts, context)
     return completion
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentd.agent.outcome import Outcome, result_subject
-from agentd.errors import TaskError
+from agentd.errors import ModelError, TaskError
 from agentd.models.port import Completion, ModelAttempt, Usage
 from agentd.protocol.subjects import Subject, Subjects
 from agentd.run.loop import RunResult
@@ -51,6 +51,20 @@ def test_a_failure_has_the_error_and_the_model_that_was_to_answer() -> None:
     assert content["error"] == {"code": "model_timeout", "message": "no way", "retryable": True}
     assert (content["success"], content["data"], content["model"]) == (False, None, "openai/first")
     assert failed.in_words() == "failed in 5 ms: model_timeout: no way"
+
+
+def test_a_failure_has_what_it_has_used() -> None:
+    error = ModelError("cut off", code="model_cut_off")
+    error.answered, error.usage, error.cost = True, Usage(2, 3), 0.25
+    failed = Outcome(revision="r1", model="openai/first", latency=5.0, error=error)
+    assert (failed.content()["tokens"], failed.content()["cost"]) == (None, None)
+    failed.spending.failed(error)
+    content = failed.content()
+    assert (content["tokens"], content["usage"]["outputTokens"], content["cost"]) == (5, 3, 0.25)
+    failed.spending.failed(ModelError("late", code="model_timeout"))
+    content = failed.content()
+    assert (content["tokens"], content["cost"]) == (None, None)
+    assert "usage" not in content
 
 
 def test_a_structured_answer_may_state_its_confidence() -> None:

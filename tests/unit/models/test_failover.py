@@ -286,3 +286,16 @@ def test_an_attempt_that_may_have_been_answered_may_have_cost() -> None:
     error, _ = ask(failing("a", "model_timeout"), failing("b", "model_garbage"))
     assert isinstance(error, ModelError)
     assert error.cost == 2.0
+
+
+async def test_the_error_of_all_models_has_the_tokens_of_all() -> None:
+    def unusable(usage: Usage | None) -> ModelError:
+        error = ModelError("no", code="model_empty", retryable=True)
+        error.answered, error.usage, error.cost = True, usage, 0.25
+        return error
+
+    for second, total in ((Usage(1, 1), Usage(3, 4)), (None, None)):
+        models = [Scripted("a", [unusable(Usage(2, 3))]), Scripted("b", [unusable(second)])]
+        with pytest.raises(ModelError) as caught:
+            await FailoverModel(models).complete(ChatRequest((), {}, 5))
+        assert (caught.value.usage, caught.value.cost, caught.value.may_cost) == (total, 0.5, True)

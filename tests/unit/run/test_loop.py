@@ -14,6 +14,7 @@ from agentd.errors import ModelError, TaskError, Undeliverable
 from agentd.models.port import Completion, ModelAttempt, ToolCall, Usage
 from agentd.queue.journal import ANSWERED, TURN
 from agentd.run.loop import RunResult, run
+from agentd.run.spending import Spending
 from tests.unit.workbench import (
     MANIFEST,
     Answer,
@@ -322,3 +323,14 @@ async def test_an_answer_that_filled_the_context_leaves_the_next_one_more_room(
     await small.result(history=HISTORY)
     await small.result(history=HISTORY)
     assert [len(small.chat(call)) for call in range(2)] == [9, 5]
+
+
+async def test_a_failed_run_has_used_the_tokens_of_all_its_turns(tmp_path: Path) -> None:
+    asks = Completion("", "m", "x", (ToolCall("a", "plain", ""),), usage=Usage(5, 5), cost=0.5)
+    empty = ModelError("nothing", code="model_empty")
+    empty.answered, empty.usage, empty.cost = True, Usage(1, 1), 0.1
+    spending = Spending()
+    spending_run = Run(tmp_path, TOOLS, asks, empty, spending=spending)
+    with pytest.raises(ModelError):
+        await spending_run.result()
+    assert (spending.total.usage, spending.total.cost) == (Usage(6, 6), pytest.approx(0.6))

@@ -1,0 +1,68 @@
+"""What a task has used adds up, and is unknown if what one call used is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agentd.errors import BusError, ModelError, NotCalled, Undeliverable
+from agentd.models.port import Completion, Usage
+from agentd.run.spending import Spending
+
+
+def answered(usage: Usage | None = Usage(2, 3), cost: float | None = 0.1) -> Completion:
+    return Completion("x", "m", "stop", usage=usage, cost=cost)
+
+
+def error(code: str, usage: Usage | None = None, cost: float | None = None) -> ModelError:
+    failed = ModelError("no", code=code)
+    failed.usage, failed.cost = usage, cost
+    return failed
+
+
+def test_calls_add_up() -> None:
+    spending = Spending()
+    for _ in range(3):
+        spending.called(answered())
+    assert spending.total.usage == Usage(6, 9)
+    assert spending.total.cost == pytest.approx(0.3)
+    assert spending.here == spending.total
+
+
+def test_recorded_turns_count_in_the_total_only() -> None:
+    spending = Spending()
+    spending.recorded(answered())
+    spending.called(answered())
+    assert (spending.here.usage, spending.total.usage) == (Usage(2, 3), Usage(4, 6))
+
+
+@pytest.mark.parametrize(
+    ("failure", "usage", "cost", "calls"),
+    [
+        (error("model_garbage", Usage(1, 1), 0.5), Usage(3, 4), 0.6, 2),
+        (error("model_garbage", Usage(1, 1)), Usage(3, 4), None, 2),
+        (error("model_timeout"), None, None, 2),
+        (error("model_timeout", cost=0.5), None, None, 2),
+        (error("model_auth"), Usage(2, 3), 0.1, 1),
+        (NotCalled("busy", code="model_timeout"), Usage(2, 3), 0.1, 1),
+        (Undeliverable("no money", code="budget"), Usage(2, 3), 0.1, 1),
+        (BusError("away"), Usage(2, 3), 0.1, 1),
+        (asyncio.CancelledError(), None, None, 2),
+    ],
+)
+def test_a_failed_call_counts_if_it_may_have_been_answered(
+    failure: BaseException, usage: Usage | None, cost: float | None, calls: int
+) -> None:
+    spending = Spending()
+    spending.called(answered())
+    spending.failed(failure)
+    assert (spending.total.usage, spending.total.calls) == (usage, calls)
+    assert spending.total.cost == (cost and pytest.approx(cost))
+
+
+def test_what_is_unknown_stays_unknown() -> None:
+    spending = Spending()
+    spending.called(answered(usage=None, cost=None))
+    spending.called(answered())
+    assert (spending.total.usage, spending.total.cost) == (None, None)
