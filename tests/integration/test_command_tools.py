@@ -188,8 +188,11 @@ async def test_a_missing_program_or_folder_is_a_warning_and_no_tool(workshop: Wo
         ({"command": ["{{ program }}", "x"]}, "must begin with a program; the model must not"),
         ({"command": []}, "`tools.command` is empty"),
         ({"command": "rm -rf {{ x }}"}, "`tools.command` must be a mapping"),
-        ({"command": ["ls", "{{ paht }}"], "parameters": {"properties": {"path": {}}}}, "'path'?"),
-        ({"command": ["ls", "{{ path"]}, "unexpected end of template"),
+        (
+            {"command": ["ls", "{{ paht }}"], "parameters": {"properties": {"path": {}}}},
+            "did you mean `path`?",
+        ),
+        ({"command": ["ls", "{{ path"]}, "`{{` is not closed"),
         ({"command": ["ls"], "parameters": {"type": "array"}}, "must describe an object"),
         (
             {"command": ["ls"], "parameters": {"properties": 3}},
