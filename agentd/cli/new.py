@@ -57,7 +57,7 @@ def new(
     _write(manifest, _manifest(name, manifests, model))
     _write(prompt, _PROMPT)
     if test:
-        _write(cases, _TEST.format(name=name))
+        _write(cases, _schema_line("test", manifests) + _TEST.format(name=name))
     say(f"wrote {' and '.join(map(display_path, files))}")
     say(f'next: agentd up {display_path(manifests)}, then: agentd ask {name} "Who are you?"')
     if test:
@@ -67,14 +67,18 @@ def new(
 def _manifest(name: str, manifests: Path, model: str | None) -> str:
     from agentd.manifest.yaml.nodes import flow_style
 
-    lines: list[str] = []
-    if (manifests.absolute().parent / "agent.schema.json").exists():
-        lines.append("# yaml-language-server: $schema=../agent.schema.json")
-    lines += [f"description: What {name} does, in a sentence.", f"capabilities: [{name}]"]
+    lines = [f"description: What {name} does, in a sentence.", f"capabilities: [{name}]"]
     if model:
         lines.append(f"model: {flow_style(model)}")
     lines.append(f"prompt: {name}.md")
-    return "\n".join(lines) + "\n"
+    return _schema_line("agent", manifests) + "\n".join(lines) + "\n"
+
+
+def _schema_line(kind: str, manifests: Path) -> str:
+    """The line by which editors find the schema of a file; "" if there is none."""
+    file = f"{kind}.schema.json"
+    exists = (manifests.absolute().parent / file).exists()
+    return f"# yaml-language-server: $schema=../{file}\n" if exists else ""
 
 
 def _write(file: Path, text: str) -> None:

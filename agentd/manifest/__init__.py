@@ -3,8 +3,9 @@
 A module imports only from the modules below it.
 
     file          reads one manifest file: front matter, defaults of the folder, variables, checks
-    reference     generates `agent.schema.json` and the reference in `docs/manifest.md`
+    reference     generates the reference in `docs/manifest.md`, and the files with the schemas
     diagnose      validation errors of pydantic as problems: place, text, hint, "did you mean"
+    file_schema   the JSON Schemas of manifests and of `_defaults.yaml`
     agent         the class `Manifest`: every top-level field, and the short forms of some
     limits        `limits`, `retry`, `history` and `output`
     tools         an entry under `tools`: its kind, command, approval, effects

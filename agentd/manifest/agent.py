@@ -22,6 +22,9 @@ from agentd.manifest.strict_model import StrictModel
 from agentd.manifest.tools import ToolEntry
 from agentd.protocol.subjects import AGENT_DOMAIN
 
+# Fields in which `$` belongs to another language: templates, expressions, patterns of JSON Schemas.
+NOT_INTERPOLATED = frozenset({"instructions", "input", "emit", "output"})
+
 _RENAME = "give one of them another `name`"
 
 __all__ = ["Limits", "Manifest", "ModelRef"]

@@ -9,16 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agentd.manifest.agent import Manifest
+from agentd.manifest.agent import NOT_INTERPOLATED, Manifest
 from agentd.manifest.diagnose import diagnose, places_of, warn_if_no_model_is_left
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.interpolate import interpolate
 from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Span, YamlSource, plain
 from agentd.manifest.yaml.reader import Document
 from agentd.problems import Problem, errors
-
-# Fields in which `$` belongs to another language: templates, expressions, patterns of JSON Schemas.
-NOT_INTERPOLATED = frozenset({"instructions", "input", "emit", "output"})
 
 _LISTS = ("tools", "emit", "model")  # fields whose items are independent of each other
 _ROUNDS = 5  # of the validation: one for the fields, and the others for fields together

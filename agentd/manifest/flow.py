@@ -36,6 +36,8 @@ JOINED = "joined"  # the specificity of a join's task and of its result
 # slow to write.
 MOST_JOINED = 1_000
 
+_Joined = Annotated[int, Field(ge=1, le=MOST_JOINED)]
+
 FactPatterns = Annotated[
     tuple[FactPattern, ...],
     BeforeValidator(as_list, json_schema_input_type=FactPattern | tuple[FactPattern, ...]),
@@ -71,7 +73,8 @@ class Subscribe(StrictModel):
         examples=[["result.research.*", "event.review.requested"]],
     )
     since: Annotated[
-        float | None, BeforeValidator(_start, json_schema_input_type=Duration | Literal["new"])
+        float | None,
+        BeforeValidator(_start, json_schema_input_type=Duration | Literal["new"] | None),
     ] = Field(
         default=None,
         alias="from",  # a keyword in Python
@@ -273,7 +276,7 @@ class Join(StrictModel):
     )
     count: Annotated[
         int | Literal["all"] | None,
-        BeforeValidator(_number_or_all, json_schema_input_type=int | Literal["all"] | None),
+        BeforeValidator(_number_or_all, json_schema_input_type=_Joined | Literal["all"] | None),
     ] = Field(
         default=None,
         description="The number of facts that completes the join, or `all` for every message of a "

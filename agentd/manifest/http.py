@@ -37,7 +37,7 @@ AllowPrivate = Annotated[
     BeforeValidator(_networks),
     BeforeValidator(as_list),
     one_of_types("true, false or a list of hosts and networks", bool, str, list, tuple),
-    WithJsonSchema({"type": ["boolean", "array"], "items": {"type": "string"}}),
+    WithJsonSchema({"type": ["boolean", "string", "array"], "items": {"type": "string"}}),
 ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from agentd.manifest.strict_model import StrictModel
 
@@ -23,8 +23,8 @@ def _template_names(declared: dict[str, Any]) -> dict[str, Any]:
     return declared
 
 
-def _with_short_form(key: str) -> BeforeValidator:
-    """Accepts a text in place of a mapping with only the field `key`."""
+def _with_short_form(key: str, whole: type[BaseModel]) -> BeforeValidator:
+    """Accepts a text in place of a mapping `whole` with only the field `key`."""
 
     def expand(value: Any) -> Any:
         if not isinstance(value, dict):
@@ -33,7 +33,7 @@ def _with_short_form(key: str) -> BeforeValidator:
             name: {key: item} if isinstance(item, str) else item for name, item in value.items()
         }
 
-    return BeforeValidator(expand)
+    return BeforeValidator(expand, json_schema_input_type=dict[str, str | whole])
 
 
 class McpText(StrictModel):
@@ -97,7 +97,9 @@ class McpServer(StrictModel):
         examples=[{"Authorization": "Bearer ${TOKEN}"}],
     )
     resources: Annotated[
-        dict[str, McpResource], AfterValidator(_template_names), _with_short_form("uri")
+        dict[str, McpResource],
+        AfterValidator(_template_names),
+        _with_short_form("uri", McpResource),
     ] = Field(
         default={},
         description="Resources of the server by the name that the agent's prompt uses: `{{ "
@@ -105,7 +107,9 @@ class McpServer(StrictModel):
         examples=[{"readme": "file:///README.md"}],
     )
     prompts: Annotated[
-        dict[str, McpPrompt], AfterValidator(_template_names), _with_short_form("prompt")
+        dict[str, McpPrompt],
+        AfterValidator(_template_names),
+        _with_short_form("prompt", McpPrompt),
     ] = Field(
         default={},
         description="Prompts of the server by the name that the agent's prompt uses: `{{ "

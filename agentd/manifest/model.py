@@ -92,7 +92,7 @@ class ModelRef(StrictModel):
         "relative to the manifest. Other models ignore this field, so that `name: "
         "${AGENTD_MODEL:-mock/script}` can be either.",
         examples=[["Hello.", "Hello again."]],
-        json_schema_extra={"type": ["string", "array"]},
+        json_schema_extra={"type": ["string", "array", "null"]},
     )
     price: Price | None = Field(
         default=None,

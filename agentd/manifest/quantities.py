@@ -141,15 +141,15 @@ Duration = Annotated[
     _written_as(
         "duration",
         anyOf=[
-            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)$"},
-            {"type": "number", "exclusiveMinimum": 0},
+            {"type": "string", "pattern": f"^{_DURATION.pattern}$"},
+            {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_DURATION},
         ],
     ),
 ]
 Rate = Annotated[
     Allowance,
     BeforeValidator(allowance),
-    _written_as("rate", type="string", pattern="^[0-9]+ ?/ ?(s|min|h|day)$"),
+    _written_as("rate", type="string", pattern=f"^{_RATE.pattern}$"),
 ]
 Name = Annotated[
     str, AfterValidator(subject_name), _written_as("name", type="string", pattern=f"^(?!_){TOKEN}$")

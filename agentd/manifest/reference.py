@@ -1,7 +1,7 @@
-"""Generates the JSON Schema of a manifest, for editors, and its reference, for people.
+"""Generates the reference of a manifest, for people.
 
-`python -m agentd.manifest.reference` writes `agent.schema.json` and the generated part of
-`docs/manifest.md`. A test fails if they are not current.
+`python -m agentd.manifest.reference` writes the generated part of `docs/manifest.md`, and
+`agent.schema.json` and `defaults.schema.json` for editors. A test fails if they are not current.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic.json_schema import GenerateJsonSchema
-
 from agentd.manifest.agent import Manifest
+from agentd.manifest.file_schema import agent_schema, defaults_schema, schema_of, schema_text
 from agentd.manifest.quantities import as_list
 from agentd.manifest.yaml.nodes import flow_style
 
-SCHEMA = Path("agent.schema.json")
 PAGE = Path("docs/manifest.md")
+
+SCHEMAS = {
+    Path("agent.schema.json"): agent_schema,
+    Path("defaults.schema.json"): defaults_schema,
+}
 
 _FIELDS = re.compile(r"(<!-- fields -->\n).*(<!-- end of fields -->)", re.DOTALL)
 _TYPES = {
@@ -44,32 +47,6 @@ _TITLES = (
 Schema = Mapping[str, Any]
 
 
-class _AsWritten(GenerateJsonSchema):
-    """Keeps the order of the fields, and makes no titles from their names."""
-
-    def sort(self, value: Any, parent_key: str | None = None) -> Any:
-        return value
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a manifest, for editors."""
-    schema = Manifest.model_json_schema(schema_generator=_AsWritten)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "agentd manifest",
-        "description": "One LLM agent.",
-    }
-
-
-def schema_text() -> str:
-    """The text of `agent.schema.json`."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
 def page_text(page: str) -> str:
     """`page` with a new part between its two marks.
 
@@ -78,7 +55,7 @@ def page_text(page: str) -> str:
     """
     if not _FIELDS.search(page):
         raise ValueError("no <!-- fields --> … <!-- end of fields --> in the page")
-    fields = "\n".join(_fields(json_schema()))
+    fields = "\n".join(_fields(schema_of(Manifest, "", "")))
     return _FIELDS.sub(lambda marks: f"{marks[1]}{fields}\n{marks[2]}", page)
 
 
@@ -135,7 +112,7 @@ def _type(field: Schema) -> str:
     if field.get("type") == "array" and "items" in field:
         return f"list of {_plural(_type(field['items']))}"
     kinds: list[str] = as_list(field.get("type", "anything"))
-    return " or ".join(_TYPES.get(kind, kind) for kind in kinds)
+    return " or ".join(_TYPES.get(kind, kind) for kind in kinds if kind != "null")
 
 
 def _plural(kind: str) -> str:
@@ -155,8 +132,9 @@ def _default(name: str, part: Schema) -> str:
 
 
 def main() -> None:
-    """Writes both files below the working directory."""
-    SCHEMA.write_text(schema_text())
+    """Writes the files below the working directory."""
+    for file, schema in SCHEMAS.items():
+        file.write_text(schema_text(schema()))
     PAGE.write_text(page_text(PAGE.read_text()))
 
 

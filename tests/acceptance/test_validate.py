@@ -43,10 +43,16 @@ def test_a_new_agent_is_valid_and_never_overwrites_a_file(tmp_path: Path) -> Non
     assert not (tmp_path / "manifests/analyst.yaml").exists()
 
 
-def test_a_new_agent_names_its_schema_and_model(tmp_path: Path) -> None:
-    (tmp_path / "agent.schema.json").write_text(agentd("schema", cwd=tmp_path))
+def test_a_new_agent_names_its_schemas_and_model(tmp_path: Path) -> None:
+    for kind in ("agent", "test"):
+        (tmp_path / f"{kind}.schema.json").write_text("{}")
 
-    agentd("new", "analyst", "--model", "mock/echo", "--manifests", "agents", cwd=tmp_path)
+    agentd(
+        "new", "analyst", "--model", "mock/echo", "--test", "--manifests", "agents", cwd=tmp_path
+    )
+
+    test = (tmp_path / "agents/analyst.test.yaml").read_text()
+    assert test.startswith("# yaml-language-server: $schema=../test.schema.json\ncases:")
 
     lines = (tmp_path / "agents/analyst.yaml").read_text().splitlines()
     assert len(lines) <= 6
@@ -152,6 +158,8 @@ def test_a_folder_without_manifests_is_an_error_with_a_hint(tmp_path: Path) -> N
 
 def test_the_schemas_of_manifests_and_messages_are_printed() -> None:
     assert agentd("schema", cwd=ROOT) == (ROOT / "agent.schema.json").read_text()
+    for kind in ("agent", "defaults", "test"):
+        assert agentd("schema", kind, cwd=ROOT) == (ROOT / f"{kind}.schema.json").read_text()
     message = json.loads(agentd("schema", "--message", cwd=ROOT))
     assert message == json.loads((ROOT / "docs/message.schema.json").read_text())
 

@@ -17,6 +17,8 @@ from agentd.problems import Problem
 # that `$${A}` is the text `${A}`. A `${` that is not closed matches the last part, to be reported.
 _TOKEN = re.compile(r"\$\$|\$\{([^{}]*)\}|\$\{")
 _EXPRESSION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:?)([-?])(.*))?", re.DOTALL)
+# The pattern of a text with a variable, for JSON Schemas.
+VARIABLE = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:?[-?][^{}]*)?\}"
 _FORMS = "write ${NAME}, ${NAME:-default} or ${NAME:?message}, and $$ for a dollar"
 
 

@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from agentd.manifest.diagnose import diagnose
+from agentd.manifest.file_schema import schema_of
 from agentd.manifest.files import display_path
-from agentd.manifest.model import ModelRef
+from agentd.manifest.model import ModelRef, ShortRef
 from agentd.manifest.quantities import (
     Expression,
     Money,
@@ -32,7 +41,9 @@ from agentd.templates.expression import InvalidExpression, compile_expression
 ENDINGS = (".test.yaml", ".test.yml")
 SEEN = ("output", "result", "calls", "content", "message")  # the names in `expect.that`
 
-_Texts = Annotated[tuple[str, ...], BeforeValidator(as_list)]
+_Texts = Annotated[
+    tuple[str, ...], BeforeValidator(as_list, json_schema_input_type=str | tuple[str, ...])
+]
 _Count = Annotated[Whole, Field(ge=0, le=1000)]
 
 
@@ -48,13 +59,21 @@ class ToolCallExpectation(StrictModel):
         return {"name": value} if isinstance(value, str) else value
 
 
+# The validators of the two short forms change nothing: the classes do. They are here so that the
+# JSON Schema allows the short forms as well.
+_ToolCall = Annotated[
+    ToolCallExpectation,
+    BeforeValidator(lambda value: value, json_schema_input_type=Name | ToolCallExpectation),
+]
+
+
 class Expectation(StrictModel):
     """The conditions that a run must meet (`expect:`)."""
 
     contains: _Texts = ()
     matches: _Texts = ()
     json_: Any = Field(default=None, alias="json")
-    tool_calls: tuple[ToolCallExpectation, ...] | None = None
+    tool_calls: tuple[_ToolCall, ...] | None = None
     max_turns: Annotated[Whole, Field(ge=1)] | None = None
     max_cost: Money | None = None
     error: str | None = None
@@ -101,6 +120,15 @@ class StandIn(StrictModel):
         return self
 
 
+_Answers = Annotated[
+    StandIn,
+    BeforeValidator(
+        lambda value: value,
+        json_schema_input_type=StandIn | list[Any] | str | float | bool | None,
+    ),
+]
+
+
 class Case(StrictModel):
     """One task for the agent, and the conditions that its run must meet."""
 
@@ -108,8 +136,12 @@ class Case(StrictModel):
     input: Any = None
     message: dict[str, Any] = Field(default={})
     # Never a real model: a test that is played offline must not call one by mistake.
-    model: Annotated[Any, one_of_types("`mock/echo` or a list of turns", str, list)] = None
-    tools: dict[Name, StandIn] = Field(default={})
+    model: Annotated[
+        Any,
+        one_of_types("`mock/echo` or a list of turns", str, list),
+        WithJsonSchema({"anyOf": [{"const": "mock/echo"}, {"type": "array"}]}),
+    ] = None
+    tools: dict[Name, _Answers] = Field(default={})
     expect: Expectation
     # Real models answer differently each time: only live runs are repeated.
     runs: Annotated[Whole, Field(ge=1, le=100)] = 1
@@ -147,8 +179,10 @@ class CaseFile(StrictModel):
     """The content of one file; `judge` is the model that decides about `expect.judge`."""
 
     agent: Name | None = None
-    judge: ModelRef | None = None
-    cases: Annotated[tuple[Case, ...], BeforeValidator(lambda each: not_empty(tuple(each)))]
+    judge: ShortRef | None = None
+    cases: Annotated[
+        tuple[Case, ...], AfterValidator(not_empty), Field(json_schema_extra={"minItems": 1})
+    ]
 
     @field_validator("cases")
     @classmethod
@@ -159,6 +193,11 @@ class CaseFile(StrictModel):
                 raise ValueError(f"has two cases called `{case.name}`", "give each its own name")
             seen.add(case.name)
         return cases
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a `*.test.yaml` file."""
+    return schema_of(CaseFile, "agentd test", "Test cases for one agent.")
 
 
 @dataclass(frozen=True)

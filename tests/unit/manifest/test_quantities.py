@@ -162,7 +162,7 @@ def test_the_schema_of_a_quantity_says_how_it_is_written() -> None:
     assert schema == {
         "title": "rate",
         "type": "string",
-        "pattern": "^[0-9]+ ?/ ?(s|min|h|day)$",
+        "pattern": r"^([0-9]{1,9})\s?/\s?(s|min|h|day)$",
     }
 
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
-from agentd.testing.cases.case import Case, Suite, read_suites
+from agentd.manifest.file_schema import schema_text
+from agentd.manifest.yaml import reader
+from agentd.manifest.yaml.nodes import plain
+from agentd.testing.cases.case import Case, Suite, json_schema, read_suites
+
+ROOT = Path(__file__).parents[4]
+TESTS = sorted(
+    file for folder in ("manifests", "examples") for file in (ROOT / folder).rglob("*.test.yaml")
+)
+FENCES = re.findall(r"```yaml\n(cases:.*?)```", (ROOT / "docs/testing.md").read_text(), re.DOTALL)
 
 
 def read(folder: Path, text: str, name: str = "me.test.yaml") -> tuple[list[Suite], list[str]]:
     (folder / name).write_text(text)
     suites, problems = read_suites(folder)
+    if not problems:
+        # Editors must not find errors in what loads: checked for every file of these tests.
+        root = reader.read(text, name).root
+        Draft202012Validator(json_schema()).validate(plain(root) if root else None)
     return suites, [problem.text for problem in problems]
 
 
@@ -97,3 +112,65 @@ def test_a_problem_is_reported_and_gives_no_suite(tmp_path: Path, text: str, pro
 
     assert suites == []
     assert problem in problems[0]
+
+
+def test_the_committed_schema_is_current() -> None:
+    assert (ROOT / "test.schema.json").read_text() == schema_text(json_schema()), (
+        "agentd schema test > test.schema.json"
+    )
+    Draft202012Validator.check_schema(json_schema())
+
+
+@pytest.mark.parametrize("text", [*FENCES, *(file.read_text() for file in TESTS)])
+def test_every_test_of_the_examples_loads_and_fits_the_schema(tmp_path: Path, text: str) -> None:
+    suites, problems = read(tmp_path, text)  # compares with the schema
+    assert suites
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "tools: {a: text, b: 1, c: true, d: null, e: [1], f: {returns: {k: 1}}, g: {error: x}}",
+        "tools: {a: {in_turn: [1, two]}}",
+        "model: mock/echo, runs: 5, pass: 4, message: {context: {a: 1}}",
+        "model: [hi, {tool_calls: [{name: a}]}]",
+    ],
+)
+def test_every_form_of_a_case_fits_the_schema(tmp_path: Path, fields: str) -> None:
+    assert case(tmp_path, fields)
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        "contains: a, matches: b, json: {a: 1}, tool_calls: [a, {name: b, arguments: {c: 1}}]",
+        "contains: [a], matches: [b], tool_calls: [], max_turns: 2, max_cost: 1, that: output",
+        "error: budget, judge: is kind",
+    ],
+)
+def test_every_form_of_a_condition_fits_the_schema(tmp_path: Path, expect: str) -> None:
+    text = f"judge: mock/echo\ncases: [{{name: c, expect: {{{expect}}}}}]"
+    assert read(tmp_path, text)[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cases: 5",
+        "cases: null",
+        "cases: []",
+        "cases: [{name: c}]",
+        "cases: [{name: c, expect: {contians: x}}]",
+        "cases: [{name: c, expect: {}, model: openai/x}]",
+        "cases: [{name: c, expect: {}, tools: {a: {retruns: 1}}}]",
+        "case: []",
+    ],
+)
+def test_what_the_reader_refuses_the_schema_refuses(tmp_path: Path, text: str) -> None:
+    suites, problems = read(tmp_path, text)
+    assert problems
+    assert not suites
+    root = reader.read(text, "f").root
+    assert root
+    assert not Draft202012Validator(json_schema()).is_valid(plain(root))
