@@ -21,7 +21,11 @@ class Real:
     """A tool that counts its calls."""
 
     takes_key = True
-    parameters: Mapping[str, Any] = {"type": "object", "required": ["city"]}
+    parameters: Mapping[str, Any] = {
+        "type": "object",
+        "properties": {"city": {}},
+        "required": ["city"],
+    }
     description = "The sky above a city."
 
     def __init__(self, name: str = "look") -> None:
