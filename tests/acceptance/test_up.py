@@ -170,7 +170,7 @@ async def test_health_of_two_processes_side_by_side(project: Project) -> None:
     project.agent("analyst")
     address = f"127.0.0.1:{free_port()}"
     first = project.up(http=address).ready()
-    second = project.up(http=address).ready()
+    second = project.up().ready()
     assert first.http == f"http://{address}"
     assert second.http != first.http
     async with project.wire() as wire:

@@ -198,14 +198,17 @@ async def test_a_failed_run_is_buried_and_can_be_sent_again(team: Team) -> None:
     assert result.payload.content["success"]
 
 
-async def test_what_is_no_message_is_passed_over(team: Team) -> None:
+async def test_what_is_no_message_runs_nothing(team: Team) -> None:
+    """A fact on a subject outside the grammar is refused, so that its sender hears of it."""
     await team.run(writer=WRITER)
     await team.send(team.subjects.event("review", "requested"), b"no json")
     await team.send(f"agents.{team.subjects.env}.result.research.a$b.c", b"{}")
     await tell(team, "review.requested", "fine")
-    [(_, written)] = await stored(team, "result.writing.*.*", 1)
-    assert "fine" in written.payload.content["data"]
     await settled(team)
+    found = [each.payload.content for _, each in await stored(team, "result.writing.*.*", 2)]
+    refused, written = sorted(found, key=lambda content: content["success"])
+    assert refused["error"]["code"] == "malformed"
+    assert "fine" in written["data"]
 
 
 async def test_facts_and_tasks_take_turns(team: Team, other: Team) -> None:
