@@ -164,6 +164,15 @@ class BusError(AgentdError):
     """NATS did not store or return something. The delivery is handed back, never lost."""
 
 
+class Forbidden(BusError):
+    """The permissions of the NATS user do not allow to publish or subscribe to a subject. It
+    stays so until an administrator changes them."""
+
+    def __init__(self, action: str, subject: str) -> None:
+        super().__init__(f'the permissions of this NATS user do not allow to {action} "{subject}"')
+        self.subject = subject
+
+
 class Conflict(BusError):
     """A record that can be created only once exists already: another replica stored it."""
 

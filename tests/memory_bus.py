@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import inspect
 import itertools
 import json
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -150,6 +151,10 @@ class MemoryBus:
         self.subscriptions.append(subscription)
         await asyncio.sleep(0)
         return subscription
+
+    @contextlib.contextmanager
+    def failing(self, subject: str, fail: Callable[[BusError], None]) -> Generator[None]:
+        yield
 
     def new_inbox(self) -> str:
         return f"_INBOX.{next(self._inboxes)}"

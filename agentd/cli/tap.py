@@ -49,6 +49,7 @@ async def _tap(
     nats: str | None,
 ) -> int:
     from agentd.errors import SubjectError, UsageError
+    from agentd.nats.permissions import PROBE
     from agentd.nats.session import visit
     from agentd.protocol.subjects import Subjects
     from agentd.settings import from_environment
@@ -64,7 +65,8 @@ async def _tap(
 
     async def show(msg: Msg) -> None:
         nonlocal shown
-        if done.done() or (hidden and msg.subject.endswith(hidden)):
+        is_probe = not msg.data and PROBE in (msg.headers or {})
+        if done.done() or is_probe or (hidden and msg.subject.endswith(hidden)):
             return
         try:
             if as_json:

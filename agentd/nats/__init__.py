@@ -3,6 +3,7 @@
 A module imports only from those below it.
 
     upgrade       a store of an older agentd, whose log allows schedules, made like a new one
+    permissions   checks that the NATS user may do what agents need
     schedules     messages that the server publishes later: once, at intervals, by cron
     secret        a secret of an environment, for ids that nobody can guess
     shared_value  one value in a bucket that replicas change by compare-and-set
@@ -19,4 +20,5 @@ A module imports only from those below it.
     context       context files of the nats command line
     folder        the folder `.agentd`: lock, server record, configuration and log of the server
     binary        which nats-server program to run, and its version
+    waiting       calls that wait for an answer, and end at once when none can come
 """

@@ -14,6 +14,7 @@ import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -23,8 +24,9 @@ from nats.aio.msg import Msg
 from nats.js.api import ObjectMeta, ObjectMetaOptions
 
 from agentd.background import Background, Work
-from agentd.errors import BusError, NotStored, TooLarge, Unheard
+from agentd.errors import BusError, Forbidden, NotStored, TooLarge, Unheard
 from agentd.nats.client import Client, ReconnectingClient, guarded, mapped, status_of, wire_size
+from agentd.nats.waiting import Waiting, ending
 from agentd.protocol.server_subjects import object_pieces
 
 __all__ = ["Bus", "Msg", "Subscription", "status_of", "wire_size"]
@@ -54,6 +56,7 @@ class Subscription:
     queue: str = ""
     bus: Bus | None = field(default=None, repr=False)
     live: Any = field(default=None, repr=False)
+    refused: bool = False  # by the permissions of the NATS user
 
     async def close(self) -> None:
         """Ends it. Messages that have been received already may still be handled."""
@@ -70,17 +73,19 @@ class Bus:
 
     def __init__(self, options: Mapping[str, Any], on_state: Callable[[str], None]) -> None:
         self.background = Background()
+        self._waiting = Waiting()
         self._connection = ReconnectingClient(
             options,
             on_state,
             on_open=self._adopt,
-            on_lost=self._fail_waiting,
+            on_lost=self._waiting.fail_all,
+            on_refused=self._on_refused,
             background=self.background,
         )
         # The client of `_connection`, kept here so that `publish` need not ask for it.
         self._client = Client()
         self._subscriptions: list[Subscription] = []
-        self._waiting: dict[str, _Request] = {}
+        self._answers: dict[str, _Request] = {}
         self._inbox = ""
 
     # --- the connection -------------------------------------------------------------------------
@@ -132,14 +137,9 @@ class Bus:
         return str(info.get("version", "?")), int(info.get("api_lvl", 0))
 
     @property
-    def has_jetstream(self) -> bool:
-        """Whether the server that is connected has JetStream itself."""
-        return bool(self._connection.info.get("jetstream"))
-
-    @property
-    def clustered(self) -> bool:
-        """Whether the server is one of a cluster."""
-        return bool(self._connection.info.get("cluster"))
+    def info(self) -> Mapping[str, Any]:
+        """What the server says of itself: `jetstream`, `cluster`."""
+        return self._connection.info
 
     @property
     def max_message(self) -> int:
@@ -217,26 +217,41 @@ class Bus:
 
         Raises:
             Unheard: nothing subscribes to `subject`, and no stream stores it.
+            Forbidden: the permissions of the NATS user do not allow it.
             TooLarge: before anything is sent.
             BusError: no answer within `timeout` seconds, or the connection was lost. The message
                 may have been received, or may still be.
         """
         token = secrets.token_hex(8)
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = _Request(future, accept)
+        self._answers[token] = _Request(future, accept)
         try:
-            # Outside the timeout, which works by cancellation: nats-py could swallow it.
-            await self.publish(subject, data, headers=headers, reply=f"{self._inbox}.{token}")
-            async with asyncio.timeout(timeout):
-                answer = await future
+            with self.failing(subject, ending(future)):
+                # Outside the timeout, which works by cancellation: nats-py could swallow it.
+                await self.publish(subject, data, headers=headers, reply=f"{self._inbox}.{token}")
+                async with asyncio.timeout(timeout):
+                    answer = await future
         except TimeoutError:
             raise BusError(f"{subject}: no answer within {timeout:g} s") from None
         finally:
-            del self._waiting[token]
+            del self._answers[token]
         # The server's own answer where nothing subscribes to the subject.
         if status_of(answer) == "503":
             raise Unheard(f"{subject}: no subscription and no stream receives this subject")
         return answer
+
+    def failing(
+        self, subject: str, fail: Callable[[BusError], None]
+    ) -> AbstractContextManager[None]:
+        """Calls `fail` when no answer can come any more to what was sent on `subject`: the
+        connection was lost, or the permissions do not allow it."""
+        return self._waiting.failing(subject, fail)
+
+    @property
+    def refused(self) -> list[str]:
+        """The subjects to which the permissions do not allow to subscribe; complete after a
+        `fence`."""
+        return [each.subject for each in self._subscriptions if each.refused]
 
     async def subscribe(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
         """Calls `handler` (a coroutine function) for each message, one at a time.
@@ -278,7 +293,9 @@ class Bus:
                 # A second put would delete the pieces of the first, perhaps under a reader.
                 await store.get_info(name)
                 return
-            await store.put(name, data, ObjectMeta(name=name, options=self._pieces()))
+            # By default nats-py makes pieces that some servers refuse.
+            options = ObjectMetaOptions(max_chunk_size=min(_PIECE, self.max_message))
+            await store.put(name, data, ObjectMeta(name=name, options=options))
 
     async def get_object(self, bucket: str, name: str, *, most: int) -> bytes:
         """The object that `put_object` stored.
@@ -320,10 +337,6 @@ class Bus:
                 await pieces.unsubscribe()
         return bytes(data)
 
-    def _pieces(self) -> ObjectMetaOptions:
-        """How an object is divided: by default nats-py makes pieces that some servers refuse."""
-        return ObjectMetaOptions(max_chunk_size=min(_PIECE, self.max_message))
-
     async def _attach(self, subscription: Subscription) -> None:
         subscription.live = await self._client.subscribe(
             subscription.subject,
@@ -337,11 +350,11 @@ class Bus:
         )
 
     async def _on_reply(self, msg: Msg) -> None:
-        request = self._waiting.get(msg.subject.rpartition(".")[2])
+        request = self._answers.get(msg.subject.rpartition(".")[2])
         if request and not request.answer.done() and (status_of(msg) or request.accept(msg)):
             request.answer.set_result(msg)
 
-    def _fail_waiting(self, why: str) -> None:
-        for request in self._waiting.values():
-            if not request.answer.done():
-                request.answer.set_exception(BusError(why))
+    def _on_refused(self, error: Forbidden) -> None:
+        for subscription in self._subscriptions:
+            subscription.refused |= subscription.subject == error.subject
+        self._waiting.refuse(error, inbox=self._inbox)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any
@@ -19,7 +20,7 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from agentd.background import Background, Work
-from agentd.errors import BusError, StartError
+from agentd.errors import BusError, Forbidden, StartError
 
 __all__ = ["Client", "ReconnectingClient", "guarded", "mapped", "status_of", "wire_size"]
 
@@ -29,6 +30,12 @@ _REPEAT_AFTER = 30.0  # seconds until the same state is logged again
 _PAUSE = 0.2  # seconds between two attempts to connect
 # `Header: value\r\n`, the status line, and the empty line after the headers.
 _HEADER_LINE, _HEADER_FRAME = 4, len(b"NATS/1.0\r\n\r\n")
+# How the server words what the permissions do not allow; in the second form the reply is at fault.
+_VIOLATION = re.compile(
+    r"^-ERR 'Permissions Violation for (Publish|Subscription) "
+    r'(?:to "([^"]*)"|with Reply of "([^"]*)")'
+)
+_LONGEST = 8 * 1024  # bytes of a line of the protocol; subjects have less
 
 
 class Client(nats.aio.client.Client):
@@ -64,6 +71,7 @@ class ReconnectingClient:
             restores the subscriptions itself.)
         on_lost: called with the reason when the connection is lost or closed.
         background: holds the work that a connection that comes back starts.
+        on_refused: called when the user's permissions do not allow a publish or a subscription.
     """
 
     def __init__(
@@ -74,11 +82,13 @@ class ReconnectingClient:
         on_open: Callable[[Client], Awaitable[None]],
         on_lost: Callable[[str], None],
         background: Background,
+        on_refused: Callable[[Forbidden], None],
     ) -> None:
         self.options = dict(options)
         self._on_state = on_state
         self._on_open = on_open
         self._on_lost = on_lost
+        self._on_refused = on_refused
         self._client = Client()
         self._connected = asyncio.Event()
         self._closing = False
@@ -190,10 +200,24 @@ class ReconnectingClient:
         """Logs what nats-py reports; no call raises these errors."""
         if isinstance(error, nats.errors.UnexpectedEOF):
             return  # the connection is lost, which `_lost` reports
+        if "permissions violation" in str(error):
+            self._on_refused(self._refusal(error))
+            return
         if self.connected:
             log.warning("NATS: %s", error)
         elif not self._closing:
             self._report(f"waiting for NATS at {self.where}: {error or type(error).__name__}")
+
+    def _refusal(self, error: Exception) -> Forbidden:
+        """What the server refused. nats-py has put its text into lower case, but calls back while
+        the text itself is still the first in the parser's buffer."""
+        buffer: Any = self._client._ps.buf  # pyright: ignore[reportPrivateUsage]
+        found = _VIOLATION.search(bytes(buffer[:_LONGEST]).decode(errors="replace"))
+        if found is None:
+            return Forbidden("do this:", str(error))
+        return Forbidden(
+            "publish to" if found[1] == "Publish" else "subscribe to", found[2] or found[3]
+        )
 
     def _report(self, state: str) -> None:
         """Repeats the same line only after a while: there are five attempts a second."""

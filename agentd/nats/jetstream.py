@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from agentd import crash_points
-from agentd.errors import BusError, Conflict, NotStored, TooLarge, Unheard
+from agentd.errors import BusError, Conflict, Forbidden, NotStored, TooLarge, Unheard
 from agentd.nats.bus import Bus, Msg, status_of
 from agentd.protocol import server_subjects
 from agentd.protocol.subjects import environment_of
@@ -80,6 +80,7 @@ async def store(
     Raises:
         Conflict: `create`, and the subject has a message already.
         NotStored: no stream stores the subject, or the server refused the message.
+        Forbidden: the permissions of the NATS user do not allow it.
         TooLarge: before anything is sent.
         BusError: no acknowledgement within `patience`. The message may have been stored.
     """
@@ -192,6 +193,10 @@ async def _patiently(
             waits = wait_for_stream and isinstance(error, Unheard)
             if not waits or loop.time() >= deadline:
                 raise
+        except Forbidden:
+            # A result was paid for: it is held until an administrator allows to store it.
+            if not wait_for_stream or loop.time() >= deadline:
+                raise
         except BusError:
             if loop.time() >= deadline:
                 raise
@@ -300,17 +305,20 @@ async def _batch(bus: Bus, stream: str, subject: str, start: int) -> AsyncIterat
 
     It needs no consumer, which would take milliseconds to create and wait to be deleted.
     """
-    arrived: asyncio.Queue[Msg] = asyncio.Queue()
-    inbox = bus.new_inbox()
+    arrived: asyncio.Queue[Msg | BusError] = asyncio.Queue()
+    inbox, request = bus.new_inbox(), server_subjects.direct_get(stream)
     subscription = await bus.subscribe(inbox, arrived.put)
     body = json.dumps({"batch": 256, "seq": start, "next_by_subj": subject}).encode()
     try:
-        await bus.publish(server_subjects.direct_get(stream), body, reply=inbox)
-        while True:
-            msg = await asyncio.wait_for(arrived.get(), REQUEST_TIMEOUT)
-            if status_of(msg):
-                return
-            yield msg
+        with bus.failing(request, arrived.put_nowait):
+            await bus.publish(request, body, reply=inbox)
+            while True:
+                msg = await asyncio.wait_for(arrived.get(), REQUEST_TIMEOUT)
+                if isinstance(msg, BusError):
+                    raise msg
+                if status_of(msg):
+                    return
+                yield msg
     except TimeoutError:
         raise BusError(f"{stream}: no answer within {REQUEST_TIMEOUT:g} s") from None
     finally:

@@ -13,7 +13,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from agentd.errors import BusError, StartError, Unheard
+from agentd.errors import BusError, Forbidden, StartError, Unheard
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
@@ -67,7 +67,7 @@ async def provide(bus: Bus, config: Mapping[str, Any]) -> bool:
     existing = await configuration(bus, name)
     if existing is not None:
         if changes := differences(existing, config):
-            await jetstream.api(bus, f"STREAM.UPDATE.{name}", {**existing, **changes})
+            await _update(bus, existing, changes)
         return False
     try:
         await jetstream.api(bus, f"STREAM.CREATE.{name}", config)
@@ -76,6 +76,15 @@ async def provide(bus: Bus, config: Mapping[str, Any]) -> bool:
             raise BusError(f"another process creates {name}") from error
         raise
     return True
+
+
+async def _update(bus: Bus, existing: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    name = existing["name"]
+    try:
+        await jetstream.api(bus, f"STREAM.UPDATE.{name}", {**existing, **changes})
+    except Forbidden as error:
+        differing = ", ".join(sorted(changes))
+        log.warning("%s is used as it is, though %s should differ: %s", name, differing, error)
 
 
 def differences(existing: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,9 +128,11 @@ async def patiently(bus: Bus, work: Callable[[], Awaitable[_Result]]) -> _Result
 
 def _raise_if_final(bus: Bus, error: BusError, *, waited: float) -> None:
     code = error.code if isinstance(error, ApiError) else 0
-    nowhere = isinstance(error, Unheard) and not bus.has_jetstream and waited > _SEARCH
+    nowhere = isinstance(error, Unheard) and not bus.info.get("jetstream") and waited > _SEARCH
     if nowhere or code in _DISABLED:
         raise without_jetstream(bus, account=code in _DISABLED) from error
+    if isinstance(error, Forbidden):
+        raise StartError(str(error)) from error
     if code and code not in _NOT_READY:
         raise StartError(f"NATS refused {'; '.join(filter(None, (str(error), _MENDS.get(code))))}")
 
@@ -143,7 +154,7 @@ async def require_jetstream(bus: Bus) -> None:
     Raises:
         StartError: none does.
     """
-    if bus.has_jetstream:
+    if bus.info.get("jetstream"):
         return
     try:
         await jetstream.api(bus, "INFO")

@@ -83,7 +83,7 @@ async def ensure(bus: Bus, settings: Settings) -> None:
         if await patiently(bus, partial(_ensure_one, bus, config))
     ]
     await _sync_if_relaxed(made, settings)
-    if bus.clustered:
+    if bus.info.get("cluster"):
         await _warn_of_single_copies(bus, settings)
 
 

@@ -31,6 +31,11 @@ def next_message(stream: str, consumer: str) -> str:
     return f"{API}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
 
 
+def acknowledgement(stream: str, consumer: str) -> str:
+    """The reply subject of a message that was never delivered: see `Acknowledgement`."""
+    return f"$JS.ACK.{stream}.{consumer}.1.1.1.1.1"
+
+
 def consumer_advisory(kind: Literal["MAX_DELIVERIES", "MSG_TERMINATED"], stream: str) -> str:
     """The pattern of the advisories about the consumers of a stream.
 

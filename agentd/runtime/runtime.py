@@ -21,7 +21,7 @@ from agentd.catalog.topology.reach import Reach
 from agentd.errors import BusError
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
-from agentd.nats import streams
+from agentd.nats import permissions, streams
 from agentd.nats.bus import Bus
 from agentd.nats.upgrade import upgrade
 from agentd.problems import Problem, errors
@@ -128,10 +128,12 @@ class Runtime:
         """Creates the streams and subscribes to what concerns all agents. No agent runs yet.
 
         Raises:
-            StartError: the server is too old, or has no JetStream or no room for the streams.
+            StartError: the server is too old, has no JetStream or no room for the streams, or
+                does not allow what agents need.
         """
         await upgrade(self.bus, self._settings)
         await streams.ensure(self.bus, self._settings)
+        await permissions.require(self.bus, self._services.subjects)
         await self._services.secret.read(self.bus, self._settings.env)
         await self.queue.open()
         await self._routes.open()
@@ -142,6 +144,7 @@ class Runtime:
         await self.resumer.open()
         await self.presence.open()
         await self._housekeeper.open()
+        await permissions.require_subscriptions(self.bus)
         self.watchdog.start()
 
     async def apply(self, catalog: Catalog) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import nkeys
 import pytest
-from nats_servers import server
 
 from agentd.errors import StartError
 from agentd.nats.bus import Bus
 from agentd.nats.connection import resolve
 from agentd.settings import Settings
+from tests.nats_servers import server
 
 
 def seed(kind: int) -> bytes:
@@ -57,14 +57,14 @@ async def test_the_nkey_of_a_context_is_accepted(tmp_path: Path) -> None:
     key = seed(nkeys.PREFIX_BYTE_USER)
     (tmp_path / "user.nk").write_bytes(key)
     config = f"authorization {{ users: [{{nkey: {public(key)}}}] }}"
-    async with server(tmp_path, config) as url:
+    with server(tmp_path, config) as url:
         assert await can_connect(context(tmp_path, url, nkey=str(tmp_path / "user.nk")))
 
 
 async def test_another_nkey_is_refused(tmp_path: Path) -> None:
     (tmp_path / "user.nk").write_bytes(seed(nkeys.PREFIX_BYTE_USER))
     allowed = public(seed(nkeys.PREFIX_BYTE_USER))
-    async with server(tmp_path, f"authorization {{ users: [{{nkey: {allowed}}}] }}") as url:
+    with server(tmp_path, f"authorization {{ users: [{{nkey: {allowed}}}] }}") as url:
         environ = context(tmp_path, url, nkey=str(tmp_path / "user.nk"))
         with pytest.raises(StartError):
             await Bus.connect(resolve(Settings(), environ).options(), timeout=0.5)
@@ -94,5 +94,5 @@ async def test_the_creds_file_of_a_context_is_accepted(tmp_path: Path) -> None:
         f"{user.decode()}\n------END USER NKEY SEED------\n"
     )
     (tmp_path / "user.creds").write_text(creds)
-    async with server(tmp_path, config) as url:
+    with server(tmp_path, config) as url:
         assert await can_connect(context(tmp_path, url, creds=str(tmp_path / "user.creds")))

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-from nats_servers import JETSTREAM, connected, server
 
 from agentd.errors import BusError
 from agentd.nats import jetstream, schedules, streams
@@ -20,6 +19,7 @@ from agentd.protocol.stream_subjects import due
 from agentd.protocol.subjects import Subjects
 from agentd.queue import decisions
 from agentd.settings import Settings
+from tests.nats_servers import JETSTREAM, connected, server
 
 DEV = Subjects("dev")
 USERS = """
@@ -38,7 +38,7 @@ TASK = DEV.task("analysis", "x")
 
 @pytest.fixture
 async def url(tmp_path: Path) -> AsyncIterator[str]:
-    async with server(tmp_path, JETSTREAM.format(folder=tmp_path) + USERS) as url:
+    with server(tmp_path, JETSTREAM.format(folder=tmp_path) + USERS) as url:
         yield url
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nats_servers import JETSTREAM, connected, server
 
 from agentd.nats.bus import Bus
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage, new
 from agentd.routing.ask import Delta, ask
 from tests.integration.conftest import Team
+from tests.nats_servers import JETSTREAM, connected, server
 from tests.waiting import PATIENCE
 
 LONG = "long answer " * 12_000  # 144 kB
@@ -23,8 +23,9 @@ LONG = "long answer " * 12_000  # 144 kB
 @pytest.fixture
 async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
     config = f"max_payload: 64KB\n{JETSTREAM.format(folder=tmp_path)}"
-    async with server(tmp_path, config) as url, connected(url) as bus:
-        yield bus
+    with server(tmp_path, config) as url:
+        async with connected(url) as bus:
+            yield bus
 
 
 async def answer(team: Team, content: Any) -> tuple[str, dict[str, Any]]:

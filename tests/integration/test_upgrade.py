@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nats_servers import JETSTREAM, connected, server
 
 from agentd import crash_points
 from agentd.errors import BusError
@@ -23,6 +22,7 @@ from agentd.nats.streams import AGENTS, LOG, SCHEDULES, STOPS, WORK
 from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import Subjects
 from agentd.settings import Settings
+from tests.nats_servers import JETSTREAM, connected, server
 from tests.waiting import PATIENCE
 
 DEV = Subjects("dev")
@@ -47,7 +47,7 @@ asyncio.run(main())
 
 @pytest.fixture
 async def url(tmp_path: Path) -> AsyncIterator[str]:
-    async with server(tmp_path, JETSTREAM.format(folder=tmp_path)) as url:
+    with server(tmp_path, JETSTREAM.format(folder=tmp_path)) as url:
         yield url
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import os
 import socket
-from asyncio.subprocess import Process
-from collections.abc import AsyncGenerator
+import subprocess
+import time
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 from agentd.nats.binary import find_binary
@@ -18,20 +17,24 @@ from tests.waiting import PATIENCE
 JETSTREAM = "jetstream {{ store_dir: {folder}/store }}\n"
 
 
-@contextlib.asynccontextmanager
-async def server(folder: Path, config: str) -> AsyncGenerator[str]:
-    """The URL of a server with this configuration, on a free port."""
+@contextlib.contextmanager
+def server(folder: Path, config: str) -> Generator[str]:
+    """The URL of a server with this configuration, on a free port. It writes `nats.log`."""
     file = folder / "nats.conf"
-    file.write_text(f'listen: "127.0.0.1:-1"\nports_file_dir: {folder}\n{config}')
-    process = await _start(file)
+    file.write_text(
+        f'listen: "127.0.0.1:-1"\nports_file_dir: {folder}\nlog_file: {folder}/nats.log\n{config}'
+    )
+    process = subprocess.Popen([find_binary(), "-c", file])
     ports = folder / f"nats-server_{process.pid}.ports"
+    deadline = time.monotonic() + PATIENCE
     try:
-        async with asyncio.timeout(PATIENCE):
-            while not (os.path.exists(ports) and os.path.getsize(ports)):  # noqa: ASYNC110, ASYNC240
-                await asyncio.sleep(0.02)
+        while not (ports.exists() and ports.stat().st_size):
+            assert process.poll() is None, (folder / "nats.log").read_text()
+            assert time.monotonic() < deadline, "nats-server does not listen"
+            time.sleep(0.01)
         yield json.loads(ports.read_text())["nats"][0]
     finally:
-        await _stop(process)
+        _stop(process)
 
 
 @contextlib.asynccontextmanager
@@ -50,7 +53,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         ports = _free_ports(6)
         self._urls = [f"nats://127.0.0.1:{port}" for port in ports[:3]]
-        self._processes: list[Process] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
         routes = ", ".join(f"nats://127.0.0.1:{port}" for port in ports[3:])
         self._files = [folder / f"n{number}.conf" for number in range(3)]
         for number, file in enumerate(self._files):
@@ -61,32 +64,27 @@ class Cluster:
                 f"routes: [{routes}] }}\n"
             )
 
-    async def __aenter__(self) -> Cluster:
+    def __enter__(self) -> Cluster:
         return self
 
-    async def __aexit__(self, *error: object) -> None:
+    def __exit__(self, *error: object) -> None:
         for process in self._processes:
-            await _stop(process)
+            _stop(process)
 
-    async def start(self, *numbers: int) -> None:
+    def start(self, *numbers: int) -> None:
         """Starts these of the servers 0, 1 and 2."""
-        self._processes += [await _start(self._files[number]) for number in numbers]
+        for number in numbers:
+            command = [find_binary(), "-c", self._files[number]]
+            self._processes.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
 
     @property
     def urls(self) -> list[str]:
         return self._urls
 
 
-async def _start(file: Path) -> Process:
-    return await asyncio.create_subprocess_exec(
-        find_binary(), "-c", file, stderr=asyncio.subprocess.DEVNULL
-    )
-
-
-async def _stop(process: Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    await process.wait()
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def _free_ports(count: int) -> list[int]:

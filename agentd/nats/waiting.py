@@ -1,0 +1,80 @@
+"""Calls that wait for an answer, and end at once when none can come any more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from agentd.errors import BusError, Forbidden
+
+log = logging.getLogger(__name__)
+
+# Seconds until the same refusal is logged again, and how many of them meanwhile.
+_REPEAT_AFTER, _MOST_REPORTED = 60.0, 100
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """A call that waits for an answer to what it sent on `subject`, and how to end it."""
+
+    subject: str
+    fail: Callable[[BusError], None]
+
+
+class Waiting:
+    """The waiting calls of one connection."""
+
+    def __init__(self) -> None:
+        self._calls: set[_Call] = set()
+        self._reported: dict[str, float] = {}  # refusals, and when they were logged
+
+    @contextlib.contextmanager
+    def failing(self, subject: str, fail: Callable[[BusError], None]) -> Generator[None]:
+        """Calls `fail` when no answer can come any more to what was sent on `subject`."""
+        call = _Call(subject, fail)
+        self._calls.add(call)
+        try:
+            yield
+        finally:
+            self._calls.discard(call)
+
+    def fail_all(self, why: str) -> None:
+        """Ends all calls: the connection was lost."""
+        for call in list(self._calls):
+            call.fail(BusError(why))
+
+    def refuse(self, error: Forbidden, *, inbox: str) -> None:
+        """Ends the calls that the server refused: all, if it was the subscription to `inbox`.
+
+        The server reports what it refuses, but answers no request that it refused.
+        """
+        no_answers = bool(inbox) and error.subject.startswith(inbox)
+        refused = [call for call in self._calls if no_answers or call.subject == error.subject]
+        for call in refused:
+            call.fail(error)
+        if not refused:  # otherwise the call reports it
+            self._report(str(error))
+
+    def _report(self, refusal: str) -> None:
+        """Logs each refusal once in a while: a heartbeat would repeat it every second."""
+        now = time.monotonic()
+        recent = {text: at for text, at in self._reported.items() if at > now - _REPEAT_AFTER}
+        if refusal not in recent and len(recent) < _MOST_REPORTED:
+            recent[refusal] = now
+            log.warning("%s", refusal)
+        self._reported = recent
+
+
+def ending(future: asyncio.Future[Any]) -> Callable[[BusError], None]:
+    """A function for `failing` that ends this future."""
+
+    def fail(error: BusError) -> None:
+        if not future.done():
+            future.set_exception(error)
+
+    return fail
