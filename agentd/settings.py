@@ -37,6 +37,9 @@ class Settings:
         poll: seconds between two comparisons of the manifests' contents, for file systems that
             report no changes; 0 is off.
         log_days, log_bytes: how long and how much the log stores.
+        stream_bytes: how much each other stream stores; 0 is no limit.
+        memory_bytes: how much each stream in memory stores; with 0 they are stored in files.
+        consumers: how many consumers each stream may have.
         replicas: on how many servers of a NATS cluster each stream is stored.
     """
 
@@ -52,6 +55,10 @@ class Settings:
     poll: float = 0.0
     log_days: float = 30.0
     log_bytes: int = 10 * 1024**3
+    stream_bytes: int = 0
+    memory_bytes: int = 256 * 1024**2
+    # Since 2.15 the server allows 1,000 by default, and -1 does not lift that limit.
+    consumers: int = 20_000
     replicas: int = 1
 
 

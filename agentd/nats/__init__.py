@@ -9,6 +9,7 @@ A module imports only from those below it.
     shared_value  one value in a bucket that replicas change by compare-and-set
     session       the connection of a command: `serve` for a runtime, `visit` for a short command
     streams       every stream and bucket: its configuration, created, updated, healed
+    account       the limits of the NATS account; configurations of streams, fitted or of a kind
     provision     one stream: created, or changed where it differs; waits for JetStream
     objects       contents too large for a message, stored by digest
     jetstream     the JetStream API: store messages with retries, read and delete stored ones

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from agentd.errors import BusError, Forbidden, StartError, Unheard
@@ -19,6 +20,10 @@ from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
 
 log = logging.getLogger(__name__)
+
+# The oldest server with atomic batches, per-message TTL and schedules. An older one does not report
+# an error: it silently ignores fields of a configuration that it does not know.
+OLDEST_SERVER = (2, 12)
 
 _Result = TypeVar("_Result")
 
@@ -32,12 +37,18 @@ _NAME_IN_USE, _STREAM_NOT_FOUND = 10058, 10059
 _DISABLED = frozenset({10039, 10076})
 # A cluster that starts, or has lost a server: no leader, too few servers.
 _NOT_READY = frozenset({10004, 10005, 10006, 10008, 10009, 10118})
+_SMALLER = "set AGENTD_LOG_BYTES or AGENTD_STREAM_BYTES to less, or give JetStream more room"
 _MENDS = {
+    10002: _SMALLER,
     10005: "AGENTD_REPLICAS must be at most the number of servers with JetStream",
-    10023: "give JetStream more room, or set AGENTD_LOG_BYTES to less",
-    10028: "give JetStream more memory",
-    10047: "give JetStream more room, or set AGENTD_LOG_BYTES to less",
+    10023: _SMALLER,
+    10026: "set AGENTD_CONSUMERS to less",
+    10027: "agentd needs ten streams, and two more if the account allows them",
+    10028: "set AGENTD_MEMORY_BYTES to less; with 0 nothing is stored in memory",
+    10047: _SMALLER,
     10074: "AGENTD_REPLICAS can be more than 1 only in a cluster",
+    10113: "set AGENTD_STREAM_BYTES to how much each stream may store",
+    10122: _SMALLER,
 }
 # What a stream keeps once it exists: the server refuses to change it, or must not.
 _FIXED = ("first_seq", "storage")
@@ -97,11 +108,22 @@ def differences(existing: Mapping[str, Any], config: Mapping[str, Any]) -> dict[
     wanted["num_replicas"] = max(config["num_replicas"], existing.get("num_replicas", 1))
     if _names(existing) == _names(config):
         wanted.pop("sources", None)  # their transforms may have been extended: see `streams.tie`
-    return {key: value for key, value in wanted.items() if existing.get(key) != value}
+    # The server leaves out what is false or zero.
+    return {k: v for k, v in wanted.items() if existing.get(k, type(v)()) != v}
 
 
 def _names(config: Mapping[str, Any]) -> list[str]:
     return [source["name"] for source in config.get("sources") or ()]
+
+
+async def names(bus: Bus) -> set[str]:
+    """The names of all streams of the server; it returns them in pages."""
+    found: set[str] = set()
+    while True:
+        page = await jetstream.api(bus, "STREAM.NAMES", {"offset": len(found)})
+        found.update(page.get("streams") or ())
+        if len(found) >= int(page["total"]) or not page.get("streams"):
+            return found
 
 
 async def patiently(bus: Bus, work: Callable[[], Awaitable[_Result]]) -> _Result:
@@ -160,3 +182,33 @@ async def require_jetstream(bus: Bus) -> None:
         await jetstream.api(bus, "INFO")
     except Unheard as error:
         raise without_jetstream(bus, account=False) from error
+
+
+async def warn_of_single_copies(bus: Bus, names: Iterable[str]) -> None:
+    """Logs which streams one server of the cluster stores alone."""
+    single: list[str] = []
+    for name in names:
+        found = await patiently(bus, partial(configuration, bus, name))
+        if found and found["num_replicas"] == 1:
+            single.append(name)
+    if single:
+        log.warning(
+            "one copy in a cluster: %s; a server that fails takes these streams with it, set "
+            "AGENTD_REPLICAS=3 to store them on three servers",
+            ", ".join(single),
+        )
+
+
+def require_version(bus: Bus) -> None:
+    """Checks the server's version.
+
+    Raises:
+        StartError: it is too old.
+    """
+    version, _ = bus.server
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST_SERVER:
+        oldest = ".".join(map(str, OLDEST_SERVER))
+        raise StartError(
+            f"the NATS server at {bus.where} is {version}; agentd needs {oldest} or newer"
+        )

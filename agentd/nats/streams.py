@@ -22,13 +22,21 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from agentd.errors import StartError
+from agentd.nats import account as accounts
 from agentd.nats import jetstream
+from agentd.nats.account import SECOND, UNLIMITED, Account, fitted, key_value, objects
 from agentd.nats.bus import Bus
 from agentd.nats.folder import NatsFolder
-from agentd.nats.provision import configuration, patiently, provide
+from agentd.nats.jetstream import ApiError
+from agentd.nats.provision import (
+    configuration,
+    names,
+    patiently,
+    provide,
+    require_version,
+    warn_of_single_copies,
+)
 from agentd.protocol import stream_subjects
-from agentd.protocol.server_subjects import bucket, object_store
 from agentd.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -46,7 +54,6 @@ RATES = "KV_agentd_rates"
 CACHE = "KV_agentd_cache"
 OBJECTS = "OBJ_agentd_objects"
 
-SECOND = 1_000_000_000  # JetStream's durations are in nanoseconds
 DAY = 86_400 * SECOND
 
 # For each stream that is a source: its copy, and the subjects there.
@@ -55,17 +62,17 @@ _COPIES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     LOG: (WORK, stream_subjects.WORK_TRANSFORMS),
 }
 
-# The oldest server with atomic batches, per-message TTL and schedules. An older one does not report
-# an error: it silently ignores fields of a configuration that it does not know.
-OLDEST_SERVER = (2, 12)
-
 # Seconds that WORK may take to find a new LOG, and between two checks.
 _SOURCING_TIMEOUT, _PAUSE = 5.0, 0.05
 # Seconds that the log may be away before it is created again: housekeeping looks every second.
 _WITHOUT_LOG = 5.0
 
-# Since 2.15 the server allows 1,000 consumers a stream by default, and -1 does not lift that limit.
-_MAX_CONSUMERS = 20_000
+# What agents can do without, where an account allows only a few streams, and what is missing then.
+_OPTIONAL = {
+    CHUNKS: "readers that come late miss the beginning of an answer that is being written",
+    CACHE: "no answer of a model is cached",
+}
+_TOO_MANY_STREAMS = 10027
 
 
 async def ensure(bus: Bus, settings: Settings) -> None:
@@ -76,15 +83,17 @@ async def ensure(bus: Bus, settings: Settings) -> None:
     Raises:
         StartError: the server is too old, or has no JetStream or no room; the text says what to do.
     """
-    _check_version(bus)
+    require_version(bus)
+    account = await patiently(bus, partial(accounts.read, bus, settings.replicas))
     made = [
         config["name"]
-        for config in configurations(settings)
-        if await patiently(bus, partial(_ensure_one, bus, config))
+        for config in configurations(settings, account)
+        if await patiently(bus, partial(_ensure_if_possible, bus, config))
     ]
+    _warn_of_small_log(settings, account)
     await _sync_if_relaxed(made, settings)
     if bus.info.get("cluster"):
-        await _warn_of_single_copies(bus, settings)
+        await warn_of_single_copies(bus, [config["name"] for config in configurations(settings)])
 
 
 async def heal(bus: Bus, settings: Settings) -> list[str]:
@@ -94,32 +103,42 @@ async def heal(bus: Bus, settings: Settings) -> list[str]:
         BusError: the server does not answer, or refuses to create a stream.
     """
     existing = await names(bus)
-    missing = [config for config in configurations(settings) if config["name"] not in existing]
-    created = [config["name"] for config in missing if await _ensure_one(bus, config)]
+    if all(config["name"] in existing for config in configurations(settings)):
+        return []
+    account = await accounts.read(bus, settings.replicas)
+    created = [
+        config["name"]
+        for config in configurations(settings, account)
+        if config["name"] not in existing
+        and not (account.full and config["name"] in _OPTIONAL)
+        and await _ensure_one(bus, config)
+    ]
     await _sync_if_relaxed(created, settings)
     return created
 
 
-async def _warn_of_single_copies(bus: Bus, settings: Settings) -> None:
-    """Logs which streams one server of the cluster stores alone."""
-    single: list[str] = []
-    for config in configurations(settings):
-        found = await patiently(bus, partial(configuration, bus, config["name"]))
-        if found and found["num_replicas"] == 1:
-            single.append(config["name"])
-    if single:
-        log.warning(
-            "one copy in a cluster: %s; a server that fails takes these streams with it, set "
-            "AGENTD_REPLICAS=3 to store them on three servers",
-            ", ".join(single),
-        )
+def _warn_of_small_log(settings: Settings, account: Account) -> None:
+    """Logs that LOG forgets its oldest messages earlier than the settings say."""
+    for config in configurations(settings, account):
+        if config["name"] == LOG and config["max_bytes"] < settings.log_bytes:
+            log.warning(
+                "%s keeps %s bytes, the account allows no more; AGENTD_LOG_BYTES is %s",
+                *(LOG, f"{config['max_bytes']:,}", f"{settings.log_bytes:,}"),
+            )
 
 
-def configurations(settings: Settings) -> list[dict[str, Any]]:
-    """The configuration of every stream, in the order of creation: a source before its copy."""
+def configurations(settings: Settings, account: Account = UNLIMITED) -> list[dict[str, Any]]:
+    """The configuration of every stream, in the order of creation: a source before its copy, and
+    last what an account with few streams can do without."""
+    return [
+        fitted(config, account, settings, largest=config["name"] == LOG)
+        for config in _configurations(settings)
+    ]
+
+
+def _configurations(settings: Settings) -> list[dict[str, Any]]:
     shared: dict[str, Any] = {
         "num_replicas": settings.replicas,
-        "max_consumers": _MAX_CONSUMERS,
         "allow_direct": True,
         "discard": "old",
     }
@@ -133,10 +152,16 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
             # it refuses consumers whose subjects overlap.
             "retention": "workqueue",
             "storage": "file",
+            # If its size is limited, tasks wait in LOG until there is room.
+            "discard": "new",
             "sources": [_source(LOG)],
             # Rings the doorbell of tasks.
             "republish": _republish(stream_subjects.WORK_DOORBELL),
         },
+        *(key_value(name, shared, storage="memory") for name in (AGENTS, RATES)),
+        *(key_value(name, shared, storage="file") for name in (ROUTES, BUDGETS, STOPS, JOINS)),
+        # As long as the messages that refer to them.
+        objects(OBJECTS, shared, max_age=int(settings.log_days * DAY)),
         {
             **shared,
             "name": CHUNKS,
@@ -144,12 +169,9 @@ def configurations(settings: Settings) -> list[dict[str, Any]]:
             "retention": "limits",
             "storage": "memory",
             "max_age": 600 * SECOND,
-            "max_bytes": 256 * 1024**2,
+            "max_bytes": settings.memory_bytes or 256 * 1024**2,
         },
-        *(_bucket(name, shared, storage="memory") for name in (AGENTS, RATES)),
-        *(_bucket(name, shared, storage="file") for name in (ROUTES, BUDGETS, STOPS, JOINS)),
         _cache(shared, settings),
-        _objects(shared, settings),
     ]
 
 
@@ -208,44 +230,11 @@ def _source(name: str, *more: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def _bucket(name: str, shared: Mapping[str, Any], *, storage: str) -> dict[str, Any]:
-    """A key-value bucket as the clients of NATS expect it (ADR-8), with a TTL for each message."""
-    return {
-        **shared,
-        "name": name,
-        "subjects": [bucket(name, ">")],
-        "retention": "limits",
-        "storage": storage,
-        # With more than one message a key, the server raises a short TTL to that of the delete
-        # marker (ADR-43). Heartbeats rely on short ones.
-        "max_msgs_per_subject": 1,
-        "discard": "new",
-        "allow_rollup_hdrs": True,
-        "deny_delete": True,
-        "allow_msg_ttl": True,
-        "subject_delete_marker_ttl": SECOND,
-    }
-
-
 def _cache(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """A bucket that deletes its oldest entry when it is full. The server reserves the bytes, as it
     does for LOG."""
     limits = {"max_bytes": settings.log_bytes // 40, "discard": "old"}
-    return {**_bucket(CACHE, shared, storage="file"), **limits}
-
-
-def _objects(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """An object store as the clients of NATS expect it (ADR-20)."""
-    return {
-        **shared,
-        "name": OBJECTS,
-        "subjects": object_store(OBJECTS.removeprefix("OBJ_")),
-        "retention": "limits",
-        "storage": "file",
-        "max_age": int(settings.log_days * DAY),  # as long as the messages that refer to them
-        "discard": "new",
-        "allow_rollup_hdrs": True,
-    }
+    return {**key_value(CACHE, shared, storage="file"), **limits}
 
 
 async def _sync_if_relaxed(made: Sequence[object], settings: Settings) -> None:
@@ -256,6 +245,18 @@ async def _sync_if_relaxed(made: Sequence[object], settings: Settings) -> None:
     """
     if made and settings.durability == "relaxed":
         await asyncio.to_thread(NatsFolder(settings.state).sync)
+
+
+async def _ensure_if_possible(bus: Bus, config: dict[str, Any]) -> bool:
+    """`_ensure_one`, for a stream that may be left out where an account allows only a few."""
+    name = config["name"]
+    try:
+        return await _ensure_one(bus, config)
+    except ApiError as error:
+        if error.code != _TOO_MANY_STREAMS or name not in _OPTIONAL:
+            raise
+        log.warning("the account allows no more streams; without %s %s", name, _OPTIONAL[name])
+        return False
 
 
 async def _ensure_one(bus: Bus, config: dict[str, Any]) -> bool:
@@ -281,16 +282,6 @@ async def _due_lately(bus: Bus) -> int:
     info = await jetstream.api(bus, f"STREAM.INFO.{SCHEDULES}")
     since = datetime.fromisoformat(info["ts"]) - timedelta(seconds=_WITHOUT_LOG)
     return await jetstream.first_since(bus, SCHEDULES, since) or info["state"]["last_seq"] + 1
-
-
-async def names(bus: Bus) -> set[str]:
-    """The names of all streams of the server; it returns them in pages."""
-    found: set[str] = set()
-    while True:
-        page = await jetstream.api(bus, "STREAM.NAMES", {"offset": len(found)})
-        found.update(page.get("streams") or ())
-        if len(found) >= int(page["total"]) or not page.get("streams"):
-            return found
 
 
 async def tie(bus: Bus, source: str, first: int) -> None:
@@ -327,13 +318,3 @@ async def _until_sourced(bus: Bus) -> None:
         if any(int(source.get("active", -1)) >= 0 for source in sources):
             return
         await asyncio.sleep(_PAUSE)
-
-
-def _check_version(bus: Bus) -> None:
-    version, _ = bus.server
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if numbers < OLDEST_SERVER:
-        oldest = ".".join(map(str, OLDEST_SERVER))
-        raise StartError(
-            f"the NATS server at {bus.where} is {version}; agentd needs {oldest} or newer"
-        )
