@@ -18,12 +18,12 @@ JETSTREAM = "jetstream {{ store_dir: {folder}/store }}\n"
 
 
 @contextlib.contextmanager
-def server(folder: Path, config: str) -> Generator[str]:
-    """The URL of a server with this configuration, on a free port. It writes `nats.log`."""
+def server(folder: Path, config: str, *, port: int = -1) -> Generator[str]:
+    """The URL of a server with this configuration, by default on a free port. It writes
+    `nats.log`."""
     file = folder / "nats.conf"
-    file.write_text(
-        f'listen: "127.0.0.1:-1"\nports_file_dir: {folder}\nlog_file: {folder}/nats.log\n{config}'
-    )
+    place = f'listen: "127.0.0.1:{port}"\nports_file_dir: {folder}\nlog_file: {folder}/nats.log\n'
+    file.write_text(place + config)
     process = subprocess.Popen([find_binary(), "-c", file])
     ports = folder / f"nats-server_{process.pid}.ports"
     deadline = time.monotonic() + PATIENCE

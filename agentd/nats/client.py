@@ -26,7 +26,7 @@ __all__ = ["Client", "ReconnectingClient", "guarded", "mapped", "status_of", "wi
 
 log = logging.getLogger(__name__)
 
-_REPEAT_AFTER = 30.0  # seconds until the same state is logged again
+_REPEAT_AFTER = 30.0  # seconds until it is logged again that a server is awaited
 _PAUSE = 0.2  # seconds between two attempts to connect
 # `Header: value\r\n`, the status line, and the empty line after the headers.
 _HEADER_LINE, _HEADER_FRAME = 4, len(b"NATS/1.0\r\n\r\n")
@@ -53,6 +53,33 @@ class Client(nats.aio.client.Client):
             await super()._process_msg(sid, subject, reply, data, headers)
         except Exception as error:
             log.exception("a message on %r cannot be read: %s", subject[:200], error)
+
+    async def _process_connect_init(self) -> None:
+        """Begins every connection, also after a loss, with the files of credentials as they are
+        now: they may have been replaced meanwhile."""
+        try:
+            if self._nkeys_seed is not None:
+                self._setup_nkeys_seed_connect()  # nats-py keeps the public key of the first file
+            reload = getattr(self.options.get("tls"), "reload", None)
+            if reload is not None:
+                reload()
+            await super()._process_connect_init()
+        except (OSError, nats.errors.Error, TimeoutError):
+            raise
+        except Exception as error:
+            # A file that is being replaced may be half written. nats-py repeats only its own
+            # errors; another one would end the task that reconnects.
+            if self._transport is not None:
+                self._transport.close()
+            raise nats.errors.Error(f"nats: credentials cannot be used: {error!r}") from error
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        """Ends the client, without writing what is buffered to a connection that is gone: since
+        Python 3.12 that raises a TypeError, and the callbacks would not be called."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if not self.is_connected or (writer is not None and writer.is_closing()):
+            self._pending, self._pending_data_size = [], 0
+        await super()._close(status, do_cbs)
 
 
 def _as_utf8(subject: bytes) -> bytes:
@@ -92,7 +119,7 @@ class ReconnectingClient:
         self._client = Client()
         self._connected = asyncio.Event()
         self._closing = False
-        self._last_state = ("", 0.0)
+        self._reported_at = -_REPEAT_AFTER
         self._rebuild: asyncio.Task[None] | None = None
         self._background = background
         self._after_reconnect: list[tuple[str, Work]] = []
@@ -220,10 +247,11 @@ class ReconnectingClient:
         )
 
     def _report(self, state: str) -> None:
-        """Repeats the same line only after a while: there are five attempts a second."""
+        """Logs one line in a while: there are five attempts a second at each address, and each
+        address has a text of its own."""
         now = time.monotonic()
-        if state != self._last_state[0] or now > self._last_state[1] + _REPEAT_AFTER:
-            self._last_state = (state, now)
+        if now > self._reported_at + _REPEAT_AFTER:
+            self._reported_at = now
             self._on_state(state)
 
     async def _lost(self) -> None:
@@ -234,6 +262,7 @@ class ReconnectingClient:
 
     async def _back(self) -> None:
         self._connected.set()
+        self._reported_at = -_REPEAT_AFTER
         self._on_state(f"connected to NATS at {self.where} again")
         # In tasks of their own: nats-py runs this callback in the task that reconnects, and cancels
         # that task when the connection breaks again.

@@ -48,6 +48,25 @@ _LOGIN = {
 }
 
 
+class _TlsContext(ssl.SSLContext):
+    """A context that reads its files again for each connection: they may have been replaced."""
+
+    files: Mapping[str, str]
+
+    def reload(self) -> None:
+        """Reads the files.
+
+        Raises:
+            OSError, ValueError: one cannot be used.
+        """
+        if "ca" in self.files:
+            self.load_verify_locations(self.files["ca"])
+        else:
+            self.load_default_certs()
+        if "cert" in self.files:
+            self.load_cert_chain(self.files["cert"], self.files.get("key"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """Where to connect, and with which credentials.
@@ -94,10 +113,10 @@ class Target:
         return options
 
     def _tls_context(self) -> ssl.SSLContext:
+        context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.files = self.tls
         try:
-            context = ssl.create_default_context(cafile=self.tls.get("ca"))
-            if "cert" in self.tls:
-                context.load_cert_chain(self.tls["cert"], self.tls.get("key"))
+            context.reload()
         except (OSError, ValueError) as error:
             files = ", ".join(f"{name} {file}" for name, file in self.tls.items())
             raise UsageError(f"TLS for {self.label}: {error} ({files})") from None

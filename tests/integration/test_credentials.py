@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -15,6 +16,7 @@ from agentd.nats.bus import Bus
 from agentd.nats.connection import resolve
 from agentd.settings import Settings
 from tests.nats_servers import server
+from tests.waiting import PATIENCE, until
 
 
 def seed(kind: int) -> bytes:
@@ -96,3 +98,23 @@ async def test_the_creds_file_of_a_context_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "user.creds").write_text(creds)
     with server(tmp_path, config) as url:
         assert await can_connect(context(tmp_path, url, creds=str(tmp_path / "user.creds")))
+
+
+async def test_an_nkey_that_was_replaced_is_read_again(tmp_path: Path) -> None:
+    old, new = seed(nkeys.PREFIX_BYTE_USER), seed(nkeys.PREFIX_BYTE_USER)
+    file = tmp_path / "user.nk"
+
+    def users(key: bytes) -> str:
+        return f"authorization {{ users: [{{nkey: {public(key)}}}] }}\n"
+
+    file.write_bytes(old)
+    with server(tmp_path, users(old)) as url:
+        environ = context(tmp_path, url, nkey=str(file))
+        bus = await Bus.connect(resolve(Settings(), environ).options(), timeout=10)
+    await until(lambda: not bus.connected)
+    file.write_bytes(b"half")
+    with server(tmp_path, users(new), port=int(url.rpartition(":")[2])):
+        await asyncio.sleep(0.5)  # at least one attempt with the file that is half written
+        file.write_bytes(new)
+        await bus.until_connected(asyncio.get_running_loop().time() + PATIENCE)
+        await bus.close()

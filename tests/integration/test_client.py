@@ -1,0 +1,38 @@
+"""The client of nats-py where a connection breaks: what is logged, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from agentd.nats.bus import Bus
+from agentd.nats.connection import resolve
+from agentd.settings import Settings
+from tests.nats_servers import JETSTREAM, server
+from tests.waiting import until
+
+
+async def test_a_client_whose_server_is_gone_ends_though_it_has_something_to_send(
+    tmp_path: Path,
+) -> None:
+    with server(tmp_path, JETSTREAM.format(folder=tmp_path)) as url:
+        bus = await Bus.connect({"servers": url}, timeout=10)
+    await until(lambda: not bus.connected)
+    await bus.publish("anything", b"buffered")
+    await bus.close()
+
+
+async def test_several_addresses_that_do_not_answer_are_one_line(tmp_path: Path) -> None:
+    said: list[str] = []
+    with server(tmp_path, JETSTREAM.format(folder=tmp_path)) as url:
+        first, second = url, url.replace("127.0.0.1", "127.0.0.2")
+        third = url.replace("127.0.0.1", "localhost")
+        target = resolve(Settings(nats=f"{first},{second},{third}"), {})
+        bus = await Bus.connect(target.options(), timeout=10, on_state=said.append)
+    await until(lambda: len(said) >= 2)
+    await asyncio.sleep(1.5)  # there are several attempts a second
+    await bus.close()
+    assert [line.split(" at ")[0] for line in said] == [
+        "lost the connection to NATS",
+        "waiting for NATS",
+    ]
