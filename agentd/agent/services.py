@@ -12,7 +12,7 @@ from agentd.agent.emit import Emitter
 from agentd.agent.fan_out import directly
 from agentd.metrics import Metrics
 from agentd.nats.bus import Bus
-from agentd.nats.secret import Secret
+from agentd.nats.shared_value import Secret
 from agentd.protocol.subjects import Subjects
 from agentd.queue.cancellations import Cancellations
 from agentd.queue.queue import Queue

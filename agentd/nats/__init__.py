@@ -5,8 +5,7 @@ A module imports only from those below it.
     upgrade       a store of an older agentd, whose log allows schedules, made like a new one
     permissions   checks that the NATS user may do what agents need
     schedules     messages that the server publishes later: once, at intervals, by cron
-    secret        a secret of an environment, for ids that nobody can guess
-    shared_value  one value in a bucket that replicas change by compare-and-set
+    shared_value  one value in a bucket for all replicas: changed by compare-and-set, or a secret
     session       the connection of a command: `serve` for a runtime, `visit` for a short command
     streams       every stream and bucket: its configuration, created, updated, healed
     account       the limits of the NATS account; configurations of streams, fitted or of a kind

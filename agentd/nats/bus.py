@@ -13,10 +13,9 @@ import inspect
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import nats.errors
 import nats.js.errors
@@ -26,7 +25,7 @@ from nats.js.api import ObjectMeta, ObjectMetaOptions
 from agentd.background import Background, Work
 from agentd.errors import BusError, Forbidden, NotStored, TooLarge, Unheard
 from agentd.nats.client import Client, ReconnectingClient, guarded, mapped, status_of, wire_size
-from agentd.nats.waiting import Waiting, ending
+from agentd.nats.waiting import Call, Waiting
 from agentd.protocol.server_subjects import object_pieces
 
 __all__ = ["Bus", "Msg", "Subscription", "status_of", "wire_size"]
@@ -38,13 +37,6 @@ Accept = Callable[[Msg], object]
 
 REQUEST_TIMEOUT = 5.0
 _PIECE = 128 * 1024  # bytes; of an object in the object store
-
-
-class _Request(NamedTuple):
-    """A request that waits for its answer."""
-
-    answer: asyncio.Future[Msg]
-    accept: Accept
 
 
 @dataclass(eq=False)
@@ -85,7 +77,8 @@ class Bus:
         # The client of `_connection`, kept here so that `publish` need not ask for it.
         self._client = Client()
         self._subscriptions: list[Subscription] = []
-        self._answers: dict[str, _Request] = {}
+        # What waits for an answer, and which answers it takes.
+        self._requests: dict[str, tuple[asyncio.Future[Msg], Accept]] = {}
         self._inbox = ""
 
     # --- the connection -------------------------------------------------------------------------
@@ -131,14 +124,8 @@ class Bus:
         return self._connection.where
 
     @property
-    def server(self) -> tuple[str, int]:
-        """The server's version and its JetStream API level (0 if the server does not name one)."""
-        info = self._connection.info
-        return str(info.get("version", "?")), int(info.get("api_lvl", 0))
-
-    @property
     def info(self) -> Mapping[str, Any]:
-        """What the server says of itself: `jetstream`, `cluster`."""
+        """What the server says of itself: `version`, `jetstream`, `cluster`."""
         return self._connection.info
 
     @property
@@ -224,9 +211,9 @@ class Bus:
         """
         token = secrets.token_hex(8)
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._answers[token] = _Request(future, accept)
+        self._requests[token] = future, accept
         try:
-            with self.failing(subject, ending(future)):
+            with self.failing(subject, future.set_exception):
                 # Outside the timeout, which works by cancellation: nats-py could swallow it.
                 await self.publish(subject, data, headers=headers, reply=f"{self._inbox}.{token}")
                 async with asyncio.timeout(timeout):
@@ -234,23 +221,26 @@ class Bus:
         except TimeoutError:
             raise BusError(f"{subject}: no answer within {timeout:g} s") from None
         finally:
-            del self._answers[token]
+            del self._requests[token]
         # The server's own answer where nothing subscribes to the subject.
         if status_of(answer) == "503":
             raise Unheard(f"{subject}: no subscription and no stream receives this subject")
         return answer
 
-    def failing(
-        self, subject: str, fail: Callable[[BusError], None]
-    ) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def failing(self, subject: str, fail: Callable[[BusError], object]) -> Generator[None]:
         """Calls `fail` when no answer can come any more to what was sent on `subject`: the
         connection was lost, or the permissions do not allow it."""
-        return self._waiting.failing(subject, fail)
+        call = Call(subject, fail)
+        self._waiting.calls.add(call)
+        try:
+            yield
+        finally:
+            self._waiting.calls.discard(call)
 
     @property
     def refused(self) -> list[str]:
-        """The subjects to which the permissions do not allow to subscribe; complete after a
-        `fence`."""
+        """Subjects of refused subscriptions (permissions); complete after a `fence`."""
         return [each.subject for each in self._subscriptions if each.refused]
 
     async def subscribe(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
@@ -350,9 +340,9 @@ class Bus:
         )
 
     async def _on_reply(self, msg: Msg) -> None:
-        request = self._answers.get(msg.subject.rpartition(".")[2])
-        if request and not request.answer.done() and (status_of(msg) or request.accept(msg)):
-            request.answer.set_result(msg)
+        answer, accept = self._requests.get(msg.subject.rpartition(".")[2], (None, bool))
+        if answer and not answer.done() and (status_of(msg) or accept(msg)):
+            answer.set_result(msg)
 
     def _on_refused(self, error: Forbidden) -> None:
         for subscription in self._subscriptions:

@@ -132,25 +132,20 @@ async def store_all(bus: Bus, records: Sequence[Record], *, patience: float = HO
         NotStored, TooLarge: as `store`; nothing is stored.
         BusError: no acknowledgement within `patience`. The batch may have been stored.
     """
-    first = records[0]
-
-    async def send() -> int:
-        if len(records) == 1:
-            return await _send_one(bus, first)
-        return await _send_batch(bus, records)
-
-    await _patiently(bus, first, send, patience, wait_for_stream=True)
+    await _patiently(bus, records[0], lambda: _send_all(bus, records), patience, hold=True)
 
 
 async def _send_one(bus: Bus, record: Record) -> int:
     return await _stored(bus, record.subject, record.data, record.all_headers())
 
 
-async def _send_batch(bus: Bus, records: Sequence[Record]) -> int:
+async def _send_all(bus: Bus, records: Sequence[Record]) -> int:
     """Sends a batch. With its last message the server checks all of them and stores them.
 
     A new id for each try: what an interrupted try has sent is dropped by the server after a while.
     """
+    if len(records) == 1:
+        return await _send_one(bus, records[0])
     batch = secrets.token_hex(16)
     *body, last_one = [
         (each, {**each.all_headers(), "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)})
@@ -170,12 +165,12 @@ async def _patiently(
     send: Callable[[], Awaitable[int]],
     patience: float,
     *,
-    wait_for_stream: bool = False,
+    hold: bool = False,
 ) -> int:
-    """Repeats `send` until it is acknowledged.
+    """Repeats `send` until it is acknowledged; `record` tells whether an earlier try was stored.
 
-    `record` tells whether an earlier try was stored. With `wait_for_stream` it is also repeated
-    while no stream stores the subject.
+    With `hold`, what is sent was paid for. It is also repeated while no stream stores the subject,
+    and until an administrator allows to store it.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
@@ -189,16 +184,10 @@ async def _patiently(
             if retried and (ours := await _stored_as(bus, record.subject, record.wire_id)):
                 return ours
             raise
-        except (NotStored, TooLarge) as error:
-            waits = wait_for_stream and isinstance(error, Unheard)
-            if not waits or loop.time() >= deadline:
-                raise
-        except Forbidden:
-            # A result was paid for: it is held until an administrator allows to store it.
-            if not wait_for_stream or loop.time() >= deadline:
-                raise
-        except BusError:
-            if loop.time() >= deadline:
+        except BusError as error:
+            refused = isinstance(error, NotStored | TooLarge | Forbidden)
+            held = hold and isinstance(error, Unheard | Forbidden)
+            if (refused and not held) or loop.time() >= deadline:
                 raise
         retried = True
         await asyncio.sleep(_PAUSE)

@@ -205,7 +205,7 @@ def require_version(bus: Bus) -> None:
     Raises:
         StartError: it is too old.
     """
-    version, _ = bus.server
+    version = str(bus.info.get("version", "?"))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < OLDEST_SERVER:
         oldest = ".".join(map(str, OLDEST_SERVER))

@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from agentd.errors import BusError, Forbidden
 
@@ -19,34 +18,29 @@ _REPEAT_AFTER, _MOST_REPORTED = 60.0, 100
 
 
 @dataclass(frozen=True, eq=False)
-class _Call:
+class Call:
     """A call that waits for an answer to what it sent on `subject`, and how to end it."""
 
     subject: str
-    fail: Callable[[BusError], None]
+    fail: Callable[[BusError], object]
+
+    def end(self, error: BusError) -> None:
+        """Ends it, unless its answer is there and only not read yet."""
+        with contextlib.suppress(asyncio.InvalidStateError):
+            self.fail(error)
 
 
 class Waiting:
     """The waiting calls of one connection."""
 
     def __init__(self) -> None:
-        self._calls: set[_Call] = set()
+        self.calls: set[Call] = set()
         self._reported: dict[str, float] = {}  # refusals, and when they were logged
-
-    @contextlib.contextmanager
-    def failing(self, subject: str, fail: Callable[[BusError], None]) -> Generator[None]:
-        """Calls `fail` when no answer can come any more to what was sent on `subject`."""
-        call = _Call(subject, fail)
-        self._calls.add(call)
-        try:
-            yield
-        finally:
-            self._calls.discard(call)
 
     def fail_all(self, why: str) -> None:
         """Ends all calls: the connection was lost."""
-        for call in list(self._calls):
-            call.fail(BusError(why))
+        for call in list(self.calls):
+            call.end(BusError(why))
 
     def refuse(self, error: Forbidden, *, inbox: str) -> None:
         """Ends the calls that the server refused: all, if it was the subscription to `inbox`.
@@ -54,9 +48,9 @@ class Waiting:
         The server reports what it refuses, but answers no request that it refused.
         """
         no_answers = bool(inbox) and error.subject.startswith(inbox)
-        refused = [call for call in self._calls if no_answers or call.subject == error.subject]
+        refused = [call for call in self.calls if no_answers or call.subject == error.subject]
         for call in refused:
-            call.fail(error)
+            call.end(error)
         if not refused:  # otherwise the call reports it
             self._report(str(error))
 
@@ -68,13 +62,3 @@ class Waiting:
             recent[refusal] = now
             log.warning("%s", refusal)
         self._reported = recent
-
-
-def ending(future: asyncio.Future[Any]) -> Callable[[BusError], None]:
-    """A function for `failing` that ends this future."""
-
-    def fail(error: BusError) -> None:
-        if not future.done():
-            future.set_exception(error)
-
-    return fail

@@ -19,7 +19,7 @@ from agentd.nats.bus import Bus
 from agentd.nats.objects import fit, whole
 from agentd.nats.records import skipping
 from agentd.nats.schedules import is_from_schedule
-from agentd.nats.secret import Secret
+from agentd.nats.shared_value import Secret
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode
 from agentd.protocol.subjects import Subjects

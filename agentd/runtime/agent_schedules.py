@@ -20,7 +20,7 @@ from agentd.manifest.schedule import Schedule
 from agentd.nats import schedules
 from agentd.nats.bus import Bus
 from agentd.nats.schedules import ScheduleEntry, Timing
-from agentd.nats.secret import Secret
+from agentd.nats.shared_value import Secret
 from agentd.protocol.subjects import Subjects
 from agentd.queue.delivery import MARK
 from agentd.routing import registry

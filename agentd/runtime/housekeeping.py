@@ -9,7 +9,7 @@ import logging
 from agentd.errors import BusError, StartError
 from agentd.nats import streams
 from agentd.nats.bus import Bus, Msg
-from agentd.nats.secret import Secret
+from agentd.nats.shared_value import Secret
 from agentd.protocol.server_subjects import STREAM_DELETED
 from agentd.queue.queue import Queue
 from agentd.runtime.agent_schedules import AgentSchedules

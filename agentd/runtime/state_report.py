@@ -93,7 +93,7 @@ class StateReport:
         if self.runtime is None:
             return [*lines, "starting: no agent runs yet"]
         bus, watchdog = self.runtime.bus, self.runtime.watchdog
-        connection = f"connected to {bus.where}, version {bus.server[0]}"
+        connection = f"connected to {bus.where}, version {bus.info.get('version', '?')}"
         lines.append(f"NATS: {connection if bus.connected else f'not connected to {bus.where}'}")
         lines.append(f"waiting for: {', '.join(self.runtime.waiting_for()) or 'nothing'}")
         lines.append(

@@ -29,10 +29,11 @@ async def test_several_addresses_that_do_not_answer_are_one_line(tmp_path: Path)
         third = url.replace("127.0.0.1", "localhost")
         target = resolve(Settings(nats=f"{first},{second},{third}"), {})
         bus = await Bus.connect(target.options(), timeout=10, on_state=said.append)
-    await until(lambda: len(said) >= 2)
+    await until(lambda: waiting(said) > 0)
     await asyncio.sleep(1.5)  # there are several attempts a second
     await bus.close()
-    assert [line.split(" at ")[0] for line in said] == [
-        "lost the connection to NATS",
-        "waiting for NATS",
-    ]
+    assert waiting(said) == 1, said
+
+
+def waiting(said: list[str]) -> int:
+    return sum(line.startswith("waiting for NATS") for line in said)

@@ -11,7 +11,7 @@ import pytest
 
 from agentd.agent.emit import follow_up_id
 from agentd.nats import jetstream
-from agentd.nats.secret import Secret
+from agentd.nats.shared_value import Secret
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subject

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -120,7 +121,7 @@ async def test_the_error_of_a_log_that_does_not_fit_names_the_setting(tmp_path: 
 
 async def test_an_old_server_is_refused_with_its_version(bus: Bus) -> None:
     class Old(Bus):
-        server = ("2.10.27", 0)  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+        info = MappingProxyType({"version": "2.10.27"})  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
 
     with pytest.raises(StartError, match=r"is 2\.10\.27; agentd needs 2\.12 or newer"):
         await streams.ensure(Old({"servers": "nats://x"}, print), Settings())

@@ -109,7 +109,7 @@ def _batch() -> None:
             await send_one(bus, record)
         return sequence
 
-    _replace("agentd.nats.jetstream", "_send_batch", one_by_one)
+    _replace("agentd.nats.jetstream", "_send_all", one_by_one)
 
 
 def _joined_once() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from agentd.agent.facts import Facts, run_id
 from agentd.errors import Again
-from agentd.nats.secret import Secret
+from agentd.nats.shared_value import Secret
 from agentd.protocol.subjects import Subject
 from agentd.queue.delivery import Delivery
 from tests.unit.workbench import Workbench, revision_of

@@ -14,7 +14,7 @@ from agentd.manifest.flow import Join
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.schedules import ScheduleEntry
-from agentd.nats.secret import Secret
+from agentd.nats.shared_value import Secret
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
 from tests.unit.workbench import Workbench, revision_of

@@ -9,9 +9,10 @@ from typing import cast
 import pytest
 
 from agentd.errors import BusError, NotStored
+from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
-from agentd.nats.shared_value import Shared
-from agentd.nats.streams import BUDGETS
+from agentd.nats.shared_value import Secret, Shared
+from agentd.nats.streams import BUDGETS, JOINS
 from agentd.protocol.server_subjects import bucket
 from agentd.testing.virtual_time import in_virtual_time
 from tests.memory_bus import MemoryBus
@@ -195,3 +196,42 @@ async def test_a_change_elsewhere_is_seen_after_a_wait() -> None:
 
     await here.change(look)
     assert seen == [2]
+
+
+# --- the secret of an environment -----------------------------------------------------------------
+
+
+async def test_what_the_log_held_before_keeps_its_ids() -> None:
+    bus = cast("Bus", MemoryBus())
+    last = await jetstream.store(bus, "agents.dev.event.a.b", b"", message_id="1")
+    secret = await read(bus)
+    assert secret.identify("x", last) == "x"
+    assert secret.identify("x", last + 1) == secret.digest("x")
+    assert (await read(bus)).identify("x", last) == "x"
+
+
+async def test_a_secret_that_the_server_lost_is_stored_again() -> None:
+    memory = MemoryBus()
+    bus = cast("Bus", memory)
+    secret = await read(bus)
+    before = secret.digest("x")
+    memory.streams[JOINS].messages.clear()
+    await secret.read(bus, "dev")
+    assert (await read(bus)).digest("x") == secret.digest("x") == before
+
+
+async def read(bus: Bus, env: str = "dev") -> Secret:
+    secret = Secret()
+    await secret.read(bus, env)
+    return secret
+
+
+async def test_replicas_derive_the_same_and_nobody_else_does() -> None:
+    bus = cast("Bus", MemoryBus())
+    first, *others = await asyncio.gather(*(read(bus) for _ in range(5)))
+    assert {each.digest("x") for each in others} == {first.digest("x")}
+    assert first.digest("x") != first.digest("y")
+    assert first.digest("x") != Secret().digest("x")
+    assert first.digest("x") != (await read(bus, "prod")).digest("x")
+    assert first.digest("x") != (await read(cast("Bus", MemoryBus()))).digest("x")
+    assert len(first.digest("x")) == 32

@@ -12,7 +12,7 @@ from agentd.agent.facts import run_id
 from agentd.agent.joins import join_id
 from agentd.manifest.flow import Join
 from agentd.nats import jetstream
-from agentd.nats.secret import Secret
+from agentd.nats.shared_value import Secret
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subject
