@@ -225,6 +225,11 @@ class ReconnectingClient:
 
     async def _error(self, error: Exception) -> None:
         """Logs what nats-py reports; no call raises these errors."""
+        # `asyncio.wait_for` of Python 3.11 drops a cancellation that comes when the attempt to
+        # connect has just failed. The attempts would go on for ever, although agentd is to end.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
         if isinstance(error, nats.errors.UnexpectedEOF):
             return  # the connection is lost, which `_lost` reports
         if "permissions violation" in str(error):

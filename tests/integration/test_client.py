@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from agentd.nats.bus import Bus
 from agentd.nats.connection import resolve
 from agentd.settings import Settings
@@ -37,3 +39,18 @@ async def test_several_addresses_that_do_not_answer_are_one_line(tmp_path: Path)
 
 def waiting(said: list[str]) -> int:
     return sum(line.startswith("waiting for NATS") for line in said)
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_waiting_for_a_server_ends_when_it_is_cancelled(
+    unused_tcp_port: int, steps: int
+) -> None:
+    """At any moment of an attempt. asyncio.wait_for of Python 3.11 drops some cancellations."""
+    options = {"servers": f"nats://127.0.0.1:{unused_tcp_port}"}
+    connecting = asyncio.create_task(Bus.connect(options, on_state=lambda _: None))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    connecting.cancel()
+    ended, _ = await asyncio.wait([connecting], timeout=5)
+    connecting.cancel()
+    assert ended
