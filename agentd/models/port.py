@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from agentd.errors import ModelError
@@ -99,7 +99,8 @@ class Usage:
         return self.input_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(*map(operator.add, astuple(self), astuple(other)))
+        # Not `astuple`, which copies deeply: it took a tenth of the time of an echo task.
+        return Usage(*map(operator.add, vars(self).values(), vars(other).values()))
 
 
 @dataclass(frozen=True, kw_only=True)
