@@ -15,9 +15,9 @@ from agentd.routing.eligibility import address
 async def forward(task: DeliveredTask) -> Outcome | None:
     """Publishes the task again, to the destination that its body asks for.
 
-    A sender that uses agentd's own rule publishes there to begin with, and is told immediately
-    when no agent takes the task. A foreign client gets an error result instead: the outcome that
-    is returned.
+    A sender that uses agentd's own rule publishes there to begin with, and gets an error
+    immediately if no agent takes the task. A foreign client gets an error result instead: the
+    outcome that is returned.
 
     Raises:
         Conflict, BusError: as `commit`.

@@ -8,7 +8,7 @@ A module imports only from what stands below it.
     dead_letters   dead letters: written, listed, sent again, dropped
     queue          pulls tasks: never more than can run, the most urgent first
     decisions      approval requests and decisions, read back from the log
-    bands          a route as one process sees it: ten priority bands, and hints which hold tasks
+    bands          a route as one process sees it: ten priority bands, hints, and its consumers
     delivery       one task or fact in our hands: its headers, ids, and its settlement
     in_progress    reports held deliveries to the server, from a separate thread
     cancellations  cancelled conversations and tasks: nothing of them runs

@@ -1,13 +1,18 @@
-"""A route as one process sees it: ten priority bands, and hints which of them hold tasks."""
+"""A route as one process sees it: ten priority bands, hints which hold tasks, and consumers."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from agentd.protocol.subjects import RESERVED_DOMAINS, Subject
+from agentd.nats import jetstream
+from agentd.nats.bus import Bus
+from agentd.nats.streams import SECOND, WORK
+from agentd.protocol.subjects import RESERVED_DOMAINS, Subject, Subjects
 
+ACK_WAIT = 15.0  # seconds without a progress report until the server delivers a task again
+_IDLE_CONSUMER = 24 * 3600.0
 _LOOKS = (0.02, 0.1, 0.5)  # seconds until a band that rang, but was empty, is pulled again
 
 
@@ -114,3 +119,38 @@ def route_of(task: Subject) -> str:
 def consumer_name(env: str, route: str, priority: int) -> str:
     """The consumer of one band. `+` cannot occur in a token, so no two routes share one."""
     return f"{env}+{route.replace('.', '+')}+{priority}"
+
+
+def consumer_config(name: str, *, idle: float) -> dict[str, Any]:
+    """What all consumers of agents share. The server deletes one that is not pulled for `idle`
+    seconds."""
+    return {
+        "durable_name": name,
+        "name": name,
+        "ack_policy": "explicit",
+        "ack_wait": int(ACK_WAIT * SECOND),
+        "max_deliver": -1,
+        "max_ack_pending": -1,
+        "inactive_threshold": int(idle * SECOND),
+    }
+
+
+@dataclass(frozen=True)
+class WorkConsumers:
+    """The consumers of a route on WORK: a `ConsumerSource`."""
+
+    bus: Bus
+    subjects: Subjects
+    route: str
+    stream: str = WORK
+
+    def consumer(self, priority: int) -> str:
+        return consumer_name(self.subjects.env, self.route, priority)
+
+    async def make(self, priority: int) -> None:
+        name = self.consumer(priority)
+        domain, _, one = self.route.partition(".")
+        pattern = self.subjects.work(domain, one or None, priority=priority)
+        config = {**consumer_config(name, idle=_IDLE_CONSUMER), "filter_subject": pattern}
+        request = {"stream_name": WORK, "config": config}
+        await jetstream.api(self.bus, f"CONSUMER.DURABLE.CREATE.{WORK}.{name}", request)

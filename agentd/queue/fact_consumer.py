@@ -14,8 +14,8 @@ from agentd.nats.bus import Bus, Msg, Subscription
 from agentd.nats.jetstream import ApiError
 from agentd.nats.streams import LOG
 from agentd.protocol.subjects import DEFAULT_PRIORITY, RUNTIME_EVENTS, Subject, Subjects, matches
-from agentd.queue.bands import Route
-from agentd.queue.queue import Queue, consumer_config
+from agentd.queue.bands import Route, consumer_config
+from agentd.queue.queue import Queue
 
 log = logging.getLogger(__name__)
 

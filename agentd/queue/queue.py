@@ -14,23 +14,22 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from agentd.errors import BusError, SubjectError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg, Subscription, status_of
-from agentd.nats.streams import SECOND, WORK
+from agentd.nats.streams import WORK
 from agentd.protocol.server_subjects import Acknowledgement, is_acknowledgement, next_message
 from agentd.protocol.subjects import DEFAULT_PRIORITY, Subjects, is_token, parse_work
-from agentd.queue.bands import ConsumerSource, Route, consumer_name, route_of
+from agentd.queue import bands
+from agentd.queue.bands import ConsumerSource, Route, WorkConsumers, route_of
 from agentd.queue.delivery import Delivery, delivery, settle_foreign
 from agentd.queue.in_progress import Beats
 
 log = logging.getLogger(__name__)
 
-ACK_WAIT = 15.0  # seconds without a progress report until the server delivers a task again
-_BEAT = ACK_WAIT / 4
-_PULL_TIMEOUT, _IDLE_CONSUMER = 2.0, 24 * 3600.0
+_BEAT = bands.ACK_WAIT / 4
+_PULL_TIMEOUT = 2.0
 _AGEING = 128  # one pull in so many starts at the least urgent band, so that none is starved
 
 
@@ -94,7 +93,7 @@ class Queue:
 
     def routes(self, names: Iterable[str]) -> list[Route]:
         """The routes of these names; new ones are created."""
-        made = ((name, Route(name, _Work(self.bus, self.subjects, name))) for name in names)
+        made = ((name, Route(name, WorkConsumers(self.bus, self.subjects, name))) for name in names)
         return [self._routes.setdefault(name, route) for name, route in made]
 
     @property
@@ -109,9 +108,13 @@ class Queue:
         route.ring(DEFAULT_PRIORITY)
         return route
 
-    def hold(self, msg: Msg, *, held: bool = True) -> None:
-        """Reports a pulled message as in progress from now on, or no longer."""
-        self._beats.hold(msg.reply) if held else self._beats.release(msg.reply)
+    def hold(self, msg: Msg) -> None:
+        """Reports a pulled message as in progress from now on."""
+        self._beats.hold(msg.reply)
+
+    def release(self, msg: Msg) -> None:
+        """Stops reporting a pulled message as in progress."""
+        self._beats.release(msg.reply)
 
     def take(self, msg: Msg, route: Route) -> Delivery:
         """A held message as a delivery.
@@ -144,41 +147,6 @@ class Queue:
         for puller in self._pullers:
             puller.restart()
         await self.sweep()
-
-
-def consumer_config(name: str, *, idle: float) -> dict[str, Any]:
-    """What all consumers of agents share. The server deletes one that is not pulled for `idle`
-    seconds."""
-    return {
-        "durable_name": name,
-        "name": name,
-        "ack_policy": "explicit",
-        "ack_wait": int(ACK_WAIT * SECOND),
-        "max_deliver": -1,
-        "max_ack_pending": -1,
-        "inactive_threshold": int(idle * SECOND),
-    }
-
-
-@dataclass(frozen=True)
-class _Work:
-    """A route's consumers on WORK."""
-
-    bus: Bus
-    subjects: Subjects
-    route: str
-    stream: str = WORK
-
-    def consumer(self, priority: int) -> str:
-        return consumer_name(self.subjects.env, self.route, priority)
-
-    async def make(self, priority: int) -> None:
-        name = self.consumer(priority)
-        domain, _, one = self.route.partition(".")
-        pattern = self.subjects.work(domain, one or None, priority=priority)
-        config = {**consumer_config(name, idle=_IDLE_CONSUMER), "filter_subject": pattern}
-        request = {"stream_name": WORK, "config": config}
-        await jetstream.api(self.bus, f"CONSUMER.DURABLE.CREATE.{WORK}.{name}", request)
 
 
 @dataclass(eq=False)
@@ -238,7 +206,7 @@ class Puller:
             return self._queue.take(msg, route)
         except (SubjectError, ValueError) as error:
             log.warning("neither a task nor a fact: %s", error)
-            self._queue.hold(msg, held=False)
+            self._queue.release(msg)
             await settle_foreign(msg, self._queue.bus)
             return None
 
@@ -340,8 +308,9 @@ class Puller:
             if status := status_of(msg):
                 pull.finish(status)
             return
-        # Nothing has reported it as in progress. Another replica may have it by now.
-        if asyncio.get_running_loop().time() - pull.asked > ACK_WAIT / 2:
+        # Until it is held, nothing reports a delivery as in progress. If the event loop was blocked
+        # meanwhile, another replica may have it by now, and call the model.
+        if asyncio.get_running_loop().time() - pull.asked > bands.ACK_WAIT / 2:
             log.warning("the event loop was blocked: %s will be delivered again", msg.subject)
             return
         self._queue.hold(msg)

@@ -20,7 +20,7 @@ from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
 from agentd.nats.server import EmbeddedServer, RunningServer
 from agentd.protocol.subjects import Subjects
-from agentd.queue import queue
+from agentd.queue import bands
 from agentd.settings import Settings
 from agentd.testing.stub_model import Behaviour, StubModel
 from agentd.testing.torture.evidence import ModelCalls, collect, facts_waiting, work_waiting
@@ -113,7 +113,7 @@ class World:
     @property
     def ack_wait(self) -> float:
         """Seconds after which the server delivers an unfinished task again."""
-        return self.setup.ack_wait or queue.ACK_WAIT
+        return self.setup.ack_wait or bands.ACK_WAIT
 
     async def connect(self, url: str) -> Bus:
         """Opens another connection, which is closed with the world."""

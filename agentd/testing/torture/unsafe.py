@@ -28,7 +28,7 @@ def remove(names: Iterable[str]) -> None:
 
 def quicken(ack_wait: float) -> None:
     """Makes the server deliver an unfinished task again after `ack_wait` seconds instead of 15."""
-    _replace("agentd.queue.queue", "ACK_WAIT", ack_wait)
+    _replace("agentd.queue.bands", "ACK_WAIT", ack_wait)
     _replace("agentd.queue.queue", "_BEAT", ack_wait / 4)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from agentd.protocol.subjects import Subject
-from agentd.queue.bands import Band, Route, route_of
+from agentd.queue.bands import ACK_WAIT, Band, Route, consumer_config, route_of
 from agentd.testing.virtual_time import in_virtual_time
 
 
@@ -151,3 +151,16 @@ def test_a_task_waits_on_the_route_of_its_domain_or_of_its_one_agent(
     subject: str, route: str
 ) -> None:
     assert route_of(Subject.parse(subject)) == route
+
+
+def test_consumers_redeliver_without_end_after_the_acknowledgement_wait() -> None:
+    config = consumer_config("name", idle=60)
+    assert config == {
+        "durable_name": "name",
+        "name": "name",
+        "ack_policy": "explicit",
+        "ack_wait": ACK_WAIT * 1e9,
+        "max_deliver": -1,
+        "max_ack_pending": -1,
+        "inactive_threshold": 60e9,
+    }

@@ -15,7 +15,7 @@ from agentd.nats.bus import Bus, Msg
 from agentd.protocol.subjects import Subjects
 from agentd.queue.bands import ConsumerSource, Route
 from agentd.queue.delivery import Delivery
-from agentd.queue.queue import ACK_WAIT, Puller, Queue, consumer_config
+from agentd.queue.queue import Puller, Queue
 from agentd.testing import virtual_time
 from agentd.testing.virtual_time import VirtualLoop, in_virtual_time
 
@@ -433,16 +433,3 @@ async def test_a_closed_puller_returns_nothing_even_with_a_hint() -> None:
     await puller.close()
     assert await puller.pull(1) == []
     assert server.pulled == []
-
-
-def test_consumers_redeliver_without_end_after_the_acknowledgement_wait() -> None:
-    config = consumer_config("name", idle=60)
-    assert config == {
-        "durable_name": "name",
-        "name": "name",
-        "ack_policy": "explicit",
-        "ack_wait": ACK_WAIT * 1e9,
-        "max_deliver": -1,
-        "max_ack_pending": -1,
-        "inactive_threshold": 60e9,
-    }
