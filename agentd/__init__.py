@@ -6,6 +6,7 @@ of its modules, in the same order. import-linter enforces both.
     cli           the command `agentd`: one module per subcommand
     testing       real parts for tests: a stub model, a proxy that breaks connections, torture
     runtime       one process: keeps the running agents equal to the manifests
+    doors         the ways in over HTTP: for people, programs and webhooks
     agent         a delivery, from here to its settlement
     run           from an admitted message to an answer
     tools         what a model may call

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from agentd.catalog.catalog import Catalog
+from agentd.doors.app import App
+from agentd.doors.backend import Backend
+from agentd.doors.server import HttpServer
 from agentd.errors import UsageError
 from agentd.manifest.agent import ModelRef
 from agentd.metrics import Metrics
@@ -19,7 +22,6 @@ from agentd.nats.bus import Bus
 from agentd.nats.session import serve
 from agentd.problems import errors
 from agentd.protocol.subjects import Subjects
-from agentd.runtime.health import HealthServer
 from agentd.runtime.runtime import Runtime
 from agentd.runtime.watch import Watcher
 from agentd.settings import Settings
@@ -66,11 +68,13 @@ async def hosting(
         _require_model(models, catalog, settings)
         stack.push_async_callback(models.close)
         readiness = _Readiness()
-        health = HealthServer(settings.http, metrics=metrics, status=readiness.status)
+        server = HttpServer(settings.http)
+        app = App(bound=server.host, metrics=metrics, status=readiness.status)
         # Before the connection: `/readyz` answers while the process waits for a server.
-        await health.start()
-        stack.push_async_callback(health.close)
+        await server.start(app)
+        stack.push_async_callback(server.close)
         bus = await stack.enter_async_context(serve(settings, on_state))
+        stack.push_async_callback(server.last_answers)
         tools = every_kind(bus, Subjects(settings.env))
         stack.push_async_callback(tools.close)
         runtime = Runtime(settings, bus, models=models, tools=tools, metrics=metrics)
@@ -80,10 +84,23 @@ async def hosting(
         readiness.runtime = runtime
         if not runtime.agents:
             raise UsageError("nothing to run: the model or a tool of every agent failed; see above")
+        app.open(_backend(runtime, settings, metrics))
         watch = partial(watcher.run, runtime.apply)
         watching = bus.background.keep("watch on the files", watch)
         stack.callback(watching.cancel)
-        yield Hosted(bus=bus, runtime=runtime, watcher=watcher, catalog=catalog, http=health.url)
+        yield Hosted(bus=bus, runtime=runtime, watcher=watcher, catalog=catalog, http=server.url)
+
+
+def _backend(runtime: Runtime, settings: Settings, metrics: Metrics) -> Backend:
+    """What the doors may use of this process."""
+    return Backend(
+        bus=runtime.bus,
+        subjects=Subjects(settings.env),
+        settings=settings,
+        metrics=metrics,
+        specs=lambda: {name: agent.live.spec for name, agent in runtime.agents.items()},
+        draining=runtime.draining,
+    )
 
 
 class _Readiness:

@@ -81,7 +81,7 @@ class Runtime:
         self.watchdog = Watchdog()
         self.leaving: set[Agent] = set()
         self._last_work: set[asyncio.Task[None]] = set()  # what a drain waits for
-        self._draining = False
+        self.draining = asyncio.Event()  # set when the drain begins
         self.presence = Presence(
             bus,
             subjects,
@@ -154,7 +154,7 @@ class Runtime:
         once. An agent whose manifest was removed finishes its running tasks.
         """
         async with self._lock:
-            if self._draining:
+            if self.draining.is_set():
                 return
             refused = self._problems_by_file(catalog)
             self._reach = Reach(catalog.topology)
@@ -184,9 +184,9 @@ class Runtime:
     async def drain(self, grace: float) -> None:
         """Takes nothing new, gives running tasks `grace` seconds to finish, hands back the rest."""
         async with self._lock:
-            if self._draining:
+            if self.draining.is_set():
                 return
-            self._draining = True
+            self.draining.set()
             await asyncio.gather(*(agent.drain(grace) for agent in self.agents.values()))
             await asyncio.gather(*self._last_work, return_exceptions=True)
         self.watchdog.stop()
@@ -217,7 +217,7 @@ class Runtime:
         waiting += dict.fromkeys(missing)  # once: several agents may use the same MCP server
         failed = self.bus.background.troubles.items()
         waiting += [f"{name}, which failed: {mistake}" for name, mistake in failed]
-        if self._draining:
+        if self.draining.is_set():
             waiting.append("the end of the drain")
         return waiting
 

@@ -1,4 +1,4 @@
-"""The health server over real sockets: its pages, its port, its start and its end."""
+"""The HTTP server over real sockets: its port, its start and its end, and health."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from agentd.doors.app import App
+from agentd.doors.server import HttpServer
 from agentd.errors import StartError, UsageError
 from agentd.metrics import Metrics
-from agentd.runtime.health import HealthServer
 
 
 def loopbacks() -> list[str]:
@@ -35,22 +36,22 @@ async def serving(
     *,
     metrics: Metrics | None = None,
     status: Callable[[], Mapping[str, Any]] = waiting_for_nothing,
-) -> AsyncGenerator[HealthServer]:
-    server = HealthServer(bind, metrics=metrics or Metrics(), status=status)
-    await server.start()
+) -> AsyncGenerator[HttpServer]:
+    server = HttpServer(bind)
+    await server.start(App(bound=server.host, metrics=metrics or Metrics(), status=status))
     try:
         yield server
     finally:
         await server.close()
 
 
-async def get(server: HealthServer, path: str) -> tuple[int, str, str]:
+async def get(server: HttpServer, path: str) -> tuple[int, str, str]:
     """Status, content type and body."""
     async with aiohttp.ClientSession() as client, client.get(f"{server.url}{path}") as answer:
         return answer.status, answer.headers["Content-Type"], await answer.text()
 
 
-async def get_json(server: HealthServer, path: str) -> tuple[int, Any]:
+async def get_json(server: HttpServer, path: str) -> tuple[int, Any]:
     async with aiohttp.ClientSession() as client, client.get(f"{server.url}{path}") as answer:
         return answer.status, await answer.json()
 
@@ -113,9 +114,11 @@ async def test_metrics_are_in_the_format_of_prometheus() -> None:
     assert 'agent_tasks_total{agent_id="analyst",status="success"} 1.0' in body
 
 
-async def test_other_paths_are_not_found() -> None:
+async def test_other_paths_are_not_served_until_agents_run() -> None:
     async with serving() as server:
-        assert (await get(server, "/"))[0] == 404
+        status, content_type, body = await get(server, "/api/tasks")
+    assert (status, content_type) == (503, "application/problem+json")
+    assert '"code":"starting"' in body
 
 
 async def test_a_second_process_without_a_flag_gets_a_free_port() -> None:
@@ -170,11 +173,12 @@ async def test_the_url_can_be_opened(host: str) -> None:
 )
 def test_an_invalid_address_is_a_usage_error(bind: str) -> None:
     with pytest.raises(UsageError, match=r"like 127\.0\.0\.1:8000"):
-        HealthServer(bind, metrics=Metrics(), status=waiting_for_nothing)
+        HttpServer(bind)
 
 
 async def test_an_address_of_another_machine_cannot_be_bound() -> None:
-    server = HealthServer("192.0.2.1:8000", metrics=Metrics(), status=waiting_for_nothing)
+    server = HttpServer("192.0.2.1:8000")
+    app = App(bound=server.host, metrics=Metrics(), status=waiting_for_nothing)
     with pytest.raises(StartError, match=r"^cannot listen on 192\.0\.2\.1:8000: [^()]*$"):
-        await server.start()
+        await server.start(app)
     await server.close()

@@ -1,0 +1,102 @@
+"""One application made of the doors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from agentd.doors import health
+from agentd.doors.backend import Backend
+from agentd.doors.guard import Guard
+from agentd.doors.problem import problem
+from agentd.doors.refusal import Refusal, refusal_of
+from agentd.errors import AgentdError
+from agentd.metrics import Metrics
+
+Door = Callable[[Backend], Sequence[Route]]
+Shape = Callable[[Refusal], Response]
+
+# Each door, and what its errors look like where that is not `problem`: by the beginning of a path.
+DOORS: tuple[Door, ...] = ()
+SHAPES: dict[str, Shape] = {}
+
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+_CLIENT_HAS_GONE = 499
+
+
+class App:
+    """The ASGI application. Until `open`, it has only health, readiness and metrics.
+
+    `bound` is the host that the server listens on.
+    """
+
+    def __init__(self, *, bound: str, metrics: Metrics, status: health.Status) -> None:
+        self._health = health.routes(status, metrics)
+        self._bound = bound
+        self._app = self._guarded([*self._health, _starting()])
+
+    def open(self, backend: Backend) -> None:
+        """Opens the doors: the agents of this process run."""
+        doors = [route for door in DOORS for route in door(backend)]
+        self._app = self._guarded([*self._health, *doors])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        await self._app(scope, receive, send)
+
+    def _guarded(self, routes: Sequence[Route]) -> Guard:
+        handlers = {
+            AgentdError: _on_error,
+            ClientDisconnect: _on_disconnect,
+            HTTPException: _on_http_error,
+            Exception: _on_bug,
+        }
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        # A redirect would name the host that the caller claims.
+        app.router.redirect_slashes = False
+        return Guard(app, bound=self._bound, answer=answer)
+
+
+def answer(path: str, refusal: Refusal) -> Response:
+    """The response to a request that is not served, in the shape of the door of its path."""
+    shape = next((SHAPES[start] for start in SHAPES if path.startswith(start)), problem)
+    return shape(refusal)
+
+
+def _starting() -> Route:
+    async def starting(_: Request) -> Response:
+        text = "agentd is starting: /readyz says what it waits for"
+        raise Refusal(503, "starting", text, headers={"Retry-After": "1"})
+
+    return Route("/{path:path}", starting, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AgentdError)
+    return answer(request.url.path, refusal_of(error))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """What Starlette refuses: no such path, no such method."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    text = {404: f"there is nothing at {path[:200]}", 405: f"{path[:200]} has no {request.method}"}
+    code = _CODES.get(error.status_code, "malformed")
+    detail = text.get(error.status_code, error.detail)
+    return answer(path, Refusal(error.status_code, code, detail, headers=error.headers))
+
+
+async def _on_disconnect(_: Request, __: Exception) -> Response:
+    return Response(status_code=_CLIENT_HAS_GONE)
+
+
+async def _on_bug(request: Request, _: Exception) -> Response:
+    """The error itself is for the log, where uvicorn writes it with its place."""
+    text = "agentd made a mistake; its log says where"
+    return answer(request.url.path, Refusal(500, "internal", text))
