@@ -11,9 +11,11 @@ from agentd.agent.services import Services
 from agentd.errors import TaskError
 from agentd.manifest.agent import Manifest
 from agentd.protocol.message import AgentIdentity, AgentMessage
+from agentd.protocol.subjects import RESERVED_DOMAINS, Subject
 from agentd.protocol.trace import TraceContext
 from agentd.queue.delivery import Delivery
 from agentd.queue.journal import Journal
+from agentd.queue.topic import topic_of
 from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult
 from agentd.run.memory import Memory
@@ -42,9 +44,17 @@ class DeliveredTask:
         return self.revision.spec.manifest
 
     @cached_property
+    def topic(self) -> Subject:
+        """The subject that names what the task is about: most tasks come on it."""
+        subject = self.delivery.subject
+        if subject.domain not in RESERVED_DOMAINS:
+            return subject
+        return topic_of(self.delivery, self.services.secret)
+
+    @cached_property
     def result_subject(self) -> str:
         """Where the result is published: the subject that its outcome can be stored on once."""
-        return result_subject(self.services.subjects, self.delivery.topic, self.message.id)
+        return result_subject(self.services.subjects, self.topic, self.message.id)
 
     def deadline(self, used: float) -> Deadline:
         """Until when the task may be worked on, if earlier attempts used so many seconds."""

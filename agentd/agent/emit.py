@@ -21,11 +21,12 @@ from agentd.manifest.flow import Emit, EmitRule, Outlet
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
+from agentd.nats.shared_value import Secret
 from agentd.protocol.destination import Destination, Recipients
 from agentd.protocol.fields import DEEPEST, Constraints, Payload, Routing, Sibling
 from agentd.protocol.message import AgentIdentity, AgentMessage, encode
 from agentd.protocol.subjects import Subjects, digest
-from agentd.queue.delivery import TOPIC
+from agentd.queue.topic import topic_headers
 from agentd.routing import registry, routes
 from agentd.run.conversation import template_context
 from agentd.run.loop import RunResult
@@ -255,9 +256,10 @@ def _placed(follow_up: FollowUp, place: Sibling) -> FollowUp:
 class Emitter:
     """Makes records of emitted messages, for the batch of the result."""
 
-    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+    def __init__(self, bus: Bus, subjects: Subjects, secret: Secret) -> None:
         self._bus = bus
         self._subjects = subjects
+        self._secret = secret
         self._looked: dict[Destination, float] = {}
 
     async def records(
@@ -273,25 +275,32 @@ class Emitter:
         wanted: dict[Destination, Recipients] = {}
         for each in follow_ups:
             data = await fit(self._bus, each.message)
-            subject, topic = self._subject(each, wanted)
-            own = {**headers, TOPIC: topic} if topic else headers
-            found.append(Record(subject=subject, data=data, headers=own))
+            found.append(self._record(each, data, headers, wanted))
         for recipients in wanted.values():
             if recipients.needs_route:
                 await routes.announce(self._bus, self._subjects.env, recipients.requirement)
         await self._look_for_takers(wanted)
         return found
 
-    def _subject(self, each: FollowUp, wanted: dict[Destination, Recipients]) -> tuple[str, str]:
-        """The subject of a follow-up, and its topic where the subject is that of a route."""
+    def _record(
+        self,
+        each: FollowUp,
+        data: bytes,
+        headers: Mapping[str, str],
+        wanted: dict[Destination, Recipients],
+    ) -> Record:
+        """The record of a follow-up. The recipients of a task are added to `wanted`."""
         message, named = each.message, Destination.parse(each.topic)
         if message.type == "event":
-            return self._subjects.event(named.domain, named.specificity), ""
+            subject = self._subjects.event(named.domain, named.specificity)
+            return Record(subject=subject, data=data, headers=headers)
         recipients = Recipients.of(message, named)
         to = recipients.destination
         wanted[to] = recipients
+        if to != named:
+            headers = {**headers, **topic_headers(each.topic, to, data, self._secret)}
         subject = self._subjects.task(to.domain, to.specificity, message.routing.priority)
-        return subject, "" if to == named else each.topic
+        return Record(subject=subject, data=data, headers=headers)
 
     async def _look_for_takers(self, wanted: Mapping[Destination, Recipients]) -> None:
         """Warns, now and then, of tasks that no agent online takes. They are stored, and wait."""

@@ -10,11 +10,13 @@ from agentd.agent.joins import Joins
 from agentd.agent.services import Services
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import Again, DecodeError, TaskError
+from agentd.protocol.destination import Destination
 from agentd.protocol.fields import Routing
 from agentd.protocol.message import AgentMessage, decode, encode, new
-from agentd.protocol.subjects import Subject, digest
-from agentd.queue.delivery import TOPIC, Delivery
+from agentd.protocol.subjects import AGENT_DOMAIN, Subject, digest
+from agentd.queue.delivery import Delivery
 from agentd.queue.fact_consumer import DUE, asked, patterns, wanted
+from agentd.queue.topic import topic_headers
 
 log = logging.getLogger(__name__)
 
@@ -93,13 +95,16 @@ class Facts:
             context=context,
             routing=Routing(priority=message.routing.priority),
         )
+        data = encode(task.model_copy(update={"timestamp": message.timestamp}))
+        here = Destination(AGENT_DOMAIN, self._agent)
+        about = ".".join(spec.manifest.fact_topic(fact.subject.specificity))
         return replace(
             fact,
-            data=encode(task.model_copy(update={"timestamp": message.timestamp})),
+            data=data,
             subject=Subject.parse(self._subjects.task_for(self._agent)),
             headers={
                 **fact.headers_for(identity),
-                TOPIC: ".".join(spec.manifest.fact_topic(fact.subject.specificity)),
+                **topic_headers(about, here, data, self._secret),
             },
         )
 

@@ -9,6 +9,7 @@ from agentd.agent.outcome import Outcome
 from agentd.errors import TaskError, Undeliverable
 from agentd.nats import jetstream
 from agentd.protocol.destination import Destination
+from agentd.queue.topic import topic_headers
 from agentd.routing.eligibility import address
 
 
@@ -36,7 +37,16 @@ async def forward(task: DeliveredTask) -> Outcome | None:
         # an id that somebody else has used, the server would store nothing.
         message_id=f"{services.secret.digest(f'{message.id} {task.delivery.sequence}')}"
         f"@{to.specificity}",
-        headers=task.delivery.headers_for(message.id),
+        headers={**task.delivery.headers_for(message.id), **_topic(task, to)},
     )
     crash_points.here("after-forward")
     return None
+
+
+def _topic(task: DeliveredTask, to: Destination) -> dict[str, str]:
+    """The headers that let the task keep its topic, if it has another than its subject says."""
+    about = task.topic
+    if about == task.delivery.subject:
+        return {}
+    text = f"{about.domain}.{about.specificity}"
+    return topic_headers(text, to, task.delivery.data, task.services.secret)

@@ -31,6 +31,7 @@ from agentd.nats.objects import fit
 from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.shared_value import Shared
 from agentd.nats.streams import JOINS
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import (
     AgentIdentity,
     AgentMessage,
@@ -41,9 +42,10 @@ from agentd.protocol.message import (
     short_id,
 )
 from agentd.protocol.server_subjects import bucket
-from agentd.protocol.subjects import TOKEN, digest
-from agentd.queue.delivery import TOPIC, Delivery
+from agentd.protocol.subjects import AGENT_DOMAIN, TOKEN, digest
+from agentd.queue.delivery import Delivery
 from agentd.queue.fact_consumer import DUE
+from agentd.queue.topic import topic_headers
 
 log = logging.getLogger(__name__)
 
@@ -176,11 +178,12 @@ class Joins:
         await schedules.remove(self._bus, self._subjects.schedule("join", name))
 
     async def _run(self, task: AgentMessage, spec: AgentSpec) -> Record:
-        priority = task.routing.priority
+        data, here = await fit(self._bus, task), Destination(AGENT_DOMAIN, self._agent)
+        about = ".".join(spec.manifest.fact_topic(JOINED))
         return Record(
-            subject=self._subjects.task_for(self._agent, priority),
-            data=await fit(self._bus, task),
-            headers={TOPIC: ".".join(spec.manifest.fact_topic(JOINED))},
+            subject=self._subjects.task_for(self._agent, task.routing.priority),
+            data=data,
+            headers=topic_headers(about, here, data, self._secret),
         )
 
     async def _error(self, task: AgentMessage, spec: AgentSpec, error: TaskError) -> Record:

@@ -131,9 +131,9 @@ def _tokens(usage: Usage | None) -> dict[str, Any]:
     return {"tokens": usage.total, "usage": counts}
 
 
-def result_subject(subjects: Subjects, task: Subject, task_id: str) -> str:
-    """The subject of the result of a task: named after its topic (`Parcel.topic`)."""
-    return subjects.result(task.domain, task.specificity, task_id)
+def result_subject(subjects: Subjects, topic: Subject, task_id: str) -> str:
+    """The subject of the result of a task: named after its topic (`queue.topic`)."""
+    return subjects.result(topic.domain, topic.specificity, task_id)
 
 
 async def on_record(bus: Bus, subject: str) -> bool:

@@ -23,9 +23,9 @@ from agentd.run.budget import Budgets
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """What a process lends to its agents. `clock` gives seconds since the epoch. Tasks that may
-    have killed a process before run one at a time, under the lock `suspects`. Ids of what agentd
-    emits are derived with the `secret`. `leads` says whether
-    a message emitted as a topic may lead to a fact of a pattern that an agent joins."""
+    have killed a process before run one at a time, under the lock `suspects`. Ids and topics of
+    what agentd emits are derived with the `secret`. `leads` says whether a message emitted as a
+    topic may lead to a fact of a pattern that an agent joins."""
 
     bus: Bus
     queue: Queue
@@ -42,4 +42,4 @@ class Services:
     @cached_property
     def emitter(self) -> Emitter:
         """Makes records of the emitted tasks and events."""
-        return Emitter(self.bus, self.subjects)
+        return Emitter(self.bus, self.subjects, self.secret)

@@ -169,4 +169,8 @@ class Secret:
     def identify(self, text: str, sequence: int) -> str:
         """`digest`, for what follows from the message with this sequence in LOG. What the log held
         before there was a secret keeps its ids: an older agentd may have begun to work on it."""
-        return self.digest(text) if sequence > self._since else text
+        return text if self.is_newer_than(sequence) else self.digest(text)
+
+    def is_newer_than(self, sequence: int) -> bool:
+        """Whether the log held the message with this sequence before there was a secret."""
+        return sequence <= self._since

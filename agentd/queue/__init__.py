@@ -7,6 +7,7 @@ A module imports only from what stands below it.
     journal        the events of a task before its outcome: attempts, turns, tool answers
     dead_letters   dead letters: written, listed, sent again, dropped
     queue          pulls tasks: never more than can run, the most urgent first
+    topic          what a task is about, signed, where its subject names an agent or a route
     decisions      approval requests and decisions, read back from the log
     bands          a route as one process sees it: ten priority bands, hints, and its consumers
     delivery       one task or fact in our hands: its headers, ids, and its settlement

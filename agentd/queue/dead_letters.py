@@ -15,7 +15,8 @@ from agentd.nats.records import skipping
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, Context, decode, encode, new, new_id
 from agentd.protocol.subjects import Subject, Subjects, token
-from agentd.queue.delivery import SENT_AGAIN, TASK, Parcel, topic_of
+from agentd.queue.delivery import SENT_AGAIN, TASK, Parcel
+from agentd.queue.topic import read_topic
 
 REASON, ERROR, SUBJECT, ATTEMPTS = (
     "Agentd-Reason",
@@ -59,6 +60,11 @@ class DeadLetter:
     def subject(self) -> Subject:
         """The subject that the task was published to, or the nearest one of agentd."""
         return Subject.nearest(self.published_to)
+
+    @property
+    def life(self) -> int:
+        """The sequence in the log under which it began, as a letter."""
+        return self.sequence
 
 
 def dead_letter(
@@ -130,7 +136,7 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
     ours = (dead.subject.type, dead.subject.env) == ("task", subjects.env)
     if not ours or dead.published_to != str(dead.subject):
         raise UsageError(f"dead letter {dead.sequence} is no task: {dead.published_to}; drop it")
-    topic = topic_of(dead.subject, dead.headers)
+    topic = await read_topic(bus, dead)
     result = subjects.result(topic.domain, topic.specificity, dead.task_id)
     last = await jetstream.last(bus, LOG, result)
     if last is not None:

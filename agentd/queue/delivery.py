@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from agentd.errors import BusError, DecodeError, Unheard
@@ -16,12 +16,10 @@ from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import WORK
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.server_subjects import Acknowledgement
-from agentd.protocol.subjects import RESERVED_DOMAINS, TOKEN, Subject, published_from
+from agentd.protocol.subjects import TOKEN, Subject, published_from
 
 # Our headers: the id of a task whose bytes contain none, and when a dead letter was sent again.
 TASK, SENT_AGAIN = "Agentd-Task", "Agentd-Sent-Again"
-# The domain and specificity of a task whose subject names an agent or a route instead.
-TOPIC = "Agentd-Topic"
 # In the tasks of a schedule: what makes their ids impossible to guess.
 MARK = "Agentd-Mark"
 # For a suspended task that is delivered again: the sequence under which its run began (its journal
@@ -99,11 +97,6 @@ class Parcel:
         return message
 
     @property
-    def topic(self) -> Subject:
-        """What the task is about, not who does it: its result is published beside this subject."""
-        return topic_of(self.subject, self.headers)
-
-    @property
     def sent_again_at(self) -> float | None:
         """When it was sent again from the dead letters, in seconds since the epoch."""
         try:
@@ -150,15 +143,6 @@ class Parcel:
 def _number(text: str) -> int:
     """The whole number in a header, as the server counts; 0 if it has none."""
     return int(text) if re.fullmatch("[0-9]{1,18}", text) else 0
-
-
-def topic_of(subject: Subject, headers: Mapping[str, str]) -> Subject:
-    """The subject that names what a task is about, where its own names an agent or a route."""
-    topic = headers.get(TOPIC, "")
-    if subject.domain in RESERVED_DOMAINS and re.fullmatch(rf"{TOKEN}\.{TOKEN}", topic):
-        domain, _, specificity = topic.partition(".")
-        return replace(subject, domain=domain, specificity=specificity)
-    return subject
 
 
 _PATIENCE = 5.0  # seconds that settling waits for a server

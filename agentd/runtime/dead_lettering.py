@@ -25,6 +25,7 @@ from agentd.protocol.server_subjects import consumer_advisory
 from agentd.protocol.subjects import MALFORMED, Subjects, is_token
 from agentd.queue import dead_letters
 from agentd.queue.delivery import Parcel, parcel
+from agentd.queue.topic import read_topic
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ async def dead_letter(
         BusError: it could not be recorded; the task is still in WORK.
     """
     task = task_of(parcel)
+    topic = await read_topic(bus, parcel)
     letter = dead_letters.dead_letter(
         subjects,
         parcel,
@@ -52,7 +54,7 @@ async def dead_letter(
     try:
         await store(
             bus,
-            result_subject(subjects, parcel.topic, task.id),
+            result_subject(subjects, topic, task.id),
             Outcome(revision="", model="", latency=0.0, error=error),
             task=task,
             source=_RUNTIME,

@@ -274,6 +274,19 @@ async def test_a_task_with_a_header_status_is_run_like_any_other(team: Team) -> 
     assert time.monotonic() - begun < 15  # the time after which the server delivers a task again
 
 
+async def test_a_stranger_cannot_answer_for_the_task_of_another(team: Team) -> None:
+    """Who may send to one agent only, and knows the id of a task for another one."""
+    for name in ("analyst", "parrot"):
+        await team.run(**{name: f"capabilities: [{name}]\nmodel: mock/echo\n"})
+    forged = {"id": "t1", "payload": {"content": "forged"}}
+    about = {"Agentd-Topic": "analyst.x", "Agentd-Topic-Signature": "0" * 32}
+    await team.send(team.subjects.task_for("parrot"), forged, **about)
+    await team.send(team.subjects.task_for("parrot"), b'{"id": "t2"}', **about)
+    for task in ("t1", "t2"):
+        await team.result(team.subjects.result("_agent", "parrot", task))
+        assert "real" in (await team.ask("analyst", "real", id=task))["data"]
+
+
 async def test_all_waiting_tasks_are_cancelled_beside_garbage(team: Team) -> None:
     env = team.subjects.env
     talk = {"conversationId": "talk"}

@@ -13,6 +13,7 @@ from agentd.errors import Again
 from agentd.nats.shared_value import Secret
 from agentd.protocol.subjects import Subject
 from agentd.queue.delivery import Delivery
+from agentd.queue.topic import topic_of
 from tests.unit.workbench import Workbench, revision_of
 
 RESULT = "agents.dev.result.research.climate.t9"
@@ -63,7 +64,7 @@ async def test_a_result_becomes_a_task_with_its_answer(tmp_path: Path) -> None:
     assert (task.context.conversation_id, task.context.parent_message_id) == ("c", "m1")
     assert task.routing.priority == 8
     assert str(delivery.subject) == "agents.dev.task._agent.me"
-    assert str(delivery.topic) == "agents.dev.task.brief.climate"
+    assert str(topic_of(delivery, Secret())) == "agents.dev.task.brief.climate"
 
 
 async def test_an_event_becomes_a_task_with_its_content(tmp_path: Path) -> None:

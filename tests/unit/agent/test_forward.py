@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 
 from agentd.agent.forward import forward
 from agentd.nats.streams import LOG
+from agentd.protocol.destination import Destination
 from agentd.queue.dead_letters import REASON
 from agentd.queue.delivery import TASK as TASK_ID
+from agentd.queue.topic import SIGNATURE, topic_headers, topic_of
 from tests.unit.workbench import MANIFEST, Workbench, revision_of
 
 HELLO = {"id": "t-1", "payload": {"content": "hello"}}
@@ -59,6 +62,26 @@ async def test_a_task_keeps_its_headers_and_its_id(bench: Workbench) -> None:
     body = {"payload": {"content": "x"}, "target": "you"}
     _, _, headers = await forwarded(bench, body, headers={"traceparent": "x", TASK_ID: "given"})
     assert (headers["traceparent"], headers[TASK_ID]) == ("x", "given")
+
+
+async def test_a_task_keeps_the_topic_that_agentd_gave_it(bench: Workbench) -> None:
+    """The signature is for one destination, so it is signed again; a forged one is not."""
+    await bench.online("you", "other")
+    body = {**HELLO, "target": "you"}
+    data, secret = json.dumps(body).encode(), bench.services.secret
+    signed = topic_headers("report.daily", Destination("_agent", "me"), data, secret)
+    here = "agents.dev.task._agent.me"
+    for number, headers in enumerate((signed, {**signed, SIGNATURE: "forged"})):
+        delivery = bench.delivery(body, headers=headers, subject=here, sequence=number)
+        assert await forward(bench.task(delivery)) is None
+    stored = bench.bus.streams[LOG].on("agents.dev.task.>")
+    again = [
+        bench.delivery(each.data, headers=each.headers, subject=each.subject) for each in stored
+    ]
+    assert [str(topic_of(each, secret)) for each in again] == [
+        "agents.dev.task.report.daily.5",
+        "agents.dev.task._agent.you.5",
+    ]
 
 
 async def test_a_task_that_no_agent_takes_is_refused(bench: Workbench) -> None:

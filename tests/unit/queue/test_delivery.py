@@ -12,18 +12,15 @@ import pytest
 
 from agentd.errors import BusError, Unheard
 from agentd.nats.bus import Bus, Msg
-from agentd.protocol.subjects import Subject
 from agentd.queue.delivery import (
     LIFE,
     RESUMES,
     SENT_AGAIN,
     TASK,
-    TOPIC,
     Delivery,
     Parcel,
     delivery,
     parcel,
-    topic_of,
 )
 from agentd.testing import virtual_time
 
@@ -165,29 +162,9 @@ def test_where_a_run_began_and_which_turn_it_resumes(
 
 
 def test_another_publish_keeps_the_senders_headers_and_the_id_of_the_task() -> None:
-    own = {"traceparent": "t", TOPIC: "a.b"}
+    own = {"traceparent": "t", "Agentd-Topic": "a.b"}
     transport = {"Nats-Msg-Id": "1", SENT_AGAIN: "2", LIFE: "3", RESUMES: "4", TASK: "old"}
     assert stored({**own, **transport}).headers_for("t-1") == {**own, TASK: "t-1"}
-
-
-@pytest.mark.parametrize(
-    ("subject", "topic", "about"),
-    [
-        ("agents.dev.task._agent.analyst", "report.daily", "agents.dev.task.report.daily"),
-        ("agents.dev.task._route.0123.9", "report.daily", "agents.dev.task.report.daily.9"),
-        ("agents.dev.task.analysis.x", "report.daily", "agents.dev.task.analysis.x"),
-        ("agents.dev.task._agent.analyst", "report", "agents.dev.task._agent.analyst"),
-        ("agents.dev.task._agent.analyst", "a.b.c", "agents.dev.task._agent.analyst"),
-        ("agents.dev.task._agent.analyst", "", "agents.dev.task._agent.analyst"),
-    ],
-)
-def test_the_topic_of_a_task_for_one_agent_stands_in_a_header(
-    subject: str, topic: str, about: str
-) -> None:
-    headers = {TOPIC: topic} if topic else {}
-    assert str(topic_of(Subject.parse(subject), headers)) == about
-    source = {"Nats-Stream-Source": f"AGENTD_LOG 7 > > {subject}"}
-    assert str(stored({**source, **headers}).topic) == about
 
 
 async def test_a_delivery_is_acknowledged_once() -> None:
