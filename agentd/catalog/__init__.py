@@ -6,6 +6,7 @@ A module imports only from the modules below it.
                    reused
     assembly       makes an agent of a manifest and the files that it names: prompt, scripts,
                    schemas, tools; computes its revision
+    schemas        whether the JSON Schemas of a manifest are valid, and the rest fits them
     spec           `AgentSpec`, one agent ready to run; which files, expressions and templates a
                    manifest names
     python_source  whether a file in `tools/` compiles

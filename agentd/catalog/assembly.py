@@ -11,16 +11,15 @@ from dataclasses import replace
 from typing import Any
 
 from agentd.catalog import python_source
+from agentd.catalog.schemas import schema_problems
 from agentd.catalog.spec import AgentSpec, Loc, expressions_of, files_of, templates_of
 from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import node_at
 from agentd.manifest.file import ManifestDraft
 from agentd.manifest.files import Files
-from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.nodes import Node, Scalar, Span, plain
 from agentd.problems import Problem, did_you_mean, errors
-from agentd.templates import schema_fit
 from agentd.templates.expression import Expression, InvalidExpression, compile_expression
 from agentd.templates.place import PromptProblem, as_written, in_node, place_of
 from agentd.templates.prompts import (
@@ -77,9 +76,8 @@ class _Assembly:
         expressions = self._expressions()
         templates = self._templates()
         tools = self._tools()
-        self._check_schema(documents)
         self._check_requests(documents)
-        self._check_rules(documents, expressions)
+        self._check_schemas(documents, expressions)
         manifest = self._manifest
         if manifest is None:
             return None
@@ -219,19 +217,6 @@ class _Assembly:
                 found[text] = template
         return found
 
-    def _check_schema(self, documents: Mapping[Loc, Any]) -> None:
-        """Checks the JSON Schema of the answer, in the manifest or in a file."""
-        output = self._manifest.output if self._manifest else None
-        loc = ("output", "schema")
-        schema = documents.get(loc, output.schema_ if output else None)
-        if not isinstance(schema, dict):
-            if loc in documents:
-                self._report(loc, "the file does not hold a JSON Schema", "a schema is a mapping")
-            return
-        if error := schema_error(schema):
-            text = f"`output.schema` is not a valid JSON Schema: {error}"
-            self._report(loc, text, "see https://json-schema.org")
-
     def _tools(self) -> Mapping[str, bytes]:
         """All files of `tools/` if the agent has a Python tool, else none."""
         manifest, files = self._manifest, self._files
@@ -255,28 +240,13 @@ class _Assembly:
                 inner = PromptProblem(found.text, found.line, found.word, found.hint)
                 self.problems.append(replace(in_node(inner, *at), severity=found.severity))
 
-    def _check_rules(
+    def _check_schemas(
         self, documents: Mapping[Loc, Any], expressions: Mapping[str, Expression]
     ) -> None:
-        """Compares the expressions of `emit` with the schema of the answer."""
-        manifest = self._manifest and _with(self._manifest, documents)
-        output = manifest.output.schema_ if manifest and manifest.output else None
-        # Without a schema an answer may be text, or any JSON.
-        if not isinstance(output, dict):
-            return
-        known: dict[str, schema_fit.Schema] = {"output": output}
-        items: dict[Loc, schema_fit.Schema] = {}
-        for loc, text, _ in expressions_of(manifest) if manifest else ():
-            if loc[0] != "emit" or text not in expressions:
-                continue
-            rule = loc[:-1]
-            item = {"item": items[rule]} if rule in items else {}
-            fit = schema_fit.SchemaFit(text, known | item)
-            if loc[-1] == "for_each":
-                items[rule] = fit.items()
-            for misfit in fit.misfits:
-                problem = in_node(misfit.problem, *self._at(loc))
-                self.problems.append(replace(problem, severity=misfit.severity))
+        """Checks the JSON Schemas, in the manifest or in files, and the rest against them."""
+        if self._manifest:
+            manifest = _with(self._manifest, documents)
+            self.problems += schema_problems(manifest, self._root, documents, expressions)
 
     def _at(self, loc: Loc) -> tuple[Node, Span]:
         return node_at(self._root, loc)
@@ -300,6 +270,8 @@ def _with(manifest: Manifest, documents: Mapping[Loc, Any]) -> Manifest:
     changes: dict[str, Any] = {}
     for loc, content in documents.items():
         match loc:
+            case ("accepts",):
+                changes["accepts"] = content
             case ("output", _) if manifest.output:
                 changes["output"] = manifest.output.model_copy(update={"schema_": content})
             case ("history", *_) if manifest.history and manifest.history.model:

@@ -248,17 +248,13 @@ def _topology(
     """
     # The places come from the drafts. A spec may have been made from an older version of the file
     # with the same revision but other comments, so that its lines are not those of the file.
-    found = {spec.name: (name, drafts[name].manifest) for name, spec in specs.items()}
-    members = {
-        agent: Member(manifest, drafts[name].root)
-        for agent, (name, manifest) in found.items()
-        if manifest
-    }
+    members = {spec.name: Member(spec.manifest, drafts[name].root) for name, spec in specs.items()}
+    found = {spec.name: name for name, spec in specs.items()}
     topology = Topology(members, whole=len(specs) == len(drafts))
     if cache and cache.topology == topology:
         return cache.topology, cache.warnings
     warnings = check(topology) if topology.whole else ()
-    return topology, tuple((found[agent][0], problem) for agent, problem in warnings)
+    return topology, tuple((found[agent], problem) for agent, problem in warnings)
 
 
 def merge_problems(*groups: Iterable[Problem]) -> tuple[Problem, ...]:

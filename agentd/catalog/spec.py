@@ -67,8 +67,8 @@ class AgentSpec:
 def files_of(data: Mapping[str, Any], file: str) -> Iterator[tuple[Loc, str]]:
     """The files that the fields of a manifest name, each with its field.
 
-    These are the scripts of mock models, the schema of the answer and OpenAPI documents. The names
-    are relative to the folder of manifests.
+    These are the scripts of mock models, the schemas of contents and answers, and OpenAPI
+    documents. The names are relative to the folder of manifests.
     """
     # The plain data is used because a manifest with errors names files, too, and these must not be
     # taken for manifests.
@@ -91,6 +91,7 @@ def _possible_files(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Any]]:
             yield ("model", index, "script"), model.get("script")
     if isinstance(output, dict):
         yield ("output", "schema"), output.get("schema")
+    yield ("accepts",), data.get("accepts")
     if isinstance(history, dict) and isinstance(history.get("model"), dict):
         yield ("history", "model", "script"), history["model"].get("script")
     entries: list[Any] = tools if isinstance(tools, list) else []

@@ -137,10 +137,13 @@ def _colour(note: str) -> Style:
 def _lines(topology: Topology, name: str, model: str) -> Iterator[tuple[str, str]]:
     """The lines of one agent: a label and a text each."""
     from agentd.catalog.topology.graph import condition, tool_name
+    from agentd.manifest.json_schema.summary import in_short
 
     manifest = topology.agents[name].manifest
     if manifest.capabilities:
         yield "takes", ", ".join(f"task.{each}.*" for each in manifest.capabilities)
+    if manifest.accepts is not None:
+        yield "accepts", in_short(manifest.accepts)
     for subscription in topology.subscriptions[name]:
         publishers = (
             ", ".join(sorted(topology.publishers(subscription.pattern) - {name})) or "no agent here"

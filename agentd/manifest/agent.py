@@ -16,14 +16,21 @@ from pydantic import (
 from agentd.manifest.flow import Emit, EmitRule, FactPatterns, Join, Subscribe
 from agentd.manifest.limits import History, Limits, Output, Retry
 from agentd.manifest.model import ModelChoice, ModelRef, ModelRoutes, Parameters
-from agentd.manifest.quantities import Flag, Names, not_empty, seconds, subject_name
+from agentd.manifest.quantities import (
+    Flag,
+    Names,
+    not_empty,
+    one_of_types,
+    seconds,
+    subject_name,
+)
 from agentd.manifest.schedule import Schedule
 from agentd.manifest.strict_model import StrictModel
 from agentd.manifest.tools import ToolEntry
 from agentd.protocol.subjects import AGENT_DOMAIN
 
 # Fields in which `$` belongs to another language: templates, expressions, patterns of JSON Schemas.
-NOT_INTERPOLATED = frozenset({"instructions", "input", "emit", "output"})
+NOT_INTERPOLATED = frozenset({"instructions", "input", "emit", "output", "accepts"})
 
 _RENAME = "give one of them another `name`"
 
@@ -82,6 +89,7 @@ Subscription = Annotated[
     Subscribe | None,
     BeforeValidator(_as_subscribe, json_schema_input_type=FactPatterns | Subscribe | None),
 ]
+Schema = Annotated[Any, one_of_types("a JSON Schema or a file name", dict, str, type(None))]
 Emission = Annotated[Emit, BeforeValidator(_as_emit, json_schema_input_type=list[EmitRule] | Emit)]
 
 
@@ -135,6 +143,14 @@ class Manifest(StrictModel):
         min_length=1,
         description="The text of the template, in place of `prompt`.",
         examples=["You are {{ agent.name }}. Answer in one sentence."],
+    )
+    accepts: Schema = Field(
+        default=None,
+        description="The JSON Schema of the content that the agent takes, or the name of the file "
+        "that holds it. A message with another content ends with the error `invalid_input`, before "
+        "a model is called. Default: any content.",
+        examples=[{"type": "object", "required": ["order"]}],
+        json_schema_extra={"type": ["object", "string", "null"]},
     )
     input: str | None = Field(
         default=None,
@@ -247,6 +263,14 @@ class Manifest(StrictModel):
         if self.capabilities:
             return self.capabilities[0], specificity
         return AGENT_DOMAIN, self.name
+
+    @model_validator(mode="after")
+    def _accepts_without_join(self) -> Self:
+        if self.accepts is not None and self.join:
+            hint = "let one agent take tasks with `accepts`, and another one join"
+            text = "cannot be combined with `join`, whose content is the facts"
+            raise ValueError(text, hint, "accepts")
+        return self
 
     @field_validator("prompt")
     @classmethod

@@ -6,6 +6,7 @@ A module imports only from modules listed below it.
     follow       sends a task and yields all that follows from it, until a fact ends it
     ask          sends a task, now or later; yields the deltas of its answer and its result
     eligibility  checks before a task is sent that an agent online may take it
+    accepts      whether the content of a message is what an agent takes
     routes       announces the routes of requirements, and knows those of the environment
     registry     the agents online: one entry per agent and process, in a bucket
 """

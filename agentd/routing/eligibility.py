@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from agentd.errors import TaskError
 from agentd.nats import jetstream
@@ -12,6 +13,7 @@ from agentd.protocol.destination import Destination, Recipients
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import RESERVED_DOMAINS, Subjects
 from agentd.routing import registry, routes
+from agentd.routing.accepts import refusal
 from agentd.routing.registry import Replica
 
 # Tasks that may wait on one route before senders are turned away.
@@ -24,13 +26,15 @@ async def address(
     """The exact destination of a message; its route is announced if it needs one.
 
     Raises:
-        TaskError: no agent online may take the message (`no_taker`), or too many tasks wait at the
-            destination (`overloaded`); the text names what was asked for and the agents online.
+        TaskError: no agent online may take the message (`no_taker`), none of those accepts its
+            content (`invalid_input`), or too many tasks wait at the destination (`overloaded`); the
+            text names what was asked for and the agents online.
         BusError: the registry does not answer.
     """
     recipients = Recipients.of(message, to)
     online = await registry.online(bus, subjects.env)
-    require_taker(recipients, online, subjects.env)
+    takers = require_taker(recipients, online, subjects.env)
+    await _require_acceptance(online, takers, message.payload.content)
     if recipients.needs_route:
         await routes.announce(bus, subjects.env, recipients.requirement)
     await _require_room(bus, subjects, recipients.destination)
@@ -53,6 +57,21 @@ def require_taker(recipients: Recipients, online: Sequence[Replica], env: str) -
             retryable=True,
         )
     return sorted(takers)
+
+
+async def _require_acceptance(
+    online: Sequence[Replica], takers: Collection[str], content: Any
+) -> None:
+    """Refuses a task that would only be refused by the agent that gets it, whichever that is."""
+    # Replicas of one revision accept the same, and one agent that accepts it is enough.
+    of_takers = {(e.agent, e.revision): e.accepts for e in online if e.agent in takers}
+    refused = None
+    for (agent, _), schema in of_takers.items():
+        refused = await refusal(agent, schema, content)
+        if refused is None:
+            return
+    if refused:
+        raise refused
 
 
 async def _require_room(bus: Bus, subjects: Subjects, to: Destination) -> None:

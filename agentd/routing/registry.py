@@ -43,6 +43,7 @@ class Replica:
         restarts: how often it was restarted after a bug.
         file: the path of its manifest on its host.
         cut: how many of its answers were cut off.
+        accepts: the JSON Schema of the content that it takes; None if it takes anything.
     """
 
     agent: str
@@ -68,6 +69,7 @@ class Replica:
     restarts: int = 0
     file: str = ""
     cut: int = 0
+    accepts: dict[str, Any] | None = None
 
 
 _entry: Shape[Replica] = Shape(Replica, most=_LARGEST)
@@ -167,6 +169,7 @@ def _summary(name: str, group: list[Replica]) -> dict[str, Any]:
         "agent": name,
         "description": newest.description,
         "capabilities": sorted({c for replica in group for c in replica.capabilities}),
+        "accepts": newest.accepts,
         "replicas": len(group),
         "model": newest.model,
         "mock": newest.mock,

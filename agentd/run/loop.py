@@ -29,6 +29,7 @@ from agentd.models.port import (
 from agentd.models.wire.chat import assistant_turn, tool_turn
 from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import TURN
+from agentd.routing.accepts import require_accepted
 from agentd.run import model_call
 from agentd.run.context import Reader, RunContext
 from agentd.run.conversation import Opening, begin, compacted
@@ -82,11 +83,15 @@ async def run(revision: Revision, message: AgentMessage, context: RunContext) ->
     Raises:
         PromptError: the prompt cannot be rendered for this message.
         ModelError: the model gave no usable answer.
-        TaskError: the answer does not fit `output.schema` (`output_invalid`), or the task has an
-            image or a file that cannot be shown to a model (`bad_part` and the like).
+        TaskError: the agent does not accept the content (`invalid_input`), the answer does not fit
+            `output.schema` (`output_invalid`), or the task has an image or a file that cannot be
+            shown to a model (`bad_part` and the like).
         Undeliverable: no time (`expired`), turns (`turns`), money or tokens (`budget`) are left.
         BusError: the budget, the journal, the memory or a file is out of reach.
     """
+    accepts = revision.spec.manifest.accepts
+    if accepts is not None and not context.steps:  # a run that resumes was admitted before
+        await require_accepted(revision.spec.name, accepts, message.payload.content)
     return await _TurnLoop(revision, message, context).result()
 
 

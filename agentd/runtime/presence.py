@@ -231,4 +231,5 @@ class Presence:
             restarts=agent.restarts,
             file=str(agent.file.resolve()),
             cut=stats.cut,
+            accepts=manifest.accepts,
         )

@@ -86,7 +86,8 @@ class Watcher:
             files = await self._settled()
             if files is None or files == self._files:
                 return None
-            catalog = load(files, previous=self._catalog)
+            # In a thread: to check a large JSON Schema takes seconds.
+            catalog = await asyncio.to_thread(load, files, previous=self._catalog)
             # An old problem gets no moment: it must not delay the edits of other files.
             may_be_unfinished = self._has_new_problems(catalog) and clock() < deadline
             if not may_be_unfinished or not await self._changes_within(_MOMENT):

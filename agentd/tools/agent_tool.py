@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,11 +91,20 @@ class AgentTool:
             if self.entry.gather:
                 return _answer(await self._gather(task, call.timeout), self.entry.gather)
             to = await self._destination()
-            async for part in ask(self.bus, self.subjects, to, task, timeout=call.timeout):
-                if isinstance(part, AgentMessage):
-                    return _data(part.payload.content)
+            try:
+                return await self._ask(to, task, call.timeout)
+            except TaskError as error:
+                if error.code != "invalid_input":
+                    raise
+                # Refused before it was stored, so the same id can be sent again.
+                return await self._ask(to, _as_json(task, error), call.timeout)
         except TaskError as error:
             raise ToolError(f"{self.name}: {error}") from error
+
+    async def _ask(self, to: Destination, task: AgentMessage, timeout: float) -> Any:
+        async for part in ask(self.bus, self.subjects, to, task, timeout=timeout):
+            if isinstance(part, AgentMessage):
+                return _data(part.payload.content)
         raise ToolError(f"{self.name} gave no answer")
 
     async def _task(self, call: Call) -> AgentMessage:
@@ -125,6 +135,23 @@ class AgentTool:
         return await gather(
             self.bus, self.subjects, self.name, task, mode=self.entry.gather, timeout=timeout
         )
+
+
+def _as_json(task: AgentMessage, refusal: TaskError) -> AgentMessage:
+    """The task with the JSON value that its text holds, for an agent that accepts no text.
+
+    Raises:
+        TaskError: the text is no JSON object or list; the refusal says what the agent accepts.
+    """
+    text = str(task.payload.content).strip()
+    try:
+        value = json.loads(text) if text[:1] in ("{", "[") else None
+    except (ValueError, RecursionError):
+        value = None
+    if value is None:
+        hint = "; write the instruction as the JSON that it accepts"
+        raise TaskError(f"{refusal}{hint}", code=refusal.code)
+    return task.model_copy(update={"payload": task.payload.model_copy(update={"content": value})})
 
 
 def _data(content: dict[str, Any]) -> Any:

@@ -68,6 +68,24 @@ async def test_the_error_of_an_agent_is_the_answer_of_the_tool(team_of: Team) ->
     assert "model_rejected" in answer["text"]
 
 
+@pytest.mark.parametrize(
+    ("instruction", "answered"),
+    [
+        ('{"order": "A-1"}', "It is blue."),
+        ("Refund A-1.", "'Refund A-1.' is not of type 'object'; write the instruction as the JSON"),
+        ('{"order": 1}', "payload.content.order: 1 is not of type 'string'"),
+    ],
+)
+async def test_an_agent_that_accepts_no_text_gets_the_json_in_it(
+    team_of: Team, instruction: str, answered: str
+) -> None:
+    accepts = "accepts: {type: object, properties: {order: {type: string}}}\n"
+    asked = {"tool_calls": [{"name": "checker", "arguments": {"instruction": instruction}}]}
+    await team_of.run(me=asks("checker", asked, "So."), checker=helper("It is blue.") + accepts)
+    assert (await team_of.ask("planning", "go", id="t1"))["data"] == "So."
+    assert answered in (await tool_answer(team_of, "t1"))["text"]
+
+
 async def test_an_agent_that_is_not_online_is_an_immediate_error(team_of: Team) -> None:
     await team_of.run(me=asks("checker", call("checker"), "Hm."))
     await team_of.ask("planning", "go", id="t1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from agentd.catalog.topology.flow import Topology
@@ -19,7 +19,8 @@ class Node:
     """An agent, a subject (`task.research.*`, `result.…`, `event.…`), a tool or a model.
 
     `missing` marks an agent that a manifest names, or that runs, but that has no manifest here.
-    `note` describes what is known of a running agent.
+    `note` describes what is known of a running agent; `accepts` is the JSON Schema of the content
+    that an agent takes.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Node:
     label: str
     missing: bool = False
     note: str = ""
+    accepts: Mapping[str, Any] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, order=True)
@@ -156,5 +158,11 @@ def _received(topology: Topology, subscription: FactSubscription) -> Iterator[Ed
 def _node(identity: str, topology: Topology) -> Node:
     kind, _, rest = identity.partition(":")
     label = f"{kind}.{rest}" if kind in ("task", "result", "event") else rest
-    missing = kind == "agent" and rest not in topology.agents
-    return Node(identity, kind, label, missing)  # pyright: ignore[reportArgumentType]
+    agent = topology.agents.get(rest) if kind == "agent" else None
+    return Node(
+        identity,
+        kind,  # pyright: ignore[reportArgumentType]
+        label,
+        missing=kind == "agent" and agent is None,
+        accepts=agent.manifest.accepts if agent else None,
+    )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agentd.catalog.topology.graph import Edge, Graph, Node
+from agentd.manifest.json_schema.summary import in_short
 
 # Facts are dashed and tasks are solid lines, as a fact has any number of receivers.
 _DASHED = ("result", "event")
@@ -132,6 +133,7 @@ def _text(node: Node, graph: Graph, nodes: dict[str, Node]) -> tuple[str, ...]:
         nodes[each].label.split(".")[1] for each in taken if each.endswith(".*")
     )
     lines += [f"takes {' '.join(domains)}"] if domains else []
+    lines += [f"accepts {in_short(node.accepts)}"] if node.accepts is not None else []
     lines += [
         nodes[edge.target].label
         for edge in graph.edges

@@ -11,6 +11,7 @@ import json
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,17 @@ _MAX_TEXT = 500  # characters of an error, which may quote the whole value
 _slow = ThreadPoolExecutor(1, thread_name_prefix="schema")
 
 
+@dataclass(frozen=True)
+class Misfit:
+    """Why a value does not fit a schema; `path` leads to the part of the value that is wrong."""
+
+    text: str
+    path: tuple[str | int, ...] = ()
+
+    def __str__(self) -> str:
+        return _text(self.text, self.path)
+
+
 class _Invalid(AgentdError):
     """The schema is not valid; the text says why."""
 
@@ -49,31 +61,42 @@ def schema_error(schema: Mapping[str, Any]) -> str:
 
 
 async def value_error(value: Any, schema: Mapping[str, Any]) -> str:
-    """Why `value` does not fit `schema`, by the most relevant error; "" if it fits.
+    """As `misfit`, in words; "" if the value fits."""
+    found = await misfit(value, schema)
+    return str(found) if found else ""
+
+
+async def misfit(value: Any, schema: Mapping[str, Any]) -> Misfit | None:
+    """Why `value` does not fit `schema`, by the most relevant error; None if it fits.
 
     A check that takes more than a few milliseconds is done in a thread. No value fits a schema that
     is invalid, or that takes more than `MOST_STEPS` steps to check.
     """
     try:
-        return _value_error(value, schema, QUICK_STEPS)
+        return _misfit(value, schema, QUICK_STEPS)
     except TooManySteps:
-        pass
-    try:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(_slow, _value_error, value, schema, MOST_STEPS)
+        return await loop.run_in_executor(_slow, misfit_now, value, schema)
+
+
+def misfit_now(value: Any, schema: Mapping[str, Any]) -> Misfit | None:
+    """As `misfit`, for code outside of the event loop: it may take seconds."""
+    try:
+        return _misfit(value, schema, MOST_STEPS)
     except TooManySteps:
-        return f"the schema is too complex: its check takes more than {MOST_STEPS:,} steps"
+        text = f"the schema is too complex: its check takes more than {MOST_STEPS:,} steps"
+        return Misfit(text)
 
 
-def _value_error(value: Any, schema: Mapping[str, Any], most: int) -> str:
+def _misfit(value: Any, schema: Mapping[str, Any], most: int) -> Misfit | None:
     from agentd.manifest.json_schema.validator import first_error
 
     try:
         with at_most(most), _explained():
             error = first_error(_validator(json.dumps(schema)), value)
     except _Invalid as failure:
-        return f"the schema itself is invalid: {failure}"
-    return _text(error.message, error.absolute_path) if error else ""
+        return Misfit(f"the schema itself is invalid: {failure}")
+    return Misfit(error.message[:_MAX_TEXT], tuple(error.absolute_path)) if error else None
 
 
 @lru_cache(_CACHED_SCHEMAS)

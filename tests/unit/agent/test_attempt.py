@@ -210,3 +210,40 @@ async def test_an_error_that_stays_is_the_outcome(tmp_path: Path) -> None:
     assert outcome.error
     assert (outcome.error.code, bench.stored("dlq.>")) == ("any", [])
     assert bench.result()["success"] is False
+
+
+ACCEPTS = "accepts: {type: object, properties: {order: {type: string}}, required: [order]}"
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        ({"order": "A-1"}, None),
+        ({"order": 1}, "payload.content.order: 1 is not of type 'string'"),
+        ("hello", "payload.content: 'hello' is not of type 'object'"),
+    ],
+)
+async def test_a_task_whose_content_the_agent_does_not_accept_ends_before_the_model_is_called(
+    tmp_path: Path, content: object, wrong: str | None
+) -> None:
+    bench = workbench(tmp_path, more=ACCEPTS)
+    outcome = await attempt(bench.task(bench.delivery({"payload": {"content": content}})))
+    assert outcome
+    assert model_calls(bench) == (0 if wrong else 1)
+    if wrong:
+        assert bench.result()["error"] == {
+            "code": "invalid_input",
+            "message": f"me does not accept this content: {wrong}",
+            "retryable": False,
+        }
+        assert bench.journal() == []
+
+
+async def test_a_run_that_resumes_was_admitted_before_an_edit_of_what_is_accepted(
+    tmp_path: Path,
+) -> None:
+    bench = workbench(tmp_path, more=ACCEPTS)
+    task = bench.task()
+    await task.journal.step("tool_called", 1, 0, name="x", key="k")
+    assert (await attempt(bench.task(bench.delivery(attempt=2)))) is not None
+    assert model_calls(bench) == 1

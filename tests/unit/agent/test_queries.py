@@ -148,3 +148,10 @@ async def test_a_query_without_a_reply_subject_is_run_and_not_answered(tmp_path:
         await asyncio.sleep(0)
     assert [outcome.success for _, outcome in asker.outcomes] == [True]
     assert [subject for subject, _ in asker.bench.bus.published] == [SUBJECT]
+
+
+async def test_a_query_whose_content_the_agent_does_not_accept_is_refused(tmp_path: Path) -> None:
+    model = ScriptedModel("hi")
+    asker = Asker(tmp_path, model, "accepts: {type: object}")
+    assert await asker.error(HELLO) == "invalid_input"
+    assert model.requests == []

@@ -175,3 +175,33 @@ async def test_a_task_that_no_agent_online_takes_is_refused_with_who_is_there() 
     assert "analysis.sentiment" in str(error)
     assert str(error).endswith("online: coder (coding), writer (writing)")
     assert bus.filters == []
+
+
+REFUND: dict[str, Any] = {"type": "object", "required": ["order"]}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "refused"),
+    [
+        ([None], False),
+        ([REFUND], True),
+        ([REFUND, None], False),
+        ([REFUND, {"type": "string"}], False),
+        ([REFUND, {"type": "number"}], True),
+    ],
+)
+async def test_a_task_that_no_taker_accepts_is_refused_before_it_is_sent(
+    accepted: list[dict[str, Any] | None], refused: bool
+) -> None:
+    bus = BusyBus()
+    for number, schema in enumerate(accepted):
+        one = replace(REPLICA, agent=f"a{number}", capabilities=["analysis"], accepts=schema)
+        await announce(cast("Bus", bus), "dev", one, heartbeat=5, wait=True)
+    other = replace(REPLICA, agent="other", capabilities=["b"], accepts=None)
+    await announce(cast("Bus", bus), "dev", other, heartbeat=5, wait=True)
+    if not refused:
+        assert await addressed(bus, task()) == ANALYSIS
+        return
+    with pytest.raises(TaskError, match=r"does not accept this content: payload\.content: 'x'"):
+        await addressed(bus, task())
+    assert bus.filters == []

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agentd.catalog.catalog import Catalog
+from agentd.catalog.catalog import Catalog, load
 from agentd.errors import UsageError
 from agentd.runtime import watch
 from agentd.runtime.watch import Watcher
@@ -189,3 +191,22 @@ async def test_the_files_are_polled_where_events_do_not_arrive(
 def test_a_folder_that_does_not_exist_is_the_users_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         Watcher(tmp_path / "nowhere", None, poll=0).read()
+
+
+async def test_an_edit_is_checked_beside_the_event_loop(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check of a large JSON Schema takes seconds, and the agents that run must go on."""
+    threads: list[str] = []
+
+    def noting(*files: Any, **options: Any) -> Catalog:
+        threads.append(threading.current_thread().name)
+        return load(*files, **options)
+
+    async with watching(folder) as (_, applied):
+        monkeypatch.setattr(watch, "load", noting)
+        (folder / "ada.yaml").write_text(OTHER)
+        await applied.count(1)
+
+    assert threads
+    assert threading.current_thread().name not in threads

@@ -101,3 +101,16 @@ def test_the_text_for_mermaid_is_valid(graph: Graph) -> None:
 
     assert head == "flowchart LR"
     assert [line for line in lines if not MERMAID.fullmatch(line)] == []
+
+
+def test_the_box_of_an_agent_says_what_it_accepts(folder: Callable[..., Catalog]) -> None:
+    refund = "{type: object, required: [order], properties: {order: {type: string}}}"
+    topology = folder(refunds=f"accepts: {refund}", writer="").topology
+    graph = Graph.of(topology, "mock/echo")
+    [refunds, writer] = [text for node, text in Picture.of(graph).boxes if node.kind == "agent"]
+    assert refunds == ("refunds", "takes refunds", "accepts order: string", "mock/echo")
+    assert writer == ("writer", "takes writer", "mock/echo")
+    accepted = {each["label"]: each["accepts"] for each in graph.as_json()["nodes"]}
+    assert accepted["refunds"]["required"] == ["order"]
+    assert accepted["writer"] is None
+    hash(graph)

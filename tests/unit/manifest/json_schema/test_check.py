@@ -126,13 +126,13 @@ async def test_a_check_that_would_not_end_takes_few_steps_in_the_event_loop(
 ) -> None:
     monkeypatch.setattr(check, "MOST_STEPS", 3 * QUICK_STEPS)
     threads: set[str] = set()
-    bounded = check._value_error  # pyright: ignore[reportPrivateUsage]
+    bounded = check._misfit  # pyright: ignore[reportPrivateUsage]
 
-    def noting(value: Any, schema: Any, most: int) -> str:
+    def noting(value: Any, schema: Any, most: int) -> check.Misfit | None:
         threads.add(threading.current_thread().name)
         return bounded(value, schema, most)
 
-    monkeypatch.setattr(check, "_value_error", noting)
+    monkeypatch.setattr(check, "_misfit", noting)
     with at_most(10**9) as in_the_loop:
         error = await value_error(*ENDLESS[case])
 
