@@ -5,6 +5,7 @@ A module imports only from modules listed below it.
     host              starts everything that `agentd up` needs, in order, and stops it in reverse
     state_report      writes state, running tasks and stacks to the log on SIGUSR1
     runtime           applies a catalog: starts, reloads and removes agents; drains them
+    advisories        dead-letters what the server will not deliver again
     housekeeping      recreates deleted streams, sweeps the queue, restores schedules
     cancellation      cancels a conversation, or a task and all that followed from it
     open_tasks        the tasks that have no outcome yet

@@ -1,27 +1,21 @@
 """Dead-letters tasks that no agent runs: a dead letter, an error result, removal from WORK.
 
-That is for tasks that were cancelled while they waited, and for those that the server has given up:
-a consumer with a limit of deliveries drops a message without asking agentd.
+That is for tasks that were cancelled while they waited, for those that the server has given up, and
+for those whose domain no agent can have.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
-import re
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from agentd.agent.outcome import Outcome, result_subject, store
-from agentd.errors import BusError, Conflict, DecodeError, Undeliverable
+from agentd.errors import Conflict, DecodeError, Undeliverable
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.records import skipping
 from agentd.nats.streams import WORK
 from agentd.protocol.message import AgentIdentity, AgentMessage, new, short_id
-from agentd.protocol.server_subjects import consumer_advisory
 from agentd.protocol.subjects import MALFORMED, Subjects, is_token
 from agentd.queue import dead_letters
 from agentd.queue.delivery import Parcel, parcel
@@ -104,66 +98,3 @@ def task_of(parcel: Parcel) -> AgentMessage:
         return parcel.task()
     except DecodeError:
         return new("task", None, source=_RUNTIME, id=parcel.task_id)
-
-
-_HEADER = re.compile(r"^([^:\r\n]+):[ ]*(.*?)\r?$", re.MULTILINE)
-
-
-class Advisories:
-    """Subscribes to the server's advisories about messages that its consumers gave up.
-
-    All processes of an environment form one queue group, so one of them acts on each advisory.
-    """
-
-    def __init__(self, bus: Bus, subjects: Subjects) -> None:
-        self._bus = bus
-        self._subjects = subjects
-
-    async def open(self) -> None:
-        """Subscribes."""
-        group = self._subjects.group
-        # The advisories of other environments arrive too; see `_is_ours`.
-        given_up = consumer_advisory("MAX_DELIVERIES", WORK)
-        await self._bus.subscribe(given_up, self._on_given_up, group)
-        terminated = consumer_advisory("MSG_TERMINATED", WORK)
-        await self._bus.subscribe(terminated, self._on_terminated, group)
-
-    async def _on_given_up(self, msg: Msg) -> None:
-        """The server has delivered a task as often as its consumer allows.
-
-        The consumers of agentd have no such limit; an operator may have set one.
-        """
-        advisory: dict[str, Any] = json.loads(msg.data)
-        if not self._is_ours(advisory):
-            return
-        try:
-            await self._dead_letter(int(advisory["stream_seq"]), int(advisory["deliveries"]))
-        except BusError as error:
-            log.warning("a task that the server gave up is not dead-lettered: %s", error)
-
-    async def _on_terminated(self, msg: Msg) -> None:
-        """Another program removed a task from WORK. The log still has it."""
-        advisory: dict[str, Any] = json.loads(msg.data)
-        if self._is_ours(advisory):
-            reason = advisory.get("reason") or "no reason given"
-            log.warning("a task was terminated on %s: %s", advisory["consumer"], reason)
-
-    def _is_ours(self, advisory: Mapping[str, Any]) -> bool:
-        return str(advisory.get("consumer", "")).startswith(f"{self._subjects.env}+")
-
-    async def _dead_letter(self, sequence: int, deliveries: int) -> None:
-        found = await jetstream.api(self._bus, f"STREAM.MSG.GET.{WORK}", {"seq": sequence})
-        raw: dict[str, str] = found["message"]
-        given_up = parcel(
-            base64.b64decode(raw.get("data", "")),
-            _headers(raw.get("hdrs", "")) | {"Nats-Subject": raw["subject"]},
-            attempt=deliveries,
-            stored_at=datetime.fromisoformat(raw["time"]).timestamp(),
-        )
-        error = Undeliverable(f"the server gave up after {deliveries} deliveries", code="given_up")
-        await dead_letter(self._bus, self._subjects, given_up, error, sequence=sequence)
-
-
-def _headers(encoded: str) -> dict[str, str]:
-    """The headers of a stored message: the line `NATS/1.0`, then one `Name: value` per line."""
-    return dict(_HEADER.findall(base64.b64decode(encoded).decode(errors="replace")))

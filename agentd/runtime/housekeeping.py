@@ -82,6 +82,7 @@ class Housekeeper:
                     self._due.clear()
                     self._pause = _AGAIN / 2
             self._pause = min(2 * self._pause, _CHECK)
+            await asyncio.sleep(_AGAIN / 2)  # at most so often, whatever is deleted
             if not self._bus.connected:
                 continue
             try:
@@ -97,9 +98,11 @@ class Housekeeper:
             # The registry is a bucket too: its entries are lost with it.
             await self._presence.announce_all()
             await self._secret.read(self._bus, self._settings.env)
-        elif self._pause < _CHECK:
-            return  # shortly after a deletion: a stream being deleted would not answer what follows
         now = asyncio.get_running_loop().time()
+        # Shortly after a deletion: a stream being deleted would not answer what follows. But anyone
+        # may delete streams, or say that one was deleted, all the time.
+        if not created and self._pause < _CHECK and now < self._swept_at + 2 * _SWEEP:
+            return
         if created or now >= self._swept_at + _SWEEP:
             self._swept_at = now
             for work in await self._queue.sweep():

@@ -30,9 +30,9 @@ from agentd.queue.cancellations import Cancellations
 from agentd.queue.queue import Queue
 from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
+from agentd.runtime.advisories import Advisories
 from agentd.runtime.agent_schedules import AgentSchedules
 from agentd.runtime.cancellation import CancelRequests
-from agentd.runtime.dead_lettering import Advisories
 from agentd.runtime.housekeeping import Housekeeper
 from agentd.runtime.presence import Presence
 from agentd.runtime.resume import Resumer

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from outside import Done, Project, projects
 
+from agentd.nats.streams import JOINS
+from agentd.protocol.server_subjects import api, direct_get
+from agentd.protocol.subjects import matches
 from tests.nats_servers import JETSTREAM, server
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -23,6 +26,22 @@ def documented() -> str:
     """The configuration with the users of each role; the password of each is `p`."""
     [text] = re.findall(r"```conf\n(authorization.*?)```", DOCUMENT.read_text(), re.DOTALL)
     return text.replace("change-me", "p")
+
+
+def test_only_up_may_read_the_secret() -> None:
+    """With it, a sender could sign the topic of a task, and answer for others."""
+    roles = re.split(r"\{ user: (\w+)", documented())[1:]
+    allowed = {
+        user: re.findall(r'"([^"]+)"', lists.partition("publish:")[2].partition("subscribe:")[0])
+        for user, lists in zip(roles[::2], roles[1::2], strict=True)
+    }
+    reads = (direct_get(JOINS), direct_get(JOINS, "x"), api(f"STREAM.MSG.GET.{JOINS}"))
+    assert list(allowed) == ["up", "sender", "reader", "approver"]
+    assert [
+        user
+        for user, patterns in allowed.items()
+        if any(matches(pattern, read) for pattern in patterns for read in reads)
+    ] == ["up"]
 
 
 class Guarded:

@@ -15,7 +15,10 @@ from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
 from agentd.nats.server import EmbeddedServer, RunningServer
 from agentd.nats.streams import AGENTS, LOG, WORK
+from agentd.protocol.server_subjects import STREAM_DELETED
 from agentd.routing import registry
+from agentd.runtime import housekeeping
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team
@@ -64,6 +67,25 @@ async def test_a_deleted_stream_is_created_again(team: Team, stream: str) -> Non
     await jetstream.api(team.bus, f"STREAM.DELETE.{stream}")
     await until_created(team.bus, stream)
     assert (await team.ask("work", "hello"))["success"]
+
+
+async def test_advisories_without_end_do_not_stop_the_sweeps(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anyone may publish them, and other programs may delete streams of their own all the time."""
+    monkeypatch.setattr(housekeeping, "_SWEEP", 0.3)
+
+    async def publish_on() -> None:
+        while True:
+            await team.bus.publish(STREAM_DELETED.replace("*", "x"), b"{}")
+            await asyncio.sleep(0.1)
+
+    publishing = asyncio.create_task(publish_on())
+    await team.send(f"agents.{team.subjects.env}.task.ü.x", {"payload": {"content": 1}})
+    async with asyncio.timeout(PATIENCE):
+        while not await team.letters():  # noqa: ASYNC110 (only a sweep finds it)
+            await asyncio.sleep(0.1)
+    publishing.cancel()
 
 
 async def test_a_restart_after_a_new_log_repeats_no_task(

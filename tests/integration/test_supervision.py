@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from agentd.nats import jetstream
 from agentd.nats.streams import WORK
-from agentd.protocol.server_subjects import next_message
+from agentd.protocol.server_subjects import consumer_advisory, next_message
 from agentd.queue import dead_letters
 from agentd.queue.queue import Puller
 from agentd.routing import registry
 
 if TYPE_CHECKING:
-    import pytest
-
     from agentd.queue.delivery import Delivery
     from tests.integration.conftest import Team
 
 FINE = "capabilities: [analysis]\n"
+SLOW = """
+capabilities: [analysis]
+model: {name: mock/script, script: [{text: done, latency: 1s}]}
+"""
 FAILS = """
 capabilities: [research]
 model: {name: mock/script, script: [{error: {status: 400, message: no}}]}
@@ -76,19 +81,46 @@ async def test_an_agent_that_keeps_failing_is_shown(team: Team) -> None:
             await asyncio.sleep(delay)
 
 
-async def test_a_task_that_the_server_gave_up_is_dead_lettered(team: Team) -> None:
-    """An operator has limited the deliveries of a consumer: then the server itself drops tasks."""
+async def limited_consumer(team: Team, **config: Any) -> str:
+    """A consumer as an operator has limited it: then the server itself drops tasks."""
     consumer = f"{team.subjects.env}+analysis+5"
     config = {
         "durable_name": consumer,
         "name": consumer,
         "filter_subject": team.subjects.work("analysis", priority=5),
         "ack_policy": "explicit",
-        "ack_wait": 50_000_000,
         "max_deliver": 2,
+        **config,
     }
     request = {"stream_name": WORK, "config": config}
     await jetstream.api(team.bus, f"CONSUMER.DURABLE.CREATE.{WORK}.{consumer}", request)
+    return consumer
+
+
+@pytest.mark.parametrize("limit", [-1, 2])
+async def test_an_advisory_of_a_stranger_ends_no_task_that_runs(team: Team, limit: int) -> None:
+    """Any client may publish one. What the server says of its consumer decides."""
+    consumer = await limited_consumer(team, max_deliver=limit)
+    await team.run(slow=SLOW)
+    subject = team.subjects.task("analysis", "x")
+    for number in (1, 2):
+        await team.send(subject, {"id": f"t{number}", "payload": {"content": "hello"}})
+    place = consumer_advisory("MAX_DELIVERIES", WORK).replace("*", consumer)
+    newest = 0
+    while not newest:  # the server copies tasks from LOG to WORK after it has acknowledged them
+        newest, _ = await jetstream.newest(team.bus, WORK, team.subjects.work("analysis"))
+    for sequence in range(newest - 1, newest + 2):
+        claim = {"consumer": consumer, "stream_seq": sequence, "deliveries": 9}
+        await team.bus.publish(place, json.dumps(claim).encode())
+    for number in (1, 2):
+        result = await team.result(team.subjects.result("analysis", "x", f"t{number}"))
+        assert result.payload.content["success"]
+    await team.at_rest()
+    assert await team.letters() == []
+
+
+async def test_a_task_that_the_server_gave_up_is_dead_lettered(team: Team) -> None:
+    consumer = await limited_consumer(team, ack_wait=50_000_000)
     await team.send(
         team.subjects.task("analysis", "x"), {"id": "t1", "payload": {"content": "hello"}}
     )
