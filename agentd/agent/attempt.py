@@ -217,8 +217,9 @@ async def _guarded(
 def _plan(
     task: DeliveredTask, message: AgentMessage, result: RunResult, now: float
 ) -> tuple[FollowUp, ...]:
-    """What the agent emits after this answer: most agents emit nothing."""
-    if not task.manifest.emit.rules and not result.emitted:
+    """What the agent emits after this answer: most agents emit nothing. Calls that are given back
+    are no answer yet."""
+    if result.given_back or not (task.manifest.emit.rules or result.emitted):
         return ()
     # The subject tells apart tasks of two environments or domains that share an id.
     seed = task.services.secret.identify(task.result_subject, task.delivery.life)

@@ -76,10 +76,8 @@ async def _store(
 
 
 async def _remembered(task: DeliveredTask, outcome: Outcome) -> list[Record]:
-    """What the conversation remembers of this task. A task that is its own conversation is only
-    remembered by an agent with a `history`: no other could continue it."""
-    alone = task.message.context.conversation_id == task.message.id
-    if outcome.result is None or (alone and not task.manifest.history):
+    """What the conversation remembers of this task."""
+    if outcome.result is None or outcome.result.given_back or not _is_remembered(task):
         return []
     data = outcome.result.data
     answer = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
@@ -89,6 +87,15 @@ async def _remembered(task: DeliveredTask, outcome: Outcome) -> list[Record]:
         # Losing the memory of an answer is better than losing the answer, which has been paid for.
         log.warning("%s will not be remembered: %s", short_id(task.message.id), error)
         return []
+
+
+def _is_remembered(task: DeliveredTask) -> bool:
+    """Whether the conversation has a memory. Unless the sender says so, a task that is its own
+    conversation is only remembered by an agent with a `history`: no other could continue it."""
+    context = task.message.context
+    if context.memory is not None:
+        return context.memory
+    return context.conversation_id != task.message.id or task.manifest.history is not None
 
 
 def _dead_letter(task: DeliveredTask, error: Undeliverable, attempt: int) -> Record:

@@ -97,6 +97,9 @@ def _answer(result: RunResult) -> dict[str, Any]:
         "turns": result.turns,
         "toolCalls": result.calls,
     }
+    if result.given_back:
+        calls = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in result.given_back]
+        content["calls"] = calls
     if completion.cut:
         content["cut"] = completion.cut
     if completion.cached:

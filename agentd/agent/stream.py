@@ -23,7 +23,8 @@ class Deltas:
     """The deltas of one run, numbered from 0; the first and the last are marked.
 
     The numbers start again at 0 when a run is repeated after a crash, and when a turn turns out to
-    call tools: then a reader must discard what it has.
+    call tools: then a reader must discard what it has. `turn` tells the two apart: a repeated run
+    writes the same turn again.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Deltas:
         self._headers = headers
         self._text: list[str] = []
         self._number = 0
+        self._turn = 1
         self._wake = asyncio.Event()
         self._flusher: asyncio.Task[None] | None = None
 
@@ -53,9 +55,10 @@ class Deltas:
         self._wake.set()
 
     def restart(self) -> None:
-        """Voids what was pushed so far: it was not the answer, and readers start over."""
+        """The next turn begins. What was pushed so far was not the answer: readers start over."""
         self._text.clear()
         self._number = 0
+        self._turn += 1
 
     async def finish(self) -> None:
         """Publishes the rest, marked as final. The outcome follows."""
@@ -86,7 +89,9 @@ class Deltas:
             await self._send(piece, final=final and not self._text)
 
     async def _send(self, chunk: str, *, final: bool) -> None:
-        delta = self._task.delta(chunk, self._number, final=final, source=self._source)
+        delta = self._task.delta(
+            chunk, self._number, turn=self._turn, final=final, source=self._source
+        )
         self._number += 1
         try:
             await self._bus.publish(self._subject, encode(delta), headers=self._headers)

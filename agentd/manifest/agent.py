@@ -171,6 +171,13 @@ class Manifest(StrictModel):
         description="The tools that the model can call.",
         examples=[[{"python": "weather.py:forecast"}, {"mcp": {"command": ["mcp-server-time"]}}]],
     )
+    client_tools: Flag = Field(
+        default=False,
+        description="If true, the sender of a task may bring tools of its own, as clients of "
+        "OpenAI do. If the model calls one, the task ends with the call as its answer, and the "
+        "client runs the function.",
+        examples=[True],
+    )
     subscribe: Subscription = Field(
         default=None,
         description="The results and events that the agent runs for, besides its tasks.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -107,6 +108,42 @@ class AgentIdentity(MessagePart):
     """`agent` for agents, `runtime` for agentd itself."""
 
 
+# What OpenAI and other providers take as the name of a function, and as the id of a call.
+FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+CallId = Annotated[str, Field(min_length=1, max_length=256)]
+MOST_TOOLS, MOST_CALLS = 128, 128
+
+
+class SendersTool(MessagePart):
+    """A function that the sender runs itself, if the model calls it."""
+
+    name: FunctionName
+    """Its name for the model."""
+    description: str = ""
+    """What it does."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """The JSON Schema of its arguments: an object."""
+
+
+class SendersCall(MessagePart):
+    """A call of a function that the sender runs."""
+
+    id: CallId
+    """Links the call and its answer."""
+    name: FunctionName
+    """The function."""
+    arguments: str
+    """The arguments as JSON text, as the model wrote it."""
+
+
+_Tools = Annotated[
+    tuple[SendersTool, ...], Field(strict=False, max_length=MOST_TOOLS, fail_fast=True)
+]
+_Calls = Annotated[
+    tuple[SendersCall, ...], Field(strict=False, max_length=MOST_CALLS, fail_fast=True)
+]
+
+
 class HistoryMessage(MessagePart):
     """One earlier turn of a conversation."""
 
@@ -114,11 +151,20 @@ class HistoryMessage(MessagePart):
     """`user`, `assistant`, `system` or `tool`."""
     content: Any = None
     """Text, or the parts that the model's provider takes."""
+    calls: Annotated[_Calls, _null_is((), _Calls)] = ()
+    """In a turn of the assistant: its calls of the sender's tools."""
+    call_id: CallId | None = None
+    """In a turn of a tool: the call that it answers."""
 
 
 History = Annotated[
     tuple[HistoryMessage, ...], Field(strict=False, max_length=10_000, fail_fast=True)
 ]
+
+
+def has_calls(turns: Iterable[HistoryMessage]) -> bool:
+    """Whether any turn calls a tool of the sender, or answers such a call."""
+    return any(turn.calls or turn.call_id for turn in turns)
 
 
 # `task.billing.issue`; with `*` for what a model may choose.
@@ -157,6 +203,9 @@ class Context(MessagePart):
     """Earlier turns, oldest first."""
     max_history: Annotated[int, Field(ge=0)] | None = None
     """The most turns of history to use."""
+    memory: bool | None = None
+    """Whether the memory of the conversation is used: shown to the model, and added to. False if
+    the sender keeps the conversation itself. If left out, the manifest decides what is shown."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     """Any data about the user or the request; replies and emitted messages repeat it."""
     hops: Annotated[int, Field(ge=0, le=MOST_HOPS)] = 0
@@ -205,6 +254,12 @@ class Payload(MessagePart):
     """Model parameters (`temperature`, `max_tokens`, ...); they override those of the agent."""
     constraints: Annotated[Constraints, _null_is(Constraints(), Constraints)] = Constraints()
     """Limits of time, cost and tokens."""
+    answer_schema: dict[str, Any] | None = None
+    """The JSON Schema that the answer must fit, if the manifest has no `output`."""
+    tools: Annotated[_Tools, _null_is((), _Tools)] = ()
+    """Functions of the sender. If the model calls one, the call is the answer of the task."""
+    continuation: Annotated[History, _null_is((), History)] = ()
+    """What followed the content so far: calls of the sender's tools, and their answers."""
     sequence_number: Annotated[int, Field(ge=0)] | None = None
     """The place of a delta in its stream, from 0."""
     is_first: bool | None = None
@@ -213,6 +268,8 @@ class Payload(MessagePart):
     """Whether a delta is the last of its stream."""
     chunk: str | None = None
     """The text of a delta."""
+    turn: Annotated[int, Field(ge=1)] | None = None
+    """The turn of the model that wrote a delta, from 1."""
 
 
 class Routing(MessagePart):

@@ -25,6 +25,7 @@ from agentd.protocol.fields import (
     ReplySubject,
     Routing,
     Token,
+    has_calls,
 )
 from agentd.protocol.strict_json import check_size, parse
 from agentd.protocol.subjects import TOKEN
@@ -82,6 +83,12 @@ class AgentMessage(MessagePart):
         timeout = self.routing.timeout
         return None if timeout is None else self.sent_at + timeout / 1000
 
+    @property
+    def brings_tools(self) -> bool:
+        """Whether the sender brings tools of its own, or turns that follow the content."""
+        given = self.payload
+        return bool(given.tools or given.continuation or has_calls(self.context.history))
+
     def reply(
         self, type: MessageType, content: Any, *, source: AgentIdentity, id: str | None = None
     ) -> AgentMessage:
@@ -119,9 +126,14 @@ class AgentMessage(MessagePart):
         work = new(type, payload, source=source, context=context, routing=routing, **links)
         return work._expiring_with(self)
 
-    def delta(self, chunk: str, number: int, *, final: bool, source: AgentIdentity) -> AgentMessage:
+    def delta(
+        self, chunk: str, number: int, *, turn: int, final: bool, source: AgentIdentity
+    ) -> AgentMessage:
         """A delta of this task's answer, `number` counting from 0. It carries no metadata."""
-        piece = Payload(sequence_number=number, is_first=number == 0, is_final=final, chunk=chunk)
+        first = number == 0
+        piece = Payload(
+            sequence_number=number, is_first=first, is_final=final, chunk=chunk, turn=turn
+        )
         context = Context(conversation_id=self.context.conversation_id, parent_message_id=self.id)
         links = Links(correlation_id=self.id)
         rank = Routing(priority=self.routing.priority)

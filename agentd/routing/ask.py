@@ -24,10 +24,15 @@ from agentd.routing.eligibility import address
 
 @dataclass(frozen=True)
 class Delta:
-    """A piece of the answer. `restarted` says that the answer begins again with this piece."""
+    """A piece of the answer, of one `turn` of the model, from 1.
+
+    `restarted` says that the answer begins again with this piece: because the turn before called
+    tools, or, in the same turn, because the run was repeated.
+    """
 
     text: str
     restarted: bool = False
+    turn: int = 1
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ async def ask(
             # A run that is repeated, or goes on with tools, numbers its pieces from 0 again.
             restarted = number > 0 and payload.sequence_number == 0
             number += 1
-            last = Delta(payload.chunk or "", restarted)
+            last = Delta(payload.chunk or "", restarted, payload.turn or 1)
             yield last
 
 

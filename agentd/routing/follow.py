@@ -170,7 +170,7 @@ class FollowedTask:
         self._has_streamed = True
         if piece.is_final:
             self._streaming = None
-        return Delta(piece.chunk or "", restarted)
+        return Delta(piece.chunk or "", restarted, piece.turn or 1)
 
     def _fact(self, place: Subject, message: AgentMessage) -> FollowedMessage | AgentMessage | None:
         if not self._follows(place, message):

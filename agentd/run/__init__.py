@@ -12,6 +12,7 @@ A module imports only from what stands below it.
     memory         reads the exchanges of a conversation from the log, and stores summaries
     revision       one version of an agent: its spec, models and tools
     budget         reserves money before a model call, and settles it after
+    sender         what the sender decides itself: parameters, tools of its own
     history        cuts the earlier exchanges to what the model is shown
     output         structured output: checks an answer, asks the model to correct it
     deadline       until when a task may be worked on

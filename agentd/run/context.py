@@ -54,7 +54,7 @@ class Reader(Protocol):
         ...
 
     def restart(self) -> None:
-        """Voids what was pushed so far: it was not the answer."""
+        """The next turn begins, also in a run that resumes: what was pushed was not the answer."""
         ...
 
 

@@ -24,6 +24,7 @@ from agentd.run.revision import Revision
 log = logging.getLogger(__name__)
 
 _SMALLEST_PAST = 50  # tokens; less than this is not worth another call
+_ASKED_FOR = History(compact="trim")  # by the sender, of an agent without `history`
 _UNLIMITED = History(max_messages=10**6, max_tokens=10**6, keep=1000)
 
 # Calls a model for a text that is no turn of the answer, such as a summary.
@@ -130,14 +131,15 @@ async def _past(
     ask: Ask,
     room: int | None,
 ) -> Past | None:
-    """The turns before this message: those that the sender attached, else those on record."""
-    limits = revision.spec.manifest.history
+    """The turns before this message: those that the sender attached, else those on record; if the
+    sender asks for the memory of the conversation, both."""
+    wanted, limits = message.context.memory, revision.spec.manifest.history
     given = attached(message) if message.context.history else None
-    if given and (given.exchanges or limits is None):
+    if given and not wanted and (given.exchanges or limits is None or wanted is False):
         return trimmed(given, within(limits or _UNLIMITED, room))
-    if limits is None:
+    if wanted is False or (limits is None and not wanted):
         return None
-    limits = within(limits, room)
+    limits = within(limits or _ASKED_FOR, room)
 
     async def summarize(older: Past) -> str:
         if room is not None:  # what does not fit the model cannot be condensed by it either
@@ -154,7 +156,10 @@ async def _past(
             raise ModelError(f"{completion.model} gave an empty summary", code="model_garbage")
         return completion.text
 
-    return await context.memory().recall(limits, summarize)
+    past = await context.memory().recall(limits, summarize)
+    if given:
+        past = replace(past, exchanges=(*past.exchanges, *given.exchanges))
+    return past
 
 
 def _user_text(spec: AgentSpec, message: AgentMessage, values: Mapping[str, Any]) -> str:

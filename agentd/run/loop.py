@@ -19,13 +19,7 @@ from agentd.models.ending import accepted
 from agentd.models.estimate import expected, within
 from agentd.models.failures import Failures
 from agentd.models.meaning import is_too_long
-from agentd.models.port import (
-    CUT_IN_WORDS,
-    RECORDED,
-    ChatRequest,
-    Completion,
-    Model,
-)
+from agentd.models.port import CUT_IN_WORDS, RECORDED, ChatRequest, Completion, Model, ToolCall
 from agentd.models.wire.chat import assistant_turn, tool_turn
 from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import TURN
@@ -33,27 +27,13 @@ from agentd.routing.accepts import require_accepted
 from agentd.run import model_call
 from agentd.run.context import Reader, RunContext
 from agentd.run.conversation import Opening, begin, compacted
-from agentd.run.output import Unusable, correction, value_of
+from agentd.run.output import Unusable, correction, required_output, value_of
 from agentd.run.revision import Revision
+from agentd.run.sender import SendersTools, senders_parameters
 from agentd.run.tool_calls import TurnCalls, with_unique_ids
 from agentd.tools.port import Emitted
 
 log = logging.getLogger(__name__)
-
-# The parameters that a sender may set for its own task. The manifest decides all others.
-SENDERS_PARAMETERS = frozenset(
-    {
-        "frequency_penalty",
-        "max_completion_tokens",
-        "max_tokens",
-        "presence_penalty",
-        "reasoning_effort",
-        "seed",
-        "stop",
-        "temperature",
-        "top_p",
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +43,7 @@ class RunResult:
     Attributes:
         data: the answer: a value that fits `output.schema`, or text if there is no schema.
         completion: the last completion, with the usage and the cost of all turns.
+        given_back: the calls of the sender's tools that the answer consists of.
         turns: the number of turns.
         calls: the number of tool calls.
         emitted: the messages that tool calls asked for, in order.
@@ -71,6 +52,7 @@ class RunResult:
 
     data: Any
     completion: Completion
+    given_back: tuple[ToolCall, ...] = ()
     turns: int = 1
     calls: int = 0
     emitted: tuple[Emitted, ...] = ()
@@ -84,8 +66,9 @@ async def run(revision: Revision, message: AgentMessage, context: RunContext) ->
         PromptError: the prompt cannot be rendered for this message.
         ModelError: the model gave no usable answer.
         TaskError: the agent does not accept the content (`invalid_input`), the answer does not fit
-            `output.schema` (`output_invalid`), or the task has an image or a file that cannot be
-            shown to a model (`bad_part` and the like).
+            `output.schema` (`output_invalid`), the sender brings tools or a schema that the
+            manifest does not allow (`client_tools`, `answer_schema`), or the task has an image or
+            a file that cannot be shown to a model (`bad_part` and the like).
         Undeliverable: no time (`expired`), turns (`turns`), money or tokens (`budget`) are left.
         BusError: the budget, the journal, the memory or a file is out of reach.
     """
@@ -103,11 +86,17 @@ class _TurnLoop:
         self._context = context
         self._model = revision.model_for(message)
         self._opening = Opening({}, None, {}, "")
+        # Most senders bring neither tools nor a schema.
+        asks = self._manifest.output or message.payload.answer_schema is not None
+        self._output = required_output(self._manifest, message) if asks else None
+        self._senders: SendersTools | None = None
         self._chat: list[Mapping[str, Any]] = []  # after the opening
-        self._parameters = {
-            **self._manifest.parameters,
-            **_allowed(message.payload.parameters),
-        }
+        if message.brings_tools:
+            self._senders = SendersTools.of(self._manifest, message)
+            self._chat += self._senders.turns
+        self._parameters = dict(self._manifest.parameters)
+        if message.payload.parameters:
+            self._parameters |= senders_parameters(message.payload)
         self._completions: list[Completion] = []
         self._aside: list[Completion] = []
         self._called = 0
@@ -124,9 +113,13 @@ class _TurnLoop:
         self._opening = await begin(
             self._revision, self._model, self._message, self._context, ask=self._ask_aside
         )
+        if self._senders:
+            self._senders.require_own_names(self._revision.toolbox.tools)
         most = self._manifest.limits.turns
         for turn in range(1, most + 1):
             completion = await self._turn(turn)
+            if self._senders and (given_back := self._senders.called_in(completion)):
+                return self._with(given_back.text, given_back=given_back.tool_calls)
             if not completion.tool_calls:
                 try:
                     return await self._result(completion)
@@ -142,6 +135,7 @@ class _TurnLoop:
         completion = None if recorded is None else _completion(recorded["completion"])
         if completion is not None:
             self._context.spending.recorded(completion)
+            self._next_turn()
         else:
             completion = await self._ask()
             crash_points.here("after-turn")
@@ -154,12 +148,13 @@ class _TurnLoop:
     def _with_unique_ids(self, turn: int, completion: Completion) -> Completion:
         """The completion with ids that no other call of this run has."""
         taken = {call.id for each in self._completions for call in each.tool_calls}
+        taken |= self._senders.taken if self._senders else set()
         calls = with_unique_ids(completion.tool_calls, turn=turn, taken=taken)
         return replace(completion, tool_calls=calls)
 
     async def _ask(self) -> Completion:
         """The model's next completion. A past that does not fit its context is compacted."""
-        output = self._manifest.output
+        output = self._output
         # After an answer that may have to be corrected, another call may follow.
         last = output is None or self._corrections >= output.retries
         fits = False
@@ -176,13 +171,14 @@ class _TurnLoop:
                 return completion
 
     def _request(self) -> ChatRequest:
+        senders = self._senders.schemas if self._senders else ()
         return ChatRequest(
             messages=(*self._opening.chat, *self._chat),
             parameters=self._parameters,
             timeout=self._context.deadline.required(),
-            tools=self._revision.toolbox.schemas,
+            tools=(*self._revision.toolbox.schemas, *senders),
             agent=self._revision.spec.name,
-            schema=self._manifest.output.schema_ if self._manifest.output else None,
+            schema=self._output.schema_ if self._output else None,
         )
 
     async def _compact(self) -> bool:
@@ -227,15 +223,21 @@ class _TurnLoop:
 
     async def _keep(self, turn: int, completion: Completion) -> None:
         """Records a turn that another one follows."""
+        self._next_turn()
+        await self._context.journal().step(TURN, turn, completion=asdict(completion))
+
+    def _next_turn(self) -> None:
         if self._context.reader:
             self._context.reader.restart()
-        await self._context.journal().step(TURN, turn, completion=asdict(completion))
 
     async def _use_tools(self, turn: int, completion: Completion) -> None:
         """Makes the tool calls that the model asks for, and adds them to the chat with their
         answers."""
         answers = await self._calls.make(turn, completion.tool_calls)
         self._called += len(answers)
+        # It was for the first turn: calls that are forced in every turn would never end.
+        kept = {name: value for name, value in self._parameters.items() if name != "tool_choice"}
+        self._parameters = kept
         self._chat.append(assistant_turn(completion))
         for call, answer in zip(completion.tool_calls, answers, strict=True):
             self._emitted += answer.emitted
@@ -247,13 +249,16 @@ class _TurnLoop:
         Raises:
             Unusable: the answer does not fit `output.schema`.
         """
-        output = self._manifest.output
         data: Any = completion.text
-        if output:
-            data = await value_of(data, output.schema_, cut=completion.cut is not None)
+        if self._output:
+            data = await value_of(data, self._output.schema_, cut=completion.cut is not None)
+        return self._with(data)
+
+    def _with(self, data: Any, *, given_back: tuple[ToolCall, ...] = ()) -> RunResult:
         return RunResult(
             data=data,
             completion=self._in_all(),
+            given_back=given_back,
             asked=self._opening.asked,
             turns=len(self._completions),
             calls=self._called,
@@ -267,13 +272,13 @@ class _TurnLoop:
             TaskError: the model was asked `output.retries` times before (`output_invalid`), or the
                 answer was cut off (`model_cut_off`): the next one would be, at the same price.
         """
-        assert self._manifest.output is not None
+        assert self._output is not None
         if completion.cut:
             text = f"the answer was {CUT_IN_WORDS[completion.cut]}, and cannot be used: {error}"
             raise Failures(completion.model).error(
                 "model_cut_off", text, hint="raise `max_tokens`, or ask for a shorter answer"
             )
-        if self._corrections >= self._manifest.output.retries:
+        if self._corrections >= self._output.retries:
             raise TaskError(f"the answer cannot be used: {error}", code="output_invalid")
         self._corrections += 1
         if (TURN, turn, 0) not in self._context.steps:
@@ -302,23 +307,6 @@ class _TurnLoop:
             return None
         answers = [*self._aside, *self._completions]
         return most - sum(each.usage.total for each in answers if each.usage)
-
-
-def _allowed(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The sender's parameters, if a sender may set them all.
-
-    Raises:
-        ModelError: one is not allowed, for example one that names credentials
-            (`parameter_not_allowed`).
-    """
-    for name in parameters:
-        if name not in SENDERS_PARAMETERS:
-            allowed = ", ".join(sorted(SENDERS_PARAMETERS))
-            raise ModelError(
-                f"payload.parameters has {name!r}; a sender may set {allowed}",
-                code="parameter_not_allowed",
-            )
-    return parameters
 
 
 def _completion(recorded: Mapping[str, Any]) -> Completion | None:

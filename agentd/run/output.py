@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from agentd.errors import AgentdError
-from agentd.manifest.json_schema.check import value_error
+from agentd.errors import AgentdError, TaskError
+from agentd.manifest.agent import Manifest
+from agentd.manifest.json_schema.check import schema_error, value_error
+from agentd.manifest.limits import Output
 from agentd.models.port import CORRECTION
+from agentd.protocol.message import AgentMessage
 
 _FENCE = "```"
 _LANGUAGE = re.compile(r"[\w+.-]*\s*")
@@ -21,9 +24,31 @@ _MOST_VALUES = 50  # of one answer that are checked
 # text for each error.
 _MOST_MISTAKES = 200
 
+# The schema of a sender that wants JSON, whatever its form.
+ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
+
 
 class Unusable(AgentdError):
     """An answer that is not the required JSON; the text says why."""
+
+
+def required_output(manifest: Manifest, message: AgentMessage) -> Output | None:
+    """The form that the answer must have: that of the manifest, or else that of the sender.
+
+    Raises:
+        TaskError: the manifest has another form than the sender asks for, or the sender's schema
+            is not valid (`answer_schema`).
+    """
+    asked = message.payload.answer_schema
+    if asked is None or manifest.output:
+        if asked not in (None, ANY_OBJECT) and manifest.output and manifest.output.schema_ != asked:
+            text = f"{manifest.name} has an `output` of its own; leave out the schema of the answer"
+            raise TaskError(text, code="answer_schema")
+        return manifest.output
+    if problem := schema_error(asked):
+        text = f"payload.answerSchema is not a valid JSON Schema: {problem}"
+        raise TaskError(text, code="answer_schema")
+    return Output(schema=asked)
 
 
 async def value_of(text: str, schema: Mapping[str, Any], *, cut: bool = False) -> Any:

@@ -91,7 +91,7 @@ def fact(task: AgentMessage) -> AgentMessage:
 
 
 def delta(task: AgentMessage, number: int) -> AgentMessage:
-    return task.delta("x", number, final=number == 3, source=AgentIdentity(id="a"))
+    return task.delta("x", number, turn=1, final=number == 3, source=AgentIdentity(id="a"))
 
 
 async def publish(bus: Bus, team: Team, topic: str, message: AgentMessage) -> None:

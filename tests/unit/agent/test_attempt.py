@@ -11,14 +11,14 @@ from agentd.agent.attempt import attempt, excuse
 from agentd.errors import Again, ModelError, TaskError
 from agentd.queue.dead_letters import ATTEMPTS, REASON
 from agentd.queue.journal import STARTED
-from tests.unit.workbench import MANIFEST, NOW, ScriptedModel, Workbench, revision_of
+from tests.unit.workbench import MANIFEST, NOW, Answer, ScriptedModel, Workbench, calls, revision_of
 
 # The next task of the same schedule is due ten seconds after NOW.
 SCHEDULED = {"Nats-Schedule-Next": "2023-11-14T22:13:30Z"}
 FAILED = ModelError("busy", code="model_overloaded", retryable=True)
 
 
-def workbench(folder: Path, *answers: str | BaseException, more: str = "") -> Workbench:
+def workbench(folder: Path, *answers: Answer, more: str = "") -> Workbench:
     return Workbench(revision_of(folder, f"{MANIFEST}\n{more}", ScriptedModel(*answers)))
 
 
@@ -201,6 +201,15 @@ async def test_an_answer_is_streamed_before_its_result(tmp_path: Path) -> None:
     assert subjects.index("agents.dev.stream.response.t-1") < subjects.index(
         "agents.dev.result.analysis.x.t-1"
     )
+
+
+async def test_nothing_follows_from_calls_that_are_given_back(tmp_path: Path) -> None:
+    more = "client_tools: true\nemit: [{event: report.ready}]"
+    bench = workbench(tmp_path, calls("weather"), more=more)
+    asked = {"content": "Rain?", "tools": [{"name": "weather"}]}
+    await attempt(bench.task(bench.delivery({"id": "t-1", "payload": asked})))
+    assert [call["name"] for call in bench.result()["calls"]] == ["weather"]
+    assert bench.stored("event.report.*") == []
 
 
 async def test_an_error_that_stays_is_the_outcome(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from agentd.agent.commit import commit, refuse
 from agentd.agent.delivered_task import DeliveredTask
 from agentd.agent.outcome import store
 from agentd.errors import BusError, Conflict, TaskError, Undeliverable
-from agentd.models.port import Completion
+from agentd.models.port import Completion, ToolCall
 from agentd.nats import jetstream
 from agentd.nats.bus import Msg
 from agentd.nats.jetstream import Record
@@ -87,6 +87,27 @@ async def test_a_task_that_is_its_own_conversation_is_remembered_only_with_a_his
     bench = workbench(tmp_path, manifest)
     await answered(task_of(bench))
     assert len(exchanges(bench)) == count
+
+
+@pytest.mark.parametrize("manifest", [MANIFEST, REMEMBERING])
+@pytest.mark.parametrize(("memory", "count"), [(True, 1), (False, 0)])
+async def test_the_sender_may_say_what_is_remembered(
+    tmp_path: Path, manifest: str, memory: bool, count: int
+) -> None:
+    bench = workbench(tmp_path, manifest)
+    await answered(task_of(bench, context={"memory": memory}))
+    await answered(task_of(bench, id="t-2", context={"conversationId": "c", "memory": memory}))
+    assert len(exchanges(bench)) == 2 * count
+
+
+async def test_calls_that_are_given_back_are_not_remembered(tmp_path: Path) -> None:
+    bench = workbench(tmp_path, REMEMBERING)
+    task = task_of(bench, **CHAT)
+    completion = Completion("", "m", "tool_calls", cost=0.0)
+    asked = RunResult(data="", completion=completion, given_back=(ToolCall("a", "now", "{}"),))
+    await commit(task, task.outcome(result=asked))
+    assert bench.result()["calls"] == [{"id": "a", "name": "now", "arguments": "{}"}]
+    assert exchanges(bench) == []
 
 
 async def test_an_error_is_not_remembered_and_not_a_dead_letter(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ async def test_a_restart_voids_the_text_and_counts_from_0_again() -> None:
     await deltas.finish()
 
     assert bus.shown == [(0, "Let me look.", False), (0, "Found it.", True)]
+    assert [delta.payload.turn for delta in bus.deltas] == [1, 2]
 
 
 @in_virtual_time

@@ -22,10 +22,14 @@ def test_fields_are_spelled_in_camel_case_on_the_wire() -> None:
         "model",
         "parameters",
         "constraints",
+        "answerSchema",
+        "tools",
+        "continuation",
         "sequenceNumber",
         "isFirst",
         "isFinal",
         "chunk",
+        "turn",
     )
     assert AgentIdentity.wire_names() == ("id", "type")
 

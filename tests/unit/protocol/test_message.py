@@ -567,7 +567,7 @@ def test_a_path_keeps_its_end() -> None:
 
 def test_a_delta_is_the_documents_stream_message() -> None:
     request = decode(json.dumps(EVERY_FIELD).encode())
-    first = wire(request.delta("Hel", 0, final=False, source=ANALYST))
+    first = wire(request.delta("Hel", 0, turn=1, final=False, source=ANALYST))
     assert first["type"] == "stream"
     assert first["correlationId"] == request.id
     assert first["payload"] == {
@@ -575,6 +575,7 @@ def test_a_delta_is_the_documents_stream_message() -> None:
         "isFirst": True,
         "isFinal": False,
         "chunk": "Hel",
+        "turn": 1,
     }
     assert first["context"] == {
         "conversationId": "chat 12",
@@ -582,8 +583,22 @@ def test_a_delta_is_the_documents_stream_message() -> None:
         "metadata": {},
     }
     assert first["routing"] == {"priority": 9}
-    last = request.delta("", 7, final=True, source=ANALYST).payload
+    last = request.delta("", 7, turn=2, final=True, source=ANALYST).payload
     assert (last.is_first, last.is_final, last.sequence_number) == (False, True, 7)
+
+
+@pytest.mark.parametrize(
+    ("fields", "brings"),
+    [
+        ({}, False),
+        ({"context": {"history": [{"role": "user", "content": "x"}]}}, False),
+        ({"context": {"history": [{"role": "tool", "callId": "a"}]}}, True),
+        ({"payload": {"content": "x", "tools": [{"name": "now"}]}}, True),
+        ({"payload": {"content": "x", "continuation": [{"role": "assistant"}]}}, True),
+    ],
+)
+def test_a_sender_may_bring_tools(fields: dict[str, Any], brings: bool) -> None:
+    assert decode(body(**fields)).brings_tools is brings
 
 
 def test_a_message_cannot_be_changed() -> None:

@@ -33,7 +33,7 @@ def fact(topic: str, content: Any = "x", **fields: Any) -> Received:
 
 
 def delta(task: str, number: int, text: str = "x", *, final: bool = False) -> Received:
-    message = TASK.delta(text, number, final=final, source=AGENT)
+    message = TASK.delta(text, number, turn=1, final=final, source=AGENT)
     return received(f"stream.response.{task}", message)
 
 

@@ -122,6 +122,22 @@ async def test_what_the_sender_attached_takes_precedence_over_the_memory(tmp_pat
     assert [each["content"] for each in recalled.chat][1:] == ["on", "record", "hello"]
 
 
+@pytest.mark.parametrize("manifest", [MANIFEST, REMEMBERING])
+async def test_a_sender_may_ask_for_the_memory_or_for_none(tmp_path: Path, manifest: str) -> None:
+    opener = Opener(tmp_path, manifest)
+    await opener.remember(("on", "record"))
+
+    async def shown(**context: Any) -> list[str]:
+        opening = await opener.begin("hello", **context)
+        return [each["content"] for each in opening.chat][1:]
+
+    earlier = [each["content"] for each in EARLIER]
+    assert await shown(memory=True) == ["on", "record", "hello"]
+    assert await shown(memory=True, history=EARLIER) == ["on", "record", *earlier, "hello"]
+    assert await shown(memory=False) == ["hello"]
+    assert await shown(memory=False, history=EARLIER) == [*earlier, "hello"]
+
+
 async def test_what_the_sender_attached_is_trimmed(tmp_path: Path) -> None:
     opener = Opener(tmp_path, REMEMBERING)
     opening = await opener.begin("hello", history=[*EARLIER, *EARLIER])

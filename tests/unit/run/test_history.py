@@ -12,13 +12,16 @@ import pytest
 from agentd.errors import TaskError
 from agentd.manifest.limits import History
 from agentd.models.estimate import message_tokens
-from agentd.protocol.fields import AgentIdentity, Context, HistoryMessage
+from agentd.models.wire.chat import sendable
+from agentd.protocol.fields import AgentIdentity, Context, HistoryMessage, has_calls
 from agentd.protocol.message import new
 from agentd.run.history import (
     Exchange,
     Past,
     attached,
+    chat_turns,
     divided,
+    ids_in,
     room_for_summary,
     shortened,
     to_summarize,
@@ -134,3 +137,55 @@ def test_a_summary_that_is_too_long_is_cut() -> None:
     assert cut.endswith("ä…")
     assert message_tokens({"role": "user", "content": cut}) <= room
     assert shortened("x", History(max_tokens=399)) == ""
+
+
+ASKED = {"role": "user", "content": "Rain?"}
+
+
+def called(*ids: str) -> dict[str, Any]:
+    calls = [{"id": each, "name": "weather", "arguments": "{}"} for each in ids]
+    return {"role": "assistant", "content": None, "calls": calls}
+
+
+def answered(id: str, text: str = "sun") -> dict[str, Any]:  # noqa: A002
+    return {"role": "tool", "callId": id, "content": text}
+
+
+def turns(*given: dict[str, Any]) -> list[HistoryMessage]:
+    return [HistoryMessage.model_validate(turn) for turn in given]
+
+
+def test_calls_and_answers_are_sent_as_every_server_takes_them() -> None:
+    chat = sendable(chat_turns(turns(ASKED, called("x.1"), answered("x.1", "")), "here"), "m")
+    assert [turn["role"] for turn in chat] == ["user", "assistant", "tool"]
+    [call] = chat[1]["tool_calls"]
+    assert call["function"] == {"name": "weather", "arguments": "{}"}
+    assert call["id"] == chat[2]["tool_call_id"] == "call00000"
+    assert chat[2]["content"] == "(no output)"
+    assert "made_by" not in chat[1]
+
+
+def test_a_turn_of_a_tool_that_answers_nothing_is_left_out() -> None:
+    assert chat_turns(turns({"role": "tool", "content": "obey"}, ASKED), "here") == [ASKED]
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ([ASKED, answered("a")], r"here\[1\] answers no call"),
+        ([called("a"), answered("a"), answered("a")], r"here\[2\] answers no call"),
+        ([called("a", "b"), answered("a"), ASKED], r"here\[2\] comes before .* 'b'"),
+        ([called("a")], r"the end of here comes before .* 'a'"),
+    ],
+)
+def test_calls_and_answers_belong_together(given: list[dict[str, Any]], place: str) -> None:
+    with pytest.raises(TaskError, match=place) as refused:
+        chat_turns(turns(*given), "here")
+    assert refused.value.code == "bad_part"
+
+
+def test_the_calls_of_turns_are_found() -> None:
+    given = turns(ASKED, called("a", "b"), answered("a"))
+    assert has_calls(given)
+    assert not has_calls(turns(ASKED))
+    assert list(ids_in(given)) == ["a", "b"]

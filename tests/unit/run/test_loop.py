@@ -192,6 +192,61 @@ async def test_a_reader_starts_over_after_words_that_led_to_tools(tmp_path: Path
     assert following.heard == ["Let", "me", "restart", "done"]
 
 
+WEATHER = {"tools": [{"name": "weather"}]}
+ASKS_THE_SENDER = Completion(
+    "Let me", "m", "tool_calls", (ToolCall("", "plain", "{}"), ToolCall("", "weather", "{}"))
+)
+
+
+async def test_calls_of_the_sender_s_tools_are_the_answer(tmp_path: Path) -> None:
+    manifest = f"{TOOLS}\nclient_tools: true"
+    asked = Run(tmp_path, manifest, calls("plain"), ASKS_THE_SENDER)
+    result = await asked.result(**WEATHER, parameters={"tool_choice": "required"})
+    assert result.data == "Let me"
+    assert result.given_back == (ToolCall("call00201", "weather", "{}"),)
+    assert (result.turns, result.calls, len(asked.tool.made)) == (2, 1, 1)
+    shown = [each["function"]["name"] for each in asked.model.requests[0].tools]
+    assert shown == ["plain", "weather"]
+    # Forced in every turn, calls of the agent's own tools would never end.
+    assert [each.parameters.get("tool_choice") for each in asked.model.requests] == [
+        *("required", None)
+    ]
+
+    resumed = Run(tmp_path, manifest, "never asked", steps=asked.log.steps())
+    assert (await resumed.result(**WEATHER)).given_back == result.given_back
+    assert resumed.model.requests == []
+
+
+async def test_a_run_goes_on_with_the_answers_of_the_sender_s_tools(tmp_path: Path) -> None:
+    turns = [
+        {"role": "assistant", "calls": [{"id": "a", "name": "weather", "arguments": "{}"}]},
+        {"role": "tool", "callId": "a", "content": "sun"},
+    ]
+    going_on = Run(tmp_path, f"{MANIFEST}\nclient_tools: true", "Take a hat.")
+    assert (await going_on.result(**WEATHER, continuation=turns)).data == "Take a hat."
+    user, called, answer = going_on.chat(0)
+    assert (user["content"], answer["content"]) == ("hello", "sun")
+    assert called["tool_calls"][0]["id"] == answer["tool_call_id"] == "a"
+
+
+async def test_a_sender_may_ask_for_the_form_of_the_answer(tmp_path: Path) -> None:
+    schema = {"type": "object", "required": ["score"]}
+    asked = Run(tmp_path, MANIFEST, "high", '{"score": 1}')
+    result = await asked.result(answerSchema=schema)
+    assert (result.data, result.turns) == ({"score": 1}, 2)
+    assert asked.model.requests[0].schema == schema
+
+
+async def test_the_turn_of_a_resumed_run_is_known_to_its_reader(tmp_path: Path) -> None:
+    following = Following()
+    steps = {
+        (TURN, 1, 0): {"completion": asdict(calls("plain"))},
+        (ANSWERED, 1, 0): {"name": "plain", "text": "known", "error": False},
+    }
+    await Run(tmp_path, TOOLS, "done", steps=steps, reader=following).result()
+    assert following.heard == ["restart", "done"]
+
+
 async def test_a_resumed_run_repeats_no_recorded_turn_and_no_call(tmp_path: Path) -> None:
     attempt = ModelAttempt(model="other", seconds=1.0, code="model_timeout")
     usage = Usage(5, 5)
