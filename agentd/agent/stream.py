@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from agentd.errors import BusError, TaskError
 from agentd.nats.bus import Bus
 from agentd.nats.objects import room
-from agentd.protocol.message import AgentIdentity, AgentMessage, encode
+from agentd.protocol.message import AgentIdentity, AgentMessage, encode, new_id
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Deltas:
         self._source = source
         self._headers = headers
         self._text: list[str] = []
-        self._number = 0
+        self._number, self._run = 0, new_id()
         self._turn = 1
         self._wake = asyncio.Event()
         self._flusher: asyncio.Task[None] | None = None
@@ -57,7 +57,7 @@ class Deltas:
     def restart(self) -> None:
         """The next turn begins. What was pushed so far was not the answer: readers start over."""
         self._text.clear()
-        self._number = 0
+        self._number, self._run = 0, new_id()
         self._turn += 1
 
     async def finish(self) -> None:
@@ -90,7 +90,12 @@ class Deltas:
 
     async def _send(self, chunk: str, *, final: bool) -> None:
         delta = self._task.delta(
-            chunk, self._number, turn=self._turn, final=final, source=self._source
+            chunk,
+            self._number,
+            turn=self._turn,
+            final=final,
+            source=self._source,
+            run=self._run,
         )
         self._number += 1
         try:

@@ -127,15 +127,26 @@ class AgentMessage(MessagePart):
         return work._expiring_with(self)
 
     def delta(
-        self, chunk: str, number: int, *, turn: int, final: bool, source: AgentIdentity
+        self,
+        chunk: str,
+        number: int,
+        *,
+        turn: int,
+        final: bool,
+        source: AgentIdentity,
+        run: str = "",
     ) -> AgentMessage:
-        """A delta of this task's answer, `number` counting from 0. It carries no metadata."""
+        """A delta of this task's answer, `number` counting from 0. It carries no metadata.
+
+        Its id says which `run` it belongs to: two replicas that both run a task, because one was
+        thought dead, mix their deltas on one subject.
+        """
         first = number == 0
         piece = Payload(
             sequence_number=number, is_first=first, is_final=final, chunk=chunk, turn=turn
         )
         context = Context(conversation_id=self.context.conversation_id, parent_message_id=self.id)
-        links = Links(correlation_id=self.id)
+        links = Links(id=f"{run}-{number}" if run else None, correlation_id=self.id)
         rank = Routing(priority=self.routing.priority)
         return new("stream", piece, source=source, context=context, routing=rank, **links)
 

@@ -87,6 +87,8 @@ async def test_a_restart_voids_the_text_and_counts_from_0_again() -> None:
 
     assert bus.shown == [(0, "Let me look.", False), (0, "Found it.", True)]
     assert [delta.payload.turn for delta in bus.deltas] == [1, 2]
+    runs = [delta.id.removesuffix("-0") for delta in bus.deltas]
+    assert len(set(runs)) == 2, "a reader can tell the two runs apart"
 
 
 @in_virtual_time

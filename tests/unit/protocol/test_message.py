@@ -583,6 +583,8 @@ def test_a_delta_is_the_documents_stream_message() -> None:
         "metadata": {},
     }
     assert first["routing"] == {"priority": 9}
+    run = request.delta("Hel", 3, turn=1, final=False, source=ANALYST, run="r1")
+    assert run.id == "r1-3"
     last = request.delta("", 7, turn=2, final=True, source=ANALYST).payload
     assert (last.is_first, last.is_final, last.sequence_number) == (False, True, 7)
 
