@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from agentd.background import Background
-from agentd.errors import BusError, NotStored, TooLarge, Unheard
+from agentd.errors import BusError, TooLarge, Unheard
 from agentd.nats.bus import Msg, status_of, wire_size
 from agentd.nats.streams import LOG, SCHEDULES, configurations
 from agentd.protocol.server_subjects import API
@@ -34,6 +34,7 @@ from agentd.settings import Settings
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Msg], Awaitable[None]]
+Listener = Callable[[Msg], None]
 
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 _BATCH = "Nats-Batch-Id"
@@ -97,7 +98,6 @@ class MemoryBus:
         self.streams = {
             config["name"]: MemoryStream(config) for config in configurations(Settings())
         }
-        self._objects: dict[tuple[str, str], bytes] = {}
         self._requests: dict[str, tuple[asyncio.Future[Msg], Callable[[Msg], bool]]] = {}
         self.background = Background()
         self._inboxes = itertools.count(1)
@@ -152,6 +152,12 @@ class MemoryBus:
         await asyncio.sleep(0)
         return subscription
 
+    async def listen(self, subject: str, listener: Listener) -> MemorySubscription:
+        async def handle(msg: Msg) -> None:
+            listener(msg)
+
+        return await self.subscribe(subject, handle)
+
     @contextlib.contextmanager
     def failing(self, subject: str, fail: Callable[[BusError], None]) -> Generator[None]:
         yield
@@ -167,19 +173,6 @@ class MemoryBus:
 
     async def fence(self) -> None:
         await asyncio.sleep(0)
-
-    async def put_object(self, bucket: str, name: str, data: bytes) -> None:
-        self._objects.setdefault((bucket, name), data)
-        await asyncio.sleep(0)
-
-    async def get_object(self, bucket: str, name: str, *, most: int) -> bytes:
-        await asyncio.sleep(0)
-        data = self._objects.get((bucket, name))
-        if data is None:
-            raise NotStored(f"there is no object {name}")
-        if len(data) > most:
-            raise TooLarge(f"object {name}", size=len(data), limit=most)
-        return data
 
     # --- the server -----------------------------------------------------------------------------
 
@@ -337,7 +330,7 @@ class MemoryStream:
         headers = msg.headers or {}
         if "Nats-Msg-Id" in headers:
             self._ids[headers["Nats-Msg-Id"]] = self._last_sequence
-        if self.config.get("max_msgs_per_subject") == 1:
+        if self.config.get("max_msgs_per_subject") == 1 or headers.get("Nats-Rollup") == "sub":
             self._remove(self.on(msg.subject))
         now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="microseconds")
         self.messages[self._last_sequence] = StoredMessage(
@@ -368,11 +361,12 @@ class MemoryStream:
             case ["INFO"]:
                 return {"config": self.config, "state": self._state(request)}
             case ["MSG", "GET"]:
-                found = (
-                    self.last(request["last_by_subj"])
-                    if "last_by_subj" in request
-                    else self.messages.get(request["seq"])
-                )
+                if "last_by_subj" in request:
+                    found = self.last(request["last_by_subj"])
+                elif "next_by_subj" in request:
+                    found = next(iter(self.on(request["next_by_subj"], request["seq"])), None)
+                else:
+                    found = self.messages.get(request["seq"])
                 return {"message": _encoded(found)} if found else _error(10037, _NOT_FOUND, 404)
             case ["MSG", "DELETE"]:
                 if request["seq"] not in self.messages:

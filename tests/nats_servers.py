@@ -10,8 +10,8 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
-from agentd.nats.binary import find_binary
 from agentd.nats.bus import Bus
+from agentd.nats.server import find_binary
 from tests.waiting import PATIENCE
 
 JETSTREAM = "jetstream {{ store_dir: {folder}/store }}\n"

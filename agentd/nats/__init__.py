@@ -13,12 +13,12 @@ A module imports only from those below it.
     objects       contents too large for a message, stored by digest
     jetstream     the JetStream API: store messages with retries, read and delete stored ones
     records       what strangers stored is skipped where it cannot be read, and named once
-    server        the embedded nats-server process: start, adopt, stop, find
+    server        the embedded nats-server process: start, adopt, stop, find; which program it is
     connection    which server to connect to, and with which credentials
-    bus           publish, request, subscribe; size limits; the object store of nats-py
-    client        the nats-py client: connect, reconnect, replace it when it gives up
+    bus           publish, request, subscribe; size limits
+    reconnecting  keeps a client connected: reconnects, replaces it when it gives up
+    waiting       calls that wait for an answer, and end at once when none can come
+    client        nats-py's client, mended; its messages and errors
     context       context files of the nats command line
     folder        the folder `.agentd`: lock, server record, configuration and log of the server
-    binary        which nats-server program to run, and its version
-    waiting       calls that wait for an answer, and end at once when none can come
 """

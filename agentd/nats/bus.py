@@ -10,33 +10,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import itertools
 import logging
-import re
-import secrets
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import nats.errors
-import nats.js.errors
 from nats.aio.msg import Msg
-from nats.js.api import ObjectMeta, ObjectMetaOptions
 
 from agentd.background import Background, Work
-from agentd.errors import BusError, Forbidden, NotStored, TooLarge, Unheard
-from agentd.nats.client import Client, ReconnectingClient, guarded, mapped, status_of, wire_size
+from agentd.errors import BusError, Forbidden, TooLarge, Unheard
+from agentd.nats.client import Client, failure, guarded, mapped, status_of, wire_size
+from agentd.nats.reconnecting import ReconnectingClient
 from agentd.nats.waiting import Call, Waiting
-from agentd.protocol.server_subjects import object_pieces
 
 __all__ = ["Bus", "Msg", "Subscription", "status_of", "wire_size"]
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Msg], Awaitable[None]]
+Listener = Callable[[Msg], None]
 Accept = Callable[[Msg], object]
 
 REQUEST_TIMEOUT = 5.0
-_PIECE = 128 * 1024  # bytes; of an object in the object store
 
 
 @dataclass(eq=False)
@@ -44,7 +41,7 @@ class Subscription:
     """A subscription that outlives the client: `Bus` makes it again on every new client."""
 
     subject: str
-    handler: Handler
+    handler: Handler | Listener
     queue: str = ""
     bus: Bus | None = field(default=None, repr=False)
     live: Any = field(default=None, repr=False)
@@ -79,6 +76,7 @@ class Bus:
         self._subscriptions: list[Subscription] = []
         # What waits for an answer, and which answers it takes.
         self._requests: dict[str, tuple[asyncio.Future[Msg], Accept]] = {}
+        self._tokens = map(str, itertools.count())
         self._inbox = ""
 
     # --- the connection -------------------------------------------------------------------------
@@ -155,7 +153,7 @@ class Bus:
         # One wildcard inbox for all requests: a subscription for each would cost two more
         # messages to the server.
         self._inbox = client.new_inbox()
-        await client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
+        await client.listen(f"{self._inbox}.*", self._on_reply)
         for subscription in list(self._subscriptions):
             await self._attach(subscription)
 
@@ -182,10 +180,12 @@ class Bus:
             raise TooLarge(subject, size=size, limit=self.max_message)
         task = asyncio.current_task()
         cancellations = task.cancelling() if task else 0
-        with mapped(subject):
+        try:
             await self._client.publish(
                 subject, data, reply=reply, headers=dict(headers) if headers else None
             )
+        except nats.errors.Error as error:
+            raise failure(subject, error) from error
         if task and task.cancelling() > cancellations:
             # nats-py swallows a cancellation that arrives while it flushes.
             raise asyncio.CancelledError
@@ -209,18 +209,21 @@ class Bus:
             BusError: no answer within `timeout` seconds, or the connection was lost. The message
                 may have been received, or may still be.
         """
-        token = secrets.token_hex(8)
-        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        # The inbox cannot be guessed, so the tokens in it may be.
+        token, loop = next(self._tokens), asyncio.get_running_loop()
+        future: asyncio.Future[Msg] = loop.create_future()
+        call = Call(subject, future.set_exception)
         self._requests[token] = future, accept
+        self._waiting.calls.add(call)
         try:
-            with self.failing(subject, future.set_exception):
-                # Outside the timeout, which works by cancellation: nats-py could swallow it.
-                await self.publish(subject, data, headers=headers, reply=f"{self._inbox}.{token}")
-                async with asyncio.timeout(timeout):
-                    answer = await future
-        except TimeoutError:
-            raise BusError(f"{subject}: no answer within {timeout:g} s") from None
+            await self.publish(subject, data, headers=headers, reply=f"{self._inbox}.{token}")
+            timer = loop.call_later(timeout, call.late, timeout)
+            try:
+                answer = await future
+            finally:
+                timer.cancel()
         finally:
+            self._waiting.calls.discard(call)
             del self._requests[token]
         # The server's own answer where nothing subscribes to the subject.
         if status_of(answer) == "503":
@@ -250,10 +253,17 @@ class Bus:
         """
         if not inspect.iscoroutinefunction(handler):
             raise BusError(f"{subject}: the handler must be a coroutine function")
-        subscription = Subscription(subject, handler, queue, bus=self)
+        return await self._add(Subscription(subject, handler, queue, bus=self))
+
+    async def listen(self, subject: str, listener: Listener) -> Subscription:
+        """Calls `listener`, a plain function that does not wait, as soon as a message is read: for
+        subjects on which each task has a message."""
+        return await self._add(Subscription(subject, listener, bus=self))
+
+    async def _add(self, subscription: Subscription) -> Subscription:
         self._subscriptions.append(subscription)
         if not self._client.is_closed:  # otherwise `_adopt` makes it
-            with mapped(subject):
+            with mapped(subscription.subject):
                 await self._attach(subscription)
         return subscription
 
@@ -269,79 +279,25 @@ class Bus:
         """A new subject for answers to this connection."""
         return self._client.new_inbox()
 
-    # --- objects --------------------------------------------------------------------------------
-
-    async def put_object(self, bucket: str, name: str, data: bytes) -> None:
-        """Stores `data` in an object store of NATS, unless it has an object of this name.
-
-        Raises:
-            BusError: the object could not be stored.
-        """
-        with mapped(f"object {name}"):
-            store = await self._client.jetstream().object_store(bucket)
-            with contextlib.suppress(nats.js.errors.ObjectNotFoundError):
-                # A second put would delete the pieces of the first, perhaps under a reader.
-                await store.get_info(name)
-                return
-            # By default nats-py makes pieces that some servers refuse.
-            options = ObjectMetaOptions(max_chunk_size=min(_PIECE, self.max_message))
-            await store.put(name, data, ObjectMeta(name=name, options=options))
-
-    async def get_object(self, bucket: str, name: str, *, most: int) -> bytes:
-        """The object that `put_object` stored.
-
-        Raises:
-            NotStored: the store has no such object, or what it says of the object is not valid.
-            TooLarge: the object has more than `most` bytes; no more than that is read.
-            BusError: the store does not answer.
-        """
-        with mapped(f"object {name}"):
-            store = await self._client.jetstream().object_store(bucket)
-            try:
-                info: Any = await store.get_info(name)
-            except nats.js.errors.ObjectNotFoundError:
-                raise NotStored(f"there is no object {name}") from None
-            except nats.js.errors.BadObjectMetaError:
-                raise NotStored(f"object {name} has an entry that is not valid") from None
-            # The entry is a stranger's: any client of the server may write it.
-            if info.is_link() or not re.fullmatch(r"\w+", str(info.nuid)):
-                raise NotStored(f"object {name} has an entry that is not valid")
-            if isinstance(info.size, int) and info.size > most:
-                raise TooLarge(f"object {name}", size=info.size, limit=most)
-            return await self._read(object_pieces(bucket, info.nuid), most) if info.size else b""
-
-    async def _read(self, subject: str, most: int) -> bytes:
-        """The pieces of an object. nats-py's own `get` follows links, and reads without a limit:
-        the size that it compares in the end is what the writer wrote."""
-        data = bytearray()
-        pieces = await self._client.jetstream().subscribe(subject, ordered_consumer=True)
-        try:
-            async for piece in pieces.messages:
-                data += piece.data
-                if len(data) > most:
-                    raise TooLarge(subject, size=len(data), limit=most)
-                if not piece.metadata.num_pending:
-                    break
-        finally:
-            with contextlib.suppress(nats.errors.Error):
-                await pieces.unsubscribe()
-        return bytes(data)
-
     async def _attach(self, subscription: Subscription) -> None:
+        subject, handler = subscription.subject, subscription.handler
+        if not inspect.iscoroutinefunction(handler):
+            subscription.live = await self._client.listen(subject, cast("Listener", handler))
+            return
         subscription.live = await self._client.subscribe(
-            subscription.subject,
+            subject,
             queue=subscription.queue,
             # A callback, because nats-py's `async for` handles a third as many messages a second.
-            cb=guarded(subscription.handler),
+            cb=guarded(handler),
             # Over a limit nats-py drops messages, and only `error_cb` learns of it. Only the bytes
             # matter to us: any number of small messages may wait.
             pending_msgs_limit=-1,
             pending_bytes_limit=64 * 1024 * 1024,
         )
 
-    async def _on_reply(self, msg: Msg) -> None:
+    def _on_reply(self, msg: Msg) -> None:
         answer, accept = self._requests.get(msg.subject.rpartition(".")[2], (None, bool))
-        if answer and not answer.done() and (status_of(msg) or accept(msg)):
+        if answer and not answer.done() and (accept(msg) or status_of(msg)):
             answer.set_result(msg)
 
     def _on_refused(self, error: Forbidden) -> None:

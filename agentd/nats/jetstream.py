@@ -8,7 +8,6 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, cast
 
 from agentd import crash_points
@@ -55,7 +54,7 @@ async def api(bus: Bus, verb: str, request: Mapping[str, Any] | None = None) -> 
         BusError: the server did not answer.
     """
     body = json.dumps(request).encode() if request is not None else b""
-    reply = _object(await bus.request(server_subjects.api(verb), body, accept=_object))
+    reply = _object(await bus.request(server_subjects.api(verb), body, accept=_is_object))
     if "error" in reply:
         raise ApiError(verb, reply["error"])
     return reply
@@ -227,8 +226,17 @@ async def newest(bus: Bus, stream: str, subject: str) -> tuple[int, bytes]:
     Raises:
         BusError: the server does not answer, or the stream does not exist.
     """
+    return await _get(bus, stream, {"last_by_subj": subject})
+
+
+async def next_after(bus: Bus, stream: str, subject: str, sequence: int) -> tuple[int, bytes]:
+    """As `newest`, of the first message on `subject` after `sequence`."""
+    return await _get(bus, stream, {"next_by_subj": subject, "seq": sequence + 1})
+
+
+async def _get(bus: Bus, stream: str, wanted: Mapping[str, Any]) -> tuple[int, bytes]:
     try:
-        answer = await api(bus, f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+        answer = await api(bus, f"STREAM.MSG.GET.{stream}", wanted)
     except ApiError as error:
         if error.code not in _NO_SUCH_MESSAGE:
             raise
@@ -277,18 +285,6 @@ async def stored(bus: Bus, stream: str, subject: str, *, start: int = 1) -> Asyn
             return
 
 
-async def first_since(bus: Bus, stream: str, moment: datetime) -> int | None:
-    """The sequence of the first message that `stream` stored at `moment` or later, if any.
-
-    Raises:
-        BusError: the server does not answer.
-    """
-    body = {"batch": 1, "start_time": moment.isoformat(), "next_by_subj": ">"}
-    answer = await bus.request(server_subjects.direct_get(stream), json.dumps(body).encode())
-    found = (answer.headers or {}).get("Nats-Sequence")
-    return int(found) if found else None
-
-
 async def _batch(bus: Bus, stream: str, subject: str, start: int) -> AsyncIterator[Msg]:
     """Up to 256 messages, read with one direct get (ADR-31); a message with a status ends it.
 
@@ -318,14 +314,16 @@ async def _stored(bus: Bus, subject: str, data: bytes, headers: Mapping[str, str
     """Publishes once; returns the sequence in the server's acknowledgement, or raises its error."""
     accept = _is_acknowledgement
     answer = await bus.request(subject, data, headers=headers, timeout=_ONE_TRY, accept=accept)
-    ack = _object(answer)
-    error = ack.get("error")
-    if not error:
-        return int(ack["seq"])
-    code = error.get("err_code")
+    match _object(answer):
+        case {"error": {"code": int(status), **error}}:
+            code = error.get("err_code")
+        case {"seq": int(sequence)}:
+            return sequence
+        case _:
+            raise BusError(f"{subject}: {answer.data[:100]!r} is no acknowledgement")
     if code in _EXISTS:
         raise Conflict(f"{subject}: there is a message already")
-    may_pass = error.get("code", 0) >= 500 and code not in _NEVER_STORED
+    may_pass = status >= 500 and code not in _NEVER_STORED
     if may_pass or code in _TOO_MANY_BATCHES:
         raise BusError(f"{subject}: {error.get('description')}")
     raise NotStored(f"{subject}: {error.get('description')}")
@@ -340,8 +338,11 @@ def _object(answer: Msg) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
+def _is_object(answer: Msg) -> bool:
+    return answer.data.startswith(b"{")
+
+
 def _is_acknowledgement(answer: Msg) -> bool:
-    """Whether a stream gives this answer to a publish: others may subscribe to the subject too."""
-    ack = _object(answer)
-    is_stored = isinstance(ack.get("stream"), str) and isinstance(ack.get("seq"), int)
-    return is_stored or isinstance(ack.get("error"), dict)
+    """Whether a stream gives this answer to a publish: others may subscribe to the subject too.
+    Its first field is enough to tell, and is checked for each task."""
+    return answer.data.startswith((b'{"stream":', b'{"error":{', b'{"error": {'))

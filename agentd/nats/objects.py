@@ -1,23 +1,35 @@
 """Contents too large for a message: the sender stores them by digest, the reader fetches them.
 
 The message then has `{"$object": {"digest": "sha256:…", "size": bytes}}` in place of its content
-(in a result: in place of `data`). They are stored in `agentd_objects`, an object store of NATS.
+(in a result: in place of `data`). They are stored in `agentd_objects`, an object store of NATS
+(ADR-20): an entry for each object, and the pieces of its data on a subject that the entry names.
+nats-py's own `get` follows links, and reads without a limit; its second `put` of an object deletes
+the pieces of the first, perhaps under a reader.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from agentd.errors import DecodeError, NotStored, TaskError, TooLarge, Undeliverable
+from agentd.errors import BusError, DecodeError, NotStored, TaskError, TooLarge, Undeliverable
+from agentd.nats import jetstream
 from agentd.nats.bus import Bus
-from agentd.protocol.message import AgentMessage, encode
+from agentd.protocol.message import AgentMessage, encode, new_id
+from agentd.protocol.server_subjects import object_entry, object_pieces
+from agentd.protocol.shape import Shape
 from agentd.protocol.strict_json import parse
 
 BUCKET = "agentd_objects"
+STREAM = f"OBJ_{BUCKET}"
 MARK = "$object"
 
 # Bytes left free for our headers, and for those that the server adds when WORK sources the message;
@@ -25,6 +37,7 @@ MARK = "$object"
 _HEADROOM = 16 * 1024
 _PATIENCE = 30.0  # seconds to fetch one object; a piece of it may be missing
 MOST = 32 * 1024**2  # bytes of a content
+_PIECE = 128 * 1024  # bytes
 
 
 def room(bus: Bus) -> int:
@@ -89,7 +102,8 @@ async def put(bus: Bus, data: bytes) -> str:
         BusError: it could not be stored.
     """
     digest = digest_of(data)
-    await bus.put_object(BUCKET, digest, data)
+    if await _entry(bus, digest) is None:
+        await _store(bus, digest, data)
     return digest
 
 
@@ -103,7 +117,7 @@ async def fetch(bus: Bus, digest: str, *, most: int = MOST) -> bytes:
     """
     try:
         async with asyncio.timeout(_PATIENCE):
-            data = await bus.get_object(BUCKET, digest, most=most)
+            data = await _read(bus, digest, most)
     except NotStored:
         text = f"the content {digest} no longer exists"
         raise TaskError(text, code="object_missing") from None
@@ -140,3 +154,93 @@ async def _get(bus: Bus, reference: Mapping[str, Any]) -> Any:
 def digest_of(data: bytes) -> str:
     """The name of an object with this data: `sha256:` and 64 hex digits."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What an object store says of an object. Any client of the server may write it."""
+
+    nuid: str
+    size: int
+    deleted: bool = False
+    options: Mapping[str, Any] | None = None
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether it names pieces in this object store."""
+        is_link = "link" in (self.options or {})
+        return not (self.deleted or is_link) and re.fullmatch(r"\w+", self.nuid) is not None
+
+
+_ENTRY: Shape[_Entry] = Shape(_Entry, most=64 * 1024)
+
+
+async def _entry(bus: Bus, name: str) -> _Entry | None:
+    """The entry of an object; None if there is none that can be used."""
+    _, data = await jetstream.newest(bus, STREAM, object_entry(BUCKET, name))
+    with contextlib.suppress(DecodeError):
+        entry = _ENTRY.parse(data)
+        return entry if entry.is_valid else None
+    return None
+
+
+async def _store(bus: Bus, name: str, data: bytes) -> None:
+    nuid, size = new_id(), min(_PIECE, room(bus))
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+    subject = object_pieces(BUCKET, nuid)
+    entry = {
+        "name": name,
+        "bucket": BUCKET,
+        "nuid": nuid,
+        "size": len(data),
+        "chunks": len(pieces),
+        "digest": f"SHA-256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()}",
+        "mtime": datetime.now(UTC).isoformat(),
+        "options": {"max_chunk_size": size},
+    }
+    try:
+        for number, piece in enumerate(pieces):
+            await jetstream.store(bus, subject, piece, message_id=f"{nuid}.{number}")
+        await jetstream.store(
+            bus,
+            object_entry(BUCKET, name),
+            json.dumps(entry).encode(),
+            message_id=nuid,
+            headers={"Nats-Rollup": "sub"},  # an entry that cannot be used goes
+        )
+    except BusError:
+        with contextlib.suppress(BusError):
+            await jetstream.api(bus, f"STREAM.PURGE.{STREAM}", {"filter": subject})
+        raise
+
+
+async def _read(bus: Bus, name: str, most: int) -> bytes:
+    """The data of an object.
+
+    Raises:
+        NotStored: there is no such object.
+        TooLarge: it has more than `most` bytes; no more than that is read. Its size in the entry
+            is what the writer wrote.
+        BusError: the object store does not answer.
+    """
+    entry = await _entry(bus, name)
+    if entry is None:
+        raise NotStored(f"there is no object {name}")
+    if entry.size > most:
+        raise TooLarge(f"object {name}", size=entry.size, limit=most)
+    data = bytearray()
+    async for piece in _pieces(bus, object_pieces(BUCKET, entry.nuid)):
+        data += piece
+        if len(data) > most:
+            raise TooLarge(f"object {name}", size=len(data), limit=most)
+    return bytes(data)
+
+
+async def _pieces(bus: Bus, subject: str) -> AsyncIterator[bytes]:
+    """From the leader of the stream: another server may not have the last pieces yet."""
+    sequence = 0
+    while True:
+        sequence, piece = await jetstream.next_after(bus, STREAM, subject, sequence)
+        if not sequence:
+            return
+        yield piece

@@ -15,6 +15,7 @@ the names of the JetStream API.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ from agentd.nats.account import SECOND, UNLIMITED, Account, fitted, key_value, o
 from agentd.nats.bus import Bus
 from agentd.nats.folder import NatsFolder
 from agentd.nats.jetstream import ApiError
+from agentd.nats.objects import STREAM as OBJECTS
 from agentd.nats.provision import (
     configuration,
     names,
@@ -37,6 +39,7 @@ from agentd.nats.provision import (
     warn_of_single_copies,
 )
 from agentd.protocol import stream_subjects
+from agentd.protocol.server_subjects import direct_get
 from agentd.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -52,7 +55,6 @@ STOPS = "KV_agentd_stops"
 JOINS = "KV_agentd_joins"
 RATES = "KV_agentd_rates"
 CACHE = "KV_agentd_cache"
-OBJECTS = "OBJ_agentd_objects"
 
 DAY = 86_400 * SECOND
 
@@ -281,7 +283,10 @@ async def _due_lately(bus: Bus) -> int:
     and what the old log had is not sent again."""
     info = await jetstream.api(bus, f"STREAM.INFO.{SCHEDULES}")
     since = datetime.fromisoformat(info["ts"]) - timedelta(seconds=_WITHOUT_LOG)
-    return await jetstream.first_since(bus, SCHEDULES, since) or info["state"]["last_seq"] + 1
+    first = {"batch": 1, "start_time": since.isoformat(), "next_by_subj": ">"}
+    answer = await bus.request(direct_get(SCHEDULES), json.dumps(first).encode())
+    found = (answer.headers or {}).get("Nats-Sequence")
+    return int(found) if found else info["state"]["last_seq"] + 1
 
 
 async def tie(bus: Bus, source: str, first: int) -> None:

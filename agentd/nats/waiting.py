@@ -17,12 +17,16 @@ log = logging.getLogger(__name__)
 _REPEAT_AFTER, _MOST_REPORTED = 60.0, 100
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Call:
     """A call that waits for an answer to what it sent on `subject`, and how to end it."""
 
     subject: str
     fail: Callable[[BusError], object]
+
+    def late(self, seconds: float) -> None:
+        """Ends it: no answer came within so many seconds."""
+        self.end(BusError(f"{self.subject}: no answer within {seconds:g} s"))
 
     def end(self, error: BusError) -> None:
         """Ends it, unless its answer is there and only not read yet."""

@@ -6,6 +6,7 @@ ADR-15 (acknowledgements), ADR-20 (object stores), ADR-31 (direct get).
 
 from __future__ import annotations
 
+import base64
 from typing import Final, Literal, NamedTuple
 
 # What a client may call: `$JS.API.STREAM.INFO.AGENTD_LOG`, for example.
@@ -53,6 +54,11 @@ def bucket(stream: str, *key: str) -> str:
 def object_store(name: str) -> list[str]:
     """The patterns of an object store: the pieces of its objects, and what is known about them."""
     return [f"$O.{name}.C.>", f"$O.{name}.M.>"]
+
+
+def object_entry(name: str, key: str) -> str:
+    """Where an object store has what is known about one object."""
+    return f"$O.{name}.M.{base64.urlsafe_b64encode(key.encode()).decode()}"
 
 
 def object_pieces(name: str, nuid: str) -> str:

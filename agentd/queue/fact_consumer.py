@@ -121,12 +121,12 @@ class FactConsumer:
             await bell.close()
 
     async def _subscribe_doorbells(self, facts: Iterable[str], route: Route) -> None:
-        async def ring(_: Msg) -> None:
+        def ring(_: Msg) -> None:
             route.ring(DEFAULT_PRIORITY)
 
         bus, subjects = self._queue.bus, self._queue.subjects
         for each in filters(facts):
-            self._doorbells.append(await bus.subscribe(subjects.stored(each), ring))
+            self._doorbells.append(await bus.listen(subjects.stored(each), ring))
 
     async def _make(self, route: Route) -> None:
         """Creates the consumer now: it delivers what is stored from here on, not from the first

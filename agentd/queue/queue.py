@@ -45,7 +45,7 @@ class Queue:
 
     async def open(self) -> None:
         """Listens to the doorbell, and starts to report held deliveries as in progress."""
-        await self.bus.subscribe(self.subjects.ring, self._on_ring)
+        await self.bus.listen(self.subjects.ring, self._on_ring)
         self.bus.on_reconnect("pulls", self._after_reconnect)
         self._beats.start()
 
@@ -128,7 +128,7 @@ class Queue:
         """Forgets a closed puller."""
         self._pullers.discard(puller)
 
-    async def _on_ring(self, msg: Msg) -> None:
+    def _on_ring(self, msg: Msg) -> None:
         self._ring(msg.subject)
 
     def _ring(self, subject: str) -> None:
@@ -282,7 +282,7 @@ class Puller:
         """Asks for up to `most` tasks, and waits until the server has sent all it has now."""
         if self._inbox is None:
             bus = self._queue.bus
-            self._inbox = await bus.subscribe(bus.new_inbox(), self._on_message)
+            self._inbox = await bus.listen(bus.new_inbox(), self._on_message)
         loop = asyncio.get_running_loop()
         self._pull = _Pull(most, loop.time(), loop.create_future())
         request = json.dumps({"batch": most, "no_wait": True}).encode()
@@ -300,7 +300,7 @@ class Puller:
             await self.close_inbox()
         return self._pull
 
-    async def _on_message(self, msg: Msg) -> None:
+    def _on_message(self, msg: Msg) -> None:
         pull = self._pull
         if pull is None:
             return

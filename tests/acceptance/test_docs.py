@@ -23,7 +23,7 @@ from agentd.catalog.catalog import load
 from agentd.cli import app
 from agentd.manifest.tools import ToolEntry
 from agentd.metrics import Metrics
-from agentd.nats.binary import find_binary
+from agentd.nats.server import find_binary
 from agentd.problems import errors
 from agentd.settings import Settings
 from agentd.templates.requests.openapi_document import read_api

@@ -17,13 +17,14 @@ from agentd.errors import BusError, Conflict, NotStored, TooLarge, Unheard
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import ApiError, Record
-from agentd.nats.objects import BUCKET
+from agentd.nats.objects import BUCKET, STREAM
 from agentd.nats.schedules import is_from_schedule
 from agentd.nats.streams import AGENTS, LOG, SCHEDULES, STOPS
-from agentd.protocol.server_subjects import bucket
+from agentd.protocol.server_subjects import bucket, object_entry, object_pieces
 from agentd.protocol.stream_subjects import due
 from agentd.protocol.subjects import Subjects
 from tests.memory_bus import MemoryBus
+from tests.waiting import until
 
 ID, EXPECTED = "Nats-Msg-Id", "Nats-Expected-Last-Subject-Sequence"
 CREATE = {EXPECTED: "0"}
@@ -546,17 +547,35 @@ async def test_an_api_error_carries_the_servers_code(bus: Bus) -> None:
 # --- objects --------------------------------------------------------------------------------------
 
 
-async def test_an_object_is_kept_as_it_was_first_put(bus: Bus) -> None:
-    name = new_id()
-    await bus.put_object(BUCKET, name, b"one")
-    await bus.put_object(BUCKET, name, b"two")
+async def test_the_pieces_of_an_object_are_read_one_after_the_other(bus: Bus) -> None:
+    subject = object_pieces(BUCKET, new_id())
+    first = await jetstream.store(bus, subject, b"one", message_id=new_id())
+    second = await jetstream.store(bus, subject, b"two", message_id=new_id())
 
-    assert await bus.get_object(BUCKET, name, most=3) == b"one"
-    with pytest.raises(TooLarge) as caught:
-        await bus.get_object(BUCKET, name, most=2)
-    assert (caught.value.size, caught.value.limit) == (3, 2)
+    assert await jetstream.next_after(bus, STREAM, subject, 0) == (first, b"one")
+    assert await jetstream.next_after(bus, STREAM, subject, first) == (second, b"two")
+    assert await jetstream.next_after(bus, STREAM, subject, second) == (0, b"")
 
 
-async def test_an_object_that_was_never_put_is_not_stored(bus: Bus) -> None:
-    with pytest.raises(NotStored):
-        await bus.get_object(BUCKET, new_id(), most=3)
+async def test_an_entry_replaces_the_one_before(bus: Bus) -> None:
+    subject, rollup = object_entry(BUCKET, new_id()), {"Nats-Rollup": "sub"}
+    for data in (b"one", b"two"):
+        await jetstream.store(bus, subject, data, message_id=new_id(), headers=rollup)
+
+    found = [msg.data async for msg in jetstream.stored(bus, STREAM, subject)]
+    assert found == [b"two"]
+
+
+async def test_a_listener_is_called_for_each_message_until_it_is_closed(bus: Bus) -> None:
+    got: list[bytes] = []
+    subject = bus.new_inbox()
+    subscription = await bus.listen(subject, lambda msg: got.append(msg.data))
+    await bus.fence()
+    await bus.publish(subject, b"one")
+    await bus.publish(subject, b"two")
+    await until(lambda: len(got) == 2)
+    await subscription.close()
+    await bus.publish(subject, b"three")
+    await bus.fence()
+
+    assert got == [b"one", b"two"]

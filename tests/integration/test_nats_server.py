@@ -21,10 +21,9 @@ import pytest
 from nats.aio.client import Client
 
 from agentd.errors import StartError
-from agentd.nats.binary import find_binary
 from agentd.nats.bus import Bus
 from agentd.nats.folder import NatsFolder
-from agentd.nats.server import EmbeddedServer, RunningServer, find
+from agentd.nats.server import EmbeddedServer, RunningServer, find, find_binary
 from agentd.nats.streams import ensure
 from agentd.settings import Settings
 

@@ -14,9 +14,8 @@ from agentd.agent.outcome import Outcome, store
 from agentd.errors import BusError, Conflict
 from agentd.models.port import Completion
 from agentd.nats import jetstream, streams
-from agentd.nats.binary import VARIABLE, find_binary
 from agentd.nats.bus import Bus
-from agentd.nats.server import EmbeddedServer
+from agentd.nats.server import VARIABLE, EmbeddedServer, find_binary
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, new
 from agentd.protocol.subjects import Subjects

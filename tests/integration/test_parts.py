@@ -13,6 +13,7 @@ from agentd.nats import objects
 from agentd.nats.bus import Bus
 from agentd.run import attachments
 from agentd.testing.stub_model import Behaviour, StubModel
+from tests.objects import replace_object
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team
@@ -171,7 +172,7 @@ async def test_what_is_wrong_with_a_part_is_told(
 async def test_an_object_that_is_not_what_its_digest_says_is_not_shown(team: Team) -> None:
     await team.run(eye="capabilities: [sight]\n")
     digest = objects.digest_of(b"something else")
-    await team.bus.put_object(objects.BUCKET, digest, PNG)
+    await replace_object(team.bus, digest, PNG)
     result = await team.ask("sight", {"parts": [{"type": "image", "object": digest}]})
     assert result["error"]["code"] == "object_missing"
     assert "does not match its digest" in result["error"]["message"]

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from agentd.nats import folder as nats_folder
-from agentd.nats.binary import OLDEST, find_binary
+from agentd.nats.server import OLDEST, find_binary
 from agentd.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -11,6 +11,7 @@ from agentd.nats import objects
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode, new
 from tests.memory_bus import MemoryBus
+from tests.objects import replace_object
 
 SOURCE = AgentIdentity(id="test")
 LARGE = "x" * 100_000
@@ -87,7 +88,7 @@ async def test_a_missing_object_is_an_error_of_the_task(bus: Bus) -> None:
 
 async def test_an_object_that_does_not_match_its_digest_is_an_error(bus: Bus) -> None:
     digest = objects.digest_of(b"original")
-    await bus.put_object(objects.BUCKET, digest, b"replaced")
+    await replace_object(bus, digest, b"replaced")
     with pytest.raises(TaskError, match="does not match its digest") as caught:
         await objects.fetch(bus, digest)
     assert caught.value.code == "object_missing"

@@ -31,6 +31,7 @@ def test_a_key_of_a_bucket_is_a_subject_below_it() -> None:
 def test_an_object_store_has_pieces_and_descriptions() -> None:
     assert server_subjects.object_store("files") == ["$O.files.C.>", "$O.files.M.>"]
     assert server_subjects.object_pieces("files", "Xy1") == "$O.files.C.Xy1"
+    assert server_subjects.object_entry("files", "a?>") == "$O.files.M.YT8-"
 
 
 def test_an_acknowledgement_is_taken_apart() -> None:

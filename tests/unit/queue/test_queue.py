@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import pytest
@@ -55,7 +55,7 @@ class ScriptedServer:
         self.batches: list[int] = []
         self.made: list[Mapping[str, Any]] = []
         self.published: list[tuple[str, bytes]] = []
-        self.handlers: dict[str, Callable[[Msg], Awaitable[None]]] = {}
+        self.handlers: dict[str, Callable[[Msg], None]] = {}
         self.page = 1000
         self.down = False
         self._inboxes = 0
@@ -64,9 +64,7 @@ class ScriptedServer:
         self._inboxes += 1
         return f"_INBOX.{self._inboxes}"
 
-    async def subscribe(
-        self, subject: str, handler: Callable[[Msg], Awaitable[None]]
-    ) -> Subscribed:
+    async def listen(self, subject: str, handler: Callable[[Msg], None]) -> Subscribed:
         self.handlers[subject] = handler
         return Subscribed(self, subject)
 
@@ -87,11 +85,11 @@ class ScriptedServer:
         for msg in [] if isinstance(answer, str) else answer:
             loop = cast("VirtualLoop", asyncio.get_running_loop())
             loop.block(self.blocked)
-            await self.handlers[reply](msg)
+            self.handlers[reply](msg)
             loop.block(self.blocked_after)
         if isinstance(answer, str) or len(answer) < request["batch"]:
             status = answer if isinstance(answer, str) else "408"
-            await self.handlers[reply](message(headers={"Status": status}))
+            self.handlers[reply](message(headers={"Status": status}))
 
     async def request(
         self, subject: str, data: bytes = b"", *, headers: object = None, **_: object

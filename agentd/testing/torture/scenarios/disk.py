@@ -11,7 +11,7 @@ from typing import Any
 
 from agentd.errors import BusError
 from agentd.nats import jetstream, streams
-from agentd.nats.binary import VARIABLE, find_binary
+from agentd.nats.server import VARIABLE, find_binary
 from agentd.settings import Settings
 from agentd.testing.stub_model import Behaviour
 from agentd.testing.torture.evidence import work_waiting
