@@ -24,6 +24,7 @@ HOLD = 600.0
 # the stream never answers.
 _ONE_TRY = 1.0
 _PAUSE = 0.2  # seconds before the next try
+_BATCH = 4 * 1024**2  # bytes that are read at once; one message may have more
 
 # The server's error codes (nats-server, server/errors.json).
 # The subject has an earlier message; in a batch, also: the stream knows one of the ids.
@@ -286,17 +287,16 @@ async def stored(bus: Bus, stream: str, subject: str, *, start: int = 1) -> Asyn
 
 
 async def _batch(bus: Bus, stream: str, subject: str, start: int) -> AsyncIterator[Msg]:
-    """Up to 256 messages, read with one direct get (ADR-31); a message with a status ends it.
-
-    It needs no consumer, which would take milliseconds to create and wait to be deleted.
+    """Up to 256 messages, fewer if they are large, read with one direct get (ADR-31); a message
+    with a status ends it. It needs no consumer, which takes milliseconds to create.
     """
     arrived: asyncio.Queue[Msg | BusError] = asyncio.Queue()
     inbox, request = bus.new_inbox(), server_subjects.direct_get(stream)
     subscription = await bus.subscribe(inbox, arrived.put)
-    body = json.dumps({"batch": 256, "seq": start, "next_by_subj": subject}).encode()
+    wanted = {"batch": 256, "max_bytes": _BATCH, "seq": start, "next_by_subj": subject}
     try:
         with bus.failing(request, arrived.put_nowait):
-            await bus.publish(request, body, reply=inbox)
+            await bus.publish(request, json.dumps(wanted).encode(), reply=inbox)
             while True:
                 msg = await asyncio.wait_for(arrived.get(), REQUEST_TIMEOUT)
                 if isinstance(msg, BusError):

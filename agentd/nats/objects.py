@@ -27,6 +27,7 @@ from agentd.protocol.message import AgentMessage, encode, new_id
 from agentd.protocol.server_subjects import object_entry, object_pieces
 from agentd.protocol.shape import Shape
 from agentd.protocol.strict_json import parse
+from agentd.protocol.subjects import TOKEN
 
 BUCKET = "agentd_objects"
 STREAM = f"OBJ_{BUCKET}"
@@ -38,6 +39,7 @@ _HEADROOM = 16 * 1024
 _PATIENCE = 30.0  # seconds to fetch one object; a piece of it may be missing
 MOST = 32 * 1024**2  # bytes of a content
 _PIECE = 128 * 1024  # bytes
+_LONGEST = 100  # characters of a digest, which has 71
 
 
 def room(bus: Bus) -> int:
@@ -102,7 +104,7 @@ async def put(bus: Bus, data: bytes) -> str:
         BusError: it could not be stored.
     """
     digest = digest_of(data)
-    if await _entry(bus, digest) is None:
+    if not await _holds(bus, digest, data):
         await _store(bus, digest, data)
     return digest
 
@@ -140,7 +142,7 @@ async def _put(bus: Bus, part: Any) -> dict[str, Any]:
 
 
 async def _get(bus: Bus, reference: Mapping[str, Any]) -> Any:
-    digest = str(reference["digest"])
+    digest = str(reference["digest"])[:_LONGEST]
     try:
         return parse(await fetch(bus, digest), most=MOST)
     except DecodeError as error:
@@ -169,7 +171,7 @@ class _Entry:
     def is_valid(self) -> bool:
         """Whether it names pieces in this object store."""
         is_link = "link" in (self.options or {})
-        return not (self.deleted or is_link) and re.fullmatch(r"\w+", self.nuid) is not None
+        return not (self.deleted or is_link) and re.fullmatch(TOKEN, self.nuid) is not None
 
 
 _ENTRY: Shape[_Entry] = Shape(_Entry, most=64 * 1024)
@@ -182,6 +184,15 @@ async def _entry(bus: Bus, name: str) -> _Entry | None:
         entry = _ENTRY.parse(data)
         return entry if entry.is_valid else None
     return None
+
+
+async def _holds(bus: Bus, name: str, data: bytes) -> bool:
+    """Whether the object has exactly this data. Its entry alone does not tell: a stranger may have
+    written it first, with the pieces of another object."""
+    try:
+        return await _read(bus, name, len(data)) == data
+    except (NotStored, TooLarge):
+        return False
 
 
 async def _store(bus: Bus, name: str, data: bytes) -> None:

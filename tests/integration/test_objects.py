@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+import nats
 import pytest
 
 from agentd.errors import TaskError, Undeliverable
@@ -15,6 +16,7 @@ from agentd.nats.bus import Bus
 from agentd.nats.streams import LOG
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new
+from agentd.protocol.server_subjects import object_entry
 from agentd.routing.ask import ask
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ async def test_an_object_that_is_no_content_is_malformed(
     [
         b"{",
         b'{"nuid": "a"}',
+        b'{"name": "x", "bucket": "agentd_objects", "nuid": "a", "size": 5, "deleted": true}',
         b'{"name": "x", "bucket": "agentd_objects", "nuid": "a b", "size": 5}',
         b'{"name": "x", "bucket": "agentd_objects", "nuid": {}, "size": "5"}',
         b'{"name": "x", "bucket": "agentd_objects", "nuid": "a", "size": 5,'
@@ -114,6 +117,30 @@ async def test_an_entry_that_a_stranger_wrote_is_no_object(bus: Bus, entry: byte
     await bus.publish(f"$O.agentd_objects.M.{name}", entry, headers={"Nats-Rollup": "sub"})
     with pytest.raises(TaskError, match="no longer exists"):
         await objects.whole(bus, referring(digest))
+    assert await objects.put(bus, b"entry " + entry) == digest
+    assert await objects.fetch(bus, digest) == b"entry " + entry
+
+
+async def test_other_clients_can_read_an_object(bus: Bus) -> None:
+    data = b"x" * 300_000
+    name = await objects.put(bus, data)
+    client = await nats.connect(**bus.options)
+    store = await client.jetstream().object_store("agentd_objects")
+    assert (await store.get(name)).data == data
+    await client.close()
+
+
+async def test_an_object_is_replaced_where_a_stranger_put_another_first(bus: Bus) -> None:
+    """Its pieces stay: they may be those of a third object."""
+    data = b"x" * 300_000
+    other = await objects.put(bus, b"other")
+    sequence, entry = await jetstream.newest(
+        bus, objects.STREAM, object_entry("agentd_objects", other)
+    )
+    assert sequence
+    await bus.request(object_entry("agentd_objects", objects.digest_of(data)), entry)
+    assert await objects.fetch(bus, await objects.put(bus, data)) == data
+    assert await objects.fetch(bus, other) == b"other"
 
 
 async def test_no_more_of_an_object_is_read_than_it_may_have(bus: Bus) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,7 @@ from agentd.errors import TaskError
 from agentd.nats import objects
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode, new
+from agentd.protocol.server_subjects import object_entry, object_pieces
 from tests.memory_bus import MemoryBus
 from tests.objects import replace_object
 
@@ -92,6 +94,60 @@ async def test_an_object_that_does_not_match_its_digest_is_an_error(bus: Bus) ->
     with pytest.raises(TaskError, match="does not match its digest") as caught:
         await objects.fetch(bus, digest)
     assert caught.value.code == "object_missing"
+
+
+ENTRIES: list[Any] = [
+    b"{",
+    b"\xff",
+    {"nuid": "a"},
+    {"nuid": "a b", "size": 5},
+    {"nuid": ">", "size": 5},
+    {"nuid": "a" * 65, "size": 5},
+    {"nuid": {}, "size": "5"},
+    {"nuid": "a", "size": 5, "deleted": True},
+    {"nuid": "a", "size": 5, "options": {"link": {"bucket": objects.BUCKET, "name": "x"}}},
+]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: repr(entry)[:40])
+async def test_what_a_stranger_calls_an_entry_is_no_object_and_stops_no_upload(
+    bus: Bus, entry: Any
+) -> None:
+    digest = objects.digest_of(b"mine")
+    written = entry if isinstance(entry, bytes) else json.dumps(entry).encode()
+    await bus.request(object_entry(objects.BUCKET, digest), written)
+    with pytest.raises(TaskError, match="no longer exists"):
+        await objects.fetch(bus, digest)
+    assert await objects.put(bus, b"mine") == digest
+    assert await objects.fetch(bus, digest) == b"mine"
+
+
+@pytest.mark.parametrize("pieces", [[], [b"other"], [b"mi", b"ne", b"more"], [b"more"]])
+async def test_an_entry_that_names_other_pieces_is_replaced(bus: Bus, pieces: list[bytes]) -> None:
+    """And the pieces stay: they may be those of another object."""
+    other, mine = object_pieces(objects.BUCKET, "a"), objects.digest_of(b"mine")
+    for piece in pieces:
+        await bus.request(other, piece)
+    entry = json.dumps({"nuid": "a", "size": 4}).encode()
+    await bus.request(object_entry(objects.BUCKET, mine), entry)
+    await objects.put(bus, b"mine")
+    assert await objects.fetch(bus, mine) == b"mine"
+    stored = cast("MemoryBus", bus).streams[objects.STREAM].on(other)
+    assert [each.data for each in stored] == pieces
+
+
+async def test_an_object_that_is_stored_is_not_stored_again(bus: Bus) -> None:
+    stream = cast("MemoryBus", bus).streams[objects.STREAM]
+    await objects.put(bus, LARGE.encode())
+    before = len(stream.messages)
+    await objects.put(bus, LARGE.encode())
+    assert len(stream.messages) == before
+
+
+async def test_a_digest_of_a_stranger_makes_no_long_error(bus: Bus) -> None:
+    with pytest.raises(TaskError) as caught:
+        await objects.whole(bus, task({"$object": {"digest": "x" * 100_000}}))
+    assert len(str(caught.value)) < 200
 
 
 async def test_an_object_over_the_limit_is_an_error(bus: Bus) -> None:
