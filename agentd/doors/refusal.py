@@ -13,6 +13,7 @@ _SOON = 2
 _STATUS = {
     "budget": 402,
     "cancelled": 409,
+    "idempotency_conflict": 422,
     "invalid_input": 422,
     "malformed": 400,
     "no_answer": 504,

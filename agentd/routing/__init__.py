@@ -5,8 +5,10 @@ A module imports only from modules listed below it.
     gather       sends a task to every capable agent: all answers, the first, or the majority's
     follow       sends a task and yields all that follows from it, until a fact ends it
     stream       the stream of one task, which any process can go on with
+    status       how far a task has come
     ask          sends a task, now or later; yields the deltas of its answer and its result
-    eligibility  checks before a task is sent that an agent online may take it
+    accept       accepts a task for a caller, once
+    eligibility  where a task goes; checks before it is sent that an agent online may take it
     accepts      whether the content of a message is what an agent takes
     pieces       what a reader has of an answer: which piece is next, which one is old
     results      the result of a task, by the id of the task

@@ -1,15 +1,18 @@
-"""Whether any agent online may take a task: checked before it is sent."""
+"""Where a task goes, and whether any agent online may take it: checked before it is sent."""
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from agentd.errors import TaskError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.streams import WORK
-from agentd.protocol.destination import Destination, Recipients
+from agentd.protocol.destination import Destination, Recipients, Requirement
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import RESERVED_DOMAINS, Subjects
 from agentd.routing import registry, routes
@@ -18,27 +21,84 @@ from agentd.routing.registry import Replica
 
 # Tasks that may wait on one route before senders are turned away.
 QUEUE_LIMIT = 10_000
+_FRESH = 1.0  # seconds for which a `Directory` relies on what it has read
+
+_Key = TypeVar("_Key")
 
 
 async def address(
     bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage
 ) -> Destination:
-    """The exact destination of a message; its route is announced if it needs one.
+    """`Directory.address`, for a process that sends one task."""
+    return await Directory(bus, subjects).address(to, message)
 
-    Raises:
-        TaskError: no agent online may take the message (`no_taker`), none of those accepts its
-            content (`invalid_input`), or too many tasks wait at the destination (`overloaded`); the
-            text names what was asked for and the agents online.
-        BusError: the registry does not answer.
-    """
-    recipients = Recipients.of(message, to)
-    online = await registry.online(bus, subjects.env)
-    takers = require_taker(recipients, online, subjects.env)
-    await _require_acceptance(online, takers, message.payload.content)
-    if recipients.needs_route:
-        await routes.announce(bus, subjects.env, recipients.requirement)
-    await _require_room(bus, subjects, recipients.destination)
-    return recipients.destination
+
+class Directory:
+    """Where tasks go, by what the server knew a moment ago: for a process that sends many."""
+
+    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+        self._bus = bus
+        self._subjects = subjects
+        self._online: Sequence[Replica] = ()
+        self._read_at = -math.inf
+        self._reading = asyncio.Lock()
+        self._announced: dict[Requirement, float] = {}
+        self._has_room: dict[Destination, float] = {}
+
+    async def address(self, to: Destination, message: AgentMessage) -> Destination:
+        """The exact destination of a message; its route is announced if it needs one.
+
+        Raises:
+            TaskError: no agent online may take the message (`no_taker`), none of those accepts its
+                content (`invalid_input`), or too many tasks wait at the destination
+                (`overloaded`); the text names what was asked for and the agents online.
+            BusError: the registry does not answer.
+        """
+        recipients = Recipients.of(message, to)
+        try:
+            await self._require_taker(recipients, message, since=time.monotonic() - _FRESH)
+        except TaskError:
+            # An agent may have come since the registry was read.
+            await self._require_taker(recipients, message, since=time.monotonic())
+        if recipients.needs_route and _is_old(self._announced, recipients.requirement):
+            await routes.announce(self._bus, self._subjects.env, recipients.requirement)
+            self._announced[recipients.requirement] = time.monotonic()
+        if _is_old(self._has_room, recipients.destination):
+            await _require_room(self._bus, self._subjects, recipients.destination)
+            self._has_room[recipients.destination] = time.monotonic()
+        return recipients.destination
+
+    async def online(self) -> Sequence[Replica]:
+        """The agents online, as read a moment ago.
+
+        Raises:
+            BusError: the registry does not answer.
+        """
+        return await self._read(time.monotonic() - _FRESH)
+
+    async def _require_taker(
+        self, recipients: Recipients, message: AgentMessage, *, since: float
+    ) -> None:
+        online = await self._read(since)
+        takers = require_taker(recipients, online, self._subjects.env)
+        await _require_acceptance(online, takers, message.payload.content)
+
+    async def _read(self, since: float) -> Sequence[Replica]:
+        """The registry, as it was `since` then or later."""
+        async with self._reading:
+            if self._read_at < since:
+                read_at = time.monotonic()
+                self._online = await registry.online(self._bus, self._subjects.env)
+                self._read_at = read_at
+            return self._online
+
+
+def _is_old(known: dict[_Key, float], key: _Key) -> bool:
+    """Whether something is not known, or not since a moment ago. What is old is forgotten."""
+    since = time.monotonic() - _FRESH
+    for each in [each for each, at in known.items() if at < since]:
+        del known[each]
+    return key not in known
 
 
 def require_taker(recipients: Recipients, online: Sequence[Replica], env: str) -> list[str]:

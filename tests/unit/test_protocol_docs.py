@@ -65,11 +65,12 @@ def test_every_error_code_is_in_the_document() -> None:
     section = PROTOCOL.split("An error is an outcome too")[1].split("\n## ")[0]
     documented = set(re.findall(r"`([a-z_]+)`", section))
     raised = set(re.findall(r'\bcode="([a-z_]+)"', SOURCE))
-    # These two are in no result: a sender raises the first when it stops waiting, and a replica
-    # hands back a fact with the second.
+    # These are in no result: a sender raises the first when it stops waiting, a replica hands back
+    # a fact with the second, and a door refuses a request with the third.
     assert {code.removeprefix("model_") for code in raised} - documented == {
         "no_answer",
         "unsubscribed",
+        "idempotency_conflict",
     }
 
 
