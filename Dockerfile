@@ -18,6 +18,7 @@ FROM python:3.13-slim
 # The home /app is writable: without NATS_URL, the embedded server creates .agentd there.
 RUN useradd --uid 10001 --create-home --home-dir /app agentd
 COPY --from=build /opt/agentd /opt/agentd
+# Others can reach this address: it has only health and metrics until AGENTD_KEYS names a file of keys.
 ENV PATH=/opt/agentd/bin:$PATH \
     AGENTD_HTTP=0.0.0.0:8000
 WORKDIR /app

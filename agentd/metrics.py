@@ -23,16 +23,8 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
-
-        def counter(name: str, text: str, *labels: str) -> _Series[Counter]:
-            return _Series(Counter(name, text, labels, registry=registry))
-
-        def seconds(name: str, text: str, *labels: str) -> _Series[Histogram]:
-            return _Series(Histogram(name, text, labels, buckets=_BUCKETS, registry=registry))
-
-        def gauge(name: str, text: str, *labels: str) -> _Series[Gauge]:
-            return _Series(Gauge(name, text, labels, registry=registry))
-
+        make = _Maker(registry)
+        counter, seconds, gauge = make.counter, make.seconds, make.gauge
         ProcessCollector(registry=registry)
         self._tasks = counter("agent_tasks_total", "Tasks done", "agent_id", "status")
         self._task_seconds = seconds(
@@ -68,6 +60,15 @@ class Metrics:
         self._waiting = gauge("agentd_model_waiting", "Calls that wait for a slot", "endpoint")
         self._cooldowns = counter(
             "agentd_model_cooldowns_total", "Cooldowns of endpoints", "endpoint", "cause"
+        )
+        self._requests = counter(
+            "agentd_http_requests_total", "Requests over HTTP answered", "route", "status"
+        )
+        self._request_seconds = seconds(
+            "agentd_http_request_duration_seconds", "Requests, to the end of the response", "route"
+        )
+        self._requests_in_flight = gauge(
+            "agentd_http_requests_in_flight", "Requests that are being served now"
         )
 
     def task(self, agent_id: str, status: str, seconds: float) -> None:
@@ -125,6 +126,16 @@ class Metrics:
         """One cooldown of an endpoint; `cause` is `retry_after`, `announced` or `unreachable`."""
         self._cooldowns(endpoint, cause).inc()
 
+    def http_request(self, route: str, status: int, seconds: float) -> None:
+        """One request. `route` is the path of the route, never that of the request; `status` is 0
+        if there was no response."""
+        self._requests(route, str(status)).inc()
+        self._request_seconds(route).observe(seconds)
+
+    def http_in_flight(self, number: Callable[[], float]) -> None:
+        """Registers a function that returns how many requests are being served."""
+        self._requests_in_flight().set_function(number)
+
     def forget(self, agent_id: str) -> None:
         """Removes the series of an agent that was removed; otherwise they would stay for ever."""
         for series in (self._tasks, self._task_seconds, self._in_flight):
@@ -136,6 +147,23 @@ class Metrics:
         It may be called from any thread; it takes about 10 µs for each series.
         """
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+
+class _Maker:
+    """Makes the metrics of one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def counter(self, name: str, text: str, *labels: str) -> _Series[Counter]:
+        return _Series(Counter(name, text, labels, registry=self._registry))
+
+    def seconds(self, name: str, text: str, *labels: str) -> _Series[Histogram]:
+        metric = Histogram(name, text, labels, buckets=_BUCKETS, registry=self._registry)
+        return _Series(metric)
+
+    def gauge(self, name: str, text: str, *labels: str) -> _Series[Gauge]:
+        return _Series(Gauge(name, text, labels, registry=self._registry))
 
 
 class _Series(Generic[_Metric]):
@@ -151,7 +179,8 @@ class _Series(Generic[_Metric]):
     def __call__(self, *labels: str) -> _Metric:
         bound = self._bound.get(labels)
         if bound is None:
-            bound = self._bound[labels] = self._metric.labels(*labels)
+            bound = self._metric.labels(*labels) if labels else self._metric
+            self._bound[labels] = bound
         return bound
 
     def forget(self, first: str) -> None:

@@ -26,8 +26,10 @@ class Settings:
         nats: the URL of `--nats`. Without it, `agentd.nats.connection` uses the environment, a
             context of the nats command line, or the embedded server, in this order.
         state: the project's folder `.agentd`, with the files of the embedded server.
-        http: `host:port` of health and metrics, or "off". Without it, `DEFAULT_HTTP`, or another
+        http: `host:port` of the HTTP server, or "off". Without it, `DEFAULT_HTTP`, or another
             port if that one is taken.
+        keys: the file of the keys with which requests over HTTP are sent. Without it,
+            `keys.json` in `state`, and requests from this machine need a key once there is one.
         model: the model of agents whose manifest names none.
         log_format: `text` to read, `json` for programs.
         durability: how the embedded server writes to the disk. `always`: what it has acknowledged
@@ -47,6 +49,7 @@ class Settings:
     nats: str | None = None
     state: Path = Path(".agentd")
     http: str | None = None
+    keys: str | None = None
     model: str = "mock/echo"
     log_format: LogFormat = "text"
     durability: Durability = "always"
@@ -60,6 +63,11 @@ class Settings:
     # Since 2.15 the server allows 1,000 by default, and -1 does not lift that limit.
     consumers: int = 20_000
     replicas: int = 1
+
+    @property
+    def key_file(self) -> Path:
+        """The file of the keys."""
+        return Path(self.keys) if self.keys else self.state / "keys.json"
 
 
 def from_environment(environ: Mapping[str, str] = os.environ, **flags: object) -> Settings:

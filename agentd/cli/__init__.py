@@ -8,6 +8,7 @@ seconds instead of 0.2 s.
     ask        `agentd ask`: sends a task and prints the answer as it arrives
     dlq        `agentd dlq`: lists dead letters, shows one, sends them again, drops them
     graph      `agentd graph`: draws the agents of a folder, and how work flows between them
+    keys       `agentd keys`: makes, lists and revokes the keys for HTTP
     ps         `agentd ps`: lists the agents online, summed up over their replicas
     route      `agentd route`: explains which agents would take a message; sends nothing
     schedules  `agentd schedules`: lists and removes schedules
@@ -38,6 +39,7 @@ from agentd.cli import (
     ask,
     dlq,
     graph,
+    keys,
     new,
     ps,
     route,
@@ -86,6 +88,7 @@ app.command("test")(test.play)
 app.add_typer(dlq.dlq)
 app.add_typer(schedules.schedules)
 app.add_typer(approvals.approvals)
+app.add_typer(keys.keys)
 
 
 @app.callback(invoke_without_command=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agentd.runtime.state_report import StateReport
     from agentd.settings import Settings
 
+_CLOSED = " (nothing else there until `agentd keys add` has made a key)"
 _IMPORTED = time.monotonic()
 
 
@@ -33,7 +34,7 @@ def up(
     nats: options.Nats = None,
     http: Annotated[
         str | None,
-        typer.Option("--http", help="Health and metrics: host:port or off [127.0.0.1:8000]."),
+        typer.Option("--http", help="The HTTP server: host:port or off [127.0.0.1:8000]."),
     ] = None,
     poll: Annotated[
         float | None, typer.Option("--poll", help="Also read the files every so many seconds.")
@@ -138,7 +139,9 @@ def _say_ready(hosted: Hosted, settings: Settings, seconds: float) -> None:
     count = f"{len(agents)} {'agent' if len(agents) == 1 else 'agents'}"
     ready = f"{count} ready in {seconds:.2f} s"
     where = f"environment {settings.env} · NATS {hosted.bus.where}"
-    where += f" · health and metrics {hosted.http}" if hosted.http else ""
+    if hosted.http:
+        also, note = ("", _CLOSED) if hosted.app.is_closed else ("API, ", "")
+        where += f" · {also}health and metrics {hosted.http}{note}"
     if settings.log_format == "json":
         logging.getLogger("agentd").info("%s · %s", ready, where)
         return

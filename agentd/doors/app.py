@@ -13,9 +13,12 @@ from starlette.types import Receive, Scope, Send
 
 from agentd.doors import health
 from agentd.doors.backend import Backend
-from agentd.doors.guard import Guard
+from agentd.doors.guard import Guard, is_loopback
+from agentd.doors.keys import Keys
+from agentd.doors.limits import Limits
 from agentd.doors.problem import problem
 from agentd.doors.refusal import Refusal, refusal_of
+from agentd.doors.traffic import Traffic
 from agentd.errors import AgentdError
 from agentd.metrics import Metrics
 
@@ -36,15 +39,33 @@ class App:
     `bound` is the host that the server listens on.
     """
 
-    def __init__(self, *, bound: str, metrics: Metrics, status: health.Status) -> None:
+    def __init__(
+        self,
+        *,
+        bound: str,
+        keys: Keys,
+        metrics: Metrics,
+        limits: Limits,
+        status: health.Status,
+        doors: Sequence[Door] = DOORS,
+    ) -> None:
         self._health = health.routes(status, metrics)
+        self._traffic = Traffic(limits, metrics)
         self._bound = bound
+        self._keys = keys
+        self._doors = doors
         self._app = self._guarded([*self._health, _starting()])
 
     def open(self, backend: Backend) -> None:
         """Opens the doors: the agents of this process run."""
-        doors = [route for door in DOORS for route in door(backend)]
-        self._app = self._guarded([*self._health, *doors])
+        routes = [route for door in self._doors for route in door(backend)]
+        self._traffic.draining = backend.draining
+        self._app = self._guarded([*self._health, *routes])
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has only health, readiness and metrics: others reach it, and have no keys."""
+        return not is_loopback(self._bound) and not self._keys.are_needed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -60,7 +81,7 @@ class App:
         app = Starlette(routes=routes, exception_handlers=handlers)
         # A redirect would name the host that the caller claims.
         app.router.redirect_slashes = False
-        return Guard(app, bound=self._bound, answer=answer)
+        return Guard(app, bound=self._bound, keys=self._keys, traffic=self._traffic, answer=answer)
 
 
 def answer(path: str, refusal: Refusal) -> Response:

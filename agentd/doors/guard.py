@@ -12,9 +12,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentd.doors import health
 from agentd.doors.caller import LOCAL, Caller
+from agentd.doors.keys import Keys, unauthorized
 from agentd.doors.refusal import Refusal
+from agentd.doors.traffic import Exchange, Traffic
+from agentd.doors.well_formed import require_well_formed
 
 _HOST = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+)(:\d{1,5})?")
+_MAKE = "`agentd keys add NAME --may ask,read` makes one"
+
+# Who calls a webhook has no key: the trigger checks the signature.
+_HOOKS = "/hooks/"
+_SENDER = Caller(name="webhook", may=frozenset())
+_SUPERVISOR = Caller(name="supervisor", may=frozenset())
 
 
 class Guard:
@@ -23,43 +32,63 @@ class Guard:
     On a loopback address it answers only requests to this machine by address or as `localhost`: a
     web page can have its own name resolve to 127.0.0.1, and read the answers in a browser here.
 
+    Once there are keys, every request needs one. Without keys, an address that others can reach
+    has only health, readiness and metrics.
+
     `bound` is the host that the server listens on; `answer` makes the response to a refused path.
     """
 
     def __init__(
-        self, app: ASGIApp, *, bound: str, answer: Callable[[str, Refusal], Response]
+        self,
+        app: ASGIApp,
+        *,
+        bound: str,
+        keys: Keys,
+        traffic: Traffic,
+        answer: Callable[[str, Refusal], Response],
     ) -> None:
         self._app = app
         self._bound = bound
+        self._keys = keys
+        self._traffic = traffic
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on, or answers it with the reason why not."""
-        try:
-            scope["state"]["caller"] = self._caller(scope)
-        except Refusal as refusal:
-            await self._answer(scope["path"], refusal)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+        with Exchange(self._traffic, scope, receive, send) as exchange:
+            try:
+                caller = scope["state"]["caller"] = self._caller(scope)
+                exchange.admit(caller.name)
+            except Refusal as refusal:
+                response = self._answer(scope["path"], refusal)
+                await response(scope, exchange.receive, exchange.send)
+            else:
+                await self._app(scope, exchange.receive, exchange.send)
 
-    def _caller(self, scope: Scope) -> Caller | None:
-        """Who asks; None for what everyone may ask.
+    def _caller(self, scope: Scope) -> Caller:
+        """Who asks.
 
         Raises:
             Refusal: the request may not come in.
         """
+        require_well_formed(scope)
         here = is_loopback(self._bound)
         if here:
             self._check_host(_values(scope, b"host"))
             _check_origin(_values(scope, b"origin"))
         if scope["path"] in health.PATHS:
-            return None
+            return _SUPERVISOR
+        if self._traffic.draining.is_set() and scope["method"] not in ("GET", "HEAD"):
+            text = "this process is ending; send the request again"
+            raise Refusal(503, "draining", text, headers={"Retry-After": "1"})
+        if self._keys.are_needed:
+            hook = scope["path"].startswith(_HOOKS)
+            return _SENDER if hook else self._keys.caller(_key(scope))
         if not here:
-            text = (
-                "this address needs a key, and there are none yet: without keys, agentd serves "
-                "only /healthz, /readyz and /metrics on an address that others can reach"
+            raise unauthorized(
+                "there are no keys yet: until there are, agentd serves only /healthz, /readyz "
+                f"and /metrics on an address that others can reach; {_MAKE}"
             )
-            raise Refusal(401, "unauthorized", text, headers={"WWW-Authenticate": "Bearer"})
         return LOCAL
 
     def _check_host(self, hosts: Iterable[str]) -> None:
@@ -80,6 +109,21 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _key(scope: Scope) -> str:
+    """The key of a request.
+
+    Raises:
+        Refusal: 401; there is none.
+    """
+    values = _values(scope, b"authorization")
+    if not values:
+        raise unauthorized(f"a key is missing: send `Authorization: Bearer KEY`; {_MAKE}")
+    scheme, _, key = values[0].partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise unauthorized("the key is missing: Authorization must be `Bearer KEY`")
+    return key.strip()
 
 
 def _check_origin(origins: Iterable[str]) -> None:

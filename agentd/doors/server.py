@@ -6,21 +6,21 @@ import asyncio
 import errno
 import logging
 import re
-import time
-from email.utils import formatdate
-from functools import lru_cache
+import resource
 
 from starlette.types import ASGIApp
 from uvicorn.config import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
+from agentd.doors.connection import Connection
+from agentd.doors.connections import Connections
+from agentd.doors.limits import Limits
 from agentd.errors import StartError, UsageError
 from agentd.settings import DEFAULT_HTTP
 
 _BIND = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]*):(?P<port>\d{1,5})")
 _LAST_ANSWERS_SECONDS = 1.0
 _BACKLOG = 1024
+_OTHER_FILES = 512  # open files that are no connections: NATS, models, tools, the files of agents
 
 
 class HttpServer:
@@ -37,10 +37,10 @@ class HttpServer:
         UsageError: `bind` is neither `host:port` nor "off".
     """
 
-    def __init__(self, bind: str | None) -> None:
+    def __init__(self, bind: str | None, limits: Limits) -> None:
         self._address = _parse(DEFAULT_HTTP if bind is None else bind)
         self._may_move = bind is None
-        self._state = ServerState()
+        self._connections = Connections(limits)
         self._server: asyncio.Server | None = None
         self.host = self._address[0] if self._address else ""
         self.url: str | None = None
@@ -53,7 +53,8 @@ class HttpServer:
         """
         if self._address is None:
             return
-        self._config = _config(app)
+        self._config = _config(app, self._connections.limits)
+        _raise_file_limit(self._connections.limits.connections + _OTHER_FILES)
         host, port = self._address
         try:
             self._server = await self._listen(host, port)
@@ -66,10 +67,13 @@ class HttpServer:
         self.url = f"http://{shown}:{bound_port}"
 
     async def last_answers(self) -> None:
-        """Gives the responses under way a moment to finish, and ends the rest."""
-        if self._state.tasks:
-            await asyncio.wait(self._state.tasks, timeout=_LAST_ANSWERS_SECONDS)
-        for task in self._state.tasks:
+        """Gives the responses under way a moment to finish; then breaks off the rest."""
+        tasks = self._connections.tasks
+        if tasks:
+            await asyncio.wait(tasks, timeout=_LAST_ANSWERS_SECONDS)
+        for connection in list(self._connections.connections):
+            connection.transport.abort()
+        for task in tasks:
             task.cancel()
 
     async def close(self) -> None:
@@ -78,8 +82,6 @@ class HttpServer:
             return
         self._server.close()
         await self.last_answers()
-        for connection in list(self._state.connections):
-            connection.transport.abort()
         self._server = self.url = None
 
     async def _listen(self, host: str, port: int) -> asyncio.Server:
@@ -92,14 +94,15 @@ class HttpServer:
             # Two processes start side by side without a flag; `up` prints the port.
             return await create(self._connection, host, 0, backlog=_BACKLOG)
 
-    def _connection(self) -> H11Protocol:
-        return _Connection(self._config, self._state, {})
+    def _connection(self) -> Connection:
+        return Connection(self._config, self._connections)
 
 
-def _config(app: ASGIApp) -> Config:
+def _config(app: ASGIApp, limits: Limits) -> Config:
     # A caller may claim any address in a header: so no proxy headers.
     config = Config(
         app,
+        http=Connection,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -107,26 +110,27 @@ def _config(app: ASGIApp) -> Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        http=H11Protocol,
+        timeout_keep_alive=int(limits.idle_seconds),
     )
     config.load()
+    logger = logging.getLogger("uvicorn.error")
     # Below an error it logs only what strangers do wrong, one line for each request.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    logger.setLevel(logging.ERROR)
+    logger.addFilter(_is_mistake)
     return config
 
 
-class _Connection(H11Protocol):
-    """One connection."""
-
-    def data_received(self, data: bytes) -> None:
-        # uvicorn's own server does this ten times a second, even when nobody asks anything.
-        self.server_state.default_headers = _default_headers(int(time.time()))
-        super().data_received(data)
+def _is_mistake(record: logging.LogRecord) -> bool:
+    """Whether a record is worth a line: a request that the end of the process cancels is not."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
-@lru_cache(maxsize=1)
-def _default_headers(second: int) -> list[tuple[bytes, bytes]]:
-    return [(b"date", formatdate(second, usegmt=True).encode())]
+def _raise_file_limit(wanted: int) -> None:
+    """Many systems allow a process 1,024 open files until it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _parse(bind: str) -> tuple[str, int] | None:

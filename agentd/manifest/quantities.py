@@ -26,8 +26,8 @@ _TOPIC = re.compile(rf"{TOKEN}\.{TOKEN}")
 _PATTERN = rf"({TOKEN}|\*)\.({TOKEN}|\*)"
 
 
-def seconds(value: object) -> float:
-    """`500ms`, `120s`, `2m`, `1h`, `1d` or a number, in seconds: more than 0, at most 30 days."""
+def seconds(value: object, *, longest: float = LONGEST_DURATION) -> float:
+    """`500ms`, `120s`, `2m`, `1h`, `1d` or a number, in seconds: more than 0, at most `longest`."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match:
         number = float(match[1]) * _UNITS[match[2]]
@@ -36,8 +36,8 @@ def seconds(value: object) -> float:
     else:
         raise ValueError("must be a duration", "write 500ms, 120s, 2m or 1h")
     # This also refuses NaN, for which every comparison is false.
-    if not 0 < number <= LONGEST_DURATION:
-        raise ValueError("must be more than 0 and at most 30 days", "")
+    if not 0 < number <= longest:
+        raise ValueError(f"must be more than 0 and at most {longest / 86400:g} days", "")
     return number
 
 

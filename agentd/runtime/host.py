@@ -13,6 +13,9 @@ from typing import Any
 from agentd.catalog.catalog import Catalog
 from agentd.doors.app import App
 from agentd.doors.backend import Backend
+from agentd.doors.key_file import KeyFile
+from agentd.doors.keys import Keys
+from agentd.doors.limits import Limits
 from agentd.doors.server import HttpServer
 from agentd.errors import UsageError
 from agentd.manifest.agent import ModelRef
@@ -32,14 +35,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Hosted:
-    """The parts of a process that takes tasks. `http` is the URL of its health and metrics, None
-    when off."""
+    """The parts of a process that takes tasks. `http` is the URL of its HTTP server, None when
+    off."""
 
     bus: Bus
     runtime: Runtime
     watcher: Watcher
     catalog: Catalog
     http: str | None
+    app: App
 
 
 @contextlib.asynccontextmanager
@@ -68,8 +72,7 @@ async def hosting(
         _require_model(models, catalog, settings)
         stack.push_async_callback(models.close)
         readiness = _Readiness()
-        server = HttpServer(settings.http)
-        app = App(bound=server.host, metrics=metrics, status=readiness.status)
+        server, app = _http(settings, metrics, readiness)
         # Before the connection: `/readyz` answers while the process waits for a server.
         await server.start(app)
         stack.push_async_callback(server.close)
@@ -88,7 +91,25 @@ async def hosting(
         watch = partial(watcher.run, runtime.apply)
         watching = bus.background.keep("watch on the files", watch)
         stack.callback(watching.cancel)
-        yield Hosted(bus=bus, runtime=runtime, watcher=watcher, catalog=catalog, http=server.url)
+        yield Hosted(
+            bus=bus, runtime=runtime, watcher=watcher, catalog=catalog, http=server.url, app=app
+        )
+
+
+def _http(settings: Settings, metrics: Metrics, readiness: _Readiness) -> tuple[HttpServer, App]:
+    """The HTTP server, which does not listen yet, and its application.
+
+    Raises:
+        UsageError: the address or the file of keys is wrong.
+    """
+    limits = Limits()
+    server = HttpServer(settings.http, limits)
+    keys = Keys(KeyFile(settings.key_file), needed=bool(settings.keys))
+    if server.host:
+        keys.read()
+    return server, App(
+        bound=server.host, keys=keys, metrics=metrics, limits=limits, status=readiness.status
+    )
 
 
 def _backend(runtime: Runtime, settings: Settings, metrics: Metrics) -> Backend:

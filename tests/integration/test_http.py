@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
+from serving import serving
 
-from agentd.doors.app import App
+from agentd.doors.limits import Limits
 from agentd.doors.server import HttpServer
 from agentd.errors import StartError, UsageError
 from agentd.metrics import Metrics
@@ -24,25 +23,6 @@ def loopbacks() -> list[str]:
     except OSError:
         return ["127.0.0.1"]
     return ["127.0.0.1", "[::1]"]
-
-
-def waiting_for_nothing() -> Mapping[str, Any]:
-    return {"waiting_for": []}
-
-
-@asynccontextmanager
-async def serving(
-    bind: str | None = "127.0.0.1:0",
-    *,
-    metrics: Metrics | None = None,
-    status: Callable[[], Mapping[str, Any]] = waiting_for_nothing,
-) -> AsyncGenerator[HttpServer]:
-    server = HttpServer(bind)
-    await server.start(App(bound=server.host, metrics=metrics or Metrics(), status=status))
-    try:
-        yield server
-    finally:
-        await server.close()
 
 
 async def get(server: HttpServer, path: str) -> tuple[int, str, str]:
@@ -173,12 +153,10 @@ async def test_the_url_can_be_opened(host: str) -> None:
 )
 def test_an_invalid_address_is_a_usage_error(bind: str) -> None:
     with pytest.raises(UsageError, match=r"like 127\.0\.0\.1:8000"):
-        HttpServer(bind)
+        HttpServer(bind, Limits())
 
 
 async def test_an_address_of_another_machine_cannot_be_bound() -> None:
-    server = HttpServer("192.0.2.1:8000")
-    app = App(bound=server.host, metrics=Metrics(), status=waiting_for_nothing)
     with pytest.raises(StartError, match=r"^cannot listen on 192\.0\.2\.1:8000: [^()]*$"):
-        await server.start(app)
-    await server.close()
+        async with serving("192.0.2.1:8000"):
+            pass

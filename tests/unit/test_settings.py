@@ -70,3 +70,10 @@ def test_the_error_names_the_variable(variable: str, value: str, error: str) -> 
 def test_a_flag_that_is_no_setting_is_a_bug() -> None:
     with pytest.raises(TypeError, match="no such settings: colour"):
         from_environment({}, colour="red")
+
+
+def test_the_keys_are_in_the_folder_of_the_project_unless_a_setting_names_a_file() -> None:
+    assert from_environment({}).key_file == Path(".agentd/keys.json")
+    assert from_environment({"AGENTD_STATE": "/state"}).key_file == Path("/state/keys.json")
+    environ = {"AGENTD_STATE": "/state", "AGENTD_KEYS": "/run/secrets/keys"}
+    assert from_environment(environ).key_file == Path("/run/secrets/keys")
