@@ -192,7 +192,7 @@ class Joins:
         return Record(
             subject=self._subjects.result(*spec.manifest.fact_topic(JOINED), task.id),
             data=encode(task.reply("result", outcome.content(), source=source)),
-            create=True,
+            after=0,
         )
 
     def _joined_event(self, task: AgentMessage, gathering: Gathering) -> Record:
@@ -209,7 +209,7 @@ class Joins:
             subject=self._subjects.event("join", task.id),
             data=encode(task.reply("event", content, source=self._source)),
             message_id=new_id(),
-            create=True,
+            after=0,
         )
 
     def _identity(self, name: str, gathering: Gathering) -> str:

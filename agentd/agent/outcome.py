@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agentd.errors import BusError, Conflict, TaskError, TooLarge
+from agentd.errors import BusError, Conflict, DecodeError, TaskError, TooLarge
 from agentd.models.port import CUT_IN_WORDS, Usage
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
@@ -15,12 +16,15 @@ from agentd.nats.jetstream import HOLD, Record
 from agentd.nats.objects import fit
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentIdentity, AgentMessage, new_id
+from agentd.protocol.result import decode_result
 from agentd.protocol.subjects import Subject, Subjects
+from agentd.routing import results
 from agentd.run.loop import RunResult
 from agentd.run.model_call import as_payload
 from agentd.run.spending import Spending, Spent
 
 _PAUSE = 0.5  # seconds between two tries to store a large answer
+_TRIES = 5  # if somebody else publishes on the subject of a result meanwhile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +144,12 @@ def result_subject(subjects: Subjects, topic: Subject, task_id: str) -> str:
 
 
 async def on_record(bus: Bus, subject: str) -> bool:
-    """Whether the log holds a result on this subject."""
-    return await jetstream.last(bus, LOG, subject) is not None
+    """Whether the log holds a result on this subject. What is none does not count: any client may
+    publish there, and the task would end with nothing."""
+    newest = await jetstream.last(bus, LOG, subject)
+    return newest is not None and (
+        results.parsed(newest) is not None or await results.first(bus, subject) is not None
+    )
 
 
 async def store(
@@ -176,7 +184,6 @@ async def store(
         # and confirm its answer, which is not stored.
         message_id=new_id(),
         headers=headers,
-        create=True,
     )
     await _store_once(bus, result, also)
     if task.reply_to and task.reply_to != subject:
@@ -185,13 +192,32 @@ async def store(
 
 async def _store_once(bus: Bus, result: Record, also: Sequence[Record]) -> None:
     """Stores the records. A conflict is one only if there is a result: without one, the task would
-    end with nothing, and it is worth another try."""
-    try:
-        await jetstream.store_all(bus, [result, *also])
-    except Conflict as conflict:
-        if (await jetstream.newest(bus, LOG, result.subject))[0]:
-            raise
-        raise BusError(f"{result.subject}: refused, but there is no result") from conflict
+    end with nothing."""
+    newest = 0
+    for _ in range(_TRIES):
+        try:
+            await jetstream.store_all(bus, [replace(result, after=newest), *also])
+        except Conflict:
+            newest, is_one = await _recorded(bus, result.subject)
+            if is_one:
+                raise
+        else:
+            return
+    raise BusError(f"{result.subject}: refused, but there is no result")
+
+
+async def _recorded(bus: Bus, subject: str) -> tuple[int, bool]:
+    """The sequence of the newest message on a subject, and whether one of them is a result. From
+    the leader: another server may not have the newest one yet."""
+    newest = 0
+    while True:
+        sequence, data = await jetstream.next_after(bus, LOG, subject, newest)
+        if not sequence:
+            return newest, False
+        newest = sequence
+        with contextlib.suppress(DecodeError):
+            decode_result(data)
+            return newest, True
 
 
 async def _fit(bus: Bus, result: AgentMessage) -> bytes:

@@ -182,21 +182,16 @@ def _resolve(kind: Kind, given: str, ids: set[str]) -> str | None:
 
 async def _how_it_ended(bus: Bus, subjects: Subjects, task: str) -> str:
     """How a task ended, in words; "" if no result of it is on record."""
-    from agentd.errors import DecodeError, SubjectError
-    from agentd.nats import jetstream
-    from agentd.nats.streams import LOG
-    from agentd.protocol.message import decode
-    from agentd.protocol.subjects import token
+    from agentd.errors import SubjectError
+    from agentd.routing import results
 
     try:
-        pattern = subjects.pattern(f"result.*.*.{token(task, 'task')}")
-        found = await jetstream.last(bus, LOG, pattern)
-        content = decode(found.data).payload.content if found else None
-    except (SubjectError, DecodeError):
+        found = await results.find(bus, subjects, task)
+    except SubjectError:
         return ""
-    if not isinstance(content, dict) or "success" not in content:
+    if found is None:
         return ""
-    return "it was answered" if content["success"] else "it failed"
+    return "it was answered" if found.payload.content["success"] else "it failed"
 
 
 async def _is_remembered(bus: Bus, subjects: Subjects, conversation: str) -> bool:

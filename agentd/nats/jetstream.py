@@ -67,32 +67,32 @@ async def store(
     data: bytes,
     *,
     message_id: str,
-    create: bool = False,
+    after: int | None = None,
     headers: Mapping[str, str] | None = None,
     patience: float = 30.0,
 ) -> int:
     """Stores one message; returns its sequence in the stream.
 
     It is retried for `patience` seconds. A publish that timed out may have been stored, so each
-    try has the same `message_id`, and the server ignores an id that it knows. With `create`, the
-    server stores only the first message of the subject.
+    try has the same `message_id`, and the server ignores an id that it knows. `after` as in Record.
 
     Raises:
-        Conflict: `create`, and the subject has a message already.
+        Conflict: the newest message of the subject is not that of `after`.
         NotStored: no stream stores the subject, or the server refused the message.
         Forbidden: the permissions of the NATS user do not allow it.
         TooLarge: before anything is sent.
         BusError: no acknowledgement within `patience`. The message may have been stored.
     """
     record = Record(
-        subject=subject, data=data, message_id=message_id, headers=headers or {}, create=create
+        subject=subject, data=data, message_id=message_id, headers=headers or {}, after=after
     )
     return await _patiently(bus, record, lambda: _send_one(bus, record), patience)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A message to store. With `create` it must be the first one of its subject.
+    """A message to store. With `after` the newest one of its subject must have that sequence; 0
+    says that there must be none.
 
     Of a batch, only the first record has a `message_id`: the batch is stored once or not at all,
     and an id that somebody else has used would prevent it.
@@ -102,7 +102,7 @@ class Record:
     data: bytes
     message_id: str = ""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    create: bool = False
+    after: int | None = None
 
     @property
     def wire_id(self) -> str:
@@ -115,8 +115,8 @@ class Record:
         headers = dict(self.headers)
         if self.message_id:
             headers["Nats-Msg-Id"] = self.wire_id
-        if self.create:
-            headers["Nats-Expected-Last-Subject-Sequence"] = "0"
+        if self.after is not None:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(self.after)
         return headers
 
 
@@ -124,11 +124,11 @@ async def store_all(bus: Bus, records: Sequence[Record], *, patience: float = HO
     """Stores all of `records` or none (an atomic batch, ADR-50); a single one is a plain publish.
 
     It is retried like `store`, and also while no stream stores the subject: if somebody deleted
-    the stream, housekeeping makes it again. The first record should be one with `create`: after a
+    the stream, housekeeping makes it again. The first record should be one with `after`: after a
     try without an answer, it tells whether the batch has been stored.
 
     Raises:
-        Conflict: a record to create exists already; nothing is stored.
+        Conflict: the newest message of a subject is another one; nothing is stored.
         NotStored, TooLarge: as `store`; nothing is stored.
         BusError: no acknowledgement within `patience`. The batch may have been stored.
     """

@@ -3,6 +3,7 @@
 A module imports only from what stands below it.
 
     destination      where a task goes, and the one rule for who may take it
+    result           a result, as everyone reads it
     message          the message of protocol 1.0: decode, encode, reply, emit
     fields           the parts of a message: sender, context, payload, routing
     stream_subjects  what the streams hold, and what becomes of it in the next stream

@@ -13,7 +13,8 @@ from agentd.nats.bus import Bus, Msg
 from agentd.nats.jetstream import Record
 from agentd.nats.records import skipping
 from agentd.nats.streams import LOG
-from agentd.protocol.message import AgentIdentity, Context, decode, encode, new, new_id
+from agentd.protocol.message import AgentIdentity, Context, encode, new, new_id
+from agentd.protocol.result import decode_result
 from agentd.protocol.subjects import Subject, Subjects, token
 from agentd.queue.delivery import SENT_AGAIN, TASK, Parcel
 from agentd.queue.topic import read_topic
@@ -158,10 +159,9 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
 def _is_success(result: bytes) -> bool:
     """Whether a result is an answer. What is no result at all does not count as one."""
     try:
-        content = decode(result, type="result").payload.content
+        return decode_result(result).payload.content["success"]
     except DecodeError:
         return False
-    return isinstance(content, dict) and content.get("success") is True
 
 
 async def drop(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:

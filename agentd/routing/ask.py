@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,15 @@ from agentd.errors import BusError, DecodeError, TaskError, UsageError
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.objects import fit, whole
+from agentd.nats.records import skipping
 from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.streams import LOG
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage, decode
-from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, Subjects
+from agentd.protocol.subjects import RUNTIME_EVENTS, Subjects
 from agentd.queue.decisions import ApprovalRequest, request_of
 from agentd.queue.journal import delay_in
+from agentd.routing import results
 from agentd.routing.eligibility import address
 
 
@@ -114,38 +116,67 @@ async def ask(
         BusError: the task was not stored.
     """
     to = await address(bus, subjects, to, message)
+    answer = _Answer(subjects.result(to.domain, to.specificity, message.id))
+    async with _listening(bus, subjects, message.id, answer.subject) as received:
+        await _store(bus, subjects, to, message)
+        deadline = asyncio.get_running_loop().time() + timeout
+        while msg := await _next(received, bus, answer.subject, deadline):
+            part = answer.read(msg)
+            if isinstance(part, AgentMessage):
+                yield await whole(bus, part)
+                return
+            if part:
+                yield part
+    raise no_answer(f"no answer from {to}", message, timeout, state_after(answer.last))
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    bus: Bus, subjects: Subjects, task: str, result: str
+) -> AsyncGenerator[asyncio.Queue[Msg]]:
+    """The messages about a task."""
     received: asyncio.Queue[Msg] = asyncio.Queue()
-    result = subjects.result(to.domain, to.specificity, message.id)
+    events = (subjects.event("run", task), subjects.event("approval", task))
     async with contextlib.AsyncExitStack() as stack:
-        approval = subjects.event("approval", message.id)
-        journal = subjects.event("run", message.id)
-        for subject in (subjects.stream(message.id), journal, approval, result):
+        for subject in (subjects.stream(task), *events, result):
             subscription = await bus.subscribe(subject, received.put)
             stack.push_async_callback(subscription.close)
         # The server must know the subscriptions before the first delta can be published.
         await bus.fence()
-        await _store(bus, subjects, to, message)
-        deadline = asyncio.get_running_loop().time() + timeout
-        number, last = 0, None
-        while True:
-            msg = await _next(received, bus, result, deadline)
-            if msg is None:
-                raise no_answer(f"no answer from {to}", message, timeout, state_after(last))
-            if msg.subject in (approval, journal):
-                if event := _event(msg):
-                    last = event
-                    yield event
-                continue
-            answer = _decoded(msg)
-            if answer.type == "result":
-                yield await whole(bus, answer)
-                return
-            payload = answer.payload
+        yield received
+
+
+class _Answer:
+    """The answer to one task, as its messages arrive. Any client may publish there: what is none of
+    these messages is skipped.
+
+    Attributes:
+        subject: that of the result.
+        last: the part that came last, before the result.
+    """
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self.last: Delta | Delay | Waiting | None = None
+        self._pieces = 0
+
+    def read(self, msg: Msg) -> Delta | Delay | Waiting | AgentMessage | None:
+        """The part that a message is: the message itself if it is the result."""
+        if msg.subject == self.subject:
+            return results.parsed(msg)
+        is_event = msg.subject.split(".")[2] == "event"
+        part = _event(msg) if is_event else self._delta(msg)
+        self.last = part or self.last
+        return part
+
+    def _delta(self, msg: Msg) -> Delta | None:
+        with skipping("a piece of the answer", msg):
+            piece = decode(msg.data, type="stream").payload
             # A run that is repeated, or goes on with tools, numbers its pieces from 0 again.
-            restarted = number > 0 and payload.sequence_number == 0
-            number += 1
-            last = Delta(payload.chunk or "", restarted, payload.turn or 1)
-            yield last
+            restarted = self._pieces > 0 and piece.sequence_number == 0
+            self._pieces += 1
+            return Delta(piece.chunk or "", restarted, piece.turn or 1)
+        return None
 
 
 def no_answer(what: str, message: AgentMessage, timeout: float, state: str) -> TaskError:
@@ -203,11 +234,5 @@ async def _next(received: asyncio.Queue[Msg], bus: Bus, result: str, deadline: f
         except TimeoutError:
             with contextlib.suppress(BusError):
                 if recorded := await jetstream.last(bus, LOG, result):
+                    recorded.subject = result
                     return recorded
-
-
-def _decoded(msg: Msg) -> AgentMessage:
-    try:
-        return decode(msg.data)
-    except DecodeError as error:
-        raise BusError(f"{Subject.parse(msg.subject)}: {error}") from error

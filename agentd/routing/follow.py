@@ -14,6 +14,7 @@ from agentd.nats.objects import whole
 from agentd.nats.streams import LOG
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage, decode
+from agentd.protocol.result import decode_result
 from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, Subjects, matches
 from agentd.routing.ask import Delay, Delta, Waiting, event_in, no_answer, send, state_after
 
@@ -154,7 +155,9 @@ class FollowedTask:
     def _parse(self, received: Received) -> tuple[Subject, AgentMessage] | None:
         """The message, if it is a valid one of the task's conversation."""
         try:
-            place, message = Subject.parse(received.subject), decode(received.data)
+            place = Subject.parse(received.subject)
+            read = decode_result if place.type == "result" else decode
+            message = read(received.data)
         except (SubjectError, DecodeError):
             return None
         same = message.context.conversation_id == self.task.context.conversation_id
@@ -187,14 +190,10 @@ class FollowedTask:
     def _ends(self, place: Subject, message: AgentMessage) -> bool:
         if place.type == "stream" or not self._follows(place, message):
             return False
-        failed = place.task_id == self.task.id and _failed(message)
+        is_own = place.type == "result" and place.task_id == self.task.id
+        failed = is_own and not message.payload.content["success"]
         return failed or matches(self._until, _topic(place))
 
 
 def _topic(place: Subject) -> str:
     return f"{place.type}.{place.domain}.{place.specificity}"
-
-
-def _failed(result: AgentMessage) -> bool:
-    content = result.payload.content
-    return isinstance(content, dict) and not content.get("success")

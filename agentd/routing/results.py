@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from agentd.errors import DecodeError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.records import skipping
 from agentd.nats.streams import LOG
-from agentd.protocol.message import AgentMessage, decode
+from agentd.protocol.message import AgentMessage
+from agentd.protocol.result import decode_result
 from agentd.protocol.subjects import Subjects, token
 
 
@@ -30,9 +30,16 @@ async def find(bus: Bus, subjects: Subjects, task: str) -> AgentMessage | None:
     newest = await jetstream.last(bus, LOG, on_record)
     if newest is None:
         return None
-    if result := parsed(newest):
-        return result
     # Anyone may have written the newest one.
+    return parsed(newest) or await first(bus, on_record)
+
+
+async def first(bus: Bus, on_record: str) -> AgentMessage | None:
+    """The first result on these subjects, if there is one among what the log has there.
+
+    Raises:
+        BusError: the server does not answer.
+    """
     async for msg in jetstream.stored(bus, LOG, on_record):
         if result := parsed(msg):
             return result
@@ -42,8 +49,5 @@ async def find(bus: Bus, subjects: Subjects, task: str) -> AgentMessage | None:
 def parsed(msg: Msg) -> AgentMessage | None:
     """The result in a message; None if it is none."""
     with skipping(LOG, msg):
-        result = decode(msg.data, type="result")
-        if isinstance(result.payload.content, dict) and "success" in result.payload.content:
-            return result
-        raise DecodeError("it does not say whether the task succeeded")
+        return decode_result(msg.data)
     return None

@@ -40,7 +40,7 @@ async def test_a_retry_of_a_stored_create_is_no_conflict(bus: Bus, subjects: Sub
 
     losing = await LosesAnAnswer.connect(bus.options, timeout=5)
     try:
-        assert await jetstream.store(losing, subject, b"one", message_id="mine", create=True) > 0
+        assert await jetstream.store(losing, subject, b"one", message_id="mine", after=0) > 0
         assert not losing.loses
     finally:
         await losing.close()

@@ -298,9 +298,9 @@ async def test_a_message_id_is_stored_once(bus: Bus, subjects: Subjects) -> None
 
 async def test_a_message_that_exists_is_not_created_again(bus: Bus, subjects: Subjects) -> None:
     subject = subjects.result("a", "b", "c")
-    await jetstream.store(bus, subject, b"one", message_id="1", create=True)
+    await jetstream.store(bus, subject, b"one", message_id="1", after=0)
     with pytest.raises(Conflict):
-        await jetstream.store(bus, subject, b"two", message_id="2", create=True)
+        await jetstream.store(bus, subject, b"two", message_id="2", after=0)
 
     assert await publish_raw(bus, subject, {ID: new_id(), **CREATE}) == (0, 10071)
     last = await jetstream.last(bus, LOG, subject)
@@ -362,7 +362,7 @@ def records(subjects: Subjects, *names: str) -> list[Record]:
             subject=subjects.result("a", "b", name),
             data=name.encode(),
             message_id=name,
-            create=number == 0,
+            after=None if number else 0,
         )
         for number, name in enumerate(names)
     ]

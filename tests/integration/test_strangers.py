@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pytest
 
 from agentd.agent.join_state import Gathering
+from agentd.agent.outcome import on_record
 from agentd.cli.tap import json_of, line_of
 from agentd.manifest.limits import History
 from agentd.manifest.rate import Allowance
@@ -22,6 +23,7 @@ from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.shared_value import Shared
 from agentd.nats.streams import BUDGETS, JOINS, LOG, WORK
+from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, Context, decode, new
 from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import Subjects, digest
@@ -29,6 +31,7 @@ from agentd.queue import approvals, dead_letters
 from agentd.queue.cancellations import Scope
 from agentd.queue.fact_consumer import heard_by
 from agentd.routing import registry
+from agentd.routing.ask import ask
 from agentd.run.account import Account
 from agentd.run.history import Past
 from agentd.run.memory import Memory
@@ -285,6 +288,30 @@ async def test_a_stranger_cannot_answer_for_the_task_of_another(team: Team) -> N
     for task in ("t1", "t2"):
         await team.result(team.subjects.result("_agent", "parrot", task))
         assert "real" in (await team.ask("analyst", "real", id=task))["data"]
+
+
+async def test_garbage_on_the_subject_of_a_result_ends_no_task(team: Team) -> None:
+    """Stored before the task, and while it runs: the task is answered, and its sender hears it."""
+    slow = "{name: mock/script, script: [{text: hello, latency: 500ms}]}"
+    await team.run(analyst=f"capabilities: [analysis]\nmodel: {slow}\n")
+    task = new("task", "go", source=AgentIdentity(id="t"), id="t1")
+    result = team.subjects.result("analysis", "x", "t1")
+    for body in BODIES:
+        await team.bus.publish(result, body)
+    parts: list[Any] = []
+    to = Destination.parse("analysis.x")
+    async for part in ask(team.bus, team.subjects, to, task, timeout=PATIENCE):
+        if not parts:
+            for body in BODIES:
+                await team.bus.publish(result, body)
+                await team.bus.publish(team.subjects.stream("t1"), body)
+        parts.append(part)
+    assert parts[-1].payload.content["data"] == "hello"
+    await team.at_rest()
+    # Delivered again, it is known to be answered.
+    stored = jetstream.stored(team.bus, LOG, result)
+    assert len([msg async for msg in stored if b"hello" in msg.data]) == 1
+    assert await on_record(team.bus, result)
 
 
 async def test_all_waiting_tasks_are_cancelled_beside_garbage(team: Team) -> None:

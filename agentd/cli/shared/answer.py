@@ -92,7 +92,7 @@ class AnswerPrinter:
         from agentd.models.port import CUT_IN_WORDS
 
         content: Any = message.payload.content
-        self.success = message.type == "event" or bool(content["success"])
+        self.success = message.type == "event" or content["success"]
         if self._json:
             say_json(message.model_dump(mode="json", exclude_unset=True))
             return
@@ -131,10 +131,21 @@ class AnswerPrinter:
 
 
 def _footer(result: AgentMessage) -> str:
+    """Who answered, and with what. A result need not be of agentd: what it does not say, or says in
+    another way, is left out."""
     content: dict[str, Any] = result.payload.content
-    parts = [result.source.id, content["model"], f"{content['latency']:,.0f} ms"]
-    if content["tokens"] is not None:
-        parts.append(f"{content['tokens']:,} tokens")
-    if content["cost"]:
-        parts.append(f"${content['cost']:.4f}")
-    return " · ".join([*parts, f"revision {content['revision']}"])
+    parts = [result.source.id]
+    for field, kind, words in _FOOTER:
+        value = content.get(field)
+        if isinstance(value, kind) and value and not isinstance(value, bool):
+            parts.append(words.format(value))
+    return " · ".join(parts)
+
+
+_FOOTER = (
+    ("model", str, "{}"),
+    ("latency", int | float, "{:,.0f} ms"),
+    ("tokens", int, "{:,} tokens"),
+    ("cost", int | float, "${:.4f}"),
+    ("revision", str, "revision {}"),
+)

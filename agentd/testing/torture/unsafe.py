@@ -117,7 +117,7 @@ def _joined_once() -> None:
     event = _find("agentd.agent.joins.Joins", "_joined_event")
 
     def not_create_only(joins: Any, *arguments: Any) -> Any:
-        return replace(event(joins, *arguments), create=False)
+        return replace(event(joins, *arguments), after=None)
 
     _replace("agentd.agent.joins.Joins", "_joined_event", not_create_only)
 

@@ -78,7 +78,7 @@ def records(*names: str) -> list[Record]:
             subject=SUBJECTS.result("a", "b", name),
             data=name.encode(),
             message_id=name,
-            create=True,
+            after=0,
         )
         for name in names
     ]
@@ -94,7 +94,7 @@ def test_a_message_id_is_told_apart_by_its_environment() -> None:
 
 
 def test_a_record_to_create_expects_no_earlier_message() -> None:
-    record = Record(subject=RESULT, data=b"", message_id="1", headers={"a": "b"}, create=True)
+    record = Record(subject=RESULT, data=b"", message_id="1", headers={"a": "b"}, after=0)
 
     assert record.all_headers() == {
         "a": "b",
@@ -116,7 +116,7 @@ async def test_a_lost_answer_is_tried_again_and_stored_once() -> None:
 async def test_a_lost_answer_to_our_own_create_is_no_conflict() -> None:
     bus = Unreliable(lost, stored=True)
 
-    assert await store(bus, create=True) == 1
+    assert await store(bus, after=0) == 1
 
 
 @in_virtual_time
@@ -126,7 +126,7 @@ async def test_a_retry_that_finds_the_message_of_another_is_a_conflict() -> None
     bus.mishaps = [lost]
 
     with pytest.raises(Conflict):
-        await store(bus, create=True)
+        await store(bus, after=0)
     assert stored(bus) == [b"theirs"]
 
 
@@ -139,7 +139,7 @@ async def test_a_conflict_stands_if_the_stream_was_deleted_meanwhile() -> None:
             return await super().request(subject, data, **more)
 
     with pytest.raises(Conflict):
-        await store(WithoutStreams(lost, refused(10071, 400)), create=True)
+        await store(WithoutStreams(lost, refused(10071, 400)), after=0)
 
 
 @in_virtual_time
@@ -149,7 +149,7 @@ async def test_a_first_try_that_finds_a_message_of_the_same_id_is_a_conflict() -
     await store(bus)
 
     with pytest.raises(Conflict):
-        await store(bus, create=True)
+        await store(bus, after=0)
 
 
 @in_virtual_time

@@ -28,6 +28,8 @@ def received(topic: str, message: AgentMessage) -> Received:
 def fact(topic: str, content: Any = "x", **fields: Any) -> Received:
     """A result or an event of the task's conversation that follows from the task."""
     kind: Any = topic.partition(".")[0]
+    if kind == "result" and content == "x":
+        content = {"success": True, "data": "x"}
     given: dict[str, Any] = {"context": TASK.context, "correlation_id": TASK.id, **fields}
     return received(topic, new(kind, content, source=AGENT, **given))
 
@@ -42,6 +44,14 @@ def test_a_fact_that_follows_from_the_task_is_a_step(followed: FollowedTask) -> 
 
     assert isinstance(part, FollowedMessage)
     assert part.topic == "result.research.papers"
+
+
+def test_what_is_no_result_is_no_step_and_no_end() -> None:
+    followed = FollowedTask(TASK, "result.research.*")
+    for content in (None, [], {"success": "maybe"}):
+        garbage = fact("result.research.papers.t1", content)
+        assert not followed.is_end(garbage)
+        assert followed.read(garbage) is None
 
 
 def test_the_fact_that_was_asked_for_is_the_end(followed: FollowedTask) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any
 
@@ -146,3 +147,24 @@ def test_calls_that_wait_are_shown_with_the_command_that_decides(printed: Any) -
     waiting, decide = err.splitlines()
     assert waiting == '[waiting for approval: pay {"usd": 5}]'
     assert decide.endswith(": agentd approvals approve t1, or deny]")
+
+
+@pytest.mark.parametrize(
+    ("more", "footer"),
+    [
+        (
+            {"model": "m", "latency": 12.4, "tokens": 1234, "cost": 0.25, "revision": "r1"},
+            "ada · m · 12 ms · 1,234 tokens · $0.2500 · revision r1",
+        ),
+        ({"model": "m", "tokens": None, "cost": 0.0}, "ada · m"),
+        ({"model": 5, "latency": "long", "tokens": True, "cost": [], "revision": {}}, "ada"),
+        ({}, "ada"),
+    ],
+)
+def test_a_result_of_another_program_has_a_shorter_footer(
+    printed: Any, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], footer: str
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    content = {"success": True, "data": "hi", "error": None, **more}
+    _, shown, _ = printed(message("result", content))
+    assert footer + "\n" in re.sub(r"\x1b\[[0-9;]*m", "", shown)

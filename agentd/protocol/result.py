@@ -1,0 +1,44 @@
+"""A result, as everyone reads it: what it must say, and what it may leave out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from agentd.errors import DecodeError
+from agentd.protocol.message import AgentMessage, decode
+
+_LONGEST = 1_000  # characters of an error that has another shape
+
+
+def decode_result(data: bytes) -> AgentMessage:
+    """The result in `data`. Its content has `success`, `data`, and of a failed task an `error` with
+    `code`, `message` and `retryable`; whatever else is there may have any type.
+
+    Raises:
+        DecodeError: it is no message, or does not say whether the task succeeded.
+    """
+    result = decode(data, type="result")
+    content = _complete(result.payload.content)
+    payload = result.payload.model_copy(update={"content": content})
+    return result.model_copy(update={"payload": payload})
+
+
+def _complete(content: Any) -> dict[str, Any]:
+    match content:
+        case {"success": True}:
+            return {"data": None, "error": None, **content}
+        case {"success": False}:
+            return {"data": None, **content, "error": _error(content.get("error"))}
+        case _:
+            raise DecodeError("it does not say whether the task succeeded", path="payload.content")
+
+
+def _error(error: Any) -> Mapping[str, Any]:
+    match error:
+        case {"code": str(), "message": str()}:
+            return {"retryable": False, **error}
+        case _:
+            text = json.dumps(error, ensure_ascii=False)
+            return {"code": "unknown", "message": text[:_LONGEST], "retryable": False}
