@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import time
@@ -18,13 +19,13 @@ JETSTREAM = "jetstream {{ store_dir: {folder}/store }}\n"
 
 
 @contextlib.contextmanager
-def server(folder: Path, config: str, *, port: int = -1) -> Generator[str]:
-    """The URL of a server with this configuration, by default on a free port. It writes
-    `nats.log`."""
+def server(folder: Path, config: str, *, port: int = -1, **environ: str) -> Generator[str]:
+    """The URL of a server with this configuration, by default on a free port, and with these
+    variables in its environment. It writes `nats.log`."""
     file = folder / "nats.conf"
     place = f'listen: "127.0.0.1:{port}"\nports_file_dir: {folder}\nlog_file: {folder}/nats.log\n'
     file.write_text(place + config)
-    process = subprocess.Popen([find_binary(), "-c", file])
+    process = subprocess.Popen([find_binary(), "-c", file], env={**os.environ, **environ})
     ports = folder / f"nats-server_{process.pid}.ports"
     deadline = time.monotonic() + PATIENCE
     try:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentd.cli.shared import options
-from agentd.cli.shared.clock import clock
 from agentd.cli.shared.console import say, say_json, table
 from agentd.cli.shared.visit import visit
 
@@ -28,21 +27,19 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     """List the schedules of agents, and the messages for later."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.protocol.message import short_id
+        from agentd.nats.schedules import announced
 
-        found = [_as_json(entry) for entry in await _all(bus, subjects)]
+        now = time.time()
+        found = [
+            _as_json(entry, await announced(bus, entry), now) for entry in await _all(bus, subjects)
+        ]
         if as_json:
             say_json(found, indent=2)
             return 0
         if not found:
             say(f"nothing is scheduled in {subjects.env!r}")
             return 0
-        rows = table("SCHEDULE", "WHEN", "NEXT", "SENT TO", "CONTENT", below=("CONTENT",))
-        for each in found:
-            content = json.dumps(each["content"], ensure_ascii=False)[:_SHOWN]
-            moment = each["next"] and clock(datetime.fromisoformat(each["next"]).timestamp())
-            rows.add_row(short_id(each["id"]), each["when"], moment or "", each["to"], content)
-        rows.show()
+        _show(found)
         return 0
 
     options.run(visit(work, env, nats))
@@ -109,20 +106,45 @@ async def _all(bus: Bus, subjects: Subjects) -> list[ScheduleEntry]:
     return agents + sorted(messages, key=lambda each: each.timing.moment or 0)
 
 
-def _as_json(entry: ScheduleEntry) -> dict[str, Any]:
-    from agentd.runtime.agent_schedules import in_words, next_time
+def _as_json(entry: ScheduleEntry, announced: float | None, now: float) -> dict[str, Any]:
+    from agentd.runtime.timetable import clock_changes, in_words, next_time
 
     kind, _, name = entry.subject.rpartition(".")
-    moment = next_time(entry.timing)
+    moment = next_time(entry, announced, now)
     once = entry.timing.moment is not None
-    when = moment and datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")
     return {
         "id": f"@{name}" if kind.endswith("agent") else name,
         "when": "once" if once else in_words(entry.timing),
-        "next": when,
+        "next": moment and moment.isoformat(timespec="seconds"),
+        "clock_changes": [
+            {"time": each.wall.isoformat(timespec="minutes"), "effect": each.kind}
+            for each in clock_changes(entry.timing, now)
+        ],
         "to": entry.target.split(".", 2)[2],
         "content": _content(entry.data),
     }
+
+
+def _show(found: list[dict[str, Any]]) -> None:
+    """Prints the schedules as a table.
+
+    A time has the offset of its zone: the two times of a repeated hour differ in nothing else.
+    """
+    from agentd.protocol.message import short_id
+
+    below = ["SENT TO", "CONTENT"]
+    if any(each["clock_changes"] for each in found):
+        below.append("CLOCK CHANGES")
+    rows = table("SCHEDULE", "WHEN", "NEXT", *below, below=below)
+    for each in found:
+        content = json.dumps(each["content"], ensure_ascii=False)[:_SHOWN]
+        changes = ", ".join(
+            f"{change['time'].replace('T', ' ')} {change['effect']}"
+            for change in each["clock_changes"]
+        )
+        cells = [short_id(each["id"]), each["when"], each["next"] or "", each["to"], content]
+        rows.add_row(*cells, *[changes][: len(below) - 2])
+    rows.show()
 
 
 def _content(data: bytes) -> Any:

@@ -27,16 +27,19 @@ def validate(
 ) -> None:
     """Check manifests, prompts and tools, as `agentd up` does; exits with 2 on errors."""
     from asyncio import run
+    from time import time
 
     from agentd.catalog.catalog import load, merge_problems
     from agentd.errors import UsageError
     from agentd.problems import errors
+    from agentd.runtime import timetable
 
     catalog = load(manifests, prompts=prompts)
     if not catalog.agents and not catalog.problems:
         raise UsageError(f"no manifest in {manifests}; create one with `agentd new NAME`")
     checked = run(_of_models_and_tools(catalog, keys))
-    problems = merge_problems(catalog.problems, *(found for _, found in checked))
+    schedules = [list(timetable.check(spec, time())) for spec, _ in checked]
+    problems = merge_problems(catalog.problems, *(found for _, found in checked), *schedules)
     show = _print_json if json else _print_text
     able = {spec.name for spec, found in checked if not errors(found)}
     show(sorted(able & catalog.agents.keys()), problems)

@@ -9,9 +9,10 @@ accepts an expression that the server refuses.
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from itertools import product
+
+from agentd.manifest.cron_times import Cron
 
 # The names and their meanings are those of robfig/cron.
 NAMED = {
@@ -26,7 +27,6 @@ NAMED = {
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 _PART = re.compile(r"(?:[*?]|(\w+)(?:-(\w+))?)(?:/(\d{1,4}))?", re.ASCII)
-_DAYS_AHEAD = 5 * 366  # the server searches no further for the next time
 
 
 @dataclass(frozen=True)
@@ -67,42 +67,6 @@ _FIELDS = (
 )
 
 
-@dataclass(frozen=True)
-class Cron:
-    """A valid expression.
-
-    Attributes:
-        text: the expression with six fields, as the server needs it.
-        values: the values that each field allows, sorted.
-        both_days: whether a day must match both the day of the month and the day of the week.
-            This is so if one of them is `*`. If both are restricted, one match is enough: that is
-            the rule of cron.
-    """
-
-    text: str
-    values: tuple[tuple[int, ...], ...]
-    both_days: bool
-
-    def next_after(self, moment: datetime) -> datetime | None:
-        """The first time after `moment`, in the same zone; None if there is none in five years."""
-        seconds, minutes, hours = self.values[:3]
-        # Day by day, and only then hours, minutes and seconds: second by second would take minutes.
-        for days in range(_DAYS_AHEAD):
-            day = moment.date() + timedelta(days=days)
-            if not self._allows(day):
-                continue
-            for hour, minute, second in product(hours, minutes, seconds):
-                found = datetime.combine(day, time(hour, minute, second), moment.tzinfo)
-                if found > moment:
-                    return found
-        return None
-
-    def _allows(self, day: date) -> bool:
-        of_month, months, of_week = self.values[3:]
-        matches = (day.day in of_month, day.isoweekday() % 7 in of_week)
-        return day.month in months and (all(matches) if self.both_days else any(matches))
-
-
 def parse(text: str) -> Cron:
     """Reads an expression.
 
@@ -120,7 +84,7 @@ def parse(text: str) -> Cron:
     values = tuple(_values(field, part) for field, part in zip(_FIELDS, parts, strict=True))
     stars = [any(each in ("*", "?", "*/1", "?/1") for each in part.split(",")) for part in parts]
     cron = Cron(" ".join(parts), values, both_days=stars[3] or stars[5])
-    if cron.next_after(datetime.now()) is None:
+    if cron.next_after(time.time()) is None:
         raise ValueError("is never due", "there is no such day in the next five years")
     return cron
 

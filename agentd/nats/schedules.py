@@ -7,6 +7,7 @@ NATS's. It is published below `due.`, and LOG copies it from there to the subjec
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from agentd.protocol.stream_subjects import due, not_due
 from agentd.protocol.subjects import Subject, token
 
 _WHEN, _TARGET, _ZONE = "Nats-Schedule", "Nats-Schedule-Target", "Nats-Schedule-Time-Zone"
+_SCHEDULER, _NEXT = "Nats-Scheduler", "Nats-Schedule-Next"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,12 @@ class Timing:
         # In upper case: Python 3.11 does not accept a small "z", which RFC 3339 allows.
         return datetime.fromisoformat(self.pattern[4:].upper()).timestamp()
 
+    @property
+    def interval(self) -> float | None:
+        """The seconds between two copies, if `every` made this."""
+        ours = re.fullmatch(r"@every (\d{1,15})ms", self.pattern)
+        return int(ours[1]) / 1000 if ours else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleEntry:
@@ -64,6 +72,7 @@ class ScheduleEntry:
         headers: the headers of the copies. The server adds `Nats-Scheduler`, the subject of the
             schedule, and `Nats-Schedule-Next`, the time of the next copy.
         sequence: its sequence in SCHEDULES; 0 if it is not stored yet.
+        stored: when the server stored it, in seconds since the epoch.
     """
 
     subject: str
@@ -72,6 +81,7 @@ class ScheduleEntry:
     timing: Timing
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     sequence: int = 0
+    stored: float = 0.0
 
     @property
     def all_headers(self) -> dict[str, str]:
@@ -129,8 +139,8 @@ async def publish_now(bus: Bus, entry: ScheduleEntry) -> None:
         BusError: the server does not answer; it may have done both.
     """
     ending = {
-        "Nats-Scheduler": entry.subject,
-        "Nats-Schedule-Next": "purge",
+        _SCHEDULER: entry.subject,
+        _NEXT: "purge",
         "Nats-Expected-Last-Subject-Sequence-Subject": entry.subject,
     }
     # Without an id: LOG would drop the copy if anybody had stored a message under the same id.
@@ -141,6 +151,23 @@ async def publish_now(bus: Bus, entry: ScheduleEntry) -> None:
         after=entry.sequence,
         headers={**entry.headers, **ending},
     )
+
+
+async def announced(bus: Bus, entry: ScheduleEntry) -> float | None:
+    """When the server sends a stored schedule next, as it said in the last copy; None if it has
+    sent none within the day for which SCHEDULES keeps them.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    copy = await jetstream.last(bus, SCHEDULES, due(entry.target))
+    headers = (copy and copy.headers) or {}
+    try:
+        if headers[_SCHEDULER] != entry.subject or int(headers["Nats-Sequence"]) < entry.sequence:
+            return None
+        return datetime.fromisoformat(headers[_NEXT]).timestamp()
+    except (KeyError, ValueError):  # `purge` is no time, after a schedule that was due once
+        return None
 
 
 def is_from_schedule(msg: Msg) -> bool:
@@ -206,4 +233,5 @@ def _entry(msg: Msg) -> ScheduleEntry:
         timing=timing,
         headers={k: v for k, v in headers.items() if not k.startswith("Nats-")},
         sequence=int(headers["Nats-Sequence"]),
+        stored=datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp(),
     )

@@ -9,21 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
-from datetime import datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import BusError, NotStored, Unheard, UsageError
-from agentd.manifest import cron
 from agentd.manifest.schedule import Schedule
 from agentd.nats import schedules
 from agentd.nats.bus import Bus
-from agentd.nats.schedules import ScheduleEntry, Timing
+from agentd.nats.schedules import ScheduleEntry
 from agentd.nats.shared_value import Secret
 from agentd.protocol.subjects import Subjects
 from agentd.queue.delivery import MARK
 from agentd.routing import registry
+from agentd.runtime.timetable import in_words, timing_of
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +115,7 @@ class AgentSchedules:
             subject=self._subject(agent),
             target=self._subjects.task_for(agent),
             data=json.dumps(task).encode(),
-            timing=_timing(schedule),
+            timing=timing_of(schedule),
             headers={MARK: self._secret.digest(f"schedule of {agent}")},
         )
 
@@ -134,40 +131,3 @@ async def require_offline(bus: Bus, subjects: Subjects, agent: str) -> None:
     """
     if any(replica.agent == agent for replica in await registry.online(bus, subjects.env)):
         raise UsageError(f"{agent} is online: remove `schedule` from its manifest instead")
-
-
-def next_time(timing: Timing) -> float | None:
-    """When a schedule is due next, in seconds since the epoch; None if it cannot be known here.
-
-    Only the server knows when an interval began. And other programs write schedules too, with
-    patterns and time zones that this machine may not know.
-    """
-    if timing.moment is not None or timing.pattern.startswith("@every "):
-        return timing.moment
-    try:
-        now = datetime.now(ZoneInfo(timing.zone))
-        found = cron.parse(timing.pattern).next_after(now)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones is no file
-        return None
-    return found and found.timestamp()
-
-
-def _timing(schedule: Schedule) -> Timing:
-    if schedule.every is not None:
-        return Timing.every(schedule.every)
-    assert schedule.cron is not None
-    return Timing(schedule.cron, schedule.time_zone)
-
-
-def in_words(timing: Timing) -> str:
-    """A timing as it is shown to a person: `every 1h`, or the cron fields and the time zone."""
-    if ours := re.fullmatch(r"@every (\d+)ms", timing.pattern):
-        return f"every {_short(int(ours[1]) / 1000)}"
-    return timing.pattern if timing.zone == "UTC" else f"{timing.pattern} ({timing.zone})"
-
-
-def _short(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds / length:.0f}{unit}"
-    return f"{seconds:g}s"

@@ -44,6 +44,7 @@ def test_schedules_are_listed_and_removed(guest: Project, typed: Callable[..., D
         ("e1", "event.some.thing"),
         (task, "task.news.general.5"),
     ]
+    assert listed[0]["next"].endswith("T07:00:00+09:00")
     assert "Asia/Tokyo" in typed(guest, "schedules", "ls").out
     assert typed(guest, "schedules", "rm", task, "e1").out == f"{task} removed\ne1 removed\n"
     assert "not scheduled (any more)" in typed(guest, "schedules", "rm", task).err

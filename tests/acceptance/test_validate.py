@@ -176,3 +176,15 @@ def test_an_mcp_server_that_is_not_installed_is_a_warning(tmp_path: Path) -> Non
         "       |                ^^^^^^^\n"
         "1 agent, 0 errors, 1 warning\n"
     )
+
+
+def test_a_schedule_that_clock_changes_affect_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests/night.yaml").write_text(
+        "capabilities: [night]\ninstructions: x\n"
+        'schedule: {cron: "30 2 * * *", time_zone: Europe/Berlin, task: x}\n'
+    )
+    shown = agentd("validate", cwd=tmp_path)
+    assert "night.yaml:3:18: warning: clock changes of Europe/Berlin affect the schedule: " in shown
+    assert "02:30 is left out" in shown
+    assert "02:30 is sent twice" in shown

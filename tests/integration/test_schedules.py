@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
+import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from agentd.errors import Conflict, NotStored, TaskError
 from agentd.manifest.cron import parse
-from agentd.nats import jetstream, schedules
+from agentd.nats import jetstream, schedules, streams
 from agentd.nats.bus import Bus
 from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.streams import LOG, WORK
@@ -20,6 +25,8 @@ from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, decode, new
 from agentd.protocol.subjects import Subjects
 from agentd.routing.ask import send_later
+from agentd.settings import Settings
+from tests import nats_servers, time_zones
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team
@@ -228,3 +235,59 @@ async def test_a_task_whose_successor_is_due_is_not_begun(team: Team) -> None:
     await team.run(news="capabilities: [news]\n")
     [first, *_] = await recorded(team.bus, team.subjects.pattern("result._agent.news.*"))
     assert decode(first.data).payload.content["error"]["code"] == "missed"
+
+
+class ZoneCase:
+    """A schedule that is due at `due`, and again around a clock change of its own time zone."""
+
+    def __init__(self, made: random.Random, file: Path, due: int) -> None:
+        offset = made.randrange(-48, 48) * 900
+        local = datetime.fromtimestamp(due + offset, UTC)
+        midnight = local.replace(hour=0, minute=0, second=0)
+        change = midnight + timedelta(days=made.randint(1, 3), hours=made.randint(0, 3))
+        change_at = int(change.timestamp()) - offset
+        shift = made.choice([3600, 3600, -3600, -3600, 1800, -1800])
+        time_zones.write_zone(file, change_at, offset, offset + shift)
+        with file.open("rb") as content:
+            self.zone = ZoneInfo.from_file(content)
+        weekdays = {local.isoweekday() % 7, *made.sample(range(7), 2)}
+        hours = {local.hour, *made.sample(range(5), 2)}
+        minutes = {local.minute, made.choice([0, 30, 45])}
+        days = made.choice(["* * *", f"* * {listed(weekdays)}", f"{local.day},{change.day} * *"])
+        self.timing = Timing(
+            f"{local.second} {listed(minutes)} {listed(hours)} {days}", f"Test/{file.name}"
+        )
+        self.next = parse(self.timing.pattern).next_after(due, self.zone)
+        # As if the clocks did not change.
+        self.unchanged = (parse(self.timing.pattern).next_after(due + offset) or 0) - offset
+
+
+def listed(values: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(values)))
+
+
+async def test_the_server_counts_clock_changes_as_we_do(tmp_path: Path) -> None:
+    """Each copy of a schedule says when the next one comes."""
+    made, due = random.Random(1), math.ceil(time.time()) + 5
+    (tmp_path / "Test").mkdir()
+    names = [f"z{number}" for number in range(200)]
+    cases = {name: ZoneCase(made, tmp_path / "Test" / name, due) for name in names}
+    config = nats_servers.JETSTREAM.format(folder=tmp_path)
+    with nats_servers.server(tmp_path, config, ZONEINFO=str(tmp_path)) as url:
+        async with nats_servers.connected(url) as bus:
+            await streams.ensure(bus, Settings())
+            entries = [
+                entry(Subjects("dev"), case.timing, name=name) for name, case in cases.items()
+            ]
+            await asyncio.gather(*(schedules.put(bus, each) for each in entries))
+            assert time.time() < due, "too late: the machine is too slow"
+            await asyncio.sleep(due - time.time())
+            said: list[float | None] = [None]
+
+            async def all_said() -> bool:
+                said[:] = [await schedules.announced(bus, each) for each in entries]
+                return None not in said
+
+            await until(all_said)
+    assert said == [case.next for case in cases.values()]
+    assert sum(case.next != case.unchanged for case in cases.values()) > 20

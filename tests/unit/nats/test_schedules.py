@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import cast
 
@@ -12,6 +13,7 @@ from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.streams import SCHEDULES
+from agentd.protocol.stream_subjects import due
 from agentd.protocol.subjects import Subjects
 from tests.memory_bus import MemoryBus
 
@@ -75,7 +77,30 @@ async def test_a_schedule_is_stored_and_found(bus: Bus) -> None:
     assert await schedules.put(bus, ENTRY)
 
     found = await schedules.find(bus, ENTRY.subject)
-    assert found == replace(ENTRY, sequence=1)
+    assert found is not None
+    assert found == replace(ENTRY, sequence=1, stored=found.stored)
+    assert abs(found.stored - time.time()) < 60
+
+
+async def test_the_newest_copy_of_a_schedule_says_when_the_next_one_comes(bus: Bus) -> None:
+    await schedules.put(bus, ENTRY)
+    stored = await schedules.find(bus, ENTRY.subject)
+    assert stored is not None
+    assert await schedules.announced(bus, stored) is None
+
+    async def copy(next_one: str, scheduler: str = ENTRY.subject) -> float | None:
+        headers = {"Nats-Scheduler": scheduler, "Nats-Schedule-Next": next_one}
+        await bus.request(due(ENTRY.target), b"", headers=headers)
+        return await schedules.announced(bus, stored)
+
+    assert await copy("2030-01-01T08:00:00+01:00") == 1893481200
+    assert await copy("2030-01-01T08:00:00+01:00", "sched.dev.message.y") is None
+    assert await copy("purge") is None
+    await copy("2030-01-01T08:00:00+01:00")
+    await schedules.put(bus, replace(ENTRY, data=b"edited"))
+    edited = await schedules.find(bus, ENTRY.subject)
+    assert edited is not None
+    assert await schedules.announced(bus, edited) is None
 
 
 async def test_an_equal_schedule_is_not_stored_again(bus: Bus) -> None:
