@@ -92,6 +92,8 @@ async def _remembered(task: DeliveredTask, outcome: Outcome) -> list[Record]:
 def _is_remembered(task: DeliveredTask) -> bool:
     """Whether the conversation has a memory. Unless the sender says so, a task that is its own
     conversation is only remembered by an agent with a `history`: no other could continue it."""
+    if task.manifest.call:  # the answer of a tool that no model asked for was said to nobody
+        return False
     context = task.message.context
     if context.memory is not None:
         return context.memory

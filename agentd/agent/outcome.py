@@ -31,7 +31,8 @@ _TRIES = 5  # if somebody else publishes on the subject of a result meanwhile
 class Outcome:
     """How a task ended: with a result or with an error.
 
-    `latency` is in milliseconds from the delivery; `model` is the one that answered, or would have.
+    `latency` is in milliseconds from the delivery; `model` is the one that answered, or would have,
+    or "" for an agent without a model.
     `emitted` is how many messages of each topic follow. `spending` is what the task has used, also
     if it failed.
     """
@@ -59,7 +60,7 @@ class Outcome:
         if self.result.calls:
             several = "" if self.result.calls == 1 else "s"
             parts.append(f"{self.result.calls} tool call{several}")
-        if completion.usage:
+        if completion.usage and completion.usage.total:
             parts.append(f"{completion.usage.total:,} tokens")
         if completion.cut:
             parts.append(CUT_IN_WORDS[completion.cut])
@@ -73,7 +74,7 @@ class Outcome:
             "success": self.success,
             "data": None,
             "error": None,
-            "model": self.model,
+            "model": self.model or None,
             "tokens": None,
             "cost": None,
             "latency": round(self.latency, 1),
@@ -95,7 +96,7 @@ def _answer(result: RunResult) -> dict[str, Any]:
     completion, data = result.completion, result.data
     content: dict[str, Any] = {
         "data": data,
-        "model": completion.model,
+        "model": completion.model or None,
         "cost": completion.cost and round(completion.cost, 12),
         "finishReason": completion.finish_reason,
         "turns": result.turns,

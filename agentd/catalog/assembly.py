@@ -76,6 +76,7 @@ class _Assembly:
         expressions = self._expressions()
         templates = self._templates()
         tools = self._tools()
+        self._check_call()
         self._check_requests(documents)
         self._check_schemas(documents, expressions)
         manifest = self._manifest
@@ -115,6 +116,8 @@ class _Assembly:
             except InvalidPrompt as error:
                 self.problems += error.problems
                 return None
+        if "call" in self._data:
+            return None
         if "instructions" in self._data:
             self._check_instructions(self._data["instructions"])
             return self._inline("instructions")
@@ -230,6 +233,17 @@ class _Assembly:
                 problem = python_source.syntax_problem(files.tools[name], files.tool_path(name))
                 self.problems += [problem] if problem else []
         return files.tools if any(python for _, python in named) else {}
+
+    def _check_call(self) -> None:
+        """Checks that the agent has the tool that it calls in place of a model."""
+        manifest = self._manifest
+        # The tools of a server or a document are only known when it is there.
+        if not manifest or not manifest.call or any(t.mcp or t.openapi for t in manifest.tools):
+            return
+        wanted, names = manifest.call.tool, [t.name or t.own_name for t in manifest.tools]
+        if wanted not in names:
+            hint = did_you_mean(wanted, names) or "declare it under `tools`"
+            self._report(("call", "tool"), f"there is no tool `{wanted}`", hint)
 
     def _check_requests(self, documents: Mapping[Loc, Any]) -> None:
         """Reports the problems of `http` and `openapi` tools."""

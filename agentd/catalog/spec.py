@@ -110,6 +110,9 @@ def expressions_of(manifest: Manifest) -> Iterator[tuple[Loc, str, tuple[str, ..
     for index, tool in enumerate(manifest.tools):
         if isinstance(tool.approval, str):
             yield ("tools", index, "approval"), tool.approval, ("arguments", *CONTEXT_NAMES)
+    if manifest.call:
+        for loc, text in manifest.call.expressions:
+            yield ("call", *loc), text, CONTEXT_NAMES
     for index, rule in enumerate(manifest.emit.rules):
         yield from _expressions_of_rule(("emit", "rules", index), rule)
 

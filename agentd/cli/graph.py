@@ -163,7 +163,10 @@ def _lines(topology: Topology, name: str, model: str) -> Iterator[tuple[str, str
         yield "emits", emission.subject + _goes_to(topology, emission) + (when and f"  ({when})")
     for tool in manifest.tools:
         yield ("asks", f"@{tool.agent}") if tool.agent else ("calls", tool_name(tool))
-    yield "model", ", ".join(each.name for each in manifest.model) or model
+    if manifest.call:
+        yield "model", f"none: {manifest.call.tool} is called for each message"
+    else:
+        yield "model", ", ".join(each.name for each in manifest.model) or model
 
 
 def _goes_to(topology: Topology, emission: Any) -> str:

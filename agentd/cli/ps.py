@@ -69,7 +69,7 @@ def _table(agents: list[dict[str, Any]]) -> None:
             "unknown" if agent["cost"] is None else f"${agent['cost']:.4f}",
             str(agent["replicas"]),
             " ".join(agent["capabilities"]),
-            agent["model"] + (" (mock)" if agent["mock"] else ""),
+            (agent["model"] or "none") + (" (mock)" if agent["mock"] else ""),
             "/".join(agent["revisions"]) + (" · edit refused" if agent["refused"] else ""),
         )
     rows.show()

@@ -155,7 +155,7 @@ def _table(agents: Sequence[Agent]) -> None:
     rows = table("AGENT", "TAKES", "MODEL", "REVISION")
     for agent in agents:
         spec, model = agent.live.spec, agent.live.model
-        shown = model.name + (" (mock)" if model.is_mock else "")
+        shown = (model.name or "none") + (" (mock)" if model.is_mock else "")
         rows.add_row(agent.name, " ".join(spec.manifest.capabilities), shown, spec.revision)
     rows.show()
 

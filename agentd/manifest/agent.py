@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     ValidationInfo,
@@ -15,52 +14,36 @@ from pydantic import (
 
 from agentd.manifest.flow import Emit, EmitRule, FactPatterns, Join, Subscribe
 from agentd.manifest.limits import History, Limits, Output, Retry
-from agentd.manifest.model import ModelChoice, ModelRef, ModelRoutes, Parameters
+from agentd.manifest.model import ModelRef, Models, Parameters
 from agentd.manifest.quantities import (
     Flag,
     Names,
-    not_empty,
     one_of_types,
-    seconds,
     subject_name,
 )
 from agentd.manifest.schedule import Schedule
 from agentd.manifest.strict_model import StrictModel
-from agentd.manifest.tools import ToolEntry
+from agentd.manifest.tools import DirectCall, ToolEntry
 from agentd.protocol.subjects import AGENT_DOMAIN
 
 # Fields in which `$` belongs to another language: templates, expressions, patterns of JSON Schemas.
 NOT_INTERPOLATED = frozenset({"instructions", "input", "emit", "output", "accepts"})
 
+# What only a model needs: an agent with `call` has none of these, also not from its defaults.
+OF_MODELS = (
+    "prompt",
+    "instructions",
+    "input",
+    "model",
+    "parameters",
+    "output",
+    "history",
+    "client_tools",
+)
+
 _RENAME = "give one of them another `name`"
 
 __all__ = ["Limits", "Manifest", "ModelRef"]
-
-
-def _as_models(value: Any) -> Any:
-    """A model, a list of models, or `{routes: [...]}` as a list of models."""
-    if isinstance(value, list | tuple):
-        return value
-    if not isinstance(value, dict) or "routes" not in value:
-        return [value]
-    shared: dict[str, Any] = {**value}
-    routes = shared.pop("routes")
-    for name in shared.keys() - {"cache"}:
-        raise ValueError("cannot be combined with `routes`", "move it into one of the routes", name)
-    if not isinstance(routes, list):
-        raise ValueError("must be a list of models", "", "routes")
-    try:
-        shared |= {"cache": seconds(shared["cache"])} if "cache" in shared else {}
-    except ValueError as error:
-        # Checked here, or the error would be reported once for each of the routes.
-        raise ValueError(*error.args, "cache") from None
-    return [_with_shared(route, shared) for route in cast("list[Any]", routes)]
-
-
-def _with_shared(route: Any, fields: dict[str, Any]) -> Any:
-    """A route, with the shared `fields` that it does not set itself."""
-    whole = {"name": route} if isinstance(route, str) else route
-    return {**fields, **whole} if isinstance(whole, dict) else whole
 
 
 def _as_emit(value: Any) -> Any:
@@ -75,16 +58,6 @@ def _as_subscribe(value: Any) -> Any:
 
 # The validators below turn short forms into full ones before pydantic sees them. The
 # `json_schema_input_type` of each lists the forms that the published schema allows.
-_ModelForms = (
-    str | ModelRoutes | ModelChoice | Annotated[list[str | ModelChoice], Field(min_length=1)]
-)
-
-# pydantic runs the before-validator first, so the list is complete before its models are checked.
-Models = Annotated[
-    tuple[ModelChoice, ...],
-    AfterValidator(not_empty),
-    BeforeValidator(_as_models, json_schema_input_type=_ModelForms),
-]
 Subscription = Annotated[
     Subscribe | None,
     BeforeValidator(_as_subscribe, json_schema_input_type=FactPatterns | Subscribe | None),
@@ -178,6 +151,12 @@ class Manifest(StrictModel):
         "client runs the function.",
         examples=[True],
     )
+    call: DirectCall | None = Field(
+        default=None,
+        description="The tool that the agent calls for each message, in place of a model. Its "
+        "answer is the answer of the agent. Such an agent has no prompt.",
+        examples=[{"tool": "notify", "arguments": {"text": "content.title"}}],
+    )
     subscribe: Subscription = Field(
         default=None,
         description="The results and events that the agent runs for, besides its tasks.",
@@ -270,6 +249,19 @@ class Manifest(StrictModel):
         if self.capabilities:
             return self.capabilities[0], specificity
         return AGENT_DOMAIN, self.name
+
+    @model_validator(mode="after")
+    def _call_without_a_model(self) -> Self:
+        if self.call is None:
+            return self
+        for name in OF_MODELS:
+            if name in self.model_fields_set:
+                hint = "remove it, or remove `call`"
+                raise ValueError("is for a model, and `call` runs a tool without one", hint, name)
+        if self.emit.allow:
+            hint = "write a rule in place of the pattern"
+            raise ValueError("is for a model, and `call` needs none", hint, "emit", "allow")
+        return self
 
     @model_validator(mode="after")
     def _accepts_without_join(self) -> Self:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agentd.manifest.agent import NOT_INTERPOLATED, Manifest
+from agentd.manifest.agent import NOT_INTERPOLATED, OF_MODELS, Manifest
 from agentd.manifest.diagnose import diagnose, places_of, warn_if_no_model_is_left
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.interpolate import interpolate
@@ -139,6 +139,9 @@ def merge(defaults: Map, own: Map, *, prompted: bool = False) -> Map:
     the fields, below the front matter.
     """
     entries = dict(defaults.entries)
+    if "call" in own.entries:
+        for name in OF_MODELS:
+            entries.pop(name, None)
     # `prompt` and `instructions` exclude each other, so one of them also replaces the other.
     if prompted or {"prompt", "instructions"} & own.entries.keys():
         for name in ("prompt", "instructions"):
@@ -262,6 +265,6 @@ def _prompt_fields_beside_body(own: Map) -> list[Problem]:
             f"`{name}` cannot be combined with a prompt below the front matter",
             hint="keep one of them",
         )
-        for name in ("prompt", "instructions")
+        for name in ("prompt", "instructions", "call")
         if name in own.entries
     ]

@@ -14,7 +14,16 @@ from pydantic import (
     model_validator,
 )
 
-from agentd.manifest.quantities import Duration, Expression, Flag, Money, Rate, one_of_types
+from agentd.manifest.quantities import (
+    Duration,
+    Expression,
+    Flag,
+    Money,
+    Rate,
+    not_empty,
+    one_of_types,
+    seconds,
+)
 from agentd.manifest.strict_model import StrictModel
 
 MOCK_MODELS = ("mock/echo", "mock/script")
@@ -202,3 +211,41 @@ class ModelRoutes(StrictModel):
         description="The `cache` of each model in the list that has none of its own.",
         examples=["10m"],
     )
+
+
+def _as_models(value: Any) -> Any:
+    """A model, a list of models, or `{routes: [...]}` as a list of models."""
+    if isinstance(value, list | tuple):
+        return value
+    if not isinstance(value, dict) or "routes" not in value:
+        return [value]
+    shared: dict[str, Any] = {**value}
+    routes = shared.pop("routes")
+    for name in shared.keys() - {"cache"}:
+        raise ValueError("cannot be combined with `routes`", "move it into one of the routes", name)
+    if not isinstance(routes, list):
+        raise ValueError("must be a list of models", "", "routes")
+    try:
+        shared |= {"cache": seconds(shared["cache"])} if "cache" in shared else {}
+    except ValueError as error:
+        # Checked here, or the error would be reported once for each of the routes.
+        raise ValueError(*error.args, "cache") from None
+    return [_with_shared(route, shared) for route in cast("list[Any]", routes)]
+
+
+def _with_shared(route: Any, fields: dict[str, Any]) -> Any:
+    """A route, with the shared `fields` that it does not set itself."""
+    whole = {"name": route} if isinstance(route, str) else route
+    return {**fields, **whole} if isinstance(whole, dict) else whole
+
+
+# The list is complete before its models are checked: pydantic runs the before-validator first.
+_ModelForms = (
+    str | ModelRoutes | ModelChoice | Annotated[list[str | ModelChoice], Field(min_length=1)]
+)
+
+Models = Annotated[
+    tuple[ModelChoice, ...],
+    AfterValidator(not_empty),
+    BeforeValidator(_as_models, json_schema_input_type=_ModelForms),
+]

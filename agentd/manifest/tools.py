@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -10,7 +11,14 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from agentd.manifest.http import HttpTool, OpenApi
 from agentd.manifest.json_schema.check import schema_error
 from agentd.manifest.mcp import McpServer
-from agentd.manifest.quantities import Duration, Flag, Name, Names, one_of_types
+from agentd.manifest.quantities import (
+    Duration,
+    Expression,
+    Flag,
+    Name,
+    Names,
+    one_of_types,
+)
 from agentd.manifest.strict_model import StrictModel
 
 
@@ -245,3 +253,43 @@ class ToolEntry(StrictModel):
         if self.parameters is not None and given[0] not in ("command", "http"):
             raise ValueError("has `parameters` without `command` or `http`", "")
         return self
+
+
+class DirectCall(StrictModel):
+    """`call`: a tool that the agent calls for each message, without a model."""
+
+    tool: Name = Field(
+        description="The name of a tool under `tools`.",
+        examples=["notify"],
+    )
+    arguments: Annotated[Any, one_of_types("a mapping, or an expression", dict, str)] = Field(
+        default={},
+        description="The arguments of the call. Each text is an expression over the message, at "
+        "any depth; numbers, true and false stay as they are. A text in place of the mapping is an "
+        "expression that gives all arguments.",
+        examples=[{"text": "'New: ' ~ content.title", "urgent": True}],
+        json_schema_extra={"type": ["object", "string"]},
+    )
+
+    when: Expression | None = Field(
+        default=None,
+        description="The tool is called only if this expression is true for the message. If not, "
+        "the answer is null.",
+        examples=["content.event == 'approval_requested'"],
+    )
+
+    @property
+    def expressions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Its expressions, each with its place below `call`."""
+        if self.when is not None:
+            yield ("when",), self.when
+        yield from _texts(("arguments",), self.arguments)
+
+
+def _texts(loc: tuple[str | int, ...], value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(value, str):
+        yield loc, value
+    elif isinstance(value, dict | list | tuple):
+        members = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, member in members:
+            yield from _texts((*loc, key), member)

@@ -30,3 +30,7 @@ class UnavailableModel:
     def cost_of(self, usage: Usage) -> float | None:
         """None: it is never called."""
         return None
+
+
+# Stands in for the model of an agent that calls a tool in its place (`call`).
+NO_MODEL = UnavailableModel("", "model_config", "the agent calls no model")

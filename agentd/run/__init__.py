@@ -3,6 +3,7 @@
 A module imports only from what stands below it.
 
     loop           the run itself: turns of model and tools until there is an answer
+    direct_call    a run without a model: one tool call, made of the message
     tool_calls     makes the tool calls of one turn, and records their answers
     repetition     notices the same tool calls again and again
     approval_gate  which tool calls need approval, and what was decided about them

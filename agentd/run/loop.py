@@ -6,25 +6,22 @@ An interrupted run resumes from the journal: a recorded step is neither paid nor
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from agentd import crash_points
-from agentd.errors import DecodeError, ModelError, TaskError, Undeliverable
-from agentd.models.ending import accepted
+from agentd.errors import ModelError, TaskError, Undeliverable
 from agentd.models.estimate import expected, within
 from agentd.models.failures import Failures
 from agentd.models.meaning import is_too_long
-from agentd.models.port import CUT_IN_WORDS, RECORDED, ChatRequest, Completion, Model, ToolCall
+from agentd.models.port import CUT_IN_WORDS, ChatRequest, Completion, Model, ToolCall
 from agentd.models.wire.chat import assistant_turn, tool_turn
 from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import TURN
 from agentd.routing.accepts import require_accepted
-from agentd.run import model_call
+from agentd.run import direct_call, model_call
 from agentd.run.context import Reader, RunContext
 from agentd.run.conversation import Opening, begin, compacted
 from agentd.run.output import Unusable, correction, required_output, value_of
@@ -32,8 +29,6 @@ from agentd.run.revision import Revision
 from agentd.run.sender import SendersTools, senders_parameters
 from agentd.run.tool_calls import TurnCalls, with_unique_ids
 from agentd.tools.port import Emitted
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +70,20 @@ async def run(revision: Revision, message: AgentMessage, context: RunContext) ->
     accepts = revision.spec.manifest.accepts
     if accepts is not None and not context.steps:  # a run that resumes was admitted before
         await require_accepted(revision.spec.name, accepts, message.payload.content)
+    if revision.spec.manifest.call is not None:
+        return await _called(revision, message, context)
     return await _TurnLoop(revision, message, context).result()
+
+
+async def _called(revision: Revision, message: AgentMessage, context: RunContext) -> RunResult:
+    """The result of an agent that calls a tool in place of a model."""
+    text = await direct_call.answer(revision, message, context)
+    return RunResult(
+        data=None if text is None else direct_call.value_of(text),
+        completion=direct_call.completion_of(text or ""),
+        turns=0,
+        calls=0 if text is None else 1,
+    )
 
 
 class _TurnLoop:
@@ -132,7 +140,7 @@ class _TurnLoop:
     async def _turn(self, turn: int) -> Completion:
         """The completion of this turn, from the journal if the run is resumed."""
         recorded = self._context.steps.get((TURN, turn, 0))
-        completion = None if recorded is None else _completion(recorded["completion"])
+        completion = model_call.from_journal(recorded["completion"]) if recorded else None
         if completion is not None:
             self._context.spending.recorded(completion)
             self._next_turn()
@@ -307,17 +315,3 @@ class _TurnLoop:
             return None
         answers = [*self._aside, *self._completions]
         return most - sum(each.usage.total for each in answers if each.usage)
-
-
-def _completion(recorded: Mapping[str, Any]) -> Completion | None:
-    """A completion from the journal, where `asdict` wrote it; None if somebody else wrote it.
-
-    Raises:
-        ModelError: it cannot be used; an older version of agentd recorded it nevertheless.
-    """
-    try:
-        completion = RECORDED.parse(json.dumps(recorded).encode())
-    except DecodeError as error:
-        log.warning("a turn of the model in the journal is not used: %s", error)
-        return None
-    return accepted(completion, Failures(completion.model))

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from agentd.errors import BusError, ModelError
+from agentd.errors import BusError, DecodeError, ModelError
 from agentd.metrics import Metrics
-from agentd.models.port import ChatRequest, Completion, Model, ModelAttempt, Usage
+from agentd.models.ending import accepted
+from agentd.models.failures import Failures
+from agentd.models.port import (
+    RECORDED,
+    ChatRequest,
+    Completion,
+    Model,
+    ModelAttempt,
+    Usage,
+)
 from agentd.queue.journal import MODEL_AWAITED, MODEL_FAILED
 from agentd.run.context import RunContext
 
@@ -48,6 +59,20 @@ async def call(
     context.spending.called(completion)
     await _note(attempts, context)
     return completion
+
+
+def from_journal(recorded: Mapping[str, Any]) -> Completion | None:
+    """A completion from the journal, where `asdict` wrote it; None if somebody else wrote it.
+
+    Raises:
+        ModelError: it cannot be used; an older version of agentd recorded it nevertheless.
+    """
+    try:
+        completion = RECORDED.parse(json.dumps(recorded).encode())
+    except DecodeError as error:
+        log.warning("a turn of the model in the journal is not used: %s", error)
+        return None
+    return accepted(completion, Failures(completion.model))
 
 
 def measure(metrics: Metrics, attempt: ModelAttempt) -> None:

@@ -18,7 +18,7 @@ from agentd.run.context import RunContext
 from agentd.run.repetition import Repetitions
 from agentd.run.revision import Revision
 from agentd.tools.port import Call
-from agentd.tools.toolbox import ToolAnswer
+from agentd.tools.toolbox import MOST_SHOWN, ToolAnswer
 
 _CALLS_AT_ONCE = 16  # tool calls of one turn that run at the same time
 
@@ -29,12 +29,28 @@ _INTERRUPTED = (
 
 
 class TurnCalls:
-    """The tool calls of one run."""
+    """The tool calls of one run.
 
-    def __init__(self, revision: Revision, message: AgentMessage, context: RunContext) -> None:
+    Args:
+        direct: no model asks for the calls. So a failed call is not recorded as an answer if it may
+            be made again: the next attempt at the task does that.
+        longest: the characters of an answer; the rest is cut.
+    """
+
+    def __init__(
+        self,
+        revision: Revision,
+        message: AgentMessage,
+        context: RunContext,
+        *,
+        direct: bool = False,
+        longest: int = MOST_SHOWN,
+    ) -> None:
         self._revision = revision
         self._message = message
         self._context = context
+        self._direct = direct
+        self._longest = longest
         self._gate = ApprovalGate(revision, message, context)
         self._repetitions = Repetitions(revision.spec.manifest.limits.repeated_calls)
         self._room = asyncio.Semaphore(_CALLS_AT_ONCE)
@@ -74,9 +90,11 @@ class TurnCalls:
             toolbox = self._revision.toolbox
             return toolbox.recorded(call, recorded["text"], error=recorded["error"])
         refusal = refusal or await self._gate.refusal(turn, index, call)
-        denied = refusal and ToolAnswer(refusal, error=True)
+        denied = refusal and ToolAnswer(refusal, error=True, final=True)
         answer = denied or await self._call(turn, index, call)
         crash_points.here("after-tool")
+        if self._direct and answer.error and not answer.final:
+            return answer
         await self._context.journal().step(
             ANSWERED, turn, index, name=call.name, text=answer.text, error=answer.error
         )
@@ -92,7 +110,7 @@ class TurnCalls:
             if (CALLED, turn, index) not in self._context.steps:
                 await self._context.journal().step(CALLED, turn, index, name=call.name, key=key)
             elif not declared.tool.takes_key:
-                return ToolAnswer(_INTERRUPTED, error=True)
+                return ToolAnswer(_INTERRUPTED, error=True, final=True)
         crash_points.here("before-tool")
         started = time.monotonic()
         request = Call(
@@ -103,7 +121,9 @@ class TurnCalls:
             agent=self._revision.spec.name,
             money=self._context.budget.left,
         )
-        answer = await self._revision.toolbox.call(call, request)
+        answer = await self._revision.toolbox.call(call, request, longest=self._longest)
+        if declared and declared.entry.effects and not declared.tool.takes_key:
+            answer = replace(answer, final=True)
         status = "error" if answer.error else "success"
         # Every label value is a series in Prometheus: a name that a model invents must not be one.
         name = call.name if declared else "unknown"

@@ -11,6 +11,7 @@ from agentd.manifest.model import MOCK_MODELS
 from agentd.models.choose import AgentRate, Models
 from agentd.models.failover import FailoverModel
 from agentd.models.port import Model
+from agentd.models.unavailable import NO_MODEL
 from agentd.problems import Problem, errors
 from agentd.run.revision import Revision
 from agentd.settings import Settings
@@ -48,6 +49,8 @@ class RevisionBuilder:
         """
         if problems := errors(await self.check(spec)):
             raise CannotRun(problems)
+        if spec.manifest.call:
+            return Revision(spec, (NO_MODEL,), self._tools.open(spec))
         models = self._models.open_all(self._refs(spec), self._rate(spec))
         return Revision(
             spec,
@@ -59,7 +62,7 @@ class RevisionBuilder:
         )
 
     def _of_models(self, spec: AgentSpec, keys: bool) -> Iterator[Problem]:
-        refs = self._refs(spec)
+        refs = () if spec.manifest.call else self._refs(spec)
         found = [self._models.problems(ref) for ref in refs]
         # Without its key a model is skipped, and the next one of the list is called.
         usable = any(not problems for problems in found)

@@ -3,6 +3,7 @@
 A module imports only from those below it.
 
     open          makes the toolbox of an agent from `tools:` in its manifest, by kinds
+    arguments     whether the arguments of `call` in a manifest can fit its tool
     mcp_tool      `mcp:` the tools, resources and prompts of MCP servers
     openapi_tool  `openapi:` the operations of an OpenAPI document as tools; fetches documents
     command_tool  `command: [git, log, "-n", "{{ count }}"]`: a program whose arguments a model

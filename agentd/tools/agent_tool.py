@@ -99,7 +99,7 @@ class AgentTool:
                 # Refused before it was stored, so the same id can be sent again.
                 return await self._ask(to, _as_json(task, error), call.timeout)
         except TaskError as error:
-            raise ToolError(f"{self.name}: {error}") from error
+            raise ToolError(f"{self.name}: {error}", final=not error.retryable) from error
 
     async def _ask(self, to: Destination, task: AgentMessage, timeout: float) -> Any:
         async for part in ask(self.bus, self.subjects, to, task, timeout=timeout):
@@ -156,7 +156,9 @@ def _as_json(task: AgentMessage, refusal: TaskError) -> AgentMessage:
 
 def _data(content: dict[str, Any]) -> Any:
     if not content["success"]:
-        raise ToolError(f"{content['error']['code']}: {content['error']['message']}")
+        error = content["error"]
+        text = f"{error['code']}: {error['message']}"
+        raise ToolError(text, final=not error.get("retryable"))
     return content["data"]
 
 

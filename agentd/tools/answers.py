@@ -16,6 +16,9 @@ from agentd.tools.web.fetch import HttpReply
 
 SHOWN = 2_000  # characters of the body of an error response
 
+# Of the statuses that say that the request is wrong, those that a later request may not get:
+# timeout, conflict, locked, too early, too many requests.
+_MAY_PASS = (408, 409, 423, 425, 429)
 _TEXTS = ("json", "xml", "yaml", "javascript", "csv", "x-www-form-urlencoded", "graphql")
 # Codecs of Python that no server means by a charset, or that take very long to decode.
 _NO_CHARSETS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf_7")
@@ -35,7 +38,8 @@ def answer_of(reply: HttpReply, secrets: Secrets, pick: JsonPath | None = None) 
     if reply.status not in range(200, 300):
         body = text[:SHOWN].strip()
         status = f"{reply.host} answered {reply.status} {reply.reason}".strip()
-        raise ToolError(f"{status}: {body}" if body else status)
+        final = 400 <= reply.status < 500 and reply.status not in _MAY_PASS
+        raise ToolError(f"{status}: {body}" if body else status, final=final)
     if pick is not None:
         return _picked(reply, secrets, pick)
     if not reply.body:

@@ -58,7 +58,8 @@ class RequestTool:
             return answer_of(reply, self.secrets, self.pick)
         except (BadRequest, FetchError, ToolError) as error:
             # The text may quote the address or the answer, and these may contain secrets.
-            raise ToolError(self.secrets.hide(str(error))) from None
+            final = isinstance(error, BadRequest) or getattr(error, "final", False)
+            raise ToolError(self.secrets.hide(str(error)), final=final) from None
 
 
 @dataclass(frozen=True)

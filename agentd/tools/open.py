@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol, runtime_checkable
 
 from agentd.catalog.spec import AgentSpec
 from agentd.manifest import tools
 from agentd.nats.bus import Bus
-from agentd.problems import Problem
+from agentd.problems import Problem, errors
 from agentd.protocol.subjects import Subjects
 from agentd.tools.agent_tool import AgentTools
+from agentd.tools.arguments import problems_of_call
 from agentd.tools.command_tool import CommandTools
 from agentd.tools.emit_tool import EmitSource
 from agentd.tools.http_tool import HttpTools
@@ -50,7 +51,19 @@ class Tools:
     async def check(self, spec: AgentSpec) -> list[Problem]:
         """The problems of the tools of an agent that can be found before a call."""
         openers = [opener for opener in self._openers.values() if isinstance(opener, Checker)]
-        return [problem for opener in openers for problem in await opener.check(spec)]
+        found = [problem for opener in openers for problem in await opener.check(spec)]
+        # A tool with problems of its own has no parameters to compare with.
+        return found if errors(found) else [*found, *self._of_call(spec)]
+
+    def _of_call(self, spec: AgentSpec) -> Iterator[Problem]:
+        """The problems of `call`. The tools of a server or a document may not be known yet."""
+        call = spec.manifest.call
+        for entry in spec.manifest.tools if call else ():
+            if entry.kind in ("mcp", "openapi") or entry.kind not in self._openers:
+                continue
+            box = Toolbox([ToolboxEntry(entry, self._openers[entry.kind].open(entry, spec))])
+            if call and (tool := box.tools.get(call.tool)):
+                yield from problems_of_call(spec, tool)
 
     def open(self, spec: AgentSpec) -> Toolbox:
         """The toolbox of an agent."""

@@ -11,7 +11,14 @@ from agentd.protocol.message import AgentMessage
 
 
 class ToolError(AgentdError):
-    """A call that failed. The model receives the text, so it says what to do about it."""
+    """A call that failed. The model receives the text, so it says what to do about it.
+
+    `final` means that the same call would fail again.
+    """
+
+    def __init__(self, text: str, *, final: bool = False) -> None:
+        super().__init__(text)
+        self.final = final
 
 
 @dataclass(frozen=True, kw_only=True)

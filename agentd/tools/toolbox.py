@@ -34,11 +34,15 @@ class ToolAnswer:
         text: the answer, or the reason why there is none.
         error: the call failed, and `text` is the reason.
         emitted: the messages that the call asked for.
+        final: the same call would fail again, or must not be made again.
+        cut: the text is only the beginning of the answer.
     """
 
     text: str
     error: bool = False
     emitted: tuple[Emitted, ...] = ()
+    final: bool = False
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,15 @@ class DeclaredTool:
             given = json.loads(text or "{}")
         except (ValueError, RecursionError) as error:
             raise ToolError(
-                f"the arguments of {self.name} are not valid JSON: {error}; write a JSON object"
+                f"the arguments of {self.name} are not valid JSON: {error}; write a JSON object",
+                final=True,
             ) from None
         problem = await value_error(given, self.tool.parameters)
         if problem:
-            raise ToolError(f"the arguments of {self.name} do not fit its schema: {problem}")
+            text = f"the arguments of {self.name} do not fit its schema: {problem}"
+            raise ToolError(text, final=True)
         if not isinstance(given, dict):
-            raise ToolError(f"the arguments of {self.name} must be a JSON object")
+            raise ToolError(f"the arguments of {self.name} must be a JSON object", final=True)
         return given
 
 
@@ -135,8 +141,9 @@ class Toolbox:
             if entry.declared.required and entry.source.trouble
         )
 
-    async def call(self, call: ToolCall, request: Call) -> ToolAnswer:
-        """Runs one call. If it fails, the answer is the error.
+    async def call(self, call: ToolCall, request: Call, *, longest: int = MOST_SHOWN) -> ToolAnswer:
+        """Runs one call. If it fails, the answer is the error. An answer of more than `longest`
+        characters is cut.
 
         The call has the shorter of two timeouts, the tool's and the request's. The arguments are
         checked here; those of the request are ignored.
@@ -144,7 +151,7 @@ class Toolbox:
         Raises:
             BusError: NATS cannot be reached, so the task must be delivered again.
         """
-        answer = await self._answer(call, request)
+        answer = await self._answer(call, request, longest)
         if answer.error:
             task, tool, text = short_id(request.task.id), call.name[:100], answer.text[:_LOGGED]
             log.info("%s: tool %s failed: %s", task, tool, text, extra={"agent": request.agent})
@@ -158,24 +165,25 @@ class Toolbox:
         """
         declared = self.tools.get(call.name)
         if error or declared is None:
-            return ToolAnswer(text, error)
+            return ToolAnswer(text, error, final=error)
         return ToolAnswer(
             text, emitted=emitted_by(declared.tool, json.loads(call.arguments or "{}"))
         )
 
-    async def _answer(self, call: ToolCall, request: Call) -> ToolAnswer:
+    async def _answer(self, call: ToolCall, request: Call, longest: int) -> ToolAnswer:
         wanted = self.tools.get(call.name)
         if wanted is None:
-            return ToolAnswer(self._unknown(call.name), error=True)
+            return self._unknown(call.name)
         timeout = min(request.timeout, wanted.timeout)
         try:
             arguments = await wanted.arguments(call.arguments)
             request = replace(request, arguments=arguments, timeout=timeout)
             async with asyncio.timeout(timeout):
-                text = shown(await wanted.tool.call(request))
-            return ToolAnswer(text, emitted=emitted_by(wanted.tool, arguments))
+                whole = written(await wanted.tool.call(request))
+            emitted, text = emitted_by(wanted.tool, arguments), shown(whole, longest)
+            return ToolAnswer(text, emitted=emitted, cut=text is not whole)
         except ToolError as error:
-            return ToolAnswer(shown(str(error)), error=True)
+            return ToolAnswer(shown(str(error)), error=True, final=error.final)
         except TimeoutError:
             text = f"{call.name} gave no answer within {timeout:g} s and was cancelled"
             return ToolAnswer(text, error=True)
@@ -187,10 +195,12 @@ class Toolbox:
             text = f"{call.name} failed with an internal error: {type(error).__name__}: {error}"
             return ToolAnswer(shown(text), error=True)
 
-    def _unknown(self, name: str) -> str:
+    def _unknown(self, name: str) -> ToolAnswer:
         known = ", ".join(sorted(self.tools)) or "none"
-        missing = "".join(f"\n{e.source.trouble}" for e in self._entries if e.source.trouble)
-        return f"there is no tool {name[:100]!r}; the tools are: {known}{missing}"
+        troubles = [e.source.trouble for e in self._entries if e.source.trouble]
+        missing = "".join(f"\n{trouble}" for trouble in troubles)
+        text = f"there is no tool {name[:100]!r}; the tools are: {known}{missing}"
+        return ToolAnswer(text, error=True, final=not troubles)
 
 
 def emitted_by(tool: Tool, arguments: Mapping[str, Any]) -> tuple[Emitted, ...]:
@@ -198,12 +208,16 @@ def emitted_by(tool: Tool, arguments: Mapping[str, Any]) -> tuple[Emitted, ...]:
     return tuple(tool.emitted(arguments)) if isinstance(tool, Emitting) else ()
 
 
-def shown(answer: Any) -> str:
-    """An answer as text, cut to the length that the model receives."""
-    text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
-    if len(text) <= MOST_SHOWN:
+def written(answer: Any) -> str:
+    """An answer as text."""
+    return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+
+
+def shown(text: str, longest: int = MOST_SHOWN) -> str:
+    """A text, cut to the length that the model receives."""
+    if len(text) <= longest:
         return text
-    return f"{text[:MOST_SHOWN]}\n[cut: the whole answer has {len(text):,} characters]"
+    return f"{text[:longest]}\n[cut: the whole answer has {len(text):,} characters]"
 
 
 def _declared(tool: Tool, entry: ToolEntry) -> DeclaredTool | None:

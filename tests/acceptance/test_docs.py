@@ -346,7 +346,10 @@ def check_manifest(fence: Fence, folder: Path) -> None:
     else:
         given = yaml.safe_load(text)
         text += "" if "capabilities" in given else "\ncapabilities: [shown]\n"
-        text += "" if {"prompt", "instructions"} & given.keys() else "\ninstructions: Shown.\n"
+        prompted = {"prompt", "instructions", "call"} & given.keys()
+        text += "" if prompted else "\ninstructions: Shown.\n"
+        if "call" in given and "tools" not in given:
+            text += f"\ntools: [{{agent: {given['call']['tool']}}}]\n"
     (folder / "manifests" / name).write_text(text)
     for example in re.findall(r"^prompt: (\S+)$", text, re.MULTILINE):
         (folder / "prompts" / example).touch()

@@ -64,7 +64,8 @@ class Team:
         """
         (self.folder / "manifests").mkdir(exist_ok=True)
         for name, text in manifests.items():
-            inline = "" if "prompt" in text or "instructions" in text else "instructions: Hi.\n"
+            prompted = any(field in text for field in ("prompt", "instructions", "\ncall:"))
+            inline = "" if prompted else "instructions: Hi.\n"
             (self.folder / "manifests" / f"{name}.yaml").write_text(dedent(text) + inline)
         catalog = load(self.folder / "manifests")
         assert not errors(catalog.problems), "\n".join(p.render() for p in catalog.problems)

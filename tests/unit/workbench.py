@@ -16,7 +16,7 @@ from agentd.agent.stats import AgentStats
 from agentd.catalog.catalog import load
 from agentd.errors import BusError
 from agentd.metrics import Metrics
-from agentd.models.port import ChatRequest, Completion, ToolCall, Usage
+from agentd.models.port import ChatRequest, Completion, Model, ToolCall, Usage
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import LOG
 from agentd.problems import errors
@@ -149,7 +149,7 @@ class ExpectingQueue:
 
 
 def revision_of(
-    folder: Path, manifest: str, *models: ScriptedModel, tools: Sequence[FakeTool] = ()
+    folder: Path, manifest: str, *models: Model, tools: Sequence[FakeTool] = ()
 ) -> Revision:
     """The revision of an agent `me` with this manifest; `tools` are those of its `tools:`."""
     project = folder / "manifests"

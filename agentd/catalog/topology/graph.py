@@ -106,7 +106,7 @@ def condition(emission: Emission) -> str:
 def _edges(topology: Topology, name: str, default_model: str) -> Iterator[Edge]:
     manifest, agent = topology.agents[name].manifest, f"agent:{name}"
     # Models of one name at different endpoints are one node.
-    models = [model.name for model in manifest.model] or [default_model]
+    models = [model.name for model in manifest.model] or [default_model] * (not manifest.call)
     for number, model in enumerate(dict.fromkeys(models)):
         yield Edge(agent, f"model:{model}", "calls", "" if number == 0 else "or else")
     for capability in manifest.capabilities:

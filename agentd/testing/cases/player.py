@@ -14,6 +14,7 @@ from agentd.manifest.model import ModelRef
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
 from agentd.models.port import Model, ToolCall
+from agentd.models.unavailable import NO_MODEL
 from agentd.nats.bus import Bus
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, new_id
 from agentd.protocol.subjects import Subjects
@@ -119,6 +120,11 @@ class CasePlayer:
         self, spec: AgentSpec, suite: Suite, case: Case, replayed: Recording | None
     ) -> Sequence[Model]:
         refs = self._refs(spec)
+        if spec.manifest.call:
+            if case.stand_in:
+                text = "has a `model`, and the agent has none: it calls a tool"
+                raise UsageError(f"{suite.file}: {case.name!r} {text}")
+            return (NO_MODEL,)
         if self.live:
             return self._opened(suite, refs)
         if case.stand_in:

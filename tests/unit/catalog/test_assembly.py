@@ -233,3 +233,30 @@ def test_a_revision_depends_on_all_that_makes_the_agent_and_on_nothing_else(proj
     fifth = revision()
     project.write(manifests___defaults_yaml="model: {name: openai/x, api_key: sk-two}\n")
     assert len({first, second, third, fourth, fifth, revision()}) == 6
+
+
+@pytest.mark.parametrize(
+    ("tools", "problem"),
+    [
+        ("[{command: [echo, x], name: notify}]", "did you mean `notify`?"),
+        ("[]", "declare it under `tools`"),
+        ("[{mcp: {command: [cat]}}]", None),
+        ("[{command: [echo, x], name: notfy}]", None),
+    ],
+)
+def test_an_agent_must_have_the_tool_that_it_calls(
+    project: Any, tools: str, problem: str | None
+) -> None:
+    text = f"capabilities: [a]\ntools: {tools}\ncall: {{tool: notfy}}\n"
+    found = [
+        each for each in project.write(manifests__me_yaml=text).problems() if "me.yaml" in each
+    ]
+    expected = f"manifests/me.yaml:3:14: there is no tool `notfy`; {problem}"
+    assert found == ([expected] if problem else [])
+
+
+def test_the_expressions_of_a_call_are_checked(project: Any) -> None:
+    tools = "[{command: [echo, '{{ x }}'], name: f}]"
+    text = f"capabilities: [a]\ntools: {tools}\ncall: {{tool: f, arguments: {{x: [contnt]}}}}\n"
+    [found] = [each for each in project.write(manifests__me_yaml=text).problems() if "me.y" in each]
+    assert found == "manifests/me.yaml:3:33: unknown name `contnt`; did you mean `content`?"

@@ -213,3 +213,64 @@ def test_a_key_appears_in_no_problem_and_no_representation(
     assert invalid.problems
     assert all(key not in problem.text + problem.hint for problem in invalid.problems)
     assert key not in repr(valid)
+
+
+NOTIFY = "tools: [{command: [echo, x], name: notify}]"
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("call: {}", "`call.tool` is missing; "),
+        (
+            "call: {tool: notify, arguments: [1]}",
+            "`call.arguments` must be a mapping, or an expression; ",
+        ),
+        *(
+            (
+                f"call: {{tool: notify}}\n{field}: {value}",
+                f"`{field}` is for a model, and `call` runs a tool without one; "
+                "remove it, or remove `call`",
+            )
+            for field, value in {
+                "prompt": "me.md",
+                "instructions": "Hi.",
+                "input": "x",
+                "model": "a/b",
+                "parameters": "{seed: 1}",
+                "output": "{schema: {}}",
+                "history": "{keep: 1}",
+                "client_tools": "true",
+            }.items()
+        ),
+        (
+            "call: {tool: notify}\nemit: {allow: [event.a.b]}",
+            "`emit.allow` is for a model, and `call` needs none; "
+            "write a rule in place of the pattern",
+        ),
+    ],
+)
+def test_a_call_needs_its_tool_and_nothing_of_a_model(
+    problem_of: ProblemOf, more: str, problem: str
+) -> None:
+    assert problem_of(f"{NOTIFY}\n{more}").partition(" ")[2] == problem
+
+
+def test_the_tools_of_a_server_can_be_called_under_names_that_are_not_known_yet(
+    manifest: Read,
+) -> None:
+    text = "capabilities: a\ntools: [{mcp: {command: [cat]}}]\ncall: {tool: whatever}"
+
+    declared = manifest(text).call
+
+    assert declared
+    assert (declared.tool, declared.arguments) == ("whatever", {})
+
+
+def test_an_agent_with_a_call_has_no_defaults_that_are_for_models(manifest: Read) -> None:
+    defaults = "model: a/b\nprompt: x.md\nhistory: {keep: 1}\nlimits: {concurrency: 2}"
+
+    alone = manifest(f"capabilities: a\n{NOTIFY}\ncall: {{tool: notify}}", defaults)
+
+    assert (alone.model, alone.prompt, alone.history) == ((), None, None)
+    assert alone.limits.concurrency == 2

@@ -14,7 +14,7 @@ from agentd.manifest.tools import ToolEntry
 from agentd.models.port import ToolCall
 from agentd.protocol.message import AgentIdentity, new
 from agentd.tools.port import Call, Emitted, Tool, ToolError
-from agentd.tools.toolbox import MOST_SHOWN, ToolAnswer, Toolbox, ToolboxEntry, shown
+from agentd.tools.toolbox import MOST_SHOWN, ToolAnswer, Toolbox, ToolboxEntry, shown, written
 
 TASK = new("task", "Work.", source=AgentIdentity(id="tester"))
 COUNT = {
@@ -197,7 +197,7 @@ def test_a_recorded_answer_carries_the_same_messages_without_a_call() -> None:
     failed = toolbox.recorded(made, "full", error=True)
 
     assert accepted == ToolAnswer("done", emitted=(Emitted(to="task.mail.send", content=3),))
-    assert failed == ToolAnswer("full", error=True)
+    assert failed == ToolAnswer("full", error=True, final=True)
     assert tool.calls == []
 
 
@@ -266,4 +266,4 @@ def test_a_long_answer_is_cut(extra: int) -> None:
 
 @pytest.mark.parametrize("value", [None, True, 1.5, [], {"a": [1]}, ["ü"]])
 def test_data_is_shown_as_json(value: Any) -> None:
-    assert json.loads(shown(value)) == value
+    assert json.loads(written(value)) == value

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from agentd.catalog.catalog import Catalog
+from agentd.catalog.catalog import Catalog, load
 from agentd.catalog.topology.graph import Graph
 from agentd.catalog.topology.picture import Arrow, Picture
 
@@ -114,3 +115,17 @@ def test_the_box_of_an_agent_says_what_it_accepts(folder: Callable[..., Catalog]
     assert accepted["refunds"]["required"] == ["order"]
     assert accepted["writer"] is None
     hash(graph)
+
+
+def test_an_agent_that_calls_a_tool_has_no_model(folder: Callable[..., Catalog]) -> None:
+    manifest = """capabilities: [a]
+tools: [{command: [echo, x], name: notify}]
+call: {tool: notify}
+"""
+    catalog = folder(writer="")
+    (Path("manifests") / "notifier.yaml").write_text(manifest)
+    catalog = load(Path("manifests"), environ={})
+    graph = Graph.of(catalog.topology, "mock/echo")
+    boxes = {node.label: text for node, text in Picture.of(graph).boxes}
+    assert boxes["notifier"] == ("notifier", "takes a", "notify")
+    assert boxes["writer"] == ("writer", "takes writer", "mock/echo")
