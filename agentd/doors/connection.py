@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from typing import Any, Literal, cast
 
 import httptools
 from uvicorn.config import Config
@@ -42,7 +42,7 @@ class Connection(HttpToolsProtocol):
     # --- of asyncio -----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", _Joining(transport, self.loop)))
         self._all.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -142,8 +142,8 @@ class Connection(HttpToolsProtocol):
         if wait != self._wait:
             self._wait, self._since = wait, now
         elif wait and now - self._since > getattr(self._limits, f"{wait[0]}_seconds"):
-            if wait[0] == "head":
-                self._refuse(Refusal(408, "slow", "the headers took too long"))
+            if wait[0] in ("head", "body"):
+                self._refuse(Refusal(408, "slow", "the request took too long to arrive"))
             else:
                 self.transport.abort()
 
@@ -157,7 +157,7 @@ class Connection(HttpToolsProtocol):
         is_answered = self._cycle is None or self._cycle.response_complete
         if self.transport.is_closing() or self.flow.write_paused:
             return "read", self._steps
-        if self._reading == "body":
+        if self._reading == "body" and not self.flow.read_paused:
             return "linger" if is_answered else "body", self._steps
         if self._reading == "head":
             return "head", self._steps
@@ -182,3 +182,38 @@ class Connection(HttpToolsProtocol):
         head = STATUS_LINE[refusal.status] + b"".join(lines) + b"connection: close\r\n\r\n"
         self.transport.write(head + bytes(response.body))
         self.transport.close()
+
+
+class _Joining:
+    """A transport that sends the head of a response together with what follows at once.
+
+    uvicorn writes them one after the other: two calls of the system, and two packets.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Sends the bytes, with the head before them; a head waits for the rest of this turn."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self._send_head)
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Closes the connection once everything is sent."""
+        self._send_head()
+        self._transport.close()
+
+    def _send_head(self) -> None:
+        if self._head:
+            data, self._head = self._head, b""
+            self._transport.write(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.responses import Response
@@ -49,6 +50,7 @@ class Guard:
     ) -> None:
         self._app = app
         self._bound = bound
+        self._is_local = is_loopback(bound)
         self._keys = keys
         self._traffic = traffic
         self._answer = answer
@@ -72,8 +74,7 @@ class Guard:
             Refusal: the request may not come in.
         """
         require_well_formed(scope)
-        here = is_loopback(self._bound)
-        if here:
+        if self._is_local:
             self._check_host(_values(scope, b"host"))
             _check_origin(_values(scope, b"origin"))
         if scope["path"] in health.PATHS:
@@ -84,7 +85,7 @@ class Guard:
         if self._keys.are_needed:
             hook = scope["path"].startswith(_HOOKS)
             return _SENDER if hook else self._keys.caller(_key(scope))
-        if not here:
+        if not self._is_local:
             raise unauthorized(
                 "there are no keys yet: until there are, agentd serves only /healthz, /readyz "
                 f"and /metrics on an address that others can reach; {_MAKE}"
@@ -103,6 +104,7 @@ class Guard:
         return name == self._bound.lower() or is_loopback(name)
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine, reached from itself."""
     try:

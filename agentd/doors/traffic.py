@@ -45,7 +45,6 @@ class Exchange:
         self._began = time.monotonic()
         self._caller: str | None = None
         self._size = 0
-        self._is_read = False
         self._status = 0  # 0 until the response starts
 
     def __enter__(self) -> Self:
@@ -85,22 +84,16 @@ class Exchange:
         """The next part of the body, within the limits.
 
         Raises:
-            Refusal: the body is too large (413) or too slow (408), or bodies fill the memory (503).
+            Refusal: the body is too large (413), or bodies fill the memory (503).
         """
-        if self._is_read:
-            return await self._receive()
-        try:
-            # The clock of the event loop is monotonic time.
-            async with asyncio.timeout_at(self._began + self._traffic.limits.body_seconds):
-                message = await self._receive()
-            if message["type"] == "http.request":
-                self._count(len(message.get("body", b"")))
-                self._is_read = not message.get("more_body", False)
-        except TimeoutError:
-            seconds = self._traffic.limits.body_seconds
-            return self._refused(Refusal(408, "slow", f"the body took more than {seconds:g} s"))
-        except Refusal as refusal:
-            return self._refused(refusal)
+        message = await self._receive()
+        if size := len(message.get("body", b"")):
+            try:
+                self._count(size)
+            except Refusal:
+                if not self._status:
+                    raise
+                return _GONE  # a response that has begun can only be broken off
         return message
 
     async def send(self, message: Message) -> None:
@@ -117,16 +110,10 @@ class Exchange:
         self._traffic.held += size
         if self._size > limits.body_bytes:
             raise self._too_large()
-        if size and self._traffic.held > limits.all_bodies_bytes:
+        if self._traffic.held > limits.all_bodies_bytes:
             text = "the bodies of other requests fill the memory; send it again later"
             raise Refusal(503, "overloaded", text, headers={"Retry-After": "1"})
 
     def _too_large(self) -> Refusal:
         limit = self._traffic.limits.body_bytes
         return Refusal(413, "too_large", f"the body has more than {limit:,} bytes")
-
-    def _refused(self, refusal: Refusal) -> Message:
-        """Raises; but a response that has begun can only be broken off."""
-        if not self._status:
-            raise refusal
-        return _GONE
