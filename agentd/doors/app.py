@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from agentd.doors import health
+from agentd.doors.api import openapi, tasks
 from agentd.doors.backend import Backend
 from agentd.doors.guard import Guard, is_loopback
 from agentd.doors.keys import Keys
@@ -26,7 +27,7 @@ Door = Callable[[Backend], Sequence[Route]]
 Shape = Callable[[Refusal], Response]
 
 # Each door, and what its errors look like where that is not `problem`: by the beginning of a path.
-DOORS: tuple[Door, ...] = ()
+DOORS: tuple[Door, ...] = (tasks.routes, openapi.routes)
 SHAPES: dict[str, Shape] = {}
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from agentd.catalog.spec import AgentSpec
 from agentd.metrics import Metrics
 from agentd.nats.bus import Bus
 from agentd.protocol.subjects import Subjects
+from agentd.queue import cancellations
+from agentd.queue.cancellations import Scope
 from agentd.settings import Settings
+
+
+async def _cancel(bus: Bus, subjects: Subjects, scope: Scope) -> Counter[str]:
+    await cancellations.cancel(bus, subjects, scope)
+    return Counter()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +28,7 @@ class Backend:
     Attributes:
         specs: returns the agents that run here, by name. `routing.registry` knows those of all
             processes.
+        cancel: cancels a conversation or a task; returns how many tasks of each state this ends.
         draining: set when the process begins to end. A stream then says `retry:` and ends, and a
             handler that waits for a result answers without it.
     """
@@ -30,3 +39,4 @@ class Backend:
     metrics: Metrics
     specs: Callable[[], Mapping[str, AgentSpec]]
     draining: asyncio.Event
+    cancel: Callable[[Bus, Subjects, Scope], Awaitable[Counter[str]]] = _cancel

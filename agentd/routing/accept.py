@@ -178,7 +178,7 @@ async def _store(
             subject=subjects.event("run", message.id),
             data=encode(entry),
             message_id=new_id(),
-            create=True,
+            after=0,
         ),
         Record(subject=str(acceptance.subject), data=await fit(bus, message)),
     ]

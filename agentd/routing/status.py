@@ -33,7 +33,8 @@ class TaskStatus:
     """How far a task has come.
 
     Attributes:
-        attempts: how often it was begun; an attempt that was handed back does not count.
+        attempts: how often it was begun; an attempt that was handed back does not count. None
+            where nobody looked.
         acceptance: who sent it and where to, if a door accepted it.
         result: of a task that is done. A large answer in it is not fetched.
         request: what a suspended task waits for.
@@ -41,7 +42,7 @@ class TaskStatus:
     """
 
     state: State
-    attempts: int
+    attempts: int | None = None
     acceptance: Acceptance | None = None
     result: AgentMessage | None = None
     request: ApprovalRequest | None = None

@@ -146,14 +146,23 @@ def _readable(file: Path) -> Generator[None]:
 def _attachment(file: Path) -> Attachment:
     with _readable(file):
         data = file.read_bytes()
-    kind = media.media_type(data, file.name)
+    return attachment(data, file.name, str(file))
+
+
+def attachment(data: bytes, name: str, place: str) -> Attachment:
+    """A file of this name, to be sent; `place` names it in the error.
+
+    Raises:
+        UsageError: it has a type that no model takes.
+    """
+    kind = media.media_type(data, name)
     if kind is None:
-        raise UsageError(f"{file} {_UNSUPPORTED}")
+        raise UsageError(f"{place} {_UNSUPPORTED}")
     part = {
         "type": "image" if kind in media.IMAGES else "file",
         "object": objects.digest_of(data),
         "mediaType": kind,
-        "name": file.name[:_LONGEST_NAME],
+        "name": name[:_LONGEST_NAME],
         "size": len(data),
     }
     return Attachment(part, data)

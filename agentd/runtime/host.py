@@ -25,6 +25,7 @@ from agentd.nats.bus import Bus
 from agentd.nats.session import serve
 from agentd.problems import errors
 from agentd.protocol.subjects import Subjects
+from agentd.runtime.cancellation import cancel
 from agentd.runtime.runtime import Runtime
 from agentd.runtime.watch import Watcher
 from agentd.settings import Settings
@@ -121,6 +122,7 @@ def _backend(runtime: Runtime, settings: Settings, metrics: Metrics) -> Backend:
         metrics=metrics,
         specs=lambda: {name: agent.live.spec for name, agent in runtime.agents.items()},
         draining=runtime.draining,
+        cancel=cancel,
     )
 
 

@@ -31,7 +31,7 @@ def waiting_for_nothing() -> Mapping[str, Any]:
 
 
 @asynccontextmanager
-async def serving(
+async def serving(  # noqa: PLR0913
     bind: str | None = "127.0.0.1:0",
     *,
     doors: Sequence[Door] | None = None,
@@ -40,8 +40,12 @@ async def serving(
     status: Callable[[], Mapping[str, Any]] = waiting_for_nothing,
     limits: Limits = Limits(),
     draining: asyncio.Event | None = None,
+    backend: Backend | None = None,
 ) -> AsyncGenerator[HttpServer]:
-    """Serves health, and `doors` if there are any; without them the doors have not opened yet."""
+    """Serves health, and `doors` if there are any; without them the doors have not opened yet.
+
+    Without a `backend`, the doors have no agents and no NATS.
+    """
     server = HttpServer(bind, limits)
     metrics = metrics or Metrics()
     app = App(
@@ -54,15 +58,17 @@ async def serving(
     )
     await server.start(app)
     if doors is not None:
-        backend = Backend(
-            bus=cast("Bus", MemoryBus()),
-            subjects=Subjects("test"),
-            settings=Settings(),
-            metrics=metrics,
-            specs=dict,
-            draining=draining or asyncio.Event(),
+        app.open(
+            backend
+            or Backend(
+                bus=cast("Bus", MemoryBus()),
+                subjects=Subjects("test"),
+                settings=Settings(),
+                metrics=metrics,
+                specs=dict,
+                draining=draining or asyncio.Event(),
+            )
         )
-        app.open(backend)
     try:
         yield server
     finally:
