@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import re
 import resource
 
@@ -59,9 +60,7 @@ class HttpServer:
         try:
             self._server = await self._listen(host, port)
         except OSError as error:
-            # asyncio puts the address in front of the reason: it is in our text already.
-            reason = str(error.strerror).rpartition(": ")[2]
-            raise StartError(f"cannot listen on {host}:{port}: {reason}") from None
+            raise StartError(f"cannot listen on {host}:{port}: {_reason(error)}") from None
         bound_host, bound_port, *_ = self._server.sockets[0].getsockname()
         shown = f"[{bound_host}]" if ":" in bound_host else bound_host
         self.url = f"http://{shown}:{bound_port}"
@@ -96,6 +95,13 @@ class HttpServer:
 
     def _connection(self) -> Connection:
         return Connection(self._config, self._connections)
+
+
+def _reason(error: OSError) -> str:
+    """Why the system refuses an address: asyncio words it otherwise in every version of Python."""
+    # From 3.13 on, an address that no machine like this has is an error without a number.
+    number = errno.EADDRNOTAVAIL if error.errno is None else error.errno
+    return os.strerror(number).lower() if number > 0 else str(error.strerror)  # no such host
 
 
 def _config(app: ASGIApp, limits: Limits) -> Config:

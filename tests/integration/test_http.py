@@ -118,6 +118,13 @@ async def test_a_port_that_was_asked_for_and_is_taken_is_an_error() -> None:
                 pass
 
 
+async def test_an_address_of_another_machine_is_an_error() -> None:
+    reason = "cannot listen on 203.0.113.1:8000: cannot assign requested address"
+    with pytest.raises(StartError, match=reason):
+        async with serving("203.0.113.1:8000"):
+            pass
+
+
 async def test_closing_frees_the_port() -> None:
     async with serving() as server:
         assert server.url

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -21,7 +22,10 @@ from agentd.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
 NATS_CONF = ROOT / "docker" / "nats.conf"
+# What `make check` tests, from the oldest to the newest.
+PYTHONS = re.findall(r"[\d.]+", re.findall(r"^VERSIONS := (.*)", MAKEFILE, re.MULTILINE)[0])
 
 
 @pytest.fixture
@@ -60,7 +64,60 @@ def test_images_are_pinned_and_name_no_registry(services: dict[str, Any]) -> Non
     version = re.fullmatch(r"nats:(\d+)\.(\d+)\.\d+-alpine", services["nats"]["image"])
     assert version
     assert (int(version[1]), int(version[2])) >= OLDEST
-    assert {image.split()[0] for image in instructions("FROM")} == {"python:3.13-slim"}
+    assert {image.split()[0] for image in instructions("FROM")} == {f"python:{PYTHONS[-1]}-slim"}
+
+
+def test_everything_names_the_pythons_that_are_tested() -> None:
+    oldest, newest = PYTHONS[0], PYTHONS[-1]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    too_new = f"3.{int(newest.removeprefix('3.')) + 1}"
+    assert settings["project"]["requires-python"] == f">={oldest},<{too_new}"
+    named = [each.rpartition(" ")[2] for each in settings["project"]["classifiers"]]
+    assert [each for each in named if each.startswith("3.")] == PYTHONS
+    assert settings["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+    assert settings["tool"]["pyright"]["pythonVersion"] == oldest
+    assert f"--python python{newest} " in DOCKERFILE
+    spoken = f"Python {', '.join(PYTHONS[:-1])} or {newest}"
+    for document in ("README.md", "CONTRIBUTING.md"):
+        assert spoken in (ROOT / document).read_text()
+
+
+@pytest.mark.parametrize(
+    ("here", "ours", "tested"),
+    [
+        ({"python3.11": "3.11", "python3.13": "3.13"}, "3.11", "python3.13"),
+        ({"python3.11": "3.11", "python3": "3.12"}, "3.11", "python3"),
+        ({"python3.11": "3.11", "python3": "3.14"}, "3.11", None),
+        ({"python3.13": "3.13"}, "3.13", None),
+    ],
+)
+def test_the_newest_python_is_tested_too(
+    tmp_path: Path, here: dict[str, str], ours: str, tested: str | None
+) -> None:
+    """`python3.12` of pyenv is a program that does not run while another version is chosen."""
+    venv = tmp_path / "venv/bin"
+    venv.mkdir(parents=True)
+    for name in ("python3.11", "python3.12", "python3.13", "python3"):
+        write_python(tmp_path / name, here.get(name))
+    write_python(venv / "python", ours)
+    done = subprocess.run(
+        ["make", "-n", "check-newest", f"VENV={venv.parent}", f"PYENV={tmp_path}"],
+        cwd=ROOT,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    parts = "tests/unit tests/property tests/acceptance"
+    wanted = f'test VENV=.venv-newest PYTHON="{tested}" ARGS="{parts}"' if tested else "no newer"
+    assert wanted in done.stdout
+    assert (".venv-newest/bin/pytest" in done.stdout) == (tested is not None)
+
+
+def write_python(file: Path, version: str | None) -> None:
+    """A program that knows its version, or that does not run."""
+    file.write_text(f"#!/bin/sh\n{f'echo {version}' if version else 'exit 127'}\n")
+    file.chmod(0o755)
 
 
 def test_every_copied_file_exists_and_is_not_ignored() -> None:
