@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dis
 import json
 import sys
 import tempfile
@@ -36,6 +37,7 @@ WARM_UP = 2  # tasks before them, which still fill caches
 PATIENCE = 30.0  # seconds
 MANIFEST = "capabilities: [echo]\ninstructions: Repeat the message.\nmodel: mock/echo\n"
 ENV = "walk"
+_RESUME = dis.opmap["RESUME"]
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,23 @@ class Tracer:
         if event != "call" or not self.recording:
             return
         module = str(frame.f_globals.get("__name__"))
-        if not module.startswith("agentd."):
+        if not module.startswith("agentd.") or _is_resumed(frame):
             return
         if frame.f_back and frame.f_back.f_code.co_filename == __file__:
             return  # this script calls it, not the task
         code = frame.f_code
         # dataclasses compile their methods from a string: the file has no such lines to read.
         self._steps[Step(module, code.co_qualname, code.co_filename.startswith("<"))] = None
+
+
+def _is_resumed(frame: FrameType) -> bool:
+    """Whether a coroutine goes on behind an `await`: that is no call.
+
+    What a coroutine awaits is resumed through it, although none of its lines runs.
+    """
+    code, at = frame.f_code.co_code, frame.f_lasti
+    # The argument of RESUME is 0 at the start of a function, and not 0 behind an `await` (`dis`).
+    return at >= 0 and code[at] == _RESUME and bool(code[at + 1] & 3)
 
 
 def common(walks: Sequence[Sequence[Step]]) -> list[Step]:

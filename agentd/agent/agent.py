@@ -148,7 +148,8 @@ class Agent:
 
     async def _pull_while_open(self) -> None:
         while not self._stopping:
-            if self.live.toolbox.missing:
+            toolbox = self.live.toolbox
+            if toolbox.entries and toolbox.missing:
                 await self._pause(_TOOLS)
                 continue
             room = self.live.spec.manifest.limits.concurrency - self.in_flight

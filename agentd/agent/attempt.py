@@ -174,7 +174,7 @@ async def _run(
     crash_points.here("before-model")
     context = RunContext(
         deadline=deadline,
-        budget=services.budgets.of_task(task.message, task.manifest.limits, deadline),
+        budget=lambda: services.budgets.of_task(task.message, task.manifest.limits, deadline),
         metrics=services.metrics,
         now=services.clock(),
         journal=lambda: task.journal,

@@ -120,7 +120,7 @@ class Queries:
         with services.cancellations.obeyed(query):
             context = RunContext(
                 deadline=deadline,
-                budget=services.budgets.of_task(query, limits, deadline),
+                budget=lambda: services.budgets.of_task(query, limits, deadline),
                 metrics=services.metrics,
                 now=now,
                 journal=NoStepLog,

@@ -36,14 +36,12 @@ def output_limit(parameters: Mapping[str, Any]) -> int | None:
     return min((limit for limit in limits if limit), default=None)
 
 
-def within(request: ChatRequest, most: int | None) -> ChatRequest:
+def within(request: ChatRequest, most: int) -> ChatRequest:
     """The request with its output limited, so that input and output together are at most `most`.
 
     Raises:
         Undeliverable: the prompt alone has that many (`budget`).
     """
-    if most is None:
-        return request
     prompt = _prompt(request)
     room = most - prompt
     if room <= 0:

@@ -137,10 +137,11 @@ class _FailoverCall:
             if self._streaming or error.code in _FINAL:
                 raise self._merged_error() from None
             return None
-        attempt = ModelAttempt(model=model.name, seconds=clock() - began)
+        seconds = clock() - began
         if self._attempts:
+            attempt = ModelAttempt(model=model.name, seconds=seconds)
             completion = replace(completion, attempts=(*self._attempts, attempt))
-        self._report(replace(attempt, completion=completion))
+        self._report(ModelAttempt(model=model.name, seconds=seconds, completion=completion))
         return completion
 
     def _is_news(self, model: Model, error: ModelError) -> bool:
@@ -154,6 +155,8 @@ class _FailoverCall:
         return True
 
     async def _call(self, model: Model, others: int, wait: bool) -> Completion:
+        if wait and not others and not self._failed:  # a model that is alone gets all the time
+            return await model.complete(self._request, self._forward())
         left = self._ends - asyncio.get_running_loop().time()
         # Two shares of the time for this model, and one for each that comes after it.
         share = left * 2 / (others + 2)
@@ -171,7 +174,7 @@ class _FailoverCall:
             text = f"{model.name}: no answer within {share:.3g} s, its share of the time"
             raise ModelError(text, code="model_timeout", retryable=True) from None
 
-    def _forward(self, deadline: asyncio.Timeout) -> OnDelta | None:
+    def _forward(self, deadline: asyncio.Timeout | None = None) -> OnDelta | None:
         """Passes streamed text on. The first piece fixes the model, so it lifts the deadline."""
         on_delta = self._on_delta
         if on_delta is None:
@@ -181,7 +184,7 @@ class _FailoverCall:
             if not self._streaming:
                 self._streaming = True
                 # `reschedule` raises an error if the deadline has passed in this very moment.
-                if not deadline.expired():
+                if deadline and not deadline.expired():
                     deadline.reschedule(None)
             on_delta(text)
 

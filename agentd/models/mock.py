@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,8 +35,11 @@ class EchoModel:
         user = _cut(_last_text(request.messages, "user"), USER_SHOWN)
         earlier = _earlier(request.messages)
         when = f", after {earlier} earlier messages" if earlier else ""
-        turn = Turn(text=f'[mock/echo] I was told: "{system}" and asked{when}: "{user}"')
-        return await _play(turn, request, on_delta, Failures(self.name), self._price)
+        text = f'[mock/echo] I was told: "{system}" and asked{when}: "{user}"'
+        if on_delta:
+            await _stream(_pieces(text), on_delta)
+        usage = _words(text, request)
+        return Completion(text, self.name, "stop", usage=usage, cost=self.cost_of(usage))
 
     def cost_of(self, usage: Usage) -> float | None:
         """See `agentd.models.port.Model`."""
@@ -102,15 +105,13 @@ async def _play(
     async with failures.within(request.timeout):
         await asyncio.sleep(turn.latency)
         if on_delta:
-            for piece in _pieces(turn):
-                on_delta(piece)
-                await asyncio.sleep(turn.interval)
+            await _stream(_pieces(turn.text, turn.chunks), on_delta, turn.interval)
     if turn.error is not None:
         error = turn.error
         raise failures.error(
             error.code, error.message, status=error.status, retry_after=error.retry_after
         )
-    usage = turn.usage or _words(turn, request)
+    usage = turn.usage or _words(turn.text, request)
     completion = Completion(
         text=turn.text,
         model=failures.model,
@@ -127,14 +128,23 @@ def _cost(price: ListPrice | None, usage: Usage) -> float:
     return price.cost(usage) if price else 0.0
 
 
+async def _stream(pieces: Iterable[str], on_delta: OnDelta, interval: float = 0.0) -> None:
+    for piece in pieces:
+        on_delta(piece)
+        await asyncio.sleep(interval)
+
+
 def _last_text(messages: Sequence[Mapping[str, Any]], role: str) -> str:
     """The text of the last message of this role, corrections left out."""
-    found = (
-        message.get("content")
-        for message in reversed(messages)
-        if message.get("role") == role and not _is_correction(message)
-    )
-    return in_words(next(found, ""))
+    for message in reversed(messages):
+        if message.get("role") == role and not _is_correction(message):
+            return _said(message)
+    return ""
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    return content if isinstance(content, str) else in_words(content)
 
 
 def _earlier(messages: Sequence[Mapping[str, Any]]) -> int:
@@ -169,16 +179,15 @@ def _cut(text: str, most: int) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _pieces(turn: Turn) -> list[str]:
+def _pieces(text: str, chunks: int | None = None) -> list[str]:
     """The text in `chunks` pieces, or in pieces of a few words. Joined they are the text."""
-    words = turn.text.split(" ")
+    words = text.split(" ")
     words = [word + " " for word in words[:-1]] + words[-1:]
-    size = max(1, -(-len(words) // turn.chunks)) if turn.chunks else WORDS_A_PIECE
+    size = max(1, -(-len(words) // chunks)) if chunks else WORDS_A_PIECE
     pieces = ["".join(words[start : start + size]) for start in range(0, len(words), size)]
     return [piece for piece in pieces if piece]
 
 
-def _words(turn: Turn, request: ChatRequest) -> Usage:
+def _words(text: str, request: ChatRequest) -> Usage:
     """A usage in which each word is a token."""
-    words = sum(len(in_words(message.get("content")).split()) for message in request.messages)
-    return Usage(words, len(turn.text.split()))
+    return Usage(sum(len(_said(each).split()) for each in request.messages), len(text.split()))

@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from agentd.errors import ModelError
-from agentd.manifest.model import RESERVED_PARAMETERS
 from agentd.protocol.shape import Shape
 from agentd.protocol.strict_json import MAX_BYTES
 
@@ -31,17 +29,15 @@ class ChatRequest:
 
     Attributes:
         messages: in OpenAI's chat format, `{"role", "content", ...}` each.
-        parameters: temperature and the like, sent unchanged.
+        parameters: temperature and the like, sent unchanged. The manifest and the run have refused
+            those that agentd sets itself.
         timeout: seconds for the whole call, from connecting to the last token.
         tools: in OpenAI's format, `{"type": "function", "function": {...}}` each.
         agent: who calls, so that agents take turns at a busy endpoint; it is not sent.
         schema: the JSON Schema that the answer must fit; sent in the way that the model supports.
         patience: seconds to wait for a slot or a rate, when another model could be called instead.
-        on_attempt: is called at the end of each attempt; one call may try several models.
+        on_attempt: is called at the end of each attempt, by what may try several models.
         on_wait: is called with the reason when the call waits for a server that is not there.
-
-    Raises:
-        ModelError: `model_config`, if a parameter is one that agentd sets itself.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -53,11 +49,6 @@ class ChatRequest:
     patience: float | None = None
     on_attempt: Callable[[ModelAttempt], None] | None = None
     on_wait: Callable[[str], Awaitable[None]] | None = None
-
-    def __post_init__(self) -> None:
-        for name in self.parameters.keys() & RESERVED_PARAMETERS.keys():
-            reason = RESERVED_PARAMETERS[name]
-            raise ModelError(f"`{name}` is not a parameter: {reason}", code="model_config")
 
     @property
     def longest_wait(self) -> float:

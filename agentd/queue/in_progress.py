@@ -20,13 +20,16 @@ log = logging.getLogger(__name__)
 
 
 class Beats:
-    """Sends `+WPI` for every held delivery each `interval` seconds, over its own connection."""
+    """Sends `+WPI` for every held delivery each `interval` seconds, over its own connection.
+
+    `held` has the reply subjects of these deliveries. Two threads share it without a lock: each
+    single set operation is atomic.
+    """
 
     def __init__(self, options: Mapping[str, Any], interval: float) -> None:
         self._options = options
         self._interval = interval
-        # Reply subjects. Shared by two threads without a lock: each single set operation is atomic.
-        self._held: set[str] = set()
+        self.held: set[str] = set()
         self._ended: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="beats", daemon=True)
@@ -37,17 +40,9 @@ class Beats:
 
     def stop(self) -> None:
         """Ends the thread without waiting for it."""
-        self._held.clear()
+        self.held.clear()
         if self._loop and self._ended and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._ended.set)
-
-    def hold(self, reply: str) -> None:
-        """Reports the delivery with this reply subject as in progress from now on."""
-        self._held.add(reply)
-
-    def release(self, reply: str) -> None:
-        """Stops reporting a delivery: it is settled."""
-        self._held.discard(reply)
 
     def _run(self) -> None:
         asyncio.run(keep("reports of progress", self._beat))
@@ -56,7 +51,7 @@ class Beats:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
         bus = await Bus.connect(self._options, on_state=log.debug)
         while not self._ended.is_set():
-            for reply in tuple(self._held):
+            for reply in tuple(self.held):
                 try:
                     await bus.publish(reply, b"+WPI")
                 except BusError as error:

@@ -110,11 +110,11 @@ class Queue:
 
     def hold(self, msg: Msg) -> None:
         """Reports a pulled message as in progress from now on."""
-        self._beats.hold(msg.reply)
+        self._beats.held.add(msg.reply)
 
     def release(self, msg: Msg) -> None:
         """Stops reporting a pulled message as in progress."""
-        self._beats.release(msg.reply)
+        self._beats.held.discard(msg.reply)
 
     def take(self, msg: Msg, route: Route) -> Delivery:
         """A held message as a delivery.
@@ -122,7 +122,7 @@ class Queue:
         Raises:
             SubjectError: its subject is not one of agentd's.
         """
-        return delivery(msg, self.bus, self._beats.release, route=route.name)
+        return delivery(msg, self.bus, self._beats.held.discard, route=route.name)
 
     def forget(self, puller: Puller) -> None:
         """Forgets a closed puller."""

@@ -64,7 +64,7 @@ class RunContext:
 
     Attributes:
         now: when the run began, in seconds since the epoch.
-        journal, memory: made when they are first needed; most runs need neither.
+        budget, journal, memory: made when they are needed; most runs need none of them.
         steps: the steps that are on record from an earlier attempt.
         bus: for the files that come with a task.
         spending: what its model calls use.
@@ -72,7 +72,7 @@ class RunContext:
     """
 
     deadline: Deadline
-    budget: TaskBudget
+    budget: Callable[[], TaskBudget]
     metrics: Metrics
     now: float
     journal: Callable[[], StepLog]

@@ -58,7 +58,8 @@ async def begin(
         BusError: the conversation or a file cannot be read.
     """
     spec, values = revision.spec, template_context(revision, model, message, context.now)
-    values["mcp"] = await revision.toolbox.prepare()
+    if revision.toolbox.entries:
+        values["mcp"] = await revision.toolbox.prepare()
     system = {"role": "system", "content": spec.prompt.render(values)}
     if isinstance(message.payload.content, str):
         content = asked = _user_text(spec, message, values)

@@ -16,7 +16,7 @@ from agentd.errors import ModelError, TaskError, Undeliverable
 from agentd.models.estimate import expected, within
 from agentd.models.failures import Failures
 from agentd.models.meaning import is_too_long
-from agentd.models.port import CUT_IN_WORDS, ChatRequest, Completion, Model, ToolCall
+from agentd.models.port import CUT_IN_WORDS, ChatRequest, Completion, Model, ToolCall, Usage
 from agentd.models.wire.chat import assistant_turn, tool_turn
 from agentd.protocol.message import AgentMessage
 from agentd.queue.journal import TURN
@@ -29,6 +29,8 @@ from agentd.run.revision import Revision
 from agentd.run.sender import SendersTools, senders_parameters
 from agentd.run.tool_calls import TurnCalls, with_unique_ids
 from agentd.tools.port import Emitted
+
+_A_CALL = Usage(1_000, 1_000)  # of any model; what it costs says whether calls cost anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +169,7 @@ class _TurnLoop:
         last = output is None or self._corrections >= output.retries
         fits = False
         while True:
-            request = within(self._request(), self._tokens_left())
+            request = self._within_tokens(self._request())
             try:
                 completion = await self._paid(self._model, request, self._context.reader, last=last)
             except ModelError as error:
@@ -179,12 +181,13 @@ class _TurnLoop:
                 return completion
 
     def _request(self) -> ChatRequest:
-        senders = self._senders.schemas if self._senders else ()
+        toolbox = self._revision.toolbox
+        tools = toolbox.schemas if toolbox.entries else ()
         return ChatRequest(
             messages=(*self._opening.chat, *self._chat),
             parameters=self._parameters,
             timeout=self._context.deadline.required(),
-            tools=(*self._revision.toolbox.schemas, *senders),
+            tools=(*tools, *self._senders.schemas) if self._senders else tools,
             agent=self._revision.spec.name,
             schema=self._output.schema_ if self._output else None,
         )
@@ -211,7 +214,7 @@ class _TurnLoop:
 
     async def _ask_aside(self, model: Model, request: ChatRequest) -> Completion:
         """A completion that is no turn of the answer, such as a summary. It is paid as well."""
-        request = within(request, self._tokens_left())
+        request = self._within_tokens(request)
         completion = await self._paid(model, request, None, last=False)
         self._aside.append(completion)
         return completion
@@ -219,15 +222,17 @@ class _TurnLoop:
     async def _paid(
         self, model: Model, request: ChatRequest, reader: Reader | None, *, last: bool
     ) -> Completion:
+        on_delta = reader.push if reader else None
+
         async def call() -> Completion:
-            # The timeout is computed again: rendering took time, and so may the wait for money.
+            # The timeout is computed again: the wait for money takes time.
             timeout = min(request.timeout, self._context.deadline.required())
             timely = replace(request, timeout=timeout)
-            return await model_call.call(
-                model, timely, self._context, reader.push if reader else None
-            )
+            return await model_call.call(model, timely, self._context, on_delta)
 
-        return await self._context.budget.spend(model, request, call, last=last)
+        if not model.cost_of(_A_CALL):  # it is free, or its price is not known
+            return await model_call.call(model, request, self._context, on_delta)
+        return await self._context.budget().spend(model, request, call, last=last)
 
     async def _keep(self, turn: int, completion: Completion) -> None:
         """Records a turn that another one follows."""
@@ -300,6 +305,8 @@ class _TurnLoop:
         """The last completion, with the tokens and the cost of all calls."""
         answers = [*self._aside, *self._completions]
         spent = self._context.spending.total
+        if spent.calls == len(answers) == 1:
+            return answers[0]
         return replace(
             answers[-1],
             usage=spent.usage,
@@ -308,10 +315,10 @@ class _TurnLoop:
             attempts=tuple(attempt for each in answers for attempt in each.attempts),
         )
 
-    def _tokens_left(self) -> int | None:
-        """What is left of the sender's `maxTokens`, in and out together; None if unlimited."""
+    def _within_tokens(self, request: ChatRequest) -> ChatRequest:
+        """The request within what is left of the sender's `maxTokens`, in and out together."""
         most = self._message.payload.constraints.max_tokens
         if most is None:
-            return None
+            return request
         answers = [*self._aside, *self._completions]
-        return most - sum(each.usage.total for each in answers if each.usage)
+        return within(request, most - sum(each.usage.total for each in answers if each.usage))

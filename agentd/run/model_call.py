@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -35,30 +36,48 @@ async def call(
     Raises:
         ModelError: as `Model.complete`.
     """
-    attempts: list[ModelAttempt] = []
-    awaited: set[str] = set()
-
-    async def on_wait(reason: str) -> None:
-        if reason not in awaited:
-            awaited.add(reason)
-            await _note_wait(reason, context)
-
-    def on_attempt(attempt: ModelAttempt) -> None:
-        measure(context.metrics, attempt)
-        attempts.append(attempt)
-
+    report, began = _Report(context), time.monotonic()
     try:
         completion = await model.complete(
-            replace(request, on_attempt=on_attempt, on_wait=on_wait), on_delta
+            replace(request, on_attempt=report.on_attempt, on_wait=report.on_wait), on_delta
         )
     except BaseException as error:
         context.spending.failed(error)
         if isinstance(error, ModelError):
-            await _note(attempts, context)
+            await report.end(model, time.monotonic() - began, code=error.code)
         raise
     context.spending.called(completion)
-    await _note(attempts, context)
+    await report.end(model, time.monotonic() - began, completion)
     return completion
+
+
+class _Report:
+    """What becomes known of one call: its attempts, and what it waits for."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._attempts: list[ModelAttempt] = []
+        self._awaited: set[str] = set()
+
+    def on_attempt(self, attempt: ModelAttempt) -> None:
+        measure(self._context.metrics, attempt)
+        self._attempts.append(attempt)
+
+    async def on_wait(self, reason: str) -> None:
+        if reason not in self._awaited:
+            self._awaited.add(reason)
+            await _note_wait(reason, self._context)
+
+    async def end(
+        self, model: Model, seconds: float, completion: Completion | None = None, code: str = ""
+    ) -> None:
+        """Notes the attempts. A model that is no failover list reports none: the call is one."""
+        if not self._attempts:
+            self.on_attempt(
+                ModelAttempt(model=model.name, seconds=seconds, code=code, completion=completion)
+            )
+        if len(self._attempts) > 1:
+            await _note(self._attempts, self._context)
 
 
 def from_journal(recorded: Mapping[str, Any]) -> Completion | None:
@@ -104,8 +123,6 @@ async def _note_wait(reason: str, context: RunContext) -> None:
 async def _note(attempts: list[ModelAttempt], context: RunContext) -> None:
     """Records the failures of several models. The failure of a single model is recorded anyway, as
     the failure of the attempt or of the task."""
-    if len(attempts) == 1:
-        return
     try:
         for attempt in attempts:
             if attempt.code and attempt.called:

@@ -119,7 +119,7 @@ class TurnCalls:
             timeout=self._context.deadline.required(),
             task=task,
             agent=self._revision.spec.name,
-            money=self._context.budget.left,
+            money=self._context.budget().left,
         )
         answer = await self._revision.toolbox.call(call, request, longest=self._longest)
         if declared and declared.entry.effects and not declared.tool.takes_key:

@@ -100,17 +100,17 @@ class DeclaredTool:
 
 
 class Toolbox:
-    """The tools of one revision of an agent."""
+    """The tools of one revision of an agent. Without `entries` it never has any."""
 
     def __init__(self, entries: Sequence[ToolboxEntry] = ()) -> None:
-        self._entries = tuple(entries)
+        self.entries = tuple(entries)
 
     @property
     def tools(self) -> dict[str, DeclaredTool]:
         """The tools at this moment, by their names for the model. Of two with the same name the
         first counts."""
         found: dict[str, DeclaredTool] = {}
-        for entry in self._entries:
+        for entry in self.entries:
             for tool in entry.source.tools:
                 declared = _declared(tool, entry.declared)
                 if declared and found.setdefault(declared.name, declared).tool is not tool:
@@ -128,7 +128,7 @@ class Toolbox:
         Raises:
             TaskError: a text that the prompt needs cannot be read.
         """
-        sources = [e.source for e in self._entries if isinstance(e.source, Preparing)]
+        sources = [e.source for e in self.entries if isinstance(e.source, Preparing)]
         given = await asyncio.gather(*(source.prepare() for source in sources))
         return {name: text for texts in given for name, text in texts.items()}
 
@@ -137,7 +137,7 @@ class Toolbox:
         """Why required tools are missing. Until they are there, the agent takes no tasks."""
         return tuple(
             entry.source.trouble
-            for entry in self._entries
+            for entry in self.entries
             if entry.declared.required and entry.source.trouble
         )
 
@@ -197,7 +197,7 @@ class Toolbox:
 
     def _unknown(self, name: str) -> ToolAnswer:
         known = ", ".join(sorted(self.tools)) or "none"
-        troubles = [e.source.trouble for e in self._entries if e.source.trouble]
+        troubles = [e.source.trouble for e in self.entries if e.source.trouble]
         missing = "".join(f"\n{trouble}" for trouble in troubles)
         text = f"there is no tool {name[:100]!r}; the tools are: {known}{missing}"
         return ToolAnswer(text, error=True, final=not troubles)

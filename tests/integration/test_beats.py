@@ -19,12 +19,12 @@ async def test_beats_go_on_while_the_event_loop_is_busy(bus: Bus) -> None:
     await bus.subscribe(inbox, hear)
     await bus.fence()
     beats = Beats(bus.options, 0.05)
-    beats.hold(inbox)
+    beats.held.add(inbox)
     beats.start()
     assert await asyncio.wait_for(heard.get(), 5) == b"+WPI"
     before = heard.qsize()
     time.sleep(0.5)  # noqa: ASYNC251 (the point of the test)
     await asyncio.sleep(0.01)
     assert heard.qsize() - before >= 5
-    beats.release(inbox)
+    beats.held.discard(inbox)
     beats.stop()

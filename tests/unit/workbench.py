@@ -227,7 +227,7 @@ class Workbench:
         source = AgentIdentity(id="me", type="agent")
         options: dict[str, Any] = {
             "deadline": deadline,
-            "budget": self.services.budgets.of_task(message, limits, deadline),
+            "budget": lambda: self.services.budgets.of_task(message, limits, deadline),
             "metrics": self.services.metrics,
             "now": self.now,
             "journal": NoStepLog,

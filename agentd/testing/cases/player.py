@@ -152,7 +152,7 @@ class CasePlayer:
         budgets = Budgets(self.bus, self.subjects.env)
         context = RunContext(
             deadline=deadline,
-            budget=budgets.of_task(message, limits, deadline),
+            budget=lambda: budgets.of_task(message, limits, deadline),
             metrics=Metrics(),
             now=now,
             journal=lambda: steps,

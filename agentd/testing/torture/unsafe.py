@@ -63,7 +63,7 @@ def _lookup() -> None:
 
 def _heartbeat() -> None:
     """The server is not informed that a task is still running."""
-    _replace("agentd.queue.in_progress.Beats", "hold", lambda *_: None)
+    _replace("agentd.queue.queue.Queue", "hold", lambda *_: None)
 
 
 def _beat_thread() -> None:

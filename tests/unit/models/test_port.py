@@ -1,22 +1,12 @@
-"""A request refuses parameters that agentd sets itself, and knows how long it may wait."""
+"""A request knows how long it may wait, and usages add up."""
 
 from __future__ import annotations
 
 import pytest
 
-from agentd.errors import ModelError
-from agentd.manifest.model import RESERVED_PARAMETERS
 from agentd.models.port import ChatRequest, Usage
 
 HI = ({"role": "user", "content": "hi"},)
-
-
-@pytest.mark.parametrize("name", sorted(RESERVED_PARAMETERS))
-def test_parameters_cannot_override_what_agentd_sets(name: str) -> None:
-    with pytest.raises(ModelError) as caught:
-        ChatRequest(HI, {"temperature": 0.5, name: "x"}, 5.0)
-    assert caught.value.code == "model_config"
-    assert str(caught.value) == f"`{name}` is not a parameter: {RESERVED_PARAMETERS[name]}"
 
 
 @pytest.mark.parametrize(

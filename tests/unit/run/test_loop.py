@@ -13,6 +13,7 @@ import pytest
 from agentd.errors import ModelError, TaskError, Undeliverable
 from agentd.models.port import Completion, ModelAttempt, ToolCall, Usage
 from agentd.queue.journal import ANSWERED, TURN
+from agentd.run.budget import TaskBudget
 from agentd.run.loop import RunResult, run
 from agentd.run.spending import Spending
 from tests.unit.workbench import (
@@ -76,6 +77,25 @@ async def test_a_plain_answer_takes_one_turn_and_no_journal(tmp_path: Path) -> N
     assert [each["role"] for each in request.messages] == ["system", "user"]
     assert (request.tools, request.schema, request.agent) == ((), None, "me")
     assert 110 < request.timeout <= 120
+
+
+@pytest.mark.parametrize(("price", "asked"), [(0.0, False), (None, False), (0.5, True)])
+async def test_only_a_call_that_costs_money_asks_for_a_budget(
+    tmp_path: Path, price: float | None, asked: bool
+) -> None:
+    made: list[TaskBudget] = []
+    plain = Run(tmp_path, MANIFEST, "hello there")
+    plain.model.price = price
+    message = plain.bench.delivery({"payload": {"content": "hello"}}).task()
+    usual = plain.bench.context(message).budget
+
+    def budget() -> TaskBudget:
+        made.append(usual())
+        return made[-1]
+
+    plain.changes["budget"] = budget
+    assert (await plain.result()).completion.cost == price
+    assert bool(made) is asked
 
 
 async def test_the_answers_of_tools_are_added_to_the_chat(tmp_path: Path) -> None:

@@ -68,6 +68,17 @@ async def test_an_answer_is_streamed_and_measured(tmp_path: Path) -> None:
     assert 'agentd_model_calls_total{model="good",status="success"} 1.0' in calls.exposed()
 
 
+async def test_a_model_that_reports_no_attempts_is_measured(tmp_path: Path) -> None:
+    calls = Calls(tmp_path)
+    assert await calls.call(ScriptedModel(GOOD, name="one")) is GOOD
+    with pytest.raises(ModelError):
+        await calls.call(ScriptedModel(ModelError("slow", code="model_timeout"), name="two"))
+    exposed = calls.exposed()
+    assert 'agentd_model_calls_total{model="one",status="success"} 1.0' in exposed
+    assert 'agentd_model_calls_total{model="two",status="model_timeout"} 1.0' in exposed
+    assert 'agentd_model_tokens_total{direction="input",model="one"} 10.0' in exposed
+
+
 async def test_the_failure_of_one_model_alone_is_not_recorded(tmp_path: Path) -> None:
     calls = Calls(tmp_path)
     error = ModelError("too slow", code="model_timeout")

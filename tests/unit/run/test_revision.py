@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from agentd.errors import ModelError, TaskError
+from agentd.models.failover import FailoverModel
 from agentd.models.port import ChatRequest, Model
 from agentd.protocol.message import AgentIdentity, AgentMessage, Payload, new
 from agentd.run.revision import Revision
@@ -47,6 +48,16 @@ async def test_every_model_is_tried_in_the_order_of_the_manifest(tmp_path: Path)
         ModelError("busy", code="model_overloaded", retryable=True)
     ]
     assert await called(plain.model_for(message())) == "b"
+
+
+async def test_a_mock_that_is_alone_is_called_itself(tmp_path: Path) -> None:
+    mock = revision_of(tmp_path, "capabilities: [analysis]\ninstructions: Hi.", ScriptedModel())
+    assert mock.model_for(message()) is mock.model
+    real = ScriptedModel(name="real")
+    real.is_mock = False
+    alone = Revision(mock.spec, (real,))
+    # Its server may be away for a while.
+    assert isinstance(alone.model_for(message()), FailoverModel)
 
 
 async def test_a_sender_may_choose_one_of_the_models(tmp_path: Path) -> None:

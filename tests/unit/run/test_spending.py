@@ -35,6 +35,10 @@ def test_recorded_turns_count_in_the_total_only() -> None:
     spending.recorded(answered())
     spending.called(answered())
     assert (spending.here.usage, spending.total.usage) == (Usage(2, 3), Usage(4, 6))
+    assert (spending.total.calls, spending.total.cost) == (2, pytest.approx(0.2))
+    spending.recorded(answered(usage=None, cost=None))
+    assert (spending.total.usage, spending.total.cost) == (None, None)
+    assert spending.here.usage == Usage(2, 3)
 
 
 @pytest.mark.parametrize(
