@@ -11,6 +11,7 @@ A module imports only from modules listed below it.
     connections   all connections: how many, and which have waited for too long
     guard         which requests may come in: the host, the origin, the caller
     api           `/api`: tasks and agents for programs
+    openai        clients of OpenAI use agents as models
     health        liveness, readiness and metrics
     traffic       the requests that are being served: how many, and how large
     keys          the keys that this process accepts

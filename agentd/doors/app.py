@@ -17,6 +17,7 @@ from agentd.doors.backend import Backend
 from agentd.doors.guard import Guard, is_loopback
 from agentd.doors.keys import Keys
 from agentd.doors.limits import Limits
+from agentd.doors.openai import door as openai
 from agentd.doors.problem import problem
 from agentd.doors.refusal import Refusal, refusal_of
 from agentd.doors.traffic import Traffic
@@ -27,8 +28,8 @@ Door = Callable[[Backend], Sequence[Route]]
 Shape = Callable[[Refusal], Response]
 
 # Each door, and what its errors look like where that is not `problem`: by the beginning of a path.
-DOORS: tuple[Door, ...] = (tasks.routes, openapi.routes)
-SHAPES: dict[str, Shape] = {}
+DOORS: tuple[Door, ...] = (tasks.routes, openapi.routes, openai.routes)
+SHAPES: dict[str, Shape] = {**openai.SHAPES}
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _CLIENT_HAS_GONE = 499

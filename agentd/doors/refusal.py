@@ -11,17 +11,30 @@ _SOON = 2
 
 # The statuses of codes that a task can end with. Any other: the task failed here, not the request.
 _STATUS = {
+    "answer_schema": 400,
+    "bad_part": 400,
     "budget": 402,
     "cancelled": 409,
+    "client_tools": 400,
+    "expired": 504,
     "idempotency_conflict": 422,
     "invalid_input": 422,
     "malformed": 400,
+    "model_not_allowed": 400,
+    "model_overloaded": 503,
+    "model_rate_limited": 429,
+    "model_refused": 400,
+    "model_rejected": 400,
+    "model_timeout": 504,
     "no_answer": 504,
+    "no_model": 400,
     "no_taker": 404,
     "object_missing": 400,
     "object_too_large": 413,
     "overloaded": 429,
+    "parameter_not_allowed": 400,
     "unencodable": 422,
+    "unsupported_part": 400,
 }
 
 

@@ -177,14 +177,17 @@ def _scope(value: bytes) -> Scope | None:
         return None
 
 
-async def cancel(bus: Bus, subjects: Subjects, scope: Scope) -> None:
+async def cancel(bus: Bus, subjects: Subjects, scope: Scope, *, kept: int | None = None) -> None:
     """Cancels a scope: what runs is ended, what waits or comes later is refused.
+
+    The cancellation is forgotten after `kept` seconds; with None it stays.
 
     Raises:
         BusError: it could not be stored.
     """
     value = json.dumps({scope.kind: scope.id}).encode()
-    await _put(bus, subjects, scope, "stopped", value)
+    headers = None if kept is None else {"Nats-TTL": f"{kept}s"}
+    await _put(bus, subjects, scope, "stopped", value, headers)
 
 
 async def undo(bus: Bus, subjects: Subjects, scope: Scope) -> None:

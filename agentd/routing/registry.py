@@ -43,6 +43,7 @@ class Replica:
         restarts: how often it was restarted after a bug.
         file: the path of its manifest on its host.
         cut: how many of its answers were cut off.
+        structured: its answers are JSON values, because it has an `output`.
         accepts: the JSON Schema of the content that it takes; None if it takes anything.
     """
 
@@ -69,6 +70,7 @@ class Replica:
     restarts: int = 0
     file: str = ""
     cut: int = 0
+    structured: bool = False
     accepts: dict[str, Any] | None = None
 
 

@@ -275,8 +275,12 @@ def _chat_part(part: Any, place: str) -> dict[str, Any]:
                 "type": "image_url",
                 "image_url": {"url": url if allowed else _https(url, place)},
             }
+        case {"type": "file", "file": {"filename": str(name), "file_data": str(url)}} if (
+            url.startswith(f"data:{media.PDF};base64,")
+        ):
+            return {"type": "file", "file": {"filename": name, "file_data": url}}
         case _:
-            raise _bad(place, "must be a text or an image_url")
+            raise _bad(place, "must be a text, an image_url or a PDF")
 
 
 def _bad(place: str, problem: str) -> TaskError:

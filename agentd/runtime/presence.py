@@ -231,5 +231,6 @@ class Presence:
             restarts=agent.restarts,
             file=str(agent.file.resolve()),
             cut=stats.cut,
+            structured=manifest.output is not None,
             accepts=manifest.accepts,
         )
