@@ -56,8 +56,13 @@ FOLDER = r"(?:examples/[\w-]+/)?(?:manifests|prompts|tools)"
 ENDED = re.compile(r"timeout \d+ (.*) \|\| true")
 
 CURL = f"""#!{sys.executable}
-import sys, urllib.request
-print(urllib.request.urlopen(sys.argv[-1], timeout=5).read().decode())
+import getopt, sys, urllib.request
+options, [*urls] = getopt.gnu_getopt(sys.argv[1:], "sNX:H:d:")
+given = dict(options)
+headers = dict(value.split(": ", 1) for name, value in options if name == "-H")
+data = given["-d"].encode() if "-d" in given else None
+request = urllib.request.Request(urls[0], data, headers, method=given.get("-X"))
+print(urllib.request.urlopen(request, timeout=30).read().decode())
 """
 
 

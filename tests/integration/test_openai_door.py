@@ -17,6 +17,9 @@ from pydantic import BaseModel
 
 from agentd.doors.app import App
 from agentd.doors.backend import Backend
+from agentd.doors.key_file import KeyFile
+from agentd.doors.keys import Keys
+from agentd.doors.limits import Limits
 from agentd.doors.server import HttpServer
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG
@@ -70,8 +73,14 @@ class Door:
 
 @pytest.fixture
 async def door(team: Team) -> AsyncIterator[Door]:
-    server = HttpServer("127.0.0.1:0")
-    app = App(bound="127.0.0.1", metrics=team.metrics, status=lambda: {"waiting_for": []})
+    server = HttpServer("127.0.0.1:0", Limits())
+    app = App(
+        bound=server.host,
+        keys=Keys(KeyFile(team.folder / "keys.json")),
+        metrics=team.metrics,
+        limits=Limits(),
+        status=lambda: {"waiting_for": []},
+    )
     runtime = team.runtime
     app.open(
         Backend(
@@ -298,9 +307,7 @@ async def test_a_client_that_goes_ends_its_task(door: Door, stub: StubModel) -> 
     stub.behaviour = Behaviour(tokens=1000, interval=0.1)
     await door.team.run(chat=asking(stub))
     stream = await door.client.chat.completions.create(model="chat", messages=HI, stream=True)
-    async for chunk in stream:
-        if chunk.choices[0].delta.content:
-            break
+    chunk = await anext(aiter(stream))
     await stream.close()
     await until(lambda: stub.in_flight == 0)
     [(scope, _)] = await listed(door.team.bus, door.team.subjects)
