@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass
 
 from agentd import crash_points
 from agentd.agent import outcome as outcomes
 from agentd.agent.admission import Misdirected, admit
-from agentd.agent.commit import commit
+from agentd.agent.commit import commit, refuse
 from agentd.agent.delivered_task import DeliveredTask
 from agentd.agent.emit import FollowUp, plan
 from agentd.agent.forward import forward
 from agentd.agent.outcome import Outcome
 from agentd.agent.retry import final_error
 from agentd.agent.stream import Deltas
-from agentd.errors import AgentdError, BusError, Paused, TaskError, Undeliverable
+from agentd.errors import AgentdError, BusError, Paused, TaskError, TooLarge, Undeliverable
 from agentd.nats.objects import whole
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage, short_id
@@ -61,14 +61,23 @@ async def attempt(task: DeliveredTask) -> Outcome | None:
             task, finished.outcome, follow_ups=finished.follow_ups, attempt=finished.attempt
         )
     except Misdirected:
-        return await forward(task)
+        return await _or_refused(task, forward(task))
     except Paused as paused:
-        return await _suspend(task, paused)
+        return await _or_refused(task, _suspend(task, paused))
     except asyncio.CancelledError:
         await excuse(task, patience=0.5)
         raise
     crash_points.here("after-commit")
     return finished.outcome
+
+
+async def _or_refused(task: DeliveredTask, publishing: Awaitable[Outcome | None]) -> Outcome | None:
+    """Publishes the task once more, or refuses it if it is too large for that: the sender's bytes
+    may have left no room for headers of ours."""
+    try:
+        return await publishing
+    except TooLarge as error:
+        return await refuse(task, Undeliverable(str(error), code="malformed"))
 
 
 async def excuse(task: DeliveredTask, *, patience: float) -> None:

@@ -60,7 +60,7 @@ async def _store(
     if follow_ups:
         also += await task.services.emitter.records(follow_ups, task.trace.headers())
     if isinstance(outcome.error, Undeliverable):
-        also.append(_dead_letter(task, outcome.error, attempt))
+        also.append(await _dead_letter(task, outcome.error, attempt))
     emitted: dict[str, int] = {}
     if follow_ups or task.manifest.emit.rules:
         emitted = counts(task.manifest.emit, [each.subject for each in follow_ups])
@@ -100,8 +100,9 @@ def _is_remembered(task: DeliveredTask) -> bool:
     return context.conversation_id != task.message.id or task.manifest.history is not None
 
 
-def _dead_letter(task: DeliveredTask, error: Undeliverable, attempt: int) -> Record:
-    return dead_letters.dead_letter(
+async def _dead_letter(task: DeliveredTask, error: Undeliverable, attempt: int) -> Record:
+    return await dead_letters.dead_letter(
+        task.services.bus,
         task.services.subjects,
         task.delivery,
         reason=error.code,

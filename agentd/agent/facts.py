@@ -10,6 +10,7 @@ from agentd.agent.joins import Joins
 from agentd.agent.services import Services
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import Again, DecodeError, TaskError
+from agentd.nats.objects import require_room
 from agentd.protocol.destination import Destination
 from agentd.protocol.fields import Routing
 from agentd.protocol.message import AgentMessage, decode, encode, new
@@ -29,6 +30,7 @@ class Facts:
     """The facts of one agent."""
 
     def __init__(self, services: Services, agent: str) -> None:
+        self._bus = services.bus
         self._subjects = services.subjects
         self._agent = agent
         self._secret = services.secret
@@ -68,11 +70,12 @@ class Facts:
             content = content.content
         return self._task(fact, message, content, spec)
 
-    @staticmethod
-    def _read(fact: Delivery) -> AgentMessage | None:
+    def _read(self, fact: Delivery) -> AgentMessage | None:
         kind: Any = fact.subject.type
         try:
-            return decode(fact.data, type=kind, id=fact.default_id, timestamp=fact.stored_at)
+            read = decode(fact.data, type=kind, id=fact.default_id, timestamp=fact.stored_at)
+            require_room(self._bus, read, len(fact.data))
+            return read
         except DecodeError as error:
             log.warning("%s is not a valid message: %s", fact.subject, error)
             return None

@@ -13,6 +13,7 @@ from agentd.agent.outcome import Outcome
 from agentd.agent.services import Services
 from agentd.agent.stats import AgentStats
 from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
+from agentd.nats.objects import require_room
 from agentd.protocol.message import AgentIdentity, AgentMessage, new, short_id
 from agentd.queue.delivery import Delivery
 from agentd.run.revision import Revision
@@ -62,6 +63,7 @@ class Handler:
             delivery = task
         try:
             message = delivery.task()
+            require_room(self._services.bus, message, len(delivery.data))
         except DecodeError as error:
             await self._refuse(delivery, live, error)
             return

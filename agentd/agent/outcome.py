@@ -24,6 +24,7 @@ from agentd.run.model_call import as_payload
 from agentd.run.spending import Spending, Spent
 
 _PAUSE = 0.5  # seconds between two tries to store a large answer
+_LONGEST_ERROR = 4_000  # characters of an error in a result
 _TRIES = 5  # if somebody else publishes on the subject of a result meanwhile
 
 
@@ -84,12 +85,17 @@ class Outcome:
             content |= _used(self.spending.total)
             content["error"] = {
                 "code": self.error.code,
-                "message": str(self.error),
+                "message": _shortened(str(self.error)),
                 "retryable": self.error.retryable,
             }
         if self.result is not None:
             content |= _answer(self.result)
         return content
+
+
+def _shortened(text: str) -> str:
+    """An error as a result has it: it must fit into the message, and cannot become an object."""
+    return text if len(text) <= _LONGEST_ERROR else f"{text[: _LONGEST_ERROR - 1]}…"
 
 
 def _answer(result: RunResult) -> dict[str, Any]:

@@ -6,12 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from agentd.agent.admission import Misdirected, admit
 from agentd.agent.outcome import Outcome
 from agentd.agent.services import Services
-from agentd.errors import BusError, DecodeError, SubjectError, TaskError
+from agentd.errors import BusError, DecodeError, SubjectError, TaskError, TooLarge
 from agentd.nats.bus import Msg, Subscription
+from agentd.nats.objects import require_room
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode, new
 from agentd.protocol.subjects import Subject, is_foreign
@@ -81,7 +83,9 @@ class Queries:
         trace = TraceContext.accept(msg.headers or {}).child()
         query, spending = new("query", None, source=source), Spending()
         try:
-            query = decode(msg.data, type="query")
+            sent = decode(msg.data, type="query")
+            require_room(self._services.bus, sent, len(msg.data))
+            query = sent
             if len(self._running) > live.spec.manifest.limits.concurrency:
                 raise TaskError(f"{live.spec.name} is busy", code="overloaded", retryable=True)
             result, error = await self._run(query, msg, live, spending), None
@@ -100,7 +104,12 @@ class Queries:
             spending=spending,
         )
         self._on_outcome(query, outcome)
-        await self._reply(msg, query.reply("result", outcome.content(), source=source), trace)
+        try:
+            await self._reply(msg, query.reply("result", outcome.content(), source=source), trace)
+        except TooLarge as large:
+            failed = TaskError(str(large), code="answer_too_large")
+            outcome = replace(outcome, result=None, error=failed)
+            await self._reply(msg, query.reply("result", outcome.content(), source=source), trace)
 
     async def _run(
         self, query: AgentMessage, msg: Msg, live: Revision, spending: Spending
@@ -140,5 +149,7 @@ class Queries:
             return
         try:
             await self._services.bus.publish(msg.reply, encode(answer), headers=trace.headers())
+        except TooLarge:
+            raise
         except BusError as error:
             log.warning("a query was not answered: %s", error)

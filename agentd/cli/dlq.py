@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,9 +58,10 @@ def show(
     """Show one dead letter with its original message."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.queue.dead_letters import find
+        from agentd.queue.dead_letters import find, original
 
         letter = await find(bus, subjects, name)
+        letter = replace(letter, data=await original(bus, letter))
         if as_json:
             say_json(_as_json(letter), indent=2)
             return 0
@@ -108,20 +110,43 @@ def _each(action: Action, done: str, names: list[str] | None, every: bool) -> Wo
         raise typer.BadParameter("give the numbers of dead letters, or --all")
 
     async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.errors import NotStored, TaskError, TooLarge, UsageError
         from agentd.protocol.message import short_id
-        from agentd.queue.dead_letters import find, listed
 
-        # All are read before the first is sent again: that one may soon be a dead letter anew.
-        if every:
-            letters = [each async for each in listed(bus, subjects)]
-        else:
-            letters = [await find(bus, subjects, name) for name in names or ()]
-        for letter in letters:
-            await action(bus, subjects, letter)
-            say(f"letter {letter.sequence} (task {short_id(letter.task_id)}) {done}")
-        return 0
+        refused = number = 0
+        async for letter in _named(bus, subjects, names):
+            number += 1
+            named = f"letter {letter.sequence} (task {short_id(letter.task_id)})"
+            try:
+                await action(bus, subjects, letter)
+            except (UsageError, TaskError, NotStored, TooLarge) as error:
+                refused += 1
+                say(f"{named} not {done}: {error}", err=True)
+            else:
+                say(f"{named} {done}")
+        if refused and number > 1:
+            say(f"{refused} of {number} dead letters were not {done}", err=True)
+        return 1 if refused else 0
 
     return work
+
+
+async def _named(
+    bus: Bus, subjects: Subjects, names: list[str] | None
+) -> AsyncGenerator[DeadLetter]:
+    """The dead letters of these names; without names, all that there are now."""
+    from agentd.queue.dead_letters import find, listed, newest
+
+    if names:
+        # All are looked up before the first is worked on: a mistake in a name does nothing.
+        for letter in [await find(bus, subjects, name) for name in names]:
+            yield letter
+        return
+    # A letter that is sent again may soon be a dead letter anew, with a higher number.
+    last = await newest(bus, subjects)
+    async for letter in listed(bus, subjects):
+        if letter.sequence <= last:
+            yield letter
 
 
 def _table(letters: list[DeadLetter]) -> None:

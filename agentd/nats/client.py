@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 # `Header: value\r\n`, the status line, and the empty line after the headers.
 _HEADER_LINE, _HEADER_FRAME = 4, len(b"NATS/1.0\r\n\r\n")
+_LONGEST_HEADERS = 32 * 1024  # bytes; 8 MB of headers would stop the process for a second
 _AROUND = " \t\n\r\x0b\x0c"  # names and values of headers
 _space = re.compile(r"\s").search
 
@@ -71,8 +72,11 @@ class Client(nats.aio.client.Client):
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        """As nats-py's, which looks at each character of a name in Python."""
+        """As nats-py's, which looks at each character of a name in Python. Of too many headers the
+        last are read: the server appends its own to those of a sender."""
         headers: dict[str, str] = {}
+        if len(raw) > _LONGEST_HEADERS:
+            raw = raw[-_LONGEST_HEADERS:].partition(b"\r\n")[2]
         for line in raw.decode(errors="replace").split("\r\n"):
             name, colon, value = line.partition(":")
             name = name.strip(_AROUND)

@@ -47,6 +47,22 @@ def room(bus: Bus) -> int:
     return bus.max_message - min(_HEADROOM, bus.max_message // 4)
 
 
+def require_room(bus: Bus, message: AgentMessage, size: int) -> None:
+    """Checks that what follows from a message of `size` bytes will fit: its result, the entries of
+    its journal, what is emitted. They repeat its context, and only contents can be objects.
+
+    Raises:
+        DecodeError: it does not leave enough room.
+    """
+    most = room(bus) // 4
+    if size > most and (repeated := message.repeated) > most:
+        raise DecodeError(
+            f"{repeated:,} bytes, with `metadata`, ids and names, are repeated in all that follows "
+            f"from it; the limit on this server is {most:,}",
+            path="context",
+        )
+
+
 async def fit(bus: Bus, message: AgentMessage) -> bytes:
     """`message` as bytes; a content that is too large for the server is stored as an object.
 

@@ -89,6 +89,12 @@ class AgentMessage(MessagePart):
         given = self.payload
         return bool(given.tools or given.continuation or has_calls(self.context.history))
 
+    @property
+    def repeated(self) -> int:
+        """The bytes that every message repeats which follows from this one: the conversation, its
+        metadata, the path."""
+        return len(encode(self.reply("result", None, source=self.source)))
+
     def reply(
         self, type: MessageType, content: Any, *, source: AgentIdentity, id: str | None = None
     ) -> AgentMessage:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentd.errors import DecodeError, UsageError
-from agentd.nats import jetstream
-from agentd.nats.bus import Bus, Msg
+from agentd.nats import jetstream, objects
+from agentd.nats.bus import Bus, Msg, wire_size
 from agentd.nats.jetstream import Record
 from agentd.nats.records import skipping
 from agentd.nats.streams import LOG
@@ -25,10 +25,13 @@ REASON, ERROR, SUBJECT, ATTEMPTS = (
     "Agentd-Subject",
     "Agentd-Attempts",
 )
-_OURS = (REASON, ERROR, SUBJECT, ATTEMPTS)
+# The digest of the original bytes, where they do not fit into the letter beside its headers.
+OBJECT = "Agentd-Object"
+_OURS = (REASON, ERROR, SUBJECT, ATTEMPTS, OBJECT)
 
 # A header holds one line; the whole text of an error is in the result.
 _LONGEST_HEADER = 1_000
+_ROOM = 512  # bytes for the headers of a batch
 
 _SHOWN = 10  # numbers in an error
 
@@ -44,7 +47,8 @@ class DeadLetter:
         reason: one word, as in `errors.Undeliverable`: `malformed`, `expired`, `exhausted`, ….
         published_to: the subject that the task was published to.
         headers: the headers of the sender.
-        data: the original bytes.
+        data: the original bytes; see `original`.
+        object: the digest of the original bytes, if they are in the object store.
     """
 
     sequence: int
@@ -56,6 +60,7 @@ class DeadLetter:
     published_to: str
     headers: Mapping[str, str]
     data: bytes
+    object: str = ""
 
     @property
     def subject(self) -> Subject:
@@ -68,7 +73,8 @@ class DeadLetter:
         return self.sequence
 
 
-def dead_letter(
+async def dead_letter(
+    bus: Bus,
     subjects: Subjects,
     parcel: Parcel,
     *,
@@ -81,18 +87,24 @@ def dead_letter(
 
     Its body is the original bytes. Its headers are those of the sender, `Agentd-Reason` (one
     word), `-Error` (the last one), `-Subject` (where the task was sent), `-Attempts` and `-Task`.
+    If the bytes leave no room for these headers, they are stored as an object, `-Object`.
+
+    Raises:
+        BusError: the bytes could not be stored.
     """
-    return Record(
-        subject=subjects.dlq(parcel.subject.domain, parcel.subject.specificity),
-        data=parcel.data,
-        headers={
-            **parcel.headers_for(task_id),
-            REASON: reason,
-            ERROR: " ".join(str(error).split())[:_LONGEST_HEADER],
-            SUBJECT: parcel.published_to,
-            ATTEMPTS: str(attempts),
-        },
-    )
+    data = parcel.data
+    headers = {
+        **parcel.headers_for(task_id),
+        REASON: reason,
+        ERROR: " ".join(str(error).split())[:_LONGEST_HEADER],
+        SUBJECT: parcel.published_to,
+        ATTEMPTS: str(attempts),
+    }
+    # The server adds headers of its own where it copies a message.
+    if wire_size(data, headers) > bus.max_message - _ROOM:
+        headers[OBJECT], data = await objects.put(bus, data), b""
+    subject = subjects.dlq(parcel.subject.domain, parcel.subject.specificity)
+    return Record(subject=subject, data=data, headers=headers)
 
 
 async def listed(bus: Bus, subjects: Subjects) -> AsyncIterator[DeadLetter]:
@@ -111,17 +123,39 @@ async def find(bus: Bus, subjects: Subjects, name: str) -> DeadLetter:
     Raises:
         UsageError: there is none, or there are several.
     """
-    letters = [each async for each in listed(bus, subjects)]
-    numbered = [each for each in letters if str(each.sequence) == name]
-    found = numbered or [each for each in letters if each.task_id.startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        numbers = ", ".join(str(each.sequence) for each in found[:_SHOWN])
-        raise UsageError(
-            f"{len(found)} dead letters begin with {name}; their numbers are {numbers}"
-        )
-    raise UsageError(f"there is no dead letter {name} in {subjects.env!r}; see: agentd dlq")
+    found: DeadLetter | None = None
+    numbers: list[int] = []
+    async for each in listed(bus, subjects):
+        if str(each.sequence) == name:
+            return each
+        if each.task_id.startswith(name):
+            found = each
+            numbers.append(each.sequence)
+    if len(numbers) > 1:
+        some = ", ".join(map(str, numbers[:_SHOWN]))
+        raise UsageError(f"{len(numbers)} dead letters begin with {name}; their numbers are {some}")
+    if found is None:
+        raise UsageError(f"there is no dead letter {name} in {subjects.env!r}; see: agentd dlq")
+    return found
+
+
+async def newest(bus: Bus, subjects: Subjects) -> int:
+    """The number of the newest dead letter; 0 if there is none.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    return (await jetstream.newest(bus, LOG, subjects.pattern("dlq.*.*")))[0]
+
+
+async def original(bus: Bus, dead: DeadLetter) -> bytes:
+    """The original bytes of a dead letter.
+
+    Raises:
+        TaskError: they are in the object store no longer.
+        BusError: the server does not answer.
+    """
+    return await objects.fetch(bus, dead.object) if dead.object else dead.data
 
 
 async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
@@ -132,11 +166,13 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
 
     Raises:
         UsageError: the task has been answered since, or the letter does not name a task's subject.
+        TaskError: the original bytes are in the object store no longer.
     """
     # Any client may publish a letter that names another subject, and so have us publish there.
     ours = (dead.subject.type, dead.subject.env) == ("task", subjects.env)
     if not ours or dead.published_to != str(dead.subject):
         raise UsageError(f"dead letter {dead.sequence} is no task: {dead.published_to}; drop it")
+    dead = replace(dead, data=await original(bus, dead))
     topic = await read_topic(bus, dead)
     result = subjects.result(topic.domain, topic.specificity, dead.task_id)
     last = await jetstream.last(bus, LOG, result)
@@ -203,4 +239,5 @@ def _parsed(msg: Msg) -> DeadLetter:
         published_to=headers[SUBJECT],
         headers={k: v for k, v in headers.items() if k not in _OURS and not k.startswith("Nats-")},
         data=msg.data,
+        object=headers.get(OBJECT, ""),
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from agentd.errors import BusError, DecodeError, Unheard
-from agentd.nats.bus import Bus, Msg
+from agentd.nats.bus import Bus, Msg, wire_size
 from agentd.nats.streams import WORK
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.server_subjects import Acknowledgement
@@ -28,6 +28,8 @@ LIFE, RESUMES = "Agentd-Life", "Agentd-Resumes"
 
 # Headers that belong to one publish. Another publish of the same task must not repeat them.
 _TRANSPORT = ("Nats-", SENT_AGAIN, LIFE, RESUMES)
+# Bytes of a sender's headers that another publish repeats: what is published then has others too.
+_LONGEST_HEADERS = 8 * 1024
 
 
 @dataclass(eq=False, kw_only=True)
@@ -135,8 +137,11 @@ class Parcel:
         return self.attempt == 1 and self.life == self.sequence
 
     def headers_for(self, task_id: str) -> dict[str, str]:
-        """The headers for another publish of the same bytes: the sender's, and the task's id."""
+        """The headers for another publish of the same bytes: the sender's, and the task's id. Too
+        many headers of a sender are left out, all of them."""
         own = {k: v for k, v in self.headers.items() if not k.startswith(_TRANSPORT)}
+        if wire_size(b"", own) > _LONGEST_HEADERS:
+            own = {}
         return {**own, TASK: task_id}
 
 

@@ -13,6 +13,7 @@ from agentd.agent.outcome import Outcome, result_subject, store
 from agentd.errors import Conflict, DecodeError, Undeliverable
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
+from agentd.nats.objects import require_room
 from agentd.nats.records import skipping
 from agentd.nats.streams import WORK
 from agentd.protocol.message import AgentIdentity, AgentMessage, new, short_id
@@ -36,8 +37,13 @@ async def dead_letter(
         BusError: it could not be recorded; the task is still in WORK.
     """
     task = task_of(parcel)
+    try:
+        require_room(bus, task, len(parcel.data))
+    except DecodeError:
+        task = _stand_in(parcel)
     topic = await read_topic(bus, parcel)
-    letter = dead_letters.dead_letter(
+    letter = await dead_letters.dead_letter(
+        bus,
         subjects,
         parcel,
         reason=error.code,
@@ -97,4 +103,8 @@ def task_of(parcel: Parcel) -> AgentMessage:
     try:
         return parcel.task()
     except DecodeError:
-        return new("task", None, source=_RUNTIME, id=parcel.task_id)
+        return _stand_in(parcel)
+
+
+def _stand_in(parcel: Parcel) -> AgentMessage:
+    return new("task", None, source=_RUNTIME, id=parcel.task_id)

@@ -48,6 +48,35 @@ async def test_a_dead_letter_is_listed_shown_and_dropped(guest: Project, typed: 
         )
 
 
+async def test_all_are_sent_again_although_some_cannot_be(guest: Project, typed: Typed) -> None:
+    guest.agent("analyst")
+    guest.up().ready()
+    async with guest.wire() as wire:
+
+        async def until_stored(topic: str, number: int) -> None:
+            async def are() -> bool:
+                return await wire.count(topic) == number
+
+            await eventually(are, topic)
+
+        for number in range(3):
+            await wire.publish("task.analyst.x", b'{"id": "t%d", "payload": {}}' % number)
+        await until_stored("dlq.analyst.x", 3)
+        # Somebody else has answered the one in the middle.
+        success = {"payload": {"content": {"success": True, "data": "hi"}}}
+        await wire.publish("result.analyst.x.t1", json.dumps(success).encode())
+        await until_stored("result.analyst.x.t1", 2)
+
+        done = await asyncio.to_thread(typed, guest, "dlq", "retry", "--all")
+
+        assert done.code == 1
+        said = [line.partition("(task ")[2] for line in done.out.splitlines()]
+        assert said == ["t0) sent again", "t2) sent again"]
+        refused, summary = done.err.splitlines()
+        assert "(task t1) not sent again: task t1 has been answered; drop" in refused
+        assert summary == "1 of 3 dead letters were not sent again"
+
+
 async def test_a_dead_letter_that_is_sent_again_gets_its_result(
     guest: Project, typed: Typed
 ) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from agentd.nats.bus import Bus
+from agentd.nats.bus import Bus, Msg
 from agentd.nats.connection import resolve
 from agentd.settings import Settings
 from tests.nats_servers import JETSTREAM, server
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 async def test_a_client_whose_server_is_gone_ends_though_it_has_something_to_send(
@@ -21,6 +21,21 @@ async def test_a_client_whose_server_is_gone_ends_though_it_has_something_to_sen
         bus = await Bus.connect({"servers": url}, timeout=10)
     await until(lambda: not bus.connected)
     await bus.publish("anything", b"buffered")
+    await bus.close()
+
+
+async def test_of_too_many_headers_the_last_are_read(nats_url: str) -> None:
+    """The server appends its own, and to read 8 MB of headers would stop the process for long."""
+    bus = await Bus.connect({"servers": nats_url}, timeout=10)
+    heard: asyncio.Queue[Msg] = asyncio.Queue()
+    await bus.subscribe("headers", heard.put)
+    await bus.fence()
+    headers = {f"X-{number}": "x" * 100 for number in range(20_000)}
+    await bus.publish("headers", b"hello", headers={**headers, "Last": "1"})
+    msg = await asyncio.wait_for(heard.get(), PATIENCE)
+    found = msg.headers or {}
+    assert (msg.data, found["Last"], found["X-19999"]) == (b"hello", "1", "x" * 100)
+    assert 100 < len(found) < 1_000
     await bus.close()
 
 
