@@ -32,11 +32,15 @@ class Connections(ServerState):
 
     They are looked at once a second as long as there are any: nothing is done for a server that
     nobody calls, and no timer is set for each request.
+
+    Attributes:
+        most: how many there may be.
     """
 
     def __init__(self, limits: Limits) -> None:
         super().__init__()
         self.limits = limits
+        self.most = limits.connections
         self._open: set[Swept] = set()
         self._idle: dict[Swept, None] = {}  # those without a request, the longest idle first
         self._sweeping: asyncio.TimerHandle | None = None
@@ -49,7 +53,7 @@ class Connections(ServerState):
         """A client has connected. If there are too many, the longest idle one has to go."""
         self._open.add(connection)
         self._idle[connection] = None
-        if len(self._open) > self.limits.connections:
+        if len(self._open) > self.most:
             next(iter(self._idle)).make_room()
         if self._sweeping is None:
             self._sweep()

@@ -20,7 +20,9 @@ from agentd.settings import DEFAULT_HTTP
 
 _BIND = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]*):(?P<port>\d{1,5})")
 _LAST_ANSWERS_SECONDS = 1.0
-_BACKLOG = 1024
+_QUEUED = 1024  # connections that the system keeps until they are accepted
+# asyncio accepts so many before anything else happens, such as the end of those that give way.
+_AT_ONCE = 16
 _OTHER_FILES = 512  # open files that are no connections: NATS, models, tools, the files of agents
 
 
@@ -55,12 +57,15 @@ class HttpServer:
         if self._address is None:
             return
         self._config = _config(app, self._connections.limits)
-        _raise_file_limit(self._connections.limits.connections + _OTHER_FILES)
+        self._connections.most = _room_for(self._connections.most)
         host, port = self._address
         try:
             self._server = await self._listen(host, port)
         except OSError as error:
             raise StartError(f"cannot listen on {host}:{port}: {_reason(error)}") from None
+        for listening in self._server.sockets:
+            with listening.dup() as same:
+                same.listen(_QUEUED)
         bound_host, bound_port, *_ = self._server.sockets[0].getsockname()
         shown = f"[{bound_host}]" if ":" in bound_host else bound_host
         self.url = f"http://{shown}:{bound_port}"
@@ -86,12 +91,12 @@ class HttpServer:
     async def _listen(self, host: str, port: int) -> asyncio.Server:
         create = asyncio.get_running_loop().create_server
         try:
-            return await create(self._connection, host, port, backlog=_BACKLOG)
+            return await create(self._connection, host, port, backlog=_AT_ONCE)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not self._may_move:
                 raise
             # Two processes start side by side without a flag; `up` prints the port.
-            return await create(self._connection, host, 0, backlog=_BACKLOG)
+            return await create(self._connection, host, 0, backlog=_AT_ONCE)
 
     def _connection(self) -> Connection:
         return Connection(self._config, self._connections)
@@ -131,12 +136,17 @@ def _is_mistake(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
-def _raise_file_limit(wanted: int) -> None:
-    """Many systems allow a process 1,024 open files until it asks for more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+def _room_for(connections: int) -> int:
+    """How many of these connections the system allows, beside other open files.
+
+    Many systems allow a process 1,024 open files until it asks for more.
+    """
+    wanted = connections + _OTHER_FILES
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= files < wanted:
+        files = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    return connections if files < 0 else min(connections, max(files - _OTHER_FILES, files // 2))
 
 
 def _parse(bind: str) -> tuple[str, int] | None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import sys
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,6 +160,21 @@ async def test_idle_connections_give_way_to_new_ones(door: Door) -> None:
         assert (await waiting).status == 200  # one with a request does not give way
         closed = await asyncio.gather(*(wire.is_closed() for wire in idle[:80]))
         assert all(closed)
+
+
+async def test_more_connections_than_open_files_are_no_trouble() -> None:
+    """In a process of its own, because no process gets a limit of open files back."""
+    tests = Path(__file__).parents[1]
+    paths = os.pathsep.join(map(str, (tests.parent, tests / "integration")))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        tests / "integration" / "crowded.py",
+        env=os.environ | {"PYTHONPATH": paths},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    assert (process.returncode, out.decode()) == (0, "served\n")
 
 
 async def test_idle_connections_end_by_themselves(door: Door) -> None:
