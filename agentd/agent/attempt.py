@@ -116,7 +116,7 @@ async def _run_or_fail(task: DeliveredTask, reader: Reader | None) -> _Finished:
     try:
         _admit(task, standing)
         with task.services.cancellations.obeyed(task.message):
-            async with _alone(task) if standing.suspect else contextlib.nullcontext():
+            async with _in_turn(task, standing) if standing.suspect else contextlib.nullcontext():
                 deadline = task.deadline(standing.used)  # the wait for a turn does not count
                 result, follow_ups = await _run(task, standing, deadline, reader)
     except TaskError as error:
@@ -200,10 +200,15 @@ async def _run(
 
 
 @contextlib.asynccontextmanager
-async def _alone(task: DeliveredTask) -> AsyncGenerator[None]:
-    """Waits for this suspect's turn. A task that may have killed the process before runs alone of
-    its kind, and its start is noted, so that the tasks beside it are not blamed next time."""
-    async with task.services.suspects:
+async def _in_turn(task: DeliveredTask, standing: Standing) -> AsyncGenerator[None]:
+    """Waits for this suspect's turn, and notes its start: those that still waited when the process
+    dies are not blamed.
+
+    A suspect runs alone if it was counted before, or if this is its last attempt: so none that
+    was only beside the one that kills is given up for it.
+    """
+    last = standing.attempt >= task.manifest.retry.attempts
+    async with task.services.suspects.turn(alone=last or standing.attempt > 2):
         await task.journal.begin()
         yield
 

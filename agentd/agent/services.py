@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from agentd.nats.shared_value import Secret
 from agentd.protocol.subjects import Subjects
 from agentd.queue.cancellations import Cancellations
 from agentd.queue.queue import Queue
+from agentd.queue.suspects import Suspects
 from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
 
@@ -23,9 +23,9 @@ from agentd.run.budget import Budgets
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """What a process lends to its agents. `clock` gives seconds since the epoch. Tasks that may
-    have killed a process before run one at a time, under the lock `suspects`. Ids and topics of
-    what agentd emits are derived with the `secret`. `leads` says whether a message emitted as a
-    topic may lead to a fact of a pattern that an agent joins."""
+    have killed a process before wait for their turn in `suspects`. Ids and topics of what agentd
+    emits are derived with the `secret`. `leads` says whether a message emitted as a topic may lead
+    to a fact of a pattern that an agent joins."""
 
     bus: Bus
     queue: Queue
@@ -36,7 +36,7 @@ class Services:
     metrics: Metrics
     secret: Secret = field(default_factory=Secret)
     clock: Callable[[], float] = time.time
-    suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
+    suspects: Suspects = field(default_factory=Suspects)
     leads: Callable[[str, str, str], bool] = lambda _agent, topic, pattern: directly(topic, pattern)
 
     @cached_property

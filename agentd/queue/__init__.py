@@ -12,5 +12,6 @@ A module imports only from what stands below it.
     bands          a route as one process sees it: ten priority bands, hints, and its consumers
     delivery       one task or fact in our hands: its headers, ids, and its settlement
     in_progress    reports held deliveries to the server, from a separate thread
+    suspects       the turns of tasks that may have killed a process: few at first, then more
     cancellations  cancelled conversations and tasks: nothing of them runs
 """

@@ -112,7 +112,7 @@ async def test_a_task_whose_attempts_all_ended_with_their_process_is_given_up(
 
 async def test_a_task_that_may_have_killed_its_process_waits_for_its_turn(tmp_path: Path) -> None:
     bench = workbench(tmp_path)
-    async with bench.services.suspects:
+    async with bench.services.suspects.turn(alone=False):
         attempting = asyncio.create_task(attempt(bench.task(bench.delivery(attempt=2))))
         first = asyncio.create_task(
             attempt(bench.task(bench.delivery(headers={"Agentd-Task": "t-2"})))
@@ -128,7 +128,7 @@ async def test_a_task_that_may_have_killed_its_process_waits_for_its_turn(tmp_pa
 
 async def test_a_suspects_wait_for_its_turn_is_not_its_own_time(tmp_path: Path) -> None:
     bench = workbench(tmp_path, more="limits: {timeout: 150ms}")
-    async with bench.services.suspects:
+    async with bench.services.suspects.turn(alone=False):
         attempting = asyncio.create_task(attempt(bench.task(bench.delivery(attempt=2))))
         await asyncio.sleep(0.3)
     outcome = await attempting
