@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from agentd.errors import AgentdError
 from bench import (
+    doors,
     first_chunk,
     joining,
     memory,
@@ -40,6 +41,7 @@ FULL: Mapping[str, Measurement] = {
     "sharing": lambda: sharing.measure(repeats=5),
     "tool-calls": lambda: tool_calls.measure(repeats=3, asks=100),
     "relay": lambda: relay.measure(repeats=5, seconds=5.0),
+    "doors": lambda: doors.measure(repeats=5, seconds=3.0, asks=100),
 }
 QUICK: Mapping[str, Measurement] = {
     "startup": lambda: startup.measure(repeats=3),
@@ -53,6 +55,7 @@ QUICK: Mapping[str, Measurement] = {
     "sharing": lambda: sharing.measure(repeats=1),
     "tool-calls": lambda: tool_calls.measure(repeats=1, asks=20),
     "relay": lambda: relay.measure(repeats=1, seconds=2.0),
+    "doors": lambda: doors.measure(repeats=1, seconds=2.0, asks=20),
 }
 
 

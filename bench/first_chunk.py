@@ -19,7 +19,7 @@ from bench.rig import ENV, Rig, manifest, rig, write_project
 
 LATENCY, INTERVAL = 0.05, 0.01  # seconds until the stub's first chunk, and between two
 _DURABILITIES: tuple[Durability, ...] = ("always", "relaxed")
-_STUB = {"latency": LATENCY, "interval": INTERVAL, "tokens": 5}
+STUB = {"latency": LATENCY, "interval": INTERVAL, "tokens": 5}
 
 Ask = Callable[[], Awaitable[float]]
 
@@ -46,7 +46,7 @@ async def measure(*, repeats: int, asks: int) -> list[Section]:
 
 async def _figures(ground: Rig, durability: Durability, repeats: int, asks: int) -> list[Figure]:
     model = ground.stub_model()
-    streamed = manifest("streamed", model, parameters=json.dumps({"stub": _STUB}))
+    streamed = manifest("streamed", model, parameters=json.dumps({"stub": STUB}))
     project = write_project(ground.folder / "project", {"streamed": streamed})
     async with (
         ground.agents(project),
@@ -55,7 +55,7 @@ async def _figures(ground: Rig, durability: Durability, repeats: int, asks: int)
         asyncio.timeout(60 + repeats * asks),
     ):
         direct: Ask = lambda: _ask_stub(http, ground.stub_url)  # noqa: E731
-        through: Ask = lambda: _ask_agent(client)  # noqa: E731
+        through: Ask = lambda: ask_agent(client)  # noqa: E731
         await _round(direct, through, 5)
         rounds = [await _round(direct, through, asks) for _ in range(repeats)]
     return [
@@ -91,7 +91,7 @@ async def _ask_stub(http: aiohttp.ClientSession, url: str) -> float:
     body = {
         "model": "stub",
         "stream": True,
-        "stub": _STUB,
+        "stub": STUB,
         "messages": [{"role": "user", "content": "Go on."}],
     }
     started = time.perf_counter()
@@ -105,7 +105,8 @@ async def _ask_stub(http: aiohttp.ClientSession, url: str) -> float:
     return (first - started) * 1000
 
 
-async def _ask_agent(client: Client) -> float:
+async def ask_agent(client: Client) -> float:
+    """The time to the first chunk of a task over NATS, in ms."""
     task_id = secrets.token_hex(16)
     first = 0.0
     ended = asyncio.Event()

@@ -58,9 +58,9 @@ class Rig:
         address = {"NATS_URL": self.server.url, "NATS_TOKEN": self.server.token}
         return clean_environ() | address
 
-    def agents(self, project: Path) -> AbstractAsyncContextManager[Child]:
+    def agents(self, project: Path, *, port: int = 0) -> AbstractAsyncContextManager[Child]:
         """Runs `agentd up` in a project that `write_project` has made."""
-        return agentd_up(project, self.environ())
+        return agentd_up(project, self.environ(), port=port)
 
     def stub_model(self) -> str:
         """The `model:` of a manifest that calls the stub."""
@@ -82,9 +82,11 @@ async def rig(durability: Durability) -> AsyncGenerator[Rig]:
             await server.stop()
 
 
-def agentd_up(project: Path, environ: Mapping[str, str]) -> AbstractAsyncContextManager[Child]:
-    """Runs `agentd up`; the block starts when it is ready."""
-    command = [AGENTD, "up", "manifests", "--http", "127.0.0.1:0", "--env", ENV]
+def agentd_up(
+    project: Path, environ: Mapping[str, str], *, port: int = 0
+) -> AbstractAsyncContextManager[Child]:
+    """Runs `agentd up`; the block starts when it is ready. Port 0 is any free one."""
+    command = [AGENTD, "up", "manifests", "--http", f"127.0.0.1:{port}", "--env", ENV]
     return running(command, ready=" ready in ", folder=project, environ=environ)
 
 

@@ -170,6 +170,10 @@ class Subjects:
         """The deltas of a task's answer."""
         return f"agents.{self.env}.stream.response.{token(task_id, 'task id')}"
 
+    def accepted(self, task_id: str) -> str:
+        """Where CHUNKS notes for a while how a task was accepted."""
+        return f"agents.{self.env}.stream.accepted.{token(task_id, 'task id')}"
+
     def dlq(self, domain: str, specificity: str) -> str:
         """A dead letter."""
         return self._public("dlq", domain, specificity)

@@ -1,26 +1,41 @@
-"""Accepts a task for a caller, once: the task, and who sent it what, are stored together.
+"""Accepts a task for a caller, once if it may be sent again under its id.
 
-The first entry of a task's journal says that it was accepted. It must be the first message on its
-subject, and the task is stored in one batch with it: so an id is one task for ever. The server
-itself forgets the ids of messages after two minutes.
+Then the first entry of the task's journal says that it was accepted. It must be the first message
+on its subject, so the id is one task for ever: the server itself forgets the ids of messages after
+two minutes. The task follows, under a message id from that entry. Who finds an entry without its
+task, because a process died between the two, stores the task. (An atomic batch of both would cost
+the server as much as fifty messages.)
+
+A task with a new id, which nobody can send again, is only stored. CHUNKS notes for ten minutes
+where each task is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from agentd.errors import Conflict, SubjectError, TaskError
+from agentd.errors import BusError, Conflict, SubjectError, TaskError, Unheard
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
-from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
 from agentd.nats.records import skipping
-from agentd.nats.streams import LOG
+from agentd.nats.streams import CHUNKS, LOG
 from agentd.protocol.destination import Destination
-from agentd.protocol.message import AgentIdentity, AgentMessage, Links, decode, encode, new, new_id
+from agentd.protocol.message import (
+    AgentIdentity,
+    AgentMessage,
+    Context,
+    Links,
+    decode,
+    encode,
+    new,
+    new_id,
+)
 from agentd.protocol.subjects import Subject, Subjects, digest
 from agentd.routing.eligibility import Directory
 
@@ -37,9 +52,10 @@ class Acceptance:
         by: the caller.
         to: where the caller sent it: `analysis.general`, `@writer`.
         subject: where exactly it is.
-        digest: of all that was asked.
+        digest: of all that was asked; empty for a task that cannot be asked for again.
+        mark: makes the message id of the task, which nobody can guess.
         repeated: it was accepted before, and asked again.
-        sequence: of the task in LOG; 0 where that was not looked up.
+        sequence: in LOG: of the task, or of the entry that says this.
     """
 
     task: str
@@ -48,6 +64,7 @@ class Acceptance:
     subject: Subject
     digest: str
     conversation: str
+    mark: str
     repeated: bool = False
     sequence: int = 0
 
@@ -65,18 +82,19 @@ async def accept(
     *,
     by: str,
     directory: Directory | None = None,
+    once: bool = True,
 ) -> Acceptance:
-    """Stores a task, unless a task with its id was accepted before.
+    """Stores a task, unless a task with its id was accepted before. Without `once` the id must be
+    a new one, which nobody can have used before.
 
     Raises:
         TaskError: no agent online takes it (`no_taker`, `invalid_input`), too many tasks wait there
             already (`overloaded`), or its id was used for something else (`idempotency_conflict`).
         BusError: it was not stored, or that is not known: it may be sent again under its id.
     """
-    directory = directory or Directory(bus, subjects)
-    asked = _digest(to, message)
+    asked = _digest(to, message) if once else ""
     try:
-        exact = await directory.address(to, message)
+        exact = await (directory or Directory(bus, subjects)).address(to, message)
         acceptance = Acceptance(
             task=message.id,
             by=by,
@@ -86,11 +104,13 @@ async def accept(
             ),
             digest=asked,
             conversation=message.context.conversation_id,
+            mark=new_id(),
         )
-        await _store(bus, subjects, acceptance, message)
+        if once:
+            acceptance = await _first(bus, subjects, acceptance, message)
     except (Conflict, TaskError):
         # What was accepted stays so, whoever is online now.
-        earlier = await find(bus, subjects, message.id)
+        earlier = await find(bus, subjects, message.id) if once else None
         if earlier is None:
             raise
         if (earlier.digest, earlier.by) != (asked, by):
@@ -98,8 +118,10 @@ async def accept(
             raise TaskError(
                 f"{text} caller; send this one under another key", code="idempotency_conflict"
             ) from None
-        return earlier
-    return acceptance
+        if await sequence_of(bus, subjects, earlier):
+            return earlier
+        acceptance = earlier
+    return await _store(bus, subjects, acceptance, message)
 
 
 async def find(bus: Bus, subjects: Subjects, task: str) -> Acceptance | None:
@@ -118,7 +140,7 @@ async def find(bus: Bus, subjects: Subjects, task: str) -> Acceptance | None:
 
 
 def acceptance_in(content: Any, task: str, sequence: int) -> Acceptance | None:
-    """The acceptance in an entry of the journal, with its sequence; None if it is another entry.
+    """The acceptance in an entry of the journal, or in a note; None if it is another entry.
 
     Any client may write entries.
     """
@@ -131,6 +153,7 @@ def acceptance_in(content: Any, task: str, sequence: int) -> Acceptance | None:
             "subject": str(subject),
             "digest": str(asked),
             "conversation": str(conversation),
+            "mark": str(mark),
         } if of == task and (place := _task_subject(subject)):
             return Acceptance(
                 task=task,
@@ -139,8 +162,9 @@ def acceptance_in(content: Any, task: str, sequence: int) -> Acceptance | None:
                 subject=place,
                 digest=asked,
                 conversation=conversation,
+                mark=mark,
                 repeated=True,
-                sequence=sequence + 1,  # the messages of a batch are stored side by side
+                sequence=sequence,
             )
         case _:
             return None
@@ -154,10 +178,78 @@ def _task_subject(subject: str) -> Subject | None:
     return found if found.type == "task" else None
 
 
+async def noted(bus: Bus, subjects: Subjects, task: str) -> Acceptance | None:
+    """How a task was accepted, and where it is, if that was in the last ten minutes.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    with contextlib.suppress(Unheard):  # no CHUNKS
+        if note := await jetstream.last(bus, CHUNKS, subjects.accepted(task)):
+            with skipping(CHUNKS, note):
+                content = decode(note.data, type="stream").payload.content
+                return acceptance_in(content, task, content["sequence"])
+    return None
+
+
+async def sequence_of(bus: Bus, subjects: Subjects, acceptance: Acceptance) -> int:
+    """The sequence in LOG of a task that was accepted once; 0 if it is not stored.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    note = await noted(bus, subjects, acceptance.task)
+    if note and note.mark == acceptance.mark:
+        return note.sequence
+    wire_id, since = f"{acceptance.mark}.{subjects.env}", None
+    async for msg in jetstream.stored(bus, LOG, str(acceptance.subject), start=acceptance.sequence):
+        headers = msg.headers or {}
+        if headers.get("Nats-Msg-Id") == wire_id:
+            return int(headers["Nats-Sequence"])
+        stored_at = datetime.fromisoformat(headers["Nats-Time-Stamp"])
+        since = since or stored_at
+        if (stored_at - since).total_seconds() > 2 * _PATIENCE:
+            return 0
+    return 0
+
+
+async def _first(
+    bus: Bus, subjects: Subjects, acceptance: Acceptance, message: AgentMessage
+) -> Acceptance:
+    """Stores the entry of a task that was not accepted yet.
+
+    Raises:
+        Conflict: it was.
+    """
+    sequence = await jetstream.store(
+        bus,
+        subjects.event("run", message.id),
+        _entry(acceptance, message),
+        message_id=new_id(),
+        after=0,
+        patience=_PATIENCE,
+    )
+    return replace(acceptance, sequence=sequence)
+
+
 async def _store(
     bus: Bus, subjects: Subjects, acceptance: Acceptance, message: AgentMessage
-) -> None:
-    content = {
+) -> Acceptance:
+    """Stores a task, and notes where it is."""
+    data, subject = await fit(bus, message), str(acceptance.subject)
+    sequence = await jetstream.store(
+        bus, subject, data, message_id=acceptance.mark, patience=_PATIENCE
+    )
+    note = _content(acceptance) | {"sequence": sequence}
+    with contextlib.suppress(BusError):  # the task is stored
+        await bus.publish(
+            subjects.accepted(message.id), json.dumps({"payload": {"content": note}}).encode()
+        )
+    return replace(acceptance, sequence=sequence)
+
+
+def _content(acceptance: Acceptance) -> dict[str, Any]:
+    return {
         "event": ACCEPTED,
         "task": acceptance.task,
         "by": acceptance.by,
@@ -165,24 +257,19 @@ async def _store(
         "subject": str(acceptance.subject),
         "digest": acceptance.digest,
         "conversation": acceptance.conversation,
+        "mark": acceptance.mark,
     }
+
+
+def _entry(acceptance: Acceptance, message: AgentMessage) -> bytes:
     entry = new(
         "event",
-        content,
+        _content(acceptance),
         source=AgentIdentity(id=acceptance.by, type="user"),
-        context=message.context.model_copy(update={"parent_message_id": message.id}),
+        context=Context(conversation_id=acceptance.conversation, parent_message_id=message.id),
         **Links(correlation_id=message.correlation_id or message.id),
     )
-    records = [
-        Record(
-            subject=subjects.event("run", message.id),
-            data=encode(entry),
-            message_id=new_id(),
-            after=0,
-        ),
-        Record(subject=str(acceptance.subject), data=await fit(bus, message)),
-    ]
-    await jetstream.store_all(bus, records, patience=_PATIENCE)
+    return encode(entry)
 
 
 def _digest(to: Destination, message: AgentMessage) -> str:

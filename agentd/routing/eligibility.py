@@ -41,7 +41,8 @@ class Directory:
         self._subjects = subjects
         self._online: Sequence[Replica] = ()
         self._read_at = -math.inf
-        self._reading = asyncio.Lock()
+        # Many tasks that are sent at the same time ask once.
+        self._reading, self._asking = asyncio.Lock(), asyncio.Lock()
         self._announced: dict[Requirement, float] = {}
         self._has_room: dict[Destination, float] = {}
 
@@ -63,9 +64,10 @@ class Directory:
         if recipients.needs_route and _is_old(self._announced, recipients.requirement):
             await routes.announce(self._bus, self._subjects.env, recipients.requirement)
             self._announced[recipients.requirement] = time.monotonic()
-        if _is_old(self._has_room, recipients.destination):
-            await _require_room(self._bus, self._subjects, recipients.destination)
-            self._has_room[recipients.destination] = time.monotonic()
+        async with self._asking:
+            if _is_old(self._has_room, recipients.destination):
+                await _require_room(self._bus, self._subjects, recipients.destination)
+                self._has_room[recipients.destination] = time.monotonic()
         return recipients.destination
 
     async def online(self) -> Sequence[Replica]:

@@ -70,46 +70,64 @@ class Waiter:
         self._subjects = subjects
         self._task = task
         self._found: AgentMessage | None = None
+        self._given_up = False
         self._news = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def subscribed(self) -> AsyncGenerator[None]:
-        """From here on no result is missed: send the task in the block."""
+        """From here on no result is missed: send the task in the block, over the same connection,
+        so that the server learns of the subscription before the task."""
         subject = pattern(self._subjects, self._task)
-        subscription = await self._bus.subscribe(subject, self._on_result)
+        subscription = await self._bus.listen(subject, self._on_result)
         try:
             with self._bus.failing(subject, self._on_failure):
-                await self._bus.fence()
                 yield
         finally:
             await subscription.close()
 
-    async def get(self, *, look: bool = False) -> AgentMessage:
-        """The result, as soon as there is one. With `look`, there may be one already.
+    async def get(self, seconds: float, *, look: bool = False) -> AgentMessage | None:
+        """The result as soon as there is one; None if there is none within so many seconds, or
+        before `give_up`. With `look`, there may be one already.
 
         Raises:
             TaskError: it refers to an object that no longer exists.
         """
-        while True:
+        deadline = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._get(look)
+        except TimeoutError:
+            return None
+
+    def give_up(self) -> None:
+        """Ends `get`."""
+        self._given_up = True
+        self._news.set()
+
+    async def _get(self, look: bool) -> AgentMessage | None:
+        while not self._given_up:
             self._news.clear()
-            with contextlib.suppress(BusError):
+            try:
                 if look and self._found is None:
                     await self._bus.until_connected()
                     self._found = await find(self._bus, self._subjects, self._task)
                 if self._found:
                     return await whole(self._bus, self._found)
-            if self._found:  # the server does not answer now
-                await asyncio.sleep(_PAUSE)
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK):
-                    await self._news.wait()
-            look = self._found is None
+                await self._wait(_LOOK)
+            except BusError:  # the server does not answer now
+                await self._wait(_PAUSE)
+            # Core NATS does not repeat what was lost with the connection.
+            look = True
+        return None
 
-    async def _on_result(self, msg: Msg) -> None:
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+
+    def _on_result(self, msg: Msg) -> None:
         self._found = self._found or parsed(msg)
         self._news.set()
 
     def _on_failure(self, _: BusError) -> None:
-        """The connection was lost: nothing repeats what was published meanwhile."""
         self._news.set()

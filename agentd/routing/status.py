@@ -23,7 +23,9 @@ from agentd.queue.decisions import ApprovalRequest
 from agentd.queue.delivery import Parcel, parcel
 from agentd.queue.journal import FAILED, delay_in
 from agentd.routing import results
-from agentd.routing.accept import Acceptance, acceptance_in
+from agentd.routing.accept import Acceptance, acceptance_in, noted, sequence_of
+
+CALLER = "caller"  # in the metadata: the key that a task was sent with
 
 State = Literal["queued", "running", "suspended", "done"]
 
@@ -48,6 +50,12 @@ class TaskStatus:
     request: ApprovalRequest | None = None
     delay: str = ""
 
+    def is_by(self, caller: str) -> bool:
+        """Whether the task was sent by this caller, or followed from such a task."""
+        if self.acceptance and self.acceptance.by == caller:
+            return True
+        return bool(self.result) and self.result.context.metadata.get(CALLER) == caller
+
 
 async def status(bus: Bus, subjects: Subjects, task: str) -> TaskStatus | None:
     """How far a task has come; None if there is no task of this id.
@@ -68,10 +76,16 @@ async def status(bus: Bus, subjects: Subjects, task: str) -> TaskStatus | None:
         return TaskStatus(
             state="suspended", attempts=failed + 1, acceptance=acceptance, request=request
         )
+    sequence = 0
     if acceptance:
-        begun = await _is_begun(bus, subjects, acceptance.subject, acceptance.sequence)
+        # Without its task, the entry was left by a process that died before it answered.
+        sequence = await sequence_of(bus, subjects, acceptance)
+    elif acceptance := await noted(bus, subjects, task):
+        sequence = acceptance.sequence
+    if acceptance and sequence:
+        begun = await _is_begun(bus, subjects, acceptance.subject, sequence)
     else:
-        begun = await _look_for(bus, subjects, task, has_journal=bool(journal))
+        begun = await _look_for(bus, subjects, task, has_journal=len(journal) > bool(acceptance))
     if begun is None:
         return None
     return TaskStatus(

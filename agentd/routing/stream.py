@@ -122,11 +122,13 @@ class _TaskReader:
             results.pattern(self._subjects, self._task): self._on_result,
         }
         for subject, handler in subscriptions.items():
-            subscription = await self._bus.subscribe(subject, handler)
+            subscription = await self._bus.listen(subject, handler)
             stack.push_async_callback(subscription.close)
             stack.enter_context(self._bus.failing(subject, self._on_failure))
-        # The server must know the subscriptions before anything is looked up or sent.
-        await self._bus.fence()
+        if look:
+            # The server must know the subscriptions before anything is looked up. It learns of them
+            # before a task that is sent over the same connection.
+            await self._bus.fence()
 
     async def events(self, idle: float) -> AsyncGenerator[StreamEvent]:
         while True:
@@ -152,7 +154,7 @@ class _TaskReader:
 
     # --- from core NATS -------------------------------------------------------------------------
 
-    async def _on_piece(self, msg: Msg) -> None:
+    def _on_piece(self, msg: Msg) -> None:
         if len(self._pieces) < _MOST:
             self._pieces.append(msg)
         else:
@@ -160,11 +162,11 @@ class _TaskReader:
             self._pieces.clear()
         self._news.set()
 
-    async def _on_note(self, msg: Msg) -> None:
+    def _on_note(self, msg: Msg) -> None:
         self._notes.append(msg)
         self._news.set()
 
-    async def _on_result(self, msg: Msg) -> None:
+    def _on_result(self, msg: Msg) -> None:
         self._end = self._end or results.parsed(msg)
         self._news.set()
 

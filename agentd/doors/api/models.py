@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from agentd.doors.caller import LOCAL
 from agentd.errors import DecodeError, UsageError
 from agentd.manifest.quantities import seconds
 from agentd.protocol.fields import Constraints, Context, Payload, Routing, Tokens
 from agentd.protocol.message import AgentIdentity, AgentMessage, new
 from agentd.protocol.strict_json import parse
 from agentd.queue.decisions import ApprovalRequest
-from agentd.routing.status import State, TaskStatus
+from agentd.routing.status import CALLER, State, TaskStatus
 from agentd.run.attachments import LARGEST, MOST_PARTS, Attachment, attachment, with_parts
 
 
@@ -118,9 +119,10 @@ class NewTask(Body):
         routing |= {name: value for name, value in stated.items() if value}
         if self.timeout is not None:
             routing["timeout"] = round(seconds(self.timeout) * 1000)
-        context = Context(
-            conversation_id=self.conversation or task_id, metadata=dict(self.metadata)
-        )
+        metadata = dict(self.metadata)
+        if by != LOCAL.name:
+            metadata[CALLER] = by  # replies and emitted messages repeat it
+        context = Context(conversation_id=self.conversation or task_id, metadata=metadata)
         return new(
             "task",
             Payload(**payload),

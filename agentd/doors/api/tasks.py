@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -76,6 +76,8 @@ class _TaskDoor:
         self._backend = backend
         self._bus, self._subjects = backend.bus, backend.subjects
         self._directory = Directory(backend.bus, backend.subjects)
+        self._waiting: set[results.Waiter] = set()
+        self._watching: asyncio.Future[None] | None = None
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -99,6 +101,7 @@ class _TaskDoor:
             message,
             by=caller.name,
             directory=self._directory,
+            once=key is not None,
         )
         if "text/event-stream" in request.headers.get("accept", ""):
             return await self._accept_and_stream(name, accepting)
@@ -127,9 +130,9 @@ class _TaskDoor:
     async def _accept_and_wait(self, name: str, accepting: partial[Any], wait: float) -> Response:
         waiter = results.Waiter(self._bus, self._subjects, name)
         applied = {"Preference-Applied": f"wait={wait:g}", "Location": links(name)["self"]}
-        async with waiter.subscribed():
+        async with waiter.subscribed(), self._ending_with_the_process(waiter):
             acceptance: Acceptance = await accepting()
-            result = await self._unless_draining(waiter.get(look=acceptance.repeated), wait)
+            result = await waiter.get(wait, look=acceptance.repeated)
         if result is None:
             response = self._accepted(acceptance)
             response.headers.update(applied)
@@ -137,18 +140,23 @@ class _TaskDoor:
         done = TaskStatus(state="done", acceptance=acceptance, result=result)
         return JSONResponse(task_document(name, done), headers=applied)
 
-    async def _unless_draining(self, waiting: Any, seconds: float) -> AgentMessage | None:
-        """What is awaited; None after so many seconds, and when the process ends."""
-        found = asyncio.ensure_future(waiting)
-        draining = asyncio.ensure_future(self._backend.draining.wait())
+    @asynccontextmanager
+    async def _ending_with_the_process(self, waiter: results.Waiter) -> AsyncGenerator[None]:
+        """A process that begins to end answers without the result; another one may have it."""
+        if self._watching is None:
+            self._watching = asyncio.ensure_future(self._give_up_when_draining())
+        if self._backend.draining.is_set():
+            waiter.give_up()
+        self._waiting.add(waiter)
         try:
-            await asyncio.wait(
-                {found, draining}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            return found.result() if found.done() else None
+            yield
         finally:
-            found.cancel()
-            draining.cancel()
+            self._waiting.discard(waiter)
+
+    async def _give_up_when_draining(self) -> None:
+        await self._backend.draining.wait()
+        for each in self._waiting:
+            each.give_up()
 
     async def _accept_and_stream(self, name: str, accepting: partial[Any]) -> Response:
         async with AsyncExitStack() as stack:
@@ -246,8 +254,7 @@ def _sees_own(caller: Caller) -> bool:
 
 def _is_own(caller: Caller, found: TaskStatus) -> bool:
     """Whether the caller has sent the task, and so may see it."""
-    sent = found.acceptance is not None and found.acceptance.by == caller.name
-    return sent and _sees_own(caller)
+    return found.is_by(caller.name) and _sees_own(caller)
 
 
 def _require_agent(caller: Caller, found: TaskStatus) -> None:
