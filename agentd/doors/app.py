@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,12 +13,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from agentd.doors import health
-from agentd.doors.api import openapi, tasks
 from agentd.doors.backend import Backend
 from agentd.doors.guard import Guard, is_loopback
 from agentd.doors.keys import Keys
 from agentd.doors.limits import Limits
-from agentd.doors.openai import door as openai
 from agentd.doors.problem import problem
 from agentd.doors.refusal import Refusal, refusal_of
 from agentd.doors.traffic import Traffic
@@ -27,18 +26,25 @@ from agentd.metrics import Metrics
 Door = Callable[[Backend], Sequence[Route]]
 Shape = Callable[[Refusal], Response]
 
-# Each door, and what its errors look like where that is not `problem`: by the beginning of a path.
-DOORS: tuple[Door, ...] = (tasks.routes, openapi.routes, openai.routes)
-SHAPES: dict[str, Shape] = {**openai.SHAPES}
-
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _CLIENT_HAS_GONE = 499
+
+
+def every_door() -> tuple[Sequence[Door], Mapping[str, Shape]]:
+    """The doors; and what errors look like where that is not `problem`, by the beginning of a path.
+
+    They are imported when the first request comes: an `up` that nobody calls does not need them.
+    """
+    from agentd.doors.api import openapi, tasks
+    from agentd.doors.openai import door as openai
+
+    return (tasks.routes, openapi.routes, openai.routes), {**openai.SHAPES}
 
 
 class App:
     """The ASGI application. Until `open`, it has only health, readiness and metrics.
 
-    `bound` is the host that the server listens on.
+    `bound` is the host that the server listens on; `doors` are called for at the first request.
     """
 
     def __init__(
@@ -49,20 +55,22 @@ class App:
         metrics: Metrics,
         limits: Limits,
         status: health.Status,
-        doors: Sequence[Door] = DOORS,
+        doors: Callable[[], tuple[Sequence[Door], Mapping[str, Shape]]] = every_door,
     ) -> None:
         self._health = health.routes(status, metrics)
         self._traffic = Traffic(limits, metrics)
         self._bound = bound
         self._keys = keys
         self._doors = doors
+        self._shapes: Mapping[str, Shape] = {}
+        self._backend: Backend | None = None  # while the doors have not been called for
+        self._opening = asyncio.Lock()
         self._app = self._guarded([*self._health, _starting()])
 
     def open(self, backend: Backend) -> None:
         """Opens the doors: the agents of this process run."""
-        routes = [route for door in self._doors for route in door(backend)]
         self._traffic.draining = backend.draining
-        self._app = self._guarded([*self._health, *routes])
+        self._backend = backend
 
     @property
     def is_closed(self) -> bool:
@@ -71,25 +79,63 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
+        if self._backend is not None and scope["path"] not in health.PATHS:
+            await self._open()
         await self._app(scope, receive, send)
+
+    async def _open(self) -> None:
+        async with self._opening:
+            if self._backend is None:
+                return  # another request was first
+            # In a thread: the imports take a tenth of a second.
+            doors, self._shapes = await asyncio.to_thread(self._doors)
+            routes = [route for door in doors for route in door(self._backend)]
+            self._app = self._guarded([*self._health, *routes])
+            self._backend = None
 
     def _guarded(self, routes: Sequence[Route]) -> Guard:
         handlers = {
-            AgentdError: _on_error,
+            AgentdError: self._on_error,
             ClientDisconnect: _on_disconnect,
-            HTTPException: _on_http_error,
-            Exception: _on_bug,
+            HTTPException: self._on_http_error,
+            Exception: self._on_bug,
         }
         app = Starlette(routes=routes, exception_handlers=handlers)
         # A redirect would name the host that the caller claims.
         app.router.redirect_slashes = False
-        return Guard(app, bound=self._bound, keys=self._keys, traffic=self._traffic, answer=answer)
+        return Guard(
+            app, bound=self._bound, keys=self._keys, traffic=self._traffic, answer=self._answer
+        )
+
+    def _answer(self, path: str, refusal: Refusal) -> Response:
+        """The response to a request that is not served, in the shape of the door of its path."""
+        shapes = self._shapes
+        shape = next((shapes[start] for start in shapes if path.startswith(start)), problem)
+        return shape(refusal)
+
+    async def _on_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, AgentdError)
+        return self._answer(_path(request), refusal_of(error))
+
+    async def _on_http_error(self, request: Request, error: Exception) -> Response:
+        """What Starlette refuses: no such path, no such method."""
+        assert isinstance(error, HTTPException)
+        path = _path(request)
+        shown = path[:200]
+        text = {404: f"there is nothing at {shown}", 405: f"{shown} has no {request.method}"}
+        code = _CODES.get(error.status_code, "malformed")
+        detail = text.get(error.status_code, error.detail)
+        return self._answer(path, Refusal(error.status_code, code, detail, headers=error.headers))
+
+    async def _on_bug(self, request: Request, _: Exception) -> Response:
+        """The error itself is for the log, where uvicorn writes it with its place."""
+        text = "agentd made a mistake; its log says where"
+        return self._answer(_path(request), Refusal(500, "internal", text))
 
 
-def answer(path: str, refusal: Refusal) -> Response:
-    """The response to a request that is not served, in the shape of the door of its path."""
-    shape = next((SHAPES[start] for start in SHAPES if path.startswith(start)), problem)
-    return shape(refusal)
+def _path(request: Request) -> str:
+    # Not that of `request.url`, which is made of the `Host` that the caller claims.
+    return request.scope["path"]
 
 
 def _starting() -> Route:
@@ -100,26 +146,5 @@ def _starting() -> Route:
     return Route("/{path:path}", starting, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
 
 
-async def _on_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AgentdError)
-    return answer(request.url.path, refusal_of(error))
-
-
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    """What Starlette refuses: no such path, no such method."""
-    assert isinstance(error, HTTPException)
-    path = request.url.path
-    text = {404: f"there is nothing at {path[:200]}", 405: f"{path[:200]} has no {request.method}"}
-    code = _CODES.get(error.status_code, "malformed")
-    detail = text.get(error.status_code, error.detail)
-    return answer(path, Refusal(error.status_code, code, detail, headers=error.headers))
-
-
 async def _on_disconnect(_: Request, __: Exception) -> Response:
     return Response(status_code=_CLIENT_HAS_GONE)
-
-
-async def _on_bug(request: Request, _: Exception) -> Response:
-    """The error itself is for the log, where uvicorn writes it with its place."""
-    text = "agentd made a mistake; its log says where"
-    return answer(request.url.path, Refusal(500, "internal", text))

@@ -208,7 +208,7 @@ async def test_json_logs_have_the_address_of_the_health_server(project: Project)
     assert any("http://127.0.0.1:" in line["message"] for line in lines)
 
 
-async def test_mocks_and_compatible_models_need_no_litellm(project: Project) -> None:
+async def test_mocks_and_compatible_models_need_no_litellm_and_no_doors(project: Project) -> None:
     async with StubModel().serve() as stub:
         project.agent("analyst")
         project.agent(
@@ -220,6 +220,12 @@ async def test_mocks_and_compatible_models_need_no_litellm(project: Project) -> 
                 await wire.task(agent, f"to-{agent}")
                 assert (await wire.result(f"to-{agent}")).content["success"]
         assert stub.count == 1
+        assert up.get("/readyz")[0] == 200
+        assert "agentd.doors.app" in up.err
+        for door in ("agentd.doors.api", "agentd.doors.openai"):
+            assert door not in up.err, "imported before the first request"
+        assert up.get("/nosuch")[0] == 404
+        until(lambda: "agentd.doors.openai" in up.err, "the import of the doors")
         assert up.stop() == 0
     assert {"agentd", "nats", "aiohttp"} <= imported(up.err)
     assert "litellm" not in imported(up.err)

@@ -54,7 +54,7 @@ async def serving(  # noqa: PLR0913
         metrics=metrics,
         limits=limits,
         status=status,
-        doors=doors or (),
+        doors=lambda: (doors or (), {}),
     )
     await server.start(app)
     if doors is not None:

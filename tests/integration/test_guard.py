@@ -206,6 +206,14 @@ async def test_a_path_that_is_not_there_is_a_problem_too(target: str) -> None:
         assert problem(await wire.ask(f"GET {target}")) == (404, "not_found")
 
 
+async def test_a_host_that_is_no_host_does_no_harm_where_others_reach(keys: KeyFile) -> None:
+    key = keys.add("ci", ["ask"])
+    async with serving(OPEN, doors=[door], keys=keys.path) as server, Wire.to(server) as wire:
+        for host in ("[x", "a b", "[::1]:99999", "", "a/b?c#d@e"):
+            answer = await wire.ask("GET /api/nosuch", bearer(key), host=host)
+            assert problem(answer) == (404, "not_found")
+
+
 async def test_a_method_that_is_not_there_says_which_are() -> None:
     async with serving(doors=[door]) as server, Wire.to(server) as wire:
         answer = await wire.ask("DELETE /api/who")

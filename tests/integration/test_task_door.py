@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from agentd.doors.app import DOORS
+from agentd.doors.app import every_door
 from agentd.doors.backend import Backend
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG
@@ -108,7 +108,7 @@ async def http(team: Team, draining: asyncio.Event) -> AsyncIterator[Client]:
     )
     patience = aiohttp.ClientTimeout(total=PATIENCE)
     async with (
-        serving(doors=DOORS, backend=backend) as server,
+        serving(doors=every_door()[0], backend=backend) as server,
         aiohttp.ClientSession(timeout=patience) as session,
     ):
         assert server.url
