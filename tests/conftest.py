@@ -18,6 +18,12 @@ from tests.waiting import SLOWNESS
 _AMBIENT = ("AGENTD_", "NATS_", "OPENAI_", "OTEL_", "LITELLM_", "ANTHROPIC_", "XDG_CONFIG_HOME")
 
 
+# Where compiled files are not kept, each of the many processes that tests start compiles agentd and
+# its libraries anew, which is half of its time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
 def _stay_on_this_machine(event: str, args: tuple[Any, ...]) -> None:
     """Refuses connections to other machines: no test can reach a real model."""
     if event != "socket.connect" or not isinstance(args[1], tuple):

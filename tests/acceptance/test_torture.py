@@ -13,6 +13,7 @@ import pytest
 from outside import AGENTD, until
 
 from agentd.testing.torture.scenarios import SCENARIOS
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -68,7 +69,7 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     until(lambda: [*tmp_path.glob("*/replica1.1.log")], "a replica has begun")
     assert processes_of(tmp_path)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert processes_of(tmp_path) == []
     assert [*tmp_path.iterdir()] == []

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("agentd")
 
@@ -21,7 +23,7 @@ def agentd(*arguments: str, cwd: Path, code: int = 0) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert ended.returncode == code, ended.stdout + ended.stderr
     return ended.stdout + ended.stderr
