@@ -11,6 +11,8 @@ from agentd.agent.services import Services
 from agentd.catalog.spec import AgentSpec
 from agentd.errors import Again, DecodeError, TaskError
 from agentd.nats.objects import require_room
+from agentd.nats.records import skipped
+from agentd.nats.streams import LOG
 from agentd.protocol.destination import Destination
 from agentd.protocol.fields import Routing
 from agentd.protocol.message import AgentMessage, decode, encode, new
@@ -77,7 +79,7 @@ class Facts:
             require_room(self._bus, read, len(fact.data))
             return read
         except DecodeError as error:
-            log.warning("%s is not a valid message: %s", fact.subject, error)
+            skipped(LOG, str(fact.subject), error, fact.sequence)
             return None
 
     def _task(

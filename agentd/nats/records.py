@@ -2,15 +2,19 @@
 
 Any client that may write to a stream or a bucket can store anything there. What it stores may cost
 its reader a warning, and never the other records. So every reader reads each record in a block of
-`skipping`.
+`skipping`. Of many such records the first few are named, and the others are counted.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import logging
+import time
+from collections import defaultdict
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 from agentd.errors import AgentdError, BusError
@@ -20,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _REMEMBERED = 4096  # records that were named before
 _LONGEST = 200  # characters of a subject and of a mistake
+_FEW, _WINDOW = 10, 60.0  # records of one place that are named, in so many seconds
 
 
 @contextlib.contextmanager
@@ -45,11 +50,56 @@ def skipping(where: str, msg: Msg) -> Generator[None]:
 
 def skipped(where: str, subject: str, error: Exception, sequence: object = None) -> None:
     """Logs that a record is skipped because of `error`, unless that was logged before."""
-    if next(_times(where, subject, sequence)):
+    if next(_times(where, subject, sequence)) or not _windows[where].has_room(where):
         return
     place = subject[:_LONGEST] + (f", sequence {sequence}" if sequence else "")
     kind = "" if isinstance(error, AgentdError) else f"{type(error).__name__}: "
     log.warning("%s: %s is skipped: %s%s", where, place, kind, str(error)[:_LONGEST])
+
+
+def report_skipped() -> None:
+    """Logs how many records were not named; to be called before a short command ends."""
+    for where, window in _windows.items():
+        window.report(where)
+
+
+def forget() -> None:
+    """Forgets what was skipped and named."""
+    _windows.clear()
+    _times.cache_clear()
+
+
+@dataclass
+class _Window:
+    """The records of one place that were skipped in the last minute."""
+
+    began: float = -_WINDOW
+    named: int = 0
+    others: int = 0
+
+    def has_room(self, where: str) -> bool:
+        """Whether one more record may be named. Otherwise it is counted."""
+        now = time.monotonic()
+        if now >= self.began + _WINDOW:
+            self.report(where)
+            self.began, self.named = now, 0
+        if self.named < _FEW:
+            self.named += 1
+            return True
+        if not self.others:
+            with contextlib.suppress(RuntimeError):  # no loop runs: `report_skipped` will do
+                loop = asyncio.get_running_loop()
+                loop.call_later(self.began + _WINDOW - now, self.report, where)
+        self.others += 1
+        return False
+
+    def report(self, where: str) -> None:
+        if self.others:
+            log.warning("%s: %d more records are skipped", where, self.others)
+            self.others = 0
+
+
+_windows: defaultdict[str, _Window] = defaultdict(_Window)
 
 
 @lru_cache(maxsize=_REMEMBERED)

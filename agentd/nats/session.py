@@ -12,6 +12,7 @@ from agentd.errors import StartError
 from agentd.nats.bus import Bus
 from agentd.nats.connection import resolve
 from agentd.nats.provision import require_jetstream
+from agentd.nats.records import report_skipped
 from agentd.nats.server import EmbeddedServer, find
 from agentd.settings import Settings
 
@@ -80,6 +81,7 @@ async def visit(settings: Settings) -> AsyncGenerator[Bus]:
         await require_jetstream(bus)
         yield bus
     finally:
+        report_skipped()
         await bus.close()
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from agentd.errors import BusError, SubjectError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg, Subscription, status_of
+from agentd.nats.records import skipped
 from agentd.nats.streams import WORK
 from agentd.protocol.server_subjects import Acknowledgement, is_acknowledgement, next_message
 from agentd.protocol.subjects import DEFAULT_PRIORITY, Subjects, is_token, parse_work
@@ -205,7 +206,7 @@ class Puller:
         try:
             return self._queue.take(msg, route)
         except (SubjectError, ValueError) as error:
-            log.warning("neither a task nor a fact: %s", error)
+            skipped(route.source.stream, msg.subject, error)
             self._queue.release(msg)
             await settle_foreign(msg, self._queue.bus)
             return None

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from agentd.errors import BusError, DecodeError
 from agentd.nats import schedules
 from agentd.nats.bus import Bus, Msg
+from agentd.nats.records import skipped
 from agentd.protocol.message import decode
 from agentd.protocol.subjects import Subjects
 from agentd.queue import cancellations
@@ -72,7 +73,7 @@ class CancelRequests:
         try:
             scope = scope_of(decode(msg.data, type="event").payload.content)
         except (DecodeError, ValueError) as error:
-            log.warning("invalid request to cancel: %s", error)
+            skipped("a request to cancel", msg.subject, error)
             return
         try:
             ended = await cancel(self._bus, self._subjects, scope)

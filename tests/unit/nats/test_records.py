@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 
 from agentd.errors import BusError, DecodeError
+from agentd.nats import records
 from agentd.nats.bus import Msg
-from agentd.nats.records import skipped, skipping
+from agentd.nats.records import report_skipped, skipped, skipping
 from tests.memory_bus import message
 
 
@@ -50,6 +52,45 @@ def test_a_message_that_was_not_stored_is_named_by_its_subject(
         raise RecursionError
 
     assert warnings(caplog) == ["A_BUCKET: $KV.a.live is skipped: RecursionError: "]
+
+
+def skip_many(number: int) -> None:
+    for sequence in range(number):
+        skipped("A_BUCKET", "$KV.a.b", DecodeError("no"), sequence)
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    """Each test begins in a new minute."""
+    records.forget()
+
+
+def test_of_many_records_the_first_are_named_and_the_others_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    skip_many(1_000)
+    assert len(warnings(caplog)) == 10
+    skipped("ANOTHER", "x", DecodeError("no"))
+    report_skipped()
+    report_skipped()
+    *_, other, rest = warnings(caplog)
+    assert other == "ANOTHER: x is skipped: no"
+    assert rest == "A_BUCKET: 990 more records are skipped"
+
+
+def test_a_minute_later_the_count_is_logged_and_records_are_named_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "_WINDOW", 0.05)
+
+    async def a_minute() -> None:
+        skip_many(12)
+        await asyncio.sleep(0.2)
+
+    asyncio.run(a_minute())
+    assert warnings(caplog)[-1] == "A_BUCKET: 2 more records are skipped"
+    skipped("A_BUCKET", "later", DecodeError("no"))
+    assert warnings(caplog)[-1] == "A_BUCKET: later is skipped: no"
 
 
 def test_a_server_that_does_not_answer_is_no_mistake_of_the_record() -> None:
