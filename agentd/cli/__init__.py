@@ -27,9 +27,11 @@ seconds instead of 0.2 s.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from io import TextIOWrapper
+from typing import Any
 
 import typer
 
@@ -53,7 +55,7 @@ from agentd.cli import (
     up,
     validate,
 )
-from agentd.cli.shared.console import say
+from agentd.cli.shared.console import Said, SaidWarnings, say
 from agentd.errors import AgentdError, StartError, UsageError
 
 FAILED, BAD_FILES, NO_START = 1, 2, 3
@@ -106,8 +108,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # None if the process was started without one
             stream.reconfigure(errors="backslashreplace")
+    warnings = SaidWarnings()
+    logging.getLogger().addHandler(warnings)  # until `up` writes a log
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except _Mistyped as error:
+        error.show(Said())  # which may repeat what was typed
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        _end(AgentdError("interrupted"), FAILED)
     except UsageError as error:
         _end(error, BAD_FILES)
     except StartError as error:
@@ -119,6 +128,12 @@ def main() -> None:
         # when it flushes standard output at exit, so that goes to /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
+    finally:
+        logging.getLogger().removeHandler(warnings)
+
+
+# What typer raises for a mistake on the command line. Its module depends on the version of typer.
+_Mistyped: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
 def _end(error: AgentdError, code: int) -> None:

@@ -6,6 +6,7 @@ Nothing else prints (a lint rule keeps it), so that text of strangers is always 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -14,6 +15,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, TextIO
 
+from agentd.log import LineHandler, redact
 from agentd.printable import printable, printable_json
 
 Style = Literal["bold", "dim", "red", "green", "yellow"]
@@ -63,6 +65,31 @@ def say_data(text: str, *, after: str = "", end: str = "") -> None:
     if sys.stdout.isatty():
         text = printable(text, lines=True, after=after)
     _write(text + end, sys.stdout)
+
+
+class Said:
+    """A text file for libraries that print for people: it is standard error, by `say`."""
+
+    def write(self, text: str) -> int:
+        say(text, err=True, lines=True, end="")
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+
+class SaidWarnings(logging.Handler):
+    """Says the warnings of a command that writes no log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not any(isinstance(each, LineHandler) for each in logging.getLogger().handlers):
+            say(redact(record.getMessage()), err=True)
 
 
 class _Terminal:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import sys
 from contextlib import redirect_stdout
 
 import pytest
 
-from agentd.cli.shared.console import Styled, say, say_data, say_json, table
+from agentd.cli import main
+from agentd.cli.shared.console import (
+    Said,
+    SaidWarnings,
+    Styled,
+    say,
+    say_data,
+    say_json,
+    table,
+)
 
 HOSTILE = "rm \x1b[8m-rf\u202e\nok"
 SHOWN = "rm \\x1b[8m-rf\\u202e\\nok"
@@ -130,3 +141,41 @@ def test_characters_of_east_asia_take_two_columns(capsys: pytest.CaptureFixture[
 
     _, first, second = capsys.readouterr().out.splitlines()
     assert (first, second) == ("会話  x", "abcd  y")
+
+
+def test_what_libraries_print_and_warn_is_safe_for_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = "typed \x1b[31m\u202e\n"
+    warnings = SaidWarnings()
+    said = "%s key=sk-12345678901234567890"
+    record = logging.LogRecord("agentd.x", logging.WARNING, "", 1, said, (text,), None)
+    assert Said().write(text) == len(text)
+    assert capsys.readouterr().err == "typed \\x1b[31m\\u202e\n"
+    warnings.emit(record)
+    assert capsys.readouterr().err == "typed \\x1b[31m\\u202e\\n key=***\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["ask", "x", "y", "--at", "\u202ez"],
+        ["ask", "x", "y", "--until", "\u202ez"],
+        ["ask", "x", "y", "--env", "\u202ez"],
+        ["validate", "\u202ez"],
+        ["\u202ez"],
+    ],
+    ids=lambda line: " ".join(line[:-1]),
+)
+def test_a_mistake_that_repeats_an_argument_is_safe_for_a_terminal(
+    line: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["agentd", *line])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("NATS_URL", "nats://127.0.0.1:1")
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    shown = capsys.readouterr().err
+    assert "\\u202ez" in shown
+    assert "\u202e" not in shown
