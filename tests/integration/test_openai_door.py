@@ -22,12 +22,15 @@ from agentd.doors.keys import Keys
 from agentd.doors.limits import Limits
 from agentd.doors.server import HttpServer
 from agentd.nats import jetstream
+from agentd.nats.bus import Msg
 from agentd.nats.streams import LOG
-from agentd.protocol.message import decode
+from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode
 from agentd.queue.cancellations import listed
+from agentd.routing.registry import announce
 from agentd.settings import Settings
 from agentd.testing.stub_model import Behaviour, StubModel
 from agentd.tools.command_tool import CommandTools
+from tests.unit.workbench import replica
 from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
@@ -418,3 +421,92 @@ async def test_a_response_can_be_cancelled(door: Door, stub: StubModel) -> None:
     await until(lambda: stub.in_flight == 0)
     now = await door.ended(sent.id)
     assert (now.status, now.output) == ("cancelled", [])
+
+
+# --- runs that begin again -----------------------------------------------------------------------
+
+
+class ActedAgent:
+    """An agent that the test acts, because no real one dies at the right moment."""
+
+    def __init__(self, team: Team) -> None:
+        self.team = team
+        self.tasks: asyncio.Queue[AgentMessage] = asyncio.Queue()
+
+    async def open(self) -> None:
+        """Is online, and takes the tasks of its capability."""
+        bus, subjects = self.team.bus, self.team.subjects
+        await announce(bus, subjects.env, replica("acted", "acted"), heartbeat=60, wait=True)
+
+        async def take(msg: Msg) -> None:
+            self.tasks.put_nowait(decode(msg.data))
+
+        await bus.subscribe(subjects.pattern("task.>"), take)
+
+    async def say(self, task: AgentMessage, run: str, *pieces: str, turn: int = 1) -> None:
+        """Publishes the pieces of a turn."""
+        for number, text in enumerate(pieces):
+            delta = task.delta(text, number, turn=turn, final=False, source=ACTED, run=run)
+            await self.team.bus.publish(self.team.subjects.stream(task.id), encode(delta))
+
+    async def end(self, task: AgentMessage, data: str) -> None:
+        """Stores the result."""
+        content = {"success": True, "data": data, "turns": 1}
+        result = task.reply("result", content, source=ACTED)
+        subject = self.team.subjects.result("_agent", "acted", task.id)
+        await self.team.bus.request(subject, encode(result))
+
+
+ACTED = AgentIdentity(id="acted", type="agent")
+
+
+@pytest.mark.parametrize("again", [("One ", "two ", "three"), ("One two three",), ("One ",)])
+async def test_a_repeated_run_doubles_nothing(door: Door, again: tuple[str, ...]) -> None:
+    agent = ActedAgent(door.team)
+    await agent.open()
+    asking = door.client.chat.completions.create(model="acted", messages=HI, stream=True)
+    stream = asyncio.create_task(asking)
+    task = await agent.tasks.get()
+    await agent.say(task, "r1", "One ", "two ")
+    await agent.say(task, "r2", *again)
+    await agent.end(task, "One two three")
+    text = "".join([chunk.choices[0].delta.content or "" async for chunk in await stream])
+    assert text == "One two three"
+
+
+async def test_a_repeated_run_that_says_something_else_is_an_error(door: Door) -> None:
+    agent = ActedAgent(door.team)
+    await agent.open()
+    asking = door.client.chat.completions.create(model="acted", messages=HI, stream=True)
+    stream = asyncio.create_task(asking)
+    task = await agent.tasks.get()
+    await agent.say(task, "r1", "One ", "two ")
+    await agent.say(task, "r2", "Another ")
+    with pytest.raises(openai.APIError, match="differs from the text that was sent"):
+        [chunk async for chunk in await stream]
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+async def test_a_key_of_agentd_is_the_key_of_the_client(door: Door) -> None:
+    await door.team.run(writer=scripted("Hi."), other=scripted("Hi.", name="other"))
+    keys = KeyFile(door.team.folder / "keys.json")
+    secret = keys.add("ci", ["ask"], agents=["writer"])
+    with pytest.raises(openai.AuthenticationError) as refused:
+        await door.client.models.list()
+    assert refused.value.code == "invalid_api_key"
+    client = door.client.with_options(api_key=secret)
+    assert [model.id async for model in await client.models.list()] == ["writer", "writing"]
+    answer = await client.chat.completions.create(model="writer", messages=HI)
+    assert answer.choices[0].message.content == "Hi."
+    with pytest.raises(openai.PermissionDeniedError, match="may not use agent 'other'"):
+        await client.chat.completions.create(model="other", messages=HI)
+    # Its own responses, and no others.
+    mine = await client.responses.create(model="writer", input="hi")
+    assert (await client.responses.retrieve(mine.id)).output_text == "Hi."
+    stranger = door.client.with_options(api_key=keys.add("foreign", ["ask"]))
+    with pytest.raises(openai.PermissionDeniedError, match="may not read"):
+        await stranger.responses.retrieve(mine.id)
+    with pytest.raises(openai.PermissionDeniedError, match="may not read"):
+        await stranger.responses.create(model="other", input="x", previous_response_id=mine.id)

@@ -39,6 +39,8 @@ _ECHOED: Mapping[str, Any] = {
     "top_p": 1,
     "truncation": "disabled",
 }
+_TOOL = {"description": None, "parameters": None, "strict": None}
+_REASONING = {"effort": None, "summary": None}
 
 
 class Response:
@@ -50,6 +52,10 @@ class Response:
         self.task = task
         stated = {name: value for name, value in body.items() if value is not None}
         echoed = {name: stated.get(name, value) for name, value in _ECHOED.items()}
+        # Readers want every field of these, also those that the client left out.
+        echoed["tools"] = [{**_TOOL, **tool} for tool in echoed["tools"]]
+        if echoed["reasoning"]:
+            echoed["reasoning"] = {**_REASONING, **echoed["reasoning"]}
         self._fields = {
             "id": f"{PREFIX}{task}",
             "object": "response",

@@ -53,6 +53,20 @@ def test_a_response() -> None:
     assert (found.usage.total_tokens, found.usage.input_tokens_details.cached_tokens) == (12, 3)
 
 
+def test_a_response_repeats_its_request_with_all_fields() -> None:
+    body = {"tools": [{"type": "function", "name": "now"}], "reasoning": {"effort": "low"}}
+    made = response(**body).open("queued")
+    [tool] = made["tools"]
+    assert tool == {
+        "type": "function",
+        "name": "now",
+        "description": None,
+        "parameters": None,
+        "strict": None,
+    }
+    assert made["reasoning"] == {"effort": "low", "summary": None}
+
+
 def test_a_response_without_a_known_usage_has_none() -> None:
     assert response().closed(Answer(data="Hi."))["usage"] is None
 
