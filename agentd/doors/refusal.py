@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agentd.errors import AgentdError, BusError, DecodeError, SubjectError, TaskError, UsageError
+from agentd.errors import (
+    AgentdError,
+    BusError,
+    DecodeError,
+    SubjectError,
+    TaskError,
+    TooLarge,
+    UsageError,
+)
 
 # Seconds after which a caller may try again, where nothing says when it will be better.
 _SOON = 2
@@ -63,6 +71,8 @@ def refusal_of(error: AgentdError) -> Refusal:
             return error
         case TaskError(code=code):
             return _again(_STATUS.get(code, 500), code, str(error))
+        case TooLarge():
+            return Refusal(413, "too_large", str(error))
         case BusError():
             return _again(503, "unavailable", f"NATS did not serve the request: {error}")
         case DecodeError() | SubjectError() | UsageError():

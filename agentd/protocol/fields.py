@@ -150,7 +150,7 @@ class HistoryMessage(MessagePart):
     role: str
     """`user`, `assistant`, `system` or `tool`."""
     content: Any = None
-    """Text, or the parts that the model's provider takes."""
+    """Text, or parts: in the format of OpenAI's chat, or as in `payload.content.parts`."""
     calls: Annotated[_Calls, _null_is((), _Calls)] = ()
     """In a turn of the assistant: its calls of the sender's tools."""
     call_id: CallId | None = None

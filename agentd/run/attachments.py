@@ -21,6 +21,7 @@ from agentd.errors import TaskError, UsageError
 from agentd.nats import objects
 from agentd.nats.bus import Bus
 from agentd.protocol import media
+from agentd.protocol.message import AgentMessage
 
 MOST_PARTS = 32
 LARGEST = 20_000_000  # bytes, of all images and files of a task together
@@ -47,6 +48,42 @@ async def contents(bus: Bus, content: Any) -> list[dict[str, Any]]:
         raise _bad(place, f"must be a list of at most {MOST_PARTS} parts")
     reader = _AttachmentReader(bus)
     return [await reader.part(each, f"{place}[{i}]") for i, each in enumerate(listed)]
+
+
+async def with_files(bus: Bus, message: AgentMessage) -> AgentMessage:
+    """The message with the images and files in its history as a model is sent them.
+
+    What the store no longer has, and what exceeds the limit, becomes a note: a conversation does
+    not end because of a file in its past. The newest are fetched first.
+
+    Raises:
+        TaskError: a part is malformed (`bad_part`), or has a type that no model takes.
+        BusError: the object store does not answer.
+    """
+    reader, turns = _AttachmentReader(bus), list(message.context.history)
+    for index, turn in reversed(list(enumerate(turns))):
+        if isinstance(turn.content, list) and any(map(_is_ours, turn.content)):
+            place = f"context.history[{index}].content"
+            parts = [await _shown(reader, each, place) for each in turn.content]
+            turns[index] = turn.model_copy(update={"content": parts})
+    context = message.context.model_copy(update={"history": tuple(turns)})
+    return message.model_copy(update={"context": context})
+
+
+async def _shown(reader: _AttachmentReader, part: Any, place: str) -> Any:
+    if not _is_ours(part):
+        return part
+    try:
+        return await reader.part(part, place)
+    except TaskError as error:
+        if error.code not in ("object_missing", "object_too_large"):
+            raise
+        return {"type": "text", "text": f"[{part.get('name') or part['type']}: no longer shown]"}
+
+
+def _is_ours(part: Any) -> bool:
+    """Whether a part has the format of `parts`, and not that of OpenAI's chat."""
+    return isinstance(part, dict) and part.get("type") in ("image", "file") and "file" not in part
 
 
 def has_images(content: Any) -> bool:

@@ -135,7 +135,9 @@ async def _past(
     """The turns before this message: those that the sender attached, else those on record; if the
     sender asks for the memory of the conversation, both."""
     wanted, limits = message.context.memory, revision.spec.manifest.history
-    given = attached(message) if message.context.history else None
+    given = None
+    if message.context.history:
+        given = attached(await attachments.with_files(context.bus, message))
     if given and not wanted and (given.exchanges or limits is None or wanted is False):
         return trimmed(given, within(limits or _UNLIMITED, room))
     if wanted is False or (limits is None and not wanted):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 from collections.abc import AsyncIterator
@@ -248,6 +249,19 @@ async def test_images_and_files_reach_the_model(door: Door, stub: StubModel) -> 
     [(_, content)] = shown(stub)
     assert [part["type"] for part in content] == ["text", "image_url", "text"]
     assert content[1]["image_url"]["url"] == PNG
+
+
+async def test_the_images_of_a_long_conversation_fit(door: Door, stub: StubModel) -> None:
+    """A client sends them all again with every question; a message takes 8 MB of them."""
+    await door.team.run(chat=asking(stub))
+    large = base64.b64decode(PNG.partition(",")[2]) + bytes(3 * 1024 * 1024)
+    url = f"data:image/png;base64,{base64.b64encode(large).decode()}"
+    image = [{"type": "image_url", "image_url": {"url": url}}]
+    looked: Any = [{"role": "user", "content": image}, {"role": "assistant", "content": "A dot."}]
+    messages: Any = [*looked, *looked, *looked, {"role": "user", "content": "And now?"}]
+    await door.client.chat.completions.create(model="chat", messages=messages)
+    contents = [content for role, content in shown(stub) if role == "user"]
+    assert [content[0]["image_url"]["url"] == url for content in contents[:3]] == [True] * 3
 
 
 class Score(BaseModel):

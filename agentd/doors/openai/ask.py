@@ -100,6 +100,8 @@ class Asking:
     async def _task(self, order: Order) -> tuple[Target, AgentMessage]:
         question = order.question
         goal = target(question.model, await self.directory.online(), order.caller)
+        if goal.takers:  # for a task that nobody takes, nothing is stored
+            question = await question.with_objects(self._bus)
         message = question.task(
             id=order.task,
             sender=order.caller.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentd.doors.openai.content import chat_content
+from agentd.doors.openai.content import parts_of
 from agentd.doors.openai.errors import BadRequest
 from agentd.doors.openai.fields import Object, flag, items, made, obj, text
 from agentd.doors.openai.question import (
@@ -75,7 +75,7 @@ def _turn(message: Object, param: str) -> HistoryMessage:
         raise BadRequest(f"{param}.role", f"must be one of {', '.join(_ROLES)}")
     turn: dict[str, Any] = {
         "role": role,
-        "content": chat_content(message.get("content"), f"{param}.content"),
+        "content": parts_of(message.get("content"), f"{param}.content"),
     }
     if role == "assistant" and message.get("tool_calls"):
         calls = items(message["tool_calls"], f"{param}.tool_calls")

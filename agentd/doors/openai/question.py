@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentd.doors.openai import content
 from agentd.doors.openai.errors import BadRequest
 from agentd.doors.openai.fields import Object, flag, made, obj, text
+from agentd.nats.bus import Bus
 from agentd.protocol.fields import Context, HistoryMessage, Payload, SendersTool
 from agentd.protocol.message import AgentIdentity, AgentMessage, new
 
@@ -34,7 +35,7 @@ class Question:
 
     Attributes:
         model: the agent or the capability, as the client names it.
-        turns: all turns, oldest first, with their contents in the chat form.
+        turns: all turns, oldest first, with images and files as parts.
         tools: functions of the client.
         parameters: of the model.
         schema: the JSON Schema that the answer must fit.
@@ -54,6 +55,18 @@ class Question:
     def keeps_history(self) -> bool:
         """Whether the client keeps the conversation itself: it sends earlier answers again."""
         return any(turn.role == "assistant" and not turn.calls for turn in self.turns)
+
+    async def with_objects(self, bus: Bus) -> Question:
+        """The question with large images and files in the object store.
+
+        Raises:
+            BusError: the store did not take one.
+        """
+        turns = [
+            turn.model_copy(update={"content": await content.with_objects(bus, turn.content)})
+            for turn in self.turns
+        ]
+        return replace(self, turns=turns)
 
     def task(
         self,

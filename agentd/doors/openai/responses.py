@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from agentd.doors.caller import Caller
 from agentd.doors.openai.answer import Answer
+from agentd.doors.openai.content import said_in
 from agentd.doors.openai.errors import BadRequest
 from agentd.doors.openai.question import Question
 from agentd.doors.openai.responses_response import PREFIX, Response
@@ -150,26 +150,5 @@ def _unknown(response: str) -> Refusal:
 def _turns(asked: AgentMessage) -> Iterator[HistoryMessage]:
     """All turns of a task, as a client would send them again."""
     yield from asked.context.history
-    yield HistoryMessage(role="user", content=_chat_content(asked.payload.content))
+    yield HistoryMessage(role="user", content=said_in(asked.payload.content))
     yield from asked.payload.continuation
-
-
-def _chat_content(content: Any) -> Any:
-    """The content of a task in the chat form."""
-    match content:
-        case str(text):
-            return text
-        case {"parts": [*parts]} if all(isinstance(part, dict) for part in parts):
-            said = content.get("instruction")
-            texts = [{"type": "text", "text": said}] if said else []
-            return [*texts, *map(_chat_part, parts)]
-        case _:
-            return json.dumps(content, ensure_ascii=False)
-
-
-def _chat_part(part: dict[str, Any]) -> dict[str, Any]:
-    if part.get("type") == "file":
-        data = f"data:application/pdf;base64,{part.get('data', '')}"
-        return {"type": "file", "file": {"filename": part.get("name", "file"), "file_data": data}}
-    url = part.get("url") or f"data:image/png;base64,{part.get('data', '')}"
-    return {"type": "image_url", "image_url": {"url": url}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agentd.doors.openai.content import chat_content
+from agentd.doors.openai.content import parts_of
 from agentd.doors.openai.errors import BadRequest
 from agentd.doors.openai.fields import Object, flag, items, made, obj, text
 from agentd.doors.openai.question import (
@@ -82,7 +82,7 @@ def _turn(item: Object, param: str) -> HistoryMessage | None:
             role = item.get("role")
             if role not in _ROLES:
                 raise BadRequest(f"{param}.role", f"must be one of {', '.join(_ROLES)}")
-            content = chat_content(item.get("content"), f"{param}.content")
+            content = parts_of(item.get("content"), f"{param}.content")
             return made(HistoryMessage, {"role": role, "content": content}, param)
         case "function_call":
             call = {
@@ -92,7 +92,7 @@ def _turn(item: Object, param: str) -> HistoryMessage | None:
             }
             return made(HistoryMessage, {"role": "assistant", "calls": [call]}, param)
         case "function_call_output":
-            output = chat_content(item.get("output"), f"{param}.output")
+            output = parts_of(item.get("output"), f"{param}.output")
             turn = {"role": "tool", "callId": item.get("call_id"), "content": output}
             return made(HistoryMessage, turn, param)
         case "reasoning":

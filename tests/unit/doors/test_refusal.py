@@ -13,6 +13,7 @@ from agentd.errors import (
     NotStored,
     SubjectError,
     TaskError,
+    TooLarge,
     UsageError,
 )
 
@@ -31,6 +32,7 @@ from agentd.errors import (
         (SubjectError("agent 'a b' must be a token"), 400, "malformed"),
         (UsageError("no such field"), 400, "malformed"),
         (BusError("no connection"), 503, "unavailable"),
+        (TooLarge("x", size=9, limit=8), 413, "too_large"),
         (NotStored("the disk is full"), 503, "unavailable"),
         (AgentdError("else"), 500, "internal"),
         (Refusal(403, "forbidden", "not yours"), 403, "forbidden"),

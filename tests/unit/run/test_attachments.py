@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from agentd.errors import TaskError, UsageError
+from agentd.nats import objects
 from agentd.protocol import media
+from agentd.protocol.fields import AgentIdentity, Context, HistoryMessage
+from agentd.protocol.message import new
 from agentd.run import attachments
+from tests.memory_bus import MemoryBus
+
+if TYPE_CHECKING:
+    from agentd.nats.bus import Bus
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
@@ -40,6 +47,39 @@ def test_files_join_what_is_said() -> None:
     for wrong in (7, [1], {"parts": "x"}):
         with pytest.raises(UsageError, match="with a text, or with an object"):
             attachments.with_parts(wrong, [file])
+
+
+async def test_the_files_of_a_history_are_fetched() -> None:
+    bus = cast("Bus", MemoryBus())
+    stored = {"type": "image", "object": await objects.put(bus, PNG)}
+    inline = {"type": "file", "data": base64.b64encode(b"Hi.").decode(), "name": "a.txt"}
+    lost = {"type": "image", "object": f"sha256:{'0' * 64}", "name": "old.png"}
+    seen = {"type": "image_url", "image_url": {"url": "https://example.org/x.png"}}
+    text = {"type": "text", "text": "Look."}
+    history = (
+        HistoryMessage(role="user", content=[text, stored, inline, lost, seen]),
+        HistoryMessage(role="assistant", content="A dot."),
+    )
+    context = Context(conversation_id="c", history=history)
+    task = new("task", "x", source=AgentIdentity(id="me"), context=context)
+    first, second = (await attachments.with_files(bus, task)).context.history
+    assert first.content == [
+        text,
+        media.part(PNG, "image/png", "image"),
+        {"type": "text", "text": "[a.txt]\nHi."},
+        {"type": "text", "text": "[old.png: no longer shown]"},
+        seen,
+    ]
+    assert second.content == "A dot."
+
+
+async def test_a_malformed_file_of_a_history_is_an_error() -> None:
+    history = (HistoryMessage(role="user", content=[{"type": "image", "data": "?"}]),)
+    context = Context(conversation_id="c", history=history)
+    task = new("task", "x", source=AgentIdentity(id="me"), context=context)
+    with pytest.raises(TaskError, match=r"context\.history\[0\]\.content has `data`") as refused:
+        await attachments.with_files(cast("Bus", MemoryBus()), task)
+    assert refused.value.code == "bad_part"
 
 
 def test_a_file_is_known_by_its_digest(tmp_path: Path) -> None:

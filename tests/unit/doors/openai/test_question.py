@@ -71,11 +71,11 @@ def test_somebody_must_ask_something(turns: list[dict[str, Any]]) -> None:
 
 
 def test_images_become_parts_of_the_task() -> None:
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    image = {"type": "image", "data": "AAAA"}
     message = task(question(turn("user", [{"type": "text", "text": "What?"}, image])))
     assert message.payload.content == {
         "instruction": "What?",
-        "parts": [{"type": "image", "data": "AAAA"}],
+        "parts": [image],
     }
 
 
