@@ -13,6 +13,8 @@ _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 # Seconds: from the answer of a mock model to the longest runs that a person waits for.
 _BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
+_TRIGGER, _CALLBACK = ("kind", "trigger", "outcome"), ("agent_id", "outcome")
+
 
 class Metrics:
     """The metrics of one process, in their own registry.
@@ -35,10 +37,10 @@ class Metrics:
             "agentd_reloads_total", "Edits that took effect or were refused", "outcome"
         )
         self._background = counter(
-            "agentd_background_failures_total",
-            "Failures of background work, which is started again",
-            "work",
+            "agentd_background_failures_total", "Failures of background work", "work"
         )
+        self._triggers = counter("agentd_trigger_deliveries_total", "Deliveries", *_TRIGGER)
+        self._callbacks = counter("agentd_callbacks_total", "Results posted", *_CALLBACK)
         self._calls = counter("agentd_model_calls_total", "Model calls", "model", "status")
         self._call_seconds = seconds(
             "agentd_model_call_duration_seconds", "Model calls, to the end of the answer", "model"
@@ -83,6 +85,15 @@ class Metrics:
     def background_failure(self, work: str) -> None:
         """Work in the background failed, for example `housekeeping`."""
         self._background(work).inc()
+
+    def trigger(self, kind: str, trigger: str, outcome: str) -> None:
+        """One delivery to a trigger: `accepted`, `repeated`, `ignored`, `checked`, `refused` or
+        `failed`."""
+        self._triggers(kind, trigger, outcome).inc()
+
+    def callback(self, agent_id: str, outcome: str) -> None:
+        """One try to post a result: `posted`, `failed`, or `given_up` for the last one."""
+        self._callbacks(agent_id, outcome).inc()
 
     def reload(self, outcome: str) -> None:
         """One edit of one agent: `reloaded` or `rejected`."""

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import place
 from agentd.manifest.flow import EmitRule
+from agentd.manifest.triggers.callback import OUTCOME_NAMES
+from agentd.manifest.triggers.trigger import Trigger
 from agentd.manifest.yaml.nodes import Map
 from agentd.problems import Problem
 from agentd.templates.expression import Expression
@@ -115,6 +117,8 @@ def expressions_of(manifest: Manifest) -> Iterator[tuple[Loc, str, tuple[str, ..
             yield ("call", *loc), text, CONTEXT_NAMES
     for index, rule in enumerate(manifest.emit.rules):
         yield from _expressions_of_rule(("emit", "rules", index), rule)
+    for index, trigger in enumerate(manifest.triggers):
+        yield from _expressions_of_trigger(("triggers", index), trigger)
 
 
 def _expressions_of_rule(loc: Loc, rule: EmitRule) -> Iterator[tuple[Loc, str, tuple[str, ...]]]:
@@ -124,6 +128,19 @@ def _expressions_of_rule(loc: Loc, rule: EmitRule) -> Iterator[tuple[Loc, str, t
     for name in ("when", "content", "choose"):
         if text := getattr(rule, name):
             yield (*loc, name), text, ("output", *item, *CONTEXT_NAMES)
+
+
+def _expressions_of_trigger(
+    loc: Loc, trigger: Trigger
+) -> Iterator[tuple[Loc, str, tuple[str, ...]]]:
+    for name in ("when", "id", "content", "conversation"):
+        if text := getattr(trigger, name):
+            yield (*loc, name), text, trigger.names
+    if callback := trigger.callback:
+        if not callback.is_fixed:
+            yield (*loc, "callback", "url"), callback.url, trigger.names
+        if callback.body:
+            yield (*loc, "callback", "body"), callback.body, OUTCOME_NAMES
 
 
 def templates_of(manifest: Manifest) -> Iterator[tuple[Loc, str, Collection[str] | None]]:

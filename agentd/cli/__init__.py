@@ -17,6 +17,7 @@ seconds instead of 0.2 s.
     tap        `agentd tap`: prints the messages of an environment as they are published
     test       `agentd test`: runs the test cases of agents
     torture    `agentd torture`: runs the torture suite, and counts what was lost
+    trigger    `agentd trigger`: tries a trigger, and shows the task that it starts
     up         `agentd up`: runs the agents of a folder until a signal stops it
     validate   `agentd validate`: reports every problem in the files of a folder
     ask_all    `agentd ask --all`: sends a task to every capable agent and prints their answers
@@ -52,6 +53,7 @@ from agentd.cli import (
     tap,
     test,
     torture,
+    trigger,
     up,
     validate,
 )
@@ -82,6 +84,7 @@ COMMANDS = (
     stop.stop,
     graph.graph,
     route.route,
+    trigger.trigger,
     torture.torture,
 )
 for command in COMMANDS:

@@ -122,7 +122,7 @@ def _show(topology: Topology, model: str, notes: Mapping[str, str]) -> None:
         if name in notes:
             say(Styled(f"  {notes[name]}", _colour(notes[name])))
         for label, line in _lines(topology, name, model):
-            say("  ", Styled(f"{label:<12}", "dim"), line)
+            say("  ", Styled(f"{label:<13}", "dim"), line)
         say()
     for name in sorted(notes.keys() - agents.keys()):
         say(Styled(name, "bold"))
@@ -136,7 +136,7 @@ def _colour(note: str) -> Style:
 
 def _lines(topology: Topology, name: str, model: str) -> Iterator[tuple[str, str]]:
     """The lines of one agent: a label and a text each."""
-    from agentd.catalog.topology.graph import condition, tool_name
+    from agentd.catalog.topology.graph import condition, tool_name, trigger_name
     from agentd.manifest.json_schema.summary import in_short
 
     manifest = topology.agents[name].manifest
@@ -151,13 +151,15 @@ def _lines(topology: Topology, name: str, model: str) -> Iterator[tuple[str, str
         count = manifest.join.count if subscription.joins and manifest.join else None
         source = f"{subscription.pattern} ← {publishers}" + (f"  ({count})" if count else "")
         yield "joins" if subscription.joins else "subscribes", source
-    if manifest.schedule:
-        yield (
-            "scheduled",
-            f"every {manifest.schedule.every:g} s"
-            if manifest.schedule.every
-            else (manifest.schedule.cron or ""),
-        )
+    if schedule := manifest.schedule:
+        every = f"every {schedule.every:g} s" if schedule.every else schedule.cron
+        yield "scheduled", every or ""
+    for task in topology.triggered[name]:
+        takers = ", ".join(sorted(topology.takers(task))) or "no agent here"
+        to = f"{task.to}" if task.to.agent else f"task.{task.to}"
+        goes = "" if takers == name and task.to.agent else f" → {to} → {takers}"
+        when = f"  (when {task.trigger.when})" if task.trigger.when else ""
+        yield "triggered by", trigger_name(task.trigger) + goes + when
     for emission in topology.emissions[name]:
         when = condition(emission)
         yield "emits", emission.subject + _goes_to(topology, emission) + (when and f"  ({when})")

@@ -12,6 +12,7 @@ A module imports only from modules listed below it.
     guard         which requests may come in: the host, the origin, the caller
     api           `/api`: tasks and agents for programs
     openai        clients of OpenAI use agents as models
+    triggers      tasks that begin with a webhook, a message of another program, or a new file
     health        liveness, readiness and metrics
     traffic       the requests that are being served: how many, and how large
     keys          the keys that this process accepts

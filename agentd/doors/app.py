@@ -37,8 +37,10 @@ def every_door() -> tuple[Sequence[Door], Mapping[str, Shape]]:
     """
     from agentd.doors.api import openapi, tasks
     from agentd.doors.openai import door as openai
+    from agentd.doors.triggers import webhooks
 
-    return (tasks.routes, openapi.routes, openai.routes), {**openai.SHAPES}
+    doors = (tasks.routes, openapi.routes, openai.routes, webhooks.routes)
+    return doors, {**openai.SHAPES}
 
 
 class App:

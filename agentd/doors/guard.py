@@ -21,7 +21,9 @@ from agentd.doors.well_formed import require_well_formed
 _HOST = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+)(:\d{1,5})?")
 _MAKE = "`agentd keys add NAME --may ask,read` makes one"
 
-# Who calls a webhook has no key: the trigger checks the signature.
+# Who calls a webhook has no key: the trigger checks the signature. A tunnel in front may keep its
+# own name in `Host`. So that is left to the trigger too: `request.state.stranger` is why a request
+# without a signature may not come in.
 _HOOKS = "/hooks/"
 _SENDER = Caller(name="webhook", may=frozenset())
 _SUPERVISOR = Caller(name="supervisor", may=frozenset())
@@ -34,7 +36,7 @@ class Guard:
     web page can have its own name resolve to 127.0.0.1, and read the answers in a browser here.
 
     Once there are keys, every request needs one. Without keys, an address that others can reach
-    has only health, readiness and metrics.
+    has only health, readiness, metrics and webhooks.
 
     `bound` is the host that the server listens on; `answer` makes the response to a refused path.
     """
@@ -74,23 +76,33 @@ class Guard:
             Refusal: the request may not come in.
         """
         require_well_formed(scope)
-        if self._is_local:
-            self._check_host(_values(scope, b"host"))
-            _check_origin(_values(scope, b"origin"))
+        hook = scope["path"].startswith(_HOOKS)
+        try:
+            self._check_place(scope)
+        except Refusal as refusal:
+            if not hook:
+                raise
+            scope["state"]["stranger"] = refusal
         if scope["path"] in health.PATHS:
             return _SUPERVISOR
         if self._traffic.draining.is_set() and scope["method"] not in ("GET", "HEAD"):
             text = "this process is ending; send the request again"
             raise Refusal(503, "draining", text, headers={"Retry-After": "1"})
+        if hook:
+            return _SENDER
         if self._keys.are_needed:
-            hook = scope["path"].startswith(_HOOKS)
-            return _SENDER if hook else self._keys.caller(_key(scope))
+            return self._keys.caller(_key(scope))
         if not self._is_local:
             raise unauthorized(
                 "there are no keys yet: until there are, agentd serves only /healthz, /readyz "
-                f"and /metrics on an address that others can reach; {_MAKE}"
+                f"/metrics and webhooks on an address that others can reach; {_MAKE}"
             )
         return LOCAL
+
+    def _check_place(self, scope: Scope) -> None:
+        if self._is_local:
+            self._check_host(_values(scope, b"host"))
+            _check_origin(_values(scope, b"origin"))
 
     def _check_host(self, hosts: Iterable[str]) -> None:
         if not all(self._is_here(host) for host in hosts):

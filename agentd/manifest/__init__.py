@@ -9,6 +9,7 @@ A module imports only from the modules below it.
     agent          the class `Manifest`: every top-level field, and the short forms of some
     limits         `limits`, `retry`, `history` and `output`
     tools          an entry under `tools`: its kind, command, approval, effects
+    triggers       `triggers`: what starts a task from outside
     http           the tools `http` and `openapi`, and `allow_private`
     mcp            the tool `mcp`: a server with its resources and prompts
     flow           `subscribe`, `emit` and `join`

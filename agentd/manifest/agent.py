@@ -24,6 +24,7 @@ from agentd.manifest.quantities import (
 from agentd.manifest.schedule import Schedule
 from agentd.manifest.strict_model import StrictModel
 from agentd.manifest.tools import DirectCall, ToolEntry
+from agentd.manifest.triggers.trigger import Trigger
 from agentd.protocol.subjects import AGENT_DOMAIN
 
 # Fields in which `$` belongs to another language: templates, expressions, patterns of JSON Schemas.
@@ -194,6 +195,11 @@ class Manifest(StrictModel):
         description="A task that agentd publishes regularly, once for all replicas.",
         examples=[{"every": "1h", "task": "Collect the news."}],
     )
+    triggers: tuple[Trigger, ...] = Field(
+        default=(),
+        description="What starts a task from outside: a webhook, a message on NATS, a new file.",
+        examples=[[{"nats": "orders.created", "when": "body.total > 1000"}]],
+    )
     stream: Flag = Field(
         default=True,
         description="If true, the answer is published in pieces while the model writes it.",
@@ -214,6 +220,16 @@ class Manifest(StrictModel):
             if names.count(name) > 1:
                 raise ValueError(f"has two servers that define `mcp.{name}`", "rename one of them")
         return tools
+
+    @field_validator("triggers")
+    @classmethod
+    def _unique_triggers(cls, triggers: tuple[Trigger, ...]) -> tuple[Trigger, ...]:
+        # Two of one name would be one consumer, and each message would go to one of the two.
+        names = [(trigger.kind, trigger.name) for trigger in triggers]
+        for index, (kind, name) in enumerate(names):
+            if (kind, name) in names[:index]:
+                raise ValueError(f"has two triggers for {kind} `{name}`", "remove one", index)
+        return triggers
 
     @model_validator(mode="after")
     def _not_addressed_to_itself(self) -> Self:

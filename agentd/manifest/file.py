@@ -17,7 +17,7 @@ from agentd.manifest.yaml.nodes import Map, Node, Scalar, Seq, Span, YamlSource,
 from agentd.manifest.yaml.reader import Document
 from agentd.problems import Problem, errors
 
-_LISTS = ("tools", "emit", "model")  # fields whose items are independent of each other
+_LISTS = ("tools", "emit", "model", "triggers")  # fields whose items are independent of each other
 _ROUNDS = 5  # of the validation: one for the fields, and the others for fields together
 _UNNAMED = "unnamed"
 

@@ -298,7 +298,9 @@ async def _batch(bus: Bus, stream: str, subject: str, start: int) -> AsyncIterat
         with bus.failing(request, arrived.put_nowait):
             await bus.publish(request, json.dumps(wanted).encode(), reply=inbox)
             while True:
-                msg = await asyncio.wait_for(arrived.get(), REQUEST_TIMEOUT)
+                # Not `wait_for`: Python 3.11 loses a cancellation that comes with a message.
+                async with asyncio.timeout(REQUEST_TIMEOUT):
+                    msg = await arrived.get()
                 if isinstance(msg, BusError):
                     raise msg
                 if status_of(msg):

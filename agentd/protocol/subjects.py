@@ -35,6 +35,7 @@ RUNTIME_EVENTS: Final = frozenset(
         "status",
         "summary",
         "task",
+        "trigger",
     }
 )
 

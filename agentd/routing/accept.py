@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 from agentd.errors import BusError, Conflict, SubjectError, TaskError, Unheard
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
+from agentd.nats.jetstream import Record
 from agentd.nats.objects import fit
 from agentd.nats.records import skipping
 from agentd.nats.streams import CHUNKS, LOG
@@ -69,6 +71,24 @@ class Acceptance:
     sequence: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """How a task is accepted.
+
+    Attributes:
+        by: the caller.
+        once: a task with this id is stored once. Without it the id must be a new one, which nobody
+            can have used before.
+        alike: with `once`, a task that is sent again must be the same in all that it asks for.
+        before: what is stored before the task is, perhaps twice if a process dies meanwhile.
+    """
+
+    by: str
+    once: bool = True
+    alike: bool = True
+    before: Sequence[Record] = ()
+
+
 def task_id(caller: str, key: str) -> str:
     """The id of the task that a caller sends under a key of its own choice."""
     return digest(json.dumps([caller, key]))
@@ -84,15 +104,31 @@ async def accept(
     directory: Directory | None = None,
     once: bool = True,
 ) -> Acceptance:
-    """Stores a task, unless a task with its id was accepted before. Without `once` the id must be
-    a new one, which nobody can have used before.
+    """Stores a task, unless a task with its id was accepted before; see `Terms` for `once`.
+
+    Raises:
+        TaskError, BusError: as `accept_on`.
+    """
+    return await accept_on(Terms(by=by, once=once), bus, subjects, to, message, directory)
+
+
+async def accept_on(
+    terms: Terms,
+    bus: Bus,
+    subjects: Subjects,
+    to: Destination,
+    message: AgentMessage,
+    directory: Directory | None = None,
+) -> Acceptance:
+    """Stores a task on these terms.
 
     Raises:
         TaskError: no agent online takes it (`no_taker`, `invalid_input`), too many tasks wait there
             already (`overloaded`), or its id was used for something else (`idempotency_conflict`).
         BusError: it was not stored, or that is not known: it may be sent again under its id.
     """
-    asked = _digest(to, message) if once else ""
+    by, once = terms.by, terms.once
+    asked = _digest(to, message) if once and terms.alike else ""
     try:
         exact = await (directory or Directory(bus, subjects)).address(to, message)
         acceptance = Acceptance(
@@ -113,15 +149,24 @@ async def accept(
         earlier = await find(bus, subjects, message.id) if once else None
         if earlier is None:
             raise
-        if (earlier.digest, earlier.by) != (asked, by):
-            text = f"task {message.id} was accepted before, with another content or from another"
-            raise TaskError(
-                f"{text} caller; send this one under another key", code="idempotency_conflict"
-            ) from None
+        _require_same(earlier, by, asked)
         if await sequence_of(bus, subjects, earlier):
             return earlier
         acceptance = earlier
+    for number, each in enumerate(terms.before):
+        message_id = f"{acceptance.mark}-{number}"
+        await jetstream.store(
+            bus, each.subject, each.data, message_id=message_id, headers=each.headers
+        )
     return await _store(bus, subjects, acceptance, message)
+
+
+def _require_same(earlier: Acceptance, by: str, asked: str) -> None:
+    if (earlier.digest, earlier.by) != (asked, by):
+        text = f"task {earlier.task} was accepted before, with another content or from another"
+        raise TaskError(
+            f"{text} caller; send this one under another key", code="idempotency_conflict"
+        ) from None
 
 
 async def find(bus: Bus, subjects: Subjects, task: str) -> Acceptance | None:
@@ -198,6 +243,8 @@ async def sequence_of(bus: Bus, subjects: Subjects, acceptance: Acceptance) -> i
     Raises:
         BusError: the server does not answer.
     """
+    if not acceptance.mark:
+        return acceptance.sequence  # `remember` has written the entry: it is long stored
     note = await noted(bus, subjects, acceptance.task)
     if note and note.mark == acceptance.mark:
         return note.sequence
@@ -211,6 +258,20 @@ async def sequence_of(bus: Bus, subjects: Subjects, acceptance: Acceptance) -> i
         if (stored_at - since).total_seconds() > 2 * _PATIENCE:
             return 0
     return 0
+
+
+async def remember(
+    bus: Bus, subjects: Subjects, acceptance: Acceptance, message: AgentMessage
+) -> None:
+    """Stores the entry of a task again that was accepted, so that the log keeps it for longer.
+
+    Raises:
+        BusError: it was not stored.
+    """
+    # Without its mark: the entry no longer says where in the log the task is.
+    entry = _entry(replace(acceptance, mark=""), message)
+    subject = subjects.event("run", acceptance.task)
+    await jetstream.store(bus, subject, entry, message_id=new_id())
 
 
 async def _first(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Collection, Sequence
@@ -13,11 +14,13 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.streams import WORK
 from agentd.protocol.destination import Destination, Recipients, Requirement
-from agentd.protocol.message import AgentMessage
+from agentd.protocol.message import AgentMessage, short_id
 from agentd.protocol.subjects import RESERVED_DOMAINS, Subjects
 from agentd.routing import registry, routes
 from agentd.routing.accepts import refusal
 from agentd.routing.registry import Replica
+
+log = logging.getLogger(__name__)
 
 # Tasks that may wait on one route before senders are turned away.
 QUEUE_LIMIT = 10_000
@@ -34,9 +37,13 @@ async def address(
 
 
 class Directory:
-    """Where tasks go, by what the server knew a moment ago: for a process that sends many."""
+    """Where tasks go, by what the server knew a moment ago: for a process that sends many.
 
-    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+    With `may_wait`, a task that no agent online takes waits for one.
+    """
+
+    def __init__(self, bus: Bus, subjects: Subjects, *, may_wait: bool = False) -> None:
+        self._may_wait = may_wait
         self._bus = bus
         self._subjects = subjects
         self._online: Sequence[Replica] = ()
@@ -60,7 +67,12 @@ class Directory:
             await self._require_taker(recipients, message, since=time.monotonic() - _FRESH)
         except TaskError:
             # An agent may have come since the registry was read.
-            await self._require_taker(recipients, message, since=time.monotonic())
+            try:
+                await self._require_taker(recipients, message, since=time.monotonic())
+            except TaskError as error:
+                if error.code != "no_taker" or not self._may_wait:
+                    raise
+                log.warning("task %s waits: %s", short_id(message.id), error)
         if recipients.needs_route and _is_old(self._announced, recipients.requirement):
             await routes.announce(self._bus, self._subjects.env, recipients.requirement)
             self._announced[recipients.requirement] = time.monotonic()

@@ -107,7 +107,8 @@ async def _receiving(bus: Bus, subjects: Subjects) -> AsyncGenerator[asyncio.Que
 
 async def _next(received: asyncio.Queue[Received], seconds: float) -> Received | None:
     try:
-        return await asyncio.wait_for(received.get(), seconds)
+        async with asyncio.timeout(seconds):
+            return await received.get()
     except TimeoutError:
         return None
 

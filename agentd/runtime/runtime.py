@@ -18,6 +18,8 @@ from agentd.catalog.catalog import Catalog
 from agentd.catalog.spec import AgentSpec
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.reach import Reach
+from agentd.doors.triggers.intake import Intake
+from agentd.doors.triggers.sources import Sources
 from agentd.errors import BusError
 from agentd.metrics import Metrics
 from agentd.models.choose import Models
@@ -73,6 +75,7 @@ class Runtime:
         self._routes = RouteTable(bus, settings.env, self._listen_again)
         self._services = self._make_services(subjects)
         self.schedules = AgentSchedules(bus, subjects, self._services.secret)
+        self.triggers = Sources(Intake(bus, subjects, self._services.secret), metrics)
         self.resumer = Resumer(bus, subjects)
         self._refused: dict[Path, list[str]] = {}
         self._reach = Reach(Topology({}))
@@ -164,6 +167,7 @@ class Runtime:
             for spec in catalog.agents.values():
                 try:
                     started = await self._put(spec) or started
+                    self.triggers.keep(spec)
                 except CannotRun as error:
                     refused[spec.file] = error.problems
             names = {spec.name for spec in catalog.agents.values()}
@@ -187,6 +191,7 @@ class Runtime:
             if self.draining.is_set():
                 return
             self.draining.set()
+            await self.triggers.close()
             await asyncio.gather(*(agent.drain(grace) for agent in self.agents.values()))
             await asyncio.gather(*self._last_work, return_exceptions=True)
         self.watchdog.stop()
@@ -257,6 +262,7 @@ class Runtime:
         """Removes an agent; it finishes its running tasks in the background."""
         del self.agents[agent.name]
         self.schedules.drop(agent.name)
+        self.triggers.drop(agent.name)
         log.info("manifest removed; finishing running tasks", extra={"agent": agent.name})
         self._start("drain of a removed agent", self._drain_removed(agent))
         await self.presence.offline(agent)

@@ -16,9 +16,11 @@ from agentd.catalog.topology.members import (
     FactSubscription,
     FlowStep,
     Member,
+    TriggeredTask,
     emissions_of,
     intersection,
     subscriptions_of,
+    triggered_by,
 )
 from agentd.manifest.flow import JOINED
 from agentd.protocol.destination import GENERAL, Recipients
@@ -50,6 +52,11 @@ class Topology:
         return {name: tuple(subscriptions_of(name, each)) for name, each in self.agents.items()}
 
     @cached_property
+    def triggered(self) -> Mapping[str, tuple[TriggeredTask, ...]]:
+        """The tasks that the triggers of each agent start."""
+        return {name: tuple(triggered_by(name, each)) for name, each in self.agents.items()}
+
+    @cached_property
     def agents_by_capability(self) -> Mapping[str, frozenset[str]]:
         """The agents that have each capability."""
         return _grouped(
@@ -75,10 +82,11 @@ class Topology:
 
     @cached_property
     def addressed(self) -> frozenset[str]:
-        """The agents and capabilities that are named as a target or an agent tool."""
+        """The agents and capabilities that are named as a target, an agent tool or by a trigger."""
         targets = (e.target for each in self.emissions.values() for e in each)
         tools = (name for agent in self.agents for name in self.agent_tools(agent))
-        return frozenset(name for name in (*targets, *tools) if name)
+        triggered = (each.to.agent for group in self.triggered.values() for each in group)
+        return frozenset(name for name in (*targets, *tools, *triggered) if name)
 
     @cached_property
     def sibling_publishers(self) -> Mapping[str, frozenset[str]]:
@@ -159,9 +167,9 @@ class Topology:
             *(self.agents_by_capability.get(each, frozenset()) for each in wanted)
         )
 
-    def takers(self, emission: Emission) -> frozenset[str]:
+    def takers(self, task: Emission | TriggeredTask) -> frozenset[str]:
         """The agents that may take this task."""
-        recipients = emission.recipients
+        recipients = task.recipients
         return frozenset(
             name
             for name in self._able(recipients)

@@ -7,16 +7,22 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from agentd.catalog.topology.flow import Topology
-from agentd.catalog.topology.members import Emission, FactSubscription, intersection
+from agentd.catalog.topology.members import (
+    Emission,
+    FactSubscription,
+    TriggeredTask,
+    intersection,
+)
 from agentd.manifest.tools import ToolEntry
+from agentd.manifest.triggers.trigger import Trigger
 
-NodeKind = Literal["agent", "task", "result", "event", "tool", "model"]
-EdgeKind = Literal["takes", "emits", "answers", "hears", "joins", "calls", "asks"]
+NodeKind = Literal["agent", "task", "result", "event", "tool", "model", "trigger"]
+EdgeKind = Literal["takes", "emits", "answers", "hears", "joins", "calls", "asks", "starts"]
 
 
 @dataclass(frozen=True, order=True)
 class Node:
-    """An agent, a subject (`task.research.*`, `result.…`, `event.…`), a tool or a model.
+    """An agent, a subject (`task.research.*`, `result.…`, `event.…`), a tool, a model or a trigger.
 
     `missing` marks an agent that a manifest names, or that runs, but that has no manifest here.
     `note` describes what is known of a running agent; `accepts` is the JSON Schema of the content
@@ -117,10 +123,28 @@ def _edges(topology: Topology, name: str, default_model: str) -> Iterator[Edge]:
             continue
         for answerer in sorted(topology.agents_behind(tool.agent) - {name}) or [tool.agent]:
             yield Edge(agent, f"agent:{answerer}", "asks", tool.gather or "")
+    for task in topology.triggered[name]:
+        yield from _started(topology, task)
     for emission in topology.emissions[name]:
         yield from _emitted(topology, emission)
     for subscription in topology.subscriptions[name]:
         yield from _received(topology, subscription)
+
+
+def trigger_name(trigger: Trigger) -> str:
+    """What a trigger listens to: `POST /hooks/github`, `nats orders.created`, `files inbox/*`."""
+    return f"POST /hooks/{trigger.name}" if trigger.webhook else f"{trigger.kind} {trigger.name}"
+
+
+def _started(topology: Topology, task: TriggeredTask) -> Iterator[Edge]:
+    source = f"trigger:{trigger_name(task.trigger)}"
+    parts = [f"task.{task.to}"] if task.to.agent is None else []
+    parts += [f"when {task.trigger.when}"] if task.trigger.when else []
+    label = ", ".join(parts)
+    missing = f"agent:{task.to.agent}" if task.to.agent else f"task:{task.to}"
+    takers = [f"agent:{taker}" for taker in sorted(topology.takers(task))]
+    for target in takers or [missing]:
+        yield Edge(source, target, "starts", label)
 
 
 def _emitted(topology: Topology, emission: Emission) -> Iterator[Edge]:

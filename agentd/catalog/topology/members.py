@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import place
 from agentd.manifest.flow import EmitRule
+from agentd.manifest.triggers.trigger import Trigger
 from agentd.manifest.yaml.nodes import Map
 from agentd.problems import Problem
 from agentd.protocol.destination import Destination, Recipients
@@ -85,6 +86,25 @@ class Emission:
 
 
 @dataclass(frozen=True)
+class TriggeredTask:
+    """A task that a trigger of an agent starts; `loc` is the field of the manifest."""
+
+    agent: str
+    trigger: Trigger
+    loc: Loc
+
+    @property
+    def to(self) -> Destination:
+        """Where it goes: to the agent of the manifest, unless the trigger says otherwise."""
+        return Destination.parse(self.trigger.task or f"@{self.agent}")
+
+    @property
+    def recipients(self) -> Recipients:
+        """The agents that may take it."""
+        return Recipients.among(self.to)
+
+
+@dataclass(frozen=True)
 class FactSubscription:
     """A pattern of facts that an agent receives: it runs for each (`subscribe`) or joins them."""
 
@@ -150,6 +170,12 @@ def emissions_of(name: str, member: Member) -> Iterator[Emission]:
             yield Emission(name, outlet.subject, loc, rule, outlet.target)
     for index, pattern in enumerate(emit.allow):
         yield Emission(name, pattern, ("emit", "allow", index))
+
+
+def triggered_by(name: str, member: Member) -> Iterator[TriggeredTask]:
+    """The tasks that the triggers of an agent start."""
+    for index, trigger in enumerate(member.manifest.triggers):
+        yield TriggeredTask(name, trigger, ("triggers", index, "task"))
 
 
 def subscriptions_of(name: str, member: Member) -> Iterator[FactSubscription]:

@@ -85,7 +85,9 @@ def _arrows(graph: Graph, nodes: dict[str, Node]) -> Iterator[Arrow]:
         into[edge.target].append(edge)
         out_of[edge.source].append(edge)
     for node in graph.nodes:
-        if node.kind == "agent":
+        if node.kind == "trigger":
+            yield from (Arrow(e.source, e.target, False, (_label(e),)) for e in out_of[node.id])
+        elif node.kind == "agent":
             asked = (edge for edge in out_of[node.id] if nodes[edge.target].kind == "agent")
             yield from (Arrow(e.source, e.target, False, (_label(e),)) for e in asked)
         elif node.kind not in _INSIDE:

@@ -11,7 +11,8 @@ from agentd.problems import Problem, did_you_mean
 
 
 def check_tasks(topology: Topology, name: str) -> Iterator[Problem]:
-    """Warnings for the tasks that an agent may emit, its agent tools, and the agent itself.
+    """Warnings for the tasks that an agent may emit or its triggers start, its agent tools, and the
+    agent itself.
 
     They are no errors, because what is missing here may run in another process.
     """
@@ -22,6 +23,7 @@ def check_tasks(topology: Topology, name: str) -> Iterator[Problem]:
         if emission.is_task and not topology.takers(emission):
             yield from _why_untaken(topology, member, emission)
     yield from _unanswered_tools(topology, name)
+    yield from _unfinished_triggers(topology, name)
     if not _is_reachable(topology, name):
         yield member.warning(
             "capabilities",
@@ -136,6 +138,24 @@ def _unanswered_tools(topology: Topology, name: str) -> Iterator[Problem]:
                 *place,
                 text=f"no other agent here has the name or the capability `{tool.agent}`",
                 hint=did_you_mean(tool.agent, known) or "add such an agent",
+            )
+
+
+def _unfinished_triggers(topology: Topology, name: str) -> Iterator[Problem]:
+    """Warnings for tasks of triggers that no agent takes, and for facts that never end the work."""
+    member = topology.agents[name]
+    for task in topology.triggered[name]:
+        agent, domain = task.to.agent, task.to.domain
+        if not topology.takers(task):
+            unknown = _no_agent(agent) if agent else f"no agent here takes tasks of `{domain}`"
+            hint = (_nearest_agent if agent else _nearest_capability)(topology, agent or domain)
+            yield member.warning(*task.loc, text=unknown, hint=hint)
+        until = task.trigger.until
+        if until and not topology.publishers(until):
+            yield member.warning(
+                *(*task.loc[:2], "until"),
+                text=f"no agent here publishes `{until}`, so nothing ends the work",
+                hint="let an agent emit it, or name another fact",
             )
 
 

@@ -90,3 +90,23 @@ def test_json_has_every_node_and_edge(graph: Graph) -> None:
 
     assert [node["id"] for node in shown["nodes"]] == [node.id for node in graph.nodes]
     assert shown["edges"][0].keys() == {"source", "target", "kind", "label"}
+
+
+def test_a_trigger_is_a_node_that_starts_agents(tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "a.yaml").write_text(
+        "capabilities: [review]\ninstructions: Hi.\ntriggers:\n"
+        "  - {webhook: w, verify: none, when: body.x}\n"
+        "  - {nats: orders.*, task: review.order}\n"
+        "  - {files: inbox/*, task: '@nobody'}\n"
+    )
+    graph = Graph.of(load(tmp_path / "manifests", environ={}).topology, "mock/echo")
+
+    assert [edge for edge in graph.edges if edge.kind == "starts"] == [
+        Edge("trigger:POST /hooks/w", "agent:a", "starts", "when body.x"),
+        Edge("trigger:files inbox/*", "agent:nobody", "starts"),
+        Edge("trigger:nats orders.*", "agent:a", "starts", "task.review.order"),
+    ]
+    kinds = {node.label: (node.kind, node.missing) for node in graph.nodes}
+    assert kinds["POST /hooks/w"] == ("trigger", False)
+    assert kinds["nobody"] == ("agent", True)

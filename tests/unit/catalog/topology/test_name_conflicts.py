@@ -35,3 +35,15 @@ def test_a_manifest_with_errors_has_no_name_to_conflict() -> None:
     }
 
     assert name_conflicts(files) == {}
+
+
+def test_a_webhook_belongs_to_one_agent() -> None:
+    hook = "capabilities: []\ntriggers: [{webhook: w, verify: none}]"
+    files = {name: draft(name, f"{hook}\nname: {name[0]}") for name in ("b.yaml", "a.yaml")}
+    files["c.yaml"] = draft("c.yaml", hook.replace("webhook: w", "webhook: x"))
+
+    found = name_conflicts(files)
+
+    assert [(file, problem.place) for file, problem in found.items()] == [("b.yaml", "b.yaml:2:22")]
+    assert found["b.yaml"].text == "another agent also has the webhook `w`"
+    assert found["b.yaml"].hint == "it is in a.yaml; change one of the names"

@@ -178,3 +178,39 @@ def test_other_agents_are_excluded_if_the_emitter_has_the_capability_too(
     catalog = folder(a="emit: [{task: a.x, exclusions: [b]}]", b="capabilities: [a]")
 
     assert texts(catalog) == ["every agent that could take this task is excluded: b"]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "warning"),
+    [
+        ("task: checking.x", "no agent here takes tasks of `checking`; did you mean `checkin`?"),
+        ("task: '@xyz'", "no agent here is called `xyz`; the agents here are a, b"),
+        ("task: '@b'", None),
+        ("task: checkin", None),
+        ("priority: 5", None),
+        (
+            "callback: 'https://example.org', until: event.answer.ready",
+            "no agent here publishes `event.answer.ready`, so nothing ends the work; "
+            "let an agent emit it, or name another fact",
+        ),
+        ("callback: 'https://example.org', until: result.checkin.*", None),
+    ],
+)
+def test_what_a_trigger_starts_should_be_taken_and_end(
+    folder: Folder, warnings: Warnings, trigger: str, warning: str | None
+) -> None:
+    catalog = folder(a=f"triggers: [{{nats: x.y, {trigger}}}]", b="capabilities: [checkin]")
+
+    assert [each.partition(" ")[2] for each in warnings(catalog)] == ([warning] if warning else [])
+
+
+def test_a_trigger_reaches_an_agent_without_capabilities(
+    folder: Folder, warnings: Warnings
+) -> None:
+    catalog = folder(
+        a="capabilities: []\ntriggers: [{nats: x.y}]",
+        b="triggers: [{nats: x.z, task: '@c'}]",
+        c="capabilities: []",
+    )
+
+    assert warnings(catalog) == []
