@@ -12,7 +12,7 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.streams import LOG
 from agentd.protocol.destination import Destination
-from agentd.protocol.message import AgentIdentity, AgentMessage, encode, new, new_id
+from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new, new_id
 from agentd.protocol.subjects import Subjects
 from agentd.routing.accept import accept, find, task_id
 from agentd.routing.status import TaskStatus, status
@@ -24,7 +24,8 @@ ECHOING = Destination("echoing", "general")
 
 
 def task(content: Any = "hi", **links: Any) -> AgentMessage:
-    return new("task", content, source=AgentIdentity(id="ci", type="user"), **links)
+    context = Context(conversation_id="c")
+    return new("task", content, source=AgentIdentity(id="ci"), context=context, **links)
 
 
 async def waited(bus: Bus, subjects: Subjects, name: str, state: str) -> TaskStatus:
