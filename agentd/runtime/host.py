@@ -106,7 +106,7 @@ def _http(settings: Settings, metrics: Metrics, readiness: _Readiness) -> tuple[
     limits = Limits()
     server = HttpServer(settings.http, limits)
     keys = Keys(KeyFile(settings.key_file), needed=bool(settings.keys))
-    if server.host:
+    if settings.http != "off":
         keys.read()
     return server, App(
         bound=server.host, keys=keys, metrics=metrics, limits=limits, status=readiness.status
