@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from typer.testing import CliRunner
 
 from agentd.agent.join_state import Gathering
 from agentd.agent.outcome import on_record
+from agentd.cli import app
 from agentd.cli.tap import json_of, line_of
 from agentd.manifest.limits import History
 from agentd.manifest.rate import Allowance
@@ -212,6 +214,50 @@ async def test_garbage_that_arrives_stops_nothing_that_runs(
     await bus.fence()
     assert (await team.ask("analysis", "hello"))["success"]
     assert team.bus.background.troubles == {}
+
+
+COMMANDS = {
+    "ps": "analyst",
+    "ps --json": '"agent": "analyst"',
+    "approvals": "",
+    "approvals ls --json": "[]",
+    "dlq": "no dead letters",
+    "dlq ls --json": "[]",
+    "dlq retry --all": "",
+    "schedules": "",
+    "schedules ls --json": "[]",
+    "stop": "",
+    "route analysis": "analyst",
+    "ask analysis hello": "hello",
+    "ask @analyst hello": "hello",
+    "ask analysis hello --all": "hello",
+    "ask analysis hello --until result.analysis.*": "hello",
+    "tap --all --count 30": "bytes, not a valid message",
+    "tap --all --json --count 30": "",
+}
+
+
+async def test_every_command_works_beside_garbage(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await team.run(analyst="capabilities: [analysis]\n")
+    (server,) = [str(team.bus.options["servers"])]
+    runner = CliRunner(env={"NATS_URL": server, "AGENTD_ENV": team.subjects.env, "COLUMNS": "200"})
+    publishing = asyncio.create_task(_litter(team))
+    for line, shown in COMMANDS.items():
+        done = await asyncio.to_thread(runner.invoke, app, line.split())
+        assert (line, done.exit_code, done.exception) == (line, 0, done.exception), done.output
+        assert shown in done.output, line
+    publishing.cancel()
+
+
+async def _litter(team: Team) -> None:
+    """Publishes garbage on what commands subscribe to, again and again."""
+    places = ("event.run.x", "event.approval.x", "stream.response.x", "result.analysis.x.x")
+    while True:
+        for place, body in itertools.product(places, BODIES):
+            await team.bus.publish(f"agents.{team.subjects.env}.{place}", body[:1000])
+        await asyncio.sleep(0.2)
 
 
 async def test_a_subject_that_is_not_utf8_takes_nobody_with_it(team: Team) -> None:
