@@ -259,7 +259,9 @@ def large(request: dict[str, Any]) -> web.Response:
             result = {"tools": [{"name": "large", "inputSchema": {"type": "object"}}]}
         case "tools/call":
             text = "x" * params["arguments"]["size"]
-            result = {"content": [{"type": "text", "text": text}]}
+            result = dict[str, Any](content=[{"type": "text", "text": text}])
+            if values := params["arguments"].get("values"):
+                result["structuredContent"] = {"values": [[]] * values}
         case _:
             return web.Response(status=404 if "id" in request else 202)
     answer = {"jsonrpc": "2.0", "id": request["id"], "result": result}
@@ -277,6 +279,8 @@ async def test_an_answer_over_http_that_is_too_large_fails_only_its_call(bench: 
         source = await bench.there(mcp={"url": url, "headers": {"X": "Y"}})
         with pytest.raises(ToolError, match="the answer has more than 4,194,304 bytes"):
             await call(source, "large", size=20_000_000)
+        with pytest.raises(ToolError, match="it has too many values; the limit is 200,000"):
+            await call(source, "large", size=1, values=300_000)
         assert len(await call(source, "large", size=1_000_000)) == 1_000_000
 
 
@@ -383,6 +387,8 @@ async def test_an_answer_that_is_too_large_fails_only_its_call(bench: Bench) -> 
         ToolError, match=r"the answer has 100,000,\d+ bytes, the limit is 4,194,304"
     ):
         await call(source, "huge", size=100_000_000)
+    with pytest.raises(ToolError, match="it has too many values; the limit is 200,000"):
+        await call(source, "huge", size=1, values=300_000)
     assert await other == "at last"
     assert len(await call(source, "huge", size=3_000_000)) == 3_000_000
     assert await call(source, "pid") == before

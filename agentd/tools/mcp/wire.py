@@ -21,12 +21,15 @@ from mcp_types import (
     jsonrpc_message_adapter,
 )
 
+from agentd.errors import DecodeError
+from agentd.protocol.strict_json import check_size
 from agentd.tools.processes.child import LONGEST_LINE, Child, ChildError, TruncatedLine
 
 log = logging.getLogger(__name__)
 
 _CONNECT, _READ = 10.0, 300.0  # seconds: to connect, and between two pieces of a response
 _EXIT_TIME = 0.5  # seconds for a program to end after it has closed its pipes
+_TAIL = 64  # bytes at the end of a message that may have its id
 _ID_FIRST = re.compile(rb'^\{(?:"jsonrpc": ?"2\.0", ?)?"id": ?(\d{1,15}),')
 _ID_LAST = re.compile(rb'"id": ?(\d{1,15})\}\s*$')
 
@@ -110,7 +113,7 @@ class _Incoming(_End):
 
     async def receive(self) -> SessionMessage | Exception:
         while line := await self._child.line():
-            message = _too_long(line) if isinstance(line, TruncatedLine) else _message(line)
+            message = _dropped(line) if isinstance(line, TruncatedLine) else _message(line)
             if message is not None:
                 return SessionMessage(message)
         await self._child.ended(_EXIT_TIME)  # then `fate` knows how
@@ -134,18 +137,23 @@ class _Outgoing(_End):
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """A response body of limited size. A longer one fails its request, not the connection."""
+    """A response body of limited size, and with a limited number of values. One with more fails
+    its request, not the connection."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
         self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
+        body = bytearray()
         async for piece in self._stream:
-            size += len(piece)
-            if size > LONGEST_LINE:
+            body += piece
+            if len(body) > LONGEST_LINE:
                 raise httpx2.StreamError(f"the answer has more than {LONGEST_LINE:,} bytes")
-            yield piece
+        try:
+            check_size(bytes(body))
+        except DecodeError as error:
+            raise httpx2.StreamError(f"the answer is no answer: {error}") from None
+        yield bytes(body)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -165,6 +173,10 @@ class _Refused(_Bounded):
 
 def _message(line: bytes) -> JSONRPCMessage | None:
     try:
+        check_size(line)
+    except DecodeError as error:
+        return _failed(line, line, str(error))
+    try:
         return jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValueError:
         # Some servers print a greeting to stdout, where only messages belong.
@@ -172,15 +184,19 @@ def _message(line: bytes) -> JSONRPCMessage | None:
         return None
 
 
-def _too_long(line: TruncatedLine) -> JSONRPCMessage | None:
-    """An error in place of an answer that is too long. So only the call that it answers fails.
+def _dropped(line: TruncatedLine) -> JSONRPCMessage | None:
+    text = f"the answer has {line.size:,} bytes, the limit is {LONGEST_LINE:,}; ask for less"
+    return _failed(line.head, line.tail, text)
+
+
+def _failed(head: bytes, tail: bytes, why: str) -> JSONRPCMessage | None:
+    """An error in place of an answer that is too large. So only the call that it answers fails.
 
     The id of the call is in the first or the last bytes: servers write it there.
     """
-    log.warning("a message of %s bytes from an MCP server was dropped", f"{line.size:,}")
-    found = _ID_FIRST.search(line.head) or _ID_LAST.search(line.tail)
+    log.warning("a message from an MCP server was dropped: %s", why)
+    found = _ID_FIRST.search(head) or _ID_LAST.search(tail[-_TAIL:])
     if found is None:
         return None
-    text = f"the answer has {line.size:,} bytes, the limit is {LONGEST_LINE:,}; ask for less"
-    error = ErrorData(code=INTERNAL_ERROR, message=text)
+    error = ErrorData(code=INTERNAL_ERROR, message=why)
     return JSONRPCError(jsonrpc="2.0", id=int(found[1]), error=error)

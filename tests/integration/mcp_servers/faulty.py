@@ -29,8 +29,10 @@ def say(**message: Any) -> None:
         sys.stdout.flush()
 
 
-def answer(request: int, text: str) -> None:
-    say(id=request, result={"content": [{"type": "text", "text": text}], "isError": False})
+def answer(request: int, text: str, *values: Any) -> None:
+    content = [{"type": "text", "text": text}]
+    more = {"structuredContent": {"values": values}} if values else {}
+    say(id=request, result={"content": content, "isError": False, **more})
 
 
 def call(request: int, name: str, arguments: dict[str, Any]) -> None:
@@ -48,7 +50,7 @@ def call(request: int, name: str, arguments: dict[str, Any]) -> None:
         case "block":
             time.sleep(1000)
         case "huge":
-            answer(request, "x" * arguments["size"])
+            answer(request, "x" * arguments["size"], *[[]] * arguments.get("values", 0))
         case "garbage":
             sys.stdout.write("Hello!\n{\n\xff[1,2\n\n" * arguments["times"])
             answer(request, "that was garbage")
