@@ -522,5 +522,8 @@ async def test_a_key_of_agentd_is_the_key_of_the_client(door: Door) -> None:
     stranger = door.client.with_options(api_key=keys.add("foreign", ["ask"]))
     with pytest.raises(openai.PermissionDeniedError, match="may not read"):
         await stranger.responses.retrieve(mine.id)
+    other = door.client.with_options(api_key=keys.add("o", ["read"], agents=["other"]))
+    with pytest.raises(openai.PermissionDeniedError, match="may not use agent 'writer'"):
+        await other.responses.retrieve(mine.id)
     with pytest.raises(openai.PermissionDeniedError, match="may not read"):
         await stranger.responses.create(model="other", input="x", previous_response_id=mine.id)

@@ -5,8 +5,8 @@ A module imports only from modules listed below it.
     door                the routes: models, chat completions, responses
     serving             one answer, as an object or as a stream
     responses           responses that were sent before: continued, fetched
-    ask                 sends a question as a task, and cancels it
-    follow              follows a task: waits for the answer, or writes it as a stream
+    ask                 sends a question as a task, waits for its answer, cancels it
+    follow              follows a task, and writes its answer as a stream
     chat_request        a request of chat completions as a question
     chat_response       an answer as a completion, or as chunks
     responses_request   a request of responses as a question

@@ -9,6 +9,8 @@ from typing import Any
 
 from agentd.doors.backend import Backend
 from agentd.doors.caller import Caller
+from agentd.doors.openai.answer import Answer
+from agentd.doors.openai.follow import LONGEST, late
 from agentd.doors.openai.models import Target, target
 from agentd.doors.openai.question import Question
 from agentd.protocol.message import AgentMessage, new_id
@@ -17,6 +19,7 @@ from agentd.queue.cancellations import Scope
 from agentd.routing import stream
 from agentd.routing.accept import accept, task_id
 from agentd.routing.eligibility import Directory
+from agentd.routing.results import Waiter
 from agentd.routing.stream import StreamEvent
 
 _IDLE = 10.0  # seconds without an event, until a stream says that it is alive
@@ -33,6 +36,7 @@ class Order:
         conversation: None if it is a conversation of its own.
         memory: whether the memory of the conversation is used.
         fresh: the id is new.
+        kept: the task can be found by its id, as long as the log has it.
     """
 
     question: Question
@@ -41,6 +45,7 @@ class Order:
     conversation: str | None = None
     memory: bool = False
     fresh: bool = True
+    kept: bool = False
 
     @classmethod
     def under(cls, key: str | None, question: Question, caller: Caller, **how: Any) -> Order:
@@ -79,6 +84,23 @@ class Asking:
         async with opened as events:
             await self._accept(order, goal, message)
             yield Asked(target=goal, events=events)
+
+    async def answer(self, order: Order) -> Answer:
+        """Sends a question, and waits for its answer.
+
+        Raises:
+            Refusal: as `asked`, or it has taken too long.
+            TaskError, BusError: as `asked`.
+            DecodeError: the result cannot be read.
+        """
+        goal, message = await self._task(order)
+        waiter = Waiter(self._bus, self._subjects, order.task)
+        async with waiter.subscribed():
+            await self._accept(order, goal, message)
+            result = await waiter.get(LONGEST, look=not order.fresh)
+        if result is None:
+            raise late(order.task, "")
+        return Answer.of(result)
 
     async def send(self, order: Order) -> None:
         """Sends a question whose answer is fetched later.
@@ -119,4 +141,5 @@ class Asking:
             message,
             by=order.caller.name,
             directory=self.directory,
+            once=order.kept or not order.fresh,
         )

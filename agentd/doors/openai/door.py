@@ -142,7 +142,8 @@ class _Door:
             previous = await self._responses.previous(response, caller)
             question, named = previous.continued(question), previous.conversation
         memory = named is not None or not (question.keeps_history or body.get("store") is False)
-        return Order.under(key_of(request), question, caller, conversation=named, memory=memory)
+        how: dict[str, Any] = {"conversation": named, "memory": memory, "kept": True}
+        return Order.under(key_of(request), question, caller, **how)
 
     async def _again(self, made: Made, *, after: int) -> Response:
         """The stream of a response that may have begun long ago."""

@@ -1,4 +1,4 @@
-"""Follows a task to its answer: to wait for the whole of it, or to write it as a stream."""
+"""Follows a task to its answer, and writes it as a stream."""
 
 from __future__ import annotations
 
@@ -34,21 +34,6 @@ class Writer(Protocol):
     def failed(self, refusal: Refusal) -> Iterable[bytes]:
         """The end without an answer."""
         ...
-
-
-async def answer(task: str, events: AsyncIterator[StreamEvent]) -> Answer:
-    """The answer, when it is there.
-
-    Raises:
-        Refusal: it has taken too long, or the process ends.
-    """
-    reason, deadline = "", _now() + LONGEST
-    async for event in events:
-        if event.kind == "result" and event.message:
-            return Answer.of(event.message)
-        reason = _reason(event) or reason
-        _require_time(deadline, task, reason)
-    raise late(task, reason)
 
 
 async def first(task: str, events: AsyncIterator[StreamEvent]) -> StreamEvent:

@@ -77,14 +77,19 @@ class Question:
         memory: bool,
         as_content: Callable[[Any], Any],
     ) -> AgentMessage:
-        """The task. `as_content` decides what the content is, from text or text with parts."""
+        """The task. `as_content` decides what the content is, from text or text with parts.
+
+        Raises:
+            BadRequest: it has more turns or tools than a task may have.
+        """
         history, asked, after = _divided(self.turns)
-        context = Context(
-            conversation_id=conversation or id,
-            history=tuple(history),
-            memory=memory,
-            metadata=_metadata(self.body),
-        )
+        about: dict[str, Any] = {
+            "conversation_id": conversation or id,
+            "history": tuple(history),
+            "memory": memory,
+            "metadata": _metadata(self.body),
+        }
+        context = made(Context, about, "the request")
         fields: dict[str, Any] = {
             "content": as_content(content.task_content(asked)),
             "parameters": dict(self.parameters),
@@ -95,7 +100,9 @@ class Question:
             fields["answer_schema"] = dict(self.schema)
         given = {name: value for name, value in fields.items() if value or name == "content"}
         identity = AgentIdentity(id=sender)
-        return new("task", Payload(**given), source=identity, context=context, id=id)
+        return new(
+            "task", made(Payload, given, "the request"), source=identity, context=context, id=id
+        )
 
 
 def parameters(body: Object, names: Mapping[str, str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from agentd.nats.bus import Bus
 from agentd.nats.jetstream import stored
 from agentd.nats.objects import whole
 from agentd.nats.streams import LOG
+from agentd.protocol.destination import Destination
 from agentd.protocol.fields import HistoryMessage
 from agentd.protocol.message import AgentMessage, decode
 from agentd.protocol.subjects import Subjects, is_token
@@ -59,8 +60,8 @@ class Responses:
         acceptance = await accept.find(self._bus, self._subjects, task)
         if acceptance is None:
             raise _unknown(response)
-        _require_sight(caller, acceptance)
         result = await self._result(task)
+        _require_sight(caller, acceptance, result)
         if result is None:
             raise BadRequest("previous_response_id", f"is {response}, which has no answer yet")
         calls = Answer.of(result).calls
@@ -79,7 +80,7 @@ class Responses:
         found = await status(self._bus, self._subjects, _task_of(response))
         if found is None:
             raise _unknown(response)
-        _require_sight(caller, found.acceptance)
+        _require_sight(caller, found.acceptance, found.result)
         return found
 
     async def shown(self, response: str, found: TaskStatus) -> dict[str, Any]:
@@ -112,7 +113,8 @@ class Responses:
         Raises:
             Refusal: the log no longer has it.
         """
-        subject, sequence = str(acceptance.subject), acceptance.sequence
+        subject = str(acceptance.subject)
+        sequence = await accept.sequence_of(self._bus, self._subjects, acceptance)
         async for msg in stored(self._bus, LOG, subject, start=sequence):
             if int((msg.headers or {})["Nats-Sequence"]) != sequence:
                 break
@@ -137,10 +139,17 @@ def _task_of(response: str) -> str:
     return task
 
 
-def _require_sight(caller: Caller, acceptance: Acceptance | None) -> None:
-    """A caller sees its own responses; to see others it must have the right to read."""
-    if acceptance is None or acceptance.by != caller.name:
-        caller.require("read")
+def _require_sight(
+    caller: Caller, acceptance: Acceptance | None, result: AgentMessage | None
+) -> None:
+    """A caller sees its own responses; others only with the right to read, and of its agents."""
+    if acceptance is not None and acceptance.by == caller.name and "ask" in caller.may:
+        return
+    caller.require("read")
+    if caller.agents is not None:
+        agent = acceptance and Destination.parse(acceptance.to).agent
+        agent = agent or (result and result.source.id)
+        caller.require("read", agent=agent or "that takes it")
 
 
 def _unknown(response: str) -> Refusal:

@@ -65,8 +65,7 @@ def whole(asking: Asking, order: Order, made: Callable[[Answer], Any]) -> Respon
     """The response with the whole answer, as the object that is `made` of it."""
 
     async def respond() -> Response:
-        async with asking.asked(order) as sent:
-            answer = await follow.answer(order.task, sent.events)
+        answer = await asking.answer(order)
         if answer.error:
             raise answer.error
         return JSONResponse(made(answer), headers={TASK: order.task})

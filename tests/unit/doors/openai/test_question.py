@@ -70,6 +70,14 @@ def test_somebody_must_ask_something(turns: list[dict[str, Any]]) -> None:
         task(question(*turns))
 
 
+def test_a_task_has_a_limit_of_turns_and_tools() -> None:
+    with pytest.raises(BadRequest, match=r"^the request\.history "):
+        task(question(*[turn("user", "a")] * 10_002))
+    tools = tuple(tool({"name": f"t{n}"}, "x") for n in range(129))
+    with pytest.raises(BadRequest, match=r"^the request\.tools "):
+        task(question(turn("user", "a"), tools=tools))
+
+
 def test_images_become_parts_of_the_task() -> None:
     image = {"type": "image", "data": "AAAA"}
     message = task(question(turn("user", [{"type": "text", "text": "What?"}, image])))
