@@ -86,14 +86,21 @@ class Paused(AgentdError):
     seconds have passed.
 
     `calls` are the tool calls of `turn` that need a decision, each with `index`, `name` and
-    `arguments`. Without any, the task is suspended already.
+    `arguments`, and with a `question` if it asks a person. Without any, the task is suspended
+    already. `schemas` are those of the arguments, by the name of the tool.
     """
 
     def __init__(
-        self, turn: int, calls: Sequence[Mapping[str, Any]] = (), *, timeout: float = 0.0
+        self,
+        turn: int,
+        calls: Sequence[Mapping[str, Any]] = (),
+        *,
+        schemas: Mapping[str, Any] | None = None,
+        timeout: float = 0.0,
     ) -> None:
         names = ", ".join(str(call["name"]) for call in calls)
-        super().__init__(f"waits for approval of {names or 'its calls'} in turn {turn}")
+        super().__init__(f"waits for a decision on {names or 'its calls'} in turn {turn}")
+        self.schemas = schemas or {}
         self.turn = turn
         self.calls = calls
         self.timeout = timeout

@@ -1,16 +1,17 @@
-"""`agentd approvals`: lists the tool calls that wait for approval; approves or denies them."""
+"""`agentd approvals`: lists the tool calls that wait for a person, and decides about them."""
 
 from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentd.cli.shared import options
+from agentd.cli.shared.calls import call_in_words
 from agentd.cli.shared.clock import clock
 from agentd.cli.shared.console import say, say_json, table
 from agentd.cli.shared.visit import Work, visit
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from agentd.protocol.subjects import Subjects
     from agentd.queue.decisions import ApprovalRequest
 
-approvals = typer.Typer(name="approvals", help="List, approve or deny tool calls that wait.")
+approvals = typer.Typer(
+    name="approvals", help="List tool calls that wait for a person; approve, edit, deny, answer."
+)
 
 Task = Annotated[str, typer.Argument(help="The task's id, or the beginning of it.")]
 Numbers = Annotated[
@@ -28,12 +31,17 @@ Numbers = Annotated[
     typer.Option("--call", metavar="<int>", help="Decide only on this call; repeatable."),
 ]
 By = Annotated[str | None, typer.Option("--by", help="Who decides [your login name].")]
+Text = Annotated[str, typer.Argument(help="The answer.")]
+Arguments = Annotated[
+    str | None,
+    typer.Option("--arguments", metavar="<json>", help="Call it with these arguments instead."),
+]
 Reason = Annotated[str, typer.Option("--reason", help="The reason; the model sees it if denied.")]
 
 
 @approvals.command()
 def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nats = None) -> None:
-    """List the calls that wait for approval."""
+    """List the calls and questions that wait for a person."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.protocol.message import short_id
@@ -49,7 +57,7 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
         rows = table("TASK", "AGENT", "CALL", "TOOL", "EXPIRES", "ARGUMENTS", below=("ARGUMENTS",))
         for request in requests:
             for call in request.calls:
-                arguments = json.dumps(call["arguments"], ensure_ascii=False)
+                arguments = call_in_words(call)
                 task, expires = short_id(request.task), clock(request.expires)
                 number, name = str(call["index"]), call["name"]
                 rows.add_row(task, request.agent, number, name, expires, arguments)
@@ -66,6 +74,7 @@ options.list_without_command(approvals, ls)
 def approve(
     task: Task,
     calls: Numbers = None,
+    arguments: Arguments = None,
     by: By = None,
     reason: Reason = "",
     env: options.Env = None,
@@ -73,9 +82,12 @@ def approve(
 ) -> None:
     """Approve the tool calls of a task.
 
-    They run with exactly the arguments that `ls` shows.
+    They run with exactly the arguments that `ls` shows, or one of them with other `--arguments`.
     """
-    options.run(visit(_decide(task, True, calls, by, reason), env, nats))
+    chosen: dict[str, Any] = {"decision": "approve"}
+    if arguments is not None:
+        chosen = {"decision": "edit", "arguments": _parsed(arguments)}
+    options.run(visit(_decide(task, chosen, calls, by, reason), env, nats))
 
 
 @approvals.command()
@@ -91,41 +103,57 @@ def deny(
 
     The task resumes without them, and the model gets the reason.
     """
-    options.run(visit(_decide(task, False, calls, by, reason), env, nats))
+    options.run(visit(_decide(task, {"decision": "deny"}, calls, by, reason), env, nats))
+
+
+@approvals.command()
+def answer(
+    task: Task,
+    text: Text,
+    calls: Numbers = None,
+    by: By = None,
+    env: options.Env = None,
+    nats: options.Nats = None,
+) -> None:
+    """Answer the question of a task."""
+    chosen = {"decision": "answer", "answer": text}
+    options.run(visit(_decide(task, chosen, calls, by, ""), env, nats))
+
+
+def _parsed(arguments: str) -> Any:
+    try:
+        return json.loads(arguments)
+    except ValueError as error:
+        raise typer.BadParameter(f"--arguments is not JSON: {error}") from None
 
 
 def _decide(
-    task: str, approve: bool, calls: Sequence[int] | None, by: str | None, reason: str
+    task: str,
+    chosen: Mapping[str, Any],
+    calls: Sequence[int] | None,
+    by: str | None,
+    reason: str,
 ) -> Work:
+    """Stores a decision, and says what it has become: another person may have been faster."""
+    some = {"calls": list(calls)} if calls else {}
+    why = {"reason": reason} if reason else {}
+
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.errors import UsageError
         from agentd.protocol.message import short_id
         from agentd.queue.approvals import decide
 
         request = await _find(bus, subjects, task)
-        shown = short_id(request.task)
-        if unknown := set(calls or ()) - request.indexes:
-            known = ", ".join(map(str, sorted(request.indexes)))
-            raise UsageError(f"task {shown} has no call {min(unknown)}; it has {known}")
-        dialogue = await decide(
-            bus,
-            subjects,
-            request,
-            approve=approve,
-            calls=calls or None,
-            by=by or getpass.getuser(),
-            reason=reason,
-        )
-        # The first decision on a call counts. Another person may have been faster.
-        verdicts = dialogue.verdicts(request)
+        by_whom = by or getpass.getuser()
+        whole = {**chosen, **some, **why}
+        dialogue, stored = await decide(bus, subjects, request, whole, by=by_whom)
+        shown, verdicts = short_id(request.task), dialogue.verdicts(request)
         for call in request.calls:
-            if calls and call["index"] not in calls:
+            decision = verdicts.get(call["index"])
+            if decision is None or (calls and call["index"] not in calls):
                 continue
-            decision = verdicts[call["index"]]
-            verdict = "approved" if decision.approve else "denied"
-            earlier = "" if decision.approve == approve else f" already, by {decision.by}"
+            earlier = "" if decision.sequence == stored else f" already, by {decision.by}"
             name = f"call {call['index']} ({call['name']}) of task {shown}"
-            say(f"{name} is {verdict}{earlier}")
+            say(f"{name} is {decision.verb}{earlier}")
         undecided = len(request.indexes - verdicts.keys())
         if undecided:
             say(f"the task waits for {undecided} more decision{'' if undecided == 1 else 's'}")
@@ -171,5 +199,6 @@ def _as_json(request: ApprovalRequest) -> dict[str, Any]:
         "agent": request.agent,
         "turn": request.turn,
         "calls": list(request.calls),
+        "schemas": request.schemas,
         "expires": datetime.fromtimestamp(request.expires).astimezone().isoformat(),
     }

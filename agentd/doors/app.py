@@ -35,12 +35,12 @@ def every_door() -> tuple[Sequence[Door], Mapping[str, Shape]]:
 
     They are imported when the first request comes: an `up` that nobody calls does not need them.
     """
-    from agentd.doors.api import openapi, tasks
+    from agentd.doors.api import approvals, openapi, tasks
     from agentd.doors.openai import door as openai
     from agentd.doors.triggers import webhooks
 
-    doors = (tasks.routes, openapi.routes, openai.routes, webhooks.routes)
-    return doors, {**openai.SHAPES}
+    api = (tasks.routes, approvals.routes, openapi.routes)
+    return (*api, openai.routes, webhooks.routes), {**openai.SHAPES}
 
 
 class App:

@@ -82,11 +82,11 @@ def _name_of_request(method: str, url: str) -> str:
     return (noun if method == "GET" else f"{method.lower()}_{noun}")[:_LONGEST_NAME]
 
 
-TOOL_KINDS = ("python", "command", "http", "openapi", "mcp", "agent")
+TOOL_KINDS = ("python", "command", "http", "openapi", "mcp", "agent", "ask")
 
 
 class ToolEntry(StrictModel):
-    """An entry under `tools`. Exactly one of its first six fields sets the kind of the tool."""
+    """An entry under `tools`. Exactly one of its first seven fields sets the kind of the tool."""
 
     python: str | None = Field(
         default=None,
@@ -125,6 +125,12 @@ class ToolEntry(StrictModel):
         description="Another agent, by its name or by a capability.",
         examples=["factchecker"],
     )
+    ask: Literal["person"] | None = Field(
+        default=None,
+        description="A person, to whom the model puts a question. The task is suspended until the "
+        "answer comes.",
+        examples=["person"],
+    )
     gather: Literal["all", "first", "majority"] | None = Field(
         default=None,
         description="Asks every agent that has the capability in `agent`, and returns `all` "
@@ -159,8 +165,25 @@ class ToolEntry(StrictModel):
         "get.",
         examples=[["convert_time"]],
     )
+    choices: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=2,
+        description="The answers that the person of `ask` can give. Default: any text, or the "
+        "choices that the model offers.",
+        examples=[["refund", "replace"]],
+    )
+    default: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The answer if the person of `ask` gives none in time. Without it, the model "
+        "receives an error.",
+        examples=["replace"],
+    )
     timeout: Duration | None = Field(
-        default=None, description="The longest time that a call may take.", examples=["10s"]
+        default=None,
+        description="The longest time that a call may take. For `ask`: how long the question "
+        "waits, by default 24h.",
+        examples=["10s"],
     )
     env: dict[str, str] | None = Field(
         default=None,
@@ -215,7 +238,7 @@ class ToolEntry(StrictModel):
             return re.sub(r"[^A-Za-z0-9_-]", "_", program)[:_LONGEST_NAME]
         if self.http is not None:
             return _name_of_request(self.http.method, self.http.url)
-        return self.agent or ""
+        return "ask_person" if self.ask else self.agent or ""
 
     @field_validator("python")
     @classmethod
@@ -252,6 +275,18 @@ class ToolEntry(StrictModel):
             raise ValueError("has `gather` without `agent`", "")
         if self.parameters is not None and given[0] not in ("command", "http"):
             raise ValueError("has `parameters` without `command` or `http`", "")
+        return self
+
+    @model_validator(mode="after")
+    def _about_a_person(self) -> Self:
+        if self.ask is None:
+            for name in ("choices", "default"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"has `{name}` without `ask`", "", name)
+        elif self.approval is not False or self.approval_timeout is not None:
+            raise ValueError("cannot be combined with `ask`", "a person answers anyway", "approval")
+        elif self.choices and self.default is not None and self.default not in self.choices:
+            raise ValueError("is none of the `choices`", "add it there", "default")
         return self
 
 

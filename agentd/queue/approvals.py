@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -25,9 +25,16 @@ from agentd.nats.bus import Bus
 from agentd.nats.objects import fit
 from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.streams import LOG
-from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
+from agentd.protocol.message import AgentIdentity, AgentMessage, Context, new
 from agentd.protocol.subjects import Subjects
-from agentd.queue.decisions import REQUESTED, ApprovalRequest, Decision, Dialogue, read
+from agentd.queue.decisions import (
+    REQUESTED,
+    ApprovalRequest,
+    Decision,
+    Dialogue,
+    read,
+    require_meaning,
+)
 from agentd.queue.delivery import LIFE, RESUMES, SENT_AGAIN, Delivery
 
 
@@ -120,6 +127,7 @@ def _request(
         "life": delivery.life,
         "turn": paused.turn,
         "calls": list(paused.calls),
+        "schemas": dict(paused.schemas),
         "expires": datetime.fromtimestamp(expires, UTC).isoformat(timespec="milliseconds"),
     }
 
@@ -160,29 +168,42 @@ async def waiting(bus: Bus, subjects: Subjects) -> list[ApprovalRequest]:
     return found
 
 
+async def find(
+    bus: Bus, subjects: Subjects, task: str, dialogue: Dialogue
+) -> ApprovalRequest | None:
+    """The request that suspends a task; None if the task is not suspended.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    entry = await schedules.find(bus, subjects.schedule("approval", task))
+    return _asked_by(entry, dialogue) if entry else None
+
+
 async def decide(
     bus: Bus,
     subjects: Subjects,
     request: ApprovalRequest,
+    chosen: Mapping[str, Any],
     *,
-    approve: bool,
-    calls: Sequence[int] | None = None,
     by: str = "",
-    reason: str = "",
-) -> Dialogue:
-    """Stores a decision; returns what is on record then. The first decision on a call counts.
+) -> tuple[Dialogue, int]:
+    """Stores a decision; returns what is on record then, and the sequence of the decision there.
+    The first decision on a call counts.
+
+    Args:
+        chosen: `decision`, one of approve, deny, edit and answer; `calls` for the indexes of some
+            of the calls; `arguments` for an edit, `answer` for an answer; and a `reason`.
+        by: who decides.
 
     Raises:
+        UsageError: the request has no such call, or not exactly one that can be meant.
+        TaskError: the arguments do not fit the tool, or the answer is no choice (`invalid_input`).
         BusError: it was not stored.
     """
-    content: dict[str, Any] = {
-        "decision": "approve" if approve else "deny",
-        "task": request.task,
-        "turn": request.turn,
-        **({"calls": list(calls)} if calls is not None else {}),
-        **({"by": by} if by else {}),
-        **({"reason": reason} if reason else {}),
-    }
+    await require_meaning(request, chosen)
+    named = {"task": request.task, "turn": request.turn, **({"by": by} if by else {})}
+    content = {**chosen, **named}
     event = new(
         "event",
         content,
@@ -190,8 +211,8 @@ async def decide(
         context=Context(conversation_id="system"),
     )
     subject = subjects.event("approval", request.task)
-    await jetstream.store(bus, subject, encode(event), message_id=event.id)
-    return await read(bus, subjects, request.task)
+    stored = await jetstream.store(bus, subject, await fit(bus, event), message_id=event.id)
+    return await read(bus, subjects, request.task), stored
 
 
 async def resume(bus: Bus, subjects: Subjects, task: str) -> bool:

@@ -193,7 +193,7 @@ def state_after(last: Delta | Delay | Waiting | None) -> str:
     match last:
         case Waiting(request):
             names = ", ".join(dict.fromkeys(str(call["name"]) for call in request.calls))
-            return f"it waits for approval of {names}"
+            return f"it waits for a decision on {names}"
         case Delay(text):
             return text
         case Delta():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from agentd import crash_points
 from agentd.models.port import ToolCall
 from agentd.models.wire.chat import call_id
 from agentd.protocol.message import AgentMessage
+from agentd.queue.decisions import Decision
 from agentd.queue.journal import ANSWERED, CALLED
 from agentd.run.approval_gate import ApprovalGate
 from agentd.run.context import RunContext
@@ -89,14 +91,27 @@ class TurnCalls:
         if recorded is not None:
             toolbox = self._revision.toolbox
             return toolbox.recorded(call, recorded["text"], error=recorded["error"])
-        refusal = refusal or await self._gate.refusal(turn, index, call)
-        denied = refusal and ToolAnswer(refusal, error=True, final=True)
-        answer = denied or await self._call(turn, index, call)
+        decision = None
+        if refusal is not None:
+            answer = ToolAnswer(refusal, error=True, final=True)
+        else:
+            decision = self._gate.decision(turn, index)
+            settled = await self._gate.settled(turn, index, call)
+            made = isinstance(settled, ToolCall)
+            answer = await self._call(turn, index, settled) if made else settled
+            if decision and decision.arguments is not None and not self._direct:
+                answer = replace(answer, text=f"{_edited(decision)}\n{answer.text}")
         crash_points.here("after-tool")
         if self._direct and answer.error and not answer.final:
             return answer
         await self._context.journal().step(
-            ANSWERED, turn, index, name=call.name, text=answer.text, error=answer.error
+            ANSWERED,
+            turn,
+            index,
+            name=call.name,
+            text=answer.text,
+            error=answer.error,
+            **(_on_record(decision) if decision else {}),
         )
         return answer
 
@@ -129,6 +144,19 @@ class TurnCalls:
         name = call.name if declared else "unknown"
         self._context.metrics.tool_call(name, status, time.monotonic() - started)
         return answer
+
+
+def _edited(decision: Decision) -> str:
+    """What the model must know: its chat has the arguments that it wrote itself."""
+    by = decision.by or "a person"
+    written = json.dumps(decision.arguments, ensure_ascii=False)
+    return f"[{by} changed the arguments of this call to {written}]"
+
+
+def _on_record(decision: Decision) -> dict[str, Any]:
+    """What the journal has of a decision; the log has the decision itself."""
+    edited = {} if decision.arguments is None else {"arguments": decision.arguments}
+    return {"decision": decision.verb, "by": decision.by, **edited}
 
 
 def with_unique_ids(

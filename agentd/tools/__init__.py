@@ -12,6 +12,7 @@ A module imports only from those below it.
     mcp           the connections to MCP servers
     python_tool   `python: weather.py:forecast`: functions in the files of `tools/`
     agent_tool    `agent:` another agent, or all agents with a capability, as a tool
+    ask_tool      `ask: person`: a question to a person, as a tool
     answers       an HTTP answer as the model receives it: JSON, text, or an error
     emit_tool     the tool `emit`, with which a model emits tasks and events
     processes     runs programs and Python functions in processes beside the daemon

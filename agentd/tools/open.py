@@ -12,6 +12,7 @@ from agentd.problems import Problem, errors
 from agentd.protocol.subjects import Subjects
 from agentd.tools.agent_tool import AgentTools
 from agentd.tools.arguments import problems_of_call
+from agentd.tools.ask_tool import AskTools
 from agentd.tools.command_tool import CommandTools
 from agentd.tools.emit_tool import EmitSource
 from agentd.tools.http_tool import HttpTools
@@ -97,6 +98,7 @@ def for_checks() -> Tools:
 def _without_bus() -> dict[str, Opener]:
     web = Web()  # shared, so that `http:` and `openapi:` reuse connections
     return {
+        "ask": AskTools(),
         "python": PythonTools(),
         "command": CommandTools(),
         "http": HttpTools(web),

@@ -89,6 +89,14 @@ def test_the_command_lists_and_denies_calls_and_reports_earlier_decisions(
     assert output_of("approve", "t1") == "agentd: task t1 is already decided, by eve\n"
     [left] = json.loads(output_of("ls", "--json"))
     assert (left["task"], paid(bank)) == ("t2", 0)
+    assert left["schemas"]["pay"]["required"] == ["usd"]
+    assert "--arguments is not JSON" in output_of("approve", "t2", "--arguments", "{")
+    wrong = output_of("approve", "t2", "--arguments", '{"usd": "much"}')
+    assert "arguments['usd']: 'much' is not of type 'number'" in wrong
+    assert "has no question" in output_of("answer", "t2", "yes")
+    edited = output_of("approve", "t2", "--arguments", '{"usd": 3}')
+    assert edited == "call 0 (pay) of task t2 is edited\n"
+    until(lambda: paid(bank) == 1, "the call")
     assert up.stop() == 0
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agentd.errors import TaskError, UsageError
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Msg
 from agentd.nats.streams import LOG
@@ -17,6 +18,7 @@ from agentd.protocol.message import decode, new_id
 from agentd.queue import approvals, cancellations, decisions
 from agentd.queue.decisions import ApprovalRequest
 from agentd.runtime.resume import Resumer
+from agentd.tools.ask_tool import AskTools
 from agentd.tools.port import Call
 
 if TYPE_CHECKING:
@@ -100,7 +102,8 @@ async def sent(team: Team) -> list[Msg]:
 
 
 async def decided(team: Team, request: ApprovalRequest, **decision: Any) -> None:
-    await approvals.decide(team.bus, team.subjects, request, **decision)
+    by = decision.pop("by", "")
+    await approvals.decide(team.bus, team.subjects, request, decision, by=by)
 
 
 async def answer(team: Team, task: str) -> dict[str, Any]:
@@ -116,7 +119,7 @@ async def test_a_call_is_made_once_it_is_approved(team: Team, purse: Purse) -> N
     assert await approvals.waiting(team.bus, team.subjects) == [request]
     await team.at_rest()  # nobody holds it
     assert purse.paid == []
-    await decided(team, request, approve=True, by="eve")
+    await decided(team, request, decision="approve", by="eve")
     result = await answer(team, task)
     assert (result["data"], result["turns"], purse.paid) == ("Done.", 2, [5])
     assert await approvals.waiting(team.bus, team.subjects) == []
@@ -125,7 +128,7 @@ async def test_a_call_is_made_once_it_is_approved(team: Team, purse: Purse) -> N
 async def test_a_denied_call_is_not_made_and_the_model_told_why(team: Team, purse: Purse) -> None:
     await team.run(me=payer(turn(5)))
     task = await begin(team)
-    await decided(team, await asked(team, task), approve=False, by="eve", reason="too dear")
+    await decided(team, await asked(team, task), decision="deny", by="eve", reason="too dear")
     assert (await answer(team, task))["data"] == "Done."
     assert (purse.paid, await told(team, task)) == (
         [],
@@ -149,7 +152,7 @@ async def test_only_what_the_expression_holds_for_is_asked_about(team: Team, pur
     request = await asked(team, task)
     assert [call["arguments"] for call in request.calls] == [{"usd": 50}]
     assert (request.turn, request.indexes) == (2, {0})
-    await decided(team, request, approve=True)
+    await decided(team, request, decision="approve")
     assert (await answer(team, task))["turns"] == 3
     assert sorted(purse.paid) == [5, 6, 50]
 
@@ -158,10 +161,10 @@ async def test_each_call_of_a_turn_has_its_own_verdict(team: Team, purse: Purse)
     await team.run(me=payer(turn(1, 2, 3)))
     task = await begin(team)
     request = await asked(team, task)
-    await decided(team, request, approve=True, calls=[1])
-    await decided(team, request, approve=False, calls=[0])
+    await decided(team, request, decision="approve", calls=[1])
+    await decided(team, request, decision="deny", calls=[0])
     assert [each.task for each in await approvals.waiting(team.bus, team.subjects)] == [task]
-    await decided(team, request, approve=True)
+    await decided(team, request, decision="approve")
     assert (await answer(team, task))["success"]
     assert sorted(purse.paid) == [2, 3]  # of call 0 the first decision counts
 
@@ -170,11 +173,11 @@ async def test_a_run_may_wait_more_than_once(team: Team, purse: Purse) -> None:
     await team.run(me=payer(turn(1), turn(2)))
     task = await begin(team)
     first = await asked(team, task)
-    await decided(team, first, approve=True)
+    await decided(team, first, decision="approve")
     second = await asked(team, task, 2)
-    await decided(team, first, approve=True)  # again, and late: it is about the first turn
+    await decided(team, first, decision="approve")  # again, and late: it is about the first turn
     assert [each.turn for each in await approvals.waiting(team.bus, team.subjects)] == [2]
-    await decided(team, second, approve=False)
+    await decided(team, second, decision="deny")
     assert (await answer(team, task))["turns"] == 3
     assert purse.paid == [1]
 
@@ -184,7 +187,7 @@ async def test_what_nobody_decides_is_denied(team: Team, purse: Purse) -> None:
     task = await begin(team)
     request = await asked(team, task)
     assert (await answer(team, task))["data"] == "Done."
-    await decided(team, request, approve=True)
+    await decided(team, request, decision="approve")
     assert (purse.paid, await told(team, task)) == (
         [],
         ["this call was denied: it was not approved in time"],
@@ -204,7 +207,7 @@ async def test_the_limit_of_the_agent_does_not_count_the_wait(team: Team, purse:
     request = await asked(team, task)
     await team.at_rest()
     await asyncio.sleep(1.2)  # the wait itself is what is tested
-    await decided(team, request, approve=True)
+    await decided(team, request, decision="approve")
     assert (await answer(team, task))["success"]
     assert purse.paid == [5]
 
@@ -217,7 +220,7 @@ async def test_a_stopped_conversation_does_not_go_on(team: Team, purse: Purse) -
     await cancellations.cancel(
         team.bus, team.subjects, cancellations.Scope("conversation", conversation)
     )
-    await decided(team, request, approve=True)
+    await decided(team, request, decision="approve")
     assert ((await answer(team, task))["error"]["code"], purse.paid) == ("cancelled", [])
 
 
@@ -241,7 +244,7 @@ async def test_many_who_hear_it_have_it_go_on_once(team: Team, purse: Purse) -> 
     for other in others:
         await other.open()
     task = await begin(team)
-    await decided(team, await asked(team, task), approve=True)
+    await decided(team, await asked(team, task), decision="approve")
     assert (await answer(team, task))["success"]
     await team.at_rest()
     assert (len(await sent(team)), purse.paid) == (2, [5])
@@ -270,7 +273,7 @@ async def test_a_delivery_that_laid_its_task_by_only_goes(team: Team, purse: Pur
     await team.at_rest()
     dialogue = await decisions.read(team.bus, team.subjects, task)
     assert (dialogue.requests, purse.paid) == ([request], [])
-    await decided(team, request, approve=True)
+    await decided(team, request, decision="approve")
     assert (await answer(team, task))["success"]
     assert purse.paid == [5]
 
@@ -297,3 +300,88 @@ async def test_a_quick_question_cannot_wait(team: Team, purse: Purse) -> None:
 def test_what_is_no_decision_and_no_request(content: Any) -> None:
     assert decisions.decision_of(content) is None
     assert decisions.request_of(content) is None
+
+
+async def test_a_call_is_made_with_the_arguments_that_a_person_changed(
+    team: Team, purse: Purse
+) -> None:
+    await team.run(me=payer(turn(50)))
+    task = await begin(team)
+    request = await asked(team, task)
+    assert request.schemas == {"pay": Purse.parameters}
+    with pytest.raises(TaskError, match="arguments\\['usd'\\]: 'much' is not of type 'number'"):
+        await decided(team, request, decision="edit", arguments={"usd": "much"})
+    await decided(team, request, decision="edit", arguments={"usd": 30}, by="eve")
+    await decided(team, request, decision="approve", by="bob")
+    assert (await answer(team, task))["data"] == "Done."
+    assert purse.paid == [30]
+    [shown] = await told(team, task)
+    assert shown == '[eve changed the arguments of this call to {"usd": 30}]\npaid'
+    asked_for = (await decisions.read(team.bus, team.subjects, task)).requests[0].calls
+    assert asked_for[0]["arguments"] == {"usd": 50}
+
+
+async def test_an_edit_that_does_not_fit_and_was_not_checked_calls_nothing(
+    team: Team, purse: Purse
+) -> None:
+    """Any client that may publish a decision may publish a wrong one."""
+    await team.run(me=payer(turn(50)))
+    task = await begin(team)
+    await asked(team, task)
+    wrong = {"decision": "edit", "arguments": {"usd": "much"}}
+    await team.send(
+        team.subjects.event("approval", task), json.dumps({"payload": {"content": wrong}}).encode()
+    )
+    assert (await answer(team, task))["data"] == "Done."
+    assert purse.paid == []
+    assert "do not fit its schema" in (await told(team, task))[0]
+
+
+QUESTION = {"name": "ask_person", "arguments": {"question": "Which?", "choices": ["red", "blue"]}}
+
+
+def curious(more: str = "") -> str:
+    script = json.dumps([{"tool_calls": [QUESTION]}, "Done."])
+    model = f"{{name: mock/script, script: {script}}}"
+    return f"capabilities: [payer]\ntools: [{{ask: person{more}}}]\nmodel: {model}\n"
+
+
+@pytest.fixture
+def people(team: Team) -> None:
+    team.openers["ask"] = AskTools()
+
+
+@pytest.mark.usefixtures("people")
+async def test_a_question_waits_for_its_answer_without_a_slot(team: Team) -> None:
+    await team.run(me=curious())
+    task = await begin(team)
+    request = await asked(team, task)
+    [call] = request.calls
+    assert (call["question"], call["choices"]) == ("Which?", ["red", "blue"])
+    await team.at_rest()
+    with pytest.raises(TaskError, match="must be one of: red, blue"):
+        await decided(team, request, decision="answer", answer="green")
+    with pytest.raises(UsageError, match="asks a question"):
+        await decided(team, request, decision="approve")
+    # A client that does not check: neither is an answer, and the question waits on.
+    for strange in ({"decision": "approve"}, {"decision": "answer", "answer": "green"}):
+        event = json.dumps({"payload": {"content": strange}}).encode()
+        await team.send(team.subjects.event("approval", task), event)
+    assert await approvals.waiting(team.bus, team.subjects) == [request]
+    await decided(team, request, decision="answer", answer="red", by="eve")
+    assert (await answer(team, task))["data"] == "Done."
+    assert await told(team, task) == ["red"]
+
+
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [(", default: blue", "blue"), ("", "nobody answered this question in time")],
+)
+async def test_a_question_that_nobody_answers_has_its_default(
+    team: Team, more: str, text: str
+) -> None:
+    await team.run(me=curious(f"{more}, timeout: 1s"))
+    task = await begin(team)
+    assert (await answer(team, task))["data"] == "Done."
+    assert await told(team, task) == [text]

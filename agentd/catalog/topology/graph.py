@@ -94,7 +94,7 @@ def tool_name(tool: ToolEntry) -> str:
         return " ".join(tool.command.argv[:2])
     if tool.mcp and tool.mcp.command:
         return tool.mcp.command[0]
-    return tool.kind
+    return tool.own_name if tool.ask else tool.kind
 
 
 def condition(emission: Emission) -> str:

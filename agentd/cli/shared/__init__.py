@@ -10,4 +10,5 @@ A module imports only from modules listed below it.
     console      everything that is printed: text for people, tables, JSON, answers
     gist         a message in one line
     clock        times for people: one form in all lists and answers
+    calls        a tool call that waits for a person, in one line
 """

@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from agentd.cli.shared.calls import call_in_words
 from agentd.cli.shared.clock import clock
 from agentd.cli.shared.console import Styled, say, say_data, say_json
 
@@ -64,13 +65,15 @@ class AnswerPrinter:
         self._end_line()
         self._status.paused = False
         for call in request.calls:
-            arguments = json.dumps(call["arguments"], ensure_ascii=False)
-            say(f"[waiting for approval: {call['name']} {arguments}]", err=True)
+            what = "an answer:" if "question" in call else f"approval: {call['name']}"
+            say(f"[waiting for {what} {call_in_words(call)}]", err=True)
         from agentd.protocol.message import short_id
 
-        until = clock(request.expires)
-        command = f"agentd approvals approve {short_id(request.task)}"
-        say(f"[decide until {until}: {command}, or deny]", err=True)
+        until, task = clock(request.expires), short_id(request.task)
+        command = f"agentd approvals approve {task}, or deny"
+        if all("question" in call for call in request.calls):
+            command = f'agentd approvals answer {task} "..."'
+        say(f"[decide until {until}: {command}]", err=True)
 
     def _step(self, step: FollowedMessage) -> None:
         """Shows a result or an event on the way on standard error."""

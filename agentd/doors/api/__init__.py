@@ -1,10 +1,12 @@
-"""`/api`: tasks and agents for programs, described by an OpenAPI document.
+"""`/api`: tasks, approvals and agents for programs, described by an OpenAPI document.
 
 A module imports only from modules listed below it.
 
-    openapi     what there is, as an OpenAPI document
-    tasks       tasks: sent, awaited, followed, read and cancelled; the agents online
-    operations  what the routes say of themselves
-    models      what they take and give, as JSON
-    described   routes that describe themselves
+    openapi          what there is, as an OpenAPI document
+    approvals        what waits for a person, and the decisions about it
+    tasks            tasks: sent, awaited, followed, read and cancelled; the agents online
+    operations       what the routes say of themselves
+    approval_models  what approvals take and give, as JSON
+    models           what they take and give, as JSON
+    described        routes that describe themselves
 """

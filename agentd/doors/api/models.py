@@ -156,6 +156,9 @@ class Call(BaseModel):
     index: int
     name: str
     arguments: Any
+    question: str | None = Field(default=None, description="Of a call that asks a person.")
+    choices: list[str] | None = Field(default=None, description="The answers to choose from.")
+    default: str | None = Field(default=None, description="The answer if nobody gives one.")
 
 
 class Request(BaseModel):

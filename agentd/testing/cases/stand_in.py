@@ -20,13 +20,13 @@ _ANYTHING: Mapping[str, Any] = {"type": "object"}
 def replaced(toolbox: Toolbox, stand_ins: Mapping[str, StandIn]) -> Toolbox:
     """The toolbox with test doubles, whose keys are the names by which the model calls the tools.
 
-    A tool with effects, or one that needs approval, is never really called from a test: without a
-    double, it answers with an error.
+    A tool with effects, one that needs approval, or one that asks a person is never really called
+    from a test: without a double, it answers with an error.
     """
     declared = toolbox.tools
     kept = {name: each for name, each in declared.items() if name not in stand_ins}
     tools: list[Tool] = [
-        _Refusing(name) if each.entry.effects or each.entry.approval else _Shown(each)
+        _Refusing(name) if _must_not_be_called(each.entry) else _Shown(each)
         for name, each in kept.items()
     ]
     for name, stand_in in stand_ins.items():
@@ -35,6 +35,10 @@ def replaced(toolbox: Toolbox, stand_ins: Mapping[str, StandIn]) -> Toolbox:
     return Toolbox(
         [ToolboxEntry(manifest_tools.ToolEntry.model_construct(), _Fixed(tuple(tools), toolbox))]
     )
+
+
+def _must_not_be_called(entry: manifest_tools.ToolEntry) -> bool:
+    return bool(entry.effects or entry.approval or entry.ask)
 
 
 def _answers(stand_in: StandIn) -> Iterator[Any]:
@@ -111,7 +115,7 @@ class _Refusing:
             ToolError: always.
         """
         del call
-        why = "has effects or needs approval"
+        why = "has effects, needs approval or asks a person"
         raise ToolError(f"{self.name} {why}; this test gives no answer for it under `tools`")
 
 

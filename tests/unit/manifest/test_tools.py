@@ -19,11 +19,11 @@ ProblemOf = Callable[[str], str]
         ("{htp: {}}", "2:10 unknown field `htp`; did you mean `http`?"),
         (
             "{name: x}",
-            "2:10 `tools` needs exactly one of python, command, http, openapi, mcp, agent; ",
+            "2:10 `tools` needs exactly one of python, command, http, openapi, mcp, agent, ask; ",
         ),
         (
             "{agent: x, python: a.py:f}",
-            "2:10 `tools` needs exactly one of python, command, http, openapi, mcp, agent; ",
+            "2:10 `tools` needs exactly one of python, command, http, openapi, mcp, agent, ask; ",
         ),
         (
             "{python: a.py}",
@@ -57,6 +57,16 @@ ProblemOf = Callable[[str], str]
             "2:10 `tools` has `env` without `python`; write it inside `command` or `mcp`",
         ),
         ("{python: a.py:f, gather: all}", "2:10 `tools` has `gather` without `agent`; "),
+        ("{ask: boss}", "2:15 `tools.ask` must be `person`; "),
+        ("{agent: a, default: x}", "2:29 `tools.default` has `default` without `ask`; "),
+        (
+            "{ask: person, choices: [a, b], default: c}",
+            "2:49 `tools.default` is none of the `choices`; add it there",
+        ),
+        (
+            "{ask: person, approval: true}",
+            "2:33 `tools.approval` cannot be combined with `ask`; a person answers anyway",
+        ),
         (
             "{agent: x, parameters: {}}",
             "2:10 `tools` has `parameters` without `command` or `http`; ",

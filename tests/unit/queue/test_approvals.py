@@ -54,10 +54,10 @@ class Waiting:
         services = self.bench.services
         return await approvals.waiting(services.bus, services.subjects)
 
-    async def decide(self, *, approve: bool = True, **options: Any) -> None:
+    async def decide(self, decision: str = "approve", *, by: str = "", **more: Any) -> None:
         [request] = await self.requests()
-        services = self.bench.services
-        await approvals.decide(services.bus, services.subjects, request, approve=approve, **options)
+        services, chosen = self.bench.services, {"decision": decision, **more}
+        await approvals.decide(services.bus, services.subjects, request, chosen, by=by)
 
     async def resume(self) -> bool:
         services = self.bench.services
@@ -126,7 +126,7 @@ async def test_a_task_is_resumed_when_every_call_is_decided(waiting: Waiting) ->
     assert not await waiting.resume()
     await waiting.decide(calls=[0])
     assert not await waiting.resume()
-    await waiting.decide(approve=False, calls=[2], by="maria", reason="too dear")
+    await waiting.decide("deny", calls=[2], by="maria", reason="too dear")
     assert await waiting.requests() == []
     assert await waiting.resume()
     verdicts = await waiting.verdicts(waiting.resumed())
@@ -152,8 +152,8 @@ async def test_a_task_is_resumed_once(waiting: Waiting) -> None:
 
 async def test_the_first_decision_on_a_call_counts(waiting: Waiting) -> None:
     await waiting.suspend()
-    await waiting.decide(approve=False, calls=[0])
-    await waiting.decide(approve=True)
+    await waiting.decide("deny", calls=[0])
+    await waiting.decide()
     assert await waiting.resume()
     verdicts = await waiting.verdicts(waiting.resumed())
     assert {index: each and each.approve for index, each in verdicts.calls.items()} == {
@@ -223,10 +223,24 @@ async def test_a_run_may_be_suspended_again_in_a_later_turn(waiting: Waiting) ->
     await waiting.suspend(turn=3, delivery=first)
     with pytest.raises(Paused):
         await waiting.verdicts(first)
-    await waiting.decide(approve=False)
+    await waiting.decide("deny")
     assert await waiting.resume()
     verdicts = await waiting.verdicts(waiting.resumed(turn=3))
     assert (verdicts.turn, {each and each.approve for each in verdicts.calls.values()}) == (
         3,
         {False},
     )
+
+
+async def test_the_edited_arguments_are_those_of_every_delivery(waiting: Waiting) -> None:
+    """Another edit that is stored later changes nothing, also not after a crash."""
+    await waiting.suspend()
+    await waiting.decide("edit", arguments={"usd": 3}, calls=[0], by="eve")
+    await waiting.decide("edit", arguments={"usd": 4}, calls=[0], by="bob")
+    await waiting.decide(calls=[2])
+    assert await waiting.resume()
+    for attempt in (1, 2):
+        verdicts = await waiting.verdicts(dataclasses.replace(waiting.resumed(), attempt=attempt))
+        edit = verdicts.calls[0]
+        assert edit
+        assert (edit.arguments, edit.by) == ({"usd": 3}, "eve")

@@ -222,3 +222,41 @@ async def test_a_call_that_is_repeated_too_often_is_not_made_and_nobody_is_asked
     assert all(text.startswith("this call was not made") for text in texts)
     assert len(turn.plain.made) == 3
     assert turn.log.steps()[ANSWERED, 4, 0]["error"] is True
+
+
+EDIT = Decision(sequence=1, approve=True, by="eve", arguments={"usd": 3})
+
+
+async def test_an_edited_call_is_on_record_and_the_model_is_shown_the_edit(tmp_path: Path) -> None:
+    turn = Turn(tmp_path, verdicts=Verdicts(1, {0: EDIT}))
+    [text] = await turn.make("bank")
+    assert text == '[eve changed the arguments of this call to {"usd": 3}]\ndone'
+    assert [made.arguments for made in turn.bank.made] == [{"usd": 3}]
+    assert turn.log.steps()[ANSWERED, 1, 0] == {
+        "name": "bank",
+        "text": text,
+        "error": False,
+        "decision": "edited",
+        "by": "eve",
+        "arguments": {"usd": 3},
+    }
+
+
+async def test_edited_arguments_that_do_not_fit_are_an_error_and_nothing_is_called(
+    tmp_path: Path,
+) -> None:
+    turn = Turn(tmp_path, verdicts=Verdicts(1, {0: EDIT}))
+    turn.bank.parameters = {"type": "object", "properties": {"usd": {"type": "string"}}}
+    [text] = await turn.make("bank")
+    assert "the arguments of bank do not fit its schema" in text
+    assert turn.bank.made == []
+
+
+async def test_a_decided_call_that_was_answered_before_a_crash_is_not_made_again(
+    tmp_path: Path,
+) -> None:
+    turn = Turn(tmp_path, verdicts=Verdicts(1, {0: EDIT}))
+    [text] = await turn.make("bank")
+    again = Turn(tmp_path, verdicts=Verdicts(1, {0: EDIT}), steps=turn.log.steps())
+    assert await again.make("bank") == [text]
+    assert again.bank.made == []

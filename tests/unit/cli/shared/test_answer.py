@@ -168,3 +168,41 @@ def test_a_result_of_another_program_has_a_shorter_footer(
     content = {"success": True, "data": "hi", "error": None, **more}
     _, shown, _ = printed(message("result", content))
     assert footer + "\n" in re.sub(r"\x1b\[[0-9;]*m", "", shown)
+
+
+PAY = {"index": 0, "name": "pay", "arguments": {"usd": 5}}
+ASK = {
+    "index": 1,
+    "name": "ask_person",
+    "arguments": {},
+    "question": "Which?",
+    "choices": ["a", "b"],
+}
+
+
+@pytest.mark.parametrize(
+    ("calls", "lines", "command"),
+    [
+        ([PAY], ['[waiting for approval: pay {"usd": 5}]'], "approve t, or deny]"),
+        ([ASK], ["[waiting for an answer: Which? (a or b)]"], 'answer t "..."]'),
+        (
+            [PAY, ASK],
+            [
+                '[waiting for approval: pay {"usd": 5}]',
+                "[waiting for an answer: Which? (a or b)]",
+            ],
+            "approve t, or deny]",
+        ),
+    ],
+)
+def test_a_question_is_shown_with_its_choices(
+    printed: Any, calls: list[Any], lines: list[str], command: str
+) -> None:
+    request = ApprovalRequest(
+        sequence=1, task="t", agent="me", life=1, turn=1, calls=calls, expires=2e9
+    )
+    _, err, _ = printed(Waiting(request), result("one"))
+    *shown, how = err.splitlines()
+    assert shown == lines
+    assert how.startswith("[decide until ")
+    assert how.endswith(f"agentd approvals {command}")
