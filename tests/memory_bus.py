@@ -346,11 +346,11 @@ class MemoryStream:
 
     def direct_get(self, subject: str, request: bytes) -> Iterator[Msg]:
         """The last message of a subject, or the batch that the request asks for."""
-        if subject:
-            last = self.last(subject)
+        wanted: dict[str, Any] = {"last_by_subj": subject} if subject else json.loads(request)
+        if "last_by_subj" in wanted:
+            last = self.last(wanted["last_by_subj"])
             yield self._as_message(last) if last else _status("404")
             return
-        wanted = json.loads(request)
         found = self.on(wanted["next_by_subj"], wanted["seq"])
         for number, each in enumerate(found[: wanted["batch"]], 1):
             yield self._as_message(each, {"Nats-Num-Pending": str(len(found) - number)})

@@ -7,6 +7,7 @@ NATS's. It is published below `due.`, and LOG copies it from there to the subjec
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.records import skipping
 from agentd.nats.streams import SCHEDULES
+from agentd.protocol.server_subjects import direct_get
 from agentd.protocol.stream_subjects import due, not_due
 from agentd.protocol.subjects import Subject, token
 
@@ -160,8 +162,9 @@ async def announced(bus: Bus, entry: ScheduleEntry) -> float | None:
     Raises:
         BusError: the server does not answer.
     """
-    copy = await jetstream.last(bus, SCHEDULES, due(entry.target))
-    headers = (copy and copy.headers) or {}
+    # Not `jetstream.last`: who may list schedules may ask in this way, too.
+    wanted = json.dumps({"last_by_subj": due(entry.target)}).encode()
+    headers = (await bus.request(direct_get(SCHEDULES), wanted)).headers or {}
     try:
         if headers[_SCHEDULER] != entry.subject or int(headers["Nats-Sequence"]) < entry.sequence:
             return None
