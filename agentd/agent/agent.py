@@ -148,8 +148,8 @@ class Agent:
 
     async def _pull_while_open(self) -> None:
         while not self._stopping:
-            toolbox = self.live.toolbox
-            if toolbox.entries and toolbox.missing:
+            # In a variable, the toolbox of an old revision would stay open while a pull waits.
+            if self.live.toolbox.entries and self.live.toolbox.missing:
                 await self._pause(_TOOLS)
                 continue
             room = self.live.spec.manifest.limits.concurrency - self.in_flight
