@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
+import time
 from typing import Any
 
 import aiohttp
@@ -92,6 +94,25 @@ async def test_metrics_are_in_the_format_of_prometheus() -> None:
     assert status == 200
     assert content_type.startswith("text/plain; version=")
     assert 'agent_tasks_total{agent_id="analyst",status="success"} 1.0' in body
+
+
+async def test_many_scrapes_at_the_same_time_take_one_thread() -> None:
+    class Slow(Metrics):
+        made = 0
+
+        def expose(self) -> tuple[bytes, str]:
+            self.made += 1
+            time.sleep(0.3)
+            return super().expose()
+
+    metrics = Slow()
+    async with serving(metrics=metrics) as server:
+        pages = await asyncio.gather(*(get(server, "/metrics") for _ in range(30)))
+        assert {page[0] for page in pages} == {200}
+        assert metrics.made < 10
+        before = metrics.made
+        await get(server, "/metrics")
+        assert metrics.made == before + 1
 
 
 async def test_other_paths_are_not_served_until_agents_run() -> None:
