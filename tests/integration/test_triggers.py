@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 
 from agentd.doors.backend import Backend
-from agentd.doors.triggers import callbacks, file_source, folder, nats_source, webhooks
+from agentd.doors.triggers import callbacks, file_source, folder, intake, nats_source, webhooks
 from agentd.metrics import Metrics
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
@@ -174,6 +174,22 @@ class TestWebhooks:
                 await post(f"{url}/hooks/github", OPENED, **of_github(OPENED, f"d{number}"))
 
         assert len(await tasks(team, 3)) == 3
+
+    async def test_the_id_of_the_manifest_decides_whatever_else_has_changed(
+        self, team: Team
+    ) -> None:
+        await team.run(reviewer=f"{WEBHOOK}    id: body.number\n")
+        async with serving(team) as url:
+            answers: list[Answer] = []
+            for number, title in ((7, "One"), (7, "Two"), (8, "Three")):
+                body = {"action": "opened", "number": number, "title": title}
+                data = json.dumps(body).encode()
+                headers = of_github(data, title)
+                answers.append(await post(f"{url}/hooks/github", data, **headers))
+
+        assert [answer.status for answer in answers] == [202] * 3
+        contents = [task.payload.content for task in await tasks(team, 2)]
+        assert contents == ["One", "Three"]
 
     @pytest.mark.parametrize(
         ("forged", "status"),
@@ -727,6 +743,31 @@ class TestFiles:
         [task] = await tasks(team, 1)
         assert task.payload.content["parts"][0]["name"] == "b.txt"
         assert outcomes(team.metrics, "files") == {"accepted": 1, "refused": 1}
+
+    async def test_a_file_that_stays_is_one_task_although_the_log_forgets(
+        self, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(intake, "_REMEMBER", 0.0)
+        monkeypatch.setattr(file_source, "_AFRESH", 0.2)
+        (tmp_path / "inbox").mkdir()
+        (tmp_path / "inbox" / "a.txt").write_text("Text.")
+        await team.run(a="capabilities: [a]\ntriggers: [{files: inbox/*}]\n")
+        [task] = await tasks(team, 1)
+        subject = team.subjects.event("run", task.id)
+
+        async def remembered() -> bool:
+            return len(await stored(team, f"event.run.{task.id}")) >= 2
+
+        await until(remembered)
+        [first, *_] = [msg async for msg in jetstream.stored(team.bus, LOG, subject)]
+        await jetstream.delete(team.bus, LOG, int((first.headers or {})["Nats-Sequence"]))
+        seen = outcomes(team.metrics, "files").get("repeated", 0)
+
+        async def looked_again() -> bool:
+            return outcomes(team.metrics, "files").get("repeated", 0) >= seen + 2
+
+        await until(looked_again)
+        assert len(await tasks(team, 1)) == 1
 
     async def test_the_folder_may_come_later(self, team: Team, tmp_path: Path) -> None:
         await team.run(a="capabilities: [a]\ntriggers: [{files: inbox/*}]\n")

@@ -1,8 +1,8 @@
 """Posts the results of tasks to the callbacks of their triggers, also after a restart.
 
-The log has a record of each callback that is due, stored in one batch with the task. All replicas
-of an agent share a durable consumer of these records, and acknowledge one when its result is
-posted. The consumer is the only state.
+The log has a record of each callback that is due, stored before the task. All replicas of an agent
+share a durable consumer of these records, and acknowledge one when its result is posted. The
+consumer is the only state.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 # uses: one that is created again begins so far back, and must not repeat what was posted before.
 LONGEST = 3 * 86400.0
 _HELD = 64  # callbacks for which one process waits at a time
-_HOLD = 30.0  # seconds that it waits for one before another gets its place
-_TIMEOUT = 20.0  # seconds for one request; with `_HOLD` less than the consumer's ACK_WAIT
+_HOLD = 10.0  # seconds that it waits for one before another gets its place
+_TIMEOUT = 15.0  # seconds for one request; with `_HOLD` less than the consumer's ACK_WAIT
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 600.0
 _MOST_READ = 64 * 1024  # bytes of an answer
 _GONE = 410  # the receiver wants no more

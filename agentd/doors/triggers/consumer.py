@@ -15,7 +15,7 @@ from agentd.nats.jetstream import ApiError
 from agentd.nats.streams import SECOND
 from agentd.protocol.server_subjects import is_acknowledgement, next_message
 
-ACK_WAIT = 60.0  # seconds until a message that nobody settles is delivered again
+ACK_WAIT = 30.0  # seconds until a message that nobody settles is delivered again
 _IDLE = 7 * 86400.0  # seconds that the server keeps the consumer without a replica
 _PULL = 20.0  # seconds that a pull waits for messages
 _SLACK = 3.0  # seconds that its end may be late
