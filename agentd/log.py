@@ -20,6 +20,7 @@ from agentd.printable import printable
 from agentd.settings import LogFormat
 
 _WAITING_LINES = 10_000
+_LINES_A_WRITE = 500
 _FLUSH_SECONDS = 1.0
 _LONGEST_TEXT = 8_000  # characters
 
@@ -60,6 +61,8 @@ def configure(
     colour = os.isatty(descriptor) and not os.environ.get("NO_COLOR")
     handler = LineHandler(descriptor)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(colour=colour))
+    # What no line shows need not be found out for each record.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     for previous in [each for each in root.handlers if isinstance(each, LineHandler)]:
         root.removeHandler(previous)
@@ -162,12 +165,23 @@ class LineHandler(logging.Handler):
         super().close()
 
     def _write_all(self) -> None:
-        while (item := self._waiting.get()) is not None:
+        lines: list[bytes] = []
+        while True:
+            item = self._waiting.get()
+            if isinstance(item, bytes):
+                lines.append(item)
+                # All that wait are written at once: after each write, this thread may wait for
+                # some milliseconds until the event loop lets it run again.
+                if not self._waiting.empty() and len(lines) < _LINES_A_WRITE:
+                    continue
+            if lines and not self._reader_is_gone:
+                self._write(b"".join(lines))
+                self._report_dropped()
+            lines.clear()
+            if item is None:
+                break
             if isinstance(item, Event):
                 item.set()
-            elif not self._reader_is_gone:
-                self._write(item)
-                self._report_dropped()
         os.close(self._descriptor)
 
     def _write(self, line: bytes) -> None:

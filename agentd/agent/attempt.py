@@ -117,7 +117,8 @@ async def _run_or_fail(task: DeliveredTask, reader: Reader | None) -> _Finished:
         _admit(task, standing)
         with task.services.cancellations.obeyed(task.message):
             async with _in_turn(task, standing) if standing.suspect else contextlib.nullcontext():
-                deadline = task.deadline(standing.used)  # the wait for a turn does not count
+                if standing.suspect:
+                    deadline = task.deadline(standing.used)  # the wait for a turn does not count
                 result, follow_ups = await _run(task, standing, deadline, reader)
     except TaskError as error:
         final = await final_error(task, error, number, deadline)

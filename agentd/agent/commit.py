@@ -61,13 +61,13 @@ async def _store(
         also += await task.services.emitter.records(follow_ups, task.trace.headers())
     if isinstance(outcome.error, Undeliverable):
         also.append(await _dead_letter(task, outcome.error, attempt))
-    emitted: dict[str, int] = {}
     if follow_ups or task.manifest.emit.rules:
         emitted = counts(task.manifest.emit, [each.subject for each in follow_ups])
+        outcome = replace(outcome, emitted=emitted)
     await outcomes.store(
         task.services.bus,
         task.result_subject,
-        replace(outcome, emitted=emitted),
+        outcome,
         task=task.message,
         source=task.source,
         headers=task.trace.headers(),

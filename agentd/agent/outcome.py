@@ -191,6 +191,7 @@ async def store(
         # and confirm its answer, which is not stored.
         message_id=new_id(),
         headers=headers,
+        after=0,
     )
     await _store_once(bus, result, also)
     if task.reply_to and task.reply_to != subject:
@@ -203,7 +204,8 @@ async def _store_once(bus: Bus, result: Record, also: Sequence[Record]) -> None:
     newest = 0
     for _ in range(_TRIES):
         try:
-            await jetstream.store_all(bus, [replace(result, after=newest), *also])
+            first = replace(result, after=newest) if newest else result
+            await jetstream.store_all(bus, [first, *also])
         except Conflict:
             newest, is_one = await _recorded(bus, result.subject)
             if is_one:

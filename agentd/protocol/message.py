@@ -8,6 +8,7 @@ import re
 import reprlib
 import secrets
 import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypedDict, Unpack, cast
 
 from pydantic import Field, ValidationError
@@ -197,14 +198,18 @@ def new(
     stated: dict[str, Any] = {name: value for name, value in links.items() if value is not None}
     message_id = stated.setdefault("id", new_id())
     context, routing = context or Context(conversation_id=message_id), routing or Routing()
+    # The protocol requires these two fields, and `encode` omits fields that were never set.
+    if "metadata" not in context.model_fields_set:
+        context = context.model_copy(update={"metadata": context.metadata})
+    if "priority" not in routing.model_fields_set:
+        routing = routing.model_copy(update={"priority": routing.priority})
     return AgentMessage(
         timestamp=time.time(),
         version="1.0",
         type=type,
         source=source,
-        # The protocol requires these two fields, and `encode` omits fields that were never set.
-        context=context.model_copy(update={"metadata": context.metadata}),
-        routing=routing.model_copy(update={"priority": routing.priority}),
+        context=context,
+        routing=routing,
         payload=content if isinstance(content, Payload) else Payload(content=content),
         **stated,
     )
@@ -242,21 +247,28 @@ def decode(
     data: bytes,
     *,
     type: MessageType | None = None,
-    id: str | None = None,
+    id: str | Callable[[], str] | None = None,
     timestamp: float | None = None,
     priority: int | None = None,
 ) -> AgentMessage:
     """The message in `data`. The keywords come from its subject and delivery; each is used if the
-    message does not state it itself.
+    message does not state it itself. Most messages state their id: a function that makes one is
+    called for the others only.
 
     Raises:
         DecodeError: it is not a message of protocol 1.0, or contradicts the subject's `type`.
     """
-    sent = time.time() if timestamp is None else timestamp
     try:
-        return _message({"id": id or new_id(), "timestamp": sent}, parse(data), type, priority)
+        body = parse(data)
+        if not isinstance(body, dict):
+            raise DecodeError(f"not a JSON object; the smallest task is {MINIMAL}")
+        if "id" not in body:
+            body["id"] = (id() if callable(id) else id) or new_id()
+        if "timestamp" not in body:
+            body["timestamp"] = time.time() if timestamp is None else timestamp
+        return _message(body, type, priority)
     except DecodeError as error:
-        error.message_id = _readable_id(data) or id
+        error.message_id = _readable_id(data) or (id() if callable(id) else id)
         raise
 
 
@@ -282,11 +294,9 @@ class _Untitled(GenerateJsonSchema):
 
 
 def _message(
-    defaults: dict[str, Any], body: Any, type: MessageType | None, priority: int | None
+    body: Mapping[str, Any], type: MessageType | None, priority: int | None
 ) -> AgentMessage:
-    if not isinstance(body, dict):
-        raise DecodeError(f"not a JSON object; the smallest task is {MINIMAL}")
-    raw: dict[str, Any] = {**defaults, "type": type or "task", **body}
+    raw: dict[str, Any] = {"type": type or "task", **body}
     if type and raw["type"] != type:
         raise DecodeError(f"is {_shown(raw['type'])}, but the subject says {type!r}", path="type")
     context = raw.get("context", {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, cast
 
 from agentd.errors import SubjectError, UsageError
@@ -56,6 +57,9 @@ _REST: Final[dict[str, tuple[int, ...]]] = {
     "stream": (0,),
     "dlq": (0,),
 }
+
+# Tasks come on few subjects, again and again: each is taken apart once.
+_REMEMBERED: Final = 256
 
 _is_token = re.compile(TOKEN).fullmatch
 _is_priority = re.compile("[0-9]").fullmatch
@@ -253,6 +257,7 @@ class Subject:
         return cls(env, cast("SubjectType", kind), domain, specificity, tuple(rest))
 
     @classmethod
+    @lru_cache(_REMEMBERED)
     def nearest(cls, subject: str) -> Subject:
         """`parse` for what a stream has stored: tokens that it refuses become `_malformed`."""
         *head, tail = subject.split(".", 2)
@@ -272,6 +277,7 @@ class Subject:
         return self.specificity if self.type == "stream" else None
 
 
+@lru_cache(_REMEMBERED)
 def parse_work(subject: str) -> Subject:
     """The task behind a stored `work.` subject or its doorbell `ring.`, as `Subject.nearest`.
 

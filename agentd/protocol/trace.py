@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 # https://www.w3.org/TR/trace-context/#traceparent-header: ids are lower case and never all zero;
 # version ff is invalid; versions after 00 may have more fields, which are ignored.
@@ -47,7 +47,9 @@ class TraceContext:
         `traceparent` and `Traceparent`.
         """
         given = {name.lower(): value for name, value in headers.items()}
-        found = _PARENT.fullmatch(given.get("traceparent", "").strip())
+        if "traceparent" not in given:
+            return cls.start()
+        found = _PARENT.fullmatch(given["traceparent"].strip())
         if not found or (found["version"] == "00" and found["more"]):
             return cls.start()
         state = given.get("tracestate", "").strip()
@@ -60,7 +62,7 @@ class TraceContext:
 
     def child(self) -> TraceContext:
         """A new span under this one."""
-        return replace(self, span_id=secrets.token_hex(8))
+        return TraceContext(self.trace_id, secrets.token_hex(8), self.sampled, self.state)
 
     def headers(self) -> dict[str, str]:
         """The headers of a message sent from this span."""

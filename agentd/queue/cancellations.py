@@ -7,10 +7,8 @@ message does; a process that was disconnected reads the bucket when it is back.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections import defaultdict
-from collections.abc import Generator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -63,7 +61,7 @@ class Cancellations:
         self._pattern = bucket(STOPS, env, "*")
         self._cancelled: set[str] = set()
         self._heard: dict[str, bool] = {}
-        self._running: defaultdict[str, set[_CancellableRun]] = defaultdict(set)
+        self._running: set[_CancellableRun] = set()
 
     async def open(self) -> None:
         """Reads the cancellations there are, and follows changes from then on.
@@ -75,30 +73,13 @@ class Cancellations:
         self._bus.on_reconnect("cancellations", self._read)
         await self._read()
 
-    @contextlib.contextmanager
-    def obeyed(self, message: AgentMessage) -> Generator[None]:
+    def obeyed(self, message: AgentMessage) -> AbstractContextManager[None]:
         """Runs the block, unless the message is cancelled; a cancellation meanwhile ends the block.
 
         Raises:
             Undeliverable: the message was cancelled, before or meanwhile (`cancelled`).
         """
-        scopes = {scope.key: scope for scope in scopes_of(message)}
-        for key in scopes.keys() & self._cancelled:
-            raise refusal(scopes[key])
-        run = _CancellableRun()
-        for key in scopes:
-            self._running[key].add(run)
-        try:
-            yield
-        except asyncio.CancelledError:
-            if run.ended_by_cancellation():
-                raise refusal(scopes[run.ended_by]) from None
-            raise
-        finally:
-            for key in scopes:
-                self._running[key].discard(run)
-                if not self._running[key]:
-                    del self._running[key]
+        return _CancellableRun(message, self._cancelled, self._running)
 
     async def _read(self) -> None:
         # Changes that arrive while the bucket is read are newer than what it answers.
@@ -107,46 +88,67 @@ class Cancellations:
         async for msg in jetstream.stored(self._bus, STOPS, self._pattern):
             if msg.data:
                 keys.add((msg.headers or {})["Nats-Subject"].rpartition(".")[2])
-        self._cancelled = keys
+        self._cancelled.clear()
+        self._cancelled |= keys
         for key, cancelled in self._heard.items():
             self._take(key, cancelled)
-        for key in keys & self._running.keys():
-            self._end(key)
+        self._end(keys)
 
     async def _on_change(self, msg: Msg) -> None:
         key = msg.subject.rpartition(".")[2]
         self._heard[key] = bool(msg.data)
         self._take(key, bool(msg.data))
         if msg.data:
-            self._end(key)
+            self._end({key})
 
     def _take(self, key: str, cancelled: bool) -> None:
         (self._cancelled.add if cancelled else self._cancelled.discard)(key)
 
-    def _end(self, key: str) -> None:
-        for run in self._running.get(key, ()):
-            run.end(key)
+    def _end(self, keys: set[str]) -> None:
+        for run in self._running:
+            run.end(keys)
 
 
-class _CancellableRun:
-    """The running block of one asyncio task; constructed in that task."""
+class _CancellableRun(AbstractContextManager[None]):
+    """A block that one asyncio task runs for a message. `cancelled` has the keys of all that is
+    cancelled, `running` all blocks.
 
-    def __init__(self) -> None:
+    Cancellations are rare: the keys of a message are only worked out when there is one.
+    """
+
+    def __init__(
+        self, message: AgentMessage, cancelled: set[str], running: set[_CancellableRun]
+    ) -> None:
+        self._message = message
+        self._cancelled = cancelled
+        self._running = running
+        self._ended_by: Scope | None = None
+
+    def __enter__(self) -> None:
+        if self._cancelled and (scope := self._scope_in(self._cancelled)):
+            raise refusal(scope)
         task = asyncio.current_task()
         assert task is not None
         self._task = task
         self._cancels_before = task.cancelling()
-        self.ended_by = ""
+        self._running.add(self)
 
-    def end(self, key: str) -> None:
-        """Cancels the asyncio task, once."""
-        if not self.ended_by:
-            self.ended_by = key
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._running.discard(self)
+        if self._ended_by is None or not isinstance(error, asyncio.CancelledError):
+            return
+        # Only we have cancelled the asyncio task: `asyncio.timeout` decides so, too.
+        if self._task.uncancel() <= self._cancels_before:
+            raise refusal(self._ended_by) from None
+
+    def end(self, keys: set[str]) -> None:
+        """Cancels the asyncio task, once, if one of these keys is a scope of the message."""
+        if self._ended_by is None and (scope := self._scope_in(keys)):
+            self._ended_by = scope
             self._task.cancel()
 
-    def ended_by_cancellation(self) -> bool:
-        """Whether only we have cancelled the asyncio task; `asyncio.timeout` decides so, too."""
-        return bool(self.ended_by) and self._task.uncancel() <= self._cancels_before
+    def _scope_in(self, keys: set[str]) -> Scope | None:
+        return next((scope for scope in scopes_of(self._message) if scope.key in keys), None)
 
 
 async def listed(bus: Bus, subjects: Subjects) -> list[tuple[Scope, float]]:

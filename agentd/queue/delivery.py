@@ -90,7 +90,7 @@ class Parcel:
         message = decode(
             self.data,
             type="task",
-            id=self.default_id,
+            id=lambda: self.default_id,
             timestamp=self.stored_at,
             priority=self.subject.priority,
         )
@@ -101,18 +101,22 @@ class Parcel:
     @property
     def sent_again_at(self) -> float | None:
         """When it was sent again from the dead letters, in seconds since the epoch."""
+        if SENT_AGAIN not in self.headers:
+            return None
         try:
             again = float(self.headers[SENT_AGAIN])
-        except (KeyError, ValueError):
+        except ValueError:
             return None
         return again if 0 <= again < 1e11 else None  # any sender may set it: no `nan`, no `inf`
 
     @property
     def overtaken_at(self) -> float | None:
         """When the next task of the same schedule is due, in seconds since the epoch."""
+        if "Nats-Schedule-Next" not in self.headers:
+            return None
         try:
             return datetime.fromisoformat(self.headers["Nats-Schedule-Next"]).timestamp()
-        except (KeyError, ValueError, OverflowError):
+        except (ValueError, OverflowError):
             return None
 
     @property
@@ -147,7 +151,7 @@ class Parcel:
 
 def _number(text: str) -> int:
     """The whole number in a header, as the server counts; 0 if it has none."""
-    return int(text) if re.fullmatch("[0-9]{1,18}", text) else 0
+    return int(text) if text and re.fullmatch("[0-9]{1,18}", text) else 0
 
 
 _PATIENCE = 5.0  # seconds that settling waits for a server
@@ -187,11 +191,15 @@ class Delivery(Parcel):
         A server that shuts down drops acknowledgements silently. An unconfirmed one would leave the
         task to wait for its ACK_WAIT, as it does when no server is there in time.
         """
-        with contextlib.suppress(BusError, TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
-                while not await self._confirmed(answer):
-                    await asyncio.sleep(0.1)
-                    await self.bus.until_connected()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _PATIENCE
+        with contextlib.suppress(BusError):
+            while not await self._confirmed(answer):
+                await asyncio.sleep(0.1)
+                await self.bus.until_connected(deadline)
+                if loop.time() >= deadline:
+                    break
+            else:
                 return True
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ from agentd.run import attachments
 from agentd.run.context import RunContext
 from agentd.run.history import Past, attached, to_summarize, trimmed, within
 from agentd.run.revision import Revision
+from agentd.templates.prompts import CONTEXT_NAMES
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,9 @@ async def begin(
             `unsupported_part`, `object_missing`, `object_too_large`).
         BusError: the conversation or a file cannot be read.
     """
-    spec, values = revision.spec, template_context(revision, model, message, context.now)
+    spec = revision.spec
+    names = spec.prompt.reads | spec.input.reads if spec.input else spec.prompt.reads
+    values = template_context(revision, model, message, context.now, names)
     if revision.toolbox.entries:
         values["mcp"] = await revision.toolbox.prepare()
     system = {"role": "system", "content": spec.prompt.render(values)}
@@ -106,10 +109,17 @@ async def compacted(
 
 
 def template_context(
-    revision: Revision, model: Model, message: AgentMessage, now: float
+    revision: Revision,
+    model: Model,
+    message: AgentMessage,
+    now: float,
+    names: Collection[str] = CONTEXT_NAMES,
 ) -> dict[str, Any]:
-    """The values of a prompt: `agent`, `message`, `content`, `context` and `now`."""
-    values = revision.message_context(message, model.name)
+    """The values of a prompt: those of `agent`, `message`, `content`, `context` and `now` that are
+    among `names`."""
+    if not names:
+        return {}
+    values = revision.message_context(message, model.name, names)
     return {**values, "now": datetime.fromtimestamp(now, UTC)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,9 @@ from agentd.protocol.message import AgentMessage
 from agentd.run.attachments import has_images
 from agentd.run.context_size import ContextSizes
 from agentd.tools.toolbox import Toolbox
+
+MESSAGE_NAMES = frozenset({"agent", "message", "content", "context"})
+_PART = {"content": "payload", "context": "context"}  # of a message: where a value comes from
 
 
 @dataclass(frozen=True)
@@ -61,21 +64,30 @@ class Revision:
             code="model_not_allowed",
         )
 
-    def message_context(self, message: AgentMessage, model: str) -> dict[str, Any]:
-        """The values of an expression or a prompt: `agent`, `message`, `content`, `context`."""
-        manifest = self.spec.manifest
-        wire: dict[str, Any] = message.model_dump(mode="json", by_alias=True)
-        return {
-            "agent": {
+    def message_context(
+        self, message: AgentMessage, model: str, names: Collection[str] = MESSAGE_NAMES
+    ) -> dict[str, Any]:
+        """The values of an expression or a prompt: those of `agent`, `message`, `content` and
+        `context` that are among `names`."""
+        manifest, values = self.spec.manifest, dict[str, Any]()
+        if "agent" in names:
+            values["agent"] = {
                 "name": self.spec.name,
                 "description": manifest.description,
                 "capabilities": list(manifest.capabilities),
                 "model": model,
-            },
-            "message": wire,
-            "content": wire["payload"]["content"],
-            "context": wire["context"],
-        }
+            }
+        parts = None if "message" in names else {_PART[name] for name in names if name in _PART}
+        if parts == set():
+            return values
+        wire: dict[str, Any] = message.model_dump(mode="json", by_alias=True, include=parts)
+        if parts is None:
+            values["message"] = wire
+        if "content" in names:
+            values["content"] = wire["payload"]["content"]
+        if "context" in names:
+            values["context"] = wire["context"]
+        return values
 
     def _sighted(self, models: Sequence[Model], message: AgentMessage) -> Sequence[Model]:
         """The models that take images, if the message has one; else all."""

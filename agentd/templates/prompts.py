@@ -61,12 +61,15 @@ class Prompt:
         digest: SHA-256, in hex, of the template and its includes.
         includes: the library's names of the other templates that it needs, sorted.
         names: the names of the context that it uses.
+        reads: the names that it may read from the context, also those that a template sets itself
+            in some cases. No other value is needed to render it.
     """
 
     name: str
     digest: str
     includes: tuple[str, ...]
     names: frozenset[str]
+    reads: frozenset[str]
     _template: Template = field(repr=False, compare=False)
     _places: Mapping[str, TemplatePlace] = field(repr=False, compare=False)
     _constant: str | None = field(default=None, repr=False, compare=False)
@@ -201,6 +204,7 @@ class PromptLibrary:
             names=frozenset(
                 name for member in members.values() for name in context_names(member, root, members)
             ),
+            reads=frozenset().union(*(member.looked_up for member in members.values())),
             _template=self._template(digest, root, members),
             _places=places,
             _constant=root.constant,

@@ -18,6 +18,7 @@ _OUTPUT = (
     *("completion_tokens", "output_tokens", "candidatesTokenCount", "eval_count", "predicted_n"),
 )
 _TOTAL = ("total_tokens", "totalTokenCount")
+_REPORTS = ("usage", "usageMetadata", "timings")
 _DETAILS = (
     *("prompt_tokens_details", "completion_tokens_details"),
     *("input_tokens_details", "output_tokens_details"),
@@ -73,25 +74,27 @@ class UsageReports:
         )
 
     def _first(self, names: tuple[str, ...]) -> int | None:
-        return next((self._counts[name] for name in names if name in self._counts), None)
+        for name in names:
+            if name in self._counts:
+                return self._counts[name]
+        return None
 
 
 def _reports(chunk: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The parts of a chunk that may have counts."""
     choices, groq = chunk.get("choices"), chunk.get("x_groq")
-    holders = [chunk, groq, *(choices if isinstance(choices, list | tuple) else ())]
-    return [
-        report
-        for holder in holders
-        if isinstance(holder, Mapping)
-        for name in ("usage", "usageMetadata", "timings")
-        if isinstance(report := holder.get(name), Mapping)
-    ]
+    reports: list[Mapping[str, Any]] = []
+    # `dict`, not `Mapping`: this runs for each chunk of a stream, and a protocol takes longer.
+    for holder in (chunk, groq, *(choices if isinstance(choices, list | tuple) else ())):
+        if isinstance(holder, dict):
+            found = (holder.get(name) for name in _REPORTS if name in holder)
+            reports += [report for report in found if isinstance(report, dict)]
+    return reports
 
 
 def _flat(report: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """The counts of a report, with those of its details."""
-    details = [report[name] for name in _DETAILS if isinstance(report.get(name), Mapping)]
+    details = [report[name] for name in _DETAILS if isinstance(report.get(name), dict)]
     return [pair for part in (report, *details) for pair in part.items()]
 
 

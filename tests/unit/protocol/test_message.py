@@ -181,6 +181,21 @@ def test_without_a_delivery_a_message_gets_a_fresh_id_and_the_present() -> None:
     assert before <= first.sent_at <= time.time()
 
 
+def test_an_id_is_made_only_for_a_message_that_states_none() -> None:
+    made: list[str] = []
+
+    def make() -> str:
+        made.append("made")
+        return "made"
+
+    assert decode(body(id="mine"), id=make).id == "mine"
+    assert made == []
+    assert decode(MINIMAL.encode(), id=make).id == "made"
+    with pytest.raises(DecodeError) as refused:
+        decode(b"{}", id=make)
+    assert refused.value.message_id == "made"
+
+
 def test_the_body_wins_over_what_the_delivery_tells() -> None:
     message = decode(body(id="mine", timestamp=5), id="theirs", timestamp=9)
     assert (message.id, message.timestamp) == ("mine", 5)
@@ -288,7 +303,7 @@ def test_a_timestamp_in_milliseconds_is_understood() -> None:
         ({"routing": {"capabilities": "a"}}, "routing.capabilities", "should be a list"),
         ({"routing": {"exclusions": ["a", "b c"]}}, "routing.exclusions.1", "not 'b c'"),
         ({"routing": {"capabilities": ["a"] * 101}}, "routing.capabilities", "too many items"),
-        ({"context": {"max_history": 3}}, "context", "max_history is spelled maxHistory"),
+        ({"context": {"max_history": 3}}, "context.max_history", "should be maxHistory"),
         ({"type": "query", "payload": {}}, "payload.content", "a query needs it"),
     ],
 )
@@ -330,7 +345,7 @@ def test_a_task_without_content_is_shown_how_it_should_look() -> None:
 
 
 def test_a_field_in_snake_case_is_a_misspelt_one() -> None:
-    assert str(refusal(body(reply_to="_INBOX.1"))) == "reply_to is spelled replyTo"
+    assert str(refusal(body(reply_to="_INBOX.1"))) == "reply_to: should be replyTo, not 'reply_to'"
 
 
 def test_a_flood_of_wrong_items_costs_one_error() -> None:

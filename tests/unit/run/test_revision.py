@@ -107,3 +107,13 @@ def test_a_prompt_can_name_the_agent_and_every_field_of_the_message(tmp_path: Pa
     assert values["content"] == {"a": 1}
     assert values["context"]["conversationId"] == sent.context.conversation_id
     assert values["message"]["source"] == {"id": "maria", "type": "external"}
+
+
+@pytest.mark.parametrize(
+    "names", [{"agent"}, {"content"}, {"context", "agent"}, {"message"}, {"now"}, set[str]()]
+)
+def test_only_the_values_that_are_named_are_made(tmp_path: Path, names: set[str]) -> None:
+    made, sent = revision(tmp_path, TWO), message({"a": 1})
+    whole = made.message_context(sent, "b")
+    expected = {name: value for name, value in whole.items() if name in names}
+    assert made.message_context(sent, "b", names) == expected

@@ -282,3 +282,14 @@ def test_an_output_has_a_maximum_length() -> None:
     assert len(prompt.render({**CONTEXT, "content": "y"})) == 1_000_000
     with pytest.raises(PromptError, match="makes 1,000,001 characters; the limit is 1,000,000"):
         prompt.render({**CONTEXT, "content": "yy"})
+
+
+def test_a_prompt_reads_what_a_template_sets_in_some_cases_only() -> None:
+    sources = {"part.md": "{{ content }}", "set.md": "{% set content = 'x' %}{{ context.hops }}"}
+    library = PromptLibrary(sources)
+    text = "{% if agent %}{% set content = 'x' %}{% endif %}{% include 'part.md' %}"
+    prompt = library.compile_text(text, "a.yaml")
+    assert prompt.reads == {"agent", "content"}
+    assert prompt.render({"agent": "", "content": "given"}) == "given"
+    assert library.compile("set.md").reads >= {"context"}
+    assert library.compile_text("Hi.", "a.yaml").reads == frozenset()
