@@ -180,6 +180,7 @@ async def test_an_unknown_id_is_refused(
 async def test_what_is_over_is_not_cancelled(team: Team, commands: Commands) -> None:
     await team.run(me="capabilities: [fast]\n")
     await team.ask("fast", "x", id="t1", context={"conversationId": "chat"})
+    await team.at_rest()  # a task is open until it is acknowledged, after its answer
     with pytest.raises(UsageError, match="task t1 is over: it was answered"):
         await commands.run(cancel_open("task", "t1", False))
     # A conversation may go on.
