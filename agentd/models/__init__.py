@@ -20,8 +20,8 @@ A module imports only from modules below it.
     estimate         how many tokens a call may take, without a tokenizer; `maxTokens` of a sender
     prices           what tokens cost, by the price list in litellm's package
     unavailable      a model of a list that has no key here; the others are called instead
-    address          what is probably wrong with the address of an endpoint
     endpoint         the HTTP session, the address, the key and the proxy of an endpoint
+    address          what is probably wrong with the address of an endpoint
     failures         the errors of failed calls: code, retryable or not, `Retry-After`, the
                      provider's text without keys; the deadline of a call
     port             what all models have in common: request, completion, usage, tool call, attempt

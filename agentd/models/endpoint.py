@@ -12,12 +12,9 @@ from yarl import URL
 
 from agentd import __version__
 from agentd.errors import ModelError
+from agentd.models.failures import CONNECT, is_late
 
 LARGE_BODY = 512 * 1024  # bytes; larger ones (images) are written in pieces, see `Endpoint.post`
-CONNECT = 10.0  # seconds; so a host that is down is noticed long before the deadline of the call
-# A connection that is given up after so many times that long was not waited for: our own event loop
-# was blocked, and then the timer is served first, even if the connection has long been open.
-_BLOCKED = 1.5
 
 
 class Http:
@@ -76,7 +73,7 @@ class Endpoint:
 
         `seconds` have passed since the call began.
         """
-        late = seconds > _BLOCKED * self.http.connect
+        late = is_late(seconds, self.http.connect)
         return late and isinstance(error, aiohttp.ConnectionTimeoutError)
 
     def post(self, body: bytes) -> Any:

@@ -16,6 +16,8 @@ from typing import Any
 from agentd.errors import ModelError
 from agentd.models.meaning import Meaning, meaning
 
+CONNECT = 10.0  # seconds; so a host that is down is noticed long before the deadline of the call
+
 _SHORTEST_KEY = 8  # characters of a real key
 SHOWN = 500  # characters of a provider's text that an error shows
 _TRANSIENT = frozenset(
@@ -134,6 +136,15 @@ class Failures:
     def _late(self, seconds: float) -> ModelError:
         text = f"no complete answer within {seconds:.3g} s"
         return self.error("model_timeout", text, hint="if it needs longer, raise the timeout")
+
+
+def is_late(seconds: float, connect: float = CONNECT) -> bool:
+    """Whether a connection was given up so late that our own event loop was blocked meanwhile.
+
+    After `connect` seconds it is given up. If the loop was blocked, the timer is served first, even
+    if the connection has long been open: the failure says nothing about the server.
+    """
+    return seconds > 1.5 * connect
 
 
 def complaint(body: Any) -> str:

@@ -18,7 +18,6 @@ A module imports only from those below it.
     processes     runs programs and Python functions in processes beside the daemon
     toolbox       the tools of one agent: checks the arguments, limits the time, turns errors into
                   answers
-    names         names of tools as providers take them
     port          what a tool is, what a call of it has, and what a source of tools gives
     secrets       hides the secrets of a tool in its answers and errors
     tool_schema   the JSON Schemas of tools, in the form that providers take

@@ -180,10 +180,10 @@ class McpTool:
 
     def __init__(self, offer: Offer, server: McpConnection) -> None:
         self.name = offer.name
-        self.description = offer.description
-        self.parameters = offer.parameters
-        self.takes_key = offer.again
-        self._called = offer.called
+        self.description = offer.tool.description
+        self.parameters = offer.tool.parameters
+        self.takes_key = offer.tool.again
+        self._called = offer.tool.name
         self._server = server
 
     async def call(self, call: Call) -> Any:

@@ -14,8 +14,8 @@ from agentd.errors import BusError
 from agentd.manifest.json_schema.check import value_error
 from agentd.manifest.tools import ToolEntry
 from agentd.models.port import ToolCall
+from agentd.models.wire.tool_names import fitting
 from agentd.protocol.message import short_id
-from agentd.tools.names import fitting
 from agentd.tools.port import Call, Emitted, Emitting, Preparing, Tool, ToolError, ToolSource
 from agentd.tools.tool_schema import for_model
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from agentd.errors import ModelError, NotCalled
+from agentd.models.failures import is_late
 from agentd.models.limits.fair_queue import FairQueue, Waiter
 from agentd.models.limits.pace import MOST, Kind, Pace
 
@@ -25,9 +26,6 @@ MAX_FAILURES = 3  # connections that fail in a row until calls are paused
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds, doubling, each with jitter
 _CALM = 60.0  # seconds without a refusal until an endpoint counts as healthy again
 
-# Seconds. aiohttp gives a connection up after 10 (`endpoint.CONNECT`). A failure that is reported
-# much later means that our own event loop was blocked; it says nothing about the endpoint.
-STALLED = 15.0
 Cause = Literal["retry_after", "announced", "unreachable"]
 State = Literal["healthy", "slowed", "cooling_down", "unreachable"]
 
@@ -200,7 +198,7 @@ class Limiter:
         Calls that began before the last pause do not count: they are from the same outage, and
         each of them would double the pause.
         """
-        if began <= self._paused_at or now - began > STALLED:
+        if began <= self._paused_at or is_late(now - began):
             return
         self._failures += 1
         if self._failures < MAX_FAILURES:

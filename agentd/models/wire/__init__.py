@@ -13,4 +13,5 @@ A module imports only from modules below it.
     own_fields       fields that a model wants back with its turn, such as its reasoning
     sse              parses server-sent events from bytes that arrive in pieces
     text             a provider's text as one that can be encoded as UTF-8
+    tool_names       names of tools as providers take them
 """

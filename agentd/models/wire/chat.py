@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentd.models.port import Completion, ToolCall
 from agentd.models.wire import own_fields
 from agentd.models.wire.partial_calls import arguments_in
+from agentd.models.wire.tool_names import fitting
 
 MADE_BY = "made_by"  # the model of an assistant turn; it is not sent
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_NO_NAME = re.compile(r"[^A-Za-z0-9_-]")
-_LONGEST_NAME = 64
 _EMPTY = "(no output)"  # Kimi, Gemini and Bedrock refuse an empty text
 
 
@@ -88,9 +85,7 @@ def _turn(
 def _call(call: Mapping[str, Any], ids: Mapping[str, str], *, own: bool) -> Mapping[str, Any]:
     """A call with a name and arguments that every server takes: strict ones refuse a whole chat for
     what a model once wrote. The answer of the tool says what was wrong."""
-    name, text = call["function"]["name"], call["function"]["arguments"]
-    if not _NAME.fullmatch(name):
-        name = _NO_NAME.sub("_", name)[:_LONGEST_NAME] or "unknown"
+    name, text = fitting(call["function"]["name"]), call["function"]["arguments"]
     function = {"name": name, "arguments": text if arguments_in(text) is not None else "{}"}
     fields = {key: value for key, value in call.items() if key not in own_fields.CALL}
     if own:

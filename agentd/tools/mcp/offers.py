@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentd.manifest.json_schema.check import MOST_STEPS, schema_error
 from agentd.manifest.json_schema.steps import at_most
-from agentd.tools.names import fitting
+from agentd.models.wire.tool_names import fitting
 from agentd.tools.tool_schema import modern
 
 MOST_TOOLS = 500  # of one server
@@ -31,19 +31,11 @@ class Described:
 
 @dataclass(frozen=True)
 class Offer:
-    """A tool that a model can use.
-
-    Attributes:
-        name: its name for the model.
-        called: its name at the server.
-        again: as in `Described`.
-    """
+    """A tool that a model can use, under a `name` of its own: `tool` is as the server describes it,
+    with a description and a schema that models take."""
 
     name: str
-    called: str
-    description: str
-    parameters: Mapping[str, Any]
-    again: bool
+    tool: Described
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,8 @@ def offers(described: Sequence[Described]) -> Offers:
                 left_out.append(f"{name} is left out, its schema is not valid: {problem}")
             else:
                 text = each.description[:_LONGEST_DESCRIPTION]
-                found[name] = Offer(name, each.name, text, parameters, each.again)
+                tool = replace(each, description=text, parameters=parameters)
+                found[name] = Offer(name, tool)
     if len(described) > MOST_TOOLS:
         left_out.append(f"has more than {MOST_TOOLS} tools; only the first {MOST_TOOLS} are used")
     return Offers(tuple(found.values()), tuple(left_out))

@@ -9,6 +9,7 @@ import pytest
 
 from agentd.models.port import Completion, ToolCall
 from agentd.models.wire.chat import assistant_turn, call_id, joined, sendable, tool_turn
+from agentd.models.wire.tool_names import fitting
 
 CALL = ToolCall("a", "f", '{"x": 1}', own={"extra_content": "sig", "function": {"signature": "s"}})
 OWN = {"reasoning_content": "Hm.", "thinking_blocks": [{"type": "thinking", "signature": "s"}]}
@@ -82,8 +83,8 @@ def test_arguments_that_are_no_json_object_are_put_right(arguments: str) -> None
         ("get_weather", "get_weather"),
         ("functions.get weather", "functions_get_weather"),
         ("wetter_für", "wetter_f_r"),
-        ("x" * 65, "x" * 64),
-        ("", "unknown"),
+        ("x" * 65, fitting("x" * 65)),
+        ("", "_"),
     ],
 )
 def test_made_up_names_are_put_right(name: str, sent: str) -> None:

@@ -20,7 +20,7 @@ def test_names_that_are_equal_after_cutting_stay_apart() -> None:
     names = ["files.read", "files/read", "x" * 64 + "_read", "x" * 64 + "_write", "plain"]
     found = offers([described(name) for name in names]).tools
 
-    assert [each.called for each in found] == names
+    assert [each.tool.name for each in found] == names
     assert found[0].name == "files_read"
     assert found[4].name == "plain"
     assert len({each.name for each in found}) == 5
@@ -74,9 +74,9 @@ def test_a_schema_of_an_older_draft_is_converted() -> None:
         "properties": {"ttl": {"minimum": 0, "exclusiveMinimum": True}},
     }
     [tool] = offers([described("old", parameters=old)]).tools
-    assert tool.parameters == {"type": "object", "properties": {"ttl": {"exclusiveMinimum": 0}}}
+    assert tool.tool.parameters == {"type": "object", "properties": {"ttl": {"exclusiveMinimum": 0}}}
 
 
 def test_a_long_description_is_cut() -> None:
     [tool] = offers([described("a", description="x" * 9_000)]).tools
-    assert len(tool.description) == 8_000
+    assert len(tool.tool.description) == 8_000

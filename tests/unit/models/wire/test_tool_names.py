@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from agentd.tools.names import fitting
+from agentd.models.wire.tool_names import fitting
 
 
 @pytest.mark.parametrize("name", ["a", "read_file", "x" * 64, "A-9_"])
