@@ -74,7 +74,10 @@ def test_a_schema_of_an_older_draft_is_converted() -> None:
         "properties": {"ttl": {"minimum": 0, "exclusiveMinimum": True}},
     }
     [tool] = offers([described("old", parameters=old)]).tools
-    assert tool.tool.parameters == {"type": "object", "properties": {"ttl": {"exclusiveMinimum": 0}}}
+    assert tool.tool.parameters == {
+        "type": "object",
+        "properties": {"ttl": {"exclusiveMinimum": 0}},
+    }
 
 
 def test_a_long_description_is_cut() -> None:

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from agentd.manifest.json_schema.check import schema_error
 from agentd.tools.processes.function_schema import BadArguments, BadFunction, function_of
-
-
-class Point(BaseModel):
-    lat: float
-    title: str = "here"
-
-
-@dataclass
-class Options:
-    detail: int = 1
-
-
-class Colour(enum.Enum):
-    RED = "red"
+from tests.unit.tools.processes.samples import Colour, Options, Point
 
 
 def forecast(

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import enum
 import json
 from collections import deque
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from agentd.tools.processes.plain import NoAnswer, plain
-
-
-class Point(BaseModel):
-    lat: float
-    title: str = "here"
-
-
-@dataclass
-class Options:
-    detail: int = 1
-
-
-class Colour(enum.Enum):
-    RED = "red"
+from tests.unit.tools.processes.samples import Colour, Options, Point
 
 
 @pytest.mark.parametrize(
