@@ -102,9 +102,12 @@ async def _tasks(bus: Bus, subjects: Subjects) -> Counter[str]:
     not count."""
     found: Counter[str] = Counter()
     async for msg in jetstream.stored(bus, LOG, subjects.pattern("task.>")):
-        # What a schedule publishes has no Nats-Msg-Id, and what an agent emits has neither.
-        name = (_header(msg, "Nats-Msg-Id") or _header(msg, TASK)).partition(".")[0]
-        if name and "@" not in name:
+        # What a schedule publishes has no Nats-Msg-Id, and what an agent emits has neither. A door
+        # derives no message id from the task's.
+        message_id, name = _header(msg, "Nats-Msg-Id"), _header(msg, TASK)
+        if message_id and not name:
+            name = str(json.loads(msg.data).get("id"))
+        if name and "@" not in message_id:
             found[name] += 1
     return found
 

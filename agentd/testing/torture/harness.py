@@ -148,14 +148,19 @@ class World:
         return {"name": "openai/stub", "api_base": self.stub.url, "api_key": api_key}
 
     def replica(
-        self, *, via: str | None = None, environ: Mapping[str, str] | None = None
+        self,
+        *,
+        via: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        manifests: Path | None = None,
     ) -> ReplicaProcess:
-        """Creates a replica, but does not start it. `via` is the URL of a proxy before NATS."""
+        """Creates a replica, but does not start it. `via` is the URL of a proxy before NATS;
+        `manifests` is another folder than that of `agent`."""
         replica = ReplicaProcess(
             name=f"replica{len(self.replicas) + 1}",
             folder=self.folder,
             argv=[
-                *("up", str(self.manifests), "--env", ENV, "--http", "127.0.0.1:0"),
+                *("up", str(manifests or self.manifests), "--env", ENV, "--http", "127.0.0.1:0"),
                 *("--nats", via or self.nats_url),
             ],
             zygote=self.setup.zygote,

@@ -227,17 +227,25 @@ class ReplicaProcess:
         return int(count.split()[0])
 
     async def http(self, path: str) -> tuple[int, str]:
-        """The status and the body of a GET to its health server."""
-        address = re.search(r"http://([\d.]+):(\d+)", self._output())
-        if address is None:
-            raise RuntimeError(f"{self.name} did not print the address of its health server")
-        reader, writer = await asyncio.open_connection(address[1], int(address[2]))
+        """The status and the body of a GET to its HTTP server."""
+        reader, writer = await asyncio.open_connection(*self.address())
         try:
             writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
         finally:
             writer.close()
         return int(head.split(" ", 2)[1]), body
+
+    def address(self) -> tuple[str, int]:
+        """The host and the port of its HTTP server.
+
+        Raises:
+            RuntimeError: it has not printed them yet.
+        """
+        found = re.search(r"http://([\d.]+):(\d+)", self._output())
+        if found is None:
+            raise RuntimeError(f"{self.name} did not print the address of its HTTP server")
+        return found[1], int(found[2])
 
     def _output(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""

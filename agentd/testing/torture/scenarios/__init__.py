@@ -6,6 +6,7 @@ A module imports only from what stands below it.
     turns     runs with tools whose replicas die between two steps
     bounds    loops of agents, and more tasks than the agents can run
     disk      a store that is full
+    doors     clients over HTTP whose servers are killed
     drain     SIGTERM to replicas that are running tasks
     model     model servers that refuse, hang, drip, break off, or answer nonsense
     money     models that cost money, and conversations with a budget
@@ -25,6 +26,7 @@ from __future__ import annotations
 from agentd.testing.torture.scenario import Scenario, Size
 from agentd.testing.torture.scenarios.bounds import loops, overload
 from agentd.testing.torture.scenarios.disk import disk
+from agentd.testing.torture.scenarios.doors import doors
 from agentd.testing.torture.scenarios.drain import drain
 from agentd.testing.torture.scenarios.flow import fanout, join
 from agentd.testing.torture.scenarios.kills import broker, crashpoints, kill9
@@ -62,5 +64,6 @@ SCENARIOS = (
     Scenario("priority", priority, full=Size(1_000), short=Size(300)),
     Scenario("schedule", schedule, full=Size(2_000, 20), short=Size(90, 3)),
     Scenario("spend", spend, full=Size(5_000, 20), short=Size(400, 2)),
+    Scenario("doors", doors, full=Size(1_000, 10), short=Size(16, 2)),
     Scenario("soak", soak, full=Size(200_000), short=Size(3_000)),
 )
