@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agentd.runtime.state_report import StateReport
     from agentd.settings import Settings
 
-_CLOSED = " (nothing else there until `agentd keys add` has made a key)"
+_CLOSED = " (nothing else without a key: there are none, see `agentd keys`)"
 _IMPORTED = time.monotonic()
 
 

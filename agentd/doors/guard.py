@@ -36,7 +36,7 @@ class Guard:
     web page can have its own name resolve to 127.0.0.1, and read the answers in a browser here.
 
     Once there are keys, every request needs one. Without keys, an address that others can reach
-    has only health, readiness, metrics and webhooks.
+    has only health, readiness, metrics and webhooks whose requests are signed.
 
     `bound` is the host that the server listens on; `answer` makes the response to a refused path.
     """
@@ -92,17 +92,17 @@ class Guard:
             return _SENDER
         if self._keys.are_needed:
             return self._keys.caller(_key(scope))
-        if not self._is_local:
-            raise unauthorized(
-                "there are no keys yet: until there are, agentd serves only /healthz, /readyz "
-                f"/metrics and webhooks on an address that others can reach; {_MAKE}"
-            )
         return LOCAL
 
     def _check_place(self, scope: Scope) -> None:
         if self._is_local:
             self._check_host(_values(scope, b"host"))
             _check_origin(_values(scope, b"origin"))
+        elif scope["path"] not in health.PATHS and not self._keys.are_needed:
+            raise unauthorized(
+                "there are no keys yet: until there are, agentd serves only /healthz, /readyz, "
+                f"/metrics and signed webhooks on an address that others can reach; {_MAKE}"
+            )
 
     def _check_host(self, hosts: Iterable[str]) -> None:
         if not all(self._is_here(host) for host in hosts):

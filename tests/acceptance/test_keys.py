@@ -23,7 +23,7 @@ def get(url: str, key: str = "") -> tuple[int, str]:
 async def test_keys_open_an_address_that_others_reach(project: Project) -> None:
     project.agent("analyst")
     up = project.up(http="0.0.0.0:0").ready()
-    assert "nothing else there until `agentd keys add`" in up.out
+    assert "nothing else without a key" in up.out
     url = up.http.replace("0.0.0.0", "127.0.0.1")
     assert get(f"{url}/readyz") == (200, "")
     assert get(f"{url}/nosuch") == (401, "unauthorized")

@@ -29,6 +29,11 @@ def door(_: Backend) -> Sequence[Route]:
             caller.require("ask")
         return JSONResponse({"caller": caller.name})
 
+    async def hook(request: Request) -> Response:
+        if refusal := getattr(request.state, "stranger", None):
+            raise refusal  # as a webhook without a signature does
+        return await who(request)
+
     async def agent(request: Request) -> Response:
         request.state.caller.require("read", agent=request.path_params["name"])
         return JSONResponse({})
@@ -42,7 +47,7 @@ def door(_: Backend) -> Sequence[Route]:
     return [
         Route("/api/who", who, methods=["GET", "POST"]),
         Route("/api/agents/{name}", agent),
-        Route("/hooks/{name}", who, methods=["POST"]),
+        Route("/hooks/{name}", hook, methods=["POST"]),
         Route("/api/broken", broken),
         Route("/api/away", away),
     ]

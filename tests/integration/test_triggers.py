@@ -316,6 +316,16 @@ class TestWebhooks:
 
         assert answer.status == status
 
+    async def test_where_others_reach_an_unsigned_webhook_is_closed_until_there_are_keys(
+        self, team: Team
+    ) -> None:
+        await team.run(a="capabilities: [a]\ntriggers: [{webhook: w, verify: none}]\n")
+        async with serving(team, "0.0.0.0:0") as url:
+            answer = await post(f"{url}/hooks/w", b"Hi")
+
+        assert answer.status == 401
+        assert await stored(team, "task.>") == []
+
     async def test_an_edit_counts_at_once(self, team: Team) -> None:
         await team.run(reviewer=WEBHOOK)
         async with serving(team) as url:
