@@ -20,6 +20,7 @@ from agentd.models.failures import Failures
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.models.prices import ListPrice
 from agentd.models.wire.answer import AnswerParser
+from agentd.models.wire.cache_marks import taken_out
 from agentd.models.wire.chat import sendable
 from agentd.models.wire.optional_parts import OptionalParts, Part
 from agentd.models.wire.response_format import in_words, response_format
@@ -193,7 +194,8 @@ class LitellmModel:
 
     def _options(self, request: ChatRequest, parts: Collection[Part]) -> dict[str, Any]:
         options: dict[str, Any] = {**request.parameters}
-        messages = sendable(request.messages, self.name, own=Part.OWN in parts)
+        messages = request.messages if Part.MARKS in parts else taken_out(request.messages)
+        messages = sendable(messages, self.name, own=Part.OWN in parts)
         if Part.SCHEMA in parts and request.schema:
             options.setdefault("response_format", response_format(request.schema))
         elif request.schema:

@@ -20,6 +20,7 @@ from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.models.prices import ListPrice
 from agentd.models.wire.answer import AnswerParser
 from agentd.models.wire.body import Body
+from agentd.models.wire.cache_marks import taken_out
 from agentd.models.wire.chat import sendable
 from agentd.models.wire.optional_parts import OptionalParts, Part
 from agentd.models.wire.response_format import in_words, response_format
@@ -120,7 +121,8 @@ class OpenAIModel:
         await self._exchange(request, on_delta, answer, deadline, without=without | {refused})
 
     def _body(self, request: ChatRequest, parts: Collection[Part], *, stream: bool) -> bytes:
-        messages = sendable(request.messages, self.name, own=Part.OWN in parts)
+        messages = request.messages if Part.MARKS in parts else taken_out(request.messages)
+        messages = sendable(messages, self.name, own=Part.OWN in parts)
         body: dict[str, Any] = {"model": self._wire_name, "messages": messages}
         if Part.SCHEMA in parts and request.schema:
             body["response_format"] = response_format(request.schema)

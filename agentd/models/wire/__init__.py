@@ -11,6 +11,7 @@ A module imports only from modules below it.
     partial_calls    puts tool calls together from the pieces of a stream
     usage            the tokens of a call, wherever a provider reports them
     own_fields       fields that a model wants back with its turn, such as its reasoning
+    cache_marks      marks for the cache of a provider, taken out for a server that refuses them
     sse              parses server-sent events from bytes that arrive in pieces
     text             a provider's text as one that can be encoded as UTF-8
     tool_names       names of tools as providers take them

@@ -8,7 +8,7 @@ from typing import Any
 
 from agentd.models.meaning import meaning
 from agentd.models.port import ChatRequest
-from agentd.models.wire import own_fields
+from agentd.models.wire import cache_marks, own_fields
 
 _REFUSALS = (400, 404, 415, 422, 500, 501)
 
@@ -19,6 +19,7 @@ class Part(Enum):
     USAGE = auto()  # `stream_options`, without which a stream has no usage
     SCHEMA = auto()  # `response_format`; without it, the schema is sent in words
     OWN = auto()  # the fields of `own_fields`
+    MARKS = auto()  # `cache_control`; with it, a text is a list of parts
 
 
 class OptionalParts:
@@ -39,6 +40,7 @@ class OptionalParts:
             Part.USAGE: streamed,
             Part.SCHEMA: request.schema is not None,
             Part.OWN: bool(own_fields.names(request.messages)),
+            Part.MARKS: cache_marks.are_in(request.messages),
         }
         return frozenset(
             part
@@ -56,9 +58,13 @@ class OptionalParts:
             return Part.USAGE
         if Part.OWN in sent and any(name in text for name in own_fields.names(request.messages)):
             return Part.OWN
+        if Part.MARKS in sent and cache_marks.MARK in text:
+            return Part.MARKS
         named = "response_format" in text or "json_schema" in text or "grammar" in text
         if Part.SCHEMA in sent and (named or _may_mean_anything(status, text)):
             return Part.SCHEMA
+        if Part.MARKS in sent and _may_mean_anything(status, text):
+            return Part.MARKS
         return None
 
     def succeeded(self, request: ChatRequest, without: Collection[Part]) -> None:

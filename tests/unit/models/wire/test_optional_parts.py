@@ -19,7 +19,8 @@ def request(**fields: Any) -> ChatRequest:
     return ChatRequest(fields.pop("messages", ()), {}, 5, **fields)
 
 
-FULL = request(messages=(THOUGHT,), schema={"type": "object"}, tools=TOOLS)
+MARKED = {"role": "tool", "content": "x", "cache_control": {"type": "ephemeral"}}
+FULL = request(messages=(THOUGHT, MARKED), schema={"type": "object"}, tools=TOOLS)
 
 
 def test_a_request_has_only_the_parts_that_it_needs() -> None:
@@ -37,6 +38,7 @@ def test_a_request_has_only_the_parts_that_it_needs() -> None:
         (500, "failed to parse grammar", Part.SCHEMA),
         (400, "Unrecognized request argument: stream_options", Part.USAGE),
         (422, "messages.1.reasoning_content: Extra inputs are not permitted", Part.OWN),
+        (400, "messages.0.cache_control: Extra inputs are not permitted", Part.MARKS),
         (400, TOO_LONG, None),
         (500, "out of memory", None),
         (401, "response_format", None),
@@ -50,6 +52,15 @@ def test_the_part_to_leave_out_depends_on_the_refusal(
     parts = OptionalParts()
     sent = parts.of(FULL, streamed=True)
     assert parts.to_leave_out(FULL, sent, status, text) is part
+
+
+def test_marks_are_left_out_last_if_a_refusal_says_nothing_of_them() -> None:
+    marked = request(messages=(MARKED,))
+    parts = OptionalParts()
+    sent = parts.of(marked, streamed=False)
+    assert parts.to_leave_out(marked, sent, 400, "content must be a string") is Part.MARKS
+    parts.succeeded(marked, {Part.MARKS})
+    assert parts.of(marked, streamed=False) == set()
 
 
 def test_a_part_is_left_out_once() -> None:
