@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agentd.catalog.spec import AgentSpec
 from agentd.metrics import Metrics
@@ -31,6 +31,7 @@ class Backend:
         cancel: cancels a conversation or a task; returns how many tasks of each state this ends.
         draining: set when the process begins to end. A stream then says `retry:` and ends, and a
             handler that waits for a result answers without it.
+        drained: set when no task runs here any more: what still waits ends now, in its own words.
     """
 
     bus: Bus
@@ -39,4 +40,5 @@ class Backend:
     metrics: Metrics
     specs: Callable[[], Mapping[str, AgentSpec]]
     draining: asyncio.Event
+    drained: asyncio.Event = field(default_factory=asyncio.Event)
     cancel: Callable[[Bus, Subjects, Scope], Awaitable[Counter[str]]] = _cancel

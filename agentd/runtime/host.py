@@ -122,6 +122,7 @@ def _backend(runtime: Runtime, settings: Settings, metrics: Metrics) -> Backend:
         metrics=metrics,
         specs=lambda: {name: agent.live.spec for name, agent in runtime.agents.items()},
         draining=runtime.draining,
+        drained=runtime.drained,
         cancel=cancel,
     )
 

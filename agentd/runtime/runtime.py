@@ -84,7 +84,7 @@ class Runtime:
         self.watchdog = Watchdog()
         self.leaving: set[Agent] = set()
         self._last_work: set[asyncio.Task[None]] = set()  # what a drain waits for
-        self.draining = asyncio.Event()  # set when the drain begins
+        self.draining, self.drained = asyncio.Event(), asyncio.Event()  # a drain begins, has ended
         self.presence = Presence(
             bus,
             subjects,
@@ -194,6 +194,7 @@ class Runtime:
             await self.triggers.close()
             await asyncio.gather(*(agent.drain(grace) for agent in self.agents.values()))
             await asyncio.gather(*self._last_work, return_exceptions=True)
+            self.drained.set()
         self.watchdog.stop()
         self._housekeeper.close()
         self.resumer.close()

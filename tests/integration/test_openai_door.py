@@ -56,6 +56,7 @@ class Door:
     team: Team
     server: HttpServer
     client: AsyncOpenAI
+    drained: asyncio.Event
 
     async def events(self, domain: str) -> list[Any]:
         """What is on record of events of this domain."""
@@ -77,7 +78,7 @@ class Door:
 
 @pytest.fixture
 async def door(team: Team) -> AsyncIterator[Door]:
-    server = HttpServer("127.0.0.1:0", Limits())
+    server, drained = HttpServer("127.0.0.1:0", Limits()), asyncio.Event()
     app = App(
         bound=server.host,
         keys=Keys(KeyFile(team.folder / "keys.json")),
@@ -94,11 +95,12 @@ async def door(team: Team) -> AsyncIterator[Door]:
             metrics=team.metrics,
             specs=lambda: {name: agent.live.spec for name, agent in runtime.agents.items()},
             draining=runtime.draining,
+            drained=drained,
         )
     )
     await server.start(app)
     client = AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
-    yield Door(team, server, client)
+    yield Door(team, server, client, drained)
     await client.close()
     await server.close()
 
@@ -498,6 +500,24 @@ async def test_a_repeated_run_that_says_something_else_is_an_error(door: Door) -
     await agent.say(task, "r2", "Another ")
     with pytest.raises(openai.APIError, match="differs from the text that was sent"):
         [chunk async for chunk in await stream]
+
+
+async def test_the_end_of_a_process_is_said(door: Door) -> None:
+    """Another process runs the task: this one has nothing to wait for."""
+    agent = ActedAgent(door.team)
+    await agent.open()
+    chat = door.client.chat.completions
+    streaming = asyncio.create_task(chat.create(model="acted", messages=HI, stream=True))
+    await agent.say(await agent.tasks.get(), "r1", "One ")
+    stream = await streaming
+    waiting = asyncio.create_task(chat.create(model="acted", messages=HI))
+    await agent.tasks.get()
+    door.drained.set()
+    with pytest.raises(openai.APIError, match="this process of agentd ends"):
+        [chunk async for chunk in stream]
+    with pytest.raises(openai.InternalServerError, match="this process of agentd ends") as ended:
+        await waiting
+    assert ended.value.status_code == 503
 
 
 # --- keys ----------------------------------------------------------------------------------------

@@ -68,6 +68,8 @@ class Asking:
     def __init__(self, backend: Backend) -> None:
         self._bus = backend.bus
         self._subjects = backend.subjects
+        self.drained = backend.drained
+        self._cancel = backend.cancel
         self.directory = Directory(backend.bus, backend.subjects)
 
     @contextlib.asynccontextmanager
@@ -112,6 +114,14 @@ class Asking:
 
     async def cancel(self, task: str) -> None:
         """Cancels a task.
+
+        Raises:
+            BusError: it could not be stored.
+        """
+        await self._cancel(self._bus, self._subjects, Scope("task", task))
+
+    async def abandon(self, task: str) -> None:
+        """Cancels a task that nobody waits for any more.
 
         Raises:
             BusError: it could not be stored.

@@ -165,6 +165,7 @@ class _Door:
             gone=nothing,
             close=nothing,
             headers={TASK: made.task},
+            drained=self._asking.drained,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -19,7 +20,7 @@ class AnswerStream(Response):
 
     Args:
         events: what is sent.
-        farewell: what is sent instead of the rest when the process ends.
+        farewell: what is sent instead of the rest when the process has `drained`.
         gone: is called when the client has gone before the end.
         close: is called at the end, however it came.
     """
@@ -32,9 +33,11 @@ class AnswerStream(Response):
         gone: Callable[[], Awaitable[None]],
         close: Callable[[], Awaitable[None]],
         headers: Mapping[str, str],
+        drained: asyncio.Event,
     ) -> None:
         super().__init__(headers={**headers, **_HEADERS}, media_type="text/event-stream")
         del self.headers["content-length"]
+        self._drained = drained
         self._events = events
         self._farewell = farewell
         self._gone = gone
@@ -45,19 +48,19 @@ class AnswerStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         sending = asyncio.ensure_future(self._send(send))
         leaving = asyncio.ensure_future(_disconnected(receive))
+        drained = asyncio.ensure_future(self._drained.wait())
         try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            first = asyncio.FIRST_COMPLETED
+            await asyncio.wait({sending, leaving, drained}, return_when=first)
             if sending.done():
                 await sending
-            else:
+            elif leaving.done():
                 await self._gone()
-        except asyncio.CancelledError:  # the process ends
-            await _ended(sending)
-            await send(_body(b"".join(self._farewell()), more=False))
-            raise
+            else:
+                await _ended(sending)
+                await send(_body(b"".join(self._farewell()), more=False))
         finally:
-            await _ended(sending)
-            await _ended(leaving)
+            await _ended(sending, leaving, drained)
             await self._close()
 
     async def _send(self, send: Send) -> None:
@@ -67,20 +70,29 @@ class AnswerStream(Response):
 
 
 class LateResponse(Response):
-    """A response that takes a while: `made`, or `farewell` when the process ends before."""
+    """A response that takes a while: `made`, or `farewell` if the process has `drained` before."""
 
-    def __init__(self, made: Callable[[], Awaitable[Response]], farewell: Response) -> None:
+    def __init__(
+        self,
+        made: Callable[[], Awaitable[Response]],
+        farewell: Response,
+        *,
+        drained: asyncio.Event,
+    ) -> None:
         super().__init__()
+        self._drained = drained
         self._made = made
         self._farewell = farewell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the response."""
+        making = asyncio.ensure_future(self._made())
+        drained = asyncio.ensure_future(self._drained.wait())
         try:
-            response = await self._made()
-        except asyncio.CancelledError:
-            await self._farewell(scope, receive, send)
-            raise
+            await asyncio.wait({making, drained}, return_when=asyncio.FIRST_COMPLETED)
+            response = making.result() if making.done() else self._farewell
+        finally:
+            await _ended(making, drained)
         await response(scope, receive, send)
 
 
@@ -93,6 +105,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def _ended(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -70,7 +70,8 @@ def whole(asking: Asking, order: Order, made: Callable[[Answer], Any]) -> Respon
             raise answer.error
         return JSONResponse(made(answer), headers={TASK: order.task})
 
-    return LateResponse(respond, errors.response(follow.ending(order.task)))
+    farewell = errors.response(follow.ending(order.task))
+    return LateResponse(respond, farewell, drained=asking.drained)
 
 
 def stream(
@@ -88,7 +89,7 @@ def stream(
         if not until_gone:
             return
         try:
-            await asking.cancel(order.task)
+            await asking.abandon(order.task)
         except BusError as error:
             log.warning("task %s goes on, although its client has gone: %s", order.task, error)
 
@@ -107,10 +108,12 @@ def stream(
                 gone=gone,
                 close=stack.pop_all().aclose,
                 headers={TASK: order.task},
+                drained=asking.drained,
             )
         raise AssertionError("unreachable")
 
-    return LateResponse(respond, errors.response(follow.ending(order.task)))
+    farewell = errors.response(follow.ending(order.task))
+    return LateResponse(respond, farewell, drained=asking.drained)
 
 
 async def _after(begin: Iterable[bytes], others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -17,6 +17,7 @@ class Client:
 
     def __init__(self) -> None:
         self.gone = asyncio.Event()
+        self.drained = asyncio.Event()
         self.sent: list[dict[str, Any]] = []
         self.calls: list[str] = []
 
@@ -42,7 +43,12 @@ class Client:
             self.calls.append("closed")
 
         return AnswerStream(
-            events, farewell=lambda: [b"bye"], gone=gone, close=close, headers={"X-Task-Id": "t1"}
+            events,
+            farewell=lambda: [b"bye"],
+            gone=gone,
+            close=close,
+            headers={"X-Task-Id": "t1"},
+            drained=self.drained,
         )
 
 
@@ -78,9 +84,8 @@ async def test_the_end_of_the_process_is_said() -> None:
     getting = asyncio.create_task(client.get(client.stream(two(endless=True))))
     for _ in range(5):
         await asyncio.sleep(0)
-    getting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await getting
+    client.drained.set()
+    await getting
     assert client.body == b"one two bye"
     assert client.calls == ["closed"]
 
@@ -102,9 +107,9 @@ async def test_a_late_response_says_that_the_process_ends() -> None:
         return PlainTextResponse("made")
 
     client, farewell = Client(), PlainTextResponse("bye", 503)
-    getting = asyncio.create_task(client.get(LateResponse(never, farewell)))
+    response = LateResponse(never, farewell, drained=client.drained)
+    getting = asyncio.create_task(client.get(response))
     await asyncio.sleep(0)
-    getting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await getting
+    client.drained.set()
+    await getting
     assert (client.sent[0]["status"], client.body) == (503, b"bye")
