@@ -53,8 +53,10 @@ check: $(VENV)/.dev ## all that CI runs: format, lint, types, order of imports, 
 	$(BIN)/lint-imports
 	$(BIN)/agentd validate manifests/
 	$(BIN)/agentd validate examples/research-team/manifests/
+	$(BIN)/agentd validate examples/support/manifests/
 	$(BIN)/agentd test manifests/
 	$(BIN)/agentd test examples/research-team/manifests/
+	$(BIN)/agentd test examples/support/manifests/
 	$(PYTEST)
 	@$(if $(filter-out $(call version_of,$(BIN)/python),$(call version_of,$(call first,$(VERSIONS)))), \
 		echo "$(VENV) has a newer Python than the oldest one here that agentd supports; make clean to test that")

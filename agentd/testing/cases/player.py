@@ -75,6 +75,7 @@ class CasePlayer:
         tape, started = Tape(), time.monotonic()
         replayed = self._replayed(suite, case)
         message = _message(suite, case, replayed)
+        await self.tools.check(spec)  # the functions of `tools/` are known only after it
         revision = self._revision(spec, suite, case, replayed, tape)
         played = await self._run(revision, message, message.sent_at)
         wrong = list(mismatches(case.expect, played))
