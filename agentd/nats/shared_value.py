@@ -7,14 +7,16 @@ import contextlib
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from agentd.errors import BusError, Conflict, NotStored
+from agentd.errors import BusError, Conflict, DecodeError, NotStored
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.records import skipped
 from agentd.nats.streams import JOINS, LOG
 from agentd.protocol.server_subjects import bucket
+from agentd.protocol.shape import Shape
 from agentd.protocol.subjects import digest
 
 _PATIENCE, _PAUSE = 10.0, 0.2  # seconds that the server may be unreachable, and between two tries
@@ -124,6 +126,17 @@ class Shared(Generic[_Value]):
         self._changed = asyncio.Event()
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """A secret, and the last sequence of the log when it was made."""
+
+    secret: str
+    since: int
+
+
+_stored: Shape[_Stored] = Shape(_Stored, most=1024)
+
+
 class Secret:
     """The secret of one environment: what its replicas derive from it is the same, and nobody can
     guess it. Until it is read, ids are derived without it.
@@ -147,9 +160,14 @@ class Secret:
         while True:
             sequence, found = await jetstream.newest(bus, JOINS, subject)
             if found:
-                stored: dict[str, Any] = json.loads(found)
-                self._text, self._since = stored["secret"], stored["since"]
-                return
+                try:
+                    stored = _stored.parse(found)
+                except DecodeError as error:
+                    # Anyone may have written it. No process could start as long as it stays.
+                    skipped(JOINS, subject, error, sequence)
+                else:
+                    self._text, self._since = stored.secret, stored.since
+                    return
             own = json.dumps(await self._own(bus)).encode()
             try:
                 await jetstream.replace(bus, subject, own, after=sequence)

@@ -235,3 +235,12 @@ async def test_replicas_derive_the_same_and_nobody_else_does() -> None:
     assert first.digest("x") != (await read(bus, "prod")).digest("x")
     assert first.digest("x") != (await read(cast("Bus", MemoryBus()))).digest("x")
     assert len(first.digest("x")) == 32
+
+
+@pytest.mark.parametrize("garbage", [b"{", b"[]", b'{"secret": 5, "since": 1}', b'{"secret": "x"}'])
+async def test_garbage_in_place_of_a_secret_is_replaced(garbage: bytes) -> None:
+    """No process could start otherwise."""
+    bus = MemoryBus()
+    await bus.request(bucket(JOINS, "dev", "secret", "ids"), garbage)
+    secret = await read(cast("Bus", bus))
+    assert (await read(cast("Bus", bus))).digest("x") == secret.digest("x") != Secret().digest("x")
