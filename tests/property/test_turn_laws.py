@@ -159,7 +159,7 @@ async def one_run(spec: AgentSpec, world: World, plan: Sequence[Sequence[str]]) 
     bus = Bus({}, print)  # never connected: the agent has no history, and the task has no files
     context = RunContext(
         deadline=deadline,
-        budget=budget,
+        budget=lambda: budget,
         metrics=Metrics(),
         now=0.0,
         journal=lambda: world,
