@@ -65,11 +65,11 @@ class Door:
         )
         return [decode(msg.data).payload.content async for msg in found]
 
-    async def ended(self, response: str) -> Any:
-        """The response, as soon as it has ended."""
+    async def ended(self, response: str, client: AsyncOpenAI | None = None) -> Any:
+        """The response, as soon as the log has its end: its client may have it before."""
         async with asyncio.timeout(PATIENCE):
             for pause in itertools.repeat(0.05):
-                now = await self.client.responses.retrieve(response)
+                now = await (client or self.client).responses.retrieve(response)
                 if now.status not in ("queued", "in_progress"):
                     return now
                 await asyncio.sleep(pause)
@@ -538,7 +538,7 @@ async def test_a_key_of_agentd_is_the_key_of_the_client(door: Door) -> None:
         await client.chat.completions.create(model="other", messages=HI)
     # Its own responses, and no others.
     mine = await client.responses.create(model="writer", input="hi")
-    assert (await client.responses.retrieve(mine.id)).output_text == "Hi."
+    assert (await door.ended(mine.id, client)).output_text == "Hi."
     stranger = door.client.with_options(api_key=keys.add("foreign", ["ask"]))
     with pytest.raises(openai.PermissionDeniedError, match="may not read"):
         await stranger.responses.retrieve(mine.id)
