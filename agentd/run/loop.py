@@ -13,6 +13,7 @@ from typing import Any
 
 from agentd import crash_points
 from agentd.errors import ModelError, TaskError, Undeliverable
+from agentd.manifest.limits import Output
 from agentd.models.estimate import expected, within
 from agentd.models.failures import Failures
 from agentd.models.meaning import is_too_long
@@ -96,9 +97,7 @@ class _TurnLoop:
         self._context = context
         self._model = revision.model_for(message)
         self._opening = Opening({}, None, {}, "")
-        # Most senders bring neither tools nor a schema.
-        asks = self._manifest.output or message.payload.answer_schema is not None
-        self._output = required_output(self._manifest, message) if asks else None
+        self._output: Output | None = None
         self._senders: SendersTools | None = None
         self._chat: list[Mapping[str, Any]] = []  # after the opening
         if message.brings_tools:
@@ -120,6 +119,8 @@ class _TurnLoop:
 
     async def result(self) -> RunResult:
         """Takes turns until there is an answer."""
+        if self._manifest.output or self._message.payload.answer_schema is not None:
+            self._output = await required_output(self._manifest, self._message)
         self._opening = await begin(
             self._revision, self._model, self._message, self._context, ask=self._ask_aside
         )

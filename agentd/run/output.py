@@ -10,7 +10,7 @@ from typing import Any
 
 from agentd.errors import AgentdError, TaskError
 from agentd.manifest.agent import Manifest
-from agentd.manifest.json_schema.check import schema_error, value_error
+from agentd.manifest.json_schema.check import foreign_schema_error, value_error
 from agentd.manifest.limits import Output
 from agentd.models.port import CORRECTION
 from agentd.protocol.message import AgentMessage
@@ -32,7 +32,7 @@ class Unusable(AgentdError):
     """An answer that is not the required JSON; the text says why."""
 
 
-def required_output(manifest: Manifest, message: AgentMessage) -> Output | None:
+async def required_output(manifest: Manifest, message: AgentMessage) -> Output | None:
     """The form that the answer must have: that of the manifest, or else that of the sender.
 
     Raises:
@@ -45,7 +45,7 @@ def required_output(manifest: Manifest, message: AgentMessage) -> Output | None:
             text = f"{manifest.name} has an `output` of its own; leave out the schema of the answer"
             raise TaskError(text, code="answer_schema")
         return manifest.output
-    if problem := schema_error(asked):
+    if problem := await foreign_schema_error(asked):
         text = f"payload.answerSchema is not a valid JSON Schema: {problem}"
         raise TaskError(text, code="answer_schema")
     return Output(schema=asked)

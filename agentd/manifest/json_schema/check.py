@@ -49,14 +49,30 @@ class _Invalid(AgentdError):
 
 
 def schema_error(schema: Mapping[str, Any]) -> str:
-    """Why `schema` is not a valid JSON Schema (draft 2020-12); "" if it is valid."""
+    """Why `schema` is not a valid JSON Schema (draft 2020-12); "" if it is valid. It may take
+    seconds."""
     try:
-        with at_most(MOST_STEPS), _explained():
+        return _schema_error(schema, MOST_STEPS)
+    except TooManySteps:
+        return f"it is too complex: its check takes more than {MOST_STEPS:,} steps"
+
+
+async def foreign_schema_error(schema: Mapping[str, Any]) -> str:
+    """As `schema_error`, in the event loop: a check that takes more than a few milliseconds is done
+    in a thread."""
+    try:
+        return _schema_error(schema, QUICK_STEPS)
+    except TooManySteps:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(_slow, schema_error, schema)
+
+
+def _schema_error(schema: Mapping[str, Any], most: int) -> str:
+    try:
+        with at_most(most), _explained():
             _validator(json.dumps(schema))
     except _Invalid as error:
         return str(error)
-    except TooManySteps:
-        return f"it is too complex: its check takes more than {MOST_STEPS:,} steps"
     return ""
 
 

@@ -17,10 +17,10 @@ from tests.unit.workbench import MANIFEST, ScriptedModel, revision_of
 SCHEMA = {"type": "object", "required": ["score"], "properties": {"score": {"type": "number"}}}
 
 
-def required(folder: Path, output: str, asked: Any) -> Any:
+async def required(folder: Path, output: str, asked: Any) -> Any:
     manifest = revision_of(folder, f"{MANIFEST}\noutput: {output}", ScriptedModel()).spec.manifest
     payload = Payload(content="hi", answer_schema=asked)
-    found = required_output(manifest, new("task", payload, source=AgentIdentity(id="me")))
+    found = await required_output(manifest, new("task", payload, source=AgentIdentity(id="me")))
     return found and (found.schema_, found.retries)
 
 
@@ -41,21 +41,21 @@ OWN = "{schema: {type: object, required: [score]}, retries: 1}"
         ),
     ],
 )
-def test_the_form_of_the_manifest_comes_before_that_of_the_sender(
+async def test_the_form_of_the_manifest_comes_before_that_of_the_sender(
     tmp_path: Path, output: str, asked: Any, found: Any
 ) -> None:
-    assert required(tmp_path, output, asked) == found
+    assert await required(tmp_path, output, asked) == found
 
 
 @pytest.mark.parametrize(
     ("output", "asked", "problem"),
     [(OWN, {"type": "array"}, "of its own"), ("null", {"type": "arra"}, "not a valid JSON Schema")],
 )
-def test_a_form_that_cannot_be_kept_is_refused(
+async def test_a_form_that_cannot_be_kept_is_refused(
     tmp_path: Path, output: str, asked: Any, problem: str
 ) -> None:
     with pytest.raises(TaskError, match=problem) as refused:
-        required(tmp_path, output, asked)
+        await required(tmp_path, output, asked)
     assert refused.value.code == "answer_schema"
 
 

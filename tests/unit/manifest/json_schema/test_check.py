@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from agentd.manifest.json_schema import check
-from agentd.manifest.json_schema.check import QUICK_STEPS, schema_error, value_error
+from agentd.manifest.json_schema.check import (
+    QUICK_STEPS,
+    foreign_schema_error,
+    schema_error,
+    value_error,
+)
 from agentd.manifest.json_schema.steps import at_most
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -114,6 +119,15 @@ def test_a_schema_that_is_too_large_is_invalid() -> None:
     assert schema_error(many) == "it has more than 200,000 characters"
     with at_most(100):
         assert schema_error({"allOf": [CITY] * 50}).startswith("it is too complex")
+
+
+async def test_a_foreign_schema_that_takes_long_is_checked_in_a_thread() -> None:
+    large = {"allOf": [CITY] * 500}
+    with at_most(10**9) as in_the_loop:
+        assert await foreign_schema_error(large) == ""
+
+    assert 10**9 - in_the_loop.left == QUICK_STEPS
+    assert await foreign_schema_error({"allOf": [CITY] * 500 + [{"type": "text"}]}) != ""
 
 
 async def test_a_long_error_is_cut() -> None:
