@@ -17,7 +17,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from agentd.errors import AgentdError, BusError
+from agentd.errors import AgentdError, BusError, DecodeError
 from agentd.nats.bus import Msg
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,25 @@ def skipped(where: str, subject: str, error: Exception, sequence: object = None)
     place = subject[:_LONGEST] + (f", sequence {sequence}" if sequence else "")
     kind = "" if isinstance(error, AgentdError) else f"{type(error).__name__}: "
     log.warning("%s: %s is skipped: %s%s", where, place, kind, str(error)[:_LONGEST])
+
+
+@dataclass
+class Room:
+    """How much is read of what anyone may have written in one place: so many records and bytes."""
+
+    records: int = 10_000
+    size: int = 64 * 1024**2
+
+    def take(self, size: int, *, records: int = 1) -> None:
+        """Takes the room of a record.
+
+        Raises:
+            DecodeError: there is no room left; to be raised in a block of `skipping`.
+        """
+        self.records -= records
+        self.size -= size
+        if self.records < 0 or self.size < 0:
+            raise DecodeError("there are more records, or larger ones, than agentd reads here")
 
 
 def report_skipped() -> None:

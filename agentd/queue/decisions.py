@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
-from agentd.errors import TaskError, UsageError
+from agentd.errors import DecodeError, TaskError, UsageError
 from agentd.manifest.json_schema.check import misfit
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.objects import whole
-from agentd.nats.records import skipping
+from agentd.nats.records import skipped, skipping
 from agentd.nats.schedules import is_from_schedule
 from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage, decode, short_id
@@ -24,6 +24,8 @@ from agentd.protocol.subjects import Subjects
 REQUESTED = "approval_requested"
 
 LONGEST_ANSWER = 32_000  # characters of a person's answer
+MOST_REQUESTS = 64  # of one task, that are read: the newest ones
+MOST_CALLS = 1_000  # of one request; a turn has fewer
 
 _CALL = ("index", "name", "arguments")
 _DECISIONS = ("approve", "deny", "edit", "answer")
@@ -77,18 +79,22 @@ class Decision:
     arguments: Mapping[str, Any] | None = None
     answer: str | None = None
 
-    def is_about(self, request: ApprovalRequest, index: int) -> bool:
-        """Whether it decides this call of a request. One that cannot be meant decides nothing: an
-        edit of two calls at once, or an answer that is not among the choices."""
+    def covered(self, request: ApprovalRequest) -> frozenset[int]:
+        """The indexes of the calls of a request that it decides. One that cannot be meant decides
+        nothing: an edit of two calls at once, or an answer that is not among the choices."""
         if self.turn not in (None, request.turn) or self.sequence <= request.sequence:
-            return False
-        covered = [
+            return frozenset()
+        covered = frozenset(
             call["index"]
             for call in request.calls
             if (self.calls is None or call["index"] in self.calls) and self._can_decide(call)
-        ]
+        )
         of_one = self.arguments is not None or self.answer is not None
-        return index in covered and (len(covered) == 1 or not of_one)
+        return covered if len(covered) == 1 or not of_one else frozenset()
+
+    def is_about(self, request: ApprovalRequest, index: int) -> bool:
+        """Whether it decides this call of a request."""
+        return index in self.covered(request)
 
     def _can_decide(self, call: Mapping[str, Any]) -> bool:
         if not self.approve:
@@ -126,9 +132,8 @@ class Dialogue:
         """The first decision on each call, among those stored `before` this sequence of the log."""
         found: dict[int, Decision] = {}
         for decision in self.decisions:
-            for index in request.indexes if decision.sequence < before else ():
-                if decision.is_about(request, index):
-                    found.setdefault(index, decision)
+            for index in decision.covered(request) if decision.sequence < before else ():
+                found.setdefault(index, decision)
         return found
 
     def is_decided(self, request: ApprovalRequest) -> bool:
@@ -141,16 +146,44 @@ async def read(bus: Bus, subjects: Subjects, task: str) -> Dialogue:
     Raises:
         BusError: the log does not answer.
     """
-    requests: list[ApprovalRequest] = []
-    decisions: list[Decision] = []
+    kept = _Kept(task)
     async for sequence, message in _events(bus, subjects.event("approval", task)):
         content = message.payload.content
         if request := request_of(content, sequence):
-            if request.task == task:  # anyone may publish an event about another task here
-                requests.append(request)
+            kept.ask(request)
         elif decision := decision_of(content, sequence):
-            decisions.append(decision)
-    return Dialogue(requests, decisions)
+            kept.decide(decision)
+    return Dialogue([asked for asked, _ in kept.requests.values()], kept.decisions)
+
+
+class _Kept:
+    """What counts of the events about a task, of which anyone may publish thousands: the first
+    request of a turn, the newest of them; the first decision on each of their calls."""
+
+    def __init__(self, task: str) -> None:
+        self._task = task
+        # Each with the indexes of the calls that are not decided yet.
+        self.requests: dict[tuple[int, int], tuple[ApprovalRequest, set[int]]] = {}
+        self.decisions: list[Decision] = []
+
+    def ask(self, request: ApprovalRequest) -> None:
+        turn = (request.life, request.turn)
+        if request.task != self._task or turn in self.requests:
+            return
+        self.requests[turn] = (request, request.indexes)
+        while len(self.requests) > MOST_REQUESTS:
+            oldest, _ = self.requests.pop(next(iter(self.requests)))
+            text = f"task {short_id(self._task)} has more than {MOST_REQUESTS} requests"
+            skipped(LOG, f"a request to {oldest.agent}", DecodeError(text), oldest.sequence)
+
+    def decide(self, decision: Decision) -> None:
+        counts = False
+        for request, undecided in self.requests.values():
+            if made := undecided and undecided & decision.covered(request):
+                undecided -= made
+                counts = True
+        if counts:
+            self.decisions.append(decision)
 
 
 def request_of(content: Any, sequence: int = 0) -> ApprovalRequest | None:
@@ -163,7 +196,11 @@ def request_of(content: Any, sequence: int = 0) -> ApprovalRequest | None:
             "turn": int(turn),
             "calls": [*calls],
             "expires": str(expires),
-        } if all(map(_is_call, calls)) and (until := _moment(expires)) is not None:
+        } if (
+            len(calls) <= MOST_CALLS
+            and all(map(_is_call, calls))
+            and (until := _moment(expires)) is not None
+        ):
             return ApprovalRequest(
                 sequence=sequence,
                 task=task,

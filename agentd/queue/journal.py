@@ -15,13 +15,13 @@ from typing import Any
 
 from agentd.errors import TaskError
 from agentd.nats import jetstream
-from agentd.nats.bus import Bus
+from agentd.nats.bus import Bus, Msg
 from agentd.nats.objects import fit, whole
-from agentd.nats.records import skipping
+from agentd.nats.records import Room, skipping
 from agentd.nats.schedules import is_from_schedule
 from agentd.nats.shared_value import Secret
 from agentd.nats.streams import LOG
-from agentd.protocol.message import AgentIdentity, AgentMessage, decode
+from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode
 from agentd.protocol.subjects import Subjects
 from agentd.queue.delivery import Delivery
 
@@ -36,6 +36,8 @@ ANSWERED = "tool_answered"
 
 MODEL_FAILED = "model_failed"  # one model of several; another one answered, or all failed
 MODEL_AWAITED = "model_awaited"  # a server that is not there, or that asked for a wait
+
+ENTRY = "Agentd-Entry"  # a header: the text from which the id of the message was derived
 
 _ATTEMPTS = (FAILED, STARTED, HANDED_BACK)
 
@@ -178,14 +180,37 @@ class Journal:
     async def _events(self) -> AsyncIterator[Mapping[str, Any]]:
         """The entries of this life of the task; a task that was sent again from the dead letters
         begins another life, with an empty journal."""
+        room = Room()
         async for msg in jetstream.stored(self._bus, LOG, self._subject):
             if is_from_schedule(msg):
                 continue
             content = None
             with skipping(LOG, msg):
-                content = (await whole(self._bus, decode(msg.data))).payload.content
+                content = await self._content(msg, room)
             if isinstance(content, dict) and content.get("life") == self._delivery.life:
                 yield content
+
+    async def _content(self, msg: Msg, room: Room) -> Any:
+        """The content of an entry. Those that may be of others are read as long as there is room:
+        however many they are, an own one is found, so no step is repeated because of them."""
+        message = decode(msg.data)
+        if self._is_own(msg):
+            return (await whole(self._bus, message)).payload.content
+        room.take(len(msg.data))
+        full = await whole(self._bus, message)
+        if full is not message:
+            room.take(len(encode(full)), records=0)
+        return full.payload.content
+
+    def _is_own(self, msg: Msg) -> bool:
+        """Whether agentd wrote this entry: nobody else can derive its id."""
+        headers = msg.headers or {}
+        entry = headers.get(ENTRY, "")
+        own = jetstream.Record(
+            subject=self._subject, data=b"", message_id=self._secret.digest(entry)
+        )
+        is_of_task = entry.startswith(f"{self._task.id}.")
+        return is_of_task and headers.get("Nats-Msg-Id") == own.wire_id
 
     async def _store(self, kind: str, mark: str, details: Content, *, patience: float) -> None:
         delivery = self._delivery
@@ -198,14 +223,14 @@ class Journal:
             **details,
         }
         event = self._task.reply("event", content, source=self._source)
+        entry = f"{self._task.id}.{kind}.{delivery.life}.{delivery.sequence}.{mark}"
         await jetstream.store(
             self._bus,
             self._subject,
             await fit(self._bus, event),
             # Under an id that somebody else has used, the server would store nothing.
-            message_id=self._secret.digest(
-                f"{self._task.id}.{kind}.{delivery.life}.{delivery.sequence}.{mark}"
-            ),
+            message_id=self._secret.digest(entry),
+            headers={ENTRY: entry},
             patience=patience,
         )
 

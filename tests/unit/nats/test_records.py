@@ -10,7 +10,7 @@ import pytest
 from agentd.errors import BusError, DecodeError
 from agentd.nats import records
 from agentd.nats.bus import Msg
-from agentd.nats.records import report_skipped, skipped, skipping
+from agentd.nats.records import Room, report_skipped, skipped, skipping
 from tests.memory_bus import message
 
 
@@ -96,3 +96,11 @@ def test_a_minute_later_the_count_is_logged_and_records_are_named_again(
 def test_a_server_that_does_not_answer_is_no_mistake_of_the_record() -> None:
     with pytest.raises(BusError), skipping("A_BUCKET", record("$KV.a.c", 1)):
         raise BusError("no server")
+
+
+@pytest.mark.parametrize("room", [Room(records=2), Room(size=25)])
+def test_records_are_read_as_long_as_there_is_room(room: Room) -> None:
+    room.take(10)
+    room.take(10)
+    with pytest.raises(DecodeError, match="more records, or larger ones"):
+        room.take(10)

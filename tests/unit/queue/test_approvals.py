@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from agentd.errors import Paused
-from agentd.nats import schedules
+from agentd.nats import jetstream, records, schedules
 from agentd.nats.streams import LOG
+from agentd.protocol.message import AgentIdentity, encode, new
 from agentd.queue import approvals
 from agentd.queue.approvals import Verdicts
-from agentd.queue.decisions import ApprovalRequest
+from agentd.queue.decisions import MOST_REQUESTS, ApprovalRequest, read
 from agentd.queue.delivery import LIFE, RESUMES, SENT_AGAIN, Delivery
 from tests.unit.workbench import MANIFEST, TASK, Workbench, revision_of
 
@@ -244,3 +245,46 @@ async def test_the_edited_arguments_are_those_of_every_delivery(waiting: Waiting
         edit = verdicts.calls[0]
         assert edit
         assert (edit.arguments, edit.by) == ({"usd": 3}, "eve")
+
+
+async def test_events_of_a_stranger_are_not_kept_and_cost_no_decision(tmp_path: Path) -> None:
+    waiting = Waiting(Workbench(revision_of(tmp_path, MANIFEST)))
+    await waiting.suspend()
+    [first] = await waiting.requests()
+    await waiting.decide("approve", calls=[0])
+    bus, subject = waiting.bench.services.bus, "agents.dev.event.approval.t-1"
+    for number in range(200):
+        content = {"decision": "deny", "turn": 1, "calls": [number % 2 * 7]}
+        data = encode(new("event", content, source=AgentIdentity(id="stranger")))
+        await jetstream.store(bus, subject, data, message_id=f"s{number}")
+    await waiting.decide("approve", calls=[2])
+    dialogue = await read(bus, waiting.bench.services.subjects, "t-1")
+    assert len(dialogue.decisions) == 2
+    assert {index: each.approve for index, each in dialogue.verdicts(first).items()} == {
+        0: True,
+        2: True,
+    }
+
+
+async def test_of_many_requests_the_newest_are_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    records.forget()
+    waiting = Waiting(Workbench(revision_of(tmp_path, MANIFEST)))
+    bus, subject = waiting.bench.services.bus, "agents.dev.event.approval.t-1"
+    for turn in range(100):
+        content = {
+            "task": "t-1",
+            "agent": "stranger",
+            "life": 1,
+            "turn": turn,
+            "calls": [{"index": 0, "name": "x", "arguments": {}}],
+            "expires": "2040-01-01T00:00:00+00:00",
+        }
+        data = encode(new("event", content, source=AgentIdentity(id="stranger")))
+        await jetstream.store(bus, subject, data, message_id=f"s{turn}")
+    await waiting.suspend()
+    dialogue = await read(bus, waiting.bench.services.subjects, "t-1")
+    assert len(dialogue.requests) == MOST_REQUESTS
+    assert [each.agent for each in await waiting.requests()] == ["me"]
+    assert "task t-1 has more than 64 requests" in caplog.text

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentd.errors import BusError, TaskError
+from agentd.nats import records
+from agentd.nats.objects import fit
+from agentd.nats.records import Room
 from agentd.protocol.message import AgentIdentity, encode, new
+from agentd.queue import journal
 from agentd.queue.delivery import LIFE
 from agentd.queue.journal import (
     ANSWERED,
     CALLED,
+    ENTRY,
     FAILED,
     HANDED_BACK,
     MODEL_AWAITED,
@@ -174,6 +180,42 @@ async def test_what_other_clients_publish_there_is_ignored(tmp_path: Path) -> No
         await task.bench.bus.request(SUBJECT, encode(message))
     await task.bench.bus.request(SUBJECT, b"garbage")
     assert await task.stands(2) == (2, False)
+
+
+async def test_a_step_is_found_behind_the_entries_of_a_stranger(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.forget()
+    monkeypatch.setattr(journal, "Room", partial(Room, records=50))
+    task = Task(tmp_path)
+    await write_steps(task, number=90)
+    await task.journal(1).step(TURN, 100, completion={"text": "x"})
+    standing = await task.journal(2).read()
+    # Otherwise the run would repeat it.
+    assert standing.steps[TURN, 100, 0]["completion"] == {"text": "x"}
+    assert len(standing.steps) == 51
+    assert "there are more records, or larger ones, than agentd reads here" in caplog.text
+
+
+async def write_steps(task: Task, *, number: int, text: str = "") -> None:
+    """Writes entries as another client of NATS, which has seen an own one, but not its id."""
+    for turn in range(1, number + 1):
+        completion = {"text": text}
+        content = {"event": TURN, "life": 7, "turn": turn, "index": 0, "completion": completion}
+        message = new("event", content, source=AgentIdentity(id="stranger"))
+        data = await fit(task.bench.services.bus, message)
+        mark = {ENTRY: f"t-1.turn.7.7.{turn}.0", "Nats-Msg-Id": f"guessed-{turn}"}
+        await task.bench.bus.publish(SUBJECT, data, headers=mark)
+
+
+@pytest.mark.parametrize("size", [90_000, 2_000_000])
+async def test_large_entries_of_a_stranger_take_more_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(journal, "Room", partial(Room, size=4 * size))
+    task = Task(tmp_path)
+    await write_steps(task, number=6, text="x" * size)
+    assert len((await task.journal(2).read()).steps) == 3
 
 
 async def test_an_entry_that_is_not_stored_is_an_error(tmp_path: Path) -> None:

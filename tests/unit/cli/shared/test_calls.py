@@ -25,3 +25,10 @@ ASKED: dict[str, Any] = {"index": 0, "name": "ask_person", "arguments": {"questi
 )
 def test_arguments_or_the_question(call: dict[str, Any], words: str) -> None:
     assert call_in_words(call) == words
+
+
+def test_of_long_arguments_the_beginning_is_shown_with_a_note() -> None:
+    words = call_in_words({"arguments": {"text": "x" * 4_000_000}})
+    assert len(words) < 5_000
+    assert words.startswith('{"text": "xxx')
+    assert words.endswith("… [3,996,012 more characters; all of them: agentd approvals ls --json]")
