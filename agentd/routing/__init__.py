@@ -7,11 +7,12 @@ A module imports only from modules listed below it.
     stream       the stream of one task, which any process can go on with
     status       how far a task has come
     ask          sends a task, now or later; yields the deltas of its answer and its result
+    results      the result of a task, by the id of the task
+    origin       which task was stored first under an id, and where its result belongs
     accept       accepts a task for a caller, once
     eligibility  where a task goes; checks before it is sent that an agent online may take it
     accepts      whether the content of a message is what an agent takes
     pieces       what a reader has of an answer: which piece is next, which one is old
-    results      the result of a task, by the id of the task
     routes       announces the routes of requirements, and knows those of the environment
     registry     the agents online: one entry per agent and process, in a bucket
 """

@@ -1,10 +1,13 @@
-"""The result of a task, found by the id of the task alone."""
+"""The result of a task, found by the id of the task alone.
+
+Another task of the same id has a result, too: `origin` says which one counts.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from agentd.errors import BusError
 from agentd.nats import jetstream
@@ -15,9 +18,12 @@ from agentd.nats.streams import LOG
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.result import decode_result
 from agentd.protocol.subjects import Subjects, token
+from agentd.routing import origin
+from agentd.routing.origin import Origin
 
 _LOOK = 15.0  # seconds between two searches of the log for a result whose message was lost
 _PAUSE = 0.2  # seconds until a server that did not answer is asked again
+_OFFERED = 16  # results that wait until it is known which one counts; the rest is in the log
 
 
 def pattern(subjects: Subjects, task: str) -> str:
@@ -29,18 +35,30 @@ def pattern(subjects: Subjects, task: str) -> str:
     return subjects.pattern(f"result.*.*.{token(task, 'task id')}")
 
 
-async def find(bus: Bus, subjects: Subjects, task: str) -> AgentMessage | None:
+async def find(
+    bus: Bus, subjects: Subjects, task: str, known: Origin | None = None
+) -> AgentMessage | None:
     """The result that the log has; None if there is none yet. A large answer in it is not fetched.
+    `known` is the origin of the task, for who knows it.
 
     Raises:
         BusError: the server does not answer.
     """
     on_record = pattern(subjects, task)
-    newest = await jetstream.last(bus, LOG, on_record)
-    if newest is None:
+    if await jetstream.last(bus, LOG, on_record) is None:
         return None
-    # Anyone may have written the newest one.
-    return parsed(newest) or await first(bus, on_record)
+    found = known or await origin.find(bus, subjects, task)
+    if found is None or not found.accepted:
+        # A result before the first task that was found is that of an earlier one, which the log
+        # no longer has, or which is too old for a search.
+        async for sequence, result in _on_record(bus, on_record):
+            if found is None or sequence < found.sequence:
+                return result
+            break
+    for subject in found.results if found else ():
+        if result := await first(bus, subject):
+            return result
+    return None
 
 
 async def first(bus: Bus, on_record: str) -> AgentMessage | None:
@@ -49,10 +67,17 @@ async def first(bus: Bus, on_record: str) -> AgentMessage | None:
     Raises:
         BusError: the server does not answer.
     """
+    async for _, result in _on_record(bus, on_record):
+        return result
+    return None
+
+
+async def _on_record(bus: Bus, on_record: str) -> AsyncIterator[tuple[int, AgentMessage]]:
+    """The results on these subjects, with their sequences. Anyone may have written something else
+    there."""
     async for msg in jetstream.stored(bus, LOG, on_record):
         if result := parsed(msg):
-            return result
-    return None
+            yield int((msg.headers or {})["Nats-Sequence"]), result
 
 
 def parsed(msg: Msg) -> AgentMessage | None:
@@ -62,6 +87,46 @@ def parsed(msg: Msg) -> AgentMessage | None:
     return None
 
 
+class Own:
+    """The result of one task, among the results of all tasks of its id."""
+
+    def __init__(self, bus: Bus, subjects: Subjects, task: str) -> None:
+        self._bus = bus
+        self._subjects = subjects
+        self._task = task
+        self._origin: Origin | None = None
+        self._offered: list[Msg] = []
+
+    def offer(self, msg: Msg) -> None:
+        """Takes a message that may be the result."""
+        if len(self._offered) < _OFFERED:
+            self._offered.append(msg)
+
+    async def offered(self) -> AgentMessage | None:
+        """The result, if it was offered. The task must be stored.
+
+        Raises:
+            BusError: the server does not answer.
+        """
+        if not self._offered:
+            return None
+        self._origin = self._origin or await origin.find(self._bus, self._subjects, self._task)
+        offered, self._offered = self._offered, []
+        for msg in offered:
+            is_own = self._origin is None or msg.subject in self._origin.results
+            if is_own and (result := parsed(msg)):
+                return result
+        return None
+
+    async def recorded(self) -> AgentMessage | None:
+        """The result, if the log has it.
+
+        Raises:
+            BusError: the server does not answer.
+        """
+        return await find(self._bus, self._subjects, self._task, self._origin)
+
+
 class Waiter:
     """Waits for the result of one task."""
 
@@ -69,6 +134,7 @@ class Waiter:
         self._bus = bus
         self._subjects = subjects
         self._task = task
+        self._own = Own(bus, subjects, task)
         self._found: AgentMessage | None = None
         self._given_up = False
         self._news = asyncio.Event()
@@ -110,7 +176,8 @@ class Waiter:
             try:
                 if look and self._found is None:
                     await self._bus.until_connected()
-                    self._found = await find(self._bus, self._subjects, self._task)
+                    self._found = await self._own.recorded()
+                self._found = self._found or await self._own.offered()
                 if self._found:
                     return await whole(self._bus, self._found)
                 await self._wait(_LOOK)
@@ -126,7 +193,7 @@ class Waiter:
                 await self._news.wait()
 
     def _on_result(self, msg: Msg) -> None:
-        self._found = self._found or parsed(msg)
+        self._own.offer(msg)
         self._news.set()
 
     def _on_failure(self, _: BusError) -> None:

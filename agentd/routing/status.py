@@ -22,7 +22,7 @@ from agentd.queue.bands import consumer_name, route_of
 from agentd.queue.decisions import ApprovalRequest
 from agentd.queue.delivery import Parcel, parcel
 from agentd.queue.journal import FAILED, delay_in
-from agentd.routing import results
+from agentd.routing import origin, results
 from agentd.routing.accept import Acceptance, acceptance_in, noted, sequence_of
 
 CALLER = "caller"  # in the metadata: the key that a task was sent with
@@ -64,11 +64,12 @@ async def status(bus: Bus, subjects: Subjects, task: str) -> TaskStatus | None:
         SubjectError: `task` cannot be the id of a task.
         BusError: the server does not answer.
     """
-    result = await results.find(bus, subjects, task)
     journal = [each async for each in _journal(bus, subjects, task)]
     acceptance = next(
         (found for seq, content in journal if (found := acceptance_in(content, task, seq))), None
     )
+    known = origin.of(acceptance, subjects) if acceptance else None
+    result = await results.find(bus, subjects, task, known)
     failed = sum(content.get("event") == FAILED for _, content in journal)
     if result:
         return TaskStatus(state="done", attempts=failed + 1, acceptance=acceptance, result=result)
@@ -145,19 +146,9 @@ async def _is_begun(bus: Bus, subjects: Subjects, subject: Subject, sequence: in
 
 
 async def _look_for(bus: Bus, subjects: Subjects, task: str, *, has_journal: bool) -> bool | None:
-    """Whether a task that no door has accepted was begun; None if there is no such task.
-
-    Nothing says where it is: all tasks that wait are read.
-    """
-    known = task.encode()
-    async for msg in jetstream.stored(bus, WORK, subjects.all_work):
-        headers = dict(msg.headers or {})
-        if known not in msg.data and task not in headers.values():
-            continue
-        with skipping(WORK, msg):
-            waiting = _parcel(headers, msg.data)
-            if waiting.task_id == task:
-                return await _is_begun(bus, subjects, waiting.subject, waiting.sequence)
+    """Whether a task that no door has accepted was begun; None if there is no such task."""
+    if found := await origin.search(bus, subjects, task):
+        return await _is_begun(bus, subjects, found.subject, found.sequence)
     if has_journal:
         return True
     later = await schedules.find(bus, subjects.schedule("message", task))

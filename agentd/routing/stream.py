@@ -106,6 +106,7 @@ class _TaskReader:
         self._stream = subjects.stream(task)
         self._pieces: deque[Msg] = deque()
         self._notes: deque[Msg] = deque(maxlen=_MOST)
+        self._own = results.Own(bus, subjects, task)
         self._end: AgentMessage | None = None
         self._refused: Forbidden | None = None
         self._must_look = False
@@ -138,6 +139,7 @@ class _TaskReader:
             if self._must_look:
                 async for event in self._looked_up():
                     yield event
+            await self._take_result()
             while self._pieces:
                 async for event in self._piece(self._pieces.popleft()):
                     yield event
@@ -167,7 +169,7 @@ class _TaskReader:
         self._news.set()
 
     def _on_result(self, msg: Msg) -> None:
-        self._end = self._end or results.parsed(msg)
+        self._own.offer(msg)
         self._news.set()
 
     def _on_failure(self, error: BusError) -> None:
@@ -227,7 +229,15 @@ class _TaskReader:
     async def _find_result(self) -> None:
         if self._end is None:
             with contextlib.suppress(BusError):  # the next search may find it
-                self._end = await results.find(self._bus, self._subjects, self._task)
+                self._end = await self._own.recorded()
+
+    async def _take_result(self) -> None:
+        try:
+            self._end = self._end or await self._own.offered()
+        except Forbidden:
+            raise
+        except BusError:
+            await self._look_again()
 
     async def _recorded(self) -> list[StreamEvent]:
         """What CHUNKS has that the reader has not."""

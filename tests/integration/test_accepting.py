@@ -9,17 +9,27 @@ import pytest
 
 from agentd.errors import SubjectError, TaskError
 from agentd.nats import jetstream
-from agentd.nats.bus import Bus
+from agentd.nats.bus import Bus, Msg
 from agentd.nats.streams import LOG
 from agentd.protocol.destination import Destination
-from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new, new_id
+from agentd.protocol.message import (
+    AgentIdentity,
+    AgentMessage,
+    Context,
+    encode,
+    new,
+    new_id,
+)
+from agentd.protocol.server_subjects import direct_get
 from agentd.protocol.subjects import Subjects
+from agentd.routing import stream
 from agentd.routing.accept import accept, find, task_id
 from agentd.routing.status import TaskStatus, status
 from tests.integration.conftest import Team
 from tests.waiting import PATIENCE
 
 ECHO = "description: Echo.\ncapabilities: [echoing]\nmodel: mock/echo\n"
+OTHER = "description: Other.\ncapabilities: [others]\nmodel: mock/echo\n"
 ECHOING = Destination("echoing", "general")
 
 
@@ -150,3 +160,93 @@ async def test_entries_of_strangers_are_not_believed(bus: Bus, subjects: Subject
     for data in (b"junk", b'{"payload": {"content": {"event": "accepted", "task": 1}}}'):
         await bus.request(subjects.event("run", name), data)
     assert await find(bus, subjects, name) is None
+
+
+async def forged(team: Team, name: str, domain: str) -> None:
+    """Another client has a task of the same id answered."""
+    await team.send(team.subjects.task(domain, "x"), {"id": name, "payload": {"content": "no"}})
+    await team.result(team.subjects.result(domain, "x", name))
+
+
+async def test_a_task_over_nats_keeps_its_result(team: Team) -> None:
+    await team.run(echo=ECHO, other=OTHER)
+    name = new_id()
+    message = {"id": name, "payload": {"content": "hi"}}
+    await team.send(team.subjects.task("echoing", "y"), message)
+    await team.result(team.subjects.result("echoing", "y", name))
+    await forged(team, name, "others")
+    found = await status(team.bus, team.subjects, name)
+    assert found
+    assert found.result
+    assert found.result.source.id == "echo"
+
+
+async def test_a_task_that_waits_is_not_done_by_another_one(team: Team) -> None:
+    await team.run(other=OTHER)
+    name = new_id()
+    message = {"id": name, "payload": {"content": "hi"}}
+    await team.send(team.subjects.task("echoing", "y"), message)
+    await forged(team, name, "others")
+    found = await status(team.bus, team.subjects, name)
+    assert found
+    assert (found.state, found.result) == ("queued", None)
+    reading = stream.events(team.bus, team.subjects, name, idle=0.2)
+    while (event := await anext(reading)).kind != "idle":
+        assert event.kind != "result"
+    await team.run(echo=ECHO)
+    [*_, end] = [event async for event in reading]
+    assert end.message
+    assert end.message.source.id == "echo"
+
+
+async def test_a_task_that_is_forwarded_keeps_its_result(team: Team) -> None:
+    await team.run(one="capabilities: [a]\nmodel: mock/echo\n", other=OTHER)
+    await team.run(both="capabilities: [a, b]\nmodel: mock/echo\n")
+    for _ in range(4):  # by chance the agent that may run it pulls it
+        name = new_id()
+        message = {
+            "id": name,
+            "payload": {"content": "hi"},
+            "routing": {"capabilities": ["b"], "exclusions": ["one"]},
+        }
+        await team.send(team.subjects.task("a", "x"), message)
+        done = await waited(team.bus, team.subjects, name, "done")
+        await forged(team, name, "others")
+        again = await status(team.bus, team.subjects, name)
+        for found in (done, again):
+            assert found
+            assert found.result
+            assert found.result.source.id == "both"
+
+
+async def test_a_task_that_was_emitted_keeps_its_result(team: Team) -> None:
+    """Its subject is that of an agent, and its result is under its topic."""
+    first = "capabilities: [begin]\nmodel: mock/echo\nemit: [{task: echoing.y, target: echo}]\n"
+    await team.run(first=first, echo=ECHO, other=OTHER)
+    await team.ask("begin", "hi")
+    result = await team.result(team.subjects.pattern("result.echoing.y.*"))
+    name = result.context.parent_message_id or ""
+    await forged(team, name, "others")
+    found = await status(team.bus, team.subjects, name)
+    assert found
+    assert found.result
+    assert found.result.source.id == "echo"
+
+
+async def test_those_who_ask_for_unknown_tasks_share_their_search(
+    bus: Bus, subjects: Subjects
+) -> None:
+    await jetstream.store(bus, subjects.task("x", "y"), encode(task()), message_id=new_id())
+    searches = 0
+
+    def count(msg: Msg) -> None:
+        nonlocal searches
+        searches += subjects.pattern("task.>").encode() in msg.data
+
+    listening = await bus.listen(direct_get(LOG), count)
+    await bus.fence()
+    found = await asyncio.gather(*(status(bus, subjects, new_id()) for _ in range(40)))
+    await bus.fence()
+    await listening.close()
+    assert set(found) == {None}
+    assert 0 < searches < 20

@@ -427,6 +427,23 @@ async def test_a_response_in_the_background_is_a_task(door: Door, stub: StubMode
     assert (await responses.cancel(sent.id)).status == "completed"
 
 
+async def test_a_response_is_not_that_of_another_task(door: Door, stub: StubModel) -> None:
+    await door.team.run(chat=asking(stub), other="capabilities: [others]\nmodel: mock/echo\n")
+    sent = await door.client.responses.create(model="chat", input="hi")
+    await door.ended(sent.id)
+    task, subjects = sent.id.removeprefix("resp_"), door.team.subjects
+    message = {"id": task, "payload": {"content": "no"}}
+    await door.team.send(subjects.task("others", "x"), message)
+    await door.team.result(subjects.result("others", "x", task))
+    assert (await door.client.responses.retrieve(sent.id)).output_text == "Fine. "
+    events = await door.client.responses.retrieve(sent.id, stream=True)
+    [*_, last] = [event async for event in events]
+    assert last.type == "response.completed"
+    assert last.response.output_text == "Fine. "
+    await door.client.responses.create(model="chat", input="two", previous_response_id=sent.id)
+    assert shown(stub)[:2] == [("user", "hi"), ("assistant", "Fine. ")]
+
+
 async def test_a_response_can_be_cancelled(door: Door, stub: StubModel) -> None:
     stub.behaviour = Behaviour(tokens=1000, interval=0.1)
     await door.team.run(chat=asking(stub))

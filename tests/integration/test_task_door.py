@@ -25,6 +25,7 @@ from tests.waiting import PATIENCE
 
 ECHO = "description: Echo.\ncapabilities: [echoing]\nmodel: mock/echo\n"
 FILE = {"name": "a", "data": "!"}
+OTHER = "description: Other.\ncapabilities: [others]\nmodel: mock/echo\n"
 SLOW = """
 description: Slow.
 capabilities: [slow]
@@ -345,3 +346,43 @@ async def test_the_openapi_document_has_what_agents_accept(team: Team, http: Cli
     assert contents["echo"]["required"] == ["n"]
     refused, _ = await http.post("/api/tasks", {"target": "echoing", "content": {}}, 422)
     assert refused["code"] == "invalid_input"
+
+
+async def forged(team: Team, name: str) -> None:
+    """Another client has a task of the same id answered by another agent."""
+    await team.send(team.subjects.task("others", "x"), {"id": name, "payload": {"content": "no"}})
+    await team.result(team.subjects.result("others", "x", name))
+
+
+async def test_another_task_of_the_same_id_has_another_result(team: Team, http: Client) -> None:
+    await team.run(echo=ECHO, other=OTHER)
+    body, key = {"target": "echoing", "content": "hi"}, {"Idempotency-Key": "k"}
+    sent, _ = await http.post("/api/tasks", body, 200, Prefer="wait=20", **key)
+    await team.result(team.subjects.result("echoing", "general", sent["id"]))
+    await forged(team, sent["id"])
+    found = await http.get(f"/api/tasks/{sent['id']}")
+    again, _ = await http.post("/api/tasks", body, 200, Prefer="wait=20", **key)
+    *_, end = [event async for event in http.events(f"/api/tasks/{sent['id']}/stream")]
+    for each in (sent, found, again, end.data):
+        assert each["result"]["agent"] == "echo"
+
+
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "k"}])
+async def test_who_waits_for_a_task_gets_no_result_of_another(
+    team: Team, http: Client, key: dict[str, str]
+) -> None:
+    await team.run(slow=SLOW, other=OTHER)
+    body = {"target": "slow", "content": "hi"}
+    waiting = asyncio.create_task(
+        http.post("/api/tasks", body, 200, Prefer="wait=60", **key), name="who waits"
+    )
+    name = (await team.result(team.subjects.pattern("task.slow.general.*"))).id
+    events = asyncio.create_task(last_of(http, f"/api/tasks/{name}/stream"), name="who reads")
+    await forged(team, name)
+    assert (await waiting)[0]["result"]["agent"] == "slow"
+    assert (await events).data["result"]["agent"] == "slow"
+
+
+async def last_of(http: Client, path: str) -> Event:
+    *_, last = [event async for event in http.events(path)]
+    return last
