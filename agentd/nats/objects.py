@@ -75,17 +75,19 @@ async def fit(bus: Bus, message: AgentMessage) -> bytes:
     return encode(_with(message, await _put(bus, _spillable(message))))
 
 
-async def whole(bus: Bus, message: AgentMessage) -> AgentMessage:
+async def whole(bus: Bus, message: AgentMessage, *, most: int = MOST) -> AgentMessage:
     """`message` with its content, fetched if it was stored as an object.
 
     Raises:
+        TaskError: the object has more than `most` bytes, where that is less than a content may
+            have (`object_too_large`).
         Undeliverable: the object is no content: too large, or not the JSON of a message
             (`malformed`).
         TaskError: the object no longer exists, or does not match its digest (`object_missing`).
         BusError: the object store does not answer.
     """
     reference = _reference(_spillable(message))
-    return message if reference is None else _with(message, await _get(bus, reference))
+    return message if reference is None else _with(message, await _get(bus, reference, most))
 
 
 def _spillable(message: AgentMessage) -> Any:
@@ -157,14 +159,14 @@ async def _put(bus: Bus, part: Any) -> dict[str, Any]:
     return {MARK: {"digest": await put(bus, data), "size": len(data)}}
 
 
-async def _get(bus: Bus, reference: Mapping[str, Any]) -> Any:
+async def _get(bus: Bus, reference: Mapping[str, Any], most: int) -> Any:
     digest = str(reference["digest"])[:_LONGEST]
     try:
-        return parse(await fetch(bus, digest), most=MOST)
+        return parse(await fetch(bus, digest, most=most), most=MOST)
     except DecodeError as error:
         raise Undeliverable(f"the content {digest} is {error}", code="malformed") from None
     except TaskError as error:
-        if error.code != "object_too_large":
+        if error.code != "object_too_large" or most < MOST:
             raise
         raise Undeliverable(str(error), code="malformed") from None
 

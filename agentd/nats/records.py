@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _REMEMBERED = 4096  # records that were named before
 _LONGEST = 200  # characters of a subject and of a mistake
+_NO_ROOM = "there are more records, or larger ones, than agentd reads here"
 _FEW, _WINDOW = 10, 60.0  # records of one place that are named, in so many seconds
 
 
@@ -73,7 +74,33 @@ class Room:
         self.records -= records
         self.size -= size
         if self.records < 0 or self.size < 0:
-            raise DecodeError("there are more records, or larger ones, than agentd reads here")
+            raise DecodeError(_NO_ROOM)
+
+
+class Newest:
+    """The newest records of one place, as many as there is room for; `where` is its name.
+
+    Own records are written again and again, so those of a stranger become the oldest.
+    """
+
+    def __init__(self, where: str, *, records: int = 10_000, size: int = 64 * 1024**2) -> None:
+        self._where = where
+        self._records = records
+        self._room = size
+        self._kept: deque[Msg] = deque()
+
+    def __iter__(self) -> Iterator[Msg]:
+        return iter(self._kept)
+
+    def add(self, msg: Msg) -> None:
+        """Adds a record, which is newer than those before."""
+        self._kept.append(msg)
+        self._room -= len(msg.data)
+        while self._room < 0 or len(self._kept) > self._records:
+            oldest = self._kept.popleft()
+            self._room += len(oldest.data)
+            with skipping(self._where, oldest):
+                raise DecodeError(_NO_ROOM)
 
 
 def report_skipped() -> None:

@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import Collection, Container
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from agentd.errors import Undeliverable
+from agentd.errors import DecodeError, Undeliverable
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
+from agentd.nats.records import Room, skipped, skipping
 from agentd.nats.streams import STOPS
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import Subjects, digest
+
+MOST = 100_000  # cancellations of an environment that are obeyed: the newest ones
+
+_is_key = re.compile("[0-9a-f]{32}").fullmatch  # what `digest` returns
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Cancellations:
     def __init__(self, bus: Bus, env: str) -> None:
         self._bus = bus
         self._pattern = bucket(STOPS, env, "*")
-        self._cancelled: set[str] = set()
+        self._cancelled: dict[str, bool] = {}  # the keys; a dict keeps their order
         self._heard: dict[str, bool] = {}
         self._running: set[_CancellableRun] = set()
 
@@ -84,10 +91,10 @@ class Cancellations:
     async def _read(self) -> None:
         # Changes that arrive while the bucket is read are newer than what it answers.
         self._heard.clear()
-        keys: set[str] = set()
+        keys: dict[str, bool] = {}
         async for msg in jetstream.stored(self._bus, STOPS, self._pattern):
             if msg.data:
-                keys.add((msg.headers or {})["Nats-Subject"].rpartition(".")[2])
+                _put_newest(keys, (msg.headers or {})["Nats-Subject"].rpartition(".")[2], True)
         self._cancelled.clear()
         self._cancelled |= keys
         for key, cancelled in self._heard.items():
@@ -96,17 +103,33 @@ class Cancellations:
 
     async def _on_change(self, msg: Msg) -> None:
         key = msg.subject.rpartition(".")[2]
-        self._heard[key] = bool(msg.data)
+        _put_newest(self._heard, key, bool(msg.data))
         self._take(key, bool(msg.data))
         if msg.data:
             self._end({key})
 
     def _take(self, key: str, cancelled: bool) -> None:
-        (self._cancelled.add if cancelled else self._cancelled.discard)(key)
+        if cancelled:
+            _put_newest(self._cancelled, key, True)
+        else:
+            self._cancelled.pop(key, None)
 
-    def _end(self, keys: set[str]) -> None:
+    def _end(self, keys: Container[str]) -> None:
         for run in self._running:
             run.end(keys)
+
+
+def _put_newest(keys: dict[str, bool], key: str, value: bool) -> None:
+    """Puts a key at the end of `keys`, if it can be one. Of too many, the oldest is left out: any
+    client may write to the bucket."""
+    if not _is_key(key):
+        return
+    keys.pop(key, None)
+    keys[key] = value
+    if len(keys) > MOST:
+        oldest = next(iter(keys))
+        del keys[oldest]
+        skipped(STOPS, oldest, DecodeError(f"only the newest {MOST:,} cancellations count"))
 
 
 class _CancellableRun(AbstractContextManager[None]):
@@ -117,7 +140,7 @@ class _CancellableRun(AbstractContextManager[None]):
     """
 
     def __init__(
-        self, message: AgentMessage, cancelled: set[str], running: set[_CancellableRun]
+        self, message: AgentMessage, cancelled: Collection[str], running: set[_CancellableRun]
     ) -> None:
         self._message = message
         self._cancelled = cancelled
@@ -141,13 +164,13 @@ class _CancellableRun(AbstractContextManager[None]):
         if self._task.uncancel() <= self._cancels_before:
             raise refusal(self._ended_by) from None
 
-    def end(self, keys: set[str]) -> None:
+    def end(self, keys: Container[str]) -> None:
         """Cancels the asyncio task, once, if one of these keys is a scope of the message."""
         if self._ended_by is None and (scope := self._scope_in(keys)):
             self._ended_by = scope
             self._task.cancel()
 
-    def _scope_in(self, keys: set[str]) -> Scope | None:
+    def _scope_in(self, keys: Container[str]) -> Scope | None:
         return next((scope for scope in scopes_of(self._message) if scope.key in keys), None)
 
 
@@ -158,10 +181,13 @@ async def listed(bus: Bus, subjects: Subjects) -> list[tuple[Scope, float]]:
         BusError: the bucket does not answer.
     """
     found: list[tuple[Scope, float]] = []
+    room = Room(records=MOST)
     async for msg in jetstream.stored(bus, STOPS, bucket(STOPS, subjects.env, "*")):
-        if scope := _scope(msg.data):
-            stored_at = (msg.headers or {})["Nats-Time-Stamp"]
-            found.append((scope, datetime.fromisoformat(stored_at).timestamp()))
+        with skipping(STOPS, msg):
+            room.take(len(msg.data))
+            if scope := _scope(msg.data):
+                stored_at = (msg.headers or {})["Nats-Time-Stamp"]
+                found.append((scope, datetime.fromisoformat(stored_at).timestamp()))
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from agentd.errors import BusError, DecodeError, TaskError, UsageError
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus, Msg
-from agentd.nats.objects import fit, whole
+from agentd.nats.objects import MOST, fit, whole
 from agentd.nats.records import skipping
 from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.streams import LOG
@@ -21,7 +21,7 @@ from agentd.protocol.subjects import RUNTIME_EVENTS, Subjects
 from agentd.queue.decisions import ApprovalRequest, request_of
 from agentd.queue.journal import delay_in
 from agentd.routing import results
-from agentd.routing.eligibility import address
+from agentd.routing.eligibility import Directory, address
 
 
 @dataclass(frozen=True)
@@ -106,16 +106,20 @@ async def ask(
     message: AgentMessage,
     *,
     timeout: float,
+    most: int = MOST,
+    directory: Directory | None = None,
 ) -> AsyncIterator[Delta | Delay | Waiting | AgentMessage]:
     """Sends a task; yields its deltas, a `Delay` when it has to wait, a `Waiting` when it is
-    suspended, and last its result.
+    suspended, and last its result, for which at most `most` bytes are fetched.
+
+    Who asks many agents at once gives all of these calls one `directory`.
 
     Raises:
         TaskError: no result within `timeout` seconds (code `no_answer`; the task is not ended by
             that), or as `send`.
         BusError: the task was not stored.
     """
-    to = await address(bus, subjects, to, message)
+    to = await (directory or Directory(bus, subjects)).address(to, message)
     answer = _Answer(subjects.result(to.domain, to.specificity, message.id))
     async with _listening(bus, subjects, message.id, answer.subject) as received:
         await _store(bus, subjects, to, message)
@@ -123,7 +127,7 @@ async def ask(
         while msg := await _next(received, bus, answer.subject, deadline):
             part = answer.read(msg)
             if isinstance(part, AgentMessage):
-                yield await whole(bus, part)
+                yield await whole(bus, part, most=most)
                 return
             if part:
                 yield part

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 # Tasks that may wait on one route before senders are turned away.
 QUEUE_LIMIT = 10_000
 _FRESH = 1.0  # seconds for which a `Directory` relies on what it has read
+_LISTED = 2_000  # characters of an error that lists the agents online
 
 _Key = TypeVar("_Key")
 
@@ -124,7 +125,7 @@ def require_taker(recipients: Recipients, online: Sequence[Replica], env: str) -
     takers = {each.agent for each in online if recipients.include(each.agent, each.capabilities)}
     if not takers:
         agents = {replica.agent: " ".join(replica.capabilities) for replica in online}
-        listed = ", ".join(f"{agent} ({held})" for agent, held in sorted(agents.items()))
+        listed = ", ".join(f"{agent} ({held})" for agent, held in sorted(agents.items()))[:_LISTED]
         raise TaskError(
             f"no agent online in {env!r} takes {recipients}; online: {listed or 'no agent at all'}",
             code="no_taker",

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from agentd.errors import BusError, TaskError
 from agentd.nats.bus import Bus
+from agentd.nats.objects import MOST
 from agentd.protocol.destination import GENERAL, Destination, Recipients
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import AGENT_DOMAIN, Subjects, digest
 from agentd.routing import registry
 from agentd.routing.ask import ask
-from agentd.routing.eligibility import require_taker
+from agentd.routing.eligibility import Directory, require_taker
+
+MOST_ASKED = 100  # agents: any client may register thousands
+MOST_BYTES = 128 * 1024**2  # of all answers together
+
+log = logging.getLogger(__name__)
 
 Mode = Literal["all", "first", "majority"]
 
@@ -59,7 +66,7 @@ class Gathered:
 
 
 async def capable(bus: Bus, subjects: Subjects, message: AgentMessage, domain: str) -> list[str]:
-    """The agents online that may take `message` of this domain, sorted.
+    """The agents online that may take `message` of this domain, sorted; at most `MOST_ASKED`.
 
     Raises:
         TaskError: there are none (`no_taker`).
@@ -67,7 +74,11 @@ async def capable(bus: Bus, subjects: Subjects, message: AgentMessage, domain: s
     """
     online = await registry.online(bus, subjects.env)
     recipients = Recipients.of(message, Destination(domain, GENERAL))
-    return require_taker(recipients, online, subjects.env)
+    found = require_taker(recipients, online, subjects.env)
+    if len(found) > MOST_ASKED:
+        text = "%d agents could answer; the first %d by name are asked"
+        log.warning(text, len(found), MOST_ASKED)
+    return found[:MOST_ASKED]
 
 
 async def gather(
@@ -104,9 +115,19 @@ async def _votes(
 ) -> AsyncGenerator[Vote]:
     """The votes as they arrive. Closing this cancels the waiting for the others; their agents
     still finish their tasks."""
-    tasks = [
-        asyncio.ensure_future(_vote(bus, subjects, agent, message, timeout)) for agent in asked
-    ]
+    most = min(MOST, MOST_BYTES // len(asked))
+    directory = Directory(bus, subjects)
+
+    async def vote(agent: str) -> Vote:
+        # The id depends only on the message and the agent. So when a run is repeated after a crash,
+        # the task is the same as before, and its result is found instead of made again.
+        task = digest(f"{message.id} {agent}")
+        own = message.model_copy(update={"id": task, "target": agent})
+        to = Destination(AGENT_DOMAIN, agent)
+        parts = ask(bus, subjects, to, own, timeout=timeout, most=most, directory=directory)
+        return await _vote(agent, parts)
+
+    tasks = [asyncio.ensure_future(vote(agent)) for agent in asked]
     try:
         for done in asyncio.as_completed(tasks):
             yield await done
@@ -116,15 +137,9 @@ async def _votes(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _vote(
-    bus: Bus, subjects: Subjects, agent: str, message: AgentMessage, timeout: float
-) -> Vote:
-    # The id depends only on the message and the agent. So when a run is repeated after a crash, the
-    # task is the same as before, and its result is found instead of made again.
-    own = message.model_copy(update={"id": digest(f"{message.id} {agent}"), "target": agent})
-    to = Destination(AGENT_DOMAIN, agent)
+async def _vote(agent: str, parts: AsyncIterator[object]) -> Vote:
     try:
-        async for part in ask(bus, subjects, to, own, timeout=timeout):
+        async for part in parts:
             if isinstance(part, AgentMessage):
                 return Vote(agent, part.payload.content)
     except TaskError as error:

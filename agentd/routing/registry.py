@@ -13,7 +13,7 @@ from typing import Any
 from agentd.errors import DecodeError
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
-from agentd.nats.records import skipping
+from agentd.nats.records import Newest, Room, skipping
 from agentd.nats.streams import AGENTS, LOG
 from agentd.protocol.message import decode
 from agentd.protocol.server_subjects import bucket
@@ -131,7 +131,10 @@ async def online(bus: Bus, env: str) -> list[Replica]:
 async def _entries(bus: Bus, env: str) -> dict[str, list[Replica]]:
     """The entries by instance; an empty list for an instance that has removed its own."""
     found: defaultdict[str, list[Replica]] = defaultdict(list)
+    newest = Newest(AGENTS)
     async for msg in jetstream.stored(bus, AGENTS, bucket(AGENTS, env, ">")):
+        newest.add(msg)
+    for msg in newest:
         with skipping(AGENTS, msg):
             subject = str((msg.headers or {})["Nats-Subject"])
             replicas = found[subject.rpartition(".")[2]]
@@ -147,8 +150,10 @@ async def _recently_online(bus: Bus, env: str) -> set[str]:
     """The instances whose heartbeat the log still has. A heartbeat expires when an entry does."""
     heartbeats = jetstream.stored(bus, LOG, Subjects(env).event("status", "heartbeat"))
     found: set[str] = set()
+    room = Room()
     async for msg in heartbeats:
         with skipping(LOG, msg):
+            room.take(len(msg.data))
             content = decode(msg.data).payload.content
             if isinstance(content, dict):
                 found.add(str(content.get("instance")))

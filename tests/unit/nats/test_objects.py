@@ -159,6 +159,14 @@ async def test_an_object_over_the_limit_is_an_error(bus: Bus) -> None:
     assert caught.value.code == "object_too_large"
 
 
+async def test_a_reader_may_want_less_than_a_content_may_have(bus: Bus) -> None:
+    message = decode(await objects.fit(bus, task(LARGE)))
+    assert (await objects.whole(bus, message, most=200_000)).payload.content == LARGE
+    with pytest.raises(TaskError, match="the limit is 90,000") as caught:
+        await objects.whole(bus, message, most=90_000)
+    assert caught.value.code == "object_too_large"
+
+
 def test_a_digest_is_that_of_the_bytes() -> None:
     assert objects.digest_of(b"") == (
         "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -10,7 +10,7 @@ import pytest
 from agentd.errors import BusError, DecodeError
 from agentd.nats import records
 from agentd.nats.bus import Msg
-from agentd.nats.records import Room, report_skipped, skipped, skipping
+from agentd.nats.records import Newest, Room, report_skipped, skipped, skipping
 from tests.memory_bus import message
 
 
@@ -104,3 +104,14 @@ def test_records_are_read_as_long_as_there_is_room(room: Room) -> None:
     room.take(10)
     with pytest.raises(DecodeError, match="more records, or larger ones"):
         room.take(10)
+
+
+def test_of_too_many_records_the_newest_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    few, small = Newest("A_BUCKET", records=3), Newest("B_BUCKET", size=8)
+    for sequence in range(5):
+        few.add(record("$KV.a.b", sequence))
+        small.add(record("$KV.a.b", sequence))
+    sequences = [(msg.headers or {})["Nats-Sequence"] for msg in few]
+    assert sequences == ["2", "3", "4"]
+    assert len(list(small)) == 4  # of two bytes each
+    assert "A_BUCKET: $KV.a.b, sequence 1 is skipped: there are more records" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import cast
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from agentd.errors import Undeliverable
 from agentd.nats.bus import Bus, Msg
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, new
+from agentd.queue import cancellations as module
 from agentd.queue.cancellations import Cancellations, Scope, refusal, scopes_of
 
 
@@ -130,3 +132,22 @@ async def test_a_cancellation_from_elsewhere_stays_one(cancellations: Cancellati
 
 def test_the_refusal_names_what_was_cancelled() -> None:
     assert str(refusal(Scope("task", "x" * 200))) == f"the task {'x' * 100!r} was cancelled"
+
+
+async def test_only_the_newest_cancellations_count(
+    bucket: Bucket, cancellations: Cancellations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST", 3)
+    for number in range(5):
+        await bucket.change(Scope("task", f"t{number}"), cancelled=True)
+    for number, obeyed in enumerate([False, False, True, True, True]):
+        refused = pytest.raises(Undeliverable) if obeyed else nullcontext()
+        with refused, cancellations.obeyed(task(f"t{number}")):
+            pass
+
+
+async def test_what_is_no_key_is_not_kept(bucket: Bucket, cancellations: Cancellations) -> None:
+    for key in ("x" * 100_000, "ü", "0" * 31, "A" * 32):
+        await bucket.handler(cast("Msg", Change(f"$KV.agentd_stops.dev.{key}", b"x")))
+    assert not cancellations._cancelled  # pyright: ignore[reportPrivateUsage]
+    assert not cancellations._heard  # pyright: ignore[reportPrivateUsage]

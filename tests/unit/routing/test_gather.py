@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
-from agentd.routing.gather import Vote, majority
+from agentd.nats.bus import Bus, Msg
+from agentd.nats.objects import fit
+from agentd.protocol.message import AgentIdentity, decode, new
+from agentd.protocol.subjects import AGENT_DOMAIN, Subjects
+from agentd.routing import gather as module
+from agentd.routing import registry
+from agentd.routing.gather import MOST_ASKED, Gathered, Vote, gather, majority
+from tests.memory_bus import MemoryBus
+from tests.unit.routing.test_registry import REPLICA
 
 
 def vote(data: Any, agent: str = "a") -> Vote:
@@ -49,3 +58,49 @@ def test_agents_that_failed_do_not_agree_but_count_as_asked() -> None:
     assert majority([failure("a"), failure("b"), vote("yes", "c")], 3) is None
     assert majority([vote("yes", "a"), vote("yes", "b"), failure("c")], 3) is not None
     assert majority([], 1) is None
+
+
+class Crowd:
+    """Agents that a stranger has registered, each of which answers with `size` letters."""
+
+    def __init__(self, size: int) -> None:
+        self.bus = cast("Bus", MemoryBus())
+        self.subjects = Subjects("dev")
+        self.asked = 0
+        self._size = size
+
+    async def register(self, number: int) -> None:
+        await self.bus.subscribe("agents.dev.task.>", self._answer)
+        for each in range(number):
+            entry = replace(REPLICA, agent=f"a{each:03}", capabilities=["checking"])
+            await registry.announce(self.bus, "dev", entry, heartbeat=60, wait=True)
+
+    async def _answer(self, msg: Msg) -> None:
+        self.asked += 1
+        task = decode(msg.data)
+        content = {"success": True, "data": "x" * self._size}
+        result = task.reply("result", content, source=AgentIdentity(id="stranger"))
+        subject = self.subjects.result(AGENT_DOMAIN, str(task.target), task.id)
+        await self.bus.request(subject, await fit(self.bus, result))
+
+    async def gather(self) -> Gathered:
+        message = new("task", "?", source=AgentIdentity(id="me"))
+        return await gather(self.bus, self.subjects, "checking", message, timeout=60)
+
+
+async def test_a_bounded_number_of_agents_is_asked(caplog: pytest.LogCaptureFixture) -> None:
+    crowd = Crowd(size=1)
+    await crowd.register(MOST_ASKED + 20)
+    found = await crowd.gather()
+    assert (crowd.asked, len(found.votes)) == (MOST_ASKED, MOST_ASKED)
+    assert "120 agents could answer; the first 100 by name are asked" in caplog.text
+
+
+async def test_each_answer_has_its_share_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 6_000_000)
+    crowd = Crowd(size=2_000_000)
+    await crowd.register(2)
+    assert [vote.success for vote in (await crowd.gather()).votes] == [True, True]
+    await crowd.register(4)
+    answers = [vote.content for vote in (await crowd.gather()).votes]
+    assert {each["error"]["code"] for each in answers} == {"object_too_large"}

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import cast
 
-from agentd.routing.registry import Replica, by_agent
+import pytest
+
+from agentd.nats.bus import Bus
+from agentd.nats.records import Newest, Room
+from agentd.protocol.message import AgentIdentity, encode, new
+from agentd.protocol.subjects import Subjects
+from agentd.routing import registry
+from agentd.routing.registry import Replica, announce, by_agent, online
+from tests.memory_bus import MemoryBus
 
 REPLICA = Replica(
     agent="ada",
@@ -77,3 +87,26 @@ def test_the_replicas_are_listed_the_oldest_first() -> None:
 
     assert [each["instance"] for each in found["instances"]] == ["i2", "i1"]
     assert found["instances"][1] == {"instance": "i1", "host": "h", "pid": 1, "revision": "r1"}
+
+
+async def test_an_agent_is_found_behind_the_entries_of_a_stranger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry, "Newest", partial(Newest, size=10_000))
+    bus = cast("Bus", MemoryBus())
+    for number in range(20):
+        large = replace(REPLICA, agent=f"x{number}", description="x" * 2_000)
+        await announce(bus, "dev", large, heartbeat=60, wait=True)
+    await announce(bus, "dev", REPLICA, heartbeat=60, wait=True)
+    found = {each.agent for each in await online(bus, "dev")}
+    assert "ada" in found
+    assert len(found) < 6
+
+
+async def test_of_many_heartbeats_some_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "Room", partial(Room, records=5))
+    bus = cast("Bus", MemoryBus())
+    for number in range(20):
+        beat = new("event", {"instance": f"i{number}"}, source=AgentIdentity(id="stranger"))
+        await bus.request(Subjects("dev").event("status", "heartbeat"), encode(beat))
+    assert len(await registry._recently_online(bus, "dev")) == 5  # pyright: ignore[reportPrivateUsage]
