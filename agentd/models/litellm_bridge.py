@@ -10,8 +10,10 @@ import asyncio
 import logging
 import os
 import re
+import zlib
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -44,6 +46,8 @@ _NOT_A_500 = (
     (re.compile("No module named"), "model_config"),
     (re.compile("Cannot connect|Connection refused"), "model_overloaded"),
 )
+_UNPACKS = "the answer unpacks to more than"
+MOST_UNPACKED = 64 * 1024**2  # bytes of a compressed answer, or stream
 
 
 class Litellm:
@@ -72,11 +76,49 @@ def _load() -> Any:
     # They print each error, which agentd reports itself.
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).disabled = True
+    _bound_unpacking()
     # The first call imports modules for another 0.3 s, which would block the event loop.
     ask = {"model": "gpt-4o", "messages": [{"role": "user", "content": "-"}], "mock_response": "-"}
     litellm.completion(**ask)
     list(litellm.completion(**ask, stream=True))
     return litellm
+
+
+class _Unpacker:
+    """Unpacks an answer up to a limit, as a decoder of httpx; 64 kB of gzip can have 64 MB."""
+
+    def __init__(self, *kinds: int) -> None:
+        """`kinds` are what the answer may be: `wbits` of zlib."""
+        self._kinds = kinds
+        self._unpacker = zlib.decompressobj(kinds[0])
+        self._began = False
+        self._room = MOST_UNPACKED
+
+    def decode(self, data: bytes) -> bytes:
+        if data and not self._began:
+            self._began = True
+            # `deflate` has the header of zlib, or none: its first byte tells.
+            if data[0] & 0x0F != 8:
+                self._unpacker = zlib.decompressobj(self._kinds[-1])
+        unpacked = self._unpacker.decompress(data, self._room + 1)
+        self._room -= len(unpacked)
+        if self._room < 0:
+            raise ValueError(f"{_UNPACKS} {MOST_UNPACKED:,} bytes")
+        return unpacked
+
+    def flush(self) -> bytes:
+        return b""
+
+
+def _bound_unpacking() -> None:
+    """Bounds what compressed answers unpack to. httpx, which litellm uses for all providers, has no
+    limit and no setting for it. agentd itself does not use it."""
+    decoders: dict[str, Any] = import_module("httpx._decoders").SUPPORTED_DECODERS
+    decoders["gzip"] = partial(_Unpacker, 16 + zlib.MAX_WBITS)
+    decoders["deflate"] = partial(_Unpacker, zlib.MAX_WBITS, -zlib.MAX_WBITS)
+    # Not asked for: they are there if somebody has installed their packages.
+    for name in ("br", "zstd"):
+        decoders.pop(name, None)
 
 
 class LitellmModel:
@@ -226,6 +268,8 @@ class LitellmModel:
         inner = getattr(error, "original_exception", None) or error
         status = getattr(inner, "status_code", None)
         text = _CLASSES.sub("", str(inner)).partition("Traceback (most recent call last)")[0]
+        if _UNPACKS in text:
+            return self._failures.error("model_garbage", text)
         if streaming and "Connection" in type(inner).__name__:
             text = f"the connection ended before the answer was complete: {text}"
             return self._failures.error("model_truncated", text)

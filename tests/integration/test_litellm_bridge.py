@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import traceback
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+import zlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from aiohttp import web
 
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
+from agentd.models import litellm_bridge
 from agentd.models.choose import Models
 from agentd.models.litellm_bridge import Litellm
 from agentd.models.port import ChatRequest, Completion, Model, ToolCall, Usage
@@ -246,6 +249,63 @@ async def test_a_cancellation_passes_through(endpoint: Endpoint) -> None:
         await task
 
 
+@asynccontextmanager
+async def answering(
+    path: str, handler: Callable[[web.Request], Awaitable[web.Response]]
+) -> AsyncGenerator[tuple[str, Models]]:
+    """The address of a server that answers with `handler`, and models."""
+    app = web.Application()
+    app.router.add_post(path, handler)
+    runner, models = web.AppRunner(app), Models({})
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", models
+    finally:
+        await models.close()
+        await runner.cleanup()
+
+
+def packed(data: bytes, *, wbits: int) -> bytes:
+    packer = zlib.compressobj(wbits=wbits)
+    return packer.compress(data) + packer.flush()
+
+
+@both
+@pytest.mark.parametrize(
+    ("coding", "wbits"),
+    [("gzip", 31), ("deflate", 15), ("deflate", -15)],
+    ids=["gzip", "zlib", "raw"],
+)
+async def test_a_compressed_answer_is_unpacked_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch, coding: str, wbits: int, stream: bool
+) -> None:
+    size = 0
+
+    async def complete(_: web.Request) -> web.Response:
+        message = {"role": "assistant", "content": "Hi."}
+        choice = {"index": 0, "finish_reason": "stop"}
+        kind, key = ("chat.completion.chunk", "delta") if stream else ("chat.completion", "message")
+        answer = {"id": "c", "object": kind, "created": 1, "model": "m"}
+        text = json.dumps({**answer, "choices": [{**choice, key: message}]})
+        body = f"data: {text}\n\ndata: [DONE]\n\n" if stream else text
+        return web.Response(
+            body=packed(body.encode() + b" " * size, wbits=wbits),
+            content_type="text/event-stream" if stream else "application/json",
+            headers={"Content-Encoding": coding},
+        )
+
+    async with answering("/chat/completions", complete) as (url, models):
+        ref = ModelRef.model_validate({"name": NAME, "api_base": url, "api_key": KEY})
+        model, hear = models.open(ref), (lambda _: None) if stream else None
+        assert (await model.complete(ChatRequest(HI, {}, 60.0), hear)).text == "Hi."
+        monkeypatch.setattr(litellm_bridge, "MOST_UNPACKED", 100_000)
+        size = 200_000
+        with pytest.raises(ModelError, match="unpacks to more than 100,000 bytes") as caught:
+            await model.complete(ChatRequest(HI, {}, 60.0), hear)
+        assert caught.value.code == "model_garbage"
+
+
 async def test_a_prompt_is_marked_for_the_cache_of_its_provider() -> None:
     """As Anthropic's API has it; the tokens that it reads from its cache are counted."""
     bodies: list[Any] = []
@@ -261,20 +321,11 @@ async def test_a_prompt_is_marked_for_the_cache_of_its_provider() -> None:
             }
         )
 
-    app = web.Application()
-    app.router.add_post("/v1/messages", messages)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    models = Models({})
-    ref = {"name": "anthropic/claude-sonnet-4-5", "api_base": base, "api_key": KEY}
-    model = models.open(ModelRef.model_validate({**ref, "prompt_cache": True}))
-    chat = ({"role": "system", "content": "Be brief."}, *HI)
-    answer = await model.complete(ChatRequest(chat, {}, 60))
-    await models.close()
-    await runner.cleanup()
+    async with answering("/v1/messages", messages) as (base, models):
+        ref = {"name": "anthropic/claude-sonnet-4-5", "api_base": base, "api_key": KEY}
+        model = models.open(ModelRef.model_validate({**ref, "prompt_cache": True}))
+        chat = ({"role": "system", "content": "Be brief."}, *HI)
+        answer = await model.complete(ChatRequest(chat, {}, 60))
     [body] = bodies
     mark = {"type": "ephemeral"}
     assert body["system"] == [{"type": "text", "text": "Be brief.", "cache_control": mark}]
