@@ -265,6 +265,9 @@ def large(request: dict[str, Any]) -> web.Response:
         case _:
             return web.Response(status=404 if "id" in request else 202)
     answer = {"jsonrpc": "2.0", "id": request["id"], "result": result}
+    if params.get("arguments", {}).get("as_event"):
+        body = f"id: 7\r\nretry: 10\r\ndata: {json.dumps(answer)}\r\n\r\n"
+        return web.Response(text=body, content_type="text/event-stream")
     if (kind := params.get("arguments", {}).get("compressed")) is None:
         return web.json_response(answer)
     body = json.dumps(answer)
@@ -282,6 +285,16 @@ async def test_an_answer_over_http_that_is_too_large_fails_only_its_call(bench: 
         with pytest.raises(ToolError, match="it has too many values; the limit is 200,000"):
             await call(source, "large", size=1, values=300_000)
         assert len(await call(source, "large", size=1_000_000)) == 1_000_000
+
+
+async def test_an_event_that_is_too_large_fails_only_its_call(bench: Bench) -> None:
+    async with http_server(large) as url:
+        source = await bench.there(mcp={"url": url})
+        with pytest.raises(ToolError, match=r"has 20,000,\d+ bytes, the limit is 4,194,304"):
+            await call(source, "large", size=20_000_000, as_event=True)
+        with pytest.raises(ToolError, match="it has too many values; the limit is 200,000"):
+            await call(source, "large", size=1, values=300_000, as_event=True)
+        assert len(await call(source, "large", size=1_000_000, as_event=True)) == 1_000_000
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])

@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 
 _CONNECT, _READ = 10.0, 300.0  # seconds: to connect, and between two pieces of a response
 _EXIT_TIME = 0.5  # seconds for a program to end after it has closed its pipes
+_KEPT = 1024  # bytes at both ends of an event that is too large
 _TAIL = 64  # bytes at the end of a message that may have its id
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _ID_FIRST = re.compile(rb'^\{(?:"jsonrpc": ?"2\.0", ?)?"id": ?(\d{1,15}),')
 _ID_LAST = re.compile(rb'"id": ?(\d{1,15})\}\s*$')
 
@@ -61,7 +63,9 @@ async def http(
             # The library would unpack it without a limit, and a few bytes can hold gigabytes.
             del response.headers["content-encoding"]
             response.stream = _Refused(response.stream, coding)
-        elif not response.headers.get("content-type", "").startswith("text/event-stream"):
+        elif response.headers.get("content-type", "").startswith("text/event-stream"):
+            response.stream = _BoundedEvents(response.stream)
+        else:
             response.stream = _Bounded(response.stream)
 
     async with (
@@ -159,6 +163,40 @@ class _Bounded(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
+class _BoundedEvents(_Bounded):
+    """A stream of events. An error takes the place of one that is too large: the library would end
+    the stream, and the connection with it."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        event, dropped = bytearray(), 0
+        async for piece in self._stream:
+            seam = max(0, len(event) - 3)  # the end of an event may be in two pieces
+            event += piece
+            if _EVENT_END.search(event, seam):
+                *complete, rest = _EVENT_END.split(event)
+                for each in complete:
+                    yield _bounded_event(bytes(each), dropped)
+                    dropped = 0
+                event = bytearray(rest)
+            elif len(event) > LONGEST_LINE:
+                dropped += len(event) - 2 * _KEPT
+                del event[_KEPT:-_KEPT]
+        if not dropped:
+            yield bytes(event)
+
+
+def _bounded_event(event: bytes, dropped: int) -> bytes:
+    """The event, or one with an error in its place; `dropped` bytes of its middle are missing."""
+    try:
+        if dropped or len(event) > LONGEST_LINE:
+            raise DecodeError(_too_long(len(event) + dropped))
+        check_size(event)
+    except DecodeError as error:
+        failed = _failed(event[max(0, event.find(b"{")) :], event, str(error))
+        event = b"data: " + failed.model_dump_json().encode() if failed else b":"
+    return event + b"\n\n"
+
+
 class _Refused(_Bounded):
     """A compressed response body, which was not asked for. It fails its request."""
 
@@ -185,8 +223,11 @@ def _message(line: bytes) -> JSONRPCMessage | None:
 
 
 def _dropped(line: TruncatedLine) -> JSONRPCMessage | None:
-    text = f"the answer has {line.size:,} bytes, the limit is {LONGEST_LINE:,}; ask for less"
-    return _failed(line.head, line.tail, text)
+    return _failed(line.head, line.tail, _too_long(line.size))
+
+
+def _too_long(size: int) -> str:
+    return f"the answer has {size:,} bytes, the limit is {LONGEST_LINE:,}; ask for less"
 
 
 def _failed(head: bytes, tail: bytes, why: str) -> JSONRPCMessage | None:
