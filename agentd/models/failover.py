@@ -209,6 +209,8 @@ class _FailoverCall:
             message=str(error),
             called=not isinstance(error, NotCalled),
             cost=estimate,
+            answered=error.may_cost,
+            usage=error.usage,
         )
 
     def _report(self, attempt: ModelAttempt) -> None:

@@ -105,6 +105,8 @@ class ModelAttempt:
         message: of the error.
         called: False if the provider was not called, because of a cooldown or a used-up rate.
         cost: USD that a failed attempt may have cost; None if not known.
+        answered: whether the provider may have answered a failed attempt, and charge for it.
+        usage: the tokens of a failed attempt; None if not known.
         completion: the answer, of an attempt that succeeded.
     """
 
@@ -115,6 +117,8 @@ class ModelAttempt:
     called: bool = True
     cost: float | None = None
     completion: Completion | None = None
+    answered: bool = False
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True)

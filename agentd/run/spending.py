@@ -47,8 +47,8 @@ class Spending:
         return total
 
     def called(self, completion: Completion) -> None:
-        """Adds a call that was answered."""
-        self.here.add(completion.usage, completion.cost)
+        """Adds a call that was answered, with the attempts that failed before."""
+        _add(self.here, completion)
 
     def failed(self, error: BaseException) -> None:
         """Adds a call that failed, if the provider may have answered it. One that was cancelled
@@ -60,4 +60,12 @@ class Spending:
 
     def recorded(self, completion: Completion) -> None:
         """Adds a turn from the journal."""
-        self.before.add(completion.usage, completion.cost)
+        _add(self.before, completion)
+
+
+def _add(spent: Spent, completion: Completion) -> None:
+    spent.add(completion.usage, completion.cost)
+    for attempt in completion.attempts:
+        if attempt.answered:
+            # What is known of the cost without tokens is an estimate.
+            spent.add(attempt.usage, attempt.cost if attempt.usage else None)

@@ -283,6 +283,7 @@ def test_an_attempt_that_may_have_been_answered_may_have_cost() -> None:
     answer, _ = ask(*models)
     assert isinstance(answer, Completion)
     assert [each.cost for each in answer.attempts] == [1.0, None, None]
+    assert [each.answered for each in answer.attempts] == [True, False, False]
     error, _ = ask(failing("a", "model_timeout"), failing("b", "model_garbage"))
     assert isinstance(error, ModelError)
     assert error.cost == 2.0

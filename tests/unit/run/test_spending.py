@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from agentd.errors import BusError, ModelError, NotCalled, Undeliverable
-from agentd.models.port import Completion, Usage
+from agentd.models.port import Completion, ModelAttempt, Usage
 from agentd.run.spending import Spending
 
 
@@ -28,6 +29,31 @@ def test_calls_add_up() -> None:
     assert spending.total.usage == Usage(6, 9)
     assert spending.total.cost == pytest.approx(0.3)
     assert spending.here == spending.total
+
+
+@pytest.mark.parametrize(
+    ("failed", "usage", "cost"),
+    [
+        (
+            ModelAttempt(model="a", seconds=1, answered=True, usage=Usage(1, 1), cost=0.5),
+            (3, 4),
+            0.6,
+        ),
+        (ModelAttempt(model="a", seconds=1, answered=True, usage=Usage(1, 1)), (3, 4), None),
+        (ModelAttempt(model="a", seconds=1, answered=True, cost=0.5), None, None),
+        (ModelAttempt(model="a", seconds=1), (2, 3), 0.1),
+    ],
+)
+def test_the_attempts_that_failed_before_an_answer_count(
+    failed: ModelAttempt, usage: tuple[int, int] | None, cost: float | None
+) -> None:
+    completion = replace(answered(), attempts=(failed, ModelAttempt(model="b", seconds=1)))
+    now, later = Spending(), Spending()
+    now.called(completion)
+    later.recorded(completion)
+    for spending in (now, later):
+        assert spending.total.usage == (usage and Usage(*usage))
+        assert spending.total.cost == (cost and pytest.approx(cost))
 
 
 def test_recorded_turns_count_in_the_total_only() -> None:
