@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import re
@@ -69,6 +70,12 @@ class Client(nats.aio.client.Client):
                 listener(Msg(self, subject.decode(), reply.decode(), data, parsed))
         except Exception as error:
             log.exception("a message on %r cannot be read: %s", subject[:200], error)
+
+    async def _process_pong(self) -> None:
+        """As nats-py's, which ends the loop that reads if who waits for the pong was cancelled."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:

@@ -144,8 +144,10 @@ class ReconnectingClient:
         message published right after it can arrive before a subscription made before it.
         """
         with mapped("flush"):
-            await self._client.flush()
-            await self._client.flush()
+            # Shielded: nats-py waits with `wait_for`, which in Python 3.11 loses a cancellation
+            # that comes with the answer.
+            await asyncio.shield(self._client.flush())
+            await asyncio.shield(self._client.flush())
 
     async def _open(self) -> None:
         self._client = Client()

@@ -101,3 +101,14 @@ async def test_a_client_that_nats_py_has_closed_is_replaced(bus: Bus) -> None:
     await bus.publish(inbox, b"back")
     assert (await asyncio.wait_for(arrived.get(), 5)).data == b"back"
     assert json.loads((await bus.request("$JS.API.INFO")).data)
+
+
+async def test_a_fence_that_is_cancelled_takes_nothing_else(bus: Bus) -> None:
+    """A client that goes while its stream opens cancels one: its pong comes nevertheless."""
+    fence = asyncio.create_task(bus.fence())
+    await asyncio.sleep(0)
+    fence.cancel()
+    await asyncio.wait({fence})
+    assert fence.cancelled()
+    await bus.fence()
+    assert await jetstream.api(bus, "INFO")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import nats.aio.client
 import pytest
 
@@ -43,3 +45,14 @@ def test_a_size_is_that_of_the_payload_and_the_encoded_headers() -> None:
     assert wire_size(b"12345", None) == 5
     encoded = "NATS/1.0\r\nName: w\u00e9rt\r\n\r\n".encode()
     assert wire_size(b"12345", {"Name": "w\u00e9rt"}) == 5 + len(encoded)
+
+
+async def test_a_pong_for_which_nobody_waits_any_more_is_taken() -> None:
+    client = Client()
+    late, expected = asyncio.Future[bool](), asyncio.Future[bool]()
+    late.cancel()
+    client._pongs = [late, expected]  # pyright: ignore[reportPrivateUsage]
+    await client._process_pong()  # pyright: ignore[reportPrivateUsage]
+    assert not expected.done()
+    await client._process_pong()  # pyright: ignore[reportPrivateUsage]
+    assert expected.done()
