@@ -2,6 +2,9 @@
 
 A module imports only from modules listed below it.
 
+    workflow     the stream of a task and of all that follows from it, until a fact ends it
+    answers      which answers of a workflow have begun, and the one that is streamed
+    place        a place in the stream of a workflow
     gather       sends a task to every capable agent: all answers, the first, or the majority's
     follow       sends a task and yields all that follows from it, until a fact ends it
     stream       the stream of one task, which any process can go on with

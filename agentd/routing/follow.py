@@ -131,10 +131,17 @@ class FollowedTask:
 
     def __init__(self, task: AgentMessage, until: str) -> None:
         self.task = task
+        self.correlation = task.correlation_id or task.id
         self.end_subject = f"{until}.*" if until.startswith("result.") else until
         self._until = until
         self._streaming: str | None = None  # the task whose answer is streamed
         self._has_streamed = False
+
+    def has(self, message: AgentMessage) -> bool:
+        """Whether a message is the task, or follows from it."""
+        same = message.context.conversation_id == self.task.context.conversation_id
+        follows = self.correlation in (message.id, message.correlation_id)
+        return same and follows
 
     def is_end(self, received: Received) -> bool:
         """Whether this message ends it. Unlike `read`, this changes nothing."""
@@ -183,18 +190,19 @@ class FollowedTask:
             self._streaming = None  # the final delta was lost: core NATS does not repeat it
         if self._ends(place, message):
             return message
-        return FollowedMessage(_topic(place), message)
+        return FollowedMessage(topic_of(place), message)
 
     def _follows(self, place: Subject, message: AgentMessage) -> bool:
-        return message.correlation_id == self.task.id and place.domain not in RUNTIME_EVENTS
+        return message.correlation_id == self.correlation and place.domain not in RUNTIME_EVENTS
 
     def _ends(self, place: Subject, message: AgentMessage) -> bool:
         if place.type == "stream" or not self._follows(place, message):
             return False
         is_own = place.type == "result" and place.task_id == self.task.id
         failed = is_own and not message.payload.content["success"]
-        return failed or matches(self._until, _topic(place))
+        return failed or matches(self._until, topic_of(place))
 
 
-def _topic(place: Subject) -> str:
+def topic_of(place: Subject) -> str:
+    """The name of a fact: `result.research.question`."""
     return f"{place.type}.{place.domain}.{place.specificity}"

@@ -7,6 +7,8 @@ A module imports only from modules listed below it.
     tasks            tasks: sent, awaited, followed, read and cancelled; the agents online
     operations       what the routes say of themselves
     approval_models  what approvals take and give, as JSON
+    workflow         tasks followed beyond their results, with `?until=`
+    events           what happens with tasks and workflows, as server-sent events
     models           what they take and give, as JSON
     described        routes that describe themselves
 """

@@ -20,8 +20,10 @@ _PLACE = Parameter(
 _UNTIL = Parameter(
     name="until",
     place="query",
-    text="Follows all that comes of the task until this fact: `event.answer.ready`.",
-    schema={"type": "string"},
+    text="Follows the task and what follows from it until this fact, such as `event.answer.ready` "
+    "or `result.review.*`, or until the task fails. The pieces name their `task`; `fact` (`topic`, "
+    "`message`) is a fact on the way; the last event is `end` (`topic`, `message`).",
+    schema={"type": "string", "pattern": r"^(result|event)\.[^.]+\.[^.]+$"},
 )
 
 SEND = Operation(
@@ -47,6 +49,7 @@ SEND = Operation(
             text="`wait=30`: wait so many seconds for the result.",
             schema={"type": "string"},
         ),
+        _UNTIL,
     ],
     streams=True,
     right="ask",
@@ -63,7 +66,7 @@ FOLLOW = Operation(
     summary="Follow a task",
     text=_STREAM,
     gives={200: ("The stream.", None), 204: ("The stream was read to its end.", None)},
-    parameters=[_PLACE],
+    parameters=[_PLACE, _UNTIL],
     streams=True,
     right="read",
 )

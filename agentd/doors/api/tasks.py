@@ -17,12 +17,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from agentd.doors.api.described import DescribedRoute
+from agentd.doors.api.events import task_blocks, workflow_blocks
 from agentd.doors.api.models import (
     Cancelled,
     NewTask,
     links,
     parsed,
-    request_document,
     task_document,
 )
 from agentd.doors.api.operations import (
@@ -33,17 +33,18 @@ from agentd.doors.api.operations import (
     READ,
     SEND,
 )
+from agentd.doors.api.workflow import end_within, until_of
 from agentd.doors.backend import Backend
 from agentd.doors.caller import Caller
-from agentd.doors.event_stream import HEARTBEAT, EventStream, block
-from agentd.doors.refusal import Refusal, refusal_of
-from agentd.errors import AgentdError, DecodeError
+from agentd.doors.event_stream import EventStream
+from agentd.doors.refusal import Refusal
+from agentd.errors import DecodeError
 from agentd.nats.objects import whole
 from agentd.protocol.destination import Destination, Recipients
 from agentd.protocol.message import AgentMessage, new_id
 from agentd.protocol.subjects import is_token
 from agentd.queue.cancellations import Scope
-from agentd.routing import registry, results, stream
+from agentd.routing import registry, results, stream, workflow
 from agentd.routing.accept import Acceptance, accept, task_id
 from agentd.routing.eligibility import Directory, require_taker
 from agentd.routing.status import TaskStatus, status
@@ -86,7 +87,7 @@ class _TaskDoor:
         caller: Caller = request.state.caller
         asked: NewTask = parsed(await request.body(), NewTask)
         to = Destination.parse(asked.target)
-        key = _key(request)
+        key, until = _key(request), until_of(request)
         name = task_id(caller.name, key) if key else new_id()
         files = await asyncio.to_thread(asked.attachments) if asked.files else []
         message = asked.message(name, files, by=caller.name)
@@ -104,9 +105,9 @@ class _TaskDoor:
             once=key is not None,
         )
         if "text/event-stream" in request.headers.get("accept", ""):
-            return await self._accept_and_stream(name, accepting)
+            return await self._accept_and_stream(name, accepting, until)
         if wait := _wait(request):
-            return await self._accept_and_wait(name, accepting, wait)
+            return await self._accept_and_wait(name, accepting, wait, until)
         return self._accepted(await accepting())
 
     async def _require_ask(self, caller: Caller, to: Destination, message: AgentMessage) -> None:
@@ -127,9 +128,13 @@ class _TaskDoor:
         where = {"Location": links(acceptance.task)["self"]}
         return JSONResponse(document, 202, where)
 
-    async def _accept_and_wait(self, name: str, accepting: partial[Any], wait: float) -> Response:
+    async def _accept_and_wait(
+        self, name: str, accepting: partial[Any], wait: float, until: str | None
+    ) -> Response:
         waiter = results.Waiter(self._bus, self._subjects, name)
         applied = {"Preference-Applied": f"wait={wait:g}", "Location": links(name)["self"]}
+        if until:
+            return await self._accept_and_wait_until(name, accepting, wait, until, applied)
         async with waiter.subscribed(), self._ending_with_the_process(waiter):
             acceptance: Acceptance = await accepting()
             result = await waiter.get(wait, look=acceptance.repeated)
@@ -139,6 +144,23 @@ class _TaskDoor:
             return response
         done = TaskStatus(state="done", acceptance=acceptance, result=result)
         return JSONResponse(task_document(name, done), headers=applied)
+
+    async def _accept_and_wait_until(
+        self,
+        name: str,
+        accepting: partial[Any],
+        wait: float,
+        until: str,
+        headers: Mapping[str, str],
+    ) -> Response:
+        acceptance: Acceptance = await accepting()
+        async with workflow.opened(self._bus, self._subjects, name, until=until) as events:
+            end = await end_within(events, wait, draining=self._backend.draining)
+        if end is not None:
+            return JSONResponse(end, headers=headers)
+        response = self._accepted(acceptance)
+        response.headers.update(headers)
+        return response
 
     @asynccontextmanager
     async def _ending_with_the_process(self, waiter: results.Waiter) -> AsyncGenerator[None]:
@@ -158,7 +180,13 @@ class _TaskDoor:
         for each in self._waiting:
             each.give_up()
 
-    async def _accept_and_stream(self, name: str, accepting: partial[Any]) -> Response:
+    async def _accept_and_stream(
+        self, name: str, accepting: partial[Any], until: str | None
+    ) -> Response:
+        if until:
+            await accepting()
+            where = {"Location": links(name)["self"]}
+            return await self._followed(name, until, after="", headers=where)
         async with AsyncExitStack() as stack:
             opened = stream.opened(self._bus, self._subjects, name, fresh=True)
             events = await stack.enter_async_context(opened)
@@ -181,9 +209,13 @@ class _TaskDoor:
     async def follow(self, request: Request) -> Response:
         """The stream of a task, from any place in it."""
         after = request.headers.get("last-event-id") or request.query_params.get("after", "")
+        until = until_of(request)
         name, found = await self._found(request)
-        if after == "result":
+        if after == ("end" if until else "result"):
             return Response(status_code=204)  # the end: a browser does not connect again
+        if until:
+            _require_all_agents(request.state.caller, found)
+            return await self._followed(name, until, after=after)
         return await self._streamed(name, found.acceptance, after=after)
 
     async def _found(self, request: Request) -> tuple[str, TaskStatus]:
@@ -209,6 +241,15 @@ class _TaskDoor:
             events = await stack.enter_async_context(opened)
             return self._stream(name, events, acceptance, stack.pop_all())
 
+    async def _followed(
+        self, name: str, until: str, *, after: str, headers: Mapping[str, str] = _NONE
+    ) -> Response:
+        async with AsyncExitStack() as stack:
+            opened = workflow.opened(self._bus, self._subjects, name, until=until, after=after)
+            events = workflow_blocks(await stack.enter_async_context(opened))
+            draining = self._backend.draining
+            return EventStream(events, stack.pop_all(), draining=draining, headers=headers)
+
     def _stream(
         self,
         name: str,
@@ -217,7 +258,7 @@ class _TaskDoor:
         stack: AsyncExitStack,
         headers: Mapping[str, str] = _NONE,
     ) -> Response:
-        blocks = _blocks(name, events, acceptance)
+        blocks = task_blocks(name, events, acceptance)
         return EventStream(blocks, stack, draining=self._backend.draining, headers=headers)
 
     # --- the rest -------------------------------------------------------------------------------
@@ -268,31 +309,15 @@ def _require_agent(caller: Caller, found: TaskStatus) -> None:
     caller.require("read", agent=agent or "that takes it")
 
 
-async def _blocks(
-    name: str, events: AsyncIterator[StreamEvent], acceptance: Acceptance | None
-) -> AsyncGenerator[bytes]:
-    try:
-        async for event in events:
-            yield _block(name, event, acceptance)
-    except AgentdError as error:
-        refusal = refusal_of(error)
-        yield block("error", {"code": refusal.code, "detail": str(refusal)})
-
-
-def _block(name: str, event: StreamEvent, acceptance: Acceptance | None) -> bytes:
-    match event.kind:
-        case "idle":
-            return HEARTBEAT
-        case "delta" | "delay":
-            data: Any = {"text": event.text}
-        case "restart":
-            data = {"reason": event.text}
-        case "waiting":
-            data = event.request and request_document(event.request)
-        case "result":
-            found = TaskStatus(state="done", acceptance=acceptance, result=event.message)
-            data = task_document(name, found)
-    return block(event.kind, data, event.id)
+def _require_all_agents(caller: Caller, found: TaskStatus) -> None:
+    """What follows from a task may be of any agent."""
+    if caller.agents is not None and not _is_own(caller, found):
+        raise Refusal(
+            403,
+            "forbidden",
+            f"{caller.name!r} may not follow the tasks of others with `until`: other agents than "
+            "those of its key may take part",
+        )
 
 
 def _key(request: Request) -> str | None:

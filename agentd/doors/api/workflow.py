@@ -1,0 +1,52 @@
+"""`?until=`: the pattern of the fact that ends a workflow, and the end for one who waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.requests import Request
+
+from agentd.doors.api.events import fact_document
+from agentd.errors import UsageError
+from agentd.manifest.quantities import fact_pattern
+from agentd.routing.workflow import WorkflowEvent
+
+
+def until_of(request: Request) -> str | None:
+    """The pattern in `?until=`; None without one.
+
+    Raises:
+        UsageError: it is no pattern of facts.
+    """
+    given = request.query_params.get("until")
+    if given is None:
+        return None
+    try:
+        return fact_pattern(given)
+    except ValueError as error:
+        raise UsageError(f"until={given[:100]!r} {'; '.join(error.args)}") from None
+
+
+async def end_within(
+    events: AsyncIterator[WorkflowEvent], seconds: float, *, draining: asyncio.Event
+) -> dict[str, Any] | None:
+    """The end, as JSON; None without one within so many seconds, or before the process drains."""
+    finding = asyncio.ensure_future(_end(events))
+    stopping = asyncio.ensure_future(draining.wait())
+    both: set[asyncio.Future[Any]] = {finding, stopping}
+    try:
+        await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return finding.result() if finding.done() else None
+    finally:
+        for each in both:
+            each.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+
+
+async def _end(events: AsyncIterator[WorkflowEvent]) -> dict[str, Any] | None:
+    async for event in events:
+        if event.kind == "end":
+            return fact_document(event)
+    return None
