@@ -24,9 +24,9 @@ async def test_a_graph_of_files_needs_no_server(project: Project) -> None:
     dot = await project.run("graph", "--format", "dot")
     shown = json.loads((await project.run("graph", "--json")).out)
 
-    assert text.out.startswith("splitter\n  takes       task.splitter.*\n")
-    assert "  emits       task.digger.part → digger  (each of output)\n" in text.out
-    assert "  subscribes  event.part.dug ← digger\n" in text.out
+    assert text.out.startswith("splitter\n  takes        task.splitter.*\n")
+    assert "  emits        task.digger.part → digger  (each of output)\n" in text.out
+    assert "  subscribes   event.part.dug ← digger\n" in text.out
     assert dot.out.startswith("digraph agentd {\n")
     assert "live" not in shown
 
