@@ -3,6 +3,9 @@
 Where a process dies with many slow tasks, all of them are suspects, and nearly all are innocent.
 One at a time, fifty tasks of a minute would take an hour. All at once, the guilty one would take
 the others with it again. So one runs first, and with each that ends, twice as many may run.
+
+A suspect may wait for another one, whose answer it needs. So one that has run for a minute no
+longer keeps others waiting.
 """
 
 from __future__ import annotations
@@ -13,57 +16,65 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+_TRIAL = 60.0  # seconds
+
 
 @dataclass(eq=False)
-class _Waiter:
-    """A suspect that waits; `turn` is done when it may run."""
+class _Suspect:
+    """A suspect; `turn` is done when it may run."""
 
     alone: bool
     turn: asyncio.Future[None]
 
 
 class Suspects:
-    """How many suspects may run at once: one, then twice as many with each that has ended, and one
-    again when none is left. They run in the order in which they came."""
+    """The suspects that wait, and those on trial: from their start until they end, at most `trial`
+    seconds.
 
-    def __init__(self) -> None:
-        self._limit = 1
-        self._running = 0
-        self._alone = False  # whether the one that runs must run alone
-        self._waiting: deque[_Waiter] = deque()
+    One may be on trial, then twice as many with each trial that is over, and one again when none is
+    left. They start in the order in which they came.
+    """
+
+    def __init__(self, trial: float = _TRIAL) -> None:
+        self._trial = trial
+        self._most = 1
+        self._waiting: deque[_Suspect] = deque()
+        self._on_trial: dict[_Suspect, asyncio.TimerHandle] = {}
 
     @contextlib.asynccontextmanager
     async def turn(self, *, alone: bool) -> AsyncGenerator[None]:
         """Waits for the turn of a suspect, which lasts as long as the block; `alone`: no other one
-        may run beside it."""
-        waiter = _Waiter(alone, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiter)
+        may be on trial beside it."""
+        suspect = _Suspect(alone, asyncio.get_running_loop().create_future())
+        self._waiting.append(suspect)
         self._admit()
         try:
-            await waiter.turn
+            await suspect.turn
             yield
         finally:
-            if waiter.turn.done() and not waiter.turn.cancelled():
-                self._end()
-            else:
-                self._admit()  # the others may have waited behind it
+            self._over(suspect)
 
-    def _end(self) -> None:
-        self._running -= 1
-        self._limit *= 2
-        if not self._running and not self._waiting:
-            self._limit = 1
+    def _over(self, suspect: _Suspect) -> None:
+        """Ends the trial of a suspect. It has none if it was cancelled while it waited, or has run
+        for longer."""
+        timer = self._on_trial.pop(suspect, None)
+        if timer:
+            timer.cancel()
+            self._most *= 2
+        if not self._on_trial and not self._waiting:
+            self._most = 1
         self._admit()
 
     def _admit(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting and self._has_room(self._waiting[0]):
-            waiter = self._waiting.popleft()
-            if not waiter.turn.done():  # otherwise it was cancelled while it waited
-                self._running += 1
-                self._alone = waiter.alone
-                waiter.turn.set_result(None)
+            suspect = self._waiting.popleft()
+            if not suspect.turn.done():  # otherwise it was cancelled while it waited
+                self._on_trial[suspect] = loop.call_later(self._trial, self._over, suspect)
+                suspect.turn.set_result(None)
 
-    def _has_room(self, waiter: _Waiter) -> bool:
-        if not self._running or waiter.turn.done():
+    def _has_room(self, suspect: _Suspect) -> bool:
+        if not self._on_trial or suspect.turn.done():
             return True
-        return not (waiter.alone or self._alone) and self._running < self._limit
+        alone = suspect.alone or any(each.alone for each in self._on_trial)
+        return not alone and len(self._on_trial) < self._most

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 
 from agentd.queue.suspects import Suspects
+from tests.waiting import until
 
 
 class Crowd:
     """Suspects of one process, each of which runs until it is `over`."""
 
-    def __init__(self) -> None:
-        self.suspects = Suspects()
+    def __init__(self, trial: float = 60.0) -> None:
+        self.suspects = Suspects(trial)
         self.running: list[str] = []
         self._ends: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -102,3 +103,10 @@ async def test_a_suspect_that_is_cancelled_in_its_turn_gives_the_turn_back() -> 
     await crowd.settle()
     await crowd.come("c")
     assert crowd.running == ["c"]
+
+
+async def test_a_suspect_that_waits_for_another_one_does_not_keep_it_waiting_for_ever() -> None:
+    crowd = Crowd(trial=0.01)
+    await crowd.come("parent", alone=True)
+    await crowd.come("child", alone=True)
+    await until(lambda: crowd.running == ["parent", "child"])
