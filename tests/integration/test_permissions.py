@@ -32,6 +32,14 @@ authorization {
   ]
 }
 """
+REQUEST = {
+    "task": "t-1",
+    "agent": "analyst",
+    "life": 1,
+    "turn": 1,
+    "calls": [{"index": 0, "name": "refund", "arguments": {}}],
+    "expires": "2999-01-01T00:00:00+00:00",
+}
 APPROVAL = json.dumps({"type": "event", "payload": {"content": {"decision": "approve"}}}).encode()
 TASK = DEV.task("analysis", "x")
 
@@ -115,6 +123,8 @@ async def test_a_schedule_publishes_tasks_and_events_only(agentd: Bus) -> None:
 
 async def test_an_approval_that_a_schedule_published_does_not_count(agentd: Bus) -> None:
     subject = DEV.event("approval", "t-1")
+    request = json.dumps({"type": "event", "payload": {"content": REQUEST}}).encode()
+    asked = await jetstream.store(agentd, subject, request, message_id="1")
     entry = ScheduleEntry(
         subject=DEV.schedule("message", "x"),
         target=subject,
@@ -123,7 +133,7 @@ async def test_an_approval_that_a_schedule_published_does_not_count(agentd: Bus)
     )
     await schedules.put(agentd, entry)
     async with asyncio.timeout(20):
-        while await jetstream.last(agentd, LOG, subject) is None:  # noqa: ASYNC110 (of the server)
+        while (await jetstream.newest(agentd, LOG, subject))[0] == asked:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert (await decisions.read(agentd, DEV, "t-1")).decisions == []
     await jetstream.store(agentd, subject, APPROVAL, message_id="2")
