@@ -23,9 +23,9 @@ INDEX = $(or $(UV_DEFAULT_INDEX),$(shell $(BIN)/pip config list | \
 UV = VIRTUAL_ENV="$(abspath $(VENV))" UV_DEFAULT_INDEX="$(INDEX)" $(BIN)/uv pip
 INSTALL = $(UV) install --quiet --constraints constraints.txt --build-constraints constraints.txt
 
-# Two workers even on one core: tests spend most of their time waiting for processes and servers. A
+# Three workers on two cores: tests spend a third of their time waiting for processes and servers. A
 # file stays on one worker, because its tests share fixtures.
-WORKERS := --numprocesses 2 --dist loadfile
+WORKERS := --numprocesses 3 --dist loadfile
 PYTEST := $(BIN)/pytest $(WORKERS)
 TIMES ?= 20
 
@@ -62,11 +62,16 @@ check: $(VENV)/.dev ## all that CI runs: format, lint, types, order of imports, 
 		echo "$(VENV) has a newer Python than the oldest one here that agentd supports; make clean to test that")
 	@$(MAKE) --no-print-directory check-newest
 
+# The torture suite and the commands of the docs take a third of the time, and hardly depend on the
+# version of Python: they run once, on the lowest.
+AGAIN := tests/unit tests/property tests/acceptance --ignore tests/acceptance/test_torture.py \
+	--ignore tests/acceptance/test_docs.py
+
 check-newest: $(VENV)/.dev ## run the unit, property and acceptance tests on the newest Python
 	@[ "$(call version_of,.venv-newest/bin/python)" = "$(call version_of,$(NEWEST))" ] || rm -rf .venv-newest
 	@$(if $(filter $(call version_of,$(BIN)/python),$(call version_of,$(NEWEST))), \
 		echo "no newer Python that agentd supports is here: nothing to test again", \
-		$(MAKE) test VENV=.venv-newest PYTHON="$(NEWEST)" ARGS="tests/unit tests/property tests/acceptance")
+		$(MAKE) test VENV=.venv-newest PYTHON="$(NEWEST)" ARGS="$(AGAIN)")
 
 mutate: $(VENV)/.dev ## mutate the pure modules and count the mutants that their unit tests kill
 	@nice $(BIN)/python scripts/mutate.py $(ARGS)

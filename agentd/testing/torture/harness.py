@@ -196,9 +196,9 @@ class World:
     async def until(self, holds: Callable[[], bool], within: float, what: str) -> float:
         """Waits until a condition holds. Returns the seconds that this took.
 
-        After `within` seconds it stops waiting and reports a broken promise.
+        After `within` seconds, times the lenience, it stops waiting and reports a broken promise.
         """
-        started = time.monotonic()
+        started, within = time.monotonic(), within * self.setup.lenience
         while not holds():
             if time.monotonic() - started > within:
                 self.findings.broken.append(f"not within {within:g} s: {what}")
