@@ -26,7 +26,8 @@ _GIVE_UP = 30.0  # seconds
 
 async def amnesia(world: World, size: Size) -> None:
     """Streams, consumers, buckets are deleted: created again in 2 s, no other task is lost."""
-    world.stub.behaviour = Behaviour(latency=0.1)  # so that tasks run when something is deleted
+    # So that tasks still run when something is deleted, after a wait for the work queue.
+    world.stub.behaviour = Behaviour(latency=0.2 * world.setup.slowness)
     world.agent()
     replicas = await world.up(2)
     answered: dict[str, float] = {}
