@@ -19,6 +19,7 @@ from agentd.protocol.message import AgentMessage
 from agentd.protocol.result import decode_result
 from agentd.protocol.subjects import Subjects, token
 from agentd.routing import origin
+from agentd.routing.accept import Acceptance
 from agentd.routing.origin import Origin
 
 _LOOK = 15.0  # seconds between two searches of the log for a result whose message was lost
@@ -97,6 +98,10 @@ class Own:
         self._origin: Origin | None = None
         self._offered: list[Msg] = []
 
+    def accepted(self, acceptance: Acceptance) -> None:
+        """Says how the task was accepted, so that this need not be looked up."""
+        self._origin = origin.of(acceptance, self._subjects)
+
     def offer(self, msg: Msg) -> None:
         """Takes a message that may be the result."""
         if len(self._offered) < _OFFERED:
@@ -151,13 +156,16 @@ class Waiter:
         finally:
             await subscription.close()
 
-    async def get(self, seconds: float, *, look: bool = False) -> AgentMessage | None:
-        """The result as soon as there is one; None if there is none within so many seconds, or
-        before `give_up`. With `look`, there may be one already.
+    async def get(
+        self, seconds: float, acceptance: Acceptance, *, look: bool = False
+    ) -> AgentMessage | None:
+        """The result of the accepted task as soon as there is one; None if there is none within so
+        many seconds, or before `give_up`. With `look`, there may be one already.
 
         Raises:
             TaskError: it refers to an object that no longer exists.
         """
+        self._own.accepted(acceptance)
         deadline = asyncio.get_running_loop().time() + seconds
         try:
             async with asyncio.timeout_at(deadline):

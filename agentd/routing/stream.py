@@ -85,10 +85,12 @@ async def opened(
     after: str = "",
     idle: float = 15.0,
     fresh: bool = False,
+    own: results.Own | None = None,
 ) -> AsyncGenerator[AsyncIterator[StreamEvent]]:
     """`events`, with the subscriptions made before the block begins. With `fresh`, the task is sent
-    in the block: then nothing is looked up first."""
-    reader = _TaskReader(bus, subjects, task, after)
+    in the block: then nothing is looked up first. The sender gives `own`, and reports to it how the
+    task was accepted."""
+    reader = _TaskReader(bus, subjects, task, after, own or results.Own(bus, subjects, task))
     async with contextlib.AsyncExitStack() as stack:
         await reader.open(stack, look=not fresh)
         async with contextlib.aclosing(reader.events(idle)) as stream:
@@ -98,7 +100,9 @@ async def opened(
 class _TaskReader:
     """Reads all that concerns one task, for one reader."""
 
-    def __init__(self, bus: Bus, subjects: Subjects, task: str, after: str) -> None:
+    def __init__(
+        self, bus: Bus, subjects: Subjects, task: str, after: str, own: results.Own
+    ) -> None:
         self._bus = bus
         self._subjects = subjects
         self._task = task
@@ -106,7 +110,7 @@ class _TaskReader:
         self._stream = subjects.stream(task)
         self._pieces: deque[Msg] = deque()
         self._notes: deque[Msg] = deque(maxlen=_MOST)
-        self._own = results.Own(bus, subjects, task)
+        self._own = own
         self._end: AgentMessage | None = None
         self._refused: Forbidden | None = None
         self._must_look = False

@@ -137,7 +137,7 @@ class _TaskDoor:
             return await self._accept_and_wait_until(name, accepting, wait, until, applied)
         async with waiter.subscribed(), self._ending_with_the_process(waiter):
             acceptance: Acceptance = await accepting()
-            result = await waiter.get(wait, look=acceptance.repeated)
+            result = await waiter.get(wait, acceptance, look=acceptance.repeated)
         if result is None:
             response = self._accepted(acceptance)
             response.headers.update(applied)
@@ -187,10 +187,12 @@ class _TaskDoor:
             await accepting()
             where = {"Location": links(name)["self"]}
             return await self._followed(name, until, after="", headers=where)
+        own = results.Own(self._bus, self._subjects, name)
         async with AsyncExitStack() as stack:
-            opened = stream.opened(self._bus, self._subjects, name, fresh=True)
+            opened = stream.opened(self._bus, self._subjects, name, fresh=True, own=own)
             events = await stack.enter_async_context(opened)
             acceptance: Acceptance = await accepting()
+            own.accepted(acceptance)
             if not acceptance.repeated:
                 where = {"Location": links(name)["self"]}
                 return self._stream(name, events, acceptance, stack.pop_all(), where)

@@ -17,9 +17,9 @@ from agentd.protocol.message import AgentMessage, new_id
 from agentd.queue import cancellations
 from agentd.queue.cancellations import Scope
 from agentd.routing import stream
-from agentd.routing.accept import accept, task_id
+from agentd.routing.accept import Acceptance, accept, task_id
 from agentd.routing.eligibility import Directory
-from agentd.routing.results import Waiter
+from agentd.routing.results import Own, Waiter
 from agentd.routing.stream import StreamEvent
 
 _IDLE = 10.0  # seconds without an event, until a stream says that it is alive
@@ -82,9 +82,11 @@ class Asking:
             BusError: it was not stored.
         """
         goal, message = await self._task(order)
-        opened = stream.opened(self._bus, self._subjects, order.task, idle=_IDLE, fresh=order.fresh)
+        task, fresh = order.task, order.fresh
+        own = Own(self._bus, self._subjects, task)
+        opened = stream.opened(self._bus, self._subjects, task, idle=_IDLE, fresh=fresh, own=own)
         async with opened as events:
-            await self._accept(order, goal, message)
+            own.accepted(await self._accept(order, goal, message))
             yield Asked(target=goal, events=events)
 
     async def answer(self, order: Order) -> Answer:
@@ -98,8 +100,8 @@ class Asking:
         goal, message = await self._task(order)
         waiter = Waiter(self._bus, self._subjects, order.task)
         async with waiter.subscribed():
-            await self._accept(order, goal, message)
-            result = await waiter.get(LONGEST, look=not order.fresh)
+            acceptance = await self._accept(order, goal, message)
+            result = await waiter.get(LONGEST, acceptance, look=not order.fresh)
         if result is None:
             raise late(order.task, "")
         return Answer.of(result)
@@ -143,8 +145,8 @@ class Asking:
         )
         return goal, message
 
-    async def _accept(self, order: Order, goal: Target, message: AgentMessage) -> None:
-        await accept(
+    async def _accept(self, order: Order, goal: Target, message: AgentMessage) -> Acceptance:
+        return await accept(
             self._bus,
             self._subjects,
             goal.to,
