@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,22 +41,11 @@ def send(
     """Send a task or an event from a file or standard input."""
     due = options.due(at, within)
     attached = options.attachments(files)
-    message = _with_files(_message(_read(file)), attached)
+    message = _with_files(_message(options.read(file)), attached)
     if again:
         message = afresh(message)
     work = submit(target, message, due=due, files=attached, as_json=as_json)
     options.run(visit(work, env, nats))
-
-
-def _read(file: Path | None) -> bytes:
-    from agentd.errors import UsageError
-
-    if file is None or str(file) == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
 
 
 def _message(data: bytes) -> AgentMessage:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,7 +95,7 @@ def _delivery(
     from agentd.protocol.message import new_id
     from agentd.run.attachments import attachment
 
-    data = _read(file)
+    data = options.read(file)
     try:
         if trigger.kind == "files":
             shown = str(file or "-")
@@ -107,17 +106,6 @@ def _delivery(
         return of_request(kind, headers, query.encode(), data)
     except DecodeError as error:
         raise UsageError(f"{file or 'standard input'}: {error}") from None
-
-
-def _read(file: Path | None) -> bytes:
-    from agentd.errors import UsageError
-
-    if file is None or str(file) == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
 
 
 def _parsed(headers: list[str] | None) -> dict[str, str]:

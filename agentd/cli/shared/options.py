@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -57,6 +58,22 @@ def attachments(files: list[Path] | None) -> list[Attachment]:
     from agentd.run.attachments import attachments
 
     return attachments(files) if files else []
+
+
+def read(file: Path | None) -> bytes:
+    """The bytes of a file; None and `-` mean standard input.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    from agentd.errors import UsageError
+
+    if file is None or str(file) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
 
 
 def due(at: str | None, within: str | None) -> datetime | None:
