@@ -121,27 +121,25 @@ class _TaskDoor:
         for agent in takers:
             caller.require("ask", agent=agent)
 
-    def _accepted(self, acceptance: Acceptance) -> Response:
+    def _accepted(self, acceptance: Acceptance, headers: Mapping[str, str] = _NONE) -> Response:
         document = task_document(
             acceptance.task, TaskStatus(state="queued", attempts=0, acceptance=acceptance)
         )
         where = {"Location": links(acceptance.task)["self"]}
-        return JSONResponse(document, 202, where)
+        return JSONResponse(document, 202, {**where, **headers})
 
     async def _accept_and_wait(
         self, name: str, accepting: partial[Any], wait: float, until: str | None
     ) -> Response:
-        waiter = results.Waiter(self._bus, self._subjects, name)
         applied = {"Preference-Applied": f"wait={wait:g}", "Location": links(name)["self"]}
         if until:
             return await self._accept_and_wait_until(name, accepting, wait, until, applied)
+        waiter = results.Waiter(self._bus, self._subjects, name)
         async with waiter.subscribed(), self._ending_with_the_process(waiter):
             acceptance: Acceptance = await accepting()
             result = await waiter.get(wait, acceptance, look=acceptance.repeated)
         if result is None:
-            response = self._accepted(acceptance)
-            response.headers.update(applied)
-            return response
+            return self._accepted(acceptance, applied)
         done = TaskStatus(state="done", acceptance=acceptance, result=result)
         return JSONResponse(task_document(name, done), headers=applied)
 
@@ -156,11 +154,9 @@ class _TaskDoor:
         acceptance: Acceptance = await accepting()
         async with workflow.opened(self._bus, self._subjects, name, until=until) as events:
             end = await end_within(events, wait, draining=self._backend.draining)
-        if end is not None:
-            return JSONResponse(end, headers=headers)
-        response = self._accepted(acceptance)
-        response.headers.update(headers)
-        return response
+        if end is None:
+            return self._accepted(acceptance, headers)
+        return JSONResponse(end, headers=headers)
 
     @asynccontextmanager
     async def _ending_with_the_process(self, waiter: results.Waiter) -> AsyncGenerator[None]:
