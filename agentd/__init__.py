@@ -10,6 +10,7 @@ of its modules, in the same order. import-linter enforces both.
     agent         a delivery, from here to its settlement
     run           from an admitted message to an answer
     tools         what a model may call
+    record        what is written of each task, and how it is read back
     routing       which agent receives a task; the sender's side: ask, follow, gather
     catalog       a folder of files becomes agents, checked one by one and together
     queue         tasks and facts on NATS, until they are settled
