@@ -1,4 +1,6 @@
 """The record: what is written of each task, and how it is read back.
 
 A module imports only from those below it.
+
+    trace      from the records of a conversation to the tree of what happened
 """
