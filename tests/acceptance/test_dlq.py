@@ -72,6 +72,7 @@ async def test_all_are_sent_again_although_some_cannot_be(guest: Project, typed:
         assert done.code == 1
         said = [line.partition("(task ")[2] for line in done.out.splitlines()]
         assert said == ["t0) sent again", "t2) sent again"]
+        assert len(done.err.splitlines()) == 2, done.err
         refused, summary = done.err.splitlines()
         assert "(task t1) not sent again: task t1 has been answered; drop" in refused
         assert summary == "1 of 3 dead letters were not sent again"

@@ -13,7 +13,7 @@ from agentd.testing.torture.scenario import Size
 
 _TOXICS: Mapping[str, Mapping[str, Any]] = {
     "latency": {"latency": 0.1, "jitter": 0.1},
-    "slices": {"slice": 7},
+    "slices": {"slice": 31},
     "bandwidth": {"bandwidth": 50_000},
     "resets": {"latency": 0.03},  # so that acknowledgements are lost on their way
     "blackhole": {"blackhole": True},
