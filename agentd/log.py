@@ -29,7 +29,7 @@ _SHORT_LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 # The last word of a field's name: `max_tokens` is a number, not a secret.
-_SECRET_NAME = re.compile(r"(api_?key|token|secret|password|authorization)$", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"(api[_-]?key|token|secret|password|authorization)$", re.IGNORECASE)
 # `kept` is the name in front of a secret. Texts such as "token: x" and "tokens=5" are common and
 # harmless, so a token needs `=` or a quote before its colon.
 _SECRET = re.compile(
@@ -77,6 +77,11 @@ def configure(
 def redact(text: str) -> str:
     """`text` with what looks like a key, a token or a password replaced by `***`."""
     return _SECRET.sub(lambda found: f"{found['kept'] or ''}***", text)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a field of this name holds a secret."""
+    return _SECRET_NAME.search(name) is not None
 
 
 class TextFormatter(logging.Formatter):
@@ -213,7 +218,7 @@ def _plain(value: Any, name: str = "") -> object:
     """The value of a field in the types of JSON, without secrets."""
     match value:
         case str():
-            return "***" if _SECRET_NAME.search(name) else _safe(value)
+            return "***" if is_secret_name(name) else _safe(value)
         case bool() | int() | None:
             return value
         case float():

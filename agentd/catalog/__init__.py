@@ -9,6 +9,7 @@ A module imports only from the modules below it.
     schemas        whether the JSON Schemas of a manifest are valid, and the rest fits them
     spec           `AgentSpec`, one agent ready to run; which files, expressions and templates a
                    manifest names
+    sources        the files that an agent is made of, as they go on record
     python_source  whether a file in `tools/` compiles
     topology       all agents of a folder together: who emits, takes and subscribes, and warnings
 """

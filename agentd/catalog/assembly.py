@@ -6,12 +6,13 @@ import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from agentd.catalog import python_source
 from agentd.catalog.schemas import schema_problems
+from agentd.catalog.sources import defaults_of, sources_of
 from agentd.catalog.spec import AgentSpec, Loc, expressions_of, files_of, templates_of
 from agentd.manifest.agent import Manifest
 from agentd.manifest.diagnose import node_at
@@ -98,6 +99,20 @@ class _Assembly:
             revision=_digest(self._draft.data, list(documents.items()), list(tools), digests),
             file=self._files.folder / self._file,
             project=self._files.tool_folder.parent,
+            root=self._root,
+            sources=self._sources([prompt, user_message, *templates.values()], tools),
+        )
+
+    def _sources(
+        self, prompts: Iterable[Prompt | None], tools: Iterable[str]
+    ) -> Mapping[str, bytes]:
+        """The files that the agent is made of, for the record."""
+        named = (name for _, name in files_of(self._data, self._file))
+        return sources_of(
+            self._files,
+            manifests=(*defaults_of(self._file), self._file, *named),
+            prompts=(name for prompt in prompts if prompt for name in prompt.files),
+            tools=tools,
             root=self._root,
         )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from agentd.catalog.assembly import assemble
+from agentd.catalog.sources import defaults_of, is_defaults
 from agentd.catalog.spec import AgentSpec, files_of
 from agentd.catalog.topology.check import check
 from agentd.catalog.topology.flow import Topology
@@ -23,7 +24,6 @@ from agentd.templates.prompts import PromptLibrary
 
 __all__ = ["AgentSpec", "Catalog", "Files", "load", "merge_problems", "read_files"]
 
-DEFAULTS = ("_defaults.yaml", "_defaults.yml")
 ENDINGS = (".agent.md", ".yaml", ".yml")
 
 Inputs = tuple[bytes, ...]  # a manifest and its defaults
@@ -134,7 +134,7 @@ def _defaults(files: Files) -> dict[str, Document]:
     return {
         name: read_defaults(content, files.manifest_path(name))
         for name, content in files.manifests.items()
-        if posixpath.basename(name) in DEFAULTS
+        if is_defaults(name)
     }
 
 
@@ -180,7 +180,7 @@ def _drafts(
     for name, content in files.manifests.items():
         if name in defaults or name.endswith(".json"):
             continue
-        near = [each for each in _defaults_of(name) if each in defaults]
+        near = [each for each in defaults_of(name) if each in defaults]
         # Bytes are compared, not times: a file may be written twice in one tick of the clock.
         inputs = (content, *(files.manifests[each] for each in near))
         cached = cache.drafts.get(name) if cache else None
@@ -198,14 +198,6 @@ def _drafts(
             ),
         )
     return drafts
-
-
-def _defaults_of(name: str) -> Iterator[str]:
-    """The files that can hold defaults of this manifest, the nearest last."""
-    parts = name.split("/")[:-1]
-    for depth in range(len(parts) + 1):
-        for file in DEFAULTS:
-            yield "/".join([*parts[:depth], file])
 
 
 def _manifests(read: Mapping[str, tuple[Inputs, ManifestDraft]]) -> dict[str, ManifestDraft]:

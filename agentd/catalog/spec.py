@@ -41,6 +41,8 @@ class AgentSpec:
         file: the path of the manifest.
         project: the folder that holds `manifests/` and `tools/`.
         root: the fields of the manifest with their places.
+        sources: the bytes of the files that it was made of, by their path in the project: with
+            `${VAR}` as it is written, and without secrets.
     """
 
     name: str
@@ -54,6 +56,9 @@ class AgentSpec:
     file: Path
     project: Path
     root: Map = field(repr=False, compare=False)
+    sources: Mapping[str, bytes] = field(
+        default_factory=dict[str, bytes], repr=False, compare=False
+    )
 
     def problem(
         self,

@@ -5,7 +5,7 @@ to WORK and adds the default priority. A task deleted from WORK is not done, and
 LOG. CHUNKS keeps streamed deltas for subscribers that join late. SCHEDULES holds the messages for
 later, and the server copies to LOG what is due. It is a stream of its own: where a stream allows
 schedules, a header lets any publisher have the server publish on any subject of that stream, and
-empty it.
+empty it. REVISIONS holds the files of agents, for as long as there is room.
 
 WORK is sourced from LOG, and not LOG from WORK: that way a sender needs one publish, and consumers
 of WORK can be deleted and made again without a second delivery of everything. Configurations use
@@ -23,6 +23,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from agentd.errors import Forbidden
 from agentd.nats import account as accounts
 from agentd.nats import jetstream
 from agentd.nats.account import SECOND, UNLIMITED, Account, fitted, key_value, objects
@@ -48,6 +49,7 @@ LOG = "AGENTD_LOG"
 SCHEDULES = "AGENTD_SCHEDULES"
 WORK = "AGENTD_WORK"
 CHUNKS = "AGENTD_CHUNKS"
+REVISIONS = "AGENTD_REVISIONS"
 AGENTS = "KV_agentd_agents"
 ROUTES = "KV_agentd_routes"
 BUDGETS = "KV_agentd_budgets"
@@ -57,6 +59,8 @@ RATES = "KV_agentd_rates"
 CACHE = "KV_agentd_cache"
 
 DAY = 86_400 * SECOND
+
+_PART_OF_LOG = 40  # the bytes of a small stream, for which the server reserves them as for LOG
 
 # For each stream that is a source: its copy, and the subjects there.
 _COPIES: Mapping[str, tuple[str, Mapping[str, str]]] = {
@@ -69,12 +73,13 @@ _SOURCING_TIMEOUT, _PAUSE = 5.0, 0.05
 # Seconds that the log may be away before it is created again: housekeeping looks every second.
 _WITHOUT_LOG = 5.0
 
-# What agents can do without, where an account allows only a few streams, and what is missing then.
+# What agents can do without, where an account has no room for it, and what is missing then.
 _OPTIONAL = {
     CHUNKS: "readers that come late miss the beginning of an answer that is being written",
+    REVISIONS: "the files of the agents do not go on record",
     CACHE: "no answer of a model is cached",
 }
-_TOO_MANY_STREAMS = 10027
+_NO_ROOM = frozenset({10027, 10047})  # for one more stream, or for its bytes
 
 
 async def ensure(bus: Bus, settings: Settings) -> None:
@@ -113,7 +118,7 @@ async def heal(bus: Bus, settings: Settings) -> list[str]:
         for config in configurations(settings, account)
         if config["name"] not in existing
         and not (account.full and config["name"] in _OPTIONAL)
-        and await _ensure_one(bus, config)
+        and await _ensure_if_possible(bus, config, again=True)
     ]
     await _sync_if_relaxed(created, settings)
     return created
@@ -173,6 +178,7 @@ def _configurations(settings: Settings) -> list[dict[str, Any]]:
             "max_age": 600 * SECOND,
             "max_bytes": settings.memory_bytes or 256 * 1024**2,
         },
+        _revisions(shared, settings),
         _cache(shared, settings),
     ]
 
@@ -232,10 +238,23 @@ def _source(name: str, *more: tuple[str, str]) -> dict[str, Any]:
     }
 
 
+def _revisions(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """What the results of the log refer to. An agent may run on one revision for longer than the
+    log is kept, so they have no age; each file is stored once."""
+    return {
+        **shared,
+        "name": REVISIONS,
+        "subjects": list(stream_subjects.REVISIONS),
+        "retention": "limits",
+        "storage": "file",
+        "max_bytes": settings.log_bytes // _PART_OF_LOG,
+        "deny_purge": True,
+    }
+
+
 def _cache(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """A bucket that deletes its oldest entry when it is full. The server reserves the bytes, as it
-    does for LOG."""
-    limits = {"max_bytes": settings.log_bytes // 40, "discard": "old"}
+    """A bucket that deletes its oldest entry when it is full."""
+    limits = {"max_bytes": settings.log_bytes // _PART_OF_LOG, "discard": "old"}
     return {**key_value(CACHE, shared, storage="file"), **limits}
 
 
@@ -249,15 +268,20 @@ async def _sync_if_relaxed(made: Sequence[object], settings: Settings) -> None:
         await asyncio.to_thread(NatsFolder(settings.state).sync)
 
 
-async def _ensure_if_possible(bus: Bus, config: dict[str, Any]) -> bool:
-    """`_ensure_one`, for a stream that may be left out where an account allows only a few."""
+async def _ensure_if_possible(bus: Bus, config: dict[str, Any], *, again: bool = False) -> bool:
+    """`_ensure_one`, for a stream that may be left out where there is no room for it, or no
+    permission to create it. That is logged, unless it was tried before."""
     name = config["name"]
     try:
         return await _ensure_one(bus, config)
-    except ApiError as error:
-        if error.code != _TOO_MANY_STREAMS or name not in _OPTIONAL:
+    except (ApiError, Forbidden) as error:
+        spared = isinstance(error, Forbidden) or error.code in _NO_ROOM
+        if not spared or name not in _OPTIONAL:
             raise
-        log.warning("the account allows no more streams; without %s %s", name, _OPTIONAL[name])
+        log.log(
+            logging.DEBUG if again else logging.WARNING,
+            *("without %s %s: %s", name, _OPTIONAL[name], error),
+        )
         return False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agentd.protocol.subjects import DEFAULT_PRIORITY
+from agentd.protocol.subjects import DEFAULT_PRIORITY, token
 
 # What the streams hold, of every environment. The depths and the priorities are exact, so that the
 # server refuses any other subject: a deeper task would be stored in LOG and never reach WORK.
@@ -30,6 +30,8 @@ DUE_TRANSFORMS: Final = {
     ".{{wildcard(4)}}",
     "due.*.event.*.*": "agents.{{wildcard(1)}}.event.{{wildcard(2)}}.{{wildcard(3)}}",
 }
+# The revisions of agents, and the pieces of their files by digest.
+REVISIONS: Final = ("agentd.*.revision.*.*", "agentd.*.file.*.*")
 STREAMED: Final = ("agents.*.stream.*.*",)
 # From a task in LOG to its subject in WORK, in the language of the server. A task without a
 # priority gets the default one.
@@ -53,6 +55,20 @@ def due(subject: str) -> str:
 def not_due(subject: str) -> str:
     """The subject of LOG behind one of `due`."""
     return f"agents.{subject.removeprefix('due.')}"
+
+
+def revision(env: str, agent: str, revision: str) -> str:
+    """Where a revision of an agent is on record; `*` for all agents or revisions."""
+    return f"agentd.{env}.revision.{_or_all(agent)}.{_or_all(revision)}"
+
+
+def file_piece(env: str, digest: str, number: int | None = None) -> str:
+    """Where a piece of a file is on record, counted from 0; None for all of them."""
+    return f"agentd.{env}.file.{token(digest, 'digest')}.{'*' if number is None else number}"
+
+
+def _or_all(name: str) -> str:
+    return name if name == "*" else token(name, "name")
 
 
 def impossible_transform(root: str, number: int) -> tuple[str, str]:

@@ -3,4 +3,5 @@
 A module imports only from those below it.
 
     trace      from the records of a conversation to the tree of what happened
+    revisions  the files of each revision, stored once when it goes live, and read back
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import dataclass, field
 
 from agentd.errors import BusError, StartError
 from agentd.nats import streams
@@ -12,6 +13,7 @@ from agentd.nats.bus import Bus, Msg
 from agentd.nats.shared_value import Secret
 from agentd.protocol.server_subjects import STREAM_DELETED
 from agentd.queue.queue import Queue
+from agentd.record.revisions import RevisionRecorder
 from agentd.runtime.agent_schedules import AgentSchedules
 from agentd.runtime.dead_lettering import refuse_foreign
 from agentd.runtime.presence import Presence
@@ -26,6 +28,7 @@ _AGAIN = 0.1
 _CHECK, _SWEEP, _RESTORE = 1.0, 5.0, 60.0
 
 
+@dataclass(kw_only=True, eq=False)
 class Housekeeper:
     """Checks every second, and immediately when a stream was deleted or the server is back.
 
@@ -33,34 +36,25 @@ class Housekeeper:
     it, and the advisory may not get out any more (nats-server, `stream.stop`).
     """
 
-    def __init__(
-        self,
-        bus: Bus,
-        settings: Settings,
-        *,
-        queue: Queue,
-        presence: Presence,
-        schedules: AgentSchedules,
-        resumer: Resumer,
-        secret: Secret,
-    ) -> None:
-        self._bus = bus
-        self._settings = settings
-        self._queue = queue
-        self._presence = presence
-        self._schedules = schedules
-        self._resumer = resumer
-        self._secret = secret
-        self._due = asyncio.Event()
-        self._pause = _CHECK
-        self._swept_at = self._restored_at = 0.0
-        self._job: asyncio.Task[None] | None = None
+    bus: Bus
+    settings: Settings
+    queue: Queue
+    presence: Presence
+    schedules: AgentSchedules
+    resumer: Resumer
+    recorder: RevisionRecorder
+    secret: Secret
+    _due: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _pause: float = field(default=_CHECK, init=False)
+    _swept_at: float = field(default=0.0, init=False)
+    _restored_at: float = field(default=0.0, init=False)
+    _job: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def open(self) -> None:
         """Starts the checks."""
-        await self._bus.subscribe(STREAM_DELETED, self._on_deleted)
-        self._bus.on_reconnect("housekeeping after a reconnect", self._on_back)
-        self._job = self._bus.background.keep("housekeeping", self._check_always)
+        await self.bus.subscribe(STREAM_DELETED, self._on_deleted)
+        self.bus.on_reconnect("housekeeping after a reconnect", self._on_back)
+        self._job = self.bus.background.keep("housekeeping", self._check_always)
 
     def close(self) -> None:
         """Ends the checks."""
@@ -83,7 +77,7 @@ class Housekeeper:
                     self._pause = _AGAIN / 2
             self._pause = min(2 * self._pause, _CHECK)
             await asyncio.sleep(_AGAIN / 2)  # at most so often, whatever is deleted
-            if not self._bus.connected:
+            if not self.bus.connected:
                 continue
             try:
                 await self._check()
@@ -91,13 +85,15 @@ class Housekeeper:
                 log.warning("housekeeping: %s", error)
 
     async def _check(self) -> None:
-        created = await streams.heal(self._bus, self._settings)
+        created = await streams.heal(self.bus, self.settings)
         for name in created:
             log.warning("%s was deleted; created it again", name)
         if created:
             # The registry is a bucket too: its entries are lost with it.
-            await self._presence.announce_all()
-            await self._secret.read(self._bus, self._settings.env)
+            await self.presence.announce_all()
+            await self.secret.read(self.bus, self.settings.env)
+        if streams.REVISIONS in created:
+            self.recorder.keep_live()
         now = asyncio.get_running_loop().time()
         # Shortly after a deletion: a stream being deleted would not answer what follows. But anyone
         # may delete streams, or say that one was deleted, all the time.
@@ -105,10 +101,11 @@ class Housekeeper:
             return
         if created or now >= self._swept_at + _SWEEP:
             self._swept_at = now
-            for work in await self._queue.sweep():
-                await refuse_foreign(self._bus, self._queue.subjects, work)
-            await self._schedules.settle()
+            for work in await self.queue.sweep():
+                await refuse_foreign(self.bus, self.queue.subjects, work)
+            await self.schedules.settle()
         if created or now >= self._restored_at + _RESTORE:
             self._restored_at = now
-            await self._schedules.restore()
-            await self._resumer.resume_decided()
+            await self.schedules.restore()
+            await self.resumer.resume_decided()
+            await self.recorder.settle()

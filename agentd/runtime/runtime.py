@@ -30,6 +30,7 @@ from agentd.problems import Problem, errors
 from agentd.protocol.subjects import Subjects
 from agentd.queue.cancellations import Cancellations
 from agentd.queue.queue import Queue
+from agentd.record.revisions import RevisionRecorder
 from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
 from agentd.runtime.advisories import Advisories
@@ -77,6 +78,7 @@ class Runtime:
         self.schedules = AgentSchedules(bus, subjects, self._services.secret)
         self.triggers = Sources(Intake(bus, subjects, self._services.secret), metrics)
         self.resumer = Resumer(bus, subjects)
+        self.recorder = RevisionRecorder(bus, settings.env, self._live_specs)
         self._refused: dict[Path, list[str]] = {}
         self._reach = Reach(Topology({}))
         self._applied = False  # once the first catalog is: `up` prints its agents, no log needed
@@ -92,13 +94,17 @@ class Runtime:
             agents=lambda: self.agents.values(),
             refused=lambda agent: self._refused.get(agent.file, []),
         )
-        self._housekeeper = Housekeeper(
-            bus,
-            settings,
+        self._housekeeper = self._make_housekeeper()
+
+    def _make_housekeeper(self) -> Housekeeper:
+        return Housekeeper(
+            bus=self.bus,
+            settings=self._settings,
             queue=self.queue,
             presence=self.presence,
             schedules=self.schedules,
             resumer=self.resumer,
+            recorder=self.recorder,
             secret=self._services.secret,
         )
 
@@ -115,6 +121,9 @@ class Runtime:
             metrics=self._metrics,
             leads=self._leads,
         )
+
+    def _live_specs(self) -> list[AgentSpec]:
+        return [agent.live.spec for agent in self.agents.values()]
 
     def _leads(self, joiner: str, emitted: str, pattern: str) -> bool:
         return directly(emitted, pattern) or self._reach.leads(joiner, emitted, pattern)
@@ -179,6 +188,7 @@ class Runtime:
             for agent in removed:
                 await self._remove(agent)
             self._start("schedules", self.schedules.settle())
+            self._start("revisions", self.recorder.settle())
             if started:
                 self._start("namesakes", self.presence.look_for_namesakes())
             await self._report_refused(refused)
@@ -243,6 +253,7 @@ class Runtime:
         live = await self._revisions.build(spec)
         self._start("models", self._models.warm())
         self.schedules.keep(spec)
+        self.recorder.keep(spec)
         if agent is None:
             agent = self.agents[spec.name] = Agent(live, self._services)
             await agent.start()

@@ -60,6 +60,7 @@ class Prompt:
         name: the file as users see it, such as `prompts/analyst.md`.
         digest: SHA-256, in hex, of the template and its includes.
         includes: the library's names of the other templates that it needs, sorted.
+        files: the library's names of all templates that it consists of.
         names: the names of the context that it uses.
         reads: the names that it may read from the context, also those that a template sets itself
             in some cases. No other value is needed to render it.
@@ -68,6 +69,7 @@ class Prompt:
     name: str
     digest: str
     includes: tuple[str, ...]
+    files: tuple[str, ...]
     names: frozenset[str]
     reads: frozenset[str]
     _template: Template = field(repr=False, compare=False)
@@ -201,6 +203,7 @@ class PromptLibrary:
             name=place.file,
             digest=digest,
             includes=tuple(sorted(members.keys() - {root.name})),
+            files=tuple(sorted(filter(None, members))),  # a text in a manifest has no name
             names=frozenset(
                 name for member in members.values() for name in context_names(member, root, members)
             ),

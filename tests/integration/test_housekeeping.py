@@ -14,8 +14,9 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
 from agentd.nats.server import EmbeddedServer, RunningServer
-from agentd.nats.streams import AGENTS, LOG, WORK
+from agentd.nats.streams import AGENTS, LOG, REVISIONS, WORK
 from agentd.protocol.server_subjects import STREAM_DELETED
+from agentd.record.revisions import recorded
 from agentd.routing import registry
 from agentd.runtime import housekeeping
 from tests.waiting import PATIENCE
@@ -67,6 +68,20 @@ async def test_a_deleted_stream_is_created_again(team: Team, stream: str) -> Non
     await jetstream.api(team.bus, f"STREAM.DELETE.{stream}")
     await until_created(team.bus, stream)
     assert (await team.ask("work", "hello"))["success"]
+
+
+async def test_a_lost_stream_of_revisions_gets_those_that_are_live(team: Team) -> None:
+    await team.run(worker=WORKER)
+    env = team.subjects.env
+    live = team.runtime.agents["worker"].live.spec.revision
+    async with asyncio.timeout(PATIENCE):
+        while not [each async for each in recorded(team.bus, env)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await jetstream.api(team.bus, f"STREAM.DELETE.{REVISIONS}")
+    await until_created(team.bus, REVISIONS)
+    async with asyncio.timeout(PATIENCE):
+        while [each.revision async for each in recorded(team.bus, env)] != [live]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def test_advisories_without_end_do_not_stop_the_sweeps(

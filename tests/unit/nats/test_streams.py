@@ -6,6 +6,7 @@ from typing import Any
 
 from agentd.nats import streams
 from agentd.nats.streams import configurations
+from agentd.protocol import stream_subjects
 from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import Subjects, matches, parse_work
 from agentd.settings import Settings
@@ -49,7 +50,7 @@ def test_a_source_is_made_before_its_copy() -> None:
     names = list(configured())
 
     assert names[:3] == [streams.SCHEDULES, streams.LOG, streams.WORK]
-    assert set(names) == {*names[:3], streams.CHUNKS, streams.OBJECTS, *BUCKETS}
+    assert set(names) == {*names[:3], streams.CHUNKS, streams.OBJECTS, streams.REVISIONS, *BUCKETS}
 
 
 def test_every_stream_allows_many_consumers_and_direct_reads() -> None:
@@ -118,3 +119,14 @@ def test_a_full_cache_drops_its_oldest_answer() -> None:
     assert buckets[streams.CACHE]["discard"] == "old"
     assert buckets[streams.CACHE]["max_bytes"] == 100
     assert buckets[streams.BUDGETS]["discard"] == "new"
+
+
+def test_revisions_are_kept_longer_than_the_log_and_cannot_be_purged() -> None:
+    config = configured(log_bytes=4000, log_days=1)[streams.REVISIONS]
+
+    assert "max_age" not in config
+    assert config["max_bytes"] == 100
+    assert config["deny_purge"]
+    assert not config.get("allow_rollup_hdrs")
+    wanted = [stream_subjects.revision("dev", "a", "1"), stream_subjects.file_piece("dev", "ab", 0)]
+    assert all(any(matches(p, s) for p in config["subjects"]) for s in wanted)
