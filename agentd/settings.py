@@ -30,6 +30,8 @@ class Settings:
             port if that one is taken.
         keys: the file of the keys with which requests over HTTP are sent. Without it,
             `keys.json` in `state`, and requests from this machine need a key once there is one.
+        index: the folder of the index of the log. Without it, `agentd` in the user's folder for
+            caches.
         model: the model of agents whose manifest names none.
         log_format: `text` to read, `json` for programs.
         durability: how the embedded server writes to the disk. `always`: what it has acknowledged
@@ -50,6 +52,7 @@ class Settings:
     state: Path = Path(".agentd")
     http: str | None = None
     keys: str | None = None
+    index: str | None = None
     model: str = "mock/echo"
     log_format: LogFormat = "text"
     durability: Durability = "always"
@@ -68,6 +71,14 @@ class Settings:
     def key_file(self) -> Path:
         """The file of the keys."""
         return Path(self.keys) if self.keys else self.state / "keys.json"
+
+    @property
+    def index_folder(self) -> Path:
+        """The folder of the index."""
+        if self.index:
+            return Path(self.index)
+        caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return Path(caches).expanduser() / "agentd"
 
 
 def from_environment(environ: Mapping[str, str] = os.environ, **flags: object) -> Settings:

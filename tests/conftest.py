@@ -15,7 +15,16 @@ from hypothesis import HealthCheck, settings
 from agentd.nats.server import EmbeddedServer, RunningServer
 from tests.waiting import SLOWNESS
 
-_AMBIENT = ("AGENTD_", "NATS_", "OPENAI_", "OTEL_", "LITELLM_", "ANTHROPIC_", "XDG_CONFIG_HOME")
+_AMBIENT = (
+    "AGENTD_",
+    "NATS_",
+    "OPENAI_",
+    "OTEL_",
+    "LITELLM_",
+    "ANTHROPIC_",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+)
 
 
 # Where compiled files are not kept, each of the many processes that tests start compiles agentd and

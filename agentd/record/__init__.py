@@ -3,5 +3,7 @@
 A module imports only from those below it.
 
     trace      from the records of a conversation to the tree of what happened
+    queries    what the index is asked: messages, tasks, conversations, costs
+    index      the log in a SQLite database, built on demand
     revisions  the files of each revision, stored once when it goes live, and read back
 """

@@ -1,0 +1,205 @@
+"""The file of an index: a SQLite database, which is a cache and can be deleted at any time.
+
+It is in the mode WAL, so that any number of processes read it while one writes. What makes it
+unreadable (a power cut, a full disk, a stranger) costs only the time to build it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Generator, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from agentd.errors import StartError
+from agentd.record.index.rows import Row
+from agentd.record.index.texts import spaced
+
+SCHEMA = 1  # in the name of the file: another version of agentd has another file
+
+_KEYS = ("id", "task", "conversation", "parent")
+_CACHE = 24 * 1024  # KiB of pages that a writer holds
+_PATIENCE = 10.0  # seconds to wait for another process that writes
+_AT_ONCE = 500  # rows of one statement
+_PRUNED = 2_000  # rows that are removed in one transaction
+
+
+COLUMNS = Row._fields[:-1]  # the text has a table of its own
+
+_CREATE = f"""
+CREATE TABLE message (sequence INTEGER PRIMARY KEY, {", ".join(COLUMNS[1:])});
+{"".join(f"CREATE INDEX by_{key} ON message ({key}, sequence);" for key in _KEYS)}
+CREATE INDEX by_time ON message (time);
+CREATE INDEX by_source ON message (source, sequence) WHERE source_type = 'agent';
+CREATE INDEX failed ON message (sequence) WHERE success = 0;
+CREATE INDEX results ON message
+    (env, time, source, model, conversation, cost, tokens_in, tokens_out, success)
+    WHERE kind = 'result';
+CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = "unicode61 remove_diacritics 2");
+CREATE TABLE wanted (sequence INTEGER PRIMARY KEY, digest TEXT);
+CREATE TABLE state (position INTEGER, stamp TEXT);
+INSERT INTO state VALUES (0, '');
+"""
+
+
+class IndexFile:
+    """The database at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def reading(self) -> Generator[sqlite3.Connection]:
+        """A connection that reads."""
+        with self._connected() as db:
+            db.execute("PRAGMA query_only = ON")
+            yield db
+
+    @contextlib.contextmanager
+    def writing(self) -> Generator[sqlite3.Connection]:
+        """A connection that writes; the file is made if there is none.
+
+        Raises:
+            StartError: the folder cannot be written, or SQLite has no full-text search.
+        """
+        self._make_folder()
+        with self._connected() as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute(f"PRAGMA cache_size = -{_CACHE}")
+            with transaction(db):
+                if not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+                    _create(db)
+            yield db
+
+    def remove(self) -> None:
+        """Deletes the database. Who has it open reads on in what it was."""
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.path}{suffix}")
+
+    @contextlib.contextmanager
+    def lock(self) -> Generator[bool]:
+        """Holds the right to build the index in the block, if no other process has it now."""
+        self._make_folder()
+        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+        finally:
+            os.close(lock)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Generator[sqlite3.Connection]:
+        db = sqlite3.connect(
+            self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+        )
+        try:
+            yield db
+        finally:
+            db.close()
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # SQLite would make it readable for others; its journals get the rights of the file.
+            # A file that exists is not opened: closing it would end the locks that SQLite has on
+            # it in this process.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except OSError as error:
+            raise StartError(
+                f"cannot write the index of the log: {error.filename}: {error.strerror}; "
+                "AGENTD_INDEX names another folder"
+            ) from None
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Generator[None]:
+    """Runs a block that writes, wholly or not at all."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def state(db: sqlite3.Connection) -> tuple[int, str]:
+    """The sequence of the last message that was read, and its time as the log has it."""
+    return db.execute("SELECT position, stamp FROM state").fetchone()
+
+
+def add(db: sqlite3.Connection, found: Sequence[Row], position: int, stamp: str) -> None:
+    """Adds messages, after which the log was read up to `position`."""
+    with transaction(db):
+        done, _ = state(db)
+        new = [row for row in found if row.sequence > done]
+        _insert(db, "message", COLUMNS, [row[:-1] for row in new])
+        texts = [(row.sequence, spaced(row.text)) for row in new if row.text]
+        _insert(db, "texts", ("rowid", "text"), texts)
+        wanted = [(row.sequence, row.object) for row in new if row.object]
+        _insert(db, "wanted", ("sequence", "digest"), wanted)
+        if position > done:
+            db.execute("UPDATE state SET position = ?, stamp = ?", (position, stamp))
+
+
+def complete(db: sqlite3.Connection, sequence: int, columns: dict[str, Any], text: str) -> None:
+    """Adds what a content in the object store says."""
+    with transaction(db):
+        if not db.execute("DELETE FROM wanted WHERE sequence = ?", (sequence,)).rowcount:
+            return
+        for name, value in columns.items():
+            if value not in (None, ""):
+                db.execute(f"UPDATE message SET {name} = ? WHERE sequence = ?", (value, sequence))
+        if text:
+            _insert(db, "texts", ("rowid", "text"), [(sequence, spaced(text))])
+
+
+def prune(db: sqlite3.Connection, first: int) -> None:
+    """Removes what the log no longer has: everything before the sequence `first`."""
+    before = "SELECT sequence FROM message WHERE sequence < ? ORDER BY sequence LIMIT ?"
+    while old := [each for (each,) in db.execute(before, (first, _PRUNED))]:
+        forget(db, old)
+
+
+def forget(db: sqlite3.Connection, sequences: Iterable[int]) -> None:
+    """Removes messages, with their texts."""
+    ids = [(each,) for each in sequences]
+    with transaction(db):
+        db.executemany("DELETE FROM texts WHERE rowid = ?", ids)
+        db.executemany("DELETE FROM wanted WHERE sequence = ?", ids)
+        db.executemany("DELETE FROM message WHERE sequence = ?", ids)
+
+
+def _insert(
+    db: sqlite3.Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Inserts many rows with one statement. Python's lock is free while SQLite works: a statement
+    for each row would wait for it each time."""
+    row = f"({', '.join('?' * len(columns))})"
+    names = ", ".join(f'"{name}"' for name in columns)
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE]
+        db.execute(
+            f"INSERT INTO {table} ({names}) VALUES {', '.join([row] * len(part))}",
+            [value for each in part for value in each],
+        )
+
+
+def _create(db: sqlite3.Connection) -> None:
+    try:
+        for statement in filter(str.strip, _CREATE.split(";")):
+            db.execute(statement)
+    except sqlite3.OperationalError as error:
+        if "fts5" in str(error):
+            problem = "the SQLite of this Python has no full-text search (FTS5)"
+            raise StartError(f"{problem}, which the index of the log needs") from None
+        raise

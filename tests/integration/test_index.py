@@ -1,0 +1,162 @@
+"""The index of the log on a real server: built, read on, shared, and built again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentd.nats import jetstream, streams
+from agentd.nats.bus import Bus
+from agentd.nats.server import EmbeddedServer
+from agentd.nats.streams import LOG
+from agentd.protocol.message import new_id
+from agentd.protocol.subjects import Subjects
+from agentd.record.index.index import Index
+from agentd.record.queries import Filter, messages
+from agentd.settings import Settings
+
+SUBJECTS = Subjects("t")
+TASK = SUBJECTS.task("a", "b")
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
+    """A connection to a server of its own: a test counts what the log has."""
+    embedded = EmbeddedServer(tmp_path / ".agentd", "relaxed")
+    server = await embedded.ensure()
+    bus = await Bus.connect({"servers": server.url, "token": server.token}, timeout=5)
+    await streams.ensure(bus, Settings())
+    yield bus
+    await bus.close()
+    await embedded.stop()
+
+
+@pytest.fixture
+def index(bus: Bus, tmp_path: Path) -> Index:
+    return Index(bus, tmp_path / "index")
+
+
+async def send(bus: Bus, *contents: Any) -> list[int]:
+    """Stores tasks with these contents; returns their sequences."""
+    found = list[int]()
+    for content in contents:
+        data = json.dumps({"payload": {"content": content}}).encode()
+        found.append(await jetstream.store(bus, TASK, data, message_id=new_id()))
+    return found
+
+
+async def texts(index: Index, **where: Any) -> list[str]:
+    """The texts of the messages in the index."""
+    rows = await index.ask(lambda db: messages(db, Filter(env="t", **where), limit=100_000))
+    return [row.text for row in rows]
+
+
+def the_file(tmp_path: Path) -> Path:
+    [file] = (tmp_path / "index").glob("*.sqlite")
+    return file
+
+
+async def test_a_log_without_messages(index: Index) -> None:
+    assert await texts(index) == []
+
+
+async def test_the_log_is_read_on(bus: Bus, index: Index) -> None:
+    await send(bus, "one", "two")
+    assert await texts(index) == ["one", "two"]
+
+    await send(bus, "three")
+    assert await texts(index) == ["one", "two", "three"]
+    assert await texts(index, text="thr") == ["three"]
+
+
+async def test_many_messages_come_in_batches(bus: Bus, index: Index) -> None:
+    many = [f"n{number}" for number in range(2_500)]
+    for each in many:
+        await bus.publish(TASK, json.dumps({"payload": {"content": each}}).encode())
+    await send(bus, "last")
+
+    assert await texts(index) == [*many, "last"]
+
+
+async def test_two_indexes_share_a_file(bus: Bus, index: Index, tmp_path: Path) -> None:
+    await send(bus, *(f"n{number}" for number in range(300)))
+    other = Index(bus, tmp_path / "index")
+
+    both = await asyncio.gather(texts(index), texts(other))
+
+    assert both[0] == both[1]
+    assert len(both[0]) == 300
+
+
+async def test_a_log_that_was_made_again_is_noticed(bus: Bus, index: Index, tmp_path: Path) -> None:
+    await send(bus, "old")
+    assert await texts(index) == ["old"]
+    await jetstream.api(bus, f"STREAM.DELETE.{LOG}")
+    await streams.ensure(bus, Settings())
+    await send(bus, "new")
+
+    assert await texts(index) == ["new"]
+
+
+async def test_a_log_that_went_back_is_read_anew(bus: Bus, index: Index, tmp_path: Path) -> None:
+    await send(bus, "one", "two")
+    await texts(index)
+    db = sqlite3.connect(the_file(tmp_path))
+    with db:
+        db.execute("UPDATE state SET position = position + 1000")
+    db.close()
+
+    assert await texts(index) == ["one", "two"]
+
+
+async def test_another_message_in_the_place_of_the_last_one_is_noticed(
+    bus: Bus, index: Index, tmp_path: Path
+) -> None:
+    await send(bus, "one", "two")
+    await texts(index)
+    db = sqlite3.connect(the_file(tmp_path))
+    with db:
+        db.execute("UPDATE state SET stamp = '2026-01-01T00:00:00Z'")
+        db.execute("DELETE FROM message")
+    db.close()
+
+    assert await texts(index) == ["one", "two"]
+
+
+async def test_messages_that_the_log_no_longer_has_are_forgotten(bus: Bus, index: Index) -> None:
+    first, second = await send(bus, "one", "two")
+    await texts(index)
+    await jetstream.delete(bus, LOG, first)
+
+    assert await texts(index) == ["two"]
+    assert second
+
+
+@pytest.mark.parametrize("damage", ["text", "middle", "empty", "gone"])
+async def test_a_damaged_file_is_built_again(
+    bus: Bus, index: Index, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    many = [f"n{number}" for number in range(300)]
+    await send(bus, *many)
+    await texts(index)
+    file = the_file(tmp_path)
+    data = file.read_bytes()
+    match damage:
+        case "text":
+            file.write_text("no database")
+        case "middle":
+            file.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+        case "empty":
+            file.write_bytes(b"")
+        case _:
+            file.unlink()
+
+    await send(bus, "last")
+    assert await texts(index) == [*many, "last"]
+    assert ("built again" in caplog.text) is (damage in ("text", "middle"))
