@@ -10,5 +10,6 @@ A module imports only from modules listed below it.
     console      everything that is printed: text for people, tables, JSON, answers
     gist         a message in one line
     clock        times for people: one form in all lists and answers
+    cells        the columns of a terminal that a text takes
     calls        a tool call that waits for a person, in one line
 """
