@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +13,6 @@ from agentd.cli.shared.visit import visit
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
-    from agentd.nats.schedules import ScheduleEntry
     from agentd.protocol.subjects import Subjects
 
 schedules = typer.Typer(name="schedules", help="List or remove what will be sent later.")
@@ -27,12 +25,9 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     """List the schedules of agents, and the messages for later."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.nats.schedules import announced
+        from agentd.routing.scheduled import listed
 
-        now = time.time()
-        found = [
-            _as_json(entry, await announced(bus, entry), now) for entry in await _all(bus, subjects)
-        ]
+        found = [each.as_json() for each in await listed(bus, subjects)]
         if as_json:
             say_json(found, indent=2)
             return 0
@@ -60,69 +55,14 @@ def rm(
     """Remove schedules: what is not due yet is not sent."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
-        from agentd.errors import UsageError
-        from agentd.nats import schedules
-        from agentd.runtime import agent_schedules
+        from agentd.routing import scheduled
 
         for name in names:
-            if name.startswith("@"):
-                # A replica that is online would write the schedule of its agent again.
-                await agent_schedules.require_offline(bus, subjects, name[1:])
-                subject = subjects.schedule("agent", name[1:])
-            else:
-                subject = await _message(bus, subjects, name)
-            if not await schedules.remove(bus, subject):
-                raise UsageError(f"{name} is not scheduled (any more); see: agentd schedules ls")
+            await scheduled.remove(bus, subjects, name)
             say(f"{name} removed")
         return 0
 
     options.run(visit(work, env, nats))
-
-
-async def _message(bus: Bus, subjects: Subjects, name: str) -> str:
-    """The subject of the schedule of the message whose id begins with `name`.
-
-    Raises:
-        UsageError: there are several.
-    """
-    from agentd.errors import UsageError
-    from agentd.nats.schedules import pending
-
-    ids = [
-        entry.subject.rpartition(".")[2]
-        async for entry in pending(bus, subjects.schedule("message", "*"))
-    ]
-    found = [name] if name in ids else [each for each in ids if each.startswith(name)]
-    if len(found) > 1:
-        raise UsageError(f"{len(found)} scheduled messages have an id that begins with {name}")
-    return subjects.schedule("message", found[0] if found else name)
-
-
-async def _all(bus: Bus, subjects: Subjects) -> list[ScheduleEntry]:
-    from agentd.nats.schedules import pending
-
-    agents = [each async for each in pending(bus, subjects.schedule("agent", "*"))]
-    messages = [each async for each in pending(bus, subjects.schedule("message", "*"))]
-    return agents + sorted(messages, key=lambda each: each.timing.moment or 0)
-
-
-def _as_json(entry: ScheduleEntry, announced: float | None, now: float) -> dict[str, Any]:
-    from agentd.runtime.timetable import clock_changes, in_words, next_time
-
-    kind, _, name = entry.subject.rpartition(".")
-    moment = next_time(entry, announced, now)
-    once = entry.timing.moment is not None
-    return {
-        "id": f"@{name}" if kind.endswith("agent") else name,
-        "when": "once" if once else in_words(entry.timing),
-        "next": moment and moment.isoformat(timespec="seconds"),
-        "clock_changes": [
-            {"time": each.wall.isoformat(timespec="minutes"), "effect": each.kind}
-            for each in clock_changes(entry.timing, now)
-        ],
-        "to": entry.target.split(".", 2)[2],
-        "content": _content(entry.data),
-    }
 
 
 def _show(found: list[dict[str, Any]]) -> None:
@@ -145,11 +85,3 @@ def _show(found: list[dict[str, Any]]) -> None:
         cells = [short_id(each["id"]), each["when"], each["next"] or "", each["to"], content]
         rows.add_row(*cells, *[changes][: len(below) - 2])
     rows.show()
-
-
-def _content(data: bytes) -> Any:
-    """The content of a message; the text of other bytes, since any program may schedule some."""
-    try:
-        return json.loads(data)["payload"]["content"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return data.decode(errors="replace")

@@ -12,7 +12,6 @@ import typer
 from agentd.cli.shared import options
 from agentd.cli.shared.clock import clock
 from agentd.cli.shared.console import say, say_json
-from agentd.cli.shared.gist import gist
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Msg
@@ -103,6 +102,7 @@ def json_of(msg: Msg) -> dict[str, Any]:
 def line_of(msg: Msg) -> str:
     """The time, the id of a task, the subject, the sender and the content in one line."""
     from agentd.errors import DecodeError
+    from agentd.protocol.gist import gist
     from agentd.protocol.message import decode, short_id
 
     now = clock(time.time())

@@ -32,7 +32,7 @@ def validate(
     from agentd.catalog.catalog import load, merge_problems
     from agentd.errors import UsageError
     from agentd.problems import errors
-    from agentd.runtime import timetable
+    from agentd.routing import timetable
 
     catalog = load(manifests, prompts=prompts)
     if not catalog.agents and not catalog.problems:

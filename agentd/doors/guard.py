@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -26,6 +27,9 @@ _MAKE = "`agentd keys add NAME --may ask,read` makes one"
 # without a signature may not come in.
 _HOOKS = "/hooks/"
 _SENDER = Caller(name="webhook", may=frozenset())
+# The page has nothing of anybody in it: it asks for a key, and shows what the key may see.
+_PAGE, _FILES = "/", "/page/"
+_VISITOR = Caller(name="page", may=frozenset())
 _SUPERVISOR = Caller(name="supervisor", may=frozenset())
 
 
@@ -90,14 +94,18 @@ class Guard:
             raise Refusal(503, "draining", text, headers={"Retry-After": "1"})
         if hook:
             return _SENDER
+        caller = LOCAL
         if self._keys.are_needed:
-            return self._keys.caller(_key(scope))
-        return LOCAL
+            if _is_page(scope):
+                return _VISITOR
+            caller = self._keys.caller(_key(scope))
+        return replace(caller, foreign=True) if _is_foreign(scope) else caller
 
     def _check_place(self, scope: Scope) -> None:
         if self._is_local:
             self._check_host(_values(scope, b"host"))
-            _check_origin(_values(scope, b"origin"))
+            if not _is_same_site(scope):
+                _check_origin(_values(scope, b"origin"))
         elif scope["path"] not in health.PATHS and not self._keys.are_needed:
             raise unauthorized(
                 "there are no keys yet: until there are, agentd serves only /healthz, /readyz, "
@@ -123,6 +131,29 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_page(scope: Scope) -> bool:
+    """Whether it asks for the page, or for a file of it."""
+    path = scope["path"]
+    return scope["method"] in ("GET", "HEAD") and (path == _PAGE or path.startswith(_FILES))
+
+
+def _is_same_site(scope: Scope) -> bool:
+    """Whether a browser says that the page of the request is ours. No page can say so itself.
+
+    Behind a proxy nothing else does: `Origin` has the name of the proxy, and `Host` has ours.
+    """
+    return _values(scope, b"sec-fetch-site") == ["same-origin"]
+
+
+def _is_foreign(scope: Scope) -> bool:
+    """Whether a browser sends the request for a page that is not ours."""
+    if sites := _values(scope, b"sec-fetch-site"):
+        return sites not in (["same-origin"], ["none"])  # none: a person typed the address
+    # Browsers leave that header out on an address without TLS.
+    hosts = _values(scope, b"host")
+    return any(origin.partition("://")[2] not in hosts for origin in _values(scope, b"origin"))
 
 
 def _key(scope: Scope) -> str:

@@ -17,7 +17,6 @@ A module imports only from modules listed below it.
     presence          publishes online, heartbeat and offline events, and updates the registry
     resume            resumes suspended tasks when their tool calls are decided
     dead_lettering    dead-letters tasks that no agent runs
-    timetable         when schedules are sent next, and what clock changes do to them, for people
     namesakes         finds agents of the same name in other processes
     stacks            the stacks of asyncio tasks and threads, as text
 """

@@ -11,7 +11,7 @@ import json
 import logging
 
 from agentd.catalog.spec import AgentSpec
-from agentd.errors import BusError, NotStored, Unheard, UsageError
+from agentd.errors import BusError, NotStored, Unheard
 from agentd.manifest.schedule import Schedule
 from agentd.nats import schedules
 from agentd.nats.bus import Bus
@@ -19,8 +19,7 @@ from agentd.nats.schedules import ScheduleEntry
 from agentd.nats.shared_value import Secret
 from agentd.protocol.subjects import Subjects
 from agentd.queue.delivery import MARK
-from agentd.routing import registry
-from agentd.runtime.timetable import in_words, timing_of
+from agentd.routing.timetable import in_words, timing_of
 
 log = logging.getLogger(__name__)
 
@@ -121,13 +120,3 @@ class AgentSchedules:
 
     def _subject(self, agent: str) -> str:
         return self._subjects.schedule("agent", agent)
-
-
-async def require_offline(bus: Bus, subjects: Subjects, agent: str) -> None:
-    """Checks that no replica of the agent would write its schedule again.
-
-    Raises:
-        UsageError: the agent is online.
-    """
-    if any(replica.agent == agent for replica in await registry.online(bus, subjects.env)):
-        raise UsageError(f"{agent} is online: remove `schedule` from its manifest instead")

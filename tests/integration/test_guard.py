@@ -29,6 +29,10 @@ def door(_: Backend) -> Sequence[Route]:
             caller.require("ask")
         return JSONResponse({"caller": caller.name})
 
+    async def decide(request: Request) -> Response:
+        request.state.caller.require("operate")
+        return JSONResponse({})
+
     async def hook(request: Request) -> Response:
         if refusal := getattr(request.state, "stranger", None):
             raise refusal  # as a webhook without a signature does
@@ -47,6 +51,9 @@ def door(_: Backend) -> Sequence[Route]:
     return [
         Route("/api/who", who, methods=["GET", "POST"]),
         Route("/api/agents/{name}", agent),
+        Route("/api/decide", decide, methods=["POST"]),
+        Route("/page/{name}", who),
+        Route("/", who),
         Route("/hooks/{name}", hook, methods=["POST"]),
         Route("/api/broken", broken),
         Route("/api/away", away),
@@ -100,6 +107,44 @@ async def test_a_page_of_another_machine_is_refused(line: str, origin: str, stat
         assert (answer.status == 403) is (status == 403)
         if status == 403:
             assert problem(answer) == (403, "foreign_origin")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([], 200),  # a program
+        (["Origin: http://localhost:8000"], 200),
+        (["Origin: http://localhost:3000"], 403),
+        (["Origin: http://127.0.0.1:8000"], 403),
+        (["Sec-Fetch-Site: none"], 200),
+        (["Sec-Fetch-Site: same-site"], 403),
+        (["Sec-Fetch-Site: cross-site"], 403),
+        (["Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"], 403),
+        # A proxy with a name of its own, which says `Host: localhost` to us.
+        (["Sec-Fetch-Site: same-origin", "Origin: https://agents.example.org"], 200),
+    ],
+)
+@pytest.mark.parametrize("bind", [OPEN, "127.0.0.1:0"])
+async def test_only_our_own_page_decides(
+    bind: str, headers: list[str], status: int, keys: KeyFile
+) -> None:
+    key = keys.add("ops", ["operate"])
+    async with serving(bind, doors=[door], keys=keys.path) as server, Wire.to(server) as wire:
+        line = "POST /api/decide"
+        answer = await wire.ask(line, bearer(key), *headers, host="localhost:8000")
+        assert answer.status == status
+        if status == 403:
+            assert problem(answer) == (403, "foreign_origin")
+
+
+@pytest.mark.parametrize("bind", [OPEN, "127.0.0.1:0"])
+async def test_the_files_of_the_page_need_no_key(bind: str, keys: KeyFile) -> None:
+    keys.add("ops", ["operate"])
+    async with serving(bind, doors=[door], keys=keys.path) as server, Wire.to(server) as wire:
+        for path in ("/", "/page/app.js"):
+            assert (await wire.ask(f"GET {path}")).json == {"caller": "page"}
+            assert problem(await wire.ask(f"POST {path}")) == (401, "unauthorized")
+        assert problem(await wire.ask("GET /pages")) == (401, "unauthorized")
 
 
 async def test_a_foreign_host_is_refused_even_with_a_key(keys: KeyFile) -> None:

@@ -77,7 +77,7 @@ class AnswerPrinter:
 
     def _step(self, step: FollowedMessage) -> None:
         """Shows a result or an event on the way on standard error."""
-        from agentd.cli.shared.gist import gist
+        from agentd.protocol.gist import gist
 
         self._status.text = f"waiting for what follows from {step.topic}"
         self._aside(f"{step.message.source.id:<12} {gist(step.message)}")

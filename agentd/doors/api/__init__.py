@@ -3,6 +3,10 @@
 A module imports only from modules listed below it.
 
     openapi          what there is, as an OpenAPI document
+    live             what happens now, as one stream
+    letters          dead letters: listed, shown, sent again, dropped
+    schedules        what will be sent later: listed, removed
+    topology         who asks, and how work flows between agents
     approvals        what waits for a person, and the decisions about it
     tasks            tasks: sent, awaited, followed, read and cancelled; the agents online
     operations       what the routes say of themselves

@@ -31,3 +31,13 @@ def test_a_key_of_some_agents_is_for_no_others() -> None:
         caller.require("ask", agent="c")
     assert caller.reaches("b")
     assert not caller.reaches("c")
+
+
+@pytest.mark.parametrize("right", ["approve", "operate"])
+def test_a_page_of_another_origin_decides_nothing(right: Right) -> None:
+    caller = Caller(name="ci", may=RIGHTS, foreign=True)
+    caller.require("ask")
+    caller.require("read")
+    with pytest.raises(Refusal, match=f"a page of another origin may not {right}") as refused:
+        caller.require(right)
+    assert (refused.value.status, refused.value.code) == (403, "foreign_origin")

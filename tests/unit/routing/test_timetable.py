@@ -10,7 +10,7 @@ import pytest
 
 from agentd.catalog.catalog import load
 from agentd.nats.schedules import ScheduleEntry, Timing
-from agentd.runtime.timetable import check, clock_changes, in_words, next_time
+from agentd.routing.timetable import check, clock_changes, in_words, next_time
 
 NOW = datetime(2026, 10, 25, 0, 45, tzinfo=UTC).timestamp()  # 02:45 in Berlin, the first time
 NIGHTLY = Timing("0 30 2 * * *", "Europe/Berlin")

@@ -1,12 +1,11 @@
-"""Shortens a message to one line for a terminal."""
+"""Shortens a message to one line, for people."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-if TYPE_CHECKING:
-    from agentd.protocol.message import AgentMessage
+from agentd.protocol.message import AgentMessage
 
 # Fields of agentd's own events that are left out: the subject has them, or only agentd needs them.
 _BOOKKEEPING = {"event", "task", "life", "taskSequence", "delivery"}

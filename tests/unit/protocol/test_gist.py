@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.cli.shared.gist import gist
 from agentd.protocol import message
+from agentd.protocol.gist import gist
 from agentd.protocol.message import AgentIdentity
 
 ANN = AgentIdentity(id="ann", type="user")

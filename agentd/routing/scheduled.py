@@ -1,0 +1,112 @@
+"""What will be sent later: the schedules of agents, and single messages; listed and removed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from agentd.errors import UsageError
+from agentd.nats import schedules
+from agentd.nats.bus import Bus
+from agentd.nats.schedules import ScheduleEntry, announced, pending
+from agentd.protocol.subjects import Subjects
+from agentd.routing import registry
+from agentd.routing.timetable import clock_changes, in_words, next_time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduled:
+    """What will be sent later.
+
+    Attributes:
+        id: that of the message; of the schedule of an agent, its name with an `@`.
+        when: `once`, or how often, in words.
+        next: when it is sent next, RFC 3339; None if that cannot be known here.
+        clock_changes: what the clock changes of the coming year do to it: `time` and `effect`.
+        to: the subject without the environment.
+        content: that of the message; its text if it is none of agentd.
+    """
+
+    id: str
+    when: str
+    next: str | None
+    clock_changes: Sequence[dict[str, str]]
+    to: str
+    content: Any
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields."""
+        return asdict(self)
+
+
+async def listed(bus: Bus, subjects: Subjects) -> list[Scheduled]:
+    """All that is scheduled in an environment: agents, then messages in the order of their times.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    agents = [each async for each in pending(bus, subjects.schedule("agent", "*"))]
+    messages = [each async for each in pending(bus, subjects.schedule("message", "*"))]
+    entries = agents + sorted(messages, key=lambda each: each.timing.moment or 0)
+    now = time.time()
+    return [_scheduled(each, await announced(bus, each), now) for each in entries]
+
+
+async def remove(bus: Bus, subjects: Subjects, name: str) -> None:
+    """Removes what is scheduled: that of `@agent`, or the message whose id begins with `name`.
+
+    Raises:
+        UsageError: nothing or more than one thing has this name, or the agent is online.
+        BusError: the server does not answer.
+    """
+    if name.startswith("@"):
+        # A replica that is online would write the schedule of its agent again.
+        await _require_offline(bus, subjects, name[1:])
+        subject = subjects.schedule("agent", name[1:])
+    else:
+        subject = await _message(bus, subjects, name)
+    if not await schedules.remove(bus, subject):
+        raise UsageError(f"{name} is not scheduled (any more); see: agentd schedules ls")
+
+
+async def _require_offline(bus: Bus, subjects: Subjects, agent: str) -> None:
+    if any(replica.agent == agent for replica in await registry.online(bus, subjects.env)):
+        raise UsageError(f"{agent} is online: remove `schedule` from its manifest instead")
+
+
+async def _message(bus: Bus, subjects: Subjects, name: str) -> str:
+    """The subject of the schedule of the message whose id begins with `name`."""
+    every = pending(bus, subjects.schedule("message", "*"))
+    ids = [entry.subject.rpartition(".")[2] async for entry in every]
+    found = [name] if name in ids else [each for each in ids if each.startswith(name)]
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} scheduled messages have an id that begins with {name}")
+    return subjects.schedule("message", found[0] if found else name)
+
+
+def _scheduled(entry: ScheduleEntry, announced: float | None, now: float) -> Scheduled:
+    kind, _, name = entry.subject.rpartition(".")
+    moment = next_time(entry, announced, now)
+    once = entry.timing.moment is not None
+    return Scheduled(
+        id=f"@{name}" if kind.endswith("agent") else name,
+        when="once" if once else in_words(entry.timing),
+        next=moment and moment.isoformat(timespec="seconds"),
+        clock_changes=[
+            {"time": each.wall.isoformat(timespec="minutes"), "effect": each.kind}
+            for each in clock_changes(entry.timing, now)
+        ],
+        to=entry.target.split(".", 2)[2],
+        content=_content(entry.data),
+    )
+
+
+def _content(data: bytes) -> Any:
+    """The content of a message; the text of other bytes, since any program may schedule some."""
+    try:
+        return json.loads(data)["payload"]["content"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return data.decode(errors="replace")
