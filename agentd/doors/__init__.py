@@ -11,6 +11,7 @@ A module imports only from modules listed below it.
     connections   all connections: how many, and which have waited for too long
     guard         which requests may come in: the host, the origin, the caller
     api           `/api`: tasks and agents for programs
+    page          the page at `/`, for people
     openai        clients of OpenAI use agents as models
     triggers      tasks that begin with a webhook, a message of another program, or a new file
     health        liveness, readiness and metrics

@@ -35,12 +35,14 @@ def every_door() -> tuple[Sequence[Door], Mapping[str, Shape]]:
 
     They are imported when the first request comes: an `up` that nobody calls does not need them.
     """
-    from agentd.doors.api import approvals, openapi, tasks
+    from agentd.doors.api import approvals, letters, live, openapi, schedules, tasks, topology
     from agentd.doors.openai import door as openai
+    from agentd.doors.page import door as page
     from agentd.doors.triggers import webhooks
 
-    api = (tasks.routes, approvals.routes, openapi.routes)
-    return (*api, openai.routes, webhooks.routes), {**openai.SHAPES}
+    api = (tasks, approvals, letters, schedules, topology, live, openapi)
+    doors = tuple(each.routes for each in (*api, openai, webhooks, page))
+    return doors, {**openai.SHAPES}
 
 
 class App:
