@@ -43,6 +43,7 @@ class Subscription:
     subject: str
     handler: Handler | Listener
     queue: str = ""
+    plain: bool = False  # whether the handler is a `Listener`
     bus: Bus | None = field(default=None, repr=False)
     live: Any = field(default=None, repr=False)
     refused: bool = False  # by the permissions of the NATS user
@@ -258,7 +259,7 @@ class Bus:
     async def listen(self, subject: str, listener: Listener) -> Subscription:
         """Calls `listener`, a plain function that does not wait, as soon as a message is read: for
         subjects on which each task has a message."""
-        return await self._add(Subscription(subject, listener, bus=self))
+        return await self._add(Subscription(subject, listener, plain=True, bus=self))
 
     async def _add(self, subscription: Subscription) -> Subscription:
         self._subscriptions.append(subscription)
@@ -281,14 +282,14 @@ class Bus:
 
     async def _attach(self, subscription: Subscription) -> None:
         subject, handler = subscription.subject, subscription.handler
-        if not inspect.iscoroutinefunction(handler):
+        if subscription.plain:
             subscription.live = await self._client.listen(subject, cast("Listener", handler))
             return
         subscription.live = await self._client.subscribe(
             subject,
             queue=subscription.queue,
             # A callback, because nats-py's `async for` handles a third as many messages a second.
-            cb=guarded(handler),
+            cb=guarded(cast("Handler", handler)),
             # Over a limit nats-py drops messages, and only `error_cb` learns of it. Only the bytes
             # matter to us: any number of small messages may wait.
             pending_msgs_limit=-1,

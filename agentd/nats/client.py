@@ -45,12 +45,15 @@ class Client(nats.aio.client.Client):
         answers are needed for.
         """
 
-        async def handle(msg: Msg) -> None:
-            listener(msg)  # of a message that comes before the next line runs
-
-        subscription = await self.subscribe(subject, cb=handle)
-        self._listeners[subscription._id] = listener  # pyright: ignore[reportPrivateUsage]
-        return subscription
+        # It knows the listener before the server knows the subscription.
+        number = self._sid + 1
+        self._listeners[number] = listener
+        try:
+            # With a future, which is never used, nats-py makes no task for the subscription.
+            return await self.subscribe(subject, future=asyncio.Future())
+        except BaseException:
+            self._listeners.pop(number, None)
+            raise
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._listeners.pop(sid, None)
