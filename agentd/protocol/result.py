@@ -20,19 +20,20 @@ def decode_result(data: bytes) -> AgentMessage:
         DecodeError: it is no message, or does not say whether the task succeeded.
     """
     result = decode(data, type="result")
-    content = _complete(result.payload.content)
-    payload = result.payload.model_copy(update={"content": content})
-    return result.model_copy(update={"payload": payload})
+    _complete(result.payload.content)
+    return result
 
 
-def _complete(content: Any) -> dict[str, Any]:
+def _complete(content: Any) -> None:
+    """Adds what the content of a result may leave out."""
     match content:
         case {"success": True}:
-            return {"data": None, "error": None, **content}
+            content.setdefault("error", None)
         case {"success": False}:
-            return {"data": None, **content, "error": _error(content.get("error"))}
+            content["error"] = _error(content.get("error"))
         case _:
             raise DecodeError("it does not say whether the task succeeded", path="payload.content")
+    content.setdefault("data", None)
 
 
 def _error(error: Any) -> Mapping[str, Any]:

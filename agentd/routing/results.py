@@ -102,10 +102,12 @@ class Own:
         """Says how the task was accepted, so that this need not be looked up."""
         self._origin = origin.of(acceptance, self._subjects)
 
-    def offer(self, msg: Msg) -> None:
-        """Takes a message that may be the result."""
-        if len(self._offered) < _OFFERED:
+    def offer(self, msg: Msg) -> bool:
+        """Takes a message that may be the result; False if too many wait already."""
+        has_room = len(self._offered) < _OFFERED
+        if has_room:
             self._offered.append(msg)
+        return has_room
 
     async def offered(self) -> AgentMessage | None:
         """The result, if it was offered. The task must be stored.
@@ -142,6 +144,7 @@ class Waiter:
         self._own = Own(bus, subjects, task)
         self._found: AgentMessage | None = None
         self._given_up = False
+        self._must_look = False
         self._news = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -166,10 +169,10 @@ class Waiter:
             TaskError: it refers to an object that no longer exists.
         """
         self._own.accepted(acceptance)
-        deadline = asyncio.get_running_loop().time() + seconds
+        self._must_look |= look
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self._get(look)
+            async with asyncio.timeout(seconds):
+                return await self._get()
         except TimeoutError:
             return None
 
@@ -178,31 +181,40 @@ class Waiter:
         self._given_up = True
         self._news.set()
 
-    async def _get(self, look: bool) -> AgentMessage | None:
+    async def _get(self) -> AgentMessage | None:
         while not self._given_up:
             self._news.clear()
             try:
-                if look and self._found is None:
-                    await self._bus.until_connected()
-                    self._found = await self._own.recorded()
-                self._found = self._found or await self._own.offered()
+                self._found = self._found or await self._next()
                 if self._found:
                     return await whole(self._bus, self._found)
-                await self._wait(_LOOK)
+                pause = _LOOK
             except BusError:  # the server does not answer now
-                await self._wait(_PAUSE)
-            # Core NATS does not repeat what was lost with the connection.
-            look = True
+                self._must_look, pause = True, _PAUSE
+            # Then the log is asked.
+            timer = asyncio.get_running_loop().call_later(pause, self._look)
+            try:
+                await self._news.wait()
+            finally:
+                timer.cancel()
         return None
 
-    async def _wait(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
+    async def _next(self) -> AgentMessage | None:
+        """The result, if it has come."""
+        if not self._must_look:
+            return await self._own.offered()
+        await self._bus.until_connected()
+        self._must_look = False  # before the look: the connection may be lost again meanwhile
+        found = await self._own.recorded()
+        return found or await self._own.offered()
 
     def _on_result(self, msg: Msg) -> None:
-        self._own.offer(msg)
+        self._must_look |= not self._own.offer(msg)
         self._news.set()
 
     def _on_failure(self, _: BusError) -> None:
+        self._look()  # core NATS does not repeat what was lost with the connection
+
+    def _look(self) -> None:
+        self._must_look = True
         self._news.set()

@@ -173,7 +173,7 @@ class _TaskReader:
         self._news.set()
 
     def _on_result(self, msg: Msg) -> None:
-        self._own.offer(msg)
+        self._must_look |= not self._own.offer(msg)
         self._news.set()
 
     def _on_failure(self, error: BusError) -> None:
