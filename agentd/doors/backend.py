@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from agentd.catalog.spec import AgentSpec
+from agentd.doors.ending import Ending
 from agentd.metrics import Metrics
 from agentd.nats.bus import Bus
 from agentd.protocol.subjects import Subjects
@@ -39,6 +39,6 @@ class Backend:
     settings: Settings
     metrics: Metrics
     specs: Callable[[], Mapping[str, AgentSpec]]
-    draining: asyncio.Event
-    drained: asyncio.Event = field(default_factory=asyncio.Event)
+    draining: Ending
+    drained: Ending = field(default_factory=Ending)
     cancel: Callable[[Bus, Subjects, Scope], Awaitable[Counter[str]]] = _cancel

@@ -12,6 +12,8 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from agentd.doors.ending import Ending
+
 _HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-store",
@@ -42,7 +44,7 @@ class EventStream(Response):
         blocks: AsyncGenerator[bytes],
         stack: AsyncExitStack,
         *,
-        draining: asyncio.Event,
+        draining: Ending,
         headers: Mapping[str, str],
     ) -> None:
         super().__init__(headers={**_HEADERS, **headers})
@@ -55,12 +57,12 @@ class EventStream(Response):
         """Sends the blocks."""
         async with self._stack, contextlib.aclosing(self._blocks):
             sending = asyncio.ensure_future(self._send(send))
-            ending = asyncio.ensure_future(_disconnected(receive))
-            draining = asyncio.ensure_future(self._draining.wait())
+            leaving = asyncio.ensure_future(_disconnected(receive))
             try:
-                await asyncio.wait({sending, ending, draining}, return_when=asyncio.FIRST_COMPLETED)
+                with self._draining.calling(sending.cancel):
+                    await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await _ended(sending, ending, draining)
+                await _ended(sending, leaving)
             if sending.cancelled():
                 await send(_body(RETRY))
                 await send(_body(b"", more=False))

@@ -18,6 +18,7 @@ from agentd.catalog.catalog import Catalog
 from agentd.catalog.spec import AgentSpec
 from agentd.catalog.topology.flow import Topology
 from agentd.catalog.topology.reach import Reach
+from agentd.doors.ending import Ending
 from agentd.doors.triggers.intake import Intake
 from agentd.doors.triggers.sources import Sources
 from agentd.errors import BusError
@@ -86,7 +87,7 @@ class Runtime:
         self.watchdog = Watchdog()
         self.leaving: set[Agent] = set()
         self._last_work: set[asyncio.Task[None]] = set()  # what a drain waits for
-        self.draining, self.drained = asyncio.Event(), asyncio.Event()  # a drain begins, has ended
+        self.draining, self.drained = Ending(), Ending()  # a drain begins, has ended
         self.presence = Presence(
             bus,
             subjects,

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from agentd.doors.app import App, Door
 from agentd.doors.backend import Backend
+from agentd.doors.ending import Ending
 from agentd.doors.key_file import KeyFile
 from agentd.doors.keys import Keys
 from agentd.doors.limits import Limits
@@ -39,7 +40,7 @@ async def serving(  # noqa: PLR0913
     metrics: Metrics | None = None,
     status: Callable[[], Mapping[str, Any]] = waiting_for_nothing,
     limits: Limits = Limits(),
-    draining: asyncio.Event | None = None,
+    draining: Ending | None = None,
     backend: Backend | None = None,
 ) -> AsyncGenerator[HttpServer]:
     """Serves health, and `doors` if there are any; without them the doors have not opened yet.
@@ -66,7 +67,7 @@ async def serving(  # noqa: PLR0913
                 settings=Settings(),
                 metrics=metrics,
                 specs=dict,
-                draining=draining or asyncio.Event(),
+                draining=draining or Ending(),
             )
         )
     try:

@@ -13,6 +13,7 @@ import pytest
 
 from agentd.doors.app import every_door
 from agentd.doors.backend import Backend
+from agentd.doors.ending import Ending
 from agentd.doors.key_file import KeyFile
 from agentd.queue import decisions
 from agentd.settings import Settings
@@ -77,7 +78,7 @@ async def people(team: Team, tmp_path: Path) -> AsyncIterator[People]:
         settings=Settings(),
         metrics=team.metrics,
         specs=dict,
-        draining=asyncio.Event(),
+        draining=Ending(),
     )
     patience = aiohttp.ClientTimeout(total=PATIENCE)
     async with (

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from agentd.doors.backend import Backend
+from agentd.doors.ending import Ending
 from agentd.doors.limits import Limits
 from agentd.doors.server import HttpServer
 from agentd.metrics import Metrics
@@ -313,7 +314,7 @@ async def test_what_is_no_http_leaves_no_line_in_the_log(
 
 
 async def test_a_drain_refuses_what_begins_and_finishes_what_runs(door: Door) -> None:
-    draining = asyncio.Event()
+    draining = Ending()
     async with serving(doors=[door], draining=draining) as server:
         async with Wire.to(server) as first, Wire.to(server) as second, Wire.to(server) as third:
             running = asyncio.create_task(first.ask("POST /wait", body=b"hello"))

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from agentd.doors.app import App
 from agentd.doors.backend import Backend
+from agentd.doors.ending import Ending
 from agentd.doors.key_file import KeyFile
 from agentd.doors.keys import Keys
 from agentd.doors.limits import Limits
@@ -56,7 +57,7 @@ class Door:
     team: Team
     server: HttpServer
     client: AsyncOpenAI
-    drained: asyncio.Event
+    drained: Ending
 
     async def events(self, domain: str) -> list[Any]:
         """What is on record of events of this domain."""
@@ -78,7 +79,7 @@ class Door:
 
 @pytest.fixture
 async def door(team: Team) -> AsyncIterator[Door]:
-    server, drained = HttpServer("127.0.0.1:0", Limits()), asyncio.Event()
+    server, drained = HttpServer("127.0.0.1:0", Limits()), Ending()
     app = App(
         bound=server.host,
         keys=Keys(KeyFile(team.folder / "keys.json")),

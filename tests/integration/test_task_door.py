@@ -14,6 +14,7 @@ import pytest
 
 from agentd.doors.app import every_door
 from agentd.doors.backend import Backend
+from agentd.doors.ending import Ending
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG
 from agentd.protocol.message import decode, encode, new_id
@@ -92,12 +93,12 @@ async def events_of(response: aiohttp.ClientResponse) -> AsyncIterator[Event]:
 
 
 @pytest.fixture
-def draining() -> asyncio.Event:
-    return asyncio.Event()
+def draining() -> Ending:
+    return Ending()
 
 
 @pytest.fixture
-async def http(team: Team, draining: asyncio.Event) -> AsyncIterator[Client]:
+async def http(team: Team, draining: Ending) -> AsyncIterator[Client]:
     backend = Backend(
         bus=team.bus,
         subjects=team.subjects,
@@ -263,7 +264,7 @@ async def test_a_task_can_be_sent_and_streamed_at_once(team: Team, http: Client)
 
 
 async def test_a_drain_asks_the_client_to_come_back(
-    team: Team, http: Client, draining: asyncio.Event
+    team: Team, http: Client, draining: Ending
 ) -> None:
     await team.run(slow=SLOW)
     task, _ = await http.post("/api/tasks", {"target": "slow", "content": "hi"})

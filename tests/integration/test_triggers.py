@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 
 from agentd.doors.backend import Backend
+from agentd.doors.ending import Ending
 from agentd.doors.triggers import callbacks, file_source, folder, intake, nats_source, webhooks
 from agentd.metrics import Metrics
 from agentd.nats import jetstream
@@ -61,7 +62,7 @@ async def serving(team: Team, bind: str = "127.0.0.1:0") -> AsyncGenerator[str]:
         settings=Settings(env=team.subjects.env),
         metrics=team.metrics,
         specs=lambda: {name: agent.live.spec for name, agent in agents.items()},
-        draining=asyncio.Event(),
+        draining=Ending(),
     )
     async with http.serving(
         bind, doors=[webhooks.routes], metrics=team.metrics, backend=backend

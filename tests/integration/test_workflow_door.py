@@ -9,6 +9,7 @@ import pytest
 
 from agentd.doors.app import every_door
 from agentd.doors.backend import Backend
+from agentd.doors.ending import Ending
 from agentd.settings import Settings
 from tests.integration.conftest import Team
 from tests.integration.serving import serving
@@ -86,7 +87,7 @@ async def test_another_process_goes_on_at_every_place(team: Team, http: Client) 
         settings=Settings(),
         metrics=team.metrics,
         specs=dict,
-        draining=asyncio.Event(),
+        draining=Ending(),
     )
     async with serving(doors=every_door()[0], backend=backend) as server:
         assert server.url
@@ -111,9 +112,7 @@ async def test_a_first_task_that_fails_ends_it(team: Team, http: Client) -> None
     assert waited["topic"] == "result.first.general"
 
 
-async def test_a_caller_may_wait_for_the_end(
-    team: Team, http: Client, draining: asyncio.Event
-) -> None:
+async def test_a_caller_may_wait_for_the_end(team: Team, http: Client, draining: Ending) -> None:
     await team.run(**CHAIN)
     end, headers = await http.post(f"/api/tasks{UNTIL}", BODY, 200, Prefer="wait=30")
     assert end["topic"] == "event.all.done"

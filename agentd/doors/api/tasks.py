@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -33,7 +33,7 @@ from agentd.doors.api.operations import (
     READ,
     SEND,
 )
-from agentd.doors.api.workflow import end_within, until_of
+from agentd.doors.api.workflow import end_of, until_of
 from agentd.doors.backend import Backend
 from agentd.doors.caller import Caller
 from agentd.doors.event_stream import EventStream
@@ -77,8 +77,6 @@ class _TaskDoor:
         self._backend = backend
         self._bus, self._subjects = backend.bus, backend.subjects
         self._directory = Directory(backend.bus, backend.subjects)
-        self._waiting: set[results.Waiter] = set()
-        self._watching: asyncio.Future[None] | None = None
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -135,9 +133,11 @@ class _TaskDoor:
         if until:
             return await self._accept_and_wait_until(name, accepting, wait, until, applied)
         waiter = results.Waiter(self._bus, self._subjects, name)
-        async with waiter.subscribed(), self._ending_with_the_process(waiter):
-            acceptance: Acceptance = await accepting()
-            result = await waiter.get(wait, acceptance, look=acceptance.repeated)
+        # A process that begins to end answers without the result; another one may have it.
+        with self._backend.draining.calling(waiter.give_up):
+            async with waiter.subscribed():
+                acceptance: Acceptance = await accepting()
+                result = await waiter.get(wait, acceptance, look=acceptance.repeated)
         if result is None:
             return self._accepted(acceptance, applied)
         done = TaskStatus(state="done", acceptance=acceptance, result=result)
@@ -153,28 +153,10 @@ class _TaskDoor:
     ) -> Response:
         acceptance: Acceptance = await accepting()
         async with workflow.opened(self._bus, self._subjects, name, until=until) as events:
-            end = await end_within(events, wait, draining=self._backend.draining)
+            end = await self._backend.draining.before(end_of(events), wait)
         if end is None:
             return self._accepted(acceptance, headers)
         return JSONResponse(end, headers=headers)
-
-    @asynccontextmanager
-    async def _ending_with_the_process(self, waiter: results.Waiter) -> AsyncGenerator[None]:
-        """A process that begins to end answers without the result; another one may have it."""
-        if self._watching is None:
-            self._watching = asyncio.ensure_future(self._give_up_when_draining())
-        if self._backend.draining.is_set():
-            waiter.give_up()
-        self._waiting.add(waiter)
-        try:
-            yield
-        finally:
-            self._waiting.discard(waiter)
-
-    async def _give_up_when_draining(self) -> None:
-        await self._backend.draining.wait()
-        for each in self._waiting:
-            each.give_up()
 
     async def _accept_and_stream(
         self, name: str, accepting: partial[Any], until: str | None

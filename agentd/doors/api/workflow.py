@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -20,7 +19,7 @@ def until_of(request: Request) -> str | None:
     Raises:
         UsageError: it is no pattern of facts.
     """
-    given = request.query_params.get("until")
+    given = request.query_params.get("until") if request.scope["query_string"] else None
     if given is None:
         return None
     try:
@@ -29,23 +28,8 @@ def until_of(request: Request) -> str | None:
         raise UsageError(f"until={given[:100]!r} {'; '.join(error.args)}") from None
 
 
-async def end_within(
-    events: AsyncIterator[WorkflowEvent], seconds: float, *, draining: asyncio.Event
-) -> dict[str, Any] | None:
-    """The end, as JSON; None without one within so many seconds, or before the process drains."""
-    finding = asyncio.ensure_future(_end(events))
-    stopping = asyncio.ensure_future(draining.wait())
-    both: set[asyncio.Future[Any]] = {finding, stopping}
-    try:
-        await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return finding.result() if finding.done() else None
-    finally:
-        for each in both:
-            each.cancel()
-        await asyncio.gather(*both, return_exceptions=True)
-
-
-async def _end(events: AsyncIterator[WorkflowEvent]) -> dict[str, Any] | None:
+async def end_of(events: AsyncIterator[WorkflowEvent]) -> dict[str, Any] | None:
+    """The end, as JSON."""
     async for event in events:
         if event.kind == "end":
             return fact_document(event)

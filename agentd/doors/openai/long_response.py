@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from agentd.doors.ending import Ending
 
 _HEADERS = {
     "Cache-Control": "no-cache",
@@ -33,7 +35,7 @@ class AnswerStream(Response):
         gone: Callable[[], Awaitable[None]],
         close: Callable[[], Awaitable[None]],
         headers: Mapping[str, str],
-        drained: asyncio.Event,
+        drained: Ending,
     ) -> None:
         super().__init__(headers={**headers, **_HEADERS}, media_type="text/event-stream")
         del self.headers["content-length"]
@@ -48,19 +50,17 @@ class AnswerStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         sending = asyncio.ensure_future(self._send(send))
         leaving = asyncio.ensure_future(_disconnected(receive))
-        drained = asyncio.ensure_future(self._drained.wait())
         try:
-            first = asyncio.FIRST_COMPLETED
-            await asyncio.wait({sending, leaving, drained}, return_when=first)
-            if sending.done():
-                await sending
-            elif leaving.done():
-                await self._gone()
-            else:
-                await _ended(sending)
+            with self._drained.calling(sending.cancel):
+                await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.cancelled():
                 await send(_body(b"".join(self._farewell()), more=False))
+            elif sending.done():
+                await sending
+            else:
+                await self._gone()
         finally:
-            await _ended(sending, leaving, drained)
+            await _ended(sending, leaving)
             await self._close()
 
     async def _send(self, send: Send) -> None:
@@ -74,10 +74,10 @@ class LateResponse(Response):
 
     def __init__(
         self,
-        made: Callable[[], Awaitable[Response]],
+        made: Callable[[], Coroutine[Any, Any, Response]],
         farewell: Response,
         *,
-        drained: asyncio.Event,
+        drained: Ending,
     ) -> None:
         super().__init__()
         self._drained = drained
@@ -86,14 +86,8 @@ class LateResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the response."""
-        making = asyncio.ensure_future(self._made())
-        drained = asyncio.ensure_future(self._drained.wait())
-        try:
-            await asyncio.wait({making, drained}, return_when=asyncio.FIRST_COMPLETED)
-            response = making.result() if making.done() else self._farewell
-        finally:
-            await _ended(making, drained)
-        await response(scope, receive, send)
+        response = await self._drained.before(self._made())
+        await (response or self._farewell)(scope, receive, send)
 
 
 def _body(data: bytes, *, more: bool) -> dict[str, object]:

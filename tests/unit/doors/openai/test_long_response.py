@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.responses import PlainTextResponse, Response
 
+from agentd.doors.ending import Ending
 from agentd.doors.openai.long_response import AnswerStream, LateResponse
 
 
@@ -17,7 +18,7 @@ class Client:
 
     def __init__(self) -> None:
         self.gone = asyncio.Event()
-        self.drained = asyncio.Event()
+        self.drained = Ending()
         self.sent: list[dict[str, Any]] = []
         self.calls: list[str] = []
 
