@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from agentd.doors import health
@@ -98,48 +97,35 @@ class App:
             self._backend = None
 
     def _guarded(self, routes: Sequence[Route]) -> Guard:
-        handlers = {
-            AgentdError: self._on_error,
-            ClientDisconnect: _on_disconnect,
-            HTTPException: self._on_http_error,
-            Exception: self._on_bug,
-        }
-        app = Starlette(routes=routes, exception_handlers=handlers)
+        # Not a `Starlette`: its two layers of middleware answer errors, as the guard does.
         # A redirect would name the host that the caller claims.
-        app.router.redirect_slashes = False
+        router = Router(routes, redirect_slashes=False)
         return Guard(
-            app, bound=self._bound, keys=self._keys, traffic=self._traffic, answer=self._answer
+            router, bound=self._bound, keys=self._keys, traffic=self._traffic, answer=self._answer
         )
 
-    def _answer(self, path: str, refusal: Refusal) -> Response:
+    def _answer(self, scope: Scope, error: Exception) -> Response:
         """The response to a request that is not served, in the shape of the door of its path."""
-        shapes = self._shapes
-        shape = next((shapes[start] for start in shapes if path.startswith(start)), problem)
-        return shape(refusal)
-
-    async def _on_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, AgentdError)
-        return self._answer(_path(request), refusal_of(error))
-
-    async def _on_http_error(self, request: Request, error: Exception) -> Response:
-        """What Starlette refuses: no such path, no such method."""
-        assert isinstance(error, HTTPException)
-        path = _path(request)
-        shown = path[:200]
-        text = {404: f"there is nothing at {shown}", 405: f"{shown} has no {request.method}"}
-        code = _CODES.get(error.status_code, "malformed")
-        detail = text.get(error.status_code, error.detail)
-        return self._answer(path, Refusal(error.status_code, code, detail, headers=error.headers))
-
-    async def _on_bug(self, request: Request, _: Exception) -> Response:
-        """The error itself is for the log, where uvicorn writes it with its place."""
-        text = "agentd made a mistake; its log says where"
-        return self._answer(_path(request), Refusal(500, "internal", text))
+        if isinstance(error, ClientDisconnect):
+            return Response(status_code=_CLIENT_HAS_GONE)
+        path = scope["path"]  # not of `Request.url`, which is made of the `Host` of the caller
+        shape = next(
+            (self._shapes[start] for start in self._shapes if path.startswith(start)), problem
+        )
+        return shape(_refusal(error, scope["method"], path))
 
 
-def _path(request: Request) -> str:
-    # Not that of `request.url`, which is made of the `Host` that the caller claims.
-    return request.scope["path"]
+def _refusal(error: Exception, method: str, path: str) -> Refusal:
+    match error:
+        case AgentdError():
+            return refusal_of(error)
+        case HTTPException(status_code=status, headers=headers):  # no such path, no such method
+            shown = path[:200]
+            text = {404: f"there is nothing at {shown}", 405: f"{shown} has no {method}"}
+            code = _CODES.get(status, "malformed")
+            return Refusal(status, code, text.get(status, error.detail), headers=headers)
+        case _:  # the error itself is for the log, where uvicorn writes it with its place
+            return Refusal(500, "internal", "agentd made a mistake; its log says where")
 
 
 def _starting() -> Route:
@@ -148,7 +134,3 @@ def _starting() -> Route:
         raise Refusal(503, "starting", text, headers={"Retry-After": "1"})
 
     return Route("/{path:path}", starting, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-
-
-async def _on_disconnect(_: Request, __: Exception) -> Response:
-    return Response(status_code=_CLIENT_HAS_GONE)

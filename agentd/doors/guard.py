@@ -9,8 +9,11 @@ from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
 
 from agentd.doors import health
 from agentd.doors.caller import LOCAL, Caller
@@ -18,6 +21,7 @@ from agentd.doors.keys import Keys, unauthorized
 from agentd.doors.refusal import Refusal
 from agentd.doors.traffic import Exchange, Traffic
 from agentd.doors.well_formed import require_well_formed
+from agentd.errors import AgentdError
 
 _HOST = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+)(:\d{1,5})?")
 _MAKE = "`agentd keys add NAME --may ask,read` makes one"
@@ -42,19 +46,20 @@ class Guard:
     Once there are keys, every request needs one. Without keys, an address that others can reach
     has only health, readiness, metrics and webhooks whose requests are signed.
 
-    `bound` is the host that the server listens on; `answer` makes the response to a refused path.
+    `bound` is the host that the server listens on; `answer` makes the response to a request that
+    is refused, here or behind.
     """
 
     def __init__(
         self,
-        app: ASGIApp,
+        router: Router,
         *,
         bound: str,
         keys: Keys,
         traffic: Traffic,
-        answer: Callable[[str, Refusal], Response],
+        answer: Callable[[Scope, Exception], Response],
     ) -> None:
-        self._app = app
+        self._router = router
         self._bound = bound
         self._is_local = is_loopback(bound)
         self._keys = keys
@@ -67,11 +72,14 @@ class Guard:
             try:
                 caller = scope["state"]["caller"] = self._caller(scope)
                 exchange.admit(caller.name)
-            except Refusal as refusal:
-                response = self._answer(scope["path"], refusal)
-                await response(scope, exchange.receive, exchange.send)
-            else:
-                await self._app(scope, exchange.receive, exchange.send)
+                scope["app"] = self._router  # what there is not, the routes then raise
+                await self._router(scope, exchange.receive, exchange.send)
+            except Exception as error:
+                if exchange.has_begun:
+                    raise  # the response can only be broken off
+                await self._answer(scope, error)(scope, exchange.receive, exchange.send)
+                if not isinstance(error, AgentdError | HTTPException | ClientDisconnect):
+                    raise  # a mistake is for the log of the server, too
 
     def _caller(self, scope: Scope) -> Caller:
         """Who asks.

@@ -64,6 +64,11 @@ class Exchange:
         route = getattr(self._scope.get("route"), "path", "none")
         traffic.metrics.http_request(route, self._status, time.monotonic() - self._began)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the response has begun."""
+        return self._status > 0
+
     def admit(self, caller: str) -> None:
         """Counts the request as one of this caller.
 

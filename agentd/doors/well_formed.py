@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 
 from starlette.types import Scope
 
@@ -50,15 +49,15 @@ def _check_path(path: str, raw: bytes) -> None:
 
 
 def _check_headers(headers: list[tuple[bytes, bytes]], version: str) -> None:
-    counts = Counter(name for name, _ in headers if name in _SINGLE)
-    twice = next((name for name, count in counts.items() if count > 1), None)
-    if twice is not None:
+    names = [name for name, _ in headers if name in _SINGLE]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise _malformed(f"the header {twice.decode()} is there more than once")
-    if not counts[b"host"] and version == "1.1":
+    if b"host" not in names and version == "1.1":
         raise _malformed("the header host is missing")
-    if counts[b"transfer-encoding"]:
+    if b"transfer-encoding" in names:
         coding = next(value for name, value in headers if name == b"transfer-encoding")
-        if counts[b"content-length"] or version == "1.0" or coding.strip().lower() != b"chunked":
+        if b"content-length" in names or version == "1.0" or coding.strip().lower() != b"chunked":
             raise _malformed("transfer-encoding must be `chunked`, without a content-length")
 
 

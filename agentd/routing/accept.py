@@ -135,7 +135,7 @@ async def accept_on(
             task=message.id,
             by=by,
             to=str(to),
-            subject=Subject.parse(
+            subject=Subject.nearest(
                 subjects.task(exact.domain, exact.specificity, message.routing.priority)
             ),
             digest=asked,

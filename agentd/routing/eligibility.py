@@ -77,10 +77,8 @@ class Directory:
         if recipients.needs_route and _is_old(self._announced, recipients.requirement):
             await routes.announce(self._bus, self._subjects.env, recipients.requirement)
             self._announced[recipients.requirement] = time.monotonic()
-        async with self._asking:
-            if _is_old(self._has_room, recipients.destination):
-                await _require_room(self._bus, self._subjects, recipients.destination)
-                self._has_room[recipients.destination] = time.monotonic()
+        if _is_old(self._has_room, recipients.destination):
+            await self._look_for_room(recipients.destination)
         return recipients.destination
 
     async def online(self) -> Sequence[Replica]:
@@ -98,8 +96,16 @@ class Directory:
         takers = require_taker(recipients, online, self._subjects.env)
         await _require_acceptance(online, takers, message.payload.content)
 
+    async def _look_for_room(self, to: Destination) -> None:
+        async with self._asking:
+            if _is_old(self._has_room, to):
+                await _require_room(self._bus, self._subjects, to)
+                self._has_room[to] = time.monotonic()
+
     async def _read(self, since: float) -> Sequence[Replica]:
         """The registry, as it was `since` then or later."""
+        if self._read_at >= since:
+            return self._online
         async with self._reading:
             if self._read_at < since:
                 read_at = time.monotonic()

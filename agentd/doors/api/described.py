@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 Handler = Callable[[Request], Awaitable[Response]]
 Model = type[BaseModel]
@@ -66,8 +67,20 @@ class DescribedRoute(Route):
 
     def __init__(self, method: str, path: str, handler: Handler, operation: Operation) -> None:
         super().__init__(path, handler, methods=[method])
+        self.app = _served(handler)
         self.method = method.lower()
         self.operation = operation
+
+
+def _served(handler: Handler) -> ASGIApp:
+    """A handler as an application. Starlette's own one also looks for handlers of errors, which the
+    guard answers."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await handler(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return serve
 
 
 def document(routes: Iterable[BaseRoute], *, version: str) -> dict[str, Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from agentd.doors.api.described import document
 from agentd.doors.backend import Backend
@@ -22,8 +21,8 @@ def routes(backend: Backend) -> Sequence[Route]:
     """`/openapi.json`."""
 
     async def describe(request: Request) -> Response:
-        app: Starlette = request.app
-        found = document(app.routes, version=version("agentd-nats"))
+        router: Router = request.scope["router"]
+        found = document(router.routes, version=version("agentd-nats"))
         caller: Caller = request.state.caller
         online = registry.by_agent(await registry.online(backend.bus, backend.subjects.env))
         contents = {
