@@ -30,7 +30,7 @@ class Door:
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
-        self.streams = 0
+        self.streams = self.waiting = 0
 
     def __call__(self, _: Backend) -> Sequence[Route]:
         return [
@@ -44,6 +44,7 @@ class Door:
 
     async def wait(self, request: Request) -> Response:
         size = len(await request.body())
+        self.waiting += 1
         await self.release.wait()
         return JSONResponse({"size": size})
 
@@ -318,7 +319,7 @@ async def test_a_drain_refuses_what_begins_and_finishes_what_runs(door: Door) ->
     async with serving(doors=[door], draining=draining) as server:
         async with Wire.to(server) as first, Wire.to(server) as second, Wire.to(server) as third:
             running = asyncio.create_task(first.ask("POST /wait", body=b"hello"))
-            await until(lambda: tasks_of(server) == 1)
+            await until(lambda: door.waiting == 1)
             draining.set()
             answer = await second.ask("POST /echo", body=b"hello")
             assert (answer.status, answer.json["code"]) == (503, "draining")
