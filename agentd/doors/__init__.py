@@ -19,9 +19,9 @@ A module imports only from modules listed below it.
     keys          the keys that this process accepts
     problem       a refused request as `application/problem+json`
     backend       what a door may use
-    ending        the end of the process, and the work that it ends early
     event_stream  a response of server-sent events
     key_file      the file of keys, which `agentd keys` writes
+    ending        the end of the process, and the work that it ends early
     caller        who asks, and what they may
     well_formed   which requests have one meaning for everyone who reads them
     limits        how much a caller may send and hold, and how long it may take
