@@ -5,26 +5,18 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
-import agentd
 from agentd import errors
+from tests.source import trees
 
-PACKAGE = Path(agentd.__file__).parent
 # Codes of other errors that a dead letter repeats: see `forward`.
 REPEATED = {"no_taker", "overloaded"}
-
-
-def trees() -> Iterator[tuple[Path, ast.Module]]:
-    for path in PACKAGE.rglob("*.py"):
-        yield path, ast.parse(path.read_text())
 
 
 def codes_raised(name: str) -> set[str]:
     """The literal codes that errors of this class are made with."""
     found: set[str] = set()
-    for _, tree in trees():
+    for tree in trees().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name:
                 found |= {
@@ -46,7 +38,7 @@ def test_every_reason_of_a_dead_letter_is_named_and_raised() -> None:
 def test_every_exception_is_in_the_tree() -> None:
     outside = [
         f"{path.name}:{node.lineno} {node.name}"
-        for path, tree in trees()
+        for path, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef)
         and any(getattr(base, "id", "") == "Exception" for base in node.bases)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.source import ROOT, tree, trees
+
 LONGEST_FILE = 350
 LARGEST_PACKAGE = 20  # modules, with __init__.py
 LONGEST_FUNCTION = 50
@@ -51,14 +52,18 @@ def mentions(pattern: str, paths: list[Path]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=shown)
-def test_a_module_opens_with_a_sentence_that_says_what_it_is_for(path: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(path.read_text()))
+def test_a_module_opens_with_a_sentence_that_says_what_it_is_for() -> None:
+    assert {shown(path): fault for path in MODULES if (fault := opening_fault(path))} == {}
 
-    assert docstring, "no docstring"
+
+def opening_fault(path: Path) -> str:
+    docstring = ast.get_docstring(tree(path))
+    if not docstring:
+        return "no docstring"
     opening, *rest = docstring.splitlines()
-    assert opening.endswith((".", "?")), "the first line is not a whole sentence"
-    assert not rest or not rest[0], "no empty line after the first sentence"
+    if not opening.endswith((".", "?")):
+        return "the first line is not a whole sentence"
+    return "no empty line after the first sentence" if rest and rest[0] else ""
 
 
 def test_no_file_of_the_package_is_long() -> None:
@@ -70,8 +75,8 @@ def test_no_file_of_the_package_is_long() -> None:
 def test_no_function_of_the_package_is_long() -> None:
     long = [
         f"{shown(path)}:{node.lineno} {node.name}"
-        for path in PACKAGE
-        for node in ast.walk(ast.parse(path.read_text()))
+        for path, module in trees().items()
+        for node in ast.walk(module)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.end_lineno
         and node.end_lineno - node.lineno >= LONGEST_FUNCTION
@@ -107,7 +112,7 @@ def test_subjects_are_spelled_in_three_modules_of_protocol() -> None:
 
 def contents(package: Path) -> list[str]:
     """The modules and packages that the docstring of a package lists, in its order."""
-    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    docstring = ast.get_docstring(tree(package / "__init__.py")) or ""
     return re.findall(r"^ {4}(\w+) {2,}\S", docstring, re.MULTILINE)
 
 
@@ -162,12 +167,13 @@ def test_every_module_has_a_unit_test_or_says_what_tests_it() -> None:
     assert sorted(covered_elsewhere().keys() - modules) == []
 
 
-@pytest.mark.parametrize(("module", "reason"), covered_elsewhere().items())
-def test_what_tests_a_module_instead_exists(module: str, reason: str) -> None:
-    file, _, why = reason.partition(": ")
+def test_what_tests_a_module_instead_exists() -> None:
+    given = {module: reason.partition(": ") for module, reason in covered_elsewhere().items()}
+    files = {module: file for module, (file, _, _) in given.items()}
+    whys = {module: why for module, (_, _, why) in given.items()}
 
-    assert (ROOT / "tests" / file).is_file(), module
-    assert len(why) > 10, f"{module}: say why it has no unit test of its own"
+    assert {each: at for each, at in files.items() if not (ROOT / "tests" / at).is_file()} == {}
+    assert {each: why for each, why in whys.items() if len(why) <= 10} == {}, "say why"
 
 
 def test_the_changelog_says_what_comes_next() -> None:

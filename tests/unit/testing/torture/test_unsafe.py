@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import ast
 import importlib
-import inspect
+from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from agentd.testing.torture import unsafe, zygote
-
-PACKAGE = Path(unsafe.__file__).parents[2]
+from tests.source import PACKAGE, tree, trees
 
 
 def named() -> set[tuple[str, str]]:
     """The owners (a module, or a class in one) and attributes that the module finds or replaces."""
-    calls = [node for node in ast.walk(tree_of(unsafe)) if isinstance(node, ast.Call)]
+    module = tree(Path(unsafe.__file__))
+    calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
     found: set[tuple[str, str]] = set()
     for call in calls:
         if isinstance(call.func, ast.Name) and call.func.id in ("_find", "_replace"):
@@ -28,8 +27,29 @@ def named() -> set[tuple[str, str]]:
     return found
 
 
-def tree_of(module: ModuleType) -> ast.Module:
-    return ast.parse(inspect.getsource(module))
+@cache
+def imported() -> dict[tuple[str, str], list[str]]:
+    """Where the package imports an attribute by its name, by owner and attribute."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for path, module in trees().items():
+        for node in ast.walk(module):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                place = f"{path.relative_to(PACKAGE)}:{node.lineno}"
+                for alias in node.names:
+                    found.setdefault((node.module, alias.name), []).append(place)
+    return found
+
+
+@cache
+def used() -> frozenset[str]:
+    """The names and attributes that the package uses, without the tests in it."""
+    return frozenset(
+        node.attr if isinstance(node, ast.Attribute) else node.id
+        for path, module in trees().items()
+        if not path.is_relative_to(PACKAGE / "testing")
+        for node in ast.walk(module)
+        if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load)
+    )
 
 
 NAMED = sorted(named())
@@ -47,29 +67,12 @@ def test_every_safeguard_exists(owner: str, attribute: str) -> None:
 @pytest.mark.parametrize(("owner", "attribute"), NAMED)
 def test_a_replaced_function_is_looked_up_where_it_is_replaced(owner: str, attribute: str) -> None:
     """`from owner import attribute` elsewhere would keep the original after the replacement."""
-    importers = [
-        f"{path.relative_to(PACKAGE)}:{node.lineno}"
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom)
-        and node.module == owner
-        and attribute in [alias.name for alias in node.names]
-    ]
-
-    assert importers == []
+    assert imported().get((owner, attribute), []) == []
 
 
 @pytest.mark.parametrize(("owner", "attribute"), NAMED)
 def test_a_replaced_function_is_used(owner: str, attribute: str) -> None:
-    used = {
-        node.attr if isinstance(node, ast.Attribute) else node.id
-        for path in PACKAGE.rglob("*.py")
-        if not path.is_relative_to(PACKAGE / "testing")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load)
-    }
-
-    assert attribute in used, owner
+    assert attribute in used(), owner
 
 
 def test_a_name_that_does_not_exist_is_an_error() -> None:
