@@ -23,6 +23,7 @@ seconds instead of 0.2 s.
     ask_all    `agentd ask --all`: sends a task to every capable agent and prints their answers
     new        `agentd new`: writes the manifest, the prompt and a test of a new agent
     schema     `agentd schema`: prints the JSON Schema of manifests or of messages
+    record     the commands that read the record back
     shared     what several commands share: flags, connecting, tables, printing an answer
 """
 

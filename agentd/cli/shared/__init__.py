@@ -9,5 +9,6 @@ A module imports only from modules listed below it.
     visit        runs the work of a command on a connection to the server
     console      everything that is printed: text for people, tables, JSON, answers
     clock        times for people: one form in all lists and answers
+    cells        the columns of a terminal that a text takes
     calls        a tool call that waits for a person, in one line
 """

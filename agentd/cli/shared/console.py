@@ -11,10 +11,10 @@ import os
 import shutil
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, TextIO
 
+from agentd.cli.shared.cells import padded, width_of
 from agentd.log import LineHandler, redact
 from agentd.printable import printable, printable_json
 
@@ -152,10 +152,10 @@ class Rows:
                 say(Styled(f"    {line}", "dim"))
 
     def _line(self, cells: Sequence[str], shown: Iterable[int]) -> str:
-        return "  ".join(_padded(cells[index], self._width(index)) for index in shown).rstrip()
+        return "  ".join(padded(cells[index], self._width(index)) for index in shown).rstrip()
 
     def _width(self, index: int) -> int:
-        return max(_cells(row[index]) for row in (self._headers, *self._rows))
+        return max(width_of(row[index]) for row in (self._headers, *self._rows))
 
 
 def table(*headers: str, below: Collection[str] = ()) -> Rows:
@@ -168,15 +168,3 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(
         text, width, break_on_hyphens=False, drop_whitespace=False, replace_whitespace=False
     )
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _cells(text))
-
-
-def _cells(text: str) -> int:
-    """The columns of a terminal that a text takes: a character of East Asia takes two."""
-    if text.isascii():
-        return len(text)
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
