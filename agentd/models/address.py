@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import ssl
+from contextlib import suppress
 
 from yarl import URL
 
@@ -15,6 +18,11 @@ _CALLS = re.compile(
 _WANTS_TLS = re.compile(r"HTTPS port|HTTPS server|SSL-enabled server port", re.IGNORECASE)
 _SPEAKS_NO_TLS = re.compile(r"WRONG_VERSION_NUMBER|RECORD_LAYER|HTTP_REQUEST|UNKNOWN_PROTOCOL")
 _NOT_THERE = (404, 405, 501)
+
+_SUSPICIOUS = 1.0  # seconds after which a server that does not answer over TLS is asked without
+_PATIENCE = 2.0  # seconds for each of the two questions
+# A server with TLS answers 400 to a request without, some redirect it, and 426 asks for TLS.
+_PLAIN = re.compile(rb"HTTP/1\.[01] (?!400|426|3)\d\d\d ")
 
 
 def without_call(base: str) -> str | None:
@@ -46,6 +54,44 @@ def hint_of(base: str, status: int, body: str) -> str:
 def speaks_no_tls(error: str) -> bool:
     """Whether this error of a TLS connection means that the server speaks plain HTTP."""
     return _SPEAKS_NO_TLS.search(error) is not None
+
+
+async def waits_for_plain(url: URL) -> bool:
+    """Whether the server of an https address does not speak TLS, but plain HTTP.
+
+    Such a server takes the first message of TLS for the beginning of a request, and waits for the
+    rest of it. So it is asked both ways, unless it is cancelled in the first moments.
+    """
+    await asyncio.sleep(_SUSPICIOUS)
+    return not await _speaks_tls(url) and await _speaks_plain(url)
+
+
+async def _speaks_tls(url: URL) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            _, writer = await asyncio.open_connection(url.host, url.port, ssl=context)
+    except TimeoutError:
+        return False
+    except OSError:
+        return True  # it answers somehow: the call itself will say what is wrong
+    writer.transport.abort()
+    return True
+
+
+async def _speaks_plain(url: URL) -> bool:
+    request = f"GET / HTTP/1.1\r\nHost: {url.host}\r\nConnection: close\r\n\r\n"
+    with suppress(OSError, asyncio.IncompleteReadError):
+        async with asyncio.timeout(_PATIENCE):
+            reader, writer = await asyncio.open_connection(url.host, url.port)
+            try:
+                writer.write(request.encode())
+                return _PLAIN.match(await reader.readexactly(13)) is not None
+            finally:
+                writer.transport.abort()
+    return False
 
 
 def other_scheme(base: str) -> str:

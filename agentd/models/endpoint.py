@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -12,6 +15,7 @@ from yarl import URL
 
 from agentd import __version__
 from agentd.errors import ModelError
+from agentd.models import address
 from agentd.models.failures import CONNECT, is_late
 
 LARGE_BODY = 512 * 1024  # bytes; larger ones (images) are written in pieces, see `Endpoint.post`
@@ -53,6 +57,10 @@ class Http:
             await self._session.close()
 
 
+class PlainServer(aiohttp.ClientError):
+    """The address says https, and the server speaks plain HTTP."""
+
+
 @dataclass(eq=False)
 class Endpoint:
     """A base URL with its key. `refused` has the optional parts of requests that it refuses."""
@@ -61,12 +69,14 @@ class Endpoint:
     base: str
     key: str | None = field(repr=False)
     refused: set[Any] = field(default_factory=set[Any], init=False)
+    _doubtful: bool = field(default=False, init=False)  # whether TLS to it has not worked yet
 
     def __post_init__(self) -> None:
         self._url = URL(self.base.rstrip("/") + "/chat/completions")
         self._headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         self.secrets = tuple(filter(None, (self.key, self._url.password)))
         self._proxy = _proxy(self._url)
+        self._doubtful = self._url.scheme == "https" and self._proxy is None
 
     def was_blocked(self, error: aiohttp.ClientError, seconds: float) -> bool:
         """Whether it was our event loop that was too late for a connection. Nothing was sent then.
@@ -78,6 +88,34 @@ class Endpoint:
 
     def post(self, body: bytes) -> Any:
         """An async context manager that gives the response as soon as its headers have arrived."""
+        posting = self._post(body)
+        return self._with_doubt(posting) if self._doubtful else posting
+
+    @asynccontextmanager
+    async def _with_doubt(
+        self, posting: Awaitable[aiohttp.ClientResponse]
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """The first response of a server over TLS.
+
+        Raises:
+            PlainServer: the server waits for a request without TLS.
+        """
+        patience = asyncio.timeout(None)
+        asking = asyncio.create_task(_end_if_plain(self._url, patience))
+        try:
+            async with patience:
+                response = await posting
+        except TimeoutError:
+            if patience.expired():
+                raise PlainServer("it waits for a request without TLS") from None
+            raise
+        finally:
+            asking.cancel()
+        self._doubtful = False
+        async with response:
+            yield response
+
+    def _post(self, body: bytes) -> Any:
         return self.http.session().post(
             self._url,
             # aiohttp writes bytes in one go, which would block the event loop for large ones.
@@ -87,6 +125,11 @@ class Endpoint:
             # aiohttp would follow a 301 or 302 with a GET. The address is wrong: it is reported.
             allow_redirects=False,
         )
+
+
+async def _end_if_plain(url: URL, patience: asyncio.Timeout) -> None:
+    if await address.waits_for_plain(url):
+        patience.reschedule(0)
 
 
 def _proxy(url: URL) -> str | None:

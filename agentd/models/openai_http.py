@@ -14,7 +14,7 @@ import aiohttp
 
 from agentd.errors import ModelError
 from agentd.models import address
-from agentd.models.endpoint import Endpoint
+from agentd.models.endpoint import Endpoint, PlainServer
 from agentd.models.failures import Failures, shorten
 from agentd.models.port import ChatRequest, Completion, Usage
 from agentd.models.prices import ListPrice
@@ -179,14 +179,11 @@ class OpenAIModel:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             text = f"the certificate of {base} is not trusted: {error}"
             return self._failures.error("model_config", text)
-        if isinstance(error, aiohttp.ClientConnectorSSLError):
+        if isinstance(error, aiohttp.ClientConnectorSSLError | PlainServer):
             text = f"no TLS connection to {base}: {shorten(str(error))}"
-            plain = address.with_scheme(base, "http")
-            hint = (
-                f"the server speaks no TLS; write {plain}"
-                if address.speaks_no_tls(str(error))
-                else ""
-            )
+            plain = isinstance(error, PlainServer) or address.speaks_no_tls(str(error))
+            hint = f"the server speaks no TLS; write {address.with_scheme(base, 'http')}"
+            hint = hint if plain else ""
             return self._failures.error("model_config", text, hint=hint)
         if isinstance(error, aiohttp.ClientResponseError):
             text = f"{base} does not answer in HTTP: {error.message}"

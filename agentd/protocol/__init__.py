@@ -7,6 +7,7 @@ A module imports only from what stands below it.
     result           a result, as everyone reads it
     message          the message of protocol 1.0: decode, encode, reply, emit
     fields           the parts of a message: sender, context, payload, routing
+    erasure          which messages of the log were erased on purpose
     stream_subjects  what the streams hold, and what becomes of it in the next stream
     shape            a record's JSON, checked against a dataclass
     trace            W3C trace context in headers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from agentd.nats.bus import Bus, Msg, wire_size
 from agentd.nats.jetstream import Record
 from agentd.nats.records import skipping
 from agentd.nats.streams import LOG
+from agentd.protocol import erasure
 from agentd.protocol.message import AgentIdentity, Context, encode, new, new_id
 from agentd.protocol.result import decode_result
 from agentd.protocol.subjects import Subject, Subjects, token
@@ -176,12 +177,14 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
     topic = await read_topic(bus, dead)
     result = subjects.result(topic.domain, topic.specificity, dead.task_id)
     last = await jetstream.last(bus, LOG, result)
+    erased: list[int] = []
     if last is not None:
         if _is_success(last.data):
             raise UsageError(
                 f"task {dead.task_id} has been answered; drop dead letter {dead.sequence}"
             )
-        await jetstream.delete(bus, LOG, int((last.headers or {})["Nats-Sequence"]))
+        erased = [int((last.headers or {})["Nats-Sequence"])]
+        await jetstream.delete(bus, LOG, *erased)
     await jetstream.store(
         bus,
         str(dead.subject),
@@ -189,7 +192,7 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
         message_id=new_id(),
         headers={**dead.headers, TASK: dead.task_id, SENT_AGAIN: str(time.time())},
     )
-    await _remove(bus, subjects, dead, "retried")
+    await _remove(bus, subjects, dead, "retried", erased)
 
 
 def _is_success(result: bytes) -> bool:
@@ -205,7 +208,9 @@ async def drop(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
     await _remove(bus, subjects, dead, "dropped")
 
 
-async def _remove(bus: Bus, subjects: Subjects, dead: DeadLetter, what: str) -> None:
+async def _remove(
+    bus: Bus, subjects: Subjects, dead: DeadLetter, what: str, erased: Sequence[int] = ()
+) -> None:
     content: dict[str, Any] = {
         "event": f"letter_{what}",
         "letter": dead.sequence,
@@ -213,6 +218,7 @@ async def _remove(bus: Bus, subjects: Subjects, dead: DeadLetter, what: str) -> 
         "subject": dead.published_to,
         "reason": dead.reason,
         "error": dead.error,
+        erasure.FIELD: erasure.ranges([*erased, dead.sequence]),
     }
     event = new(
         "event",

@@ -43,6 +43,8 @@ async def test_a_dead_letter_is_listed_shown_and_dropped(guest: Project, typed: 
         dropped = await dlq("drop", "--all")
         assert dropped.out == f"letter {number} (task t1) dropped\n"
         assert await wire.count("dlq.analyst.garbage") == 0
+        [record] = await wire.recorded("event.dlq.dropped", at_least=1)
+        assert record.content["erased"] == [[int(number), int(number)]]
         assert (await dlq("show", number)).err.startswith(
             f"agentd: there is no dead letter {number}"
         )

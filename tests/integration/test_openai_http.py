@@ -23,9 +23,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from yarl import URL
 
 from agentd.errors import ModelError
 from agentd.manifest.agent import ModelRef
+from agentd.models.address import waits_for_plain
 from agentd.models.choose import Models
 from agentd.models.endpoint import Endpoint as HttpEndpoint
 from agentd.models.endpoint import Http
@@ -314,6 +316,35 @@ async def test_a_server_without_tls_is_no_outage_that_passes(endpoint: Endpoint)
         await endpoint.open(api_base=base).complete(ChatRequest(HI, {}, 5))
     assert f"the server speaks no TLS; write {endpoint.stub.url})" in str(caught.value)
     assert (caught.value.code, caught.value.retryable) == ("model_config", False)
+
+
+async def test_a_server_that_takes_tls_for_half_a_request_is_found_before_the_timeout(
+    endpoint: Endpoint,
+) -> None:
+    async def line_by_line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(line_by_line, "127.0.0.1", 0) as plain:
+        address = f"127.0.0.1:{plain.sockets[0].getsockname()[1]}/v1"
+        with pytest.raises(ModelError) as caught:
+            await endpoint.open(api_base=f"https://{address}").complete(ChatRequest(HI, {}, 60))
+    assert f"the server speaks no TLS; write http://{address})" in str(caught.value)
+    assert (caught.value.code, caught.value.retryable) == ("model_config", False)
+
+
+async def test_a_server_with_tls_that_is_slow_to_connect_is_not_taken_for_a_plain_one() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 400 The plain HTTP request was sent to HTTPS port\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        url = URL(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        assert not await waits_for_plain(url)
 
 
 async def test_a_server_with_tls_that_hangs_up_is_named_with_https(

@@ -82,12 +82,22 @@ class Zygote:
             pid = report["pid"]
             if "status" in report:
                 self._processes.pop(pid).ended.set_result(report["status"])
+                continue
+            self._processes[pid] = TortureProcess(pid, loop.create_future())
+            asked = self._requested.popleft()
+            if asked.cancelled():  # nobody knows this replica: nobody else would end it
+                _kill(pid, signal.SIGKILL)
             else:
-                self._processes[pid] = TortureProcess(pid, loop.create_future())
-                self._requested.popleft().set_result(self._processes[pid])
+                asked.set_result(self._processes[pid])
         # The zygote has killed them with its own end, and could not report that.
         for process in self._processes.values():
             process.ended.set_result(-signal.SIGKILL)
+
+
+def _kill(pid: int, number: signal.Signals) -> None:
+    """Sends a signal to a replica, which may have ended although the report is still under way."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _lineage(pid: int) -> Iterator[int]:
@@ -181,7 +191,7 @@ class ReplicaProcess:
     def send(self, number: signal.Signals) -> None:
         """Sends a signal, if the process is alive."""
         if self.alive:
-            os.kill(self.pid, number)
+            _kill(self.pid, number)
 
     async def end(self, number: signal.Signals, within: float = _START) -> int:
         """Sends a signal, and returns the exit status."""

@@ -131,6 +131,10 @@ async def _play_one(scenario: Scenario, size: Size, setup: Setup) -> ScenarioRep
             await scenario.play(here, size)
             findings.close()
     except (AgentdError, OSError, TimeoutError, ExceptionGroup) as error:
+        if (task := asyncio.current_task()) and task.cancelling():
+            # What fails while an interrupted scenario is cleaned up is no finding.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise asyncio.CancelledError from error
         findings.broken.append(f"stopped before its end: {type(error).__name__}: {error}")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)  # interrupted by the user, who needs no logs

@@ -153,7 +153,8 @@ class Client:
         async with _connection(host, port) as (reader, writer):
             writer.write(head.encode() + body)
             status = (await _line(reader)).split()[1]
-            answer = await asyncio.wait_for(reader.read(), _READ)
+            async with asyncio.timeout(_READ):
+                answer = await reader.read()
         return self._is_good(status, answer, ("202",))
 
     async def _follow(self, host: str, port: int) -> bool:
@@ -224,5 +225,6 @@ async def _line(reader: asyncio.StreamReader) -> str:
         IncompleteReadError: the connection has ended.
         TimeoutError: nothing came, not even a heartbeat.
     """
-    line = await asyncio.wait_for(reader.readuntil(b"\n"), _READ)
+    async with asyncio.timeout(_READ):
+        line = await reader.readuntil(b"\n")
     return line.decode().rstrip("\r\n")
