@@ -27,8 +27,8 @@ _HOST = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+)(:\d{1,5})?")
 _MAKE = "`agentd keys add NAME --may ask,read` makes one"
 
 # Who calls a webhook has no key: the trigger checks the signature. A tunnel in front may keep its
-# own name in `Host`. So that is left to the trigger too: `request.state.stranger` is why a request
-# without a signature may not come in.
+# own name in `Host`. So that is left to the trigger too: `request.state.stranger` is why another
+# request may not come in.
 _HOOKS = "/hooks/"
 _SENDER = Caller(name="webhook", may=frozenset())
 # The page has nothing of anybody in it: it asks for a key, and shows what the key may see.
@@ -44,7 +44,7 @@ class Guard:
     web page can have its own name resolve to 127.0.0.1, and read the answers in a browser here.
 
     Once there are keys, every request needs one. Without keys, an address that others can reach
-    has only health, readiness, metrics and webhooks whose requests are signed.
+    has only health, readiness, metrics and the webhooks that a manifest makes public.
 
     `bound` is the host that the server listens on; `answer` makes the response to a request that
     is refused, here or behind.
@@ -117,7 +117,8 @@ class Guard:
         elif scope["path"] not in health.PATHS and not self._keys.are_needed:
             raise unauthorized(
                 "there are no keys yet: until there are, agentd serves only /healthz, /readyz, "
-                f"/metrics and signed webhooks on an address that others can reach; {_MAKE}"
+                "/metrics and webhooks with `public: true` on an address that others can reach; "
+                f"{_MAKE}"
             )
 
     def _check_host(self, hosts: Iterable[str]) -> None:

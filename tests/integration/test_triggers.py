@@ -20,6 +20,7 @@ from aiohttp import web
 
 from agentd.doors.backend import Backend
 from agentd.doors.ending import Ending
+from agentd.doors.key_file import KeyFile
 from agentd.doors.triggers import callbacks, file_source, folder, intake, nats_source, webhooks
 from agentd.metrics import Metrics
 from agentd.nats import jetstream
@@ -53,7 +54,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def serving(team: Team, bind: str = "127.0.0.1:0") -> AsyncGenerator[str]:
+async def serving(
+    team: Team, bind: str = "127.0.0.1:0", keys: Path = http.NO_KEYS
+) -> AsyncGenerator[str]:
     """The URL of the webhooks of one process."""
     agents = team.runtime.agents
     backend = Backend(
@@ -65,7 +68,7 @@ async def serving(team: Team, bind: str = "127.0.0.1:0") -> AsyncGenerator[str]:
         draining=Ending(),
     )
     async with http.serving(
-        bind, doors=[webhooks.routes], metrics=team.metrics, backend=backend
+        bind, doors=[webhooks.routes], keys=keys, metrics=team.metrics, backend=backend
     ) as server:
         assert server.url
         yield server.url.replace("0.0.0.0", "127.0.0.1")
@@ -286,14 +289,13 @@ class TestWebhooks:
         assert answer.status >= 400
         assert await stored(team, "task.>") == []
 
-    @pytest.mark.parametrize("bind", ["127.0.0.1:0", "0.0.0.0:0"])
     @pytest.mark.parametrize("host", ["hooks.example.org", "127.0.0.1"])
     async def test_a_signed_delivery_needs_no_key_and_comes_by_any_name(
-        self, team: Team, bind: str, host: str
+        self, team: Team, host: str
     ) -> None:
-        """Through a tunnel to this machine for example, or to an address that all can reach."""
+        """Through a tunnel to this machine for example."""
         await team.run(reviewer=WEBHOOK)
-        async with serving(team, bind) as url:
+        async with serving(team) as url:
             signed = of_github(OPENED) | {"Host": host}
             answer = await post(f"{url}/hooks/github", OPENED, **signed)
 
@@ -317,15 +319,37 @@ class TestWebhooks:
 
         assert answer.status == status
 
-    async def test_where_others_reach_an_unsigned_webhook_is_closed_until_there_are_keys(
-        self, team: Team
+    async def test_where_others_reach_webhooks_are_closed_until_there_are_keys(
+        self, team: Team, tmp_path: Path
     ) -> None:
-        await team.run(a="capabilities: [a]\ntriggers: [{webhook: w, verify: none}]\n")
-        async with serving(team, "0.0.0.0:0") as url:
-            answer = await post(f"{url}/hooks/w", b"Hi")
+        await team.run(
+            reviewer=WEBHOOK, a="capabilities: [a]\ntriggers: [{webhook: w, verify: none}]\n"
+        )
+        keys = KeyFile(tmp_path / "keys.json")
+        async with serving(team, "0.0.0.0:0", keys.path) as url:
+            refused = [await post(f"{url}/hooks/{name}", b"Hi") for name in ("w", "nosuch")]
+            refused.append(await post(f"{url}/hooks/github", OPENED, **of_github(OPENED)))
+            assert await stored(team, "task.>") == []
+            keys.add("ci", ["ask"])
+            unsigned = await post(f"{url}/hooks/w", b"Hi")
+            signed = await post(f"{url}/hooks/github", OPENED, **of_github(OPENED))
 
-        assert answer.status == 401
-        assert await stored(team, "task.>") == []
+        assert [(each.status, "public: true" in each.json["detail"]) for each in refused] == [
+            (401, True)
+        ] * 3
+        assert (unsigned.status, signed.status) == (202, 202)
+
+    async def test_a_public_webhook_needs_no_keys_but_a_signature(self, team: Team) -> None:
+        await team.run(
+            reviewer=WEBHOOK.replace("webhook: github", "webhook: github\n    public: true")
+        )
+        async with serving(team, "0.0.0.0:0") as url:
+            signed = await post(f"{url}/hooks/github", OPENED, **of_github(OPENED))
+            forged = await post(
+                f"{url}/hooks/github", OPENED, **of_github(OPENED, secret="another")
+            )
+
+        assert (signed.status, forged.status) == (202, 401)
 
     async def test_an_edit_counts_at_once(self, team: Team) -> None:
         await team.run(reviewer=WEBHOOK)

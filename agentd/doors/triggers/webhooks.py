@@ -56,8 +56,10 @@ class _Webhooks:
 
     async def serve(self, request: Request) -> Response:
         """Checks the request, stores its task, and answers as the trigger says."""
-        spec, trigger = self._find(request.path_params["name"])
+        stranger: Refusal | None = getattr(request.state, "stranger", None)
+        spec, trigger = self._find(request.path_params["name"], stranger)
         try:
+            _require_open(trigger, stranger)
             taken = await self._take(request, spec, trigger)
         except AgentdError as error:
             refusal = _refusal(error)
@@ -74,21 +76,19 @@ class _Webhooks:
     def _count(self, trigger: Trigger, outcome: str) -> None:
         self._backend.metrics.trigger(trigger.kind, trigger.name, outcome)
 
-    def _find(self, name: str) -> tuple[AgentSpec, Trigger]:
+    def _find(self, name: str, stranger: Refusal | None) -> tuple[AgentSpec, Trigger]:
         found = next(
             (each for each in webhooks(self._backend.specs()) if each[1].name == name), None
         )
         if found is None:
-            raise Refusal(404, "no_webhook", f"no agent here has a webhook {name[:64]!r}")
+            text = f"no agent here has a webhook {name[:64]!r}"
+            raise stranger or Refusal(404, "no_webhook", text)
         return found
 
     async def _take(self, request: Request, spec: AgentSpec, trigger: Trigger) -> _Taken:
         """Verifies the request, and stores the task that it starts."""
         headers, body = _headers(request), await request.body()
         assert trigger.verify is not None
-        # A page in a browser here can send requests too, and nothing else tells it from others.
-        if trigger.is_unsigned and (stranger := getattr(request.state, "stranger", None)):
-            raise stranger
         signatures.check(trigger.verify, headers, body, now=time.time())
         kind = trigger.verify.kind
         delivery = of_request(kind, headers, request.scope["query_string"], body)
@@ -125,6 +125,21 @@ def webhooks(specs: Mapping[str, AgentSpec]) -> Iterator[tuple[AgentSpec, Trigge
         for trigger in spec.manifest.triggers:
             if trigger.kind == "webhook":
                 yield spec, trigger
+
+
+def _require_open(trigger: Trigger, stranger: Refusal | None) -> None:
+    """Returns if the webhook answers a request that the guard takes for a stranger's.
+
+    Raises:
+        Refusal: it does not.
+    """
+    if stranger is None:
+        return
+    # A tunnel to this machine keeps its own name in `Host`, and the signature says who sends. But a
+    # page in a browser here can send requests too, and nothing tells those without one apart.
+    by_tunnel = stranger.code in ("wrong_host", "foreign_origin")
+    if trigger.is_unsigned or not (by_tunnel or trigger.public):
+        raise stranger
 
 
 def _headers(request: Request) -> dict[str, str]:

@@ -62,6 +62,12 @@ class Trigger(StrictModel):
         description="How a request to the webhook proves who sent it. `none` accepts everyone.",
         examples=[{"github": "${GITHUB_SECRET}"}],
     )
+    public: bool = Field(
+        default=False,
+        description="The webhook also answers on an address that others can reach while there are "
+        "no keys. `verify` must check who sends.",
+        examples=[True],
+    )
     when: Expression | None = Field(
         default=None,
         description="The task is started only if this expression is true. The expressions of a "
@@ -184,7 +190,7 @@ class Trigger(StrictModel):
             raise ValueError(f"needs exactly one of {', '.join(KINDS)}", "")
         if given == ["webhook"]:
             return self._secured()
-        for field in ("verify", "answer", "timeout"):
+        for field in ("verify", "public", "answer", "timeout"):
             if field in self.model_fields_set:
                 hint = "only a request over HTTP has one"
                 raise ValueError(f"has no effect with `{given[0]}`", hint, field)
@@ -194,6 +200,9 @@ class Trigger(StrictModel):
         if self.verify is None:
             hint = "name the secret, for example {github: ${SECRET}}; `none` accepts everyone"
             raise ValueError("needs `verify`: else everyone could start the task", hint)
+        if self.is_unsigned and self.public:
+            hint = "let `verify` check who sends; or leave it out, and make a key: agentd keys add"
+            raise ValueError("would let everyone start the task", hint, "public")
         if self.is_unsigned and self.callback and not self.callback.is_fixed:
             problem = "takes the URL from a request that nobody has signed"
             hint = "anyone could have results sent anywhere: write the URL here, or sign requests"

@@ -82,6 +82,11 @@ def test_until_goes_with_an_answer_or_a_callback(manifest: Read) -> None:
         ("{webhook: w}", "`triggers` needs `verify`: else everyone could start the task"),
         ("{webhook: w, nats: a.b}", "`triggers` needs exactly one of webhook, nats, files"),
         ("{task: a}", "`triggers` needs exactly one of webhook, nats, files"),
+        (
+            "{webhook: w, verify: none, public: true}",
+            "`triggers.public` would let everyone start the task",
+        ),
+        ("{nats: a.b, public: true}", "`triggers.public` has no effect with `nats`"),
         ("{webhook: a/b, verify: none}", "`triggers.webhook` must be 1 to 64 of"),
         ("{webhook: w, verify: nobody}", "`triggers.verify` must be a mapping with a secret"),
         ("{webhook: w, verify: {}}", "`triggers.verify` needs exactly one of github, slack"),
