@@ -6,8 +6,9 @@ Nobody else writes SQL. Messages are in the order of the log.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+from datetime import date
 from typing import Any, Final, Literal
 
 from agentd.record.index.file import COLUMNS
@@ -19,13 +20,20 @@ Group = Literal["agent", "model", "conversation", "day"]
 
 _SHOWN = 400  # characters of a text that come with a row
 _MOST = 10_000  # messages of a conversation or a task
+_AROUND = 40  # words around what was found
+_COLUMNS: Final = ", ".join(f"m.{name}" for name in COLUMNS)
 _ROW: Final = (
-    f"SELECT {', '.join(f'm.{name}' for name in COLUMNS)}, substr(t.text, 1, {_SHOWN})"
+    f"SELECT {_COLUMNS}, substr(t.text, 1, {_SHOWN})"
     " FROM message m LEFT JOIN texts t ON t.rowid = m.sequence"
 )
-_FOUND: Final = _ROW.replace(
-    "message m LEFT JOIN texts t ON t.rowid = m.sequence",
-    "texts t CROSS JOIN message m ON m.sequence = t.rowid",
+_FOUND: Final = (
+    f"SELECT {_COLUMNS}, snippet(texts, 0, '', '', '…', {_AROUND})"
+    " FROM texts CROSS JOIN message m ON m.sequence = texts.rowid"
+)
+# The sequences grow with the time, and rows are read in their order.
+_AT: Final = (
+    "ifnull((SELECT sequence FROM message WHERE time >= ? ORDER BY time LIMIT 1),"
+    " 9223372036854775807)"
 )
 _NAMED: Final[tuple[tuple[Kind, str], ...]] = (
     ("task", "task"),
@@ -36,7 +44,8 @@ _GROUPS: Final = {
     "agent": "source",
     "model": "model",
     "conversation": "conversation",
-    "day": "date(time, 'unixepoch', 'localtime')",
+    # Days are those of this machine. No time zone begins its days within a quarter of an hour.
+    "day": "CAST(time / 900 AS INTEGER) * 900",
 }
 
 
@@ -88,10 +97,15 @@ def messages(db: sqlite3.Connection, where: Filter, *, limit: int = 1_000) -> li
     """The newest messages that fit, at most `limit` of them."""
     if where.text and not phrase(where.text):
         return []
-    terms, values = _terms(where)
-    select = _FOUND if where.text else _ROW
-    sql = f"{select} WHERE {' AND '.join(terms)} ORDER BY m.sequence DESC LIMIT ?"
-    return _rows(db, sql, [*values, limit])[::-1]
+    select, order = (_FOUND, "texts.rowid") if where.text else (_ROW, "m.sequence")
+    found = dict[int, Row]()
+    for agent, values in _of_agent(where.agent):
+        terms = [(agent, values), *_terms(where)]
+        conditions = " AND ".join(term for term, _ in terms)
+        sql = f"{select} WHERE {conditions} ORDER BY {order} DESC LIMIT ?"
+        rows = _rows(db, sql, [*(value for _, of in terms for value in of), limit])
+        found |= {row.sequence: row for row in rows}
+    return [found[sequence] for sequence in sorted(found)][-limit:]
 
 
 def of_conversation(
@@ -144,36 +158,61 @@ def costs(
     db: sqlite3.Connection, env: str, by: Group, *, since: float = 0.0, until: float = 1e12
 ) -> list[Cost]:
     """What tasks have cost, the dearest group first; days in their order."""
-    order = "1" if by == "day" else "6 DESC, 2 DESC, 1"
     sql = (
-        f"SELECT {_GROUPS[by]}, count(*), sum(success = 0), total(tokens_in), total(tokens_out),"
-        " total(cost), sum(cost IS NULL) FROM message"
-        " WHERE kind = 'result' AND env = ? AND time >= ? AND time < ?"
-        f" GROUP BY 1 ORDER BY {order}"
+        f"SELECT {_GROUPS[by]}, count(*), total(success = 0), total(tokens_in), total(tokens_out),"
+        " total(cost), total(cost IS NULL) FROM message"
+        " WHERE kind = 'result' AND env = ? AND time >= ? AND time < ? GROUP BY 1"
     )
+    found = [
+        Cost(str(group), *_sums(sums)) for group, *sums in db.execute(sql, (env, since, until))
+    ]
+    if by == "day":
+        return _by_day(found)
+    return sorted(found, key=lambda each: (-each.cost, -each.tasks, each.group))
+
+
+def _sums(values: Sequence[float]) -> tuple[int, int, int, int, float, int]:
+    tasks, failed, tokens_in, tokens_out, cost, unknown = values
+    return int(tasks), int(failed), int(tokens_in), int(tokens_out), cost, int(unknown)
+
+
+def _by_day(found: Sequence[Cost]) -> list[Cost]:
+    """The sums of quarters of an hour as those of days."""
+    days = dict[str, Cost]()
+    for each in found:
+        day = date.fromtimestamp(float(each.group)).isoformat()
+        before = days.get(day, Cost(day, 0, 0, 0, 0, 0.0, 0))
+        pairs = zip(astuple(before)[1:], astuple(each)[1:], strict=True)
+        days[day] = Cost(day, *(a + b for a, b in pairs))
+    return [days[day] for day in sorted(days)]
+
+
+def _of_agent(agent: str | None) -> list[tuple[str, list[Any]]]:
+    """The conditions that find what is of an agent: one for each index."""
+    if agent is None:
+        return [("1", [])]
     return [
-        Cost(group, tasks, failed or 0, int(tokens_in), int(tokens_out), cost, unknown)
-        for group, tasks, failed, tokens_in, tokens_out, cost, unknown in db.execute(
-            sql, (env, since, until)
-        )
+        ("m.source = ? AND m.source_type = 'agent'", [agent]),
+        ("m.target = ? AND m.target != ''", [agent]),
     ]
 
 
-def _terms(where: Filter) -> tuple[list[str], list[Any]]:
-    """The conditions of a filter, and their values."""
-    stated: list[tuple[str, Any]] = [("m.env = ?", where.env)]
-    optional = (
-        ("m.time >= ?", where.since),
-        ("m.time < ?", where.until),
+def _terms(where: Filter) -> Iterator[tuple[str, list[Any]]]:
+    """The conditions of a filter, with their values."""
+    yield "m.env = ?", [where.env]
+    stated = (
+        (f"m.sequence >= {_AT}", where.since),
+        (f"m.sequence < {_AT}", where.until),
         ("m.sequence > ?", where.after),
-        ("(m.source = ? OR m.target = ?)", where.agent),
         ("m.conversation = ?", where.conversation),
         ("m.kind = ?", where.kind),
-        ("m.success = ?", False if where.failed else None),
         ("texts MATCH ?", phrase(where.text) if where.text else None),
     )
-    stated += [(term, value) for term, value in optional if value is not None]
-    return [term for term, _ in stated], [v for term, v in stated for _ in range(term.count("?"))]
+    for term, value in stated:
+        if value is not None:
+            yield term, [value]
+    if where.failed:
+        yield "m.success = 0", []
 
 
 def _rows(db: sqlite3.Connection, sql: str, values: Sequence[Any]) -> list[Row]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentd.nats import jetstream, streams
+from agentd.nats import jetstream, objects, streams
 from agentd.nats.bus import Bus
 from agentd.nats.server import EmbeddedServer
 from agentd.nats.streams import LOG
@@ -160,3 +160,56 @@ async def test_a_damaged_file_is_built_again(
     await send(bus, "last")
     assert await texts(index) == [*many, "last"]
     assert ("built again" in caplog.text) is (damage in ("text", "middle"))
+
+
+async def test_what_was_erased_from_the_log_is_erased_here(bus: Bus, index: Index) -> None:
+    first, second = await send(bus, "stays", "erased")
+    await texts(index)
+    await jetstream.delete(bus, LOG, second)
+    await say_erased(bus, [[first, second]])
+
+    assert await texts(index, text="erased") == []
+    assert await texts(index, kind="task") == ["stays"]
+
+
+async def test_nothing_is_erased_that_the_log_still_has(bus: Bus, index: Index) -> None:
+    await send(bus, *(f"n{number}" for number in range(100)))
+    await texts(index)
+    await say_erased(bus, [[0, 2**53 - 1]])
+
+    assert len(await texts(index, kind="task")) == 100
+
+
+async def say_erased(bus: Bus, ranges: list[list[int]]) -> None:
+    """Any client may publish such an event."""
+    data = json.dumps({"payload": {"content": {"erased": ranges}}}).encode()
+    await jetstream.store(bus, SUBJECTS.event("dlq", "dropped"), data, message_id=new_id())
+
+
+async def test_contents_in_the_object_store_are_found(bus: Bus, index: Index) -> None:
+    digest = await objects.put(bus, b'{"say": "something large"}')
+    await send(bus, {"$object": {"digest": digest, "size": 26}})
+
+    assert await texts(index, text="something lar") == ["something large"]
+
+
+async def test_contents_that_are_not_there_stop_nothing(bus: Bus, index: Index) -> None:
+    gone = {"$object": {"digest": f"sha256:{'0' * 64}", "size": 9}}
+    large = await objects.put(bus, b'"' + b"x" * 2**20 + b'"')
+    await send(bus, gone, {"$object": {"digest": large, "size": 9}}, "last")
+
+    assert await texts(index) == ["", "", "last"]
+    assert await texts(index) == ["", "", "last"]
+
+
+async def test_a_build_that_was_stopped_is_continued(bus: Bus, index: Index) -> None:
+    many = [f"n{number}" for number in range(3_000)]
+    for each in many:
+        await bus.publish(TASK, json.dumps({"payload": {"content": each}}).encode())
+    await send(bus, "last")
+    building = asyncio.create_task(index.update())
+    await asyncio.sleep(0.05)
+    building.cancel()
+    await asyncio.wait([building])
+
+    assert await texts(index) == [*many, "last"]

@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,26 @@ _AT_ONCE = 500  # rows of one statement
 _PRUNED = 2_000  # rows that are removed in one transaction
 
 
-COLUMNS = Row._fields[:-1]  # the text has a table of its own
+COLUMNS = Row._fields[:-2]  # the text and what was erased have tables of their own
 
-_CREATE = f"""
+_TABLES = f"""
 CREATE TABLE message (sequence INTEGER PRIMARY KEY, {", ".join(COLUMNS[1:])});
-{"".join(f"CREATE INDEX by_{key} ON message ({key}, sequence);" for key in _KEYS)}
-CREATE INDEX by_time ON message (time);
-CREATE INDEX by_source ON message (source, sequence) WHERE source_type = 'agent';
-CREATE INDEX failed ON message (sequence) WHERE success = 0;
-CREATE INDEX results ON message
-    (env, time, source, model, conversation, cost, tokens_in, tokens_out, success)
-    WHERE kind = 'result';
-CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = "unicode61 remove_diacritics 2");
-CREATE TABLE wanted (sequence INTEGER PRIMARY KEY, digest TEXT);
-CREATE TABLE state (position INTEGER, stamp TEXT);
-INSERT INTO state VALUES (0, '');
+CREATE VIRTUAL TABLE texts USING fts5 (text, columnsize = 0);
+CREATE TABLE wanted (sequence INTEGER PRIMARY KEY, kind, digest);
+CREATE TABLE doubtful (first, last);
+CREATE TABLE state (position, stamp);
+INSERT INTO state VALUES (0, '')
+"""
+# Made when the log was read for the first time: sorted at once they cost a fifth.
+_INDEXES = f"""
+{"".join(f"CREATE INDEX IF NOT EXISTS by_{key} ON message ({key}, sequence);" for key in _KEYS)}
+CREATE INDEX IF NOT EXISTS by_time ON message (time);
+CREATE INDEX IF NOT EXISTS by_source ON message (source, sequence) WHERE source_type = 'agent';
+CREATE INDEX IF NOT EXISTS by_target ON message (target, sequence) WHERE target != '';
+CREATE INDEX IF NOT EXISTS failures ON message (sequence) WHERE success = 0;
+CREATE INDEX IF NOT EXISTS results ON message
+    (env, time, source, model, conversation, success, cost, tokens_in, tokens_out)
+    WHERE kind = 'result'
 """
 
 
@@ -142,16 +147,30 @@ def add(db: sqlite3.Connection, found: Sequence[Row], position: int, stamp: str)
     with transaction(db):
         done, _ = state(db)
         new = [row for row in found if row.sequence > done]
-        _insert(db, "message", COLUMNS, [row[:-1] for row in new])
+        _insert(db, "message", COLUMNS, [row[:-2] for row in new])
         texts = [(row.sequence, spaced(row.text)) for row in new if row.text]
         _insert(db, "texts", ("rowid", "text"), texts)
-        wanted = [(row.sequence, row.object) for row in new if row.object]
-        _insert(db, "wanted", ("sequence", "digest"), wanted)
+        objects = [(row.sequence, row.kind, row.object) for row in new if row.object]
+        _insert(db, "wanted", ("sequence", "kind", "digest"), objects)
+        _insert(db, "doubtful", ("first", "last"), [each for row in new for each in row.erased])
         if position > done:
             db.execute("UPDATE state SET position = ?, stamp = ?", (position, stamp))
 
 
-def complete(db: sqlite3.Connection, sequence: int, columns: dict[str, Any], text: str) -> None:
+def finish(db: sqlite3.Connection) -> None:
+    """Makes what was read quick to find."""
+    with transaction(db):
+        _run(db, _INDEXES)
+
+
+def wanted(db: sqlite3.Connection, most: int) -> list[tuple[int, str, str]]:
+    """The newest messages whose content in the object store was not read yet: their sequences,
+    kinds and digests."""
+    sql = "SELECT sequence, kind, digest FROM wanted ORDER BY sequence DESC LIMIT ?"
+    return db.execute(sql, (most,)).fetchall()
+
+
+def complete(db: sqlite3.Connection, sequence: int, columns: Mapping[str, Any], text: str) -> None:
     """Adds what a content in the object store says."""
     with transaction(db):
         if not db.execute("DELETE FROM wanted WHERE sequence = ?", (sequence,)).rowcount:
@@ -161,6 +180,21 @@ def complete(db: sqlite3.Connection, sequence: int, columns: dict[str, Any], tex
                 db.execute(f"UPDATE message SET {name} = ? WHERE sequence = ?", (value, sequence))
         if text:
             _insert(db, "texts", ("rowid", "text"), [(sequence, spaced(text))])
+
+
+def doubtful(db: sqlite3.Connection, most: int) -> tuple[list[int], tuple[int, int]]:
+    """At most so many messages of one range that an event says were erased, and that range."""
+    if found := db.execute("SELECT first, last FROM doubtful LIMIT 1").fetchone():
+        sql = "SELECT sequence FROM message WHERE sequence BETWEEN ? AND ? ORDER BY 1 LIMIT ?"
+        return [each for (each,) in db.execute(sql, (*found, most))], found
+    return [], (0, 0)
+
+
+def checked(db: sqlite3.Connection, of: tuple[int, int], last: int) -> None:
+    """Notes that a range that `doubtful` gave was checked, up to the sequence `last`."""
+    with transaction(db):
+        db.execute("UPDATE doubtful SET first = ? WHERE first = ? AND last = ?", (last + 1, *of))
+        db.execute("DELETE FROM doubtful WHERE first > last")
 
 
 def prune(db: sqlite3.Connection, first: int) -> None:
@@ -174,9 +208,18 @@ def forget(db: sqlite3.Connection, sequences: Iterable[int]) -> None:
     """Removes messages, with their texts."""
     ids = [(each,) for each in sequences]
     with transaction(db):
-        db.executemany("DELETE FROM texts WHERE rowid = ?", ids)
-        db.executemany("DELETE FROM wanted WHERE sequence = ?", ids)
-        db.executemany("DELETE FROM message WHERE sequence = ?", ids)
+        for table, key in (("texts", "rowid"), ("wanted", "sequence"), ("message", "sequence")):
+            db.executemany(f"DELETE FROM {table} WHERE {key} = ?", ids)
+
+
+def erase(db: sqlite3.Connection, sequences: Iterable[int]) -> None:
+    """Removes messages so that nothing of them is left in the file."""
+    db.execute("PRAGMA secure_delete = ON")
+    forget(db, sequences)
+    with transaction(db):
+        # Until parts of the search are merged, words of a removed text stay in the old ones.
+        db.execute("INSERT INTO texts (texts) VALUES ('optimize')")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _insert(
@@ -196,10 +239,15 @@ def _insert(
 
 def _create(db: sqlite3.Connection) -> None:
     try:
-        for statement in filter(str.strip, _CREATE.split(";")):
-            db.execute(statement)
+        _run(db, _TABLES)
     except sqlite3.OperationalError as error:
         if "fts5" in str(error):
             problem = "the SQLite of this Python has no full-text search (FTS5)"
             raise StartError(f"{problem}, which the index of the log needs") from None
         raise
+
+
+def _run(db: sqlite3.Connection, script: str) -> None:
+    """Runs statements. `executescript` would commit first."""
+    for statement in script.split(";"):
+        db.execute(statement)

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agentd.errors import AgentdError
-from agentd.nats import jetstream
+from agentd.errors import AgentdError, TaskError
+from agentd.nats import jetstream, objects
 from agentd.nats.bus import Bus, Msg, status_of
 from agentd.nats.streams import LOG
 from agentd.protocol.server_subjects import direct_get
 from agentd.record.index import file as files
 from agentd.record.index.file import SCHEMA, IndexFile
 from agentd.record.index.reader import batches
-from agentd.record.index.rows import Row, row_of
+from agentd.record.index.rows import Row, about_object, row_of
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _PAUSE = 0.1  # seconds between two looks at what another process builds
+# How much one update does of what may be left for the next one: messages to check, and seconds to
+# read contents from the object store.
+_CHECKED, _TIME = 10_000, 1.0
+_AT_ONCE = 32  # messages or contents that are asked for at the same time
+_LARGEST = 1024**2  # bytes of a content
 
 
 class Index:
@@ -44,10 +51,10 @@ class Index:
         """
         file = await self.update()
         try:
-            return await asyncio.to_thread(_asked, file, question)
+            return await _apart(_asked, file, question)
         except sqlite3.DatabaseError as error:
             _repaired(file, error)
-        return await asyncio.to_thread(_asked, await self.update(), question)
+        return await _apart(_asked, await self.update(), question)
 
     async def update(self) -> IndexFile:
         """Reads the log on from where the index stopped.
@@ -84,15 +91,72 @@ class Index:
             return True
         if position > last:
             return False
-        wanted = json.dumps({"seq": position}).encode()
-        found = await self._bus.request(direct_get(LOG), wanted)
-        return bool(status_of(found)) or (found.headers or {})["Nats-Time-Stamp"] == stamp
+        found = await self._at(position)
+        return found is None or found.get("Nats-Time-Stamp") == stamp
 
     async def _read_on(self, db: sqlite3.Connection, first: int) -> None:
+        """Reads what is new. While a batch is written, the next one becomes rows."""
         position, _ = files.state(db)
-        async for batch in batches(self._bus, LOG, position + 1):
-            await asyncio.to_thread(_add, db, batch)
-        await asyncio.to_thread(files.prune, db, first)
+        writing = asyncio.create_task(asyncio.sleep(0))
+        try:
+            async for batch in batches(self._bus, LOG, position + 1):
+                rows = await _apart(_rows, batch)
+                await writing
+                writing = asyncio.create_task(_apart(_add, db, rows, batch[-1]))
+        finally:
+            await writing
+        await _apart(files.finish, db)
+        await _apart(files.prune, db, first)
+        await self._erase(db)
+        await self._complete(db)
+
+    async def _erase(self, db: sqlite3.Connection) -> None:
+        """Removes what was erased from the log: an event says so, and it is not there."""
+        left = _CHECKED
+        while left > 0:
+            sequences, of = await _apart(files.doubtful, db, _AT_ONCE)
+            if not any(of):
+                return
+            there = await asyncio.gather(*(self._at(each) for each in sequences))
+            gone = [each for each, msg in zip(sequences, there, strict=True) if msg is None]
+            if gone:
+                await _apart(files.erase, db, gone)
+            last = sequences[-1] if len(sequences) == _AT_ONCE else of[1]
+            await _apart(files.checked, db, of, last)
+            left -= max(1, len(sequences))
+
+    async def _complete(self, db: sqlite3.Connection) -> None:
+        """Adds the contents in the object store, as many as there is time for."""
+        deadline = time.monotonic() + _TIME
+        while time.monotonic() < deadline:
+            some = await _apart(files.wanted, db, _AT_ONCE)
+            if not some:
+                return
+            contents = await asyncio.gather(*(self._content(digest) for _, _, digest in some))
+            for (sequence, kind, _), data in zip(some, contents, strict=True):
+                await _apart(_complete, db, sequence, kind, data)
+
+    async def _content(self, digest: str) -> bytes:
+        """A content in the object store; nothing if it is not there, or too large."""
+        with contextlib.suppress(TaskError):
+            return await objects.fetch(self._bus, digest, most=_LARGEST)
+        return b""
+
+    async def _at(self, sequence: int) -> Mapping[str, str] | None:
+        """The headers of a message of the log; None if it is not there."""
+        found = await self._bus.request(direct_get(LOG), json.dumps({"seq": sequence}).encode())
+        return None if status_of(found) else found.headers or {}
+
+
+async def _apart(work: Callable[..., _T], *args: Any) -> _T:
+    """Runs `work` in a thread. A cancellation waits for its end: a database cannot be closed while
+    it is used."""
+    thread = asyncio.create_task(asyncio.to_thread(work, *args))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait([thread])
+        raise
 
 
 def _asked(file: IndexFile, question: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -100,9 +164,13 @@ def _asked(file: IndexFile, question: Callable[[sqlite3.Connection], _T]) -> _T:
         return question(db)
 
 
-def _add(db: sqlite3.Connection, batch: Sequence[Msg]) -> None:
-    headers = batch[-1].headers or {}
-    files.add(db, list(_rows(batch)), int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"])
+def _add(db: sqlite3.Connection, rows: Sequence[Row], last: Msg) -> None:
+    headers = last.headers or {}
+    files.add(db, rows, int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"])
+
+
+def _complete(db: sqlite3.Connection, sequence: int, kind: str, data: bytes) -> None:
+    files.complete(db, sequence, *about_object(kind, data))
 
 
 def _rows(batch: Sequence[Msg]) -> list[Row]:

@@ -16,16 +16,18 @@ from pydantic_core import from_json
 from agentd.errors import DecodeError
 from agentd.nats.bus import Msg
 from agentd.nats.objects import MARK
+from agentd.protocol import erasure
 from agentd.protocol.strict_json import check_size
 from agentd.queue.dead_letters import ATTEMPTS, ERROR, OBJECT, REASON
 from agentd.queue.delivery import TASK
-from agentd.record.index.texts import text_of
+from agentd.record.index.texts import LONGEST, text_of
 
 HEARTBEAT = "status.heartbeat"
 
 _LONGEST = 256  # characters of an id or a name
 _CHECKED = 64 * 1024  # bytes; what a smaller message takes as values needs no check
 _MOST = 2**53
+_RANGES = 10_000  # of one event
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
 # The events on the subject of a task: `event.run.{taskId}`.
 _OF_TASK = ("run", "approval", "join", "join_late")
@@ -57,6 +59,7 @@ class Row(NamedTuple):
         size: the bytes of the message.
         object: the digest of its content, if that is in the object store.
         text: what it says, or the beginning of that.
+        erased: the first and last sequences of messages that it says were erased from the log.
     """
 
     sequence: int
@@ -90,6 +93,7 @@ class Row(NamedTuple):
     size: int = 0
     object: str = ""
     text: str = ""
+    erased: tuple[tuple[int, int], ...] = ()
 
 
 def row_of(msg: Msg) -> Row | None:
@@ -98,7 +102,7 @@ def row_of(msg: Msg) -> Row | None:
     headers = cast("Mapping[str, str]", msg.headers)
     _, env, kind, domain, rest = (*headers["Nats-Subject"].split(".", 4), "", "", "", "")[:5]
     specificity, _, last = rest.partition(".")
-    topic = f"{domain}.{specificity}"
+    topic = f"{domain}.{specificity}"[:_LONGEST]
     if kind == "event" and topic == HEARTBEAT:
         return None
     body = _object(msg.data)
@@ -115,7 +119,7 @@ def row_of(msg: Msg) -> Row | None:
     return Row(
         sequence=int(headers["Nats-Sequence"]),
         time=datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp(),
-        env=env,
+        env=env[:_LONGEST],
         kind=kind,
         topic=topic,
         id=own,
@@ -128,6 +132,7 @@ def row_of(msg: Msg) -> Row | None:
         trace=_trace(headers),
         size=len(msg.data),
         text=text,
+        erased=_erased(topic, content) if kind == "event" else (),
         **about,
     )
 
@@ -141,6 +146,35 @@ def about_content(kind: str, content: Any) -> tuple[dict[str, Any], str]:
     if digest := _reference(content):
         return {"object": digest}, ""
     return (_event(content) if kind == "event" else {}), text_of(content)
+
+
+def about_object(kind: str, data: bytes) -> tuple[dict[str, Any], str]:
+    """As `about_content`, of a content in the object store: of a dead letter, the whole task; of a
+    result, only what the agent has answered."""
+    if not data:
+        return {}, ""
+    content = _parsed(data)
+    match kind:
+        case "dlq":
+            return {}, text_of(_mapping(_mapping(content).get("payload")).get("content"))
+        case "event":
+            return about_content(kind, content)
+        case _:
+            return {}, text_of(content)
+
+
+def _erased(topic: str, content: Any) -> tuple[tuple[int, int], ...]:
+    """What an event says was erased. Any client may write such an event."""
+    ranges = _mapping(content).get(erasure.FIELD)
+    if topic.partition(".")[0] not in erasure.DOMAINS or not isinstance(ranges, list):
+        return ()
+    pairs = [each for each in cast("list[Any]", ranges[:_RANGES]) if _is_range(each)]
+    return tuple((first, last) for first, last in pairs)
+
+
+def _is_range(value: Any) -> bool:
+    is_pair = isinstance(value, list) and len(cast("list[Any]", value)) == 2
+    return is_pair and all(_count(each) is not None for each in cast("list[Any]", value))
 
 
 def _letter(content: Any, headers: Mapping[str, str]) -> tuple[dict[str, Any], str]:
@@ -197,14 +231,19 @@ def _event(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _object(data: bytes) -> Mapping[str, Any]:
-    """The object in a message; of bytes that are none, what they say as text."""
+    """The object in a message; anything else as its content."""
+    body = _parsed(data)
+    return body if isinstance(body, dict) else {"payload": {"content": body}}
+
+
+def _parsed(data: bytes) -> Any:
+    """The JSON in `data`; of bytes that are none, what they say as text."""
     try:
         if len(data) > _CHECKED:
             check_size(data)
-        body = from_json(data)
+        return from_json(data)
     except (ValueError, DecodeError):
-        return {"payload": {"content": data[: 4 * _CHECKED].decode(errors="replace")}}
-    return body if isinstance(body, dict) else {"payload": {"content": body}}
+        return data[: 4 * LONGEST].decode(errors="replace")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

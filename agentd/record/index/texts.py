@@ -8,11 +8,9 @@ a space that nobody sees.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 LONGEST = 16_000  # characters of one message
-_MOST_TEXTS = 10_000
 _GAP = "\u200b"
 # Thai, Lao, Burmese, Khmer; kana; Han.
 _UNSPACED = re.compile(
@@ -26,14 +24,18 @@ _BOOKKEEPING = frozenset({"event", "task", "life", "taskSequence", "delivery", "
 def text_of(content: Any) -> str:
     """All texts in a content, one after the other, as far as there is room."""
     if isinstance(content, str):
-        return _clean(content[:LONGEST])
-    parts, room = list[str](), LONGEST
-    for part in _texts(content):
-        parts.append(part[:room])
-        room -= len(part) + 1
-        if room <= 0 or len(parts) == _MOST_TEXTS:
-            break
-    return _clean("\n".join(parts))
+        return content[:LONGEST].replace("\0", " ")
+    texts, room, left = list[str](), LONGEST, [content]
+    while left and room > 0:
+        each = left.pop()
+        if isinstance(each, str):
+            texts.append(each[:room])
+            room -= len(each) + 1
+        elif isinstance(each, dict):
+            left += [value for name, value in each.items() if name not in _BOOKKEEPING][::-1]
+        elif isinstance(each, list):
+            left += each[::-1]
+    return "\n".join(texts).replace("\0", " ")
 
 
 def phrase(text: str) -> str:
@@ -51,20 +53,3 @@ def spaced(text: str) -> str:
 def joined(text: str) -> str:
     """The text that became `text` by `spaced`."""
     return text if text.isascii() else text.replace(_GAP, "")
-
-
-def _texts(content: Any) -> Iterator[str]:
-    """The texts in a content. What is nested was parsed, so it is not nested too deep."""
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, dict):
-        for name, value in content.items():
-            if name not in _BOOKKEEPING:
-                yield from _texts(value)
-    elif isinstance(content, list):
-        for value in content:
-            yield from _texts(value)
-
-
-def _clean(text: str) -> str:
-    return text.replace("\0", " ")

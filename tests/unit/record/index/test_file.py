@@ -76,6 +76,41 @@ def test_what_the_log_no_longer_has_is_removed(file: IndexFile) -> None:
         assert db.execute("SELECT sequence FROM wanted").fetchall() == [(5_000,)]
 
 
+def test_nothing_of_an_erased_message_is_left(file: IndexFile) -> None:
+    with file.writing() as db:
+        files.add(db, [row(n, text=f"secretword{n}", id=f"secretid{n}") for n in (1, 2)], 2, "")
+        files.finish(db)
+        files.erase(db, [1])
+
+        assert (found(db, "secretword1"), found(db, "secretword2")) == ([], [2])
+    data = b"".join(path.read_bytes() for path in file.path.parent.iterdir())
+    assert b"secretword2" in data
+    assert b"secretid2" in data
+    assert b"secretword1" not in data
+    assert b"secretid1" not in data
+
+
+def test_what_may_be_erased_is_checked_in_parts(file: IndexFile) -> None:
+    with file.writing() as db:
+        said = row(9, erased=((2, 4), (7, 7)))
+        files.add(db, [*(row(n) for n in range(1, 9)), said], 9, "")
+
+        assert files.doubtful(db, 2) == ([2, 3], (2, 4))
+        files.checked(db, (2, 4), 3)
+        assert files.doubtful(db, 2) == ([4], (4, 4))
+        files.checked(db, (4, 4), 4)
+        assert files.doubtful(db, 2) == ([7], (7, 7))
+        files.checked(db, (7, 7), 7)
+        assert files.doubtful(db, 2) == ([], (0, 0))
+
+
+def test_the_newest_contents_are_read_first(file: IndexFile) -> None:
+    with file.writing() as db:
+        files.add(db, [row(n, object=DIGEST) for n in (1, 2, 3)], 3, "")
+
+        assert files.wanted(db, 2) == [(3, "task", DIGEST), (2, "task", DIGEST)]
+
+
 def test_one_process_builds_at_a_time(file: IndexFile) -> None:
     with file.lock() as first, file.lock() as second:
         assert (first, second) == (True, False)

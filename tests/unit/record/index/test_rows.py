@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from agentd.record.index.file import IndexFile, add, state
-from agentd.record.index.rows import Row, row_of
+from agentd.record.index.rows import Row, about_object, row_of
 
 RESULT = {
     "success": True,
@@ -134,6 +134,32 @@ def test_a_content_in_the_object_store() -> None:
     assert row("agents.dev.result.a.b.t", message({**RESULT, "data": reference})).object == digest
 
 
+def test_a_content_of_the_object_store() -> None:
+    entry = {"event": "turn", "turn": 2, "text": "hello"}
+    task = {"payload": {"content": "asked"}}
+
+    columns, text = about_object("event", json.dumps(entry).encode())
+    assert (columns["name"], columns["turn"], text) == ("turn", 2, "hello")
+    assert about_object("result", b'"hello"') == ({}, "hello")
+    assert about_object("dlq", json.dumps(task).encode()) == ({}, "asked")
+    assert about_object("event", b"") == ({}, "")
+
+
+@pytest.mark.parametrize(
+    ("subject", "erased", "found"),
+    [
+        ("dlq.dropped", [[1, 2], [7, 7]], ((1, 2), (7, 7))),
+        ("conversation.forgotten", [[1, 2]], ((1, 2),)),
+        ("conversation.forgotten", [[1], ["a", 2], [-1, 2], None, [1, 2, 3], [2**99, 2**99]], ()),
+        ("conversation.forgotten", {"1": 2}, ()),
+        ("review.done", [[1, 2]], ()),
+    ],
+)
+def test_what_an_event_says_was_erased(subject: str, erased: Any, found: Any) -> None:
+    assert row(f"agents.dev.event.{subject}", message({"erased": erased})).erased == found
+    assert row("agents.dev.task.dlq.x", message({"erased": erased})).erased == ()
+
+
 def test_heartbeats_are_left_out() -> None:
     assert row_of(stored("agents.dev.event.status.heartbeat", message({}))) is None
 
@@ -166,7 +192,7 @@ def test_whatever_is_stored_becomes_a_row(subject: str, body: Any, tmp_path: Any
     with IndexFile(tmp_path / "x").writing() as db:
         add(db, [found], 7, "")
         assert state(db) == (7, "")
-    assert all(len(each) <= 256 for each in found[:-1] if isinstance(each, str))
+    assert all(len(each) <= 256 for each in found[:-2] if isinstance(each, str))
 
 
 values = st.recursive(
