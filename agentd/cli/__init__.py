@@ -58,6 +58,7 @@ from agentd.cli import (
     up,
     validate,
 )
+from agentd.cli.record import revisions, trace
 from agentd.cli.shared.console import Said, SaidWarnings, say
 from agentd.errors import AgentdError, StartError, UsageError
 
@@ -83,6 +84,7 @@ COMMANDS = (
     ps.ps,
     tap.tap,
     stop.stop,
+    trace.trace,
     graph.graph,
     route.route,
     trigger.trigger,
@@ -95,6 +97,7 @@ app.add_typer(dlq.dlq)
 app.add_typer(schedules.schedules)
 app.add_typer(approvals.approvals)
 app.add_typer(keys.keys)
+app.add_typer(revisions.revisions)
 
 
 @app.callback(invoke_without_command=True)

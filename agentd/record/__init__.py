@@ -5,5 +5,6 @@ A module imports only from those below it.
     trace      from the records of a conversation to the tree of what happened
     queries    what the index is asked: messages, tasks, conversations, costs
     index      the log in a SQLite database, built on demand
+    changes    what changed between two revisions: their files, and the lines in these
     revisions  the files of each revision, stored once when it goes live, and read back
 """

@@ -116,6 +116,21 @@ def of_conversation(
     return _rows(db, sql, [conversation, env, limit])[::-1]
 
 
+def around(
+    db: sqlite3.Connection, env: str, conversation: str, sequence: int, *, limit: int = _MOST
+) -> list[int]:
+    """The messages of a conversation and those about its tasks, such as the decisions of people,
+    by their sequences; of more than `limit` those that are next to `sequence`."""
+    those = (
+        "SELECT sequence FROM message WHERE conversation = ?1 AND env = ?2"
+        " UNION SELECT m.sequence FROM (SELECT DISTINCT task FROM message"
+        " WHERE conversation = ?1 AND env = ?2 AND task <> '') AS t"
+        " JOIN message m ON m.task = t.task WHERE m.env = ?2"
+    )
+    sql = f"SELECT sequence FROM ({those}) ORDER BY abs(sequence - ?3) LIMIT ?4"
+    return sorted(each for (each,) in db.execute(sql, (conversation, env, sequence, limit)))
+
+
 def of_task(db: sqlite3.Connection, env: str, task: str, *, limit: int = _MOST) -> list[Row]:
     """A task, its journal, its approvals, its result, and what it has emitted."""
     sql = (

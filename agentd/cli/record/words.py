@@ -146,9 +146,15 @@ def _letter(node: Node) -> str:
 
 def _join(node: Node) -> str:
     facts = node.details.get("facts", [])
-    named = ", ".join(f"{fact.get('subject', '')} of {fact.get('source', '')}" for fact in facts)
+    named = ", ".join(map(_fact, facts))
     missing = ", ".join(node.details.get("missing", ()))
     return f"joined {named or 'nothing'}" + (f"; missing {missing}" if missing else "")
+
+
+def _fact(fact: Mapping[str, Any]) -> str:
+    if "subject" not in fact:
+        return f"{fact['sequence']} (no longer on record)"
+    return f"{fact['subject']} of {fact.get('source', '')}"
 
 
 def _decision(node: Node) -> str:

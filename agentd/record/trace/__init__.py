@@ -2,6 +2,7 @@
 
 A module imports only from those below it.
 
+    reader      the trace of a task, a conversation or a message, from the index and the log
     tree        the tree of a conversation: every record has its place in it
     lineage     what each task followed from: a task, a tool call, an event, the facts of a join
     life        one life of a task: attempts, turns, approvals, its result

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -49,6 +49,11 @@ class Entry:
         given = headers.get(TASK) or headers.get("Nats-Msg-Id", "")
         known = stated if isinstance(stated, str) and is_token(stated) else given
         return cls(sequence, at, Subject.nearest(subject), message, headers, known)
+
+    def with_content(self, content: Any) -> Entry:
+        """The record with another content."""
+        message = {**self.message, "payload": {**self.payload, "content": content}}
+        return replace(self, message=message)
 
     @property
     def kind(self) -> str:

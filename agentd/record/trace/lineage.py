@@ -22,9 +22,15 @@ class Place:
 
 def facts_of(joined: Entry | None, records: Grouped) -> list[Entry]:
     """The facts of a join, as far as they are among the records."""
-    numbers = items(joined.content.get("facts")) if joined else []
-    found = (records.by_sequence.get(whole(number)) for number in numbers)
+    numbers = numbers_of_facts(joined) if joined else []
+    found = (records.by_sequence.get(number) for number in numbers)
     return [each for each in found if each is not None]
+
+
+def numbers_of_facts(entry: Entry) -> list[int]:
+    """The sequences of the facts of a join, if this record lists them."""
+    listed = items(entry.content.get("facts")) if entry.kind == "joined" else []
+    return [whole(number) for number in listed]
 
 
 def places(records: Grouped) -> Mapping[str, Place]:

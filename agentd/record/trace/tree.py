@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 from agentd.protocol.subjects import RESERVED_DOMAINS
+from agentd.queue.topic import TOPIC
 from agentd.record.trace.entry import (
     Entry,
     gist,
@@ -19,7 +19,7 @@ from agentd.record.trace.entry import (
 )
 from agentd.record.trace.grouped import Grouped, TaskRecords, grouped
 from agentd.record.trace.life import Life
-from agentd.record.trace.lineage import Place, facts_of, places
+from agentd.record.trace.lineage import Place, numbers_of_facts, places
 from agentd.record.trace.node import Node
 
 
@@ -102,21 +102,25 @@ class _Tree:
                 ),
             },
             sequences=[sent.sequence] if sent else [],
-            children=nodes[0] if len(lives) == 1 else list(map(_life, count(1), lives, nodes)),
+            children=nodes[0] if len(lives) == 1 else _lives(lives, nodes),
         )
 
     def _with_facts(self, node: Node, task: TaskRecords) -> Node:
         """A step of a task; that of a join with what the join was made of."""
         if node.kind != "join" or task.joined is None:
             return node
-        content = task.joined.content
-        facts = [
-            known(sequence=each.sequence, subject=_topic(each), source=each.source, task=each.task)
-            for each in facts_of(task.joined, self._records)
-        ]
+        content, known_facts = task.joined.content, self._records.by_sequence
+        facts = [_fact(each, known_facts.get(each)) for each in numbers_of_facts(task.joined)]
         missing = [each for each in items(content.get("missing")) if isinstance(each, str)]
         complete = content.get("complete") is True
         return replace(node, details=known(facts=facts, complete=complete, missing=missing))
+
+
+def _fact(sequence: int, entry: Entry | None) -> dict[str, Any]:
+    """A fact of a join; of one that is no longer on record only its sequence is known."""
+    if entry is None:
+        return {"sequence": sequence}
+    return known(sequence=sequence, subject=_topic(entry), source=entry.source, task=entry.task)
 
 
 def _shares(lives: Sequence[Life], followed: Iterable[Node]) -> list[list[Node]]:
@@ -128,20 +132,27 @@ def _shares(lives: Sequence[Life], followed: Iterable[Node]) -> list[list[Node]]
     return shares
 
 
-def _life(number: int, life: Life, nodes: Sequence[Node]) -> Node:
-    """The node of one of several lives."""
-    # The first one began with the task, which has its own node.
-    again = [life.opening.sequence] if life.opening and number > 1 else []
-    return Node(
-        kind="life",
-        name=str(number),
-        status=life.status,
-        began=life.entries[0].at,
-        ended=life.result.at if life.result else None,
-        details=life.details,
-        sequences=again,
-        children=nodes,
-    )
+def _lives(lives: Sequence[Life], nodes: Sequence[Sequence[Node]]) -> list[Node]:
+    """The nodes of several lives of a task."""
+    found: list[Node] = []
+    for place, (life, own) in enumerate(zip(lives, nodes, strict=True), 1):
+        is_last = place == len(lives)
+        # The first one began with the task, which has its own node.
+        again = [life.opening.sequence] if life.opening and place > 1 else []
+        found.append(
+            Node(
+                kind="life",
+                name=str(place),
+                # An older agentd deleted the error when the task was sent again.
+                status=life.status if life.result or is_last else "failed",
+                began=life.entries[0].at,
+                ended=life.result.at if life.result else None if is_last else life.entries[-1].at,
+                details=life.details,
+                sequences=again,
+                children=own,
+            )
+        )
+    return found
 
 
 def _state(life: Life, nodes: Sequence[Node]) -> str:
@@ -177,7 +188,7 @@ def _topic(entry: Entry) -> str:
     """Where a record was published, as people see it."""
     subject = entry.subject
     if subject.domain in RESERVED_DOMAINS and subject.type == "task":
-        return subject.specificity
+        return entry.headers.get(TOPIC) or subject.specificity
     return f"{subject.type}.{subject.domain}.{subject.specificity}".removeprefix("task.")
 
 

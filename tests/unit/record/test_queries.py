@@ -107,6 +107,17 @@ def test_the_beginning_of_an_id_names_it(
     assert queries.named(db, "dev", name) == found
 
 
+def test_what_is_about_a_conversation_is_near_a_message(db: sqlite3.Connection) -> None:
+    """A decision of a person is about a task, and belongs to no conversation."""
+    decision = Row(8, DAY, "dev", "event", f"approval.{B}", task=B, conversation="system")
+    foreign = Row(9, DAY, "prod", "event", f"approval.{B}", task=B, conversation="system")
+    files.add(db, [decision, foreign], 9, "")
+
+    assert queries.around(db, "dev", "c1", 0) == [1, 2, 3, 4, 5, 8]
+    assert queries.around(db, "dev", "c1", 4, limit=3) == [3, 4, 5]
+    assert queries.around(db, "dev", "nowhere", 4) == []
+
+
 def test_costs_by_group(db: sqlite3.Connection) -> None:
     assert queries.costs(db, "dev", "agent") == [
         Cost("analyst", 2, 0, 10, 2, 0.75, 0),

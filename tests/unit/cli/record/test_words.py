@@ -80,6 +80,7 @@ def test_an_amount(dollars: float, shown: str) -> None:
             ),
         ),
         ("joined nothing", node("join")),
+        ("joined 7 (no longer on record)", node("join", facts=[{"sequence": 7}])),
         ("task stopped by maria", node("decision", "maria", event="task_stopped")),
         ("decision without effect by eve: approve", node("decision", "eve", "approve")),
         ("accepted over HTTP from web", node("accepted", "web")),
