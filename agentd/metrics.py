@@ -72,6 +72,11 @@ class Metrics:
         self._requests_in_flight = gauge(
             "agentd_http_requests_in_flight", "Requests that are being served now"
         )
+        self._audit_lag = gauge("agentd_audit_lag_seconds", "Age of what has no checkpoint yet")
+
+    def audit_lag(self, seconds: float) -> None:
+        """How long the oldest message of the log has waited for a checkpoint of the audit."""
+        self._audit_lag().set(seconds)
 
     def task(self, agent_id: str, status: str, seconds: float) -> None:
         """One task whose outcome (`success`, `error`) is stored, `seconds` after its delivery."""

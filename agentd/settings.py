@@ -13,6 +13,7 @@ from agentd.protocol.subjects import environment
 
 LogFormat = Literal["text", "json"]
 Durability = Literal["always", "relaxed"]
+Switch = Literal["on", "off"]
 
 DEFAULT_HTTP = "127.0.0.1:8000"
 
@@ -45,6 +46,9 @@ class Settings:
         memory_bytes: how much each stream in memory stores; with 0 they are stored in files.
         consumers: how many consumers each stream may have.
         replicas: on how many servers of a NATS cluster each stream is stored.
+        audit: whether a Merkle tree over the log is kept: `on` or `off`.
+        audit_key: the file of the private key that signs it. Without it, the replicas of an
+            environment share a key that is stored on NATS.
     """
 
     env: str = "dev"
@@ -66,6 +70,8 @@ class Settings:
     # Since 2.15 the server allows 1,000 by default, and -1 does not lift that limit.
     consumers: int = 20_000
     replicas: int = 1
+    audit: Switch = "on"
+    audit_key: str | None = None
 
     @property
     def key_file(self) -> Path:
@@ -104,7 +110,11 @@ def from_environment(environ: Mapping[str, str] = os.environ, **flags: object) -
     return Settings(**values)  # type: ignore[arg-type]
 
 
-_CHOICES = {"AGENTD_LOG_FORMAT": ("text", "json"), "AGENTD_DURABILITY": ("always", "relaxed")}
+_CHOICES = {
+    "AGENTD_LOG_FORMAT": ("text", "json"),
+    "AGENTD_DURABILITY": ("always", "relaxed"),
+    "AGENTD_AUDIT": ("on", "off"),
+}
 
 
 def _typed(variable: str, raw: object, default: object) -> object:

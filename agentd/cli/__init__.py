@@ -58,7 +58,7 @@ from agentd.cli import (
     up,
     validate,
 )
-from agentd.cli.record import revisions, trace
+from agentd.cli.record import audit, revisions, trace
 from agentd.cli.shared.console import Said, SaidWarnings, say
 from agentd.errors import AgentdError, StartError, UsageError
 
@@ -98,6 +98,7 @@ app.add_typer(schedules.schedules)
 app.add_typer(approvals.approvals)
 app.add_typer(keys.keys)
 app.add_typer(revisions.revisions)
+app.add_typer(audit.audit)
 
 
 @app.callback(invoke_without_command=True)

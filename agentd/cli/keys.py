@@ -36,7 +36,7 @@ def add(
     """Make a key and print it: it is shown once."""
     from agentd.nats.folder import NatsFolder
 
-    settings, seconds = _settings(), _duration(expires)
+    settings, seconds = _settings(), options.duration("--expires", expires, longest=_LONGEST)
     if not settings.keys:
         NatsFolder(settings.state).make()  # private, and ignored by git
     file = _file(settings)
@@ -102,16 +102,6 @@ def _file(settings: Settings) -> KeyFile:
 
 def _items(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _duration(text: str | None) -> float | None:
-    from agentd.manifest.quantities import seconds
-
-    try:
-        return None if text is None else seconds(text, longest=_LONGEST)
-    except ValueError as error:
-        reason = "; ".join(filter(None, error.args))
-        raise typer.BadParameter(f"--expires {text}: {reason}") from None
 
 
 def _as_json(key: Key) -> dict[str, Any]:

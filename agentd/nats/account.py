@@ -7,7 +7,7 @@ what the settings say, or for less where the account allows less.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +111,24 @@ def key_value(name: str, shared: Mapping[str, Any], *, storage: str) -> dict[str
         "deny_delete": True,
         "allow_msg_ttl": True,
         "subject_delete_marker_ttl": SECOND,
+    }
+
+
+def append_only(
+    name: str, shared: Mapping[str, Any], subjects: Sequence[str], max_bytes: int
+) -> dict[str, Any]:
+    """A stream from which nobody can delete, but by deleting all of it. When it is full, the oldest
+    messages go."""
+    return {
+        **shared,
+        "name": name,
+        "subjects": list(subjects),
+        "retention": "limits",
+        "storage": "file",
+        "max_bytes": max_bytes,
+        "allow_rollup_hdrs": False,
+        "deny_delete": True,
+        "deny_purge": True,
     }
 
 

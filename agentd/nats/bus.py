@@ -21,11 +21,11 @@ from nats.aio.msg import Msg
 
 from agentd.background import Background, Work
 from agentd.errors import BusError, Forbidden, TooLarge, Unheard
-from agentd.nats.client import Client, failure, guarded, mapped, status_of, wire_size
+from agentd.nats.client import Client, Raw, failure, guarded, mapped, status_of, wire_size
 from agentd.nats.reconnecting import ReconnectingClient
 from agentd.nats.waiting import Call, Waiting
 
-__all__ = ["Bus", "Msg", "Subscription", "status_of", "wire_size"]
+__all__ = ["Bus", "Msg", "Raw", "Subscription", "status_of", "wire_size"]
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ class Subscription:
     """A subscription that outlives the client: `Bus` makes it again on every new client."""
 
     subject: str
-    handler: Handler | Listener
+    handler: Handler | Listener | Raw
     queue: str = ""
-    plain: bool = False  # whether the handler is a `Listener`
+    plain: bool = False  # whether the handler is a `Listener` or `Raw`
     bus: Bus | None = field(default=None, repr=False)
     live: Any = field(default=None, repr=False)
     refused: bool = False  # by the permissions of the NATS user
@@ -256,7 +256,7 @@ class Bus:
             raise BusError(f"{subject}: the handler must be a coroutine function")
         return await self._add(Subscription(subject, handler, queue, bus=self))
 
-    async def listen(self, subject: str, listener: Listener) -> Subscription:
+    async def listen(self, subject: str, listener: Listener | Raw) -> Subscription:
         """Calls `listener`, a plain function that does not wait, as soon as a message is read: for
         subjects on which each task has a message."""
         return await self._add(Subscription(subject, listener, plain=True, bus=self))
@@ -283,7 +283,8 @@ class Bus:
     async def _attach(self, subscription: Subscription) -> None:
         subject, handler = subscription.subject, subscription.handler
         if subscription.plain:
-            subscription.live = await self._client.listen(subject, cast("Listener", handler))
+            listener = cast("Listener | Raw", handler)
+            subscription.live = await self._client.listen(subject, listener)
             return
         subscription.live = await self._client.subscribe(
             subject,

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import nats.aio.client
@@ -15,7 +16,7 @@ from nats.aio.msg import Msg
 
 from agentd.errors import BusError
 
-__all__ = ["Client", "Msg", "failure", "guarded", "mapped", "status_of", "wire_size"]
+__all__ = ["Client", "Msg", "Raw", "failure", "guarded", "mapped", "status_of", "wire_size"]
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,14 @@ _HEADER_LINE, _HEADER_FRAME = 4, len(b"NATS/1.0\r\n\r\n")
 _LONGEST_HEADERS = 32 * 1024  # bytes; 8 MB of headers would stop the process for a second
 _AROUND = " \t\n\r\x0b\x0c"  # names and values of headers
 _space = re.compile(r"\s").search
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A listener to whom messages are given as they came: the bytes of the headers, and the data.
+    For readers of many messages, of which no header is needed."""
+
+    take: Callable[[bytes, bytes], None]
 
 
 class Client(nats.aio.client.Client):
@@ -36,9 +45,10 @@ class Client(nats.aio.client.Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self._listeners: dict[int, Callable[[Msg], None]] = {}  # by the number of a subscription
+        # By the number of a subscription.
+        self._listeners: dict[int, Callable[[Msg], None] | Raw] = {}
 
-    async def listen(self, subject: str, listener: Callable[[Msg], None]) -> Any:
+    async def listen(self, subject: str, listener: Callable[[Msg], None] | Raw) -> Any:
         """Subscribes a plain function, which is called as soon as a message is read.
 
         nats-py puts each message into a queue, and wakes a task: that costs more than what most
@@ -68,6 +78,8 @@ class Client(nats.aio.client.Client):
         try:
             if listener is None:
                 await super()._process_msg(sid, subject, reply, data, headers)
+            elif isinstance(listener, Raw):
+                listener.take(headers, data)
             else:
                 parsed = await self._process_headers(headers) if headers else None
                 listener(Msg(self, subject.decode(), reply.decode(), data, parsed))

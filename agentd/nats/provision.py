@@ -43,7 +43,7 @@ _MENDS = {
     10005: "AGENTD_REPLICAS must be at most the number of servers with JetStream",
     10023: _SMALLER,
     10026: "set AGENTD_CONSUMERS to less",
-    10027: "agentd needs ten streams, and three more if the account allows them",
+    10027: "agentd needs ten streams, and four more if the account allows them",
     10028: "set AGENTD_MEMORY_BYTES to less; with 0 nothing is stored in memory",
     10047: _SMALLER,
     10074: "AGENTD_REPLICAS can be more than 1 only in a cluster",

@@ -26,7 +26,7 @@ from typing import Any
 from agentd.errors import Forbidden
 from agentd.nats import account as accounts
 from agentd.nats import jetstream
-from agentd.nats.account import SECOND, UNLIMITED, Account, fitted, key_value, objects
+from agentd.nats.account import SECOND, UNLIMITED, Account, append_only, fitted, key_value, objects
 from agentd.nats.bus import Bus
 from agentd.nats.folder import NatsFolder
 from agentd.nats.jetstream import ApiError
@@ -50,6 +50,7 @@ SCHEDULES = "AGENTD_SCHEDULES"
 WORK = "AGENTD_WORK"
 CHUNKS = "AGENTD_CHUNKS"
 REVISIONS = "AGENTD_REVISIONS"
+AUDIT = "AGENTD_AUDIT"
 AGENTS = "KV_agentd_agents"
 ROUTES = "KV_agentd_routes"
 BUDGETS = "KV_agentd_budgets"
@@ -67,6 +68,7 @@ _COPIES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     SCHEDULES: (LOG, stream_subjects.DUE_TRANSFORMS),
     LOG: (WORK, stream_subjects.WORK_TRANSFORMS),
 }
+_AUDIT_BYTES = 64 * 1024**2  # at least: a step of few messages is larger than they are
 
 # Seconds that WORK may take to find a new LOG, and between two checks.
 _SOURCING_TIMEOUT, _PAUSE = 5.0, 0.05
@@ -78,6 +80,7 @@ _OPTIONAL = {
     CHUNKS: "readers that come late miss the beginning of an answer that is being written",
     REVISIONS: "the files of the agents do not go on record",
     CACHE: "no answer of a model is cached",
+    AUDIT: "nobody can prove what the log holds",
 }
 _NO_ROOM = frozenset({10027, 10047})  # for one more stream, or for its bytes
 
@@ -178,7 +181,7 @@ def _configurations(settings: Settings) -> list[dict[str, Any]]:
             "max_age": 600 * SECOND,
             "max_bytes": settings.memory_bytes or 256 * 1024**2,
         },
-        _revisions(shared, settings),
+        *_evidence(shared, settings),
         _cache(shared, settings),
     ]
 
@@ -238,18 +241,16 @@ def _source(name: str, *more: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def _revisions(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """What the results of the log refer to. An agent may run on one revision for longer than the
-    log is kept, so they have no age; each file is stored once."""
-    return {
-        **shared,
-        "name": REVISIONS,
-        "subjects": list(stream_subjects.REVISIONS),
-        "retention": "limits",
-        "storage": "file",
-        "max_bytes": settings.log_bytes // _PART_OF_LOG,
-        "deny_purge": True,
-    }
+def _evidence(shared: Mapping[str, Any], settings: Settings) -> list[dict[str, Any]]:
+    """What the results of the log refer to, and the tree over the log.
+
+    An agent may run on one revision for longer than the log is kept, so they have no age; each file
+    is stored once. The tree has 32 bytes for a message: it reaches back further than the log.
+    """
+    size, audit = settings.log_bytes // _PART_OF_LOG, max(settings.log_bytes // 10, _AUDIT_BYTES)
+    kept = append_only(REVISIONS, shared, stream_subjects.REVISIONS, size)
+    tree = append_only(AUDIT, shared, stream_subjects.AUDITED, audit)
+    return [{**kept, "deny_delete": False}, *([tree] if settings.audit == "on" else [])]
 
 
 def _cache(shared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:

@@ -33,6 +33,8 @@ DUE_TRANSFORMS: Final = {
 # The revisions of agents, and the pieces of their files by digest.
 REVISIONS: Final = ("agentd.*.revision.*.*", "agentd.*.file.*.*")
 STREAMED: Final = ("agents.*.stream.*.*",)
+# The checkpoints of the audit, and the cosignatures of witnesses.
+AUDITED: Final = ("agentd.*.audit.checkpoint", "agentd.*.audit.cosigned.*")
 # From a task in LOG to its subject in WORK, in the language of the server. A task without a
 # priority gets the default one.
 WORK_TRANSFORMS: Final = {

@@ -150,6 +150,10 @@ class Subjects:
         """Where replicas announce the cooldown of a model's endpoint to each other."""
         return f"agentd.{self.env}.cooldown"
 
+    def audit(self, *rest: str) -> str:
+        """Where the audit stores its `checkpoint`, and the cosignatures of witnesses."""
+        return f"agentd.{self.env}.audit.{'.'.join(rest)}"
+
     def task(self, domain: str, specificity: str, priority: int | None = None) -> str:
         """A task for one agent with the capability `domain`."""
         base = self._public("task", domain, specificity)

@@ -2,6 +2,7 @@
 
 A module imports only from those below it.
 
+    audit      a Merkle tree over the log, with signed checkpoints: proves what is on record
     trace      from the records of a conversation to the tree of what happened
     queries    what the index is asked: messages, tasks, conversations, costs
     index      the log in a SQLite database, built on demand

@@ -24,7 +24,10 @@ from agentd.models.choose import Models
 from agentd.nats.bus import Bus
 from agentd.nats.session import serve
 from agentd.problems import errors
+from agentd.protocol.message import new_id
 from agentd.protocol.subjects import Subjects
+from agentd.record.audit.keeper import Keeper
+from agentd.record.audit.keys import read_file
 from agentd.runtime.cancellation import cancel
 from agentd.runtime.runtime import Runtime
 from agentd.runtime.watch import Watcher
@@ -81,9 +84,12 @@ async def hosting(
         stack.push_async_callback(server.last_answers)
         tools = every_kind(bus, Subjects(settings.env))
         stack.push_async_callback(tools.close)
+        # Ends after the drain: the last results are covered too.
+        keep_audit = await stack.enter_async_context(_audit(settings, bus, metrics))
         runtime = Runtime(settings, bus, models=models, tools=tools, metrics=metrics)
         await runtime.open()
         stack.push_async_callback(runtime.drain, settings.grace)
+        keep_audit()
         await runtime.apply(catalog)
         readiness.runtime = runtime
         if not runtime.agents:
@@ -111,6 +117,26 @@ def _http(settings: Settings, metrics: Metrics, readiness: _Readiness) -> tuple[
     return server, App(
         bound=server.host, keys=keys, metrics=metrics, limits=limits, status=readiness.status
     )
+
+
+@contextlib.asynccontextmanager
+async def _audit(
+    settings: Settings, bus: Bus, metrics: Metrics
+) -> AsyncGenerator[Callable[[], None]]:
+    """What starts to keep the tree over the log, once there are streams; nothing if that is off.
+
+    Raises:
+        UsageError: the key of the audit cannot be used.
+    """
+    if settings.audit == "off":
+        yield lambda: None
+        return
+    key = read_file(Path(settings.audit_key)) if settings.audit_key else None
+    keeper = Keeper(bus, settings.env, new_id(), key=key, on_lag=metrics.audit_lag)
+    try:
+        yield keeper.open
+    finally:
+        await keeper.close()
 
 
 def _backend(runtime: Runtime, settings: Settings, metrics: Metrics) -> Backend:

@@ -304,6 +304,13 @@ class Wire:
         await subscription.unsubscribe()
         return found
 
+    async def erase(self, subject: str) -> None:
+        """Deletes the newest message on a subject from the log."""
+        name = f"agents.{self.env}.{subject}"
+        found = await self._jetstream.get_last_msg("AGENTD_LOG", name)
+        assert found.seq is not None
+        await self._jetstream.delete_msg("AGENTD_LOG", found.seq)
+
     async def count(self, pattern: str) -> int:
         """How many messages the log holds on `pattern`."""
         return await self._count("AGENTD_LOG", f"agents.{self.env}.{pattern}")

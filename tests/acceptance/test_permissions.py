@@ -36,7 +36,7 @@ def test_only_up_may_read_the_secret() -> None:
         for user, lists in zip(roles[::2], roles[1::2], strict=True)
     }
     reads = (direct_get(JOINS), direct_get(JOINS, "x"), api(f"STREAM.MSG.GET.{JOINS}"))
-    assert list(allowed) == ["up", "sender", "reader", "approver"]
+    assert list(allowed) == ["up", "sender", "reader", "auditor", "approver"]
     assert [
         user
         for user, patterns in allowed.items()
@@ -105,6 +105,8 @@ def test_each_role_works_with_its_documented_permissions(guarded: Guarded) -> No
         ("reader", "schedules ls", "me"),
         ("reader", "dlq ls", ""),
         ("reader", "tap --all --count 1", "event."),
+        ("auditor", "audit witness", "cosigned"),
+        ("auditor", "audit verify", "nothing is wrong"),
         ("approver", "approvals ls", "pay"),
         ("approver", "approvals approve both", "approved"),
     ):

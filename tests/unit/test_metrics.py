@@ -111,3 +111,10 @@ def test_two_sets_of_metrics_do_not_share_series() -> None:
     first.reload("reloaded")
 
     assert value(second, "agentd_reloads_total", outcome="reloaded") is None
+
+
+def test_the_lag_of_the_audit_is_shown() -> None:
+    metrics = Metrics()
+    metrics.audit_lag(2.5)
+
+    assert b"agentd_audit_lag_seconds 2.5" in metrics.expose()[0]

@@ -76,6 +76,17 @@ def read(file: Path | None) -> bytes:
         raise UsageError(f"{file}: {error.strerror}") from None
 
 
+def duration(flag: str, text: str | None, *, longest: float = 86400.0) -> float | None:
+    """The seconds that a flag gives, `90s` or `10m` for example; None without it."""
+    from agentd.manifest.quantities import seconds
+
+    try:
+        return None if text is None else seconds(text, longest=longest)
+    except ValueError as error:
+        reason = "; ".join(filter(None, error.args))
+        raise typer.BadParameter(f"{flag} {text}: {reason}") from None
+
+
 def due(at: str | None, within: str | None) -> datetime | None:
     """The time that `--at` or `--in` gives; None without them."""
     from agentd.manifest.quantities import seconds

@@ -50,7 +50,18 @@ def test_a_source_is_made_before_its_copy() -> None:
     names = list(configured())
 
     assert names[:3] == [streams.SCHEDULES, streams.LOG, streams.WORK]
-    assert set(names) == {*names[:3], streams.CHUNKS, streams.OBJECTS, streams.REVISIONS, *BUCKETS}
+    others = {streams.CHUNKS, streams.OBJECTS, streams.REVISIONS, streams.AUDIT}
+    assert set(names) == {*names[:3], *others, *BUCKETS}
+
+
+def test_nobody_deletes_from_the_audit() -> None:
+    audit = configured()[streams.AUDIT]
+
+    assert (audit["deny_delete"], audit["deny_purge"], audit["allow_rollup_hdrs"]) == (
+        *(True, True),
+        False,
+    )
+    assert streams.AUDIT not in configured(audit="off")
 
 
 def test_every_stream_allows_many_consumers_and_direct_reads() -> None:
