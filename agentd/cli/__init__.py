@@ -58,7 +58,7 @@ from agentd.cli import (
     up,
     validate,
 )
-from agentd.cli.record import audit, revisions, trace
+from agentd.cli.record import audit, cost, log, result, revisions, trace
 from agentd.cli.shared.console import Said, SaidWarnings, say
 from agentd.errors import AgentdError, StartError, UsageError
 
@@ -83,6 +83,9 @@ COMMANDS = (
     send.send,
     ps.ps,
     tap.tap,
+    log.log,
+    result.result,
+    cost.cost,
     stop.stop,
     trace.trace,
     graph.graph,

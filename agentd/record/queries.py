@@ -6,12 +6,12 @@ Nobody else writes SQL. Messages are in the order of the log.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date
 from typing import Any, Final, Literal
 
-from agentd.record.index.file import COLUMNS
+from agentd.record.index.file import COLUMNS, state
 from agentd.record.index.rows import Row
 from agentd.record.index.texts import joined, phrase
 
@@ -35,10 +35,16 @@ _AT: Final = (
     "ifnull((SELECT sequence FROM message WHERE time >= ? ORDER BY time LIMIT 1),"
     " 9223372036854775807)"
 )
-_NAMED: Final[tuple[tuple[Kind, str], ...]] = (
-    ("task", "task"),
-    ("conversation", "conversation"),
-    ("message", "id"),
+_NAMED: Final[Mapping[Kind, str]] = {
+    "task": "task",
+    "conversation": "conversation",
+    "message": "id",
+}
+_BEYOND: Final = "\U0010ffff"  # after every text that may follow
+_NEVER: Final = 1e12  # a time after all others
+_SUMS: Final = (
+    "count(*), total(success = 0), total(tokens_in), total(tokens_out), total(cost),"
+    " total(cost IS NULL)"
 )
 _GROUPS: Final = {
     "agent": "source",
@@ -91,6 +97,15 @@ class Cost:
     tokens_out: int
     cost: float
     unknown: int
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The costs of groups, of all together, and how many `more` groups there are."""
+
+    groups: list[Cost]
+    total: Cost
+    more: int
 
 
 def messages(db: sqlite3.Connection, where: Filter, *, limit: int = 1_000) -> list[Row]:
@@ -152,43 +167,65 @@ def with_id(db: sqlite3.Connection, env: str, message: str) -> list[Row]:
     return _rows(db, sql, [message, env, _MOST])
 
 
+def newest(db: sqlite3.Connection) -> int:
+    """The sequence up to which the log was read."""
+    return state(db)[0]
+
+
+def beginning(
+    db: sqlite3.Connection, env: str, kind: Kind, name: str, *, limit: int = 10
+) -> list[str]:
+    """The ids of this kind that begin with `name`; if one is `name`, only that."""
+    column = _NAMED[kind]
+    sql = (
+        f"SELECT DISTINCT {column} FROM message"
+        f" WHERE {column} >= ? AND {column} < ? AND env = ? LIMIT ?"
+    )
+    bounds = (name, name + _BEYOND)
+    if not name or not _is_text(name):
+        return []
+    found = [each for (each,) in db.execute(sql, (*bounds, env, limit + 1))]
+    return [name] if name in found else found
+
+
 def named(db: sqlite3.Connection, env: str, name: str, *, limit: int = 10) -> list[Named]:
     """What this id, or this beginning of an id, names. The whole id of something names only that;
     what is both a task and a conversation is named as a task."""
-    found = list[Named]()
-    for kind, column in _NAMED:
-        sql = (
-            f"SELECT DISTINCT {column} FROM message"
-            f" WHERE {column} >= ? AND {column} < ? AND env = ? LIMIT ?"
-        )
-        ids = [each for (each,) in db.execute(sql, (name, _beyond(name), env, limit + 1))]
-        if name in ids:
+    found = dict[str, Named]()
+    for kind in _NAMED:
+        ids = beginning(db, env, kind, name, limit=limit)
+        if ids == [name]:
             return [Named(kind, name)]
-        known = {each.id for each in found}
-        found += [Named(kind, each) for each in ids if each not in known]
-    return found[: limit + 1]
+        found = {each: Named(kind, each) for each in ids} | found
+    return list(found.values())
 
 
 def costs(
-    db: sqlite3.Connection, env: str, by: Group, *, since: float = 0.0, until: float = 1e12
-) -> list[Cost]:
-    """What tasks have cost, the dearest group first; days in their order."""
-    sql = (
-        f"SELECT {_GROUPS[by]}, count(*), total(success = 0), total(tokens_in), total(tokens_out),"
-        " total(cost), total(cost IS NULL) FROM message"
-        " WHERE kind = 'result' AND env = ? AND time >= ? AND time < ? GROUP BY 1"
-    )
-    found = [
-        Cost(str(group), *_sums(sums)) for group, *sums in db.execute(sql, (env, since, until))
-    ]
+    db: sqlite3.Connection,
+    env: str,
+    by: Group,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    limit: int = 1_000,
+) -> Costs:
+    """What tasks have cost, the dearest groups first; days in their order."""
+    of = " FROM message WHERE kind = 'result' AND env = ? AND time >= ? AND time < ?"
+    values = (env, since or 0.0, _NEVER if until is None else until)
+    total = _cost(("total", *db.execute(f"SELECT {_SUMS}{of}", values).fetchone()))
+    group = f"SELECT {_GROUPS[by]}, {_SUMS}{of} GROUP BY 1"
     if by == "day":
-        return _by_day(found)
-    return sorted(found, key=lambda each: (-each.cost, -each.tasks, each.group))
+        groups = _by_day([_cost(each) for each in db.execute(group, values)])
+        return Costs(groups[-limit:], total, max(0, len(groups) - limit))
+    several = db.execute(f"SELECT count(DISTINCT {_GROUPS[by]}){of}", values).fetchone()[0]
+    dearest = db.execute(f"{group} ORDER BY 6 DESC, 2 DESC, 1 LIMIT ?", (*values, limit))
+    groups = [_cost(each) for each in dearest]
+    return Costs(groups, total, several - len(groups))
 
 
-def _sums(values: Sequence[float]) -> tuple[int, int, int, int, float, int]:
-    tasks, failed, tokens_in, tokens_out, cost, unknown = values
-    return int(tasks), int(failed), int(tokens_in), int(tokens_out), cost, int(unknown)
+def _cost(values: Sequence[Any]) -> Cost:
+    group, tasks, failed, tokens_in, tokens_out, cost, unknown = values
+    return Cost(str(group), tasks, int(failed), int(tokens_in), int(tokens_out), cost, int(unknown))
 
 
 def _by_day(found: Sequence[Cost]) -> list[Cost]:
@@ -240,6 +277,10 @@ def _row(values: Sequence[Any]) -> Row:
     return row._replace(success=success, text=joined(row.text or ""))
 
 
-def _beyond(prefix: str) -> str:
-    """The first text after all that begin with `prefix`."""
-    return prefix + "\U0010ffff"
+def _is_text(text: str) -> bool:
+    """Whether it can be in a database: half a surrogate pair, as in an argument, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -474,3 +474,100 @@ async def test_a_terminal_shows_a_dim_footer(here: Project) -> None:
         os.close(descriptor)
     assert 'asked: "hello"' in shown
     assert "\x1b[2manalyst · mock/echo" in shown
+
+
+# --- log, result, cost -----------------------------------------------------------------------
+
+
+def test_log_finds_what_is_on_record(here: Project, typed: Typed) -> None:
+    typed(here, "ask", "analysis", "unheardof \x1b[2J\u202e words", "--conversation", "logged-1")
+
+    lines = typed(here, "log", "--grep", "unheardof", "--agent", "analyst").out.splitlines()
+    assert [line.split()[2] for line in lines] == [
+        "result.analysis.general",
+        "conversation_exchange",
+    ]
+    assert " analyst " in lines[0]
+    assert not {"\x1b", "\u202e"} & set("".join(lines))
+    shown = typed(here, "log", "-c", "logged-", "-n", "3", "--json").out.splitlines()
+    task, result, _ = map(json.loads, shown)
+    assert (task["kind"], result["kind"]) == ("task", "result")
+    assert task["task"] == result["task"]
+    assert task["text"] == "unheardof \x1b[2J\u202e words"
+    shown = typed(here, "log", "-c", "logged-1", "-n", "1")
+    assert len(shown.out.splitlines()) == 1
+    assert "the newest 1 messages" in shown.err
+    assert "no message" in typed(here, "log", "--until", "1d", "--grep", "unheardof").err
+
+
+def test_log_shows_what_failed(here: Project, typed: Typed) -> None:
+    typed(here, "ask", "@refuser", "hello")
+
+    shown = typed(here, "log", "--failed", "--since", "1h", "--agent", "refuser").out
+    assert "model_auth: " in shown
+
+
+async def test_log_follows(here: Project) -> None:
+    log = await here.spawn("log", "-f", "--grep", "followed word")
+    assert log.stderr
+    assert log.stdout
+    assert "no message" in (await log.stderr.readline()).decode()
+    async with here.wire() as wire:
+        await wire.task("analysis", "followed-1", "a followed word")
+    assert b"followed-1  task.analysis" in await log.stdout.readline()
+    assert b"followed-1  result.analysis" in await log.stdout.readline()
+    log.send_signal(signal.SIGINT)
+    assert await log.wait() == 130
+
+
+def test_result_prints_the_answer_of_a_task(here: Project, typed: Typed) -> None:
+    asked = typed(here, "ask", "analysis", "hello", "--json").out
+    task = json.loads(asked)["correlationId"]
+
+    assert typed(here, "result", task, "--json").out == asked
+    assert typed(here, "result", task[:12]).out == (
+        '[mock/echo] I was told: "You are analyst." and asked: "hello"\n'
+    )
+
+
+def test_result_of_a_task_without_one(here: Project, typed: Typed) -> None:
+    body = '{"id": "unanswered", "payload": {"content": "x"}}'
+    assert typed(here, "send", "sleeper", "-", stdin=body).code == 0
+
+    done = typed(here, "result", "unanswered")
+    assert (done.code, done.out) == (1, "")
+    assert "task unanswered has no result: it is " in done.err
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "says"),
+    [
+        ("result|nosuch", 2, "no task on record begins with 'nosuch'"),
+        ("result|\udcff", 2, "no task on record"),
+        ("log|-c|nosuch", 2, "no conversation on record begins with 'nosuch'"),
+        ("log|--grep|%", 2, "has no word"),
+        ("log|--since|noon", 2, "write 10m, 2h, 1d, or 2026"),
+        ("log|--follow|--until|1h", 2, "not both"),
+        ("cost|--by|week", 2, "--by"),
+    ],
+)
+def test_what_the_record_does_not_have(
+    here: Project, typed: Typed, line: str, code: int, says: str
+) -> None:
+    done = typed(here, *line.split("|"))
+    assert (done.code, done.out) == (code, "")
+    assert says in done.err
+
+
+def test_cost_sums_up_results(here: Project, typed: Typed) -> None:
+    typed(here, "ask", "critique", "hello")
+
+    found = json.loads(typed(here, "cost", "--json").out)
+    [critic] = [each for each in found["groups"] if each["agent"] == "critic"]
+    assert critic["tasks"] >= 1
+    assert critic["tokens_out"] > 0
+    assert found["total"]["tasks"] >= critic["tasks"]
+    table = typed(here, "cost", "--by", "model", "--since", "1h").out.splitlines()
+    assert table[0].split()[:3] == ["MODEL", "COST", "TASKS"]
+    assert any(line.startswith("mock/echo") for line in table)
+    assert table[-1].startswith("total")

@@ -58,9 +58,10 @@ class IndexFile:
 
     @contextlib.contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
-        """A connection that reads."""
+        """A connection that reads, always as the database was at the first question."""
         with self._connected() as db:
             db.execute("PRAGMA query_only = ON")
+            db.execute("BEGIN")
             yield db
 
     @contextlib.contextmanager

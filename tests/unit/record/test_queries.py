@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -118,12 +119,44 @@ def test_what_is_about_a_conversation_is_near_a_message(db: sqlite3.Connection) 
     assert queries.around(db, "dev", "nowhere", 4) == []
 
 
+def test_the_ids_of_one_kind(db: sqlite3.Connection) -> None:
+    assert queries.beginning(db, "dev", "conversation", "c") == ["c1", "c2"]
+    assert queries.beginning(db, "dev", "task", "aa") == [A]
+    assert queries.beginning(db, "dev", "task", "") == []
+    assert queries.beginning(db, "dev", "task", "\udcff") == []
+
+
 def test_costs_by_group(db: sqlite3.Connection) -> None:
-    assert queries.costs(db, "dev", "agent") == [
+    found = queries.costs(db, "dev", "agent")
+    assert found.groups == [
         Cost("analyst", 2, 0, 10, 2, 0.75, 0),
         Cost("checker", 1, 1, 0, 0, 0.0, 1),
     ]
-    assert [each.group for each in queries.costs(db, "dev", "model")] == ["m1", "m2"]
-    assert [each.cost for each in queries.costs(db, "dev", "conversation")] == [0.5, 0.25]
-    assert [each.tasks for each in queries.costs(db, "dev", "day")] == [1, 2]
-    assert [each.tasks for each in queries.costs(db, "dev", "agent", since=DAY)] == [1, 1]
+    assert found.total == Cost("total", 3, 1, 10, 2, 0.75, 1)
+    assert found.more == 0
+    assert groups(db, "model") == ["m1", "m2"]
+    assert groups(db, "conversation") == ["c1", "c2"]
+
+
+def test_the_dearest_groups_are_shown(db: sqlite3.Connection) -> None:
+    found = queries.costs(db, "dev", "conversation", limit=1)
+
+    assert ([each.group for each in found.groups], found.more) == (["c1"], 1)
+    assert found.total.tasks == 3
+
+
+def test_costs_of_a_time(db: sqlite3.Connection) -> None:
+    assert queries.costs(db, "dev", "agent", since=DAY).total.tasks == 2
+    assert queries.costs(db, "dev", "agent", until=DAY).total.tasks == 1
+    assert queries.costs(db, "dev", "agent", until=1.0).total == Cost("total", 0, 0, 0, 0, 0.0, 0)
+
+
+def test_costs_by_day_are_in_their_order(db: sqlite3.Connection) -> None:
+    days = [date.fromtimestamp(each).isoformat() for each in (2.0, DAY)]
+
+    assert groups(db, "day") == days
+    assert queries.costs(db, "dev", "day", limit=1).groups[0].group == days[1]
+
+
+def groups(db: sqlite3.Connection, by: queries.Group) -> list[str]:
+    return [each.group for each in queries.costs(db, "dev", by).groups]
