@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agentd.errors import AgentdError
 from agentd.nats import jetstream, objects, streams
 from agentd.nats.bus import Bus
 from agentd.nats.server import EmbeddedServer
@@ -213,3 +214,39 @@ async def test_a_build_that_was_stopped_is_continued(bus: Bus, index: Index) -> 
     await asyncio.wait([building])
 
     assert await texts(index) == [*many, "last"]
+
+
+async def test_a_process_of_its_own_reads_what_takes_long(
+    bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(bus, "one", "two")
+    settings = Settings(state=tmp_path / ".agentd", env="t")
+    index = Index(bus, tmp_path / "index", apart=settings)
+    monkeypatch.setattr("agentd.record.index.index._FAR", 0)
+    monkeypatch.setattr("agentd.record.index.index._add", None)  # of this process
+
+    assert await texts(index) == ["one", "two"]
+
+
+async def test_without_another_process_it_is_read_here(
+    bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await send(bus, "one", "two")
+    index = Index(bus, tmp_path / "index", apart=Settings(state=tmp_path / "nothing"))
+    monkeypatch.setattr("agentd.record.index.index._FAR", 0)
+
+    assert await texts(index) == ["one", "two"]
+    assert "no agentd is running in this folder" in caplog.text
+
+
+async def test_a_mistake_in_a_question_costs_no_index(
+    bus: Bus, index: Index, tmp_path: Path
+) -> None:
+    await send(bus, "one")
+    await texts(index)
+    inode = the_file(tmp_path).stat().st_ino
+
+    with pytest.raises(AgentdError, match="Incorrect number of bindings"):
+        await index.ask(lambda db: db.execute("SELECT ?").fetchone())
+
+    assert the_file(tmp_path).stat().st_ino == inode

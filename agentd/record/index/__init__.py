@@ -3,6 +3,7 @@
 It is a cache: made when somebody asks, by reading the log on from where it stopped. A module
 imports only from those below it.
 
+    child   brings the index up to date in a process of its own
     index   brings the index up to date, and answers questions from it
     file    the database: its tables, what is added and removed
     rows    a message of the log as a row

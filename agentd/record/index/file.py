@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ SCHEMA = 1  # in the name of the file: another version of agentd has another fil
 _KEYS = ("id", "task", "conversation", "parent")
 _CACHE = 24 * 1024  # KiB of pages that a writer holds
 _PATIENCE = 10.0  # seconds to wait for another process that writes
+_KEPT = 30 * 86_400.0  # seconds
 _AT_ONCE = 500  # rows of one statement
 _PRUNED = 2_000  # rows that are removed in one transaction
 
@@ -119,11 +121,19 @@ class IndexFile:
             # it in this process.
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+                self._remove_old_ones()
         except OSError as error:
             raise StartError(
                 f"cannot write the index of the log: {error.filename}: {error.strerror}; "
                 "AGENTD_INDEX names another folder"
             ) from None
+
+    def _remove_old_ones(self) -> None:
+        """Removes the indexes of other logs that nobody has read on for a month."""
+        for path in self.path.parent.glob("log-*.sqlite*"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < time.time() - _KEPT:
+                    path.unlink()
 
 
 @contextlib.contextmanager

@@ -7,9 +7,12 @@ import contextlib
 import hashlib
 import json
 import logging
+import pickle
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +25,7 @@ from agentd.record.index import file as files
 from agentd.record.index.file import SCHEMA, IndexFile
 from agentd.record.index.reader import batches
 from agentd.record.index.rows import Row, about_object, row_of
+from agentd.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +34,23 @@ _PAUSE = 0.1  # seconds between two looks at what another process builds
 # How much one update does of what may be left for the next one: messages to check, and seconds to
 # read contents from the object store.
 _CHECKED, _TIME = 10_000, 1.0
+_FAR = 10_000  # messages that take more than a moment
+_DAMAGE = ("malformed", "no such table", "no such column", "vtable constructor failed")
 _AT_ONCE = 32  # messages or contents that are asked for at the same time
 _LARGEST = 1024**2  # bytes of a content
 
 
 class Index:
-    """The index of the log that `bus` reaches, in a file in `folder`."""
+    """The index of the log that `bus` reaches, in a file in `folder`.
 
-    def __init__(self, bus: Bus, folder: Path) -> None:
+    A process that has other work to do gives its settings: then a process of its own reads what
+    takes more than a moment.
+    """
+
+    def __init__(self, bus: Bus, folder: Path, *, apart: Settings | None = None) -> None:
         self._bus = bus
         self._folder = folder
+        self._apart = apart
         self._updating = asyncio.Lock()
 
     async def ask(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -51,10 +62,10 @@ class Index:
         """
         file = await self.update()
         try:
-            return await _apart(_asked, file, question)
+            return await _in_thread(_asked, file, question)
         except sqlite3.DatabaseError as error:
             _repaired(file, error)
-        return await _apart(_asked, await self.update(), question)
+        return await _in_thread(_asked, await self.update(), question)
 
     async def update(self) -> IndexFile:
         """Reads the log on from where the index stopped.
@@ -66,12 +77,29 @@ class Index:
             while True:
                 info = await jetstream.api(self._bus, f"STREAM.INFO.{LOG}")
                 file = IndexFile(self._folder / _name(info))
+                if self._apart and await _in_thread(_is_far, file, info["state"]):
+                    await self._in_a_process(self._apart)
                 with file.lock() as is_ours:
                     if is_ours:
                         await self._build(file, info)
                         return file
                 # Another process builds it: that one may die, so look again.
                 await asyncio.sleep(_PAUSE)
+
+    async def _in_a_process(self, settings: Settings) -> None:
+        """Reads on in another process. What that did not read is read here."""
+        command = (sys.executable, "-m", "agentd.record.index.child")
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stderr=pipe)
+        try:
+            _, said = await process.communicate(
+                pickle.dumps(replace(settings, index=str(self._folder)))
+            )
+        except asyncio.CancelledError:
+            process.kill()
+            raise
+        if process.returncode:
+            log.warning("the index of the log: %s", said.decode(errors="replace").strip()[-500:])
 
     async def _build(self, file: IndexFile, info: Mapping[str, Any]) -> None:
         for _ in range(2):
@@ -100,13 +128,13 @@ class Index:
         writing = asyncio.create_task(asyncio.sleep(0))
         try:
             async for batch in batches(self._bus, LOG, position + 1):
-                rows = await _apart(_rows, batch)
+                rows = await _in_thread(_rows, batch)
                 await writing
-                writing = asyncio.create_task(_apart(_add, db, rows, batch[-1]))
+                writing = asyncio.create_task(_in_thread(_add, db, rows, batch[-1]))
         finally:
             await writing
-        await _apart(files.finish, db)
-        await _apart(files.prune, db, first)
+        await _in_thread(files.finish, db)
+        await _in_thread(files.prune, db, first)
         await self._erase(db)
         await self._complete(db)
 
@@ -114,27 +142,27 @@ class Index:
         """Removes what was erased from the log: an event says so, and it is not there."""
         left = _CHECKED
         while left > 0:
-            sequences, of = await _apart(files.doubtful, db, _AT_ONCE)
+            sequences, of = await _in_thread(files.doubtful, db, _AT_ONCE)
             if not any(of):
                 return
             there = await asyncio.gather(*(self._at(each) for each in sequences))
             gone = [each for each, msg in zip(sequences, there, strict=True) if msg is None]
             if gone:
-                await _apart(files.erase, db, gone)
+                await _in_thread(files.erase, db, gone)
             last = sequences[-1] if len(sequences) == _AT_ONCE else of[1]
-            await _apart(files.checked, db, of, last)
+            await _in_thread(files.checked, db, of, last)
             left -= max(1, len(sequences))
 
     async def _complete(self, db: sqlite3.Connection) -> None:
         """Adds the contents in the object store, as many as there is time for."""
         deadline = time.monotonic() + _TIME
         while time.monotonic() < deadline:
-            some = await _apart(files.wanted, db, _AT_ONCE)
+            some = await _in_thread(files.wanted, db, _AT_ONCE)
             if not some:
                 return
             contents = await asyncio.gather(*(self._content(digest) for _, _, digest in some))
             for (sequence, kind, _), data in zip(some, contents, strict=True):
-                await _apart(_complete, db, sequence, kind, data)
+                await _in_thread(_complete, db, sequence, kind, data)
 
     async def _content(self, digest: str) -> bytes:
         """A content in the object store; nothing if it is not there, or too large."""
@@ -148,7 +176,7 @@ class Index:
         return None if status_of(found) else found.headers or {}
 
 
-async def _apart(work: Callable[..., _T], *args: Any) -> _T:
+async def _in_thread(work: Callable[..., _T], *args: Any) -> _T:
     """Runs `work` in a thread. A cancellation waits for its end: a database cannot be closed while
     it is used."""
     thread = asyncio.create_task(asyncio.to_thread(work, *args))
@@ -157,6 +185,15 @@ async def _apart(work: Callable[..., _T], *args: Any) -> _T:
     except asyncio.CancelledError:
         await asyncio.wait([thread])
         raise
+
+
+def _is_far(file: IndexFile, log: Mapping[str, Any]) -> bool:
+    """Whether there is much to read."""
+    position = 0
+    if file.path.exists():
+        with contextlib.suppress(sqlite3.DatabaseError), file.reading() as db:
+            position, _ = files.state(db)
+    return log["last_seq"] - max(position, log["first_seq"]) > _FAR
 
 
 def _asked(file: IndexFile, question: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -178,12 +215,13 @@ def _rows(batch: Sequence[Msg]) -> list[Row]:
 
 
 def _repaired(file: IndexFile, error: sqlite3.DatabaseError) -> None:
-    """Deletes a file that cannot be read, to be built again.
+    """Deletes a file that is damaged, to be built again.
 
     Raises:
         AgentdError: the file is not to blame: the disk is full, for example.
     """
-    if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
+    is_damage = type(error) in (sqlite3.DatabaseError, sqlite3.IntegrityError)
+    if not is_damage and not any(sign in str(error) for sign in _DAMAGE):
         raise AgentdError(f"the index of the log: {file.path}: {error}") from error
     log.warning("the index of the log is built again: %s: %s", file.path, error)
     file.remove()

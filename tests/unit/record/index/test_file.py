@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -133,3 +134,16 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         IndexFile(tmp_path / "no" / "x").writing(),
     ):
         pass
+
+
+def test_indexes_of_other_logs_go_after_a_month(tmp_path: Path) -> None:
+    old, new, foreign = (tmp_path / name for name in ("log-1-a.sqlite", "log-1-b.sqlite", "x"))
+    for path in (old, new, foreign):
+        path.touch()
+    for path in (old, foreign):
+        os.utime(path, (0, 0))
+
+    with IndexFile(tmp_path / "log-1-c.sqlite").writing():
+        pass
+
+    assert [path.exists() for path in (old, new, foreign)] == [False, True, True]
