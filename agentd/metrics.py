@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as _Exemplar
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 
 # Seconds: from the answer of a mock model to the longest runs that a person waits for.
 _BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+# Of the span that a value was measured in: `trace_id` and `span_id`.
+SpanIds = Callable[[], Mapping[str, str] | None]
 
 _TRIGGER, _CALLBACK = ("kind", "trigger", "outcome"), ("agent_id", "outcome")
 
@@ -21,9 +28,13 @@ class Metrics:
 
     The labels are agents, models, tools, endpoints and outcomes, of which there are few. An id of a
     message or a conversation must never be a label: Prometheus stores one series for each value.
+
+    Attributes:
+        span_ids: the exemplars of durations, where tasks are traced; None without a tracer.
     """
 
     def __init__(self) -> None:
+        self.span_ids: SpanIds | None = None
         registry = self._registry = CollectorRegistry()
         make = _Maker(registry)
         counter, seconds, gauge = make.counter, make.seconds, make.gauge
@@ -81,7 +92,7 @@ class Metrics:
     def task(self, agent_id: str, status: str, seconds: float) -> None:
         """One task whose outcome (`success`, `error`) is stored, `seconds` after its delivery."""
         self._tasks(agent_id, status).inc()
-        self._task_seconds(agent_id).observe(seconds)
+        self._observe(self._task_seconds(agent_id), seconds)
 
     def in_flight(self, agent_id: str, n: int) -> None:
         """`n` tasks of the agent are running now."""
@@ -119,7 +130,7 @@ class Metrics:
         Tokens and cost come from a provider: impossible numbers are ignored without an error.
         """
         self._calls(model, status).inc()
-        self._call_seconds(model).observe(seconds)
+        self._observe(self._call_seconds(model), seconds)
         self._tokens(model, "input").inc(max(0, input_tokens))
         self._tokens(model, "output").inc(max(0, output_tokens))
         if cost is not None and 0 <= cost < float("inf"):
@@ -128,7 +139,7 @@ class Metrics:
     def tool_call(self, tool: str, status: str, seconds: float) -> None:
         """One call of one of the agent's tools; `status` is `success` or `error`."""
         self._tool_calls(tool, status).inc()
-        self._tool_seconds(tool).observe(seconds)
+        self._observe(self._tool_seconds(tool), seconds)
 
     def endpoint(
         self, endpoint: str, *, limit: Callable[[], float], waiting: Callable[[], float]
@@ -146,7 +157,7 @@ class Metrics:
         """One request. `route` is the path of the route, never that of the request; `status` is 0
         if there was no response."""
         self._requests(route, str(status)).inc()
-        self._request_seconds(route).observe(seconds)
+        self._observe(self._request_seconds(route), seconds)
 
     def http_in_flight(self, number: Callable[[], float]) -> None:
         """Registers a function that returns how many requests are being served."""
@@ -157,12 +168,22 @@ class Metrics:
         for series in (self._tasks, self._task_seconds, self._in_flight):
             series.forget(agent_id)
 
-    def expose(self) -> tuple[bytes, str]:
-        """All metrics in the text format of Prometheus, and its content type.
+    def also(self, readings: Callable[[], Iterable[Reading]]) -> None:
+        """Shows histograms that are measured elsewhere, as they are at each scrape."""
+        self._registry.register(_Elsewhere(readings))
+
+    def expose(self, accept: str = "") -> tuple[bytes, str]:
+        """All metrics in a text format of Prometheus, and its content type. Only OpenMetrics, which
+        `accept` (the header) has to ask for, shows exemplars.
 
         It may be called from any thread; it takes about 10 µs for each series.
         """
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    def _observe(self, histogram: Histogram, seconds: float) -> None:
+        ids = self.span_ids() if self.span_ids else None
+        histogram.observe(seconds, dict(ids) if ids else None)
 
 
 class _Maker:
@@ -204,3 +225,58 @@ class _Series(Generic[_Metric]):
         for labels in [labels for labels in self._bound if labels[0] == first]:
             del self._bound[labels]
             self._metric.remove(*labels)
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """One value of a bucket, and the span that it was measured in."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A series of a histogram. `buckets`: the upper bound, the count of all up to it, and an
+    exemplar."""
+
+    name: str
+    text: str
+    labels: Mapping[str, str]
+    buckets: Sequence[tuple[float, int, Exemplar | None]]
+    sum: float
+
+
+class _Elsewhere(Collector):
+    """Histograms that are measured elsewhere."""
+
+    def __init__(self, readings: Callable[[], Iterable[Reading]]) -> None:
+        self._readings = readings
+
+    def describe(self) -> Iterator[HistogramMetricFamily]:
+        """Nothing: what there is, is known at a scrape."""
+        return iter(())
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """The histograms, each with all its series."""
+        found: dict[str, list[Reading]] = {}
+        for reading in self._readings():
+            found.setdefault(reading.name, []).append(reading)
+        for name, series in found.items():
+            # A label that one series does not have is empty there: Prometheus takes both for equal.
+            labels = sorted({label for each in series for label in each.labels})
+            family = HistogramMetricFamily(name, series[0].text, labels=labels)
+            for each in series:
+                values = [each.labels.get(label, "") for label in labels]
+                family.add_metric(values, [*map(_bucket, each.buckets)], each.sum)
+            yield family
+
+
+def _bucket(
+    bucket: tuple[float, int, Exemplar | None],
+) -> tuple[str, float] | tuple[str, float, _Exemplar]:
+    bound, count, seen = bucket
+    name = "+Inf" if bound == float("inf") else str(bound)
+    if seen is None:
+        return name, float(count)
+    return name, float(count), _Exemplar(dict(seen.labels), seen.value)

@@ -14,6 +14,7 @@ from agentd.metrics import Metrics
 
 Status = Callable[[], Mapping[str, Any]]
 
+OPEN_METRICS = "application/openmetrics-text"  # the format that shows exemplars
 PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -35,8 +36,8 @@ def routes(status: Status, metrics: Metrics) -> list[Route]:
         body = {"ready": ready, "waiting_for": [], **state}
         return JSONResponse(body, 200 if ready else 503)
 
-    async def expose(_: Request) -> Response:
-        body, content_type = await page.read()
+    async def expose(request: Request) -> Response:
+        body, content_type = await page.read(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type})
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", expose)]
@@ -51,11 +52,15 @@ class _Page:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._made: asyncio.Task[tuple[bytes, str]] | None = None
+        self._made: dict[bool, asyncio.Task[tuple[bytes, str]]] = {}  # as OpenMetrics, and not
 
-    async def read(self) -> tuple[bytes, str]:
-        """The page and its content type."""
-        if self._made is None or self._made.done():
-            self._made = asyncio.create_task(asyncio.to_thread(self._metrics.expose))
+    async def read(self, accept: str) -> tuple[bytes, str]:
+        """The page in a format that the client accepts, and its content type."""
+        is_open = OPEN_METRICS in accept
+        made = self._made.get(is_open)
+        if made is None or made.done():
+            wanted = OPEN_METRICS if is_open else ""
+            made = asyncio.create_task(asyncio.to_thread(self._metrics.expose, wanted))
+            self._made[is_open] = made
         # A client that goes away must not end it for the others.
-        return await asyncio.shield(self._made)
+        return await asyncio.shield(made)

@@ -100,10 +100,10 @@ async def test_many_scrapes_at_the_same_time_take_one_thread() -> None:
     class Slow(Metrics):
         made = 0
 
-        def expose(self) -> tuple[bytes, str]:
+        def expose(self, accept: str = "") -> tuple[bytes, str]:
             self.made += 1
             time.sleep(0.3)
-            return super().expose()
+            return super().expose(accept)
 
     metrics = Slow()
     async with serving(metrics=metrics) as server:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as open_metrics,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
-from agentd.metrics import Metrics
+from agentd.metrics import Exemplar, Metrics, Reading
 
 
 def read(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -118,3 +121,43 @@ def test_the_lag_of_the_audit_is_shown() -> None:
     metrics.audit_lag(2.5)
 
     assert b"agentd_audit_lag_seconds 2.5" in metrics.expose()[0]
+
+
+SPAN = {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": "00f067aa0ba902b7"}
+
+
+def test_a_duration_names_the_span_that_it_was_measured_in() -> None:
+    metrics = Metrics()
+    metrics.span_ids = lambda: SPAN
+    metrics.tool_call("look", "success", 0.2)
+
+    body, content_type = metrics.expose("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    families = open_metrics(body.decode())
+    shown = [each.exemplar for family in families for each in family.samples if each.exemplar]
+    assert [(each.labels, each.value) for each in shown] == [(SPAN, 0.2)]
+    # The older format has no place for it.
+    assert value(metrics, "agentd_tool_call_duration_seconds_count", tool="look") == 1
+
+
+def test_a_duration_outside_of_a_span_names_none() -> None:
+    metrics = Metrics()
+    metrics.span_ids = lambda: None
+    metrics.tool_call("look", "success", 0.2)
+
+    assert b"trace_id" not in metrics.expose("application/openmetrics-text")[0]
+
+
+def test_histograms_from_elsewhere_are_read_at_each_scrape() -> None:
+    metrics, readings = Metrics(), list[Reading]()
+    metrics.also(lambda: readings)
+    assert value(metrics, "other_seconds_count", kind="a") is None
+
+    for labels in ({"kind": "a"}, {"kind": "a", "error": "late"}):
+        buckets = [(1.0, 2, Exemplar(SPAN, 0.5)), (math.inf, 3, None)]
+        readings.append(
+            Reading(name="other_seconds", text="Other", labels=labels, buckets=buckets, sum=4.5)
+        )
+    assert value(metrics, "other_seconds_bucket", kind="a", error="", le="1.0") == 2
+    assert value(metrics, "other_seconds_count", kind="a", error="late") == 3
+    assert value(metrics, "other_seconds_sum", kind="a", error="") == 4.5
