@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
 from typing import Any
 
 from agentd.errors import AgentdError
@@ -52,7 +53,9 @@ class Background:
                 self.troubles.pop(name, None)
             on_trouble(mistake)
 
-        task = asyncio.create_task(keep(name, work, on_trouble=note), name=name)
+        # In a context of its own: it is part of no request that happened to begin it.
+        keeping = keep(name, work, on_trouble=note)
+        task = asyncio.create_task(keeping, name=name, context=Context())
         task.add_done_callback(lambda _: self.troubles.pop(name, None))
         return self._held(task)
 

@@ -8,9 +8,11 @@ its reader a warning, and never the other records. So every reader reads each re
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import itertools
 import logging
+import re
 import time
 from collections import defaultdict, deque
 from collections.abc import Generator, Iterator
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 _REMEMBERED = 4096  # records that were named before
 _LONGEST = 200  # characters of a subject and of a mistake
 _NO_ROOM = "there are more records, or larger ones, than agentd reads here"
+_HEADER = re.compile(r"^([^:\r\n]+):[ ]*(.*?)\r?$", re.MULTILINE)
 _FEW, _WINDOW = 10, 60.0  # records of one place that are named, in so many seconds
 
 
@@ -152,3 +155,9 @@ _windows: defaultdict[str, _Window] = defaultdict(_Window)
 def _times(where: str, subject: str, sequence: object) -> Iterator[int]:
     """Counts how often a record was found unreadable."""
     return itertools.count()
+
+
+def headers_in(encoded: str) -> dict[str, str]:
+    """The headers of a message that the server gives by its sequence: the line `NATS/1.0`, then one
+    `Name: value` per line."""
+    return dict(_HEADER.findall(base64.b64decode(encoded).decode(errors="replace")))

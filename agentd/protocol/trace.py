@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 
 # https://www.w3.org/TR/trace-context/#traceparent-header: ids are lower case and never all zero;
@@ -41,17 +42,22 @@ class TraceContext:
 
     @classmethod
     def accept(cls, headers: Mapping[str, str]) -> TraceContext:
-        """The span that a message was sent from; a new trace if its headers name none.
+        """The span that a message was sent from; a new trace if its headers name none."""
+        return cls.of(headers) or cls.start()
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> TraceContext | None:
+        """The span that a message was sent from; None if its headers name none.
 
         Header names are compared without case: NATS keeps their case, and clients write both
         `traceparent` and `Traceparent`.
         """
         given = {name.lower(): value for name, value in headers.items()}
         if "traceparent" not in given:
-            return cls.start()
+            return None
         found = _PARENT.fullmatch(given["traceparent"].strip())
         if not found or (found["version"] == "00" and found["more"]):
-            return cls.start()
+            return None
         state = given.get("tracestate", "").strip()
         return cls(
             trace_id=found["trace"],
@@ -68,3 +74,34 @@ class TraceContext:
         """The headers of a message sent from this span."""
         parent = f"00-{self.trace_id}-{self.span_id}-{self.sampled:02x}"
         return {"traceparent": parent, **({"tracestate": self.state} if self.state else {})}
+
+
+# What the running asyncio task works for. The tasks that it starts inherit it.
+_CURRENT: ContextVar[TraceContext | None] = ContextVar("trace", default=None)
+
+
+def current() -> TraceContext | None:
+    """The span that the running code works for; None outside of a trace."""
+    return _CURRENT.get()
+
+
+def headers() -> dict[str, str]:
+    """The headers of a message that the running code sends; none outside of a trace."""
+    here = _CURRENT.get()
+    return here.headers() if here else {}
+
+
+class entered:
+    """Makes a span the current one, for the block of `with`. None changes nothing."""
+
+    def __init__(self, span: TraceContext | None) -> None:
+        self._span = span
+        self._token: Token[TraceContext | None] | None = None
+
+    def __enter__(self) -> None:
+        if self._span:
+            self._token = _CURRENT.set(self._span)
+
+    def __exit__(self, *_: object) -> None:
+        if self._token:
+            _CURRENT.reset(self._token)

@@ -19,7 +19,7 @@ from typing import Any
 from agentd.errors import BusError, Undeliverable
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
-from agentd.nats.records import skipping
+from agentd.nats.records import headers_in, skipping
 from agentd.nats.streams import WORK
 from agentd.protocol.server_subjects import consumer_advisory
 from agentd.protocol.shape import Shape
@@ -29,7 +29,6 @@ from agentd.runtime.dead_lettering import dead_letter
 
 log = logging.getLogger(__name__)
 
-_HEADER = re.compile(r"^([^:\r\n]+):[ ]*(.*?)\r?$", re.MULTILINE)
 _READINGS, _PAUSE = 20, 0.1  # of a consumer that is busy, and the seconds between two
 _LARGEST = 16 * 1024  # bytes of an advisory
 
@@ -96,7 +95,7 @@ class Advisories:
             return
         given_up = parcel(
             base64.b64decode(raw.get("data", "")),
-            _headers(raw.get("hdrs", "")) | {"Nats-Subject": raw["subject"]},
+            headers_in(raw.get("hdrs", "")) | {"Nats-Subject": raw["subject"]},
             attempt=deliveries,
             stored_at=datetime.fromisoformat(raw["time"]).timestamp(),
         )
@@ -136,8 +135,3 @@ def _counts(info: Mapping[str, Any]) -> tuple[Any, ...]:
     """What changes with each message that arrives at a consumer, or leaves it."""
     names = ("delivered", "ack_floor", "num_pending", "num_ack_pending")
     return tuple(info[name] for name in names)
-
-
-def _headers(encoded: str) -> dict[str, str]:
-    """The headers of a stored message: the line `NATS/1.0`, then one `Name: value` per line."""
-    return dict(_HEADER.findall(base64.b64decode(encoded).decode(errors="replace")))

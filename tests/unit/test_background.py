@@ -10,6 +10,7 @@ import pytest
 
 from agentd.background import Background, keep
 from agentd.errors import BusError
+from agentd.protocol.trace import TraceContext, current, entered
 from agentd.testing.virtual_time import in_virtual_time
 
 
@@ -98,3 +99,14 @@ async def test_work_that_runs_once_reports_its_failure(caplog: pytest.LogCapture
     bug, expected = [each for each in caplog.records if each.levelno >= logging.WARNING]
     assert (bug.getMessage(), bug.exc_info is None) == ("sending failed: KeyError: 'x'", False)
     assert (expected.getMessage(), expected.exc_info) == ("sending failed: no server", None)
+
+
+async def test_work_that_is_kept_is_part_of_no_request_that_began_it() -> None:
+    seen: list[TraceContext | None] = []
+
+    async def work() -> None:
+        seen.append(current())
+
+    with entered(TraceContext.start()):
+        await Background().keep("reading", work)
+    assert seen == [None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from agentd.errors import BusError, DecodeError
 from agentd.nats import records
 from agentd.nats.bus import Msg
-from agentd.nats.records import Newest, Room, report_skipped, skipped, skipping
+from agentd.nats.records import Newest, Room, headers_in, report_skipped, skipped, skipping
 from tests.memory_bus import message
 
 
@@ -115,3 +116,11 @@ def test_of_too_many_records_the_newest_are_kept(caplog: pytest.LogCaptureFixtur
     assert sequences == ["2", "3", "4"]
     assert len(list(small)) == 4  # of two bytes each
     assert "A_BUCKET: $KV.a.b, sequence 1 is skipped: there are more records" in caplog.text
+
+
+def test_the_headers_of_a_message_that_is_read_by_its_sequence() -> None:
+    block = b"NATS/1.0\r\ntraceparent: 00-a\r\nEmpty:\r\nUrl: http://x:1\r\n\r\n"
+
+    found = headers_in(base64.b64encode(block).decode())
+    assert found == {"traceparent": "00-a", "Empty": "", "Url": "http://x:1"}
+    assert headers_in("") == {}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.protocol.trace import TraceContext
+from agentd.protocol.trace import TraceContext, current, entered, headers
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -104,3 +106,28 @@ def test_any_headers_give_a_valid_context(headers: dict[str, str]) -> None:
     context = TraceContext.accept(headers)
 
     assert TraceContext.accept(context.headers()) == context
+
+
+def test_headers_that_name_no_span_give_none() -> None:
+    assert TraceContext.of({}) is None
+    assert TraceContext.of({"traceparent": "broken"}) is None
+    assert TraceContext.of({"Traceparent": PARENT}) == TraceContext(TRACE, SPAN)
+
+
+async def test_what_a_task_starts_belongs_to_its_span() -> None:
+    span = TraceContext(TRACE, SPAN)
+
+    async def child() -> TraceContext | None:
+        return current()
+
+    with entered(span):
+        assert headers() == {"traceparent": PARENT}
+        running = asyncio.create_task(child())
+    assert (current(), headers()) == (None, {})
+    assert await running == span
+
+
+def test_a_span_that_is_none_leaves_the_current_one() -> None:
+    span = TraceContext(TRACE, SPAN)
+    with entered(span), entered(None):
+        assert current() == span
