@@ -15,6 +15,7 @@ of its modules, in the same order. import-linter enforces both.
     catalog       a folder of files becomes agents, checked one by one and together
     queue         tasks and facts on NATS, until they are settled
     templates     what is filled in for each call: prompts, expressions, requests; within bounds
+    telemetry     OpenTelemetry: spans and metrics, where the usual variables are set
     models        who answers: mocks, OpenAI-compatible endpoints, other providers through litellm
     nats          the connection to NATS, the embedded server, streams and buckets
     manifest      YAML to a checked manifest
