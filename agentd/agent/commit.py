@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from agentd import crash_points
@@ -16,6 +16,7 @@ from agentd.errors import BusError, TaskError, TooLarge, Undeliverable
 from agentd.nats.jetstream import Record
 from agentd.protocol.message import short_id
 from agentd.queue import dead_letters
+from agentd.telemetry import active
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +71,17 @@ async def _store(
         outcome,
         task=task.message,
         source=task.source,
-        headers=task.trace.headers(),
+        headers=_headers(task),
         also=also,
     )
+
+
+def _headers(task: DeliveredTask) -> Mapping[str, str]:
+    """The headers of the result."""
+    if active.tracer is None:
+        return task.trace.headers()
+    conversation = task.message.context.conversation_id
+    return active.tracer.created(task.result_subject, conversation)
 
 
 async def _remembered(task: DeliveredTask, outcome: Outcome) -> list[Record]:

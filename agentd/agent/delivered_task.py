@@ -12,7 +12,7 @@ from agentd.errors import TaskError
 from agentd.manifest.agent import Manifest
 from agentd.protocol.message import AgentIdentity, AgentMessage
 from agentd.protocol.subjects import RESERVED_DOMAINS, Subject
-from agentd.protocol.trace import TraceContext
+from agentd.protocol.trace import TraceContext, current
 from agentd.queue.delivery import Delivery
 from agentd.queue.journal import Journal
 from agentd.queue.topic import topic_of
@@ -64,7 +64,7 @@ class DeliveredTask:
     @cached_property
     def trace(self) -> TraceContext:
         """The trace context of what is published for this task."""
-        return TraceContext.accept(self.delivery.headers).child()
+        return current() or TraceContext.accept(self.delivery.headers).child()
 
     @cached_property
     def journal(self) -> Journal:

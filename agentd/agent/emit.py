@@ -31,6 +31,7 @@ from agentd.routing import registry, routes
 from agentd.run.conversation import template_context
 from agentd.run.loop import RunResult
 from agentd.run.revision import Revision
+from agentd.telemetry import active
 from agentd.tools.port import Emitted
 
 log = logging.getLogger(__name__)
@@ -293,13 +294,14 @@ class Emitter:
         message, named = each.message, Destination.parse(each.topic)
         if message.type == "event":
             subject = self._subjects.event(named.domain, named.specificity)
-            return Record(subject=subject, data=data, headers=headers)
+            return Record(subject=subject, data=data, headers=_traced(subject, message, headers))
         recipients = Recipients.of(message, named)
         to = recipients.destination
         wanted[to] = recipients
+        subject = self._subjects.task(to.domain, to.specificity, message.routing.priority)
+        headers = _traced(subject, message, headers)
         if to != named:
             headers = {**headers, **topic_headers(each.topic, to, data, self._secret)}
-        subject = self._subjects.task(to.domain, to.specificity, message.routing.priority)
         return Record(subject=subject, data=data, headers=headers)
 
     async def _look_for_takers(self, wanted: Mapping[Destination, Recipients]) -> None:
@@ -313,3 +315,10 @@ class Emitter:
             self._looked[to] = now + _LOOK_AGAIN
             if not any(recipients.include(each.agent, each.capabilities) for each in online):
                 log.warning("no agent online takes %s: the emitted task waits", recipients)
+
+
+def _traced(subject: str, message: AgentMessage, headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers of a follow-up: those of a span of its own, where there are spans."""
+    if active.tracer is None:
+        return headers
+    return active.tracer.created(subject, message.context.conversation_id, message)

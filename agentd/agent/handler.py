@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 
 from agentd import crash_points
 from agentd.agent.attempt import attempt, excuse
@@ -12,11 +13,13 @@ from agentd.agent.facts import Facts
 from agentd.agent.outcome import Outcome
 from agentd.agent.services import Services
 from agentd.agent.stats import AgentStats
-from agentd.errors import Again, BusError, Conflict, DecodeError, Undeliverable
+from agentd.errors import Again, AgentdError, BusError, Conflict, DecodeError, Undeliverable
 from agentd.nats.objects import require_room
 from agentd.protocol.message import AgentIdentity, AgentMessage, new, short_id
+from agentd.protocol.trace import TraceContext, entered
 from agentd.queue.delivery import Delivery
 from agentd.run.revision import Revision
+from agentd.telemetry import active
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +38,35 @@ class Handler:
 
     async def handle(self, delivery: Delivery, live: Revision) -> None:
         """Runs a task on the `live` revision, records its outcome, settles the delivery once."""
+        with self._traced(delivery):
+            await self._handle(delivery, live)
+
+    def _traced(self, delivery: Delivery) -> AbstractContextManager[None]:
+        """Around all work on a delivery: what it sends and what it logs belongs to its trace."""
+        if active.tracer is None:
+            return entered(TraceContext.accept(delivery.headers).child())
+        return active.tracer.process(
+            delivery.published_to,
+            delivery.headers,
+            agent=self._source.id,
+            size=len(delivery.data),
+            attempt=delivery.attempt,
+        )
+
+    async def _handle(self, delivery: Delivery, live: Revision) -> None:
         crash_points.here("pulled")
         try:
             await self._perform(delivery, live)
             await delivery.ack()
             crash_points.here("after-ack")
         except Again as again:
+            _mark(again.error)
             self._log(
                 logging.WARNING, f"failed, next attempt in {again.delay:.1f} s: {again}", delivery
             )
             await self._hand_back(delivery, again.delay)
         except BusError as error:
+            _mark(error)
             self._log(logging.WARNING, f"handed back: {error}", delivery)
         finally:
             # Whatever went wrong (a bug or a cancellation, too), no outcome is on record: the task
@@ -67,6 +88,8 @@ class Handler:
         except DecodeError as error:
             await self._refuse(delivery, live, error)
             return
+        if active.tracer:
+            active.tracer.identify(message)
         task = self._delivered(message, delivery, live)
         outcome = None
         try:
@@ -84,6 +107,8 @@ class Handler:
             if outcome is None:  # what an attempt has used counts, also if another one follows
                 self._stats.spend(task.spending)
         if outcome is not None:
+            if outcome.error:
+                _mark(outcome.error)
             self.count(message, outcome)
 
     async def _refuse(self, delivery: Delivery, live: Revision, error: DecodeError) -> None:
@@ -134,3 +159,9 @@ class Handler:
         task = delivery.task_id
         extra = {"agent": self._source.id, "task": task}
         log.log(level, "%s %s", short_id(task), text, extra=extra)
+
+
+def _mark(error: AgentdError) -> None:
+    """Says in the trace that the delivery failed."""
+    if active.tracer:
+        active.tracer.failed(error)

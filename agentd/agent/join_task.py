@@ -17,7 +17,7 @@ from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
 from agentd.nats.objects import whole
-from agentd.nats.records import skipped
+from agentd.nats.records import headers_in, skipped
 from agentd.nats.streams import LOG
 from agentd.protocol.message import (
     AgentIdentity,
@@ -29,6 +29,7 @@ from agentd.protocol.message import (
     new,
 )
 from agentd.protocol.subjects import Subject
+from agentd.protocol.trace import TraceContext
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +45,12 @@ _WHY: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Found:
-    """A fact with its message from LOG."""
+    """A fact with its message from LOG, and the span that it was sent from."""
 
     subject: Subject
     message: AgentMessage
     size: int
+    trace: TraceContext | None = None
 
 
 async def read(bus: Bus, facts: Sequence[Fact]) -> list[Found]:
@@ -82,7 +84,8 @@ async def _find(bus: Bus, sequence: int) -> Found | None:
     except (DecodeError, SubjectError, TaskError) as error:
         skipped(LOG, stored["subject"], error, sequence)
         return None
-    return Found(subject, message, len(encode(message)))
+    headers = headers_in(stored.get("hdrs", ""))
+    return Found(subject, message, len(encode(message)), TraceContext.of(headers))
 
 
 def task_of(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
@@ -43,9 +43,11 @@ from agentd.protocol.message import (
 )
 from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import AGENT_DOMAIN, TOKEN, digest
+from agentd.protocol.trace import TraceContext
 from agentd.queue.delivery import Delivery
 from agentd.queue.fact_consumer import DUE
 from agentd.queue.topic import topic_headers
+from agentd.telemetry import active
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +157,10 @@ class Joins:
         )
         failure = join_task.failure_of(gathering, facts, join)
         event = self._joined_event(task, gathering)
+        traces = [each.trace for each in facts if each.trace]
         try:
             if failure is None:
-                run = await self._run(task, spec)
+                run = await self._run(task, spec, traces)
                 await jetstream.store_all(self._bus, [event, run])
                 log.info(
                     "%s joined %d facts",
@@ -166,7 +169,7 @@ class Joins:
                     extra={"agent": self._agent},
                 )
             else:
-                result = await self._error(task, spec, failure)
+                result = await self._error(task, spec, failure, traces)
                 await jetstream.store_all(self._bus, [event, result])
                 log.warning(
                     "%s failed: %s", short_id(task.id), failure, extra={"agent": self._agent}
@@ -177,21 +180,30 @@ class Joins:
         await self._change(name, lambda before: replace(before, done=True))
         await schedules.remove(self._bus, self._subjects.schedule("join", name))
 
-    async def _run(self, task: AgentMessage, spec: AgentSpec) -> Record:
+    async def _run(
+        self, task: AgentMessage, spec: AgentSpec, traces: Sequence[TraceContext]
+    ) -> Record:
         data, here = await fit(self._bus, task), Destination(AGENT_DOMAIN, self._agent)
         about = ".".join(spec.manifest.fact_topic(JOINED))
-        return Record(
-            subject=self._subjects.task_for(self._agent, task.routing.priority),
-            data=data,
-            headers=topic_headers(about, here, data, self._secret),
-        )
+        subject = self._subjects.task_for(self._agent, task.routing.priority)
+        topic = topic_headers(about, here, data, self._secret)
+        headers = {**_headers(subject, task, traces), **topic}
+        return Record(subject=subject, data=data, headers=headers)
 
-    async def _error(self, task: AgentMessage, spec: AgentSpec, error: TaskError) -> Record:
+    async def _error(
+        self,
+        task: AgentMessage,
+        spec: AgentSpec,
+        error: TaskError,
+        traces: Sequence[TraceContext],
+    ) -> Record:
         outcome = Outcome(revision=spec.revision, model="", latency=0.0, error=error)
         source = AgentIdentity(id=self._agent, type="agent")
+        subject = self._subjects.result(*spec.manifest.fact_topic(JOINED), task.id)
         return Record(
-            subject=self._subjects.result(*spec.manifest.fact_topic(JOINED), task.id),
+            subject=subject,
             data=encode(task.reply("result", outcome.content(), source=source)),
+            headers=_headers(subject, task, traces),
             after=0,
         )
 
@@ -232,6 +244,15 @@ class Joins:
             encode(fact.reply("event", content, source=self._source)),
             message_id=f"{task}.late.{delivery.sequence}",
         )
+
+
+def _headers(subject: str, task: AgentMessage, traces: Sequence[TraceContext]) -> Mapping[str, str]:
+    """The headers of what follows from the facts: the trace of the first one goes on, and there
+    are links to all."""
+    if active.tracer:
+        conversation = task.context.conversation_id
+        return active.tracer.created(subject, conversation, task, links=traces)
+    return traces[0].headers() if traces else {}
 
 
 def join_id(env: str, agent: str, join: Join, key: str) -> str:

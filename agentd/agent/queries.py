@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from agentd.agent.admission import Misdirected, admit
@@ -14,16 +15,18 @@ from agentd.agent.services import Services
 from agentd.errors import BusError, DecodeError, SubjectError, TaskError, TooLarge
 from agentd.nats.bus import Msg, Subscription
 from agentd.nats.objects import require_room
+from agentd.protocol import trace
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode, new
 from agentd.protocol.subjects import Subject, is_foreign
-from agentd.protocol.trace import TraceContext
+from agentd.protocol.trace import TraceContext, entered
 from agentd.run.context import NoStepLog, RunContext
 from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult, run
 from agentd.run.memory import Memory
 from agentd.run.revision import Revision
 from agentd.run.spending import Spending
+from agentd.telemetry import active
 
 log = logging.getLogger(__name__)
 
@@ -78,14 +81,26 @@ class Queries:
         task.add_done_callback(self._running.discard)
 
     async def _answer(self, msg: Msg, live: Revision) -> None:
+        headers, size = msg.headers or {}, len(msg.data)
+        if active.tracer is None:
+            around: AbstractContextManager[None] = entered(TraceContext.accept(headers).child())
+        else:
+            around = active.tracer.process(
+                msg.subject, headers, agent=live.spec.name, size=size, attempt=1
+            )
+        with around:
+            await self._answer_traced(msg, live)
+
+    async def _answer_traced(self, msg: Msg, live: Revision) -> None:
         source = AgentIdentity(id=live.spec.name, type="agent")
         started = time.monotonic()
-        trace = TraceContext.accept(msg.headers or {}).child()
         query, spending = new("query", None, source=source), Spending()
         try:
             sent = decode(msg.data, type="query")
             require_room(self._services.bus, sent, len(msg.data))
             query = sent
+            if active.tracer:
+                active.tracer.identify(query)
             if len(self._running) > live.spec.manifest.limits.concurrency:
                 raise TaskError(f"{live.spec.name} is busy", code="overloaded", retryable=True)
             result, error = await self._run(query, msg, live, spending), None
@@ -103,13 +118,15 @@ class Queries:
             error=error,
             spending=spending,
         )
+        if error and active.tracer:
+            active.tracer.failed(error)
         self._on_outcome(query, outcome)
         try:
-            await self._reply(msg, query.reply("result", outcome.content(), source=source), trace)
+            await self._reply(msg, query.reply("result", outcome.content(), source=source))
         except TooLarge as large:
             failed = TaskError(str(large), code="answer_too_large")
             outcome = replace(outcome, result=None, error=failed)
-            await self._reply(msg, query.reply("result", outcome.content(), source=source), trace)
+            await self._reply(msg, query.reply("result", outcome.content(), source=source))
 
     async def _run(
         self, query: AgentMessage, msg: Msg, live: Revision, spending: Spending
@@ -144,7 +161,7 @@ class Queries:
             )
             return await run(live, query, context)
 
-    async def _reply(self, msg: Msg, answer: AgentMessage, trace: TraceContext) -> None:
+    async def _reply(self, msg: Msg, answer: AgentMessage) -> None:
         if not msg.reply:
             return
         try:

@@ -22,6 +22,7 @@ from agentd.doors.refusal import Refusal
 from agentd.doors.traffic import Exchange, Traffic
 from agentd.doors.well_formed import require_well_formed
 from agentd.errors import AgentdError
+from agentd.protocol.trace import TraceContext, entered
 
 _HOST = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+)(:\d{1,5})?")
 _MAKE = "`agentd keys add NAME --may ask,read` makes one"
@@ -73,7 +74,8 @@ class Guard:
                 caller = scope["state"]["caller"] = self._caller(scope)
                 exchange.admit(caller.name)
                 scope["app"] = self._router  # what there is not, the routes then raise
-                await self._router(scope, exchange.receive, exchange.send)
+                with entered(_trace(scope)):
+                    await self._router(scope, exchange.receive, exchange.send)
             except Exception as error:
                 if exchange.has_begun:
                     raise  # the response can only be broken off
@@ -178,6 +180,14 @@ def _key(scope: Scope) -> str:
     if scheme.lower() != "bearer" or not key.strip():
         raise unauthorized("the key is missing: Authorization must be `Bearer KEY`")
     return key.strip()
+
+
+def _trace(scope: Scope) -> TraceContext | None:
+    """The trace that the request belongs to, if it names one."""
+    if not (parents := _values(scope, b"traceparent")):
+        return None
+    state = ",".join(_values(scope, b"tracestate"))
+    return TraceContext.of({"traceparent": parents[0], "tracestate": state})
 
 
 def _check_origin(origins: Iterable[str]) -> None:

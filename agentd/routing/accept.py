@@ -40,6 +40,7 @@ from agentd.protocol.message import (
 )
 from agentd.protocol.subjects import Subject, Subjects, digest
 from agentd.routing.eligibility import Directory
+from agentd.telemetry import active
 
 ACCEPTED = "accepted"
 
@@ -298,9 +299,10 @@ async def _store(
 ) -> Acceptance:
     """Stores a task, and notes where it is."""
     data, subject = await fit(bus, message), str(acceptance.subject)
-    sequence = await jetstream.store(
-        bus, subject, data, message_id=acceptance.mark, patience=_PATIENCE
-    )
+    with active.sending(subject, message) as headers:
+        sequence = await jetstream.store(
+            bus, subject, data, message_id=acceptance.mark, headers=headers, patience=_PATIENCE
+        )
     note = _content(acceptance) | {"sequence": sequence}
     with contextlib.suppress(BusError):  # the task is stored
         await bus.publish(

@@ -22,6 +22,7 @@ from agentd.queue.decisions import ApprovalRequest, request_of
 from agentd.queue.journal import delay_in
 from agentd.routing import results
 from agentd.routing.eligibility import Directory, address
+from agentd.telemetry import active
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ async def send_later(
 async def _store(bus: Bus, subjects: Subjects, to: Destination, message: AgentMessage) -> int:
     subject = subjects.task(to.domain, to.specificity, message.routing.priority)
     data = await fit(bus, message)
-    return await jetstream.store(bus, subject, data, message_id=message.id)
+    with active.sending(subject, message) as headers:
+        return await jetstream.store(bus, subject, data, message_id=message.id, headers=headers)
 
 
 async def ask(

@@ -29,6 +29,7 @@ from agentd.run.output import Unusable, correction, required_output, value_of
 from agentd.run.revision import Revision
 from agentd.run.sender import SendersTools, senders_parameters
 from agentd.run.tool_calls import TurnCalls, with_unique_ids
+from agentd.telemetry import active
 from agentd.tools.port import Emitted
 
 _A_CALL = Usage(1_000, 1_000)  # of any model; what it costs says whether calls cost anything
@@ -70,6 +71,22 @@ async def run(revision: Revision, message: AgentMessage, context: RunContext) ->
         Undeliverable: no time (`expired`), turns (`turns`), money or tokens (`budget`) are left.
         BusError: the budget, the journal, the memory or a file is out of reach.
     """
+    if active.tracer is None:
+        return await _run(revision, message, context)
+    spec = revision.spec
+    with active.tracer.agent(
+        spec.name,
+        message,
+        revision=spec.revision,
+        model=revision.model.name,
+        description=spec.manifest.description,
+    ) as span:
+        result = await _run(revision, message, context)
+        span.answered(result.data, result.completion)
+        return result
+
+
+async def _run(revision: Revision, message: AgentMessage, context: RunContext) -> RunResult:
     accepts = revision.spec.manifest.accepts
     if accepts is not None and not context.steps:  # a run that resumes was admitted before
         await require_accepted(revision.spec.name, accepts, message.payload.content)

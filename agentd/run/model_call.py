@@ -24,6 +24,8 @@ from agentd.models.port import (
 )
 from agentd.queue.journal import MODEL_AWAITED, MODEL_FAILED
 from agentd.run.context import RunContext
+from agentd.telemetry import active
+from agentd.telemetry.call_spans import CallSpans
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,10 @@ async def call(
         ModelError: as `Model.complete`.
     """
     report, began = _Report(context), time.monotonic()
+    spans = None
+    if active.tracer:
+        spans = report.spans = CallSpans(active.tracer, request, on_delta)
+        on_delta = spans.on_delta
     try:
         completion = await model.complete(
             replace(request, on_attempt=report.on_attempt, on_wait=report.on_wait), on_delta
@@ -45,6 +51,8 @@ async def call(
         context.spending.failed(error)
         if isinstance(error, ModelError):
             await report.end(model, time.monotonic() - began, code=error.code)
+        elif spans:
+            spans.broken_off(model.name)
         raise
     context.spending.called(completion)
     await report.end(model, time.monotonic() - began, completion)
@@ -54,6 +62,8 @@ async def call(
 class _Report:
     """What becomes known of one call: its attempts, and what it waits for."""
 
+    spans: CallSpans | None = None
+
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._attempts: list[ModelAttempt] = []
@@ -61,6 +71,8 @@ class _Report:
 
     def on_attempt(self, attempt: ModelAttempt) -> None:
         measure(self._context.metrics, attempt)
+        if self.spans:
+            self.spans.ended(attempt)
         self._attempts.append(attempt)
 
     async def on_wait(self, reason: str) -> None:

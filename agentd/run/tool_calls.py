@@ -19,6 +19,7 @@ from agentd.run.approval_gate import ApprovalGate
 from agentd.run.context import RunContext
 from agentd.run.repetition import Repetitions
 from agentd.run.revision import Revision
+from agentd.telemetry import active
 from agentd.tools.port import Call
 from agentd.tools.toolbox import MOST_SHOWN, ToolAnswer
 
@@ -136,7 +137,7 @@ class TurnCalls:
             agent=self._revision.spec.name,
             money=self._context.budget().left,
         )
-        answer = await self._revision.toolbox.call(call, request, longest=self._longest)
+        answer = await self._traced(call, request, declared.tool.description if declared else "")
         if declared and declared.entry.effects and not declared.tool.takes_key:
             answer = replace(answer, final=True)
         status = "error" if answer.error else "success"
@@ -144,6 +145,19 @@ class TurnCalls:
         name = call.name if declared else "unknown"
         self._context.metrics.tool_call(name, status, time.monotonic() - started)
         return answer
+
+    async def _traced(self, call: ToolCall, request: Call, description: str) -> ToolAnswer:
+        """Makes the call, in a span of its own where there are spans."""
+        made = self._revision.toolbox.call(call, request, longest=self._longest)
+        if active.tracer is None:
+            return await made
+        known = call.name if call.name in self._revision.toolbox.tools else "unknown"
+        with active.tracer.tool(
+            known, call.arguments, call_id=call.id, description=description, agent=request.agent
+        ) as span:
+            answer = await made
+            span.answered(answer.text, error=answer.error)
+            return answer
 
 
 def _edited(decision: Decision) -> str:

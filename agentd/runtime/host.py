@@ -32,6 +32,7 @@ from agentd.runtime.cancellation import cancel
 from agentd.runtime.runtime import Runtime
 from agentd.runtime.watch import Watcher
 from agentd.settings import Settings
+from agentd.telemetry.start import telemetry
 from agentd.tools.open import every_kind
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ async def hosting(
     """
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(telemetry(settings.env, metrics))
         watcher = Watcher(manifests, prompts, poll=settings.poll)
         catalog = watcher.read()
         _require_agents(catalog, manifests)

@@ -28,9 +28,12 @@ from agentd.metrics import Metrics
 from agentd.nats.bus import Msg
 from agentd.nats.records import skipping
 from agentd.nats.streams import LOG
+from agentd.protocol import trace
 from agentd.protocol.message import AgentMessage, decode, short_id
 from agentd.protocol.server_subjects import Acknowledgement
+from agentd.protocol.trace import TraceContext, entered
 from agentd.queue.delivery import MARK
+from agentd.telemetry import active
 from agentd.templates.requests.request import HttpRequest
 from agentd.tools.web.addresses import Reach
 from agentd.tools.web.fetch import FetchError, Web
@@ -115,7 +118,8 @@ class Callbacks:
         """Posts one result, and settles its record."""
         pause: float | None = 0.0
         try:
-            pause = await self._once(msg)
+            with entered(TraceContext.of(msg.headers or {})):
+                pause = await self._once(msg)
         except AgentdError as error:
             log.warning("a callback waits: %s", error, extra={"agent": self._agent})
             pause = _SHORTEST_PAUSE
@@ -171,7 +175,7 @@ class Callbacks:
     async def _post(self, due: Due, callback: Callback, end: AgentMessage) -> float | None:
         """Posts the end of the work; returns as `_once`."""
         try:
-            await self._request(due, callback, end)
+            await self._traced(due, callback, end)
         except _Gone:
             self._give_up(due, "the receiver wants no more (410)")
             return None
@@ -185,6 +189,13 @@ class Callbacks:
         self._metrics.callback(self._agent, "posted")
         return None
 
+    async def _traced(self, due: Due, callback: Callback, end: AgentMessage) -> None:
+        """Posts the end of the work once, in a span of its own where there are spans."""
+        if active.tracer is None:
+            return await self._request(due, callback, end)
+        with active.tracer.post(due.url or callback.url or ""):
+            return await self._request(due, callback, end)
+
     async def _request(self, due: Due, callback: Callback, end: AgentMessage) -> None:
         """Posts the end of the work once.
 
@@ -194,7 +205,7 @@ class Callbacks:
         """
         url = due.url or callback.url
         # A receiver can tell by the id that a result comes a second time.
-        own = {"Content-Type": "application/json", "Webhook-Id": due.task}
+        own = {"Content-Type": "application/json", "Webhook-Id": due.task, **trace.headers()}
         request = HttpRequest(
             "POST", url, {**own, **callback.headers}, self._body(callback, end, due)
         )

@@ -18,6 +18,7 @@ from agentd.nats.bus import Bus
 from agentd.nats.jetstream import Record
 from agentd.nats.shared_value import Secret
 from agentd.nats.streams import LOG
+from agentd.protocol import trace
 from agentd.protocol.fields import Context
 from agentd.protocol.message import AgentIdentity, AgentMessage, decode, encode, new
 from agentd.protocol.subjects import Subjects
@@ -26,6 +27,7 @@ from agentd.routing import accept
 from agentd.routing.accept import Acceptance, Terms
 from agentd.routing.eligibility import Directory
 from agentd.run.attachments import upload
+from agentd.telemetry import active
 
 DOMAIN = "trigger"  # of the events of triggers: their specificity is an agent
 CALLBACK = "callback_due"
@@ -53,6 +55,12 @@ class Intake:
                 take its content (`invalid_input`), or it cannot be sent as JSON (`unencodable`).
             BusError: it was not stored, or nobody knows.
         """
+        if active.tracer is None:
+            return await self._accept(draft)
+        with active.tracer.trigger(draft.trigger.kind, draft.trigger.name, draft.agent):
+            return await self._accept(draft)
+
+    async def _accept(self, draft: Draft) -> Acceptance:
         task = draft.message(self.task_id(draft))
         await upload(self.bus, draft.files)
         # The id says that it is the same delivery, whatever else has changed in it.
@@ -115,7 +123,9 @@ class Intake:
         )
         data = encode(event)
         subject = self.subjects.event(DOMAIN, draft.agent)
-        return Record(subject=subject, data=data, headers={MARK: self.mark(data)})
+        # The trace goes on when the result is posted.
+        headers = {**trace.headers(), MARK: self.mark(data)}
+        return Record(subject=subject, data=data, headers=headers)
 
 
 def may_pass(error: AgentdError) -> bool:

@@ -25,6 +25,7 @@ from agentd.nats.bus import Bus, Msg
 from agentd.protocol.message import new_id
 from agentd.protocol.server_subjects import Acknowledgement
 from agentd.protocol.subjects import matches
+from agentd.protocol.trace import TraceContext, entered
 
 log = logging.getLogger(__name__)
 
@@ -118,9 +119,9 @@ class NatsSource:
     async def _take(self, msg: Msg, delivery_id: str) -> bool:
         """Starts the task of a message; False if that may work later."""
         try:
-            outcome = await self._start(
-                of_message(msg.subject, msg.headers or {}, msg.data, delivery_id)
-            )
+            delivery = of_message(msg.subject, msg.headers or {}, msg.data, delivery_id)
+            with entered(TraceContext.of(msg.headers or {})):
+                outcome = await self._start(delivery)
         except (BusError, DecodeError, TaskError, TriggerError) as error:
             subject = msg.subject[:200]
             if may_pass(error):
