@@ -33,8 +33,9 @@ class Metrics:
         span_ids: the exemplars of durations, where tasks are traced; None without a tracer.
     """
 
+    span_ids: SpanIds | None = None
+
     def __init__(self) -> None:
-        self.span_ids: SpanIds | None = None
         registry = self._registry = CollectorRegistry()
         make = _Maker(registry)
         counter, seconds, gauge = make.counter, make.seconds, make.gauge

@@ -97,8 +97,7 @@ async def hosting(
         if not runtime.agents:
             raise UsageError("nothing to run: the model or a tool of every agent failed; see above")
         app.open(_backend(runtime, settings, metrics))
-        watch = partial(watcher.run, runtime.apply)
-        watching = bus.background.keep("watch on the files", watch)
+        watching = bus.background.keep("watch on the files", partial(watcher.run, runtime.apply))
         stack.callback(watching.cancel)
         yield Hosted(
             bus=bus, runtime=runtime, watcher=watcher, catalog=catalog, http=server.url, app=app
