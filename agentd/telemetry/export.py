@@ -102,7 +102,7 @@ class Telemetry:
                 await done.wait()
         except TimeoutError:
             for exporter in self._exporters:
-                exporter.shutdown()  # ends its retries
+                exporter.shutdown()
             if not any(exporter.failing for exporter in self._exporters):
                 log.warning("the last traces were not exported within %g s", _LAST_EXPORT)
 
@@ -205,6 +205,12 @@ class Reported:
         self._what = what
         self._logger = type(exporter).__module__  # under this name it says why it failed
         self.failing = False
+        self._ended = False
+
+    def shutdown(self, *arguments: Any, **options: Any) -> None:
+        """Ends its retries. What it fails to export from now on is nobody's concern."""
+        self._ended = True
+        self._exporter.shutdown(*arguments, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._exporter, name)
@@ -217,6 +223,8 @@ class Reported:
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs spans and nothing else
             result, why = None, f"{type(error).__name__}: {error}"
         failed = result is not self._success
+        if self._ended:
+            return result
         if failed and not self.failing:
             why = why or _LINES.last.get(self._logger, "the exporter failed")
             log.warning("%s are not exported: %s; tasks are not affected", self._what, why)
