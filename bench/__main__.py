@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from agentd.errors import AgentdError
 from bench import (
+    audit,
     doors,
     first_chunk,
     joining,
@@ -42,6 +43,7 @@ FULL: Mapping[str, Measurement] = {
     "tool-calls": lambda: tool_calls.measure(repeats=3, asks=100),
     "relay": lambda: relay.measure(repeats=5, seconds=5.0),
     "doors": lambda: doors.measure(repeats=5, seconds=3.0, asks=100),
+    "audit": lambda: audit.measure(repeats=3),
 }
 QUICK: Mapping[str, Measurement] = {
     "startup": lambda: startup.measure(repeats=3),
@@ -56,6 +58,7 @@ QUICK: Mapping[str, Measurement] = {
     "tool-calls": lambda: tool_calls.measure(repeats=1, asks=20),
     "relay": lambda: relay.measure(repeats=1, seconds=2.0),
     "doors": lambda: doors.measure(repeats=1, seconds=2.0, asks=20),
+    "audit": lambda: audit.measure(repeats=1),
 }
 
 

@@ -11,7 +11,7 @@ from agentd.errors import DecodeError
 from agentd.nats.account import SECOND
 from agentd.record.audit import keys
 from agentd.record.audit.export import Wanted, lines
-from agentd.record.audit.head import Head
+from agentd.record.audit.head import Head, after
 from agentd.record.audit.keys import Signer
 from agentd.record.audit.log_reader import Chunk, Entry
 from agentd.record.audit.step import Step
@@ -75,10 +75,10 @@ class Ledger:
     def step(self) -> Step:
         """Adds to the tree what was stored since the last step."""
         leaves = [leaf_hash(message_leaf(*each)) for each in self._waiting]
-        made = self.head.step(self._waiting, leaves, self.info, self.key)
+        made, tree = self.head.step(self._waiting, leaves, self.info, self.key)
         sequence = max(self.stored, default=0) + 1
         self.stored[sequence] = made.dump()
-        self.head = self.head.after(made, sequence)
+        self.head = after(made, tree, sequence)
         self._waiting = []
         return Step.parse(self.stored[sequence], sequence)
 

@@ -37,14 +37,14 @@ class Head:
         leaves: Sequence[bytes],
         info: Mapping[str, Any],
         key: Signer,
-    ) -> Step:
-        """The next step: these messages, with the hashes of their leaves. `info` is what the server
-        says of the log."""
+    ) -> tuple[Step, Frontier]:
+        """The next step: these messages, with the hashes of their leaves; and the tree after it.
+        `info` is what the server says of the log."""
         text = batch.text(entries, self.tree.size, info)
         number = self.number + 1
         is_anchor = number % ANCHOR_EVERY == 0
         after = step.grown(self.tree, text, leaves)
-        return Step.make(
+        made = Step.make(
             text,
             leaves,
             note=key.checkpoint(after),
@@ -53,16 +53,18 @@ class Head:
             anchor=0 if is_anchor else self.anchor,
             before=tuple(self.tree.hashes) if is_anchor else None,
         )
+        return made, after
 
-    def after(self, added: Step, sequence: int) -> Head:
-        """The end of the tree after a step, which was stored with this sequence."""
-        return Head(
-            tree=step.grown(self.tree, added.text, added.leaves),
-            last=added.last,
-            number=added.number,
-            anchor=added.anchor or sequence,
-            sequence=sequence,
-        )
+
+def after(added: Step, tree: Frontier, sequence: int) -> Head:
+    """The end of the tree after a step, which was stored with this sequence."""
+    return Head(
+        tree=tree,
+        last=added.last,
+        number=added.number,
+        anchor=added.anchor or sequence,
+        sequence=sequence,
+    )
 
 
 async def load(bus: Bus, env: str, newest: Step) -> Head:
@@ -72,10 +74,4 @@ async def load(bus: Bus, env: str, newest: Step) -> Head:
         DecodeError: what is stored is no tree.
         BusError: the server does not answer.
     """
-    return Head(
-        tree=await step.frontier(bus, env, newest),
-        last=newest.last,
-        number=newest.number,
-        anchor=newest.anchor or newest.sequence,
-        sequence=newest.sequence,
-    )
+    return after(newest, await step.frontier(bus, env, newest), newest.sequence)

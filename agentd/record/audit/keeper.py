@@ -16,7 +16,7 @@ from agentd.nats.bus import Bus
 from agentd.nats.streams import LOG
 from agentd.protocol.subjects import Subjects
 from agentd.record.audit import batch, keys, log_reader, step
-from agentd.record.audit.head import Head, load
+from agentd.record.audit.head import Head, after, load
 from agentd.record.audit.keys import Signer
 from agentd.record.audit.lease import Lease
 from agentd.record.audit.log_reader import Entry
@@ -160,7 +160,7 @@ class Keeper:
             leaves.append(leaf_hash(message_leaf(*entry)))
             if not number % _SLICE:
                 await asyncio.sleep(0)
-        made = head.step(entries, leaves, await self._log(), await self._signer())
+        made, tree = head.step(entries, leaves, await self._log(), await self._signer())
         sequence = await jetstream.store(
             self._bus,
             step.subject(self._env),
@@ -168,5 +168,5 @@ class Keeper:
             message_id=f"audit.{self._env}.{made.checkpoint.size}.{made.checkpoint.root.hex()}",
             after=head.sequence,
         )
-        self._head = head.after(made, sequence)
+        self._head = after(made, tree, sequence)
         self._stepped_at = time.monotonic()

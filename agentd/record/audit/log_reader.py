@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,6 +24,10 @@ _BYTES = 4 * 1024**2  # that are read at once; one message may have more
 _SLICE = 256  # messages that are parsed without a pause: two milliseconds
 # The server appends its own headers to those of the sender, who may have sent any of them too.
 _OWN = f"Nats-Stream: {LOG}\r\n".encode()
+_appended = re.compile(
+    _OWN + rb"Nats-Subject: ([^\r]*)\r\n(?:[^\r]*\r\n)*?Nats-Sequence: (\d+)\r\n"
+    rb"(?:[^\r]*\r\n)*?Nats-Time-Stamp: ([^\r]*)\r\n(?:[^\r]*\r\n)*?Nats-Num-Pending: (\d+)\r\n"
+).match
 _NO_HEADERS = b"NATS/1.0\r\n"
 
 
@@ -99,12 +104,13 @@ async def _parsed(raw: list[tuple[bytes, bytes]]) -> Chunk:
     pending = 0
     for number, (headers, data) in enumerate(raw, 1):
         end = headers.rindex(_OWN)
-        lines = (line.partition(b": ") for line in headers[end:].split(b"\r\n"))
-        own = {name: value for name, _, value in lines}
         stored = headers[:end] if end > len(_NO_HEADERS) else b""
-        sequence, at = int(own[b"Nats-Sequence"]), own[b"Nats-Time-Stamp"]
-        entries.append(Entry(sequence, at, own[b"Nats-Subject"], stored, data))
-        pending = int(own[b"Nats-Num-Pending"])
+        found = _appended(headers, end)
+        if found is None:
+            raise BusError(f"{LOG}: {headers[end:][:200]!r} is not what nats-server appends")
+        subject, sequence, at, left = found.groups()
+        entries.append(Entry(int(sequence), at, subject, stored, data))
+        pending = int(left)
         if not number % _SLICE:
             await asyncio.sleep(0)
     return Chunk(entries, pending)
