@@ -11,6 +11,7 @@ from typing import Any, Final
 
 SLACK: Final = 60.0  # seconds that clocks may differ
 _LOG = ("first", "bytes", "max_bytes", "max_age")
+_SHOWN = 20  # events that are named
 _MOST = 100_000  # messages of a batch
 _LARGEST = 2.0**62
 _LATEST = 2.0**37  # seconds: the year 6325
@@ -112,7 +113,7 @@ class Missing:
         )
         self._below, self._before = 0.0, float("-inf")
         self._limits: tuple[float, float] | None = None
-        self._erased: list[tuple[int, int]] = []
+        self._erased: list[tuple[int, int, int]] = []  # first, last, and the event that says so
         self._gone: list[tuple[int, float]] = []  # the sequence, and `since` of its batch
         self.expired = 0
         self.changes: list[str] = []
@@ -135,8 +136,8 @@ class Missing:
             return
         try:
             for first, last in json.loads(data)["payload"]["content"]["erased"]:
-                self._erased.append((int(first), min(int(last), sequence)))
-        except (ValueError, TypeError, LookupError, RecursionError):
+                self._erased.append((int(first), min(int(last), sequence), sequence))
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
             return  # anyone may publish anything
 
     def add(self, sequence: int, batch: Batch) -> None:
@@ -152,34 +153,45 @@ class Missing:
         before = max(self._before, self._now - age + SLACK) if age else self._before
         counts = {"expired": self.expired, "erased": 0, "older than the log": 0}
         found: list[int] = []
-        erased = _Ranges(self._erased)
+        erased = _Erased(self._erased)
         for sequence, since in self._gone:
             if sequence < self._below or since < before:
                 counts["older than the log"] += 1
-            elif sequence in erased:
+            elif erased.take(sequence):
                 counts["erased"] += 1
             else:
                 found.append(sequence)
         report.gone = {reason: count for reason, count in counts.items() if count}
         report.notes += self.changes
+        events = list(erased.counts.items())
+        for event, count in events[:_SHOWN]:
+            report.notes.append(f"the event with sequence {event} says that {count} were erased")
+        if len(events) > _SHOWN:
+            report.notes.append(f"{len(events) - _SHOWN} more events say what was erased")
         for first, last in runs(sorted(found)):
             many = f"to {last} are missing" if last > first else "is missing"
             report.find(first, f"{many}: removed, and no event says that it was erased")
 
 
-class _Ranges:
-    """Sequences, as ranges that may overlap."""
+class _Erased:
+    """What events say that was erased: ranges of sequences, which may overlap."""
 
-    def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
+    def __init__(self, ranges: Iterable[tuple[int, int, int]]) -> None:
         self._starts: list[int] = []
-        self._ends: list[int] = []  # the highest end of this range and those before
-        for first, last in sorted(ranges):
+        self._ends: list[tuple[int, int]] = []  # of this range and those before, the last end
+        self.counts: dict[int, int] = {}  # by the sequence of the event
+        for first, last, event in sorted(ranges):
             self._starts.append(first)
-            self._ends.append(max(last, self._ends[-1] if self._ends else last))
+            self._ends.append(max([(last, event), *self._ends[-1:]]))
 
-    def __contains__(self, sequence: int) -> bool:
+    def take(self, sequence: int) -> bool:
+        """Whether an event names this sequence; it is counted."""
         index = bisect_right(self._starts, sequence)
-        return index > 0 and sequence <= self._ends[index - 1]
+        end, event = self._ends[index - 1] if index else (0, 0)
+        if sequence > end:
+            return False
+        self.counts[event] = self.counts.get(event, 0) + 1
+        return True
 
 
 def runs(sequences: Iterable[int]) -> list[tuple[int, int]]:
