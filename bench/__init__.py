@@ -12,6 +12,7 @@ neighbours     the throughput of an agent beside one that fails
 parallel       many agents and tasks at the same time, against one after the other
 sharing        two processes on one queue
 tool_calls     the time of one tool call
+indexing       the index of the log: how fast it is built, questions, memory
 relay          the CPU for a chunk of a streamed answer
 baseline       the bare NATS handlers to compare with
 crashing       `agentd` with an agent that crashes

@@ -21,6 +21,7 @@ async def indexed(work: Work, env: str | None, nats: str | None) -> int:
         StartError: no server answers.
         UsageError: the environment or the address is wrong.
     """
+    from agentd.cli.shared.status_line import StatusLine
     from agentd.nats import session
     from agentd.protocol.subjects import Subjects
     from agentd.record.index.index import Index
@@ -28,4 +29,7 @@ async def indexed(work: Work, env: str | None, nats: str | None) -> int:
 
     settings = from_environment(env=env, nats=nats)
     async with session.visit(settings) as bus:
-        return await work(bus, Subjects(settings.env), Index(bus, settings.index_folder))
+        index = Index(bus, settings.index_folder)
+        async with StatusLine("reading the log").ticking():  # the first time takes long
+            await index.update()
+        return await work(bus, Subjects(settings.env), index)

@@ -28,6 +28,10 @@ _LONGEST = 256  # characters of an id or a name
 _CHECKED = 64 * 1024  # bytes; what a smaller message takes as values needs no check
 _MOST = 2**53
 _RANGES = 10_000  # of one event
+# Fields of agentd's events in which nobody searches; a prompt would be found with each call.
+_BOOKKEEPING = frozenset(
+    {"event", "task", "life", "taskSequence", "delivery", "digest", "call", "earlier"}
+)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
 # The events on the subject of a task: `event.run.{taskId}`.
 _OF_TASK = ("run", "approval", "join", "join_late")
@@ -145,7 +149,10 @@ def about_content(kind: str, content: Any) -> tuple[dict[str, Any], str]:
         return _outcome(content)
     if digest := _reference(content):
         return {"object": digest}, ""
-    return (_event(content) if kind == "event" else {}), text_of(content)
+    if kind == "event" and isinstance(content.get("event"), str):
+        said = {name: value for name, value in content.items() if name not in _BOOKKEEPING}
+        return _event(content), text_of(said)
+    return {}, text_of(content)
 
 
 def about_object(kind: str, data: bytes) -> tuple[dict[str, Any], str]:
@@ -204,12 +211,12 @@ def _outcome(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         "revision": _text(content.get("revision")),
         "object": digest,
     }
-    return about, text_of([None if digest else data, error])
+    return about, text_of([None if digest else data, _mapping(error).get("message", error)])
 
 
 def _event(content: Mapping[str, Any]) -> dict[str, Any]:
     """What an entry of a journal says, and other events of agentd."""
-    called = _mapping(content.get("call") or content.get("completion"))
+    called = {**_mapping(content.get("call")), **_mapping(content.get("completion"))}
     usage, error = _mapping(called.get("usage")), content.get("error")
     return {
         "name": _text(content.get("event")),

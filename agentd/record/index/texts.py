@@ -17,8 +17,6 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
-# Fields of agentd's own events and results that nobody searches for.
-_BOOKKEEPING = frozenset({"event", "task", "life", "taskSequence", "delivery", "digest", "code"})
 
 
 def text_of(content: Any) -> str:
@@ -32,7 +30,7 @@ def text_of(content: Any) -> str:
             texts.append(each[:room])
             room -= len(each) + 1
         elif isinstance(each, dict):
-            left += [value for name, value in each.items() if name not in _BOOKKEEPING][::-1]
+            left += list(each.values())[::-1]
         elif isinstance(each, list):
             left += each[::-1]
     return "\n".join(texts).replace("\0", " ")

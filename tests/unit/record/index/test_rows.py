@@ -118,6 +118,23 @@ def test_an_entry_of_a_journal() -> None:
     assert (found.attempt, found.turn, found.call, found.success) == (2, 1, 3, False)
 
 
+def test_a_turn_of_a_model() -> None:
+    called = {"model": "openai/m", "latency": 12.5, "messages": [{"content": "the prompt"}]}
+    completion = {"text": "I look it up.", "cost": 0.5, "usage": {"input_tokens": 3}}
+    content = {"event": "turn", "task": "t0", "turn": 1, "call": called, "completion": completion}
+
+    found = row("agents.dev.event.run.t0", message(content))
+
+    assert (found.model, found.latency, found.cost) == ("openai/m", 12.5, 0.5)
+    assert (found.tokens_in, found.tokens_out, found.text) == (3, None, "I look it up.")
+
+
+def test_an_event_of_an_agent() -> None:
+    found = row("agents.dev.event.report.ready", message({"task": "write", "code": "x = 1"}))
+
+    assert (found.name, found.task, found.text) == ("", "", "write\nx = 1")
+
+
 def test_a_dead_letter() -> None:
     headers = {"Agentd_Reason": "exhausted", "Agentd_Error": "gone", "Agentd_Task": "t0"}
     found = row("agents.dev.dlq.a.b", message("x"), Agentd_Attempts="5", **headers)

@@ -45,10 +45,8 @@ def test_what_is_wanted_is_text_and_no_query(wanted: str) -> None:
     assert not finds("b", wanted)
 
 
-def test_all_texts_of_a_content_are_read_without_bookkeeping() -> None:
-    content = {"event": "turn", "text": "one", "calls": [{"name": "two"}, 3, None], "task": "x"}
-
-    assert text_of(content) == "one\ntwo"
+def test_all_texts_of_a_content_are_read() -> None:
+    assert text_of({"code": "one", "calls": [{"name": "two"}, 3, None]}) == "one\ntwo"
 
 
 def test_a_text_is_bounded() -> None:
