@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import openai
 import pytest
-from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from agentd.doors.app import App
@@ -32,11 +30,16 @@ from agentd.routing.registry import announce
 from agentd.settings import Settings
 from agentd.testing.stub_model import Behaviour, StubModel
 from agentd.tools.command_tool import CommandTools
+from tests.lazy import lazily
 from tests.unit.workbench import replica
 from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
+    import openai
+
     from tests.integration.conftest import Team
+else:
+    openai = lazily("openai")
 
 HI: Any = [{"role": "user", "content": "hi"}]
 NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False, "required": []}
@@ -56,7 +59,7 @@ class Door:
 
     team: Team
     server: HttpServer
-    client: AsyncOpenAI
+    client: openai.AsyncOpenAI
     drained: Ending
 
     async def events(self, domain: str) -> list[Any]:
@@ -66,7 +69,7 @@ class Door:
         )
         return [decode(msg.data).payload.content async for msg in found]
 
-    async def ended(self, response: str, client: AsyncOpenAI | None = None) -> Any:
+    async def ended(self, response: str, client: openai.AsyncOpenAI | None = None) -> Any:
         """The response, as soon as the log has its end: its client may have it before."""
         async with asyncio.timeout(PATIENCE):
             for pause in itertools.repeat(0.05):
@@ -100,7 +103,7 @@ async def door(team: Team) -> AsyncIterator[Door]:
         )
     )
     await server.start(app)
-    client = AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+    client = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
     yield Door(team, server, client, drained)
     await client.close()
     await server.close()

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from agentd.manifest.agent import Manifest
 from agentd.manifest.file import ManifestDraft, read_defaults, read_manifest
-from agentd.manifest.file_schema import agent_schema, defaults_schema
 from agentd.manifest.yaml import reader
 from agentd.manifest.yaml.nodes import plain
 from agentd.manifest.yaml.reader import Document
 from agentd.problems import errors
-
-_AGENT = Draft202012Validator(agent_schema())
-_DEFAULTS = Draft202012Validator(defaults_schema())
+from tests.schemas import of_agent, of_defaults
 
 
 def _draft(text: str, *defaults: str, file: str = "m.yaml", stem: str = "m") -> ManifestDraft:
@@ -34,9 +30,9 @@ def _in_schemas(text: str, file: str, defaults: list[Document]) -> None:
     front_matter = text.replace("\r\n", "\n").removeprefix("\ufeff").split("---\n")
     content = front_matter[1] if file.endswith(".agent.md") else text
     if root := reader.read(content, file).root:
-        _AGENT.validate(plain(root))
+        of_agent().validate(plain(root))
     for each in defaults:
-        _DEFAULTS.validate(plain(each.root) if each.root else None)
+        of_defaults().validate(plain(each.root) if each.root else None)
 
 
 def _manifest(text: str, *defaults: str, file: str = "m.yaml", stem: str = "m") -> Manifest:

@@ -13,14 +13,13 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from agentd.manifest.file import ManifestDraft, read_defaults, read_manifest
-from agentd.manifest.file_schema import agent_schema, defaults_schema, schema_text
+from agentd.manifest.file_schema import schema_text
 from agentd.manifest.reference import SCHEMAS
 from agentd.manifest.yaml.nodes import plain
 from agentd.manifest.yaml.reader import Document, read
+from tests.schemas import of_agent, of_defaults
 
 ROOT = Path(__file__).parents[3]
-AGENT = Draft202012Validator(agent_schema())
-DEFAULTS = Draft202012Validator(defaults_schema())
 FILES = sorted(
     file
     for folder in ("manifests", "examples")
@@ -104,18 +103,19 @@ def test_the_committed_schemas_are_current(file: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("validator", [AGENT, DEFAULTS])
-def test_a_schema_is_valid_and_its_fields_have_their_order(validator: Any) -> None:
-    Draft202012Validator.check_schema(validator.schema)
-    names = list(validator.schema["properties"])
+@pytest.mark.parametrize("of_file", [of_agent, of_defaults])
+def test_a_schema_is_valid_and_its_fields_have_their_order(of_file: Callable[[], Any]) -> None:
+    schema = of_file().schema
+    Draft202012Validator.check_schema(schema)
+    names = list(schema["properties"])
     assert names[-1] == "stream"
-    assert names[0] == ("name" if validator is AGENT else "description")
-    assert '"title": "Name"' not in json.dumps(validator.schema)
+    assert names[0] == ("name" if of_file is of_agent else "description")
+    assert '"title": "Name"' not in json.dumps(schema)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_the_files_of_the_examples_are_accepted(file: Path) -> None:
-    validator = DEFAULTS if file.name == "_defaults.yaml" else AGENT
+    validator = of_defaults() if file.name == "_defaults.yaml" else of_agent()
     validator.validate(content(file.read_text()))
 
 
@@ -125,8 +125,8 @@ def test_what_loads_in_the_documentation_is_accepted(page: str, fence: str) -> N
     whole = fence if complete else f"capabilities: [a]\n{fence}"
     environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", fence), "http://127.0.0.1:1")
     if loads(whole, **environ):
-        AGENT.validate(content(fence))
-        DEFAULTS.validate({k: v for k, v in content(fence).items() if k != "name"})
+        of_agent().validate(content(fence))
+        of_defaults().validate({k: v for k, v in content(fence).items() if k != "name"})
     else:
         assert page != "manifest.md"
 
@@ -135,7 +135,7 @@ def test_what_loads_in_the_documentation_is_accepted(page: str, fence: str) -> N
 def test_every_form_that_loads_is_accepted(text: str) -> None:
     whole = text if text.startswith("capabilities:") else f"capabilities: [a]\n{text}"
     assert loads(whole)
-    AGENT.validate(content(whole))
+    of_agent().validate(content(whole))
 
 
 @pytest.mark.parametrize("text", FORMS)
@@ -144,9 +144,9 @@ def test_a_variable_is_accepted_wherever_it_loads(text: str) -> None:
     for written, changed in with_variables(value):
         document = yaml.safe_dump(changed).replace("VARIABLE", "${V}")
         if loads(document, V=written):
-            AGENT.validate(content(document))
+            of_agent().validate(content(document))
             # With a default, too.
-            AGENT.validate(content(document.replace("${V}", "${V:-1}")))
+            of_agent().validate(content(document.replace("${V}", "${V:-1}")))
 
 
 def with_variables(value: Any) -> Iterator[tuple[str, Any]]:
@@ -171,8 +171,8 @@ def with_variables(value: Any) -> Iterator[tuple[str, Any]]:
     ],
 )
 def test_a_variable_may_stand_for_any_scalar(text: str) -> None:
-    AGENT.validate(content(text))
-    DEFAULTS.validate(content(text))
+    of_agent().validate(content(text))
+    of_defaults().validate(content(text))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_variable_may_stand_for_any_scalar(text: str) -> None:
 )
 def test_a_variable_is_refused_where_none_is_filled_in(text: str) -> None:
     assert not loads(f"capabilities: [a]\n{text}", N="3", V="true")
-    assert not AGENT.is_valid(content(text))
+    assert not of_agent().is_valid(content(text))
 
 
 @pytest.mark.parametrize(
@@ -213,9 +213,9 @@ def test_defaults_and_file_may_each_have_a_part_of_a_field(
 
 def test_a_default_for_the_name_is_refused() -> None:
     assert read_defaults(b"name: a", "_defaults.yaml").problems
-    assert not DEFAULTS.is_valid({"name": "a"})
-    assert DEFAULTS.is_valid({})
-    assert DEFAULTS.is_valid(None)
+    assert not of_defaults().is_valid({"name": "a"})
+    assert of_defaults().is_valid({})
+    assert of_defaults().is_valid(None)
 
 
 @pytest.mark.parametrize(
@@ -241,5 +241,5 @@ def test_a_default_for_the_name_is_refused() -> None:
 def test_what_the_loader_refuses_is_refused(text: str) -> None:
     whole = {"capabilities": ["a"], **content(text)}
     assert not loads(yaml.safe_dump(whole))
-    assert not AGENT.is_valid(whole)
-    assert not DEFAULTS.is_valid(whole)
+    assert not of_agent().is_valid(whole)
+    assert not of_defaults().is_valid(whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import jsonschema
@@ -21,7 +22,12 @@ from agentd.errors import DecodeError
 from agentd.queue.decisions import ApprovalRequest, Decision, Dialogue
 from tests.unit.doors.api.test_described import BACKEND
 
-DOCUMENT = document(routes(BACKEND), version="1.2")
+
+@cache
+def described() -> dict[str, Any]:
+    return document(routes(BACKEND), version="1.2")
+
+
 REQUEST = ApprovalRequest(
     sequence=1,
     task="t",
@@ -50,7 +56,7 @@ DECISIONS = [
 
 
 def conforms(name: str, value: object) -> None:
-    schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+    schema = {"$ref": f"#/components/schemas/{name}", "components": described()["components"]}
     jsonschema.validate(value, schema, jsonschema.Draft202012Validator)
 
 
