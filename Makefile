@@ -63,9 +63,9 @@ check: $(VENV)/.dev ## all that CI runs: format, lint, types, order of imports, 
 	@$(MAKE) --no-print-directory check-newest
 
 # The torture suite and the commands of the docs take a third of the time, and hardly depend on the
-# version of Python: they run once, on the lowest.
-AGAIN := tests/unit tests/property tests/acceptance --ignore tests/acceptance/test_torture.py \
-	--ignore tests/acceptance/test_docs.py
+# version of Python, nor do tests of the source: they run once, on the lowest.
+AGAIN := tests/unit tests/property tests/acceptance $(addprefix --ignore tests/,acceptance/test_torture.py \
+	acceptance/test_docs.py acceptance/test_contributing.py unit/test_house.py)
 
 check-newest: $(VENV)/.dev ## run the unit, property and acceptance tests on the newest Python
 	@[ "$(call version_of,.venv-newest/bin/python)" = "$(call version_of,$(NEWEST))" ] || rm -rf .venv-newest

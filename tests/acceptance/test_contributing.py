@@ -19,6 +19,11 @@ PROSE = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
 CONSOLE = re.findall(r"^```console\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 COMMANDS = re.findall(r"^\$ (.+)$", "".join(CONSOLE), re.MULTILINE)
 TARGETS = set(re.findall(r"`make ([\w-]+)", PROSE))
+STANDS_FOR = {
+    r"^make (?!help)": "make -n ",
+    r"^pytest ": "pytest --collect-only -p no:cacheprovider ",
+    r"^pyright (\S+)$": r"test -d \1 && pyright --version",
+}
 FILE = r"[\w./-]+\.(?:py|toml|txt|json|md|yaml)"
 
 
@@ -40,8 +45,10 @@ def run(command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.timeout(250)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_works(command: str) -> None:
-    """`make` only shows what it would do: its targets are the commands that CI runs."""
-    as_run = re.sub(r"^make (?!help)", "make -n ", command).replace(".venv/bin/", "")
+    """What CI runs as a whole anyway is only shown or collected: targets of make, tests, types."""
+    as_run = command.removeprefix(".venv/bin/")
+    for shown, run_as in STANDS_FOR.items():
+        as_run = re.sub(shown, run_as, as_run)
     done = run(as_run)
 
     assert done.returncode == 0, done.stdout + done.stderr
