@@ -8,11 +8,19 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forks
 import pytest
 from outside import Done, Project, projects
 
 from agentd.cli import main
 from agentd.log import LineHandler
+
+
+@pytest.fixture(scope="session", autouse=True)
+def end_of_forks() -> Iterator[None]:
+    """Ends the process of which commands are forks."""
+    yield
+    forks.stop()
 
 
 @pytest.fixture

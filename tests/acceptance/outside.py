@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,17 +15,18 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
+import forks
 import nats
+from forks import AGENTD
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
 from tests.waiting import PATIENCE, SLOWNESS
-
-AGENTD = Path(sys.executable).with_name("agentd")
 
 _Found = TypeVar("_Found")
 
@@ -72,15 +72,17 @@ class Daemon:
         self._asked = arguments[-1]
         self.out_file = project.root / f"up{number}.out"
         self.err_file = project.root / f"up{number}.err"
-        with self.out_file.open("wb") as out, self.err_file.open("wb") as err:
-            self.process = subprocess.Popen(
-                [AGENTD, "up", *arguments],
+        with (
+            Path(os.devnull).open("rb") as nothing,
+            self.out_file.open("wb") as out,
+            self.err_file.open("wb") as err,
+        ):
+            self.process = forks.start(
+                ["up", *arguments],
                 cwd=project.root,
-                env=project.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
+                environ=project.environ,
+                streams=(nothing, out, err),
+                fresh=project.fresh,
             )
 
     @property
@@ -130,10 +132,14 @@ class Daemon:
 
 @dataclass
 class Project:
-    """A folder with `manifests/` and `prompts/`, in which commands are run."""
+    """A folder with `manifests/` and `prompts/`, in which commands are run.
+
+    Commands are forks of a process that has imported agentd, unless they are to be `fresh`.
+    """
 
     root: Path
     environ: dict[str, str]
+    fresh: bool = False
     daemons: list[Daemon] = field(default_factory=list[Daemon])
 
     def write(self, path: str, text: str) -> Path:
@@ -189,15 +195,24 @@ class Project:
 
     async def run(self, *arguments: str, stdin: str = "", folder: str = ".") -> Done:
         """Runs a command until it ends."""
-        process = await self.spawn(*arguments, folder=folder)
-        try:
-            out, err = await asyncio.wait_for(process.communicate(stdin.encode()), PATIENCE)
-        finally:
-            if process.returncode is None:
+        with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+            given.write(stdin.encode())
+            given.seek(0)
+            process = forks.start(
+                arguments,
+                cwd=self.root / folder,
+                environ=self.environ,
+                streams=(given, out, err),
+                fresh=self.fresh,
+            )
+            try:
+                code = await asyncio.to_thread(process.wait, PATIENCE)
+            finally:
                 process.kill()
-                await process.wait()
-        assert process.returncode is not None
-        return Done(process.returncode, out.decode(), err.decode())
+                process.wait()
+            out.seek(0)
+            err.seek(0)
+            return Done(code, out.read().decode(), err.read().decode())
 
     async def ask(self, target: str, text: str = "hello", *more: str) -> str:
         """Runs `agentd ask`, which must succeed, and returns its output."""

@@ -33,6 +33,7 @@ def free_port() -> int:
 async def test_up_shows_its_agents_and_ends_with_ctrl_c(project: Project) -> None:
     project.agent("analyst", "capabilities: [analysis, sentiment]")
     project.agent("critic", "capabilities: [critique]")
+    project.fresh = True
     up = project.up().ready()
     head, analyst, critic, empty, where, ready = up.out.splitlines()
     assert head.split() == ["AGENT", "TAKES", "MODEL", "REVISION"]
@@ -241,10 +242,9 @@ async def test_help_imports_nothing_heavy(project: Project) -> None:
 
 async def test_ask_up_needs_no_daemon(project: Project) -> None:
     project.agent("analyst", prompt="You are alone.")
-    answered, untaken = await asyncio.gather(
-        project.run("ask", "analyst", "hello", "--up", "manifests"),
-        project.run("ask", "late", "hello", "--up", "manifests"),
-    )
+    # One after the other: the server ends with the command that started it.
+    answered = await project.run("ask", "analyst", "hello", "--up", "manifests")
+    untaken = await project.run("ask", "late", "hello", "--up", "manifests")
     assert answered.code == 0
     assert answered.out == '[mock/echo] I was told: "You are alone." and asked: "hello"\n'
     assert untaken.code == 1
