@@ -58,7 +58,7 @@ from agentd.cli import (
     up,
     validate,
 )
-from agentd.cli.record import audit, cost, log, result, revisions, trace
+from agentd.cli.record import audit, cost, forget, log, result, revisions, trace
 from agentd.cli.shared.console import Said, SaidWarnings, say
 from agentd.errors import AgentdError, StartError, UsageError
 
@@ -88,6 +88,7 @@ COMMANDS = (
     cost.cost,
     stop.stop,
     trace.trace,
+    forget.forget,
     graph.graph,
     route.route,
     trigger.trigger,

@@ -252,15 +252,15 @@ async def last(bus: Bus, stream: str, subject: str) -> Msg | None:
     return None if status_of(answer) else answer
 
 
-async def delete(bus: Bus, stream: str, sequence: int) -> None:
-    """Deletes one message. It is no error if the message no longer exists.
+async def delete(bus: Bus, stream: str, sequence: int, *, overwrite: bool = False) -> None:
+    """Deletes one message, which may have been deleted before.
 
     Raises:
         BusError: the server does not answer.
     """
     try:
         # Without `no_erase` the server also overwrites the message on the disk.
-        await api(bus, f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True})
+        await api(bus, f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": not overwrite})
     except ApiError as error:
         if error.code not in _NO_SUCH_MESSAGE and not str(error).endswith(_NOTHING_TO_DELETE):
             raise

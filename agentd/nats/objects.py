@@ -154,6 +154,32 @@ async def fetch(bus: Bus, digest: str, *, most: int = MOST) -> bytes:
     return data
 
 
+async def erase(bus: Bus, digest: str) -> bool:
+    """Erases an object; returns whether there was one.
+
+    Raises:
+        BusError: the object store does not answer.
+    """
+    entry = await _entry(bus, digest)
+    if entry is None:
+        return False
+    # An entry that somebody else has written may name the pieces of another object.
+    if await _is_whole(bus, digest):
+        pieces = {"filter": object_pieces(BUCKET, entry.nuid)}
+        await jetstream.api(bus, f"STREAM.PURGE.{STREAM}", pieces)
+    await jetstream.api(bus, f"STREAM.PURGE.{STREAM}", {"filter": object_entry(BUCKET, digest)})
+    return True
+
+
+async def _is_whole(bus: Bus, digest: str) -> bool:
+    """Whether an object has the data of its digest."""
+    try:
+        await fetch(bus, digest)
+    except TaskError:
+        return False
+    return True
+
+
 async def _put(bus: Bus, part: Any) -> dict[str, Any]:
     data = json.dumps(part, ensure_ascii=False).encode()
     return {MARK: {"digest": await put(bus, data), "size": len(data)}}

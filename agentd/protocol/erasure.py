@@ -7,13 +7,16 @@ stolen, only if such an event names its sequence. Agents cannot emit events of t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final, cast
 
 from agentd.protocol.subjects import Subject
 
 FIELD: Final = "erased"
 # `event.dlq.retried` and `dropped`; `event.conversation.forgotten`.
 DOMAINS: Final = frozenset({"dlq", "conversation"})
+
+_MOST = 10_000  # ranges of one event that are read
+_HIGHEST = 2**53
 
 
 def ranges(sequences: Iterable[int]) -> list[list[int]]:
@@ -30,3 +33,18 @@ def ranges(sequences: Iterable[int]) -> list[list[int]]:
 def may_erase(subject: Subject) -> bool:
     """Whether an event on this subject says what was erased."""
     return subject.type == "event" and subject.domain in DOMAINS
+
+
+def named(content: Any) -> tuple[tuple[int, int], ...]:
+    """The ranges in the content of such an event. Any client may write one."""
+    ranges = cast("dict[str, Any]", content).get(FIELD) if isinstance(content, dict) else None
+    listed = cast("list[Any]", ranges)[:_MOST] if isinstance(ranges, list) else []
+    return tuple((each[0], each[1]) for each in listed if _is_range(each))
+
+
+def _is_range(value: Any) -> bool:
+    match value:
+        case [int(first), int(last)]:
+            return 0 < first <= last < _HIGHEST
+        case _:
+            return False

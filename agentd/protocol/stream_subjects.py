@@ -73,6 +73,11 @@ def _or_all(name: str) -> str:
     return name if name == "*" else token(name, "name")
 
 
+def scheduled(env: str) -> tuple[str, str]:
+    """The patterns of all schedules of an environment, and of what was due lately."""
+    return f"sched.{env}.>", f"due.{env}.>"
+
+
 def impossible_transform(root: str, number: int) -> tuple[str, str]:
     """A transform from subjects below `root` that applies to none: this one has too few tokens."""
     return f"{root}.{number}", f"{'work' if root == 'agents' else 'agents'}.{number}"

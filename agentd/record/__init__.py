@@ -2,10 +2,13 @@
 
 A module imports only from those below it.
 
-    audit      a Merkle tree over the log, with signed checkpoints: proves what is on record
-    trace      from the records of a conversation to the tree of what happened
-    queries    what the index is asked: messages, tasks, conversations, costs
-    index      the log in a SQLite database, built on demand
-    changes    what changed between two revisions: their files, and the lines in these
-    revisions  the files of each revision, stored once when it goes live, and read back
+    audit       a Merkle tree over the log, with signed checkpoints: proves what is on record
+    trace       from the records of a conversation to the tree of what happened
+    forget      erases the contents of a conversation, wherever agentd has them
+    tombstones  what says that a conversation was forgotten
+    queries     what the index is asked: messages, tasks, conversations, costs
+    index       the log in a SQLite database, built on demand
+    changes     what changed between two revisions: their files, and the lines in these
+    revisions   the files of each revision, stored once when it goes live, and read back
+    values      values of JSON that any client may have written
 """

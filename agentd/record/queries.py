@@ -87,6 +87,16 @@ class Named:
 
 
 @dataclass(frozen=True)
+class TaskOf:
+    """A task of a conversation: whether it has a result, and when it was heard of last, in seconds
+    since the epoch."""
+
+    task: str
+    answered: bool
+    last: float
+
+
+@dataclass(frozen=True)
 class Cost:
     """What the results of one group have cost. `unknown` of them do not say."""
 
@@ -144,6 +154,27 @@ def around(
     )
     sql = f"SELECT sequence FROM ({those}) ORDER BY abs(sequence - ?3) LIMIT ?4"
     return sorted(each for (each,) in db.execute(sql, (conversation, env, sequence, limit)))
+
+
+def tasks_of(db: sqlite3.Connection, env: str, conversation: str) -> list[TaskOf]:
+    """The tasks of a conversation."""
+    sql = (
+        "SELECT task, max(kind = 'result'), max(time) FROM message"
+        " WHERE conversation = ? AND env = ? AND task <> '' GROUP BY task ORDER BY min(sequence)"
+    )
+    found = db.execute(sql, (conversation, env))
+    return [TaskOf(task, bool(answered), last) for task, answered, last in found]
+
+
+def refers(db: sqlite3.Connection, digest: str, *, without: str) -> bool:
+    """Whether a message refers to this object, other than those of the conversation `without`."""
+    sql = (
+        "SELECT 1 FROM texts t CROSS JOIN message m ON m.sequence = t.rowid"
+        " WHERE texts MATCH ? AND m.conversation <> ?"
+        " UNION ALL SELECT 1 FROM message WHERE object = ? AND conversation <> ? LIMIT 1"
+    )
+    values = (phrase(digest), without, digest, without)
+    return db.execute(sql, values).fetchone() is not None
 
 
 def of_task(db: sqlite3.Connection, env: str, task: str, *, limit: int = _MOST) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,14 +94,7 @@ async def test_the_trace_of_a_task_that_was_killed_retried_approved_joined_and_a
     assert below == {"boss", "ops", "checker", "reporter"}
 
     shown = (await guest.run("trace", "shop")).out
-    for text in (
-        "approved by",
-        "begun again",
-        "sent again",
-        "joined",
-        "late fact",
-        "error exhausted",
-    ):
+    for text in ("approved by", "begun again", "sent again", "joined", "late fact", "dead letter"):
         assert text in shown, shown
 
 
@@ -142,3 +136,11 @@ async def test_an_id_that_names_nothing_or_several_things(guest: Project) -> Non
     one = await guest.run("trace", str(number))
     assert "task-1" in one.out
     assert "task-2" not in one.out
+
+    forgotten = await guest.run("forget", "task-1")
+    assert forgotten.code == 0, forgotten.err
+    assert re.fullmatch(r"task-1 is forgotten: [23] messages of the log erased\n", forgotten.out)
+    gone, other = await guest.run("trace", "task-1"), await guest.run("trace", "task-2")
+    assert (gone.code, other.code) == (2, 0)
+    assert re.search(r"task-1 was forgotten at .* by .*@.*: [23] messages", gone.err)
+    assert (await guest.run("forget", "task-1")).code == 2

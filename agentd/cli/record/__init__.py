@@ -4,6 +4,7 @@ A module imports only from those below it.
 
     audit      `agentd audit`: verifies the log, exports proofs, cosigns checkpoints
     cost       `agentd cost`: sums up what tasks have cost
+    forget     `agentd forget`: erases the contents of a conversation
     log        `agentd log`: lists the messages on record that fit, and follows new ones
     result     `agentd result`: prints the result of a task that is on record
     revisions  `agentd revisions`: lists, shows and compares the revisions on record

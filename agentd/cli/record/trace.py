@@ -74,7 +74,7 @@ def _nothing(node: Node) -> Iterator[str]:
 
 def _sent(node: Node) -> Iterator[str]:
     """What the model was sent in a turn, a message a line."""
-    from agentd.record.trace.entry import items, mapping, text_of
+    from agentd.record.values import items, mapping, text_of
 
     for each in items(mapping(node.details.get("call")).get("messages")):
         message = mapping(each)

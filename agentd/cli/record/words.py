@@ -117,7 +117,7 @@ def _approval(node: Node) -> str:
 def _attempt(node: Node) -> str:
     event, code = node.details.get("event", ""), node.details.get("code", "")
     if event == "attempt_started":
-        return "the attempt before ended without a report: its process ended; begun again"
+        return "begun again: the attempt before ended with its process"
     what = "handed back" if event == "handed_back" else "attempt failed"
     delay = node.details.get("delay")
     after = f"; again after {duration(delay)}" if delay else ""

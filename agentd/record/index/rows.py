@@ -27,7 +27,6 @@ HEARTBEAT = "status.heartbeat"
 _LONGEST = 256  # characters of an id or a name
 _CHECKED = 64 * 1024  # bytes; what a smaller message takes as values needs no check
 _MOST = 2**53
-_RANGES = 10_000  # of one event
 # Fields of agentd's events in which nobody searches; a prompt would be found with each call.
 _BOOKKEEPING = frozenset(
     {"event", "task", "life", "taskSequence", "delivery", "digest", "call", "earlier"}
@@ -171,17 +170,9 @@ def about_object(kind: str, data: bytes) -> tuple[dict[str, Any], str]:
 
 
 def _erased(topic: str, content: Any) -> tuple[tuple[int, int], ...]:
-    """What an event says was erased. Any client may write such an event."""
-    ranges = _mapping(content).get(erasure.FIELD)
-    if topic.partition(".")[0] not in erasure.DOMAINS or not isinstance(ranges, list):
-        return ()
-    pairs = [each for each in cast("list[Any]", ranges[:_RANGES]) if _is_range(each)]
-    return tuple((first, last) for first, last in pairs)
-
-
-def _is_range(value: Any) -> bool:
-    is_pair = isinstance(value, list) and len(cast("list[Any]", value)) == 2
-    return is_pair and all(_count(each) is not None for each in cast("list[Any]", value))
+    """What an event says was erased."""
+    may = topic.partition(".")[0] in erasure.DOMAINS
+    return erasure.named(content) if may else ()
 
 
 def _letter(content: Any, headers: Mapping[str, str]) -> tuple[dict[str, Any], str]:

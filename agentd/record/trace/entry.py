@@ -6,16 +6,14 @@ Any client may write records, so every value of one is checked where it is read.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
-from agentd.errors import DecodeError
-from agentd.protocol import strict_json
 from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, is_token
 from agentd.queue.delivery import TASK
+from agentd.record.values import mapping, object_in, text_of, whole
 
 # Events on `event.{domain}.{taskId}`.
 _OF_A_TASK = frozenset({"run", "approval", "join", "join_late"})
@@ -111,45 +109,6 @@ class Entry:
         return gist(self.payload.get("content"))
 
 
-def object_in(data: bytes) -> Mapping[str, Any]:
-    """The JSON object in some bytes; an empty one if they are anything else."""
-    try:
-        return mapping(strict_json.parse(data))
-    except DecodeError:
-        return {}
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """An object; an empty one in place of anything else."""
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def items(value: Any) -> list[Any]:
-    """A list; an empty one in place of anything else."""
-    return cast("list[Any]", value) if isinstance(value, list) else []
-
-
-def text_of(value: Any) -> str:
-    """A text; an empty one in place of anything else."""
-    return value if isinstance(value, str) else ""
-
-
-def whole(value: Any) -> int:
-    """A count; 0 in place of anything else."""
-    return count(value) or 0
-
-
-def number(value: Any) -> float | None:
-    """A number from 0 on; None in place of anything else."""
-    is_number = type(value) in (int, float) and 0 <= value < math.inf
-    return float(value) if is_number else None
-
-
-def count(value: Any) -> int | None:
-    """A count; None in place of anything else."""
-    return value if type(value) is int and value >= 0 else None
-
-
 def gist(value: Any) -> str:
     """The beginning of a value in one line: of an object its `instruction`, if it has one."""
     if isinstance(value, dict):
@@ -160,8 +119,3 @@ def gist(value: Any) -> str:
 
 def _dumped(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def known(**values: Any) -> dict[str, Any]:
-    """The values that are known: neither None nor empty. 0 is known."""
-    return {name: value for name, value in values.items() if value not in (None, "", [], {})}

@@ -8,10 +8,11 @@ from typing import Any
 
 from agentd.queue import journal
 from agentd.queue.dead_letters import ATTEMPTS, ERROR, REASON
-from agentd.record.trace.entry import Entry, count, gist, known, mapping, number, text_of
+from agentd.record.trace.entry import Entry, gist
 from agentd.record.trace.grouped import opening, resumes
 from agentd.record.trace.node import Kind, Node, Status
 from agentd.record.trace.turns import ANSWER, Turns
+from agentd.record.values import count, known, mapping, name_of, number, text_of
 
 PopChild = Callable[[str], Node | None]
 
@@ -133,7 +134,7 @@ class Life:
         error = mapping(content.get("error"))
         return Node(
             kind=shown,
-            name=text_of(content.get("by")) or text_of(content.get("model")) or entry.source,
+            name=name_of(content.get("by")) or text_of(content.get("model")) or entry.source,
             text=gist(_said(entry)),
             status="failed" if kind in _FAILED else "",
             began=since,

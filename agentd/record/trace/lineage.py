@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from agentd.record.trace.entry import Entry, items, text_of, whole
+from agentd.record.trace.entry import Entry
 from agentd.record.trace.grouped import Grouped, TaskRecords
+from agentd.record.values import items, text_of, whole
 
 # A tree that is deeper is flattened: any client may send a chain of a million tasks.
 DEEPEST = 40

@@ -6,7 +6,6 @@ The index says where the records are, the log what they say.
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,20 +13,20 @@ from datetime import datetime
 from typing import Any
 
 from agentd.errors import DecodeError, TaskError, UsageError
-from agentd.nats.bus import Bus, Msg, status_of
+from agentd.nats.bus import Bus, Msg
 from agentd.nats.objects import MARK, fetch
 from agentd.nats.records import Room
-from agentd.nats.streams import LOG
 from agentd.protocol import strict_json
 from agentd.protocol.message import short_id
-from agentd.protocol.server_subjects import direct_get
 from agentd.record import queries
 from agentd.record.index.index import Index
 from agentd.record.index.rows import Row
-from agentd.record.trace.entry import Entry, mapping
+from agentd.record.tombstones import message_at, tombstone
+from agentd.record.trace.entry import Entry
 from agentd.record.trace.lineage import numbers_of_facts
 from agentd.record.trace.node import Node
 from agentd.record.trace.tree import branch, build
+from agentd.record.values import mapping, name_of
 
 _AT_ONCE = 64  # messages that are asked for at the same time
 _SHOWN = 5  # ids in an error
@@ -58,9 +57,12 @@ async def trace(index: Index, bus: Bus, env: str, name: str) -> Traced:
 
     def found(db: sqlite3.Connection) -> tuple[_Place, list[int]]:
         place = _find(db, env, name)
-        return place, queries.around(db, env, place.conversation, place.sequence)
+        conversation, sequence = place.conversation, place.sequence
+        return place, queries.around(db, env, conversation, sequence) if conversation else []
 
     place, sequences = await index.ask(found)
+    if not sequences:
+        raise UsageError(await _why_nothing(index, bus, env, name))
     entries, missing = await _read(bus, env, sequences)
     facts = {number for entry in entries for number in numbers_of_facts(entry)}
     others, lost = await _read(bus, env, facts.difference(sequences))
@@ -84,9 +86,7 @@ def _find(db: sqlite3.Connection, env: str, name: str) -> _Place:
             return _Place(_conversation(db, env, row), row.sequence, name)
     named = queries.named(db, env, name)
     if not named:
-        raise UsageError(
-            f"nothing on record has the id {name!r} in {env!r}; see: agentd log --grep TEXT"
-        )
+        return _Place("", 0)
     if len(named) > 1:
         some = ", ".join(f"{each.kind} {short_id(each.id)}" for each in named[:_SHOWN])
         more = " …" if len(named) > _SHOWN else ""
@@ -97,6 +97,16 @@ def _find(db: sqlite3.Connection, env: str, name: str) -> _Place:
         return _Place(one.id, newest[0].sequence if newest else 0)
     rows = (queries.of_task if one.kind == "task" else queries.with_id)(db, env, one.id)
     return _Place(_conversation(db, env, rows[0]), rows[0].sequence, one.id)
+
+
+async def _why_nothing(index: Index, bus: Bus, env: str, name: str) -> str:
+    """Why there is nothing to show of what `name` names."""
+    stone = await tombstone(bus, env, index, name)
+    if stone is None:
+        return f"nothing on record has the id {name!r} in {env!r}; see: agentd log --grep TEXT"
+    at = datetime.fromtimestamp(stone.at).astimezone()
+    by = name_of(stone.by) or "somebody"
+    return f"{name} was forgotten at {at:%Y-%m-%d %H:%M} by {by}: {stone.messages:,} messages"
 
 
 def _conversation(db: sqlite3.Connection, env: str, row: Row) -> str:
@@ -121,9 +131,8 @@ async def _read(bus: Bus, env: str, sequences: Iterable[int]) -> tuple[list[Entr
 
 
 async def _entry(bus: Bus, env: str, sequence: int, room: Room) -> Entry | None:
-    wanted = json.dumps({"seq": sequence}).encode()
-    msg = await bus.request(direct_get(LOG), wanted)
-    if status_of(msg):
+    msg = await message_at(bus, sequence)
+    if msg is None:
         return None
     try:
         room.take(len(msg.data))

@@ -8,19 +8,12 @@ from typing import Any
 
 from agentd.protocol.subjects import RESERVED_DOMAINS
 from agentd.queue.topic import TOPIC
-from agentd.record.trace.entry import (
-    Entry,
-    gist,
-    items,
-    known,
-    mapping,
-    number,
-    text_of,
-)
+from agentd.record.trace.entry import Entry, gist
 from agentd.record.trace.grouped import Grouped, TaskRecords, grouped
 from agentd.record.trace.life import Life
 from agentd.record.trace.lineage import Place, numbers_of_facts, places
 from agentd.record.trace.node import Node
+from agentd.record.values import items, known, mapping, name_of, number, text_of
 
 
 def build(conversation: str, entries: Iterable[Entry]) -> Node:
@@ -218,7 +211,7 @@ def _other(entry: Entry) -> Node:
     """A record that belongs to no task."""
     return Node(
         kind="decision" if entry.subject.domain in ("cancel", "conversation") else "other",
-        name=text_of(entry.content.get("by")) or entry.source,
+        name=name_of(entry.content.get("by")) or entry.source,
         id=entry.id,
         text=entry.kind or gist(entry.payload.get("content")),
         began=entry.at,

@@ -9,18 +9,9 @@ from typing import Any
 from agentd.protocol.subjects import digest
 from agentd.queue import journal
 from agentd.queue.decisions import Decision, Dialogue, decision_of, request_of
-from agentd.record.trace.entry import (
-    Entry,
-    count,
-    gist,
-    items,
-    known,
-    mapping,
-    number,
-    text_of,
-    whole,
-)
+from agentd.record.trace.entry import Entry, gist
 from agentd.record.trace.node import Node, Status
+from agentd.record.values import count, items, known, mapping, name_of, number, text_of, whole
 
 ANSWER = "model_called"  # the call of the model that gave the answer, or failed for good
 
@@ -164,7 +155,7 @@ class Turns:
                 index=place[1],
                 key=text_of(mapping(called and called.content).get("key")),
                 answer=gist(given.get("text")),
-                by=text_of(given.get("by")),
+                by=name_of(given.get("by")),
                 decision=text_of(given.get("decision")),
             ),
             sequences=sorted(each.sequence for each in records),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agentd.protocol import erasure
@@ -30,3 +32,22 @@ def test_only_events_that_no_agent_can_emit_say_what_was_erased(
 ) -> None:
     assert erasure.may_erase(Subject.parse(subject)) is expected
     assert erasure.DOMAINS <= RUNTIME_EVENTS
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"erased": [[3, 5], [9, 9]]}, ((3, 5), (9, 9))),
+        ({"erased": [[5, 3], [0, 4], [1], [1, 2, 3], "x", ["1", 2], [1, 2**60], [True, 1.5]]}, ()),
+        ({"erased": {"3": 5}}, ()),
+        ({}, ()),
+        ("erased", ()),
+        (None, ()),
+    ],
+)
+def test_what_an_event_names_is_checked(content: Any, found: tuple[tuple[int, int], ...]) -> None:
+    assert erasure.named(content) == found
+
+
+def test_only_some_ranges_of_an_event_are_read() -> None:
+    assert len(erasure.named({"erased": [[1, 1]] * 20_000})) == 10_000

@@ -54,7 +54,7 @@ def test_an_amount(dollars: float, shown: str) -> None:
             node("attempt", "a", "slow", event="attempt_failed", code="model_timeout", delay=1.0),
         ),
         (
-            "the attempt before ended without a report: its process ended; begun again",
+            "begun again: the attempt before ended with its process",
             node("attempt", "a", event="attempt_started"),
         ),
         ("handed back", node("attempt", "a", event="handed_back")),

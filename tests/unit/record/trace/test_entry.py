@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
 
-from agentd.record.trace.entry import Entry, count, gist, known, number
+from agentd.record.trace.entry import Entry, gist
 
 
 def entry(subject: str, data: bytes = b"{}", **headers: str) -> Entry:
@@ -61,16 +60,6 @@ def test_bytes_of_any_kind_are_a_record(data: bytes) -> None:
     )
 
 
-@pytest.mark.parametrize("value", [None, "1", True, -1, math.inf, math.nan, [], {}])
-def test_what_is_no_number(value: Any) -> None:
-    assert number(value) is None
-    assert count(value) is None
-
-
-def test_what_is_a_number() -> None:
-    assert (number(0), number(1.5), count(0), count(3), count(1.5)) == (0.0, 1.5, 0, 3, None)
-
-
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
@@ -84,7 +73,3 @@ def test_what_is_a_number() -> None:
 )
 def test_the_gist_of_a_value(value: Any, shown: str) -> None:
     assert gist(value) == shown
-
-
-def test_zero_is_known_and_nothing_is_not() -> None:
-    assert known(a=0, b=None, c="", d=[], e={}, f=False) == {"a": 0, "f": False}
