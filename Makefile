@@ -1,6 +1,6 @@
 # agentd: `make up` runs the example; CI runs `make check`.
 .DEFAULT_GOAL := help
-.PHONY: help install up test test-slow test-load check check-newest mutate walk bench fmt clean constraints
+.PHONY: help install up browser test test-slow test-load check check-newest mutate walk bench fmt clean constraints
 
 ARGS ?=
 VENV ?= .venv
@@ -46,7 +46,10 @@ test-slow: $(VENV)/.dev ## run the tests on a fifth of the CPU, to find flaky on
 test-load: $(VENV)/.dev ## run the tests TIMES=20 times beside eight busy processes (ARGS="tests/unit")
 	@$(BIN)/python scripts/flaky.py --busy 8 --times $(TIMES) $(WORKERS) $(ARGS)
 
-check: $(VENV)/.dev ## all that CI runs: format, lint, types, order of imports, examples, tests
+browser: $(VENV)/.dev ## see that a Chromium is here, which the tests of the page need; install it where root may
+	@$(BIN)/python scripts/browser.py
+
+check: $(VENV)/.dev browser ## all that CI runs: format, lint, types, order of imports, examples, tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
@@ -63,9 +66,9 @@ check: $(VENV)/.dev ## all that CI runs: format, lint, types, order of imports, 
 	@$(MAKE) --no-print-directory check-newest
 
 # The torture suite and the commands of the docs take a third of the time, and hardly depend on the
-# version of Python, nor do tests of the source: they run once, on the lowest.
+# version of Python, nor do tests of the source and of the page: they run once, on the lowest.
 AGAIN := tests/unit tests/property tests/acceptance $(addprefix --ignore tests/,acceptance/test_torture.py \
-	acceptance/test_docs.py acceptance/test_contributing.py unit/test_house.py)
+	acceptance/test_docs.py acceptance/test_page.py acceptance/test_contributing.py unit/test_house.py)
 
 check-newest: $(VENV)/.dev ## run the unit, property and acceptance tests on the newest Python
 	@[ "$(call version_of,.venv-newest/bin/python)" = "$(call version_of,$(NEWEST))" ] || rm -rf .venv-newest

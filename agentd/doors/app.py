@@ -34,12 +34,21 @@ def every_door() -> tuple[Sequence[Door], Mapping[str, Shape]]:
 
     They are imported when the first request comes: an `up` that nobody calls does not need them.
     """
-    from agentd.doors.api import approvals, letters, live, openapi, schedules, tasks, topology
+    from agentd.doors.api import (
+        approvals,
+        letters,
+        live,
+        openapi,
+        record,
+        schedules,
+        tasks,
+        topology,
+    )
     from agentd.doors.openai import door as openai
     from agentd.doors.page import door as page
     from agentd.doors.triggers import webhooks
 
-    api = (tasks, approvals, letters, schedules, topology, live, openapi)
+    api = (tasks, approvals, letters, schedules, topology, live, record, openapi)
     doors = tuple(each.routes for each in (*api, openai, webhooks, page))
     return doors, {**openai.SHAPES}
 

@@ -4,6 +4,7 @@ A module imports only from those below it.
 
     audit       a Merkle tree over the log, with signed checkpoints: proves what is on record
     trace       from the records of a conversation to the tree of what happened
+    tasks       tasks in one line each, as the index finds them
     forget      erases the contents of a conversation, wherever agentd has them
     tombstones  what says that a conversation was forgotten
     queries     what the index is asked: messages, tasks, conversations, costs

@@ -13,6 +13,7 @@ import pytest
 
 from agentd.doors.app import every_door
 from agentd.doors.backend import Backend
+from agentd.doors.ending import Ending
 from agentd.doors.key_file import KeyFile
 from agentd.nats import schedules
 from agentd.nats.schedules import ScheduleEntry, Timing
@@ -59,10 +60,10 @@ async def http(team: Team, tmp_path: Path) -> AsyncIterator[Client]:
     backend = Backend(
         bus=team.bus,
         subjects=team.subjects,
-        settings=Settings(),
+        settings=Settings(index=str(tmp_path / "index")),
         metrics=team.metrics,
         specs=lambda: {name: agent.live.spec for name, agent in runtime.agents.items()},
-        draining=asyncio.Event(),
+        draining=Ending(),
     )
     patience = aiohttp.ClientTimeout(total=PATIENCE)
     async with (
@@ -218,3 +219,87 @@ async def test_strange_messages_do_not_end_the_stream(http: Client, team: Team) 
                 texts += [each["text"] for each in event.data.get("messages", ())]
     assert texts[0] == "2 bytes that are no message"
     assert texts[1] == "300,000 bytes"
+
+
+async def recorded(http: Client, query: str, count: int) -> list[dict[str, Any]]:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            status, found = await http.ask("viewer", f"GET /api/record/tasks?{query}")
+            assert status == 200
+            if len(found["tasks"]) == count:
+                return found["tasks"]
+            await asyncio.sleep(0.05)
+
+
+async def test_the_record_is_searched_and_traced(http: Client, team: Team) -> None:
+    await team.run(echo=ECHO, other=WORKER)
+    await team.ask("echoing", "a needle in the hay")
+    await team.ask("echoing", "something else")
+    [found] = await recorded(http, "text=needle", 1)
+    assert (found["asked"], found["agent"], found["success"]) == (
+        "a needle in the hay",
+        "echo",
+        True,
+    )
+    assert len(await recorded(http, "agent=echo&since=1h", 2)) == 2
+    assert await recorded(http, "state=failed", 0) == []
+    status, trace = await http.ask("viewer", f"GET /api/record/traces/{found['task']}")
+    assert (status, trace["asked"]) == (200, found["task"])
+    [task] = [each for each in trace["tree"]["children"] if each["kind"] == "task"]
+    assert task["name"] == "echo"
+    [sequence] = task["sequences"]
+    status, record = await http.ask("viewer", f"GET /api/record/messages/{sequence}")
+    assert record["message"]["payload"]["content"] == "a needle in the hay"
+    status, costs = await http.ask("viewer", "GET /api/record/costs?by=agent&since=1d")
+    assert [(each["group"], each["tasks"]) for each in costs["costs"]] == [("echo", 2)]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("traces/nothing", 404),
+        ("messages/999999999999", 404),
+        ("messages/x", 404),
+        ("messages/%C2%B2", 404),
+        ("costs?by=weather", 400),
+        ("tasks?since=yesterday", 400),
+        ("tasks?limit=many", 400),
+        ("revisions/a.b", 404),
+        ("revisions/echo/nothing/changes", 404),
+    ],
+)
+async def test_what_is_not_on_record_is_refused(
+    http: Client, team: Team, path: str, status: int
+) -> None:
+    assert (await http.ask("viewer", f"GET /api/record/{path}"))[0] == status
+
+
+@pytest.mark.parametrize("path", ["tasks", "traces/x", "messages/1", "costs", "revisions/echo"])
+async def test_a_key_for_some_agents_reads_no_others(http: Client, team: Team, path: str) -> None:
+    assert (await http.ask("limited", f"GET /api/record/{path}"))[0] == 403
+    assert (await http.ask("sender", f"GET /api/record/{path}"))[0] == 403
+
+
+async def revisions(http: Client, count: int) -> list[str]:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            _, found = await http.ask("viewer", "GET /api/record/revisions/echo")
+            if len(found["revisions"]) == count:
+                return [each["revision"] for each in found["revisions"]]
+            await asyncio.sleep(0.05)
+
+
+async def test_what_changed_with_a_revision(http: Client, team: Team) -> None:
+    await team.run(echo=ECHO + "instructions: Be kind.\n")
+    await revisions(http, 1)
+    await team.run(echo=ECHO + "instructions: Be unkind.\n")
+    newest, first = await revisions(http, 2)
+    path = "GET /api/record/revisions/echo"
+    _, changes = await http.ask("viewer", f"{path}/{newest}/changes")
+    assert (changes["before"], changes["after"]) == (first, newest)
+    [change] = changes["changes"]
+    assert "-instructions: Be kind." in change["lines"]
+    assert "+instructions: Be unkind." in change["lines"]
+    assert (await http.ask("viewer", f"{path}/{first}/changes"))[1]["changes"] == []
+    _, back = await http.ask("viewer", f"{path}/{first}/changes?since={newest}")
+    assert "+instructions: Be kind." in back["changes"][0]["lines"]

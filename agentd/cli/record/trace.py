@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -48,7 +48,8 @@ def trace(
 
         found = await read(index, bus, subjects.env, name)
         if as_json:
-            say_json(_json(found.tree, found.missing, prompts=prompts), indent=2)
+            shown = found.tree.as_json(prompts=prompts)
+            say_json({**shown, "missing": found.missing}, indent=2)
         else:
             _show(found.tree, found.asked, prompts=prompts)
         if found.missing:
@@ -82,16 +83,3 @@ def _sent(node: Node) -> Iterator[str]:
         lines = (content if isinstance(content, str) else str(content)).splitlines()
         yield f"{text_of(message.get('role'))}: {lines[0] if lines else ''}"
         yield from (f"  {line}" for line in lines[1:])
-
-
-def _json(tree: Node, missing: int, *, prompts: bool) -> dict[str, Any]:
-    shown = tree.as_json()
-    if not prompts:
-        _drop(shown, "call")
-    return {**shown, "missing": missing}
-
-
-def _drop(node: dict[str, Any], field: str) -> None:
-    node.pop(field, None)
-    for child in node.get("children", ()):
-        _drop(child, field)

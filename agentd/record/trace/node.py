@@ -73,8 +73,10 @@ class Node:
         for child in self.children:
             yield from child.walk()
 
-    def as_json(self) -> dict[str, Any]:
-        """It and all below it as JSON: times in RFC 3339, nothing that is empty."""
+    def as_json(self, *, prompts: bool = True) -> dict[str, Any]:
+        """It and all below it as JSON: times in RFC 3339, nothing that is empty; without `prompts`,
+        not what models were sent."""
+        details = {name: each for name, each in self.details.items() if prompts or name != "call"}
         shown: dict[str, Any] = {
             "kind": self.kind,
             "id": self.id,
@@ -84,9 +86,9 @@ class Node:
             "began": _moment(self.began),
             "started": _moment(self.started),
             "ended": _moment(self.ended),
-            **self.details,
+            **details,
             "sequences": list(self.sequences),
-            "children": [child.as_json() for child in self.children],
+            "children": [child.as_json(prompts=prompts) for child in self.children],
         }
         return {name: value for name, value in shown.items() if value not in ("", None, [])}
 

@@ -116,6 +116,15 @@ def _conversation(db: sqlite3.Connection, env: str, row: Row) -> str:
     return next(filter(None, own), row.conversation)
 
 
+async def record(bus: Bus, env: str, sequence: int) -> Entry | None:
+    """The record with this sequence; None if the log has none of the environment.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    return await _entry(bus, env, sequence, Room())
+
+
 async def _read(bus: Bus, env: str, sequences: Iterable[int]) -> tuple[list[Entry], int]:
     """The records with these sequences, and how many of them were not read."""
     room, free = Room(), asyncio.Semaphore(_AT_ONCE)

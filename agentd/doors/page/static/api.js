@@ -63,9 +63,10 @@ export async function remove(path) {
   return (await send("DELETE", path)).json();
 }
 
-// Yields {event, data, id} of one response.
-export async function* events(method, path, body, signal) {
+// Yields {event, data, id} of one response; `opened` gets its header Location first.
+export async function* events(method, path, body, signal, opened) {
   const response = await send(method, path, body, { signal, accept: "text/event-stream" });
+  opened?.(response.headers.get("location"));
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {

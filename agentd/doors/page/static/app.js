@@ -13,8 +13,10 @@ const VIEWS = [
   ["letters", "Dead letters", "read", "letters"],
   ["schedules", "Schedules", "read", "schedules"],
   ["agents", "Agents", "read", "agents"],
+  ["costs", "Costs", "read", "costs"],
 ];
 const COUNTED = { waiting: "approvals", letters: "letters" };
+const ALL = new Set(["tasks", "costs"]); // they show what all agents did
 const THEMES = ["light dark", "light", "dark"];
 
 const page = document.getElementById("page");
@@ -69,7 +71,7 @@ function logout() {
 
 function shell() {
   const me = live.me;
-  const links = VIEWS.filter(([, , right]) => me.may.includes(right) || (right === "approve" && me.may.includes("read")))
+  const links = VIEWS.filter(([way, , right]) => (me.may.includes(right) || (right === "approve" && me.may.includes("read"))) && !(me.agents && ALL.has(way)))
     .map(([way, name, , module]) => h("a", { href: `#/${way}`, "data-way": way }, icon(module), h("span", {}, name), h("span", { class: "count", "data-count": way })));
   const menu = h("button", { class: "plain menu", "aria-expanded": "false", "aria-controls": "nav", "aria-label": "Menu", onclick: () => open(!nav.classList.contains("open")) }, icon("menu"));
   const nav = h("nav", { id: "nav", "aria-label": "Views" }, links,

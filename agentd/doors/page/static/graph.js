@@ -130,7 +130,7 @@ function shape(kind, label) {
   const text = label.length > 34 ? `${label.slice(0, 33)}…` : label;
   const per = kind === "agent" ? 7.6 : 6.3;
   return kind === "agent"
-    ? { text: `${text}\n `, width: Math.max(112, text.length * per + 28), height: 46 }
+    ? { text: `${text}\n `, width: Math.max(124, text.length * per + 28), height: 46 }
     : { text, width: text.length * per + 22, height: 26 };
 }
 

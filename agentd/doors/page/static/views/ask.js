@@ -78,10 +78,11 @@ async function answered(place, body, began, signal) {
   const stop = h("button", { class: "plain small" }, "Stop");
   const line = h("p", { class: "meta" }, stop);
   replace(place, note, text, line);
-  const task = new Promise((resolve) => stop.addEventListener("click", resolve));
-  let id = null;
-  task.then(() => id && post(`/api/tasks/${id}/cancel`).catch((error) => place.append(wrong(error))));
-  for await (const { event, data } of events("POST", "/api/tasks", body, signal)) {
+  const opened = (location) => stop.addEventListener("click", () => {
+    stop.disabled = true;
+    post(`${location}/cancel`).catch((error) => place.append(wrong(error)));
+  });
+  for await (const { event, data } of events("POST", "/api/tasks", body, signal, opened)) {
     if (event === "delta") {
       note.remove();
       text.append(data.text);
@@ -97,7 +98,6 @@ async function answered(place, body, began, signal) {
     } else if (event === "error") {
       throw Object.assign(new Error(data.detail), { title: data.code });
     } else if (event === "result") {
-      id = data.id;
       note.remove();
       ended(text, line, data, performance.now() - began);
       return data.conversation;

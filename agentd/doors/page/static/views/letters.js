@@ -62,11 +62,16 @@ function card(letter, act, open) {
   };
   whole.open = open;
   return h("article", { class: "card letter", "aria-label": `Letter ${letter.letter}` },
-    h("header", { class: "row wrap" }, badge(letter.reason, "bad"), h("h2", {}, letter.subject.split(".").slice(3).join(".")), h("a", { class: "muted", href: `#/tasks/${letter.task}` }, `Task ${short(letter.task)}`),
+    h("header", { class: "row wrap" }, badge(letter.reason, "bad"), h("h2", {}, addressed(letter.subject)), h("a", { class: "muted", href: `#/tasks/${letter.task}` }, `Task ${short(letter.task)}`),
       h("span", { class: "grow" }), h("span", { class: "muted" }, many(letter.attempts, "attempt"), " · ", when(letter.buried))),
     h("p", { class: "error" }, letter.error || "No reason was given."),
     h("div", { class: "row wrap" }, h("div", { class: "grow" }, whole),
       live.may("operate") && h("div", { class: "buttons" }, h("button", { onclick: () => act(letter, "retry") }, "Retry"), h("button", { class: "danger", onclick: () => act(letter, "drop") }, "Drop"))));
+}
+
+function addressed(subject) {
+  const [domain, specificity] = subject.split(".").slice(3);
+  return domain === "_agent" ? `@${specificity}` : `${domain}.${specificity}`;
 }
 
 function indented(text) {

@@ -85,6 +85,6 @@ function toAnswer(each, decide, may) {
   const field = h("input", { "aria-label": "Answer", placeholder: each.default ? `Otherwise: ${each.default}` : "Your answer", required: true });
   return h("section", { class: "call" }, h("p", { class: "asks" }, each.question),
     each.choices?.length
-      ? h("div", { class: "buttons" }, each.choices.map((choice) => h("button", { disabled: !may, onclick: () => send(choice) }, choice)))
+      ? h("div", { class: "buttons" }, each.choices.map((choice) => h("button", { class: "choice", disabled: !may, onclick: () => send(choice) }, choice)))
       : h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); send(field.value); } }, field, h("button", { class: "primary", disabled: !may }, "Answer")));
 }
