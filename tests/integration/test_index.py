@@ -13,12 +13,13 @@ import pytest
 
 from agentd.errors import AgentdError
 from agentd.nats import jetstream, objects, streams
-from agentd.nats.bus import Bus
+from agentd.nats.bus import Bus, Msg
 from agentd.nats.server import EmbeddedServer
 from agentd.nats.streams import LOG
 from agentd.protocol.message import new_id
 from agentd.protocol.subjects import Subjects
 from agentd.record.index.index import Index
+from agentd.record.index.rows import Row, row_of
 from agentd.record.queries import Filter, messages
 from agentd.settings import Settings
 
@@ -250,3 +251,19 @@ async def test_a_mistake_in_a_question_costs_no_index(
         await index.ask(lambda db: db.execute("SELECT ?").fetchone())
 
     assert the_file(tmp_path).stat().st_ino == inode
+
+
+async def test_a_message_that_cannot_be_read_costs_only_itself(
+    bus: Bus, index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await send(bus, "one", "two")
+
+    def fails_once(msg: Msg) -> Row | None:
+        if b"one" in msg.data:
+            raise RuntimeError("unforeseen")
+        return row_of(msg)
+
+    monkeypatch.setattr("agentd.record.index.index.row_of", fails_once)
+
+    assert await texts(index) == ["two"]
+    assert "is skipped: RuntimeError: unforeseen" in caplog.text

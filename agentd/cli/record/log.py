@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agentd.record.queries import Filter
 
 _LONGEST = 120  # characters of a text
-_MOST = 100_000
+_MOST = 20_000  # messages; all of them are in memory
 _EVERY = 2.0  # seconds between two looks where the server does not announce a message
 _PAUSE = 0.1  # seconds in which more messages may come, to be read together
 

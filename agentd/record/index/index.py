@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from agentd.errors import AgentdError, TaskError
 from agentd.nats import jetstream, objects
 from agentd.nats.bus import Bus, Msg, status_of
+from agentd.nats.records import skipped
 from agentd.nats.streams import LOG
 from agentd.protocol.server_subjects import direct_get
 from agentd.record.index import file as files
@@ -211,7 +212,17 @@ def _complete(db: sqlite3.Connection, sequence: int, kind: str, data: bytes) -> 
 
 
 def _rows(batch: Sequence[Msg]) -> list[Row]:
-    return [row for msg in batch if (row := row_of(msg))]
+    return [row for msg in batch if (row := _row(msg))]
+
+
+def _row(msg: Msg) -> Row | None:
+    """The row of a message. One that cannot be read costs only itself."""
+    try:
+        return row_of(msg)
+    except Exception as error:  # noqa: BLE001 - no list of errors is complete for arbitrary bytes
+        headers = msg.headers or {}
+        skipped(LOG, headers.get("Nats-Subject", ""), error, headers.get("Nats-Sequence"))
+        return None
 
 
 def _repaired(file: IndexFile, error: sqlite3.DatabaseError) -> None:
