@@ -38,6 +38,8 @@ PATIENCE = 30.0  # seconds
 MANIFEST = "capabilities: [echo]\ninstructions: Repeat the message.\nmodel: mock/echo\n"
 ENV = "walk"
 _RESUME = dis.opmap["RESUME"]
+# It looks at the files ten times a second: on a slow machine that is in every walk.
+_BESIDE = "agentd.runtime.watch"
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _is_resumed(frame: FrameType) -> bool:
 def common(walks: Sequence[Sequence[Step]]) -> list[Step]:
     """The steps that every walk has, in the order of the last walk."""
     everywhere = set(walks[0]).intersection(*walks[1:])
-    return [step for step in walks[-1] if step in everywhere]
+    return [step for step in walks[-1] if step in everywhere and step.module != _BESIDE]
 
 
 def by_file(steps: Iterable[Step]) -> list[Step]:
