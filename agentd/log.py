@@ -85,7 +85,8 @@ def is_secret_name(name: str) -> bool:
 
 
 class TextFormatter(logging.Formatter):
-    """`12:30:45 INFO  analyst message`; of the fields in `extra` only `agent` is shown."""
+    """`12:30:45 INFO  analyst message`; of the fields in `extra` only `agent` is shown, and the ids
+    of a span."""
 
     def __init__(self, *, colour: bool = False) -> None:
         super().__init__()
@@ -96,6 +97,8 @@ class TextFormatter(logging.Formatter):
         level = f"{_SHORT_LEVELS.get(record.levelname, record.levelname):5}"
         agent = printable(str(getattr(record, "agent", "")))
         text = record.getMessage()
+        if trace := getattr(record, "trace_id", None):
+            text += f" trace_id={trace} span_id={getattr(record, 'span_id', '')}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         if self._colour:

@@ -27,6 +27,7 @@ from agentd.tools.mcp.server import TimeLimits
 from agentd.tools.mcp_tool import McpServers, McpSource
 from agentd.tools.port import Call, ToolError
 from tests.integration.test_turns import journal
+from tests.recorded_spans import ids, recorded
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -156,6 +157,14 @@ async def test_all_features_of_a_server_can_be_used(everything: McpSource) -> No
         "logo": "[image/png, 2 kB, file:///logo]",
         "review": "Review this Go code.",
     }
+
+
+async def test_a_call_names_the_span_of_its_tool(everything: McpSource) -> None:
+    with recorded() as found:
+        with found.tracer.tool("tell", "{}", call_id="c", description="", agent="me"):
+            parent = await call(everything, "tell", field="traceparent")
+        trace, span = ids(found.one("execute_tool tell"))
+    assert parent.startswith(f"00-{trace}-{span}-")
 
 
 async def test_a_request_of_a_server_that_agentd_does_not_support_is_refused(

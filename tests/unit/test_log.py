@@ -79,6 +79,13 @@ def test_content_cannot_forge_a_record_or_control_the_terminal(written: Written)
 
 
 @in_format("text")
+def test_text_names_the_span_of_a_record(written: Written) -> None:
+    log.info("done", extra={"trace_id": "4bf9", "span_id": "00f0"})
+
+    assert written().endswith("done trace_id=4bf9 span_id=00f0\n")
+
+
+@in_format("text")
 def test_text_shows_the_traceback_indented(written: Written) -> None:
     try:
         raise LookupError("not there")

@@ -114,10 +114,10 @@ async def rewrite(text: str, ctx: Context[Any, Any]) -> str:
 
 
 @server.tool()
-def tell(ctx: Context[Any, Any]) -> str:
-    """The idempotency key of the request."""
+def tell(ctx: Context[Any, Any], field: str = "agentd/key") -> str:
+    """What comes with the request: its idempotency key, for example."""
     meta = ctx.request_context.meta or {}
-    return str(dict(meta).get("agentd/key"))
+    return str(dict(meta).get(field))
 
 
 @server.resource("file:///readme")
