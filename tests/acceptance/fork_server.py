@@ -54,11 +54,12 @@ def main(control: socket.socket) -> None:
 
 
 def preload() -> None:
-    """Imports all of agentd, and none of the libraries that it defers."""
+    """Imports all of agentd whose libraries are here, and none of the libraries that it defers."""
     package = importlib.import_module("agentd")
     for module in pkgutil.walk_packages(package.__path__, "agentd."):
         if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+            with contextlib.suppress(ModuleNotFoundError):
+                importlib.import_module(module.name)
     for library in _LIBRARIES:
         importlib.import_module(library)
     gc.collect()

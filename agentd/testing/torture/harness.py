@@ -32,7 +32,7 @@ from agentd.testing.torture.sender import Sender, TaskDraft
 ENV = "torture"
 IN_FLIGHT = 8  # tasks that one replica runs at a time, unless a scenario says otherwise
 
-_LOOK = 0.05  # seconds between two looks at the server
+_LOOK = 0.1  # seconds between two looks at the server
 
 
 @dataclass(frozen=True, kw_only=True)

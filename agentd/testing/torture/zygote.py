@@ -14,6 +14,7 @@ When standard input ends, the zygote kills all replicas and ends.
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import json
 import os
@@ -43,6 +44,8 @@ def main() -> None:
     """Serves requests until standard input ends."""
     for module in _PRELOADED:
         importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # so that the collections of a replica do not copy the pages of these objects
     wakeup, alarm = socket.socketpair()
     alarm.setblocking(False)
     signal.set_wakeup_fd(alarm.fileno())

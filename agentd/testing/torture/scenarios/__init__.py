@@ -44,8 +44,8 @@ from agentd.testing.torture.scenarios.turns import turns
 
 SCENARIOS = (
     Scenario("kill9", kill9, full=Size(10_000, 50, seconds=60), short=Size(400, 6)),
-    Scenario("crashpoints", crashpoints, full=Size(1_000, 20), short=Size(60, 3)),
-    Scenario("turns", turns, full=Size(300, 20), short=Size(30, 2)),
+    Scenario("crashpoints", crashpoints, full=Size(1_000, 20), short=Size(30, 2)),
+    Scenario("turns", turns, full=Size(300, 20), short=Size(20, 1)),
     Scenario("fanout", fanout, full=Size(300, 5), short=Size(8, 1)),
     Scenario("join", join, full=Size(300, 5), short=Size(8, 1)),
     Scenario("broker", broker, full=Size(10_000, 10), short=Size(300, 2)),
