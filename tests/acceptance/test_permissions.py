@@ -105,6 +105,8 @@ def test_each_role_works_with_its_documented_permissions(guarded: Guarded) -> No
         ("reader", "schedules ls", "me"),
         ("reader", "dlq ls", ""),
         ("reader", "tap --all --count 1", "event."),
+        ("reader", "log --agent me --grep hello", "result."),
+        ("reader", "cost", "me"),
         ("auditor", "audit witness", "cosigned"),
         ("auditor", "audit verify", "nothing is wrong"),
         ("approver", "approvals ls", "pay"),
