@@ -49,6 +49,9 @@ test-load: $(VENV)/.dev ## run the tests TIMES=20 times beside eight busy proces
 browser: $(VENV)/.dev ## see that a Chromium is here, which the tests of the page need; install it where root may
 	@$(BIN)/python scripts/browser.py
 
+alerts: $(VENV)/.dev ## check deploy/: the alert rules and the dashboard, with promtool
+	@$(BIN)/python scripts/promtool.py
+
 check: $(VENV)/.dev browser ## all that CI runs: format, lint, types, order of imports, examples, tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -60,6 +63,7 @@ check: $(VENV)/.dev browser ## all that CI runs: format, lint, types, order of i
 	$(BIN)/agentd test manifests/
 	$(BIN)/agentd test examples/research-team/manifests/
 	$(BIN)/agentd test examples/support/manifests/
+	$(BIN)/python scripts/promtool.py
 	$(PYTEST)
 	@$(if $(filter-out $(call version_of,$(BIN)/python),$(call version_of,$(call first,$(VERSIONS)))), \
 		echo "$(VENV) has a newer Python than the oldest one here that agentd supports; make clean to test that")

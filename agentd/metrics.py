@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -31,28 +32,48 @@ class Metrics:
 
     Attributes:
         span_ids: the exemplars of durations, where tasks are traced; None without a tracer.
+        refresh: reads what is only read when somebody looks at the metrics.
     """
 
     span_ids: SpanIds | None = None
 
     def __init__(self) -> None:
+        self.refresh: Callable[[], Awaitable[None]] = _nothing
         registry = self._registry = CollectorRegistry()
         make = _Maker(registry)
-        counter, seconds, gauge = make.counter, make.seconds, make.gauge
         ProcessCollector(registry=registry)
+        self._make_of_tasks(make)
+        self._make_of_calls(make)
+        self._make_of_process(make)
+        self.waiting(approvals=nan, dead_letters=nan, queues={})
+
+    def _make_of_tasks(self, make: _Maker) -> None:
+        counter, seconds, gauge = make.counter, make.seconds, make.gauge
         self._tasks = counter("agent_tasks_total", "Tasks done", "agent_id", "status")
         self._task_seconds = seconds(
             "agent_task_duration_seconds", "From a task's delivery to its outcome", "agent_id"
         )
         self._in_flight = gauge("agentd_tasks_in_flight", "Tasks running now", "agent_id")
-        self._reloads = counter(
-            "agentd_reloads_total", "Edits that took effect or were refused", "outcome"
+        self._agent_tokens = counter(
+            "agent_tokens_total", "Tokens that its tasks have used", "agent_id", "direction"
         )
-        self._background = counter(
-            "agentd_background_failures_total", "Failures of background work", "work"
+        self._agent_cost = counter(
+            "agent_cost_usd_total", "Cost of the tasks of an agent, if it is known", "agent_id"
         )
+        self._late_facts = counter(
+            "agentd_late_facts_total", "Facts that arrived after their join had closed", "agent_id"
+        )
+        self._approvals = gauge(
+            "agentd_approvals_waiting", "Tasks that are suspended until a person decides"
+        )
+        self._dead_letters = gauge("agentd_dead_letters", "Dead letters that nobody has handled")
+        self._depth = gauge("agentd_queue_depth", "Tasks that wait for an agent", "route")
+        self._age = gauge("agentd_queue_age_seconds", "Age of the oldest of these tasks", "route")
         self._triggers = counter("agentd_trigger_deliveries_total", "Deliveries", *_TRIGGER)
         self._callbacks = counter("agentd_callbacks_total", "Results posted", *_CALLBACK)
+
+    def _make_of_calls(self, make: _Maker) -> None:
+        counter, seconds, gauge = make.counter, make.seconds, make.gauge
         self._calls = counter("agentd_model_calls_total", "Model calls", "model", "status")
         self._call_seconds = seconds(
             "agentd_model_call_duration_seconds", "Model calls, to the end of the answer", "model"
@@ -75,6 +96,15 @@ class Metrics:
         self._cooldowns = counter(
             "agentd_model_cooldowns_total", "Cooldowns of endpoints", "endpoint", "cause"
         )
+
+    def _make_of_process(self, make: _Maker) -> None:
+        counter, seconds, gauge = make.counter, make.seconds, make.gauge
+        self._reloads = counter(
+            "agentd_reloads_total", "Edits that took effect or were refused", "outcome"
+        )
+        self._background = counter(
+            "agentd_background_failures_total", "Failures of background work", "work"
+        )
         self._requests = counter(
             "agentd_http_requests_total", "Requests over HTTP answered", "route", "status"
         )
@@ -86,10 +116,6 @@ class Metrics:
         )
         self._audit_lag = gauge("agentd_audit_lag_seconds", "Age of what has no checkpoint yet")
 
-    def audit_lag(self, seconds: float) -> None:
-        """How long the oldest message of the log has waited for a checkpoint of the audit."""
-        self._audit_lag().set(seconds)
-
     def task(self, agent_id: str, status: str, seconds: float) -> None:
         """One task whose outcome (`success`, `error`) is stored, `seconds` after its delivery."""
         self._tasks(agent_id, status).inc()
@@ -98,6 +124,36 @@ class Metrics:
     def in_flight(self, agent_id: str, n: int) -> None:
         """`n` tasks of the agent are running now."""
         self._in_flight(agent_id).set(n)
+
+    def agent_spent(
+        self, agent_id: str, *, input_tokens: int, output_tokens: int, cost: float | None
+    ) -> None:
+        """What one delivery of a task has used in all; `cost` is in USD, None if unknown."""
+        self._agent_tokens(agent_id, "input").inc(input_tokens)
+        self._agent_tokens(agent_id, "output").inc(output_tokens)
+        if cost is not None:
+            self._agent_cost(agent_id).inc(cost)
+
+    def late_fact(self, agent_id: str) -> None:
+        """One fact for a join of the agent came too late."""
+        self._late_facts(agent_id).inc()
+
+    def waiting(
+        self, *, approvals: float, dead_letters: float, queues: Mapping[str, tuple[float, float]]
+    ) -> None:
+        """What waits in the environment; of each route that this process serves, how many tasks,
+        and since how many seconds the oldest of them."""
+        self._approvals().set(approvals)
+        self._dead_letters().set(dead_letters)
+        for series in (self._depth, self._age):
+            series.clear()
+        for route, (depth, age) in queues.items():
+            self._depth(route).set(depth)
+            self._age(route).set(age)
+
+    def audit_lag(self, seconds: float) -> None:
+        """How long the oldest message of the log has waited for a checkpoint of the audit."""
+        self._audit_lag().set(seconds)
 
     def background_failure(self, work: str) -> None:
         """Work in the background failed, for example `housekeeping`."""
@@ -168,6 +224,8 @@ class Metrics:
         """Removes the series of an agent that was removed; otherwise they would stay for ever."""
         for series in (self._tasks, self._task_seconds, self._in_flight):
             series.forget(agent_id)
+        for series in (self._agent_tokens, self._agent_cost, self._late_facts):
+            series.forget(agent_id)
 
     def also(self, readings: Callable[[], Iterable[Reading]]) -> None:
         """Shows histograms that are measured elsewhere, as they are at each scrape."""
@@ -185,6 +243,9 @@ class Metrics:
     def _observe(self, histogram: Histogram, seconds: float) -> None:
         ids = self.span_ids() if self.span_ids else None
         histogram.observe(seconds, dict(ids) if ids else None)
+
+
+async def _nothing() -> None: ...
 
 
 class _Maker:
@@ -220,6 +281,11 @@ class _Series(Generic[_Metric]):
             bound = self._metric.labels(*labels) if labels else self._metric
             self._bound[labels] = bound
         return bound
+
+    def clear(self) -> None:
+        """Removes all series."""
+        self._bound.clear()
+        self._metric.clear()
 
     def forget(self, first: str) -> None:
         """Removes the series whose first label is `first`."""

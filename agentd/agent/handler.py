@@ -14,11 +14,13 @@ from agentd.agent.outcome import Outcome
 from agentd.agent.services import Services
 from agentd.agent.stats import AgentStats
 from agentd.errors import Again, AgentdError, BusError, Conflict, DecodeError, Undeliverable
+from agentd.models.port import Usage
 from agentd.nats.objects import require_room
 from agentd.protocol.message import AgentIdentity, AgentMessage, new, short_id
 from agentd.protocol.trace import TraceContext, entered
 from agentd.queue.delivery import Delivery
 from agentd.run.revision import Revision
+from agentd.run.spending import Spending
 from agentd.telemetry import active
 
 log = logging.getLogger(__name__)
@@ -106,6 +108,7 @@ class Handler:
         finally:
             if outcome is None:  # what an attempt has used counts, also if another one follows
                 self._stats.spend(task.spending)
+                self._measure(task.spending)
         if outcome is not None:
             if outcome.error:
                 _mark(outcome.error)
@@ -140,6 +143,7 @@ class Handler:
     def count(self, task: AgentMessage, outcome: Outcome) -> None:
         """Adds an outcome to the stats and the metrics, and logs it."""
         self._stats.count(outcome)
+        self._measure(outcome.spending)
         status = "success" if outcome.success else "error"
         self._services.metrics.task(self._source.id, status, outcome.latency / 1000)
         log.log(
@@ -154,6 +158,17 @@ class Handler:
                 "latency": round(outcome.latency),
             },
         )
+
+    def _measure(self, spending: Spending) -> None:
+        """Adds what a delivery has used to the metrics."""
+        if spending.here.calls:
+            usage = spending.here.usage or Usage(0, 0)
+            self._services.metrics.agent_spent(
+                self._source.id,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cost=spending.here.cost,
+            )
 
     def _log(self, level: int, text: str, delivery: Delivery) -> None:
         task = delivery.task_id

@@ -64,6 +64,7 @@ class Joins:
         self._subjects = services.subjects
         self._leads = partial(services.leads, agent)
         self._agent = agent
+        self._metrics = services.metrics
         self._secret = services.secret
         self._source = AgentIdentity(id="agentd-join", type="runtime")
         self._shared: WeakValueDictionary[str, Shared[Gathering]] = WeakValueDictionary()
@@ -230,6 +231,7 @@ class Joins:
         return self._secret.identify(name, oldest)
 
     async def _record_late(self, task: str, delivery: Delivery, fact: AgentMessage) -> None:
+        self._metrics.late_fact(self._agent)
         log.warning(
             "%s: %s from %s arrived after its join had closed",
             short_id(task),

@@ -59,8 +59,10 @@ class _Page:
         is_open = OPEN_METRICS in accept
         made = self._made.get(is_open)
         if made is None or made.done():
-            wanted = OPEN_METRICS if is_open else ""
-            made = asyncio.create_task(asyncio.to_thread(self._metrics.expose, wanted))
-            self._made[is_open] = made
+            made = self._made[is_open] = asyncio.create_task(self._make(is_open))
         # A client that goes away must not end it for the others.
         return await asyncio.shield(made)
+
+    async def _make(self, is_open: bool) -> tuple[bytes, str]:
+        await self._metrics.refresh()
+        return await asyncio.to_thread(self._metrics.expose, OPEN_METRICS if is_open else "")

@@ -14,4 +14,5 @@ A module imports only from what stands below it.
     in_progress    reports held deliveries to the server, from a separate thread
     suspects       the turns of tasks that may have killed a process: few at first, then more
     cancellations  cancelled conversations and tasks: nothing of them runs
+    held           what a stream holds: how much on which subjects, and the first message of some
 """

@@ -147,10 +147,13 @@ class WorkConsumers:
     def consumer(self, priority: int) -> str:
         return consumer_name(self.subjects.env, self.route, priority)
 
-    async def make(self, priority: int) -> None:
-        name = self.consumer(priority)
+    def pattern(self, priority: int) -> str:
+        """The stored work of one band."""
         domain, _, one = self.route.partition(".")
-        pattern = self.subjects.work(domain, one or None, priority=priority)
+        return self.subjects.work(domain, one or None, priority=priority)
+
+    async def make(self, priority: int) -> None:
+        name, pattern = self.consumer(priority), self.pattern(priority)
         config = {**consumer_config(name, idle=_IDLE_CONSUMER), "filter_subject": pattern}
         request = {"stream_name": WORK, "config": config}
         await jetstream.api(self.bus, f"CONSUMER.DURABLE.CREATE.{WORK}.{name}", request)

@@ -16,13 +16,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from agentd.errors import BusError, SubjectError
-from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg, Subscription, status_of
 from agentd.nats.records import skipped
 from agentd.nats.streams import WORK
 from agentd.protocol.server_subjects import Acknowledgement, is_acknowledgement, next_message
 from agentd.protocol.subjects import DEFAULT_PRIORITY, Subjects, is_token, parse_work
-from agentd.queue import bands
+from agentd.queue import bands, held
 from agentd.queue.bands import ConsumerSource, Route, WorkConsumers, route_of
 from agentd.queue.delivery import Delivery, delivery, settle_foreign
 from agentd.queue.in_progress import Beats
@@ -72,17 +71,10 @@ class Queue:
         for route in self._routes.values():
             if route.source.stream != WORK and route.pullers:
                 route.ring(DEFAULT_PRIORITY)
-        offset, foreign = 0, list[str]()
-        while True:
-            request = {"subjects_filter": self.subjects.all_work, "offset": offset}
-            info = await jetstream.api(self.bus, f"STREAM.INFO.{WORK}", request)
-            waiting = info["state"].get("subjects") or {}
-            for subject in waiting:
-                self._ring(subject)
-            foreign += [each for each in waiting if not is_token(each.split(".")[2])]
-            offset += len(waiting)
-            if not waiting or offset >= int(info.get("total", 0)):
-                return foreign
+        waiting = await held.counts(self.bus, WORK, self.subjects.all_work)
+        for subject in waiting:
+            self._ring(subject)
+        return [each for each in waiting if not is_token(each.split(".")[2])]
 
     def expect(self, delivery: Delivery, delay: float) -> None:
         """Rings for a task that was handed back, when its `delay` is over: the server does not."""

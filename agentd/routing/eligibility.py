@@ -10,12 +10,12 @@ from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 from agentd.errors import TaskError
-from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.streams import WORK
 from agentd.protocol.destination import Destination, Recipients, Requirement
 from agentd.protocol.message import AgentMessage, short_id
 from agentd.protocol.subjects import RESERVED_DOMAINS, Subjects
+from agentd.queue import held
 from agentd.routing import registry, routes
 from agentd.routing.accepts import refusal
 from agentd.routing.registry import Replica
@@ -157,9 +157,7 @@ async def _require_acceptance(
 
 async def _require_room(bus: Bus, subjects: Subjects, to: Destination) -> None:
     one = to.specificity if to.domain in RESERVED_DOMAINS else None
-    request = {"subjects_filter": subjects.work(to.domain, one)}
-    info = await jetstream.api(bus, f"STREAM.INFO.{WORK}", request)
-    waiting = sum((info["state"].get("subjects") or {}).values())
+    waiting = await held.count(bus, WORK, subjects.work(to.domain, one))
     if waiting >= QUEUE_LIMIT:
         raise TaskError(
             f"{waiting:,} tasks wait for {to} already; the limit is {QUEUE_LIMIT:,}",

@@ -9,6 +9,7 @@ A module imports only from modules listed below it.
     housekeeping      recreates deleted streams, sweeps the queue, restores schedules
     cancellation      cancels a conversation, or a task and all that followed from it
     open_tasks        the tasks that have no outcome yet
+    backlog           what waits in the environment, read for the metrics
     watch             watches the files and passes on each catalog that a change makes
     sharing           shares with other replicas: cooldowns, rate windows, answers kept for a while
     revision_builder  builds a revision: checks an agent's tools, opens its models and tools

@@ -24,6 +24,7 @@ from agentd.nats.streams import WORK
 from agentd.protocol.server_subjects import consumer_advisory
 from agentd.protocol.shape import Shape
 from agentd.protocol.subjects import Subjects, matches
+from agentd.queue import held
 from agentd.queue.delivery import parcel
 from agentd.runtime.dead_lettering import dead_letter
 
@@ -114,21 +115,16 @@ class Advisories:
             limit, pattern = (before["config"].get(x) for x in ("max_deliver", "filter_subject"))
             if not pattern or not matches(pattern, subject) or limit < 1:
                 return 0
-            held = await self._held(pattern)
+            kept = await held.count(self._bus, WORK, pattern)
             after = await self._consumer(consumer)
             if _counts(before) == _counts(after):
-                is_one = held > after["num_pending"] + after["num_ack_pending"]
+                is_one = kept > after["num_pending"] + after["num_ack_pending"]
                 return limit if is_one else 0
             await asyncio.sleep(_PAUSE)
         raise BusError(f"{consumer} is too busy to tell what it gave up")
 
     async def _consumer(self, name: str) -> dict[str, Any]:
         return await jetstream.api(self._bus, f"CONSUMER.INFO.{WORK}.{name}")
-
-    async def _held(self, pattern: str) -> int:
-        """How many messages of WORK are on these subjects."""
-        info = await jetstream.api(self._bus, f"STREAM.INFO.{WORK}", {"subjects_filter": pattern})
-        return sum((info["state"].get("subjects") or {}).values())
 
 
 def _counts(info: Mapping[str, Any]) -> tuple[Any, ...]:

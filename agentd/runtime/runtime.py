@@ -36,6 +36,7 @@ from agentd.routing.routes import RouteTable
 from agentd.run.budget import Budgets
 from agentd.runtime.advisories import Advisories
 from agentd.runtime.agent_schedules import AgentSchedules
+from agentd.runtime.backlog import Backlog
 from agentd.runtime.cancellation import CancelRequests
 from agentd.runtime.housekeeping import Housekeeper
 from agentd.runtime.presence import Presence
@@ -74,6 +75,7 @@ class Runtime:
         self._cooldowns = Cooldowns(bus, subjects)
         self._share_models()
         self.queue = Queue(bus, subjects)
+        metrics.refresh = Backlog(self.queue, metrics).read
         self._routes = RouteTable(bus, settings.env, self._listen_again)
         self._services = self._make_services(subjects)
         self.schedules = AgentSchedules(bus, subjects, self._services.secret)

@@ -78,6 +78,7 @@ async def test_what_is_late_is_told_and_runs_nothing(team: Team) -> None:
     [(joined_as, _)] = await stored(team, "event.join.*", 1)
     assert subject.specificity == joined_as.specificity
     assert late.payload.content["event"] == "late"
+    assert 'agentd_late_facts_total{agent_id="joiner"} 1.0' in team.metrics.expose()[0].decode()
     await at_rest(team)
     assert len(await joined(team)) == 1
 

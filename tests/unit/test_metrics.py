@@ -69,6 +69,38 @@ def test_impossible_numbers_of_a_provider_are_ignored() -> None:
     assert value(metrics, "agentd_model_cost_usd_total", model="gpt") is None
 
 
+def test_what_an_agent_has_spent() -> None:
+    metrics = Metrics()
+    metrics.agent_spent("analyst", input_tokens=10, output_tokens=4, cost=0.25)
+    metrics.agent_spent("analyst", input_tokens=1, output_tokens=0, cost=None)
+    metrics.agent_spent("mock", input_tokens=1, output_tokens=1, cost=None)
+
+    assert value(metrics, "agent_tokens_total", agent_id="analyst", direction="input") == 11
+    assert value(metrics, "agent_tokens_total", agent_id="analyst", direction="output") == 4
+    assert value(metrics, "agent_cost_usd_total", agent_id="analyst") == 0.25
+    assert value(metrics, "agent_cost_usd_total", agent_id="mock") is None
+
+
+def test_what_waits_is_unknown_until_it_was_read() -> None:
+    metrics = Metrics()
+    assert math.isnan(value(metrics, "agentd_dead_letters") or 0)
+    metrics.waiting(approvals=2, dead_letters=3, queues={"a": (5, 1.5), "b": (0, 0.0)})
+
+    assert value(metrics, "agentd_approvals_waiting") == 2
+    assert value(metrics, "agentd_dead_letters") == 3
+    assert value(metrics, "agentd_queue_depth", route="a") == 5
+    assert value(metrics, "agentd_queue_age_seconds", route="a") == 1.5
+    metrics.waiting(approvals=0, dead_letters=0, queues={"a": (0, 0.0)})
+    assert value(metrics, "agentd_queue_depth", route="b") is None
+
+
+def test_late_facts() -> None:
+    metrics = Metrics()
+    metrics.late_fact("joiner")
+
+    assert value(metrics, "agentd_late_facts_total", agent_id="joiner") == 1
+
+
 def test_reloads_and_tasks_in_flight() -> None:
     metrics = Metrics()
     metrics.reload("reloaded")

@@ -29,6 +29,8 @@ async def test_an_answered_task_is_acknowledged_and_counted(tmp_path: Path) -> N
     assert await bench.handle() == b"+ACK"
     assert bench.result()["data"] == "hello"
     assert (bench.stats.done, bench.stats.failed, bench.queue.expected) == (1, 0, [])
+    exposed = bench.services.metrics.expose()[0].decode()
+    assert 'direction="output"} 2.0' in exposed
 
 
 async def test_a_failed_attempt_is_handed_back_for_as_long_as_its_pause(tmp_path: Path) -> None:
