@@ -36,6 +36,7 @@ def every_door() -> tuple[Sequence[Door], Mapping[str, Shape]]:
     """
     from agentd.doors.api import (
         approvals,
+        audit,
         letters,
         live,
         openapi,
@@ -48,7 +49,7 @@ def every_door() -> tuple[Sequence[Door], Mapping[str, Shape]]:
     from agentd.doors.page import door as page
     from agentd.doors.triggers import webhooks
 
-    api = (tasks, approvals, letters, schedules, topology, live, record, openapi)
+    api = (tasks, approvals, letters, schedules, topology, live, record, audit, openapi)
     doors = tuple(each.routes for each in (*api, openai, webhooks, page))
     return doors, {**openai.SHAPES}
 

@@ -24,7 +24,18 @@ pytestmark = pytest.mark.timeout(4 * PATIENCE)
 # A text that does harm wherever it becomes HTML, a script or the address of a link.
 HOSTILE = """<img src=x onerror="hacked=1"><script>hacked=1</script>'"><svg onload=hacked=1>"""
 QUESTION = f"Is this safe? {HOSTILE}"
-VIEWS = ["", "ask", "tasks", "waiting", "letters", "schedules", "agents", "agents/echo", "costs"]
+VIEWS = [
+    "",
+    "ask",
+    "tasks",
+    "waiting",
+    "letters",
+    "schedules",
+    "agents",
+    "agents/echo",
+    "costs",
+    "audit",
+]
 WIDE: ViewportSize = {"width": 1280, "height": 800}
 NARROW: ViewportSize = {"width": 375, "height": 812}
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()

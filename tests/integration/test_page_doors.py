@@ -17,6 +17,7 @@ from agentd.doors.ending import Ending
 from agentd.doors.key_file import KeyFile
 from agentd.nats import schedules
 from agentd.nats.schedules import ScheduleEntry, Timing
+from agentd.record.audit.keeper import Keeper
 from agentd.settings import Settings
 from tests.integration.conftest import Team
 from tests.integration.serving import serving
@@ -144,7 +145,12 @@ async def test_schedules_are_listed_and_removed(http: Client, team: Team) -> Non
         timing=Timing.at(4_000_000_000),
     )
     await schedules.put(team.bus, later)
-    status, found = await http.ask("viewer", "GET /api/schedules")
+    async with asyncio.timeout(PATIENCE):
+        while True:  # the schedule of an agent is stored after it runs
+            status, found = await http.ask("viewer", "GET /api/schedules")
+            if status != 200 or len(found["schedules"]) == 2:
+                break
+            await asyncio.sleep(0.05)
     assert status == 200
     assert [(each["id"], each["when"]) for each in found["schedules"]] == [
         ("@other", "every 1h"),
@@ -252,6 +258,7 @@ async def test_the_record_is_searched_and_traced(http: Client, team: Team) -> No
     assert record["message"]["payload"]["content"] == "a needle in the hay"
     status, costs = await http.ask("viewer", "GET /api/record/costs?by=agent&since=1d")
     assert [(each["group"], each["tasks"]) for each in costs["costs"]] == [("echo", 2)]
+    assert (costs["total"]["tasks"], costs["more"]) == (2, 0)
 
 
 @pytest.mark.parametrize(
@@ -303,3 +310,27 @@ async def test_what_changed_with_a_revision(http: Client, team: Team) -> None:
     assert (await http.ask("viewer", f"{path}/{first}/changes"))[1]["changes"] == []
     _, back = await http.ask("viewer", f"{path}/{first}/changes?since={newest}")
     assert "+instructions: Be kind." in back["changes"][0]["lines"]
+
+
+async def test_the_audit_is_read_and_compared(http: Client, team: Team) -> None:
+    missing = await http.ask("viewer", "GET /api/audit")
+    assert (missing[0], missing[1]["code"]) == (404, "no_audit")
+    await team.run(echo=ECHO)
+    await team.ask("echoing", "to be signed")
+    keeper = Keeper(team.bus, team.subjects.env, "page")
+    keeper.open()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                status, found = await http.ask("viewer", "GET /api/audit")
+                if status == 200:
+                    break
+                await asyncio.sleep(0.05)
+        assert found["note"].splitlines()[1] == str(found["size"])
+        assert 0 < found["last"] <= found["log"]
+        assert (await http.ask("viewer", "POST /api/audit/verify"))[0] == 403
+        status, report = await http.ask("ops", "POST /api/audit/verify")
+        assert (status, report["findings"]) == (200, [])
+        assert report["messages"] > 0
+    finally:
+        await keeper.close()

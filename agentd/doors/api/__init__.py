@@ -5,6 +5,7 @@ A module imports only from modules listed below it.
     openapi          what there is, as an OpenAPI document
     live             what happens now, as one stream
     record           tasks on record, traces, costs, revisions
+    audit            the newest checkpoint, and whether the log is as it was signed
     letters          dead letters: listed, shown, sent again, dropped
     schedules        what will be sent later: listed, removed
     topology         who asks, and how work flows between agents

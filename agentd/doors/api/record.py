@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -25,7 +23,7 @@ from agentd.record.index.index import Index
 from agentd.record.queries import Filter, Group
 from agentd.record.trace import reader
 
-_MOST = 500  # tasks in one answer
+_MOST = 500  # tasks or groups in one answer
 
 
 def _field(name: str, text: str, kind: str = "string") -> Parameter:
@@ -114,8 +112,10 @@ class _RecordDoor:
             failed=state == "failed",
             text=given.get("text") or None,
         )
-        listed = partial(tasks.tasks, where=where, limit=_limit(given), waiting=state == "waiting")
-        found = await self._asked(lambda db: listed(db))
+        limit, waiting = _limit(given), state == "waiting"
+        found = await self._index.ask(
+            lambda db: tasks.tasks(db, where, limit=limit, waiting=waiting)
+        )
         return JSONResponse({"tasks": [asdict(each) for each in found]})
 
     async def trace(self, request: Request) -> Response:
@@ -148,10 +148,13 @@ class _RecordDoor:
         by = given.get("by", "day")
         if by not in get_args(Group):
             raise UsageError(f"`by` must be one of {', '.join(get_args(Group))}")
-        since = _since(given) or 0.0
-        costs = partial(queries.costs, env=self._env, by=cast("Group", by), since=since)
-        found = await self._asked(lambda db: costs(db))
-        return JSONResponse({"costs": [asdict(each) for each in found]})
+        since, group = _since(given), cast("Group", by)
+        found = await self._index.ask(
+            lambda db: queries.costs(db, self._env, group, since=since, limit=_MOST)
+        )
+        groups = [asdict(each) for each in found.groups]
+        total = asdict(found.total)
+        return JSONResponse({"costs": groups, "total": total, "more": found.more})
 
     async def revisions(self, request: Request) -> Response:
         """The revisions of an agent."""
@@ -174,9 +177,6 @@ class _RecordDoor:
         found = await changes.between(self._bus, self._env, every[place], after)
         shown = [asdict(each) for each in found]
         return JSONResponse({"before": every[place].revision, "after": name, "changes": shown})
-
-    async def _asked(self, question: Callable[[sqlite3.Connection], Any]) -> Any:
-        return await self._index.ask(question)
 
 
 def _require_all(request: Request) -> None:

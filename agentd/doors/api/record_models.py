@@ -67,6 +67,8 @@ class Costs(BaseModel):
     """What tasks have cost."""
 
     costs: list[CostOf]
+    total: CostOf
+    more: int = Field(description="How many groups there are beside these.")
 
 
 class Revision(BaseModel):

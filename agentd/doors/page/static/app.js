@@ -14,6 +14,7 @@ const VIEWS = [
   ["schedules", "Schedules", "read", "schedules"],
   ["agents", "Agents", "read", "agents"],
   ["costs", "Costs", "read", "costs"],
+  ["audit", "Audit", "read", "audit"],
 ];
 const COUNTED = { waiting: "approvals", letters: "letters" };
 const ALL = new Set(["tasks", "costs"]); // they show what all agents did
