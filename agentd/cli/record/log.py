@@ -172,14 +172,16 @@ async def _conversation(index: Index, env: str, name: str) -> str:
 
 
 def _line(row: Row) -> list[str | Styled]:
-    """The time, the task, what it is, who sent it and what it says."""
+    """The time, the task or else its own id, what it is, who sent it and what it says."""
     from agentd.protocol.message import short_id
 
     text = " ".join(row.text.split())
     if row.success is False:
         text = f"{row.code}: {text}" if row.code else text
     shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-    head = f"{clock(row.time)}  {short_id(row.task):<8}  {_what(row):<26} {row.source:<12} "
+    head = (
+        f"{clock(row.time)}  {short_id(row.task or row.id):<8}  {_what(row):<26} {row.source:<12} "
+    )
     return [head, Styled(shown, "red") if row.success is False else shown]
 
 
