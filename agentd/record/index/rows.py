@@ -32,6 +32,7 @@ _BOOKKEEPING = frozenset(
     {"event", "task", "life", "taskSequence", "delivery", "digest", "call", "earlier"}
 )
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
+_CANCELLATIONS = frozenset({"cancel.requested", "conversation.stopped", "conversation.resumed"})
 # The events on the subject of a task: `event.run.{taskId}`.
 _OF_TASK = ("run", "approval", "join", "join_late")
 
@@ -126,7 +127,9 @@ def row_of(msg: Msg) -> Row | None:
         kind=kind,
         topic=topic,
         id=own,
-        conversation=_text(context.get("conversationId")) or (own if kind == "task" else ""),
+        conversation=_named(topic, content)
+        or _text(context.get("conversationId"))
+        or (own if kind == "task" else ""),
         parent=_text(context.get("parentMessageId")),
         correlation=_text(body.get("correlationId")),
         source=_text(source.get("id")),
@@ -167,6 +170,11 @@ def about_object(kind: str, data: bytes) -> tuple[dict[str, Any], str]:
             return about_content(kind, content)
         case _:
             return {}, text_of(content)
+
+
+def _named(topic: str, content: Any) -> str:
+    """The conversation that a cancellation names: it is sent from outside of it."""
+    return _text(_mapping(content).get("conversation")) if topic in _CANCELLATIONS else ""
 
 
 def _erased(topic: str, content: Any) -> tuple[tuple[int, int], ...]:

@@ -56,8 +56,14 @@ class Entry:
     @property
     def kind(self) -> str:
         """`content.event` of an event of agentd; "" for other records."""
-        is_ours = self.subject.type == "event" and self.subject.domain in RUNTIME_EVENTS
-        return text_of(self.content.get("event")) if is_ours else ""
+        if self.is_ours and self.subject.domain == "cancel":
+            return "cancel_requested"  # by anybody, whose message need not say so
+        return text_of(self.content.get("event")) if self.is_ours else ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is an event that no agent can emit."""
+        return self.subject.type == "event" and self.subject.domain in RUNTIME_EVENTS
 
     @cached_property
     def content(self) -> Mapping[str, Any]:
@@ -96,7 +102,7 @@ class Entry:
             return subject.specificity
         if subject.domain == "summary":
             return self.parent
-        return text_of(self.content.get("task")) if self.kind else ""
+        return text_of(self.content.get("task")) if self.is_ours else ""
 
     @property
     def life(self) -> int:

@@ -75,7 +75,7 @@ def grouped(entries: Iterable[Entry]) -> Grouped:
     for entry in by_sequence.values():
         if task := entry.task:
             tasks.setdefault(task, TaskRecords(task)).entries.append(entry)
-        elif not entry.kind and entry.id and entry.id not in events:
+        elif not entry.is_ours and entry.id and entry.id not in events:
             events[entry.id] = entry
         else:
             rest.append(entry)

@@ -28,6 +28,7 @@ _KINDS: Mapping[str, Kind] = {
     "late": "late",
     "letter_retried": "letter",
     "letter_dropped": "letter",
+    "cancel_requested": "decision",
     "task_stopped": "decision",
     "task_resumed": "decision",
     "conversation_exchange": "memory",

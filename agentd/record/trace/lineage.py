@@ -11,6 +11,7 @@ from agentd.record.values import items, text_of, whole
 
 # A tree that is deeper is flattened: any client may send a chain of a million tasks.
 DEEPEST = 40
+_MOST_FACTS = 1_000  # of one join: it holds no more
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def facts_of(joined: Entry | None, records: Grouped) -> list[Entry]:
 def numbers_of_facts(entry: Entry) -> list[int]:
     """The sequences of the facts of a join, if this record lists them."""
     listed = items(entry.content.get("facts")) if entry.kind == "joined" else []
-    return [whole(number) for number in listed]
+    return [whole(number) for number in listed[:_MOST_FACTS]]
 
 
 def places(records: Grouped) -> Mapping[str, Place]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agentd.errors import DecodeError, TaskError, UsageError
+from agentd.errors import DecodeError, SubjectError, TaskError, UsageError
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.objects import MARK, fetch
 from agentd.nats.records import Room
@@ -147,7 +147,7 @@ async def _entry(bus: Bus, env: str, sequence: int, room: Room) -> Entry | None:
         room.take(len(msg.data))
         entry = entry_of(msg)
         return await _whole(bus, entry, room) if entry.subject.env == env else None
-    except DecodeError:
+    except (DecodeError, SubjectError):
         return None
 
 

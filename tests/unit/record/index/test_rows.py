@@ -229,3 +229,19 @@ def test_any_content_becomes_a_row(subject: str, content: Any) -> None:
 
     assert found.success in (True, False, None)
     assert found.cost is None or 0 <= found.cost < 2**53
+
+
+@pytest.mark.parametrize(
+    ("topic", "conversation"),
+    [
+        ("conversation.stopped", "chat"),
+        ("cancel.requested", "chat"),
+        ("conversation.forgotten", "conv"),
+        ("review.done", "conv"),
+    ],
+)
+def test_a_cancellation_is_of_the_conversation_that_it_names(topic: str, conversation: str) -> None:
+    body = message({"event": "x", "conversation": "chat"})
+
+    assert row(f"agents.dev.event.{topic}", body).conversation == conversation
+    assert row(f"agents.dev.event.{topic}", message({"conversation": 3})).conversation == "conv"

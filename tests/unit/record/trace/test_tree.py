@@ -364,6 +364,24 @@ def test_a_cancelled_conversation_says_who_cancelled_it() -> None:
     assert shape(story) == ["task t1", "decision maria"]
 
 
+def test_a_request_to_cancel_a_task_stands_below_it() -> None:
+    story = Story()
+    task = story.ask("analysis", "?", id="t1")
+    story.of_system("cancel.requested", {"task": "t1"})
+    story.of_system("task.stopped", {"event": "task_stopped", "task": "t1", "by": {"name": "ana"}})
+    error = {"code": "cancelled", "message": "cancelled"}
+    story.result(task, "analyst", None, success=False, error=error)
+
+    assert shape(story) == [
+        "task analyst",
+        "  decision maria",
+        "  decision ana",
+        "  result analyst",
+    ]
+    first = next(each for each in tree(story).walk() if each.kind == "decision")
+    assert first.details["event"] == "cancel_requested"
+
+
 def test_a_result_that_does_not_count_is_shown_all_the_same() -> None:
     story = Story()
     task = story.ask("analysis", "?", id="t1")
