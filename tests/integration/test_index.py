@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -267,3 +268,15 @@ async def test_a_message_that_cannot_be_read_costs_only_itself(
 
     assert await texts(index) == ["two"]
     assert "is skipped: RuntimeError: unforeseen" in caplog.text
+
+
+async def test_another_process_that_does_not_go_on_is_named(
+    bus: Bus, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(bus, "one")
+    file = await index.update()
+    monkeypatch.setattr("agentd.record.index.index._PATIENCE", 0.1)
+
+    with file.lock(), pytest.raises(AgentdError, match=f"process {os.getpid()} holds"):
+        await texts(index)
+    assert await texts(index) == ["one"]

@@ -90,16 +90,20 @@ class IndexFile:
                 os.unlink(f"{self.path}{suffix}")
 
     @contextlib.contextmanager
-    def lock(self) -> Generator[bool]:
-        """Holds the right to build the index in the block, if no other process has it now."""
+    def lock(self) -> Generator[int]:
+        """Holds the right to build the index in the block. If another process has it, the block
+        gets the id of that process, otherwise 0."""
         self._make_folder()
         lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
+            holder = os.pread(lock, 20, 0)
+            yield int(holder) if holder.isdigit() else -1  # it has not written its id yet
         else:
-            yield True
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
+            yield 0
         finally:
             os.close(lock)
 

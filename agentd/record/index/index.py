@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _PAUSE = 0.1  # seconds between two looks at what another process builds
+_PATIENCE = 120.0  # seconds in which it must go on
 # How much one update does of what may be left for the next one: messages to check, and seconds to
 # read contents from the object store.
 _CHECKED, _TIME = 10_000, 1.0
@@ -75,16 +76,23 @@ class Index:
             StartError, BusError: as `ask`.
         """
         async with self._updating:
+            seen, deadline = -1, 0.0
             while True:
                 info = await jetstream.api(self._bus, f"STREAM.INFO.{LOG}")
                 file = IndexFile(self._folder / _name(info))
-                if self._apart and await _in_thread(_is_far, file, info["state"]):
+                read = await _in_thread(_position, file)
+                behind = info["state"]["last_seq"] - max(read, info["state"]["first_seq"])
+                if self._apart and behind > _FAR:
                     await self._in_a_process(self._apart)
-                with file.lock() as is_ours:
-                    if is_ours:
+                with file.lock() as holder:
+                    if not holder:
                         await self._build(file, info)
                         return file
-                # Another process builds it: that one may die, so look again.
+                # The other process may end, or have been stopped.
+                if read > seen:
+                    seen, deadline = read, time.monotonic() + _PATIENCE
+                elif time.monotonic() > deadline:
+                    raise AgentdError(f"process {holder} holds {file.path}, and does not go on")
                 await asyncio.sleep(_PAUSE)
 
     async def _in_a_process(self, settings: Settings) -> None:
@@ -188,13 +196,12 @@ async def _in_thread(work: Callable[..., _T], *args: Any) -> _T:
         raise
 
 
-def _is_far(file: IndexFile, log: Mapping[str, Any]) -> bool:
-    """Whether there is much to read."""
-    position = 0
+def _position(file: IndexFile) -> int:
+    """Up to which sequence the log was read; 0 if the file does not say."""
     if file.path.exists():
         with contextlib.suppress(sqlite3.DatabaseError), file.reading() as db:
-            position, _ = files.state(db)
-    return log["last_seq"] - max(position, log["first_seq"]) > _FAR
+            return files.state(db)[0]
+    return 0
 
 
 def _asked(file: IndexFile, question: Callable[[sqlite3.Connection], _T]) -> _T:
