@@ -176,7 +176,7 @@ plans = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(plan=plans, seed=st.integers(0, 2**32), chance=st.sampled_from([0.0, 0.05, 0.2, 0.5]))
 def test_an_interrupted_run_resumes_and_ends_as_planned(
     spec: AgentSpec, plan: list[list[str]], seed: int, chance: float
@@ -225,12 +225,13 @@ def test_an_interrupted_run_resumes_and_ends_as_planned(
     assert len(effects) == sum(name in ("mail", "bank") for names in plan for name in names)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(plan=plans, seed=st.integers(0, 2**32))
 def test_a_stored_step_is_neither_paid_nor_executed_again(
     spec: AgentSpec, plan: list[list[str]], seed: int
 ) -> None:
     world = World(random.Random(seed), 0.3)
+    ended = 0
     for _ in range(30):
         recorded = {turn for kind, turn, _ in world.steps if kind == TURN}
         answered = {f"t.{turn}.{i}" for kind, turn, i in world.steps if kind == ANSWERED}
@@ -238,5 +239,8 @@ def test_a_stored_step_is_neither_paid_nor_executed_again(
         world.done.clear()
         with contextlib.suppress(Crash):
             asyncio.run(one_run(spec, world, plan))
+            ended += 1
         assert not recorded & {turn + 1 for turn in world.asked}
         assert not answered & {key for keys in world.done.values() for key in keys}
+        if ended == 2:  # the second of them had every step on record
+            break
