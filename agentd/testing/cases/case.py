@@ -50,8 +50,10 @@ _Count = Annotated[Whole, Field(ge=0, le=1000)]
 class ToolCallExpectation(StrictModel):
     """A tool call that the agent must make; it may have more arguments than these."""
 
-    name: Name
-    arguments: dict[str, Any] = Field(default={})
+    name: Name = Field(description="The name of the tool.")
+    arguments: dict[str, Any] = Field(
+        default={}, description="Arguments that the call must have; it may have more."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -70,15 +72,36 @@ _ToolCall = Annotated[
 class Expectation(StrictModel):
     """The conditions that a run must meet (`expect:`)."""
 
-    contains: _Texts = ()
-    matches: _Texts = ()
-    json_: Any = Field(default=None, alias="json")
-    tool_calls: tuple[_ToolCall, ...] | None = None
-    max_turns: Annotated[Whole, Field(ge=1)] | None = None
-    max_cost: Money | None = None
-    error: str | None = None
-    that: Expression | None = None
-    judge: str | None = Field(default=None, min_length=1)
+    contains: _Texts = Field(
+        default=(), description="Texts that the answer contains; upper and lower case are equal."
+    )
+    matches: _Texts = Field(
+        default=(), description="Regular expressions of which each is found in the answer."
+    )
+    json_: Any = Field(
+        default=None,
+        alias="json",
+        description="A value that the answer contains; its mappings may have more fields.",
+    )
+    tool_calls: tuple[_ToolCall, ...] | None = Field(
+        default=None, description="Calls that the run makes in this order; `[]` allows none."
+    )
+    max_turns: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="The most turns of the model."
+    )
+    max_cost: Money | None = Field(default=None, description="The most that the run costs, in USD.")
+    error: str | None = Field(
+        default=None, description="The code of the error with which the run must fail."
+    )
+    that: Expression | None = Field(
+        default=None,
+        description="An expression that must hold, over output, result, calls, content, message.",
+    )
+    judge: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A condition in words, which the model of `judge:` decides about.",
+    )
 
     @field_validator("matches")
     @classmethod
@@ -104,9 +127,11 @@ class Expectation(StrictModel):
 class StandIn(StrictModel):
     """The answers of a tool in a test: always the same, one after the other, or an error."""
 
-    returns: Any = None
-    in_turn: list[Any] | None = Field(default=None, min_length=1)
-    error: str | None = None
+    returns: Any = Field(default=None, description="The answer of every call.")
+    in_turn: list[Any] | None = Field(
+        default=None, min_length=1, description="The answers of the calls, one after the other."
+    )
+    error: str | None = Field(default=None, description="The error of every call.")
 
     @model_validator(mode="before")
     @classmethod
@@ -132,20 +157,32 @@ _Answers = Annotated[
 class Case(StrictModel):
     """One task for the agent, and the conditions that its run must meet."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    input: Any = None
-    message: dict[str, Any] = Field(default={})
+    name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        description="What the case shows; reports name it so."
+    )
+    input: Any = Field(default=None, description="The content of the task: a text or any value.")
+    message: dict[str, Any] = Field(
+        default={}, description="More fields of the message, such as `context`."
+    )
     # Never a real model: a test that is played offline must not call one by mistake.
     model: Annotated[
         Any,
         one_of_types("`mock/echo` or a list of turns", str, list),
         WithJsonSchema({"anyOf": [{"const": "mock/echo"}, {"type": "array"}]}),
-    ] = None
-    tools: dict[Name, _Answers] = Field(default={})
-    expect: Expectation
+    ] = Field(
+        default=None, description="In place of the agent's model: `mock/echo`, or a list of turns."
+    )
+    tools: dict[Name, _Answers] = Field(
+        default={}, description="What tools answer, by their names; they are not called."
+    )
+    expect: Expectation = Field(description="The conditions that the run must meet.")
     # Real models answer differently each time: only live runs are repeated.
-    runs: Annotated[Whole, Field(ge=1, le=100)] = 1
-    pass_: _Count | None = Field(default=None, alias="pass")
+    runs: Annotated[Whole, Field(ge=1, le=100)] = Field(
+        default=1, description="How often the case is played with `--live`."
+    )
+    pass_: _Count | None = Field(
+        default=None, alias="pass", description="How many of the runs must pass; default: all."
+    )
 
     @field_validator("model")
     @classmethod
@@ -178,11 +215,15 @@ class Case(StrictModel):
 class CaseFile(StrictModel):
     """The content of one file; `judge` is the model that decides about `expect.judge`."""
 
-    agent: Name | None = None
-    judge: ShortRef | None = None
+    agent: Name | None = Field(
+        default=None, description="The agent; default: that of the file beside it."
+    )
+    judge: ShortRef | None = Field(
+        default=None, description="The model that decides about `expect.judge`."
+    )
     cases: Annotated[
         tuple[Case, ...], AfterValidator(not_empty), Field(json_schema_extra={"minItems": 1})
-    ]
+    ] = Field(description="The cases, each with a name of its own.")
 
     @field_validator("cases")
     @classmethod

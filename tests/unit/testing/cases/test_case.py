@@ -174,3 +174,14 @@ def test_what_the_reader_refuses_the_schema_refuses(tmp_path: Path, text: str) -
     root = reader.read(text, "f").root
     assert root
     assert not Draft202012Validator(json_schema()).is_valid(plain(root))
+
+
+def test_editors_show_what_every_field_is_for() -> None:
+    """They show the description of the field under the pointer."""
+    schema = json_schema()
+    models = [schema, *(schema["$defs"][name] for name in ("Case", "Expectation", "StandIn"))]
+    models.append(schema["$defs"]["ToolCallExpectation"])
+    fields = [(name, field) for each in models for name, field in each["properties"].items()]
+
+    assert len(fields) > 20
+    assert [name for name, field in fields if not field.get("description")] == []
