@@ -46,8 +46,8 @@ _NOT_A_500 = (
     (re.compile("No module named"), "model_config"),
     (re.compile("Cannot connect|Connection refused"), "model_overloaded"),
 )
-_UNPACKS = "the answer unpacks to more than"
-MOST_UNPACKED = 64 * 1024**2  # bytes of a compressed answer, or stream
+_LARGER = "the answer is larger than"
+LARGEST = 64 * 1024**2  # bytes of an answer or a stream, unpacked
 
 
 class Litellm:
@@ -76,7 +76,7 @@ def _load() -> Any:
     # They print each error, which agentd reports itself.
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).disabled = True
-    _bound_unpacking()
+    _bound_answers()
     # The first call imports modules for another 0.3 s, which would block the event loop.
     ask = {"model": "gpt-4o", "messages": [{"role": "user", "content": "-"}], "mock_response": "-"}
     litellm.completion(**ask)
@@ -84,15 +84,31 @@ def _load() -> Any:
     return litellm
 
 
-class _Unpacker:
-    """Unpacks an answer up to a limit, as a decoder of httpx; 64 kB of gzip can have 64 MB."""
+class _Bounded:
+    """Takes an answer up to a limit, as a decoder of httpx."""
+
+    def __init__(self) -> None:
+        self._room = LARGEST
+
+    def decode(self, data: bytes) -> bytes:
+        self._room -= len(data)
+        if self._room < 0:
+            raise ValueError(f"{_LARGER} {LARGEST:,} bytes")
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+class _Unpacker(_Bounded):
+    """Unpacks an answer up to a limit; 64 kB of gzip can have 64 MB."""
 
     def __init__(self, *kinds: int) -> None:
         """`kinds` are what the answer may be: `wbits` of zlib."""
+        super().__init__()
         self._kinds = kinds
         self._unpacker = zlib.decompressobj(kinds[0])
         self._began = False
-        self._room = MOST_UNPACKED
 
     def decode(self, data: bytes) -> bytes:
         if data and not self._began:
@@ -100,20 +116,15 @@ class _Unpacker:
             # `deflate` has the header of zlib, or none: its first byte tells.
             if data[0] & 0x0F != 8:
                 self._unpacker = zlib.decompressobj(self._kinds[-1])
-        unpacked = self._unpacker.decompress(data, self._room + 1)
-        self._room -= len(unpacked)
-        if self._room < 0:
-            raise ValueError(f"{_UNPACKS} {MOST_UNPACKED:,} bytes")
-        return unpacked
-
-    def flush(self) -> bytes:
-        return b""
+        return super().decode(self._unpacker.decompress(data, self._room + 1))
 
 
-def _bound_unpacking() -> None:
-    """Bounds what compressed answers unpack to. httpx, which litellm uses for all providers, has no
-    limit and no setting for it. agentd itself does not use it."""
+def _bound_answers() -> None:
+    """Bounds the answers of httpx, which litellm uses for all providers: it has no limit, and no
+    setting for one. agentd itself does not use it."""
     decoders: dict[str, Any] = import_module("httpx._decoders").SUPPORTED_DECODERS
+    models: Any = import_module("httpx._models")
+    decoders["identity"] = models.IdentityDecoder = _Bounded
     decoders["gzip"] = partial(_Unpacker, 16 + zlib.MAX_WBITS)
     decoders["deflate"] = partial(_Unpacker, zlib.MAX_WBITS, -zlib.MAX_WBITS)
     # Not asked for: they are there if somebody has installed their packages.
@@ -268,7 +279,7 @@ class LitellmModel:
         inner = getattr(error, "original_exception", None) or error
         status = getattr(inner, "status_code", None)
         text = _CLASSES.sub("", str(inner)).partition("Traceback (most recent call last)")[0]
-        if _UNPACKS in text:
+        if _LARGER in text:
             return self._failures.error("model_garbage", text)
         if streaming and "Connection" in type(inner).__name__:
             text = f"the connection ended before the answer was complete: {text}"

@@ -274,11 +274,11 @@ def packed(data: bytes, *, wbits: int) -> bytes:
 @both
 @pytest.mark.parametrize(
     ("coding", "wbits"),
-    [("gzip", 31), ("deflate", 15), ("deflate", -15)],
-    ids=["gzip", "zlib", "raw"],
+    [("gzip", 31), ("deflate", 15), ("deflate", -15), ("identity", None)],
+    ids=["gzip", "zlib", "raw", "plain"],
 )
-async def test_a_compressed_answer_is_unpacked_up_to_a_limit(
-    monkeypatch: pytest.MonkeyPatch, coding: str, wbits: int, stream: bool
+async def test_an_answer_is_read_and_unpacked_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch, coding: str, wbits: int | None, stream: bool
 ) -> None:
     size = 0
 
@@ -289,19 +289,20 @@ async def test_a_compressed_answer_is_unpacked_up_to_a_limit(
         answer = {"id": "c", "object": kind, "created": 1, "model": "m"}
         text = json.dumps({**answer, "choices": [{**choice, key: message}]})
         body = f"data: {text}\n\ndata: [DONE]\n\n" if stream else text
+        data = body.encode() + b" " * size
         return web.Response(
-            body=packed(body.encode() + b" " * size, wbits=wbits),
+            body=packed(data, wbits=wbits) if wbits else data,
             content_type="text/event-stream" if stream else "application/json",
-            headers={"Content-Encoding": coding},
+            headers={"Content-Encoding": coding} if wbits else None,
         )
 
     async with answering("/chat/completions", complete) as (url, models):
         ref = ModelRef.model_validate({"name": NAME, "api_base": url, "api_key": KEY})
         model, hear = models.open(ref), (lambda _: None) if stream else None
         assert (await model.complete(ChatRequest(HI, {}, 60.0), hear)).text == "Hi."
-        monkeypatch.setattr(litellm_bridge, "MOST_UNPACKED", 100_000)
+        monkeypatch.setattr(litellm_bridge, "LARGEST", 100_000)
         size = 200_000
-        with pytest.raises(ModelError, match="unpacks to more than 100,000 bytes") as caught:
+        with pytest.raises(ModelError, match="larger than 100,000 bytes") as caught:
             await model.complete(ChatRequest(HI, {}, 60.0), hear)
         assert caught.value.code == "model_garbage"
 
