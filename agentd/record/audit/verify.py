@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from agentd.record.audit.verifier.judge import FULL, Missing, Report, moment, ru
 from agentd.record.audit.verifier.note import COSIGNED, Checkpoint, Key
 from agentd.record.audit.verifier.tree import leaf_hash, message_leaf
 
+_SLICE = 256  # messages that are compared without a pause: some milliseconds
 _LATE = 60.0  # seconds that a message may wait for a checkpoint until that is mentioned
 
 
@@ -47,13 +49,13 @@ async def verify(bus: Bus, env: str, known: Known) -> Report:
             raise step.none(env)
     read = partial(log_reader.read, bus, env)
     comparison = Comparison(env, known.keys, read, now=time.time())
-    # As it is before the comparison begins: the oldest messages may be removed meanwhile.
-    info = await jetstream.api(bus, f"STREAM.INFO.{LOG}")
     wanted = {each.size: each for each in known.checkpoints}
     async for each in step.steps(bus, env):
         await comparison.step(each)
         if isinstance(each, Step) and each.checkpoint.size in wanted:
             _compare(wanted.pop(each.checkpoint.size), each.checkpoint, comparison.report)
+    # As it is now: the oldest messages may have been removed meanwhile.
+    info = await jetstream.api(bus, f"STREAM.INFO.{LOG}")
     report = await comparison.end(info, full=await _is_full(bus))
     for size, each in wanted.items():
         size_now = comparison.chain.frontier.size if comparison.chain.frontier else 0
@@ -219,6 +221,8 @@ class _Cursor:
                 return
             entry = self._entries.popleft()
             self._position = entry.sequence
+            if not len(self._entries) % _SLICE:
+                await asyncio.sleep(0)  # it may run beside agents
             yield entry
 
     async def _fill(self) -> bool:
