@@ -48,7 +48,7 @@ const style = (c, font) => [
   { selector: "edge", style: {
     width: 1.25, "line-color": c.edge, "target-arrow-color": c.edge, "target-arrow-shape": "triangle", "arrow-scale": 0.75, "curve-style": "bezier",
     "transition-property": "line-color, target-arrow-color, width", "transition-duration": 250,
-    "source-label": "data(first)", "target-label": "data(last)", "source-text-offset": 28, "target-text-offset": 30, "font-family": font, "font-size": 10.5, color: c.muted, "text-wrap": "wrap", "line-height": 1.3,
+    "source-label": "data(first)", "target-label": "data(last)", "source-text-offset": 19, "target-text-offset": 19, "font-family": font, "font-size": 10.5, color: c.muted, "text-wrap": "wrap", "line-height": 1.3,
     "text-background-color": c.surface, "text-background-opacity": 1, "text-background-padding": 3,
   } },
   { selector: "edge.hot", style: { color: c.text } },
@@ -113,7 +113,7 @@ function arrange(cy, labelled) {
     return Math.min(cy.width() / box.w, cy.height() / box.h);
   };
   const wide = () => run("LR", labelled ? 104 : 40, 22);
-  const high = () => run("TB", labelled ? 52 : 36, labelled ? 40 : 18);
+  const high = () => run("TB", labelled ? 64 : 36, labelled ? 40 : 18);
   if (cy.nodes().length > 400 || high() < wide()) return;
   high();
 }
@@ -122,8 +122,10 @@ function arrange(cy, labelled) {
 function labels(edge, edges) {
   const parting = edges.filter((each) => each.text && each.source === edge.source).length;
   const meeting = edges.filter((each) => each.text && each.target === edge.target).length;
+  const back = edges.some((each) => each.text && each.source === edge.target && each.target === edge.source);
   const text = edge.text ?? "";
-  return { ...edge, first: parting < meeting ? text : "", last: parting < meeting ? "" : text };
+  const begins = parting < meeting && !back;
+  return { ...edge, first: begins ? text : "", last: begins ? "" : text };
 }
 
 function shape(kind, label) {
