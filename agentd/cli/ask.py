@@ -16,7 +16,7 @@ from agentd.cli.shared import options
 from agentd.cli.shared.answer import AnswerPrinter
 from agentd.cli.shared.console import say
 from agentd.cli.shared.submit import submit
-from agentd.cli.shared.visit import visit
+from agentd.cli.shared.visit import of_a_trace, visit
 
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
@@ -93,7 +93,8 @@ def ask(
             as_json=as_json,
             timeout=timeout,
         )
-        options.run(_ask(question, up, env, nats))
+        with of_a_trace():
+            options.run(_ask(question, up, env, nats))
     if up:
         raise typer.BadParameter("--up does not go with --at or --in: the agents end before then")
     if everyone or gather or until:

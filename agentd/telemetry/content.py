@@ -21,6 +21,14 @@ _MOST_FIELDS = 60
 Attributes = dict[str, Any]
 
 
+def encodable(value: Any) -> Any:
+    """A value of an attribute in characters that UTF-8 has: half a surrogate pair, which the
+    arguments of a tool call may hold, would cost all spans that are exported with this one."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode(errors="replace").decode()
+    return value
+
+
 def text_of(value: Any) -> str:
     """Any content as text that is not too long."""
     return _cut(value if isinstance(value, str) else _json(value))

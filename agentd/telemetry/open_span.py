@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, StatusCode
 from agentd.errors import Paused, TaskError
 from agentd.models.port import Completion
 from agentd.telemetry import content, names, spans
+from agentd.telemetry.content import encodable
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class OpenSpan:
             return
         for attributes in (plain, content if self._content else None):
             if attributes and (found := tried(attributes)):
-                self.otel.set_attributes(found)
+                self.otel.set_attributes({k: encodable(value) for k, value in found.items()})
 
     def fail(self, code: str, text: str) -> None:
         """Says that it failed."""
@@ -48,7 +49,7 @@ class OpenSpan:
         self.otel.set_attribute(names.ERROR, code)
         # The text of an error may quote an answer: that is content.
         shown = text[:_LONGEST_ERROR] if self._content else code
-        self.otel.set_status(StatusCode.ERROR, shown)
+        self.otel.set_status(StatusCode.ERROR, encodable(shown))
 
     def fail_with(self, error: BaseException) -> None:
         """Says what it failed with, if that is a failure."""

@@ -15,7 +15,7 @@ from agentd.models.providers import split
 from agentd.protocol.message import AgentMessage
 from agentd.protocol.subjects import AGENT_DOMAIN, Subject
 from agentd.telemetry import names
-from agentd.telemetry.content import Attributes
+from agentd.telemetry.content import Attributes, encodable
 
 Kind = Literal["internal", "client", "producer", "consumer"]
 
@@ -41,6 +41,12 @@ class Opening:
     name: str
     kind: Kind
     attributes: Attributes = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        """Makes all of it text that can be exported."""
+        said = {name: encodable(value) for name, value in self.attributes.items()}
+        object.__setattr__(self, "name", encodable(self.name))
+        object.__setattr__(self, "attributes", said)
 
 
 def provider_of(model: str) -> str:
@@ -126,7 +132,7 @@ def chat_end(attempt: ModelAttempt, first_chunk: float | None) -> Attributes:
 
 def _response(completion: Completion) -> Attributes:
     return {
-        names.RESPONSE_MODEL: completion.model,
+        **({names.RESPONSE_MODEL: completion.model} if completion.model else {}),
         names.FINISH_REASONS: (completion.finish_reason or "stop",),
         **({names.CACHED: True} if completion.cached else {}),
     }

@@ -27,12 +27,9 @@ async def test_one_trace_across_processes(guest: Project) -> None:
         first = project.up("manifests", "--log-format", "json", **variables)
         await eventually(lambda: "ready in" in first.err)
         second = project.up("other", **variables).ready()
-        async with project.wire() as wire:
-            headers = {"traceparent": PARENT}
-            await wire.publish("task.boss.x", b'{"payload":{"content":"s3cret"}}', headers)
-            results = await eventually(lambda: wire.recorded("result.boss.x.*", 1))
-            assert results[0].content["data"] == "Done."
-            await eventually(lambda: len(site.named("process")) == 2)
+        project.environ["TRACEPARENT"] = PARENT
+        assert await project.ask("boss", "s3cret") == "Done.\n"
+        await eventually(lambda: len(site.named("process")) == 2)
         [line] = [json.loads(each) for each in first.err.splitlines() if "answered" in each]
         assert first.stop() == second.stop() == 0
 
@@ -51,7 +48,7 @@ async def test_one_trace_across_processes(guest: Project) -> None:
         f"send agents.{env}.task._agent.helper.{{priority}}",
         "execute_tool helper",
         "invoke_agent boss",
-        f"process agents.{env}.task.boss.{{specificity}}",
+        f"process agents.{env}.task.boss.{{specificity}}.{{priority}}",
     ]
     [boss], [helper] = site.named("invoke_agent boss"), site.named("invoke_agent helper")
     instance = "service.instance.id"

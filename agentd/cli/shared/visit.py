@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,5 +28,14 @@ async def visit(work: Work, env: str | None, nats: str | None) -> int:
 
     settings = from_environment(env=env, nats=nats)
     subjects = Subjects(settings.env)
-    async with session.visit(settings) as bus:
-        return await work(bus, subjects)
+    with of_a_trace():
+        async with session.visit(settings) as bus:
+            return await work(bus, subjects)
+
+
+def of_a_trace() -> AbstractContextManager[None]:
+    """Around what a command sends: it is part of the trace in the variables `TRACEPARENT` and
+    `TRACESTATE`, as a build system sets them."""
+    from agentd.protocol.trace import TraceContext, entered
+
+    return entered(TraceContext.of(os.environ))

@@ -64,6 +64,20 @@ async def test_spans_and_metrics_arrive_with_who_sent_them(
     assert "gen_ai.execute_tool.duration" in site.metrics
 
 
+async def test_text_that_utf_8_does_not_have_costs_no_other_span(
+    site: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
+    half = "\ud800"
+    async with exporting(site.url, monkeypatch):
+        assert active.tracer
+        with active.tracer.tool(half, half, call_id=half, description=half, agent="me") as call:
+            call.answered(half, error=True)
+        work()
+    tool, _ = site.spans
+    assert tool.attributes["gen_ai.tool.call.result"] == "?"
+
+
 async def test_the_name_of_the_service_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SERVICE_NAME", "research")
     assert export.resource("dev").attributes["service.name"] == "research"

@@ -115,6 +115,11 @@ def test_tokens_of_a_run_count_once_for_viewers_of_openinference() -> None:
     assert not [name for name in said if name.startswith("llm.")]
 
 
+def test_an_agent_without_a_model_names_none() -> None:
+    completion = Completion("hi", "", "stop", usage=Usage(0, 0), cost=0.0)
+    assert "gen_ai.response.model" not in spans.agent_end(completion)
+
+
 def test_a_callback_names_its_host_and_not_its_path() -> None:
     opening = spans.post("https://hooks.example.com/T0/secret?key=1")
     assert "secret" not in str(opening)
