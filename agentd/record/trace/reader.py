@@ -66,7 +66,8 @@ async def trace(index: Index, bus: Bus, env: str, name: str) -> Traced:
     entries, missing = await _read(bus, env, sequences)
     facts = {number for entry in entries for number in numbers_of_facts(entry)}
     others, lost = await _read(bus, env, facts.difference(sequences))
-    tree = build(place.conversation, [*entries, *others])
+    # Thousands of records take a second, in which a process that serves tasks does not stand still.
+    tree = await asyncio.to_thread(build, place.conversation, [*entries, *others])
     shown = branch(tree, place.asked) if place.asked else tree
     return Traced(shown, place.asked, missing + lost)
 
