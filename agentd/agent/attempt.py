@@ -194,6 +194,7 @@ async def _run(
         reader=reader,
         spending=task.spending,
         verdicts=verdicts,
+        calls=task.calls,
     )
     finished = await _guarded(task, context)
     crash_points.here("after-model")

@@ -39,7 +39,7 @@ async def commit(
         await _store(task, outcome, follow_ups, attempt)
     except TooLarge as error:
         failure = task.outcome(error=TaskError(str(error), code="answer_too_large"))
-        await _store(task, failure, (), attempt)
+        await _store(task, replace(failure, called=outcome.called), (), attempt)
 
 
 async def refuse(task: DeliveredTask, error: Undeliverable) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from agentd.agent.outcome import Outcome, result_subject
 from agentd.agent.services import Services
@@ -20,7 +21,7 @@ from agentd.run.deadline import Deadline
 from agentd.run.loop import RunResult
 from agentd.run.memory import Memory
 from agentd.run.revision import Revision
-from agentd.run.spending import Spending
+from agentd.run.spending import CallLog, Spending
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,6 +63,22 @@ class DeliveredTask:
         return Deadline.of(self.message, limit=limit, now=self.services.clock(), used=used)
 
     @cached_property
+    def calls(self) -> CallLog | None:
+        """The model calls of this delivery for the record; None if they do not go there."""
+        record = self.manifest.record
+        return None if record == "off" else CallLog(digests=record == "digests")
+
+    def unrecorded(self, *, answered: bool) -> dict[str, Any]:
+        """The model calls that are not on record yet, for the record that is stored next;
+        `answered` as in `CallLog.take`. Nothing if there are none."""
+        called = self.calls.take(answered=answered) if self.calls is not None else {}
+        if self.calls is None or not called:
+            return {}
+        delivery = self.delivery
+        of_run = {"life": delivery.life, "delivery": delivery.attempt, "turn": self.calls.turn}
+        return {**of_run, **called}
+
+    @cached_property
     def trace(self) -> TraceContext:
         """The trace context of what is published for this task."""
         return current() or TraceContext.accept(self.delivery.headers).child()
@@ -97,4 +114,5 @@ class DeliveredTask:
             result=result,
             error=error,
             spending=self.spending,
+            called=self.unrecorded(answered=error is None),
         )

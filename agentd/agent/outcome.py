@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,18 +15,26 @@ from agentd.models.port import CUT_IN_WORDS, Usage
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import HOLD, Record
-from agentd.nats.objects import fit
+from agentd.nats.objects import fit, room
 from agentd.nats.streams import LOG
-from agentd.protocol.message import AgentIdentity, AgentMessage, new_id
+from agentd.protocol.message import AgentIdentity, AgentMessage, new_id, short_id
 from agentd.protocol.result import decode_result
-from agentd.protocol.subjects import Subject, Subjects
+from agentd.protocol.subjects import Subject, Subjects, environment_of
+from agentd.queue.journal import CALLS, MODEL_CALLED
 from agentd.routing import results
 from agentd.run.loop import RunResult
 from agentd.run.model_call import as_payload
-from agentd.run.spending import Spending, Spent
+from agentd.run.spending import Spending, Spent, tokens_of
+
+log = logging.getLogger(__name__)
 
 _PAUSE = 0.5  # seconds between two tries to store a large answer
 _LONGEST_ERROR = 4_000  # characters of an error in a result
+_LONGEST_HEADER = 12 * 1024  # bytes; readers take 32 kB of headers, and a message has room for 16
+# Made once: `json.dumps` would make an encoder for each task.
+_compact = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+).encode
 _TRIES = 5  # if somebody else publishes on the subject of a result meanwhile
 
 
@@ -35,7 +45,7 @@ class Outcome:
     `latency` is in milliseconds from the delivery; `model` is the one that answered, or would have,
     or "" for an agent without a model.
     `emitted` is how many messages of each topic follow. `spending` is what the task has used, also
-    if it failed.
+    if it failed. `called` has the model calls that are not on record yet (`CallLog`).
     """
 
     revision: str
@@ -45,6 +55,7 @@ class Outcome:
     error: TaskError | None = None
     emitted: Mapping[str, int] = field(default_factory=dict[str, int])
     spending: Spending = field(default_factory=Spending)
+    called: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def success(self) -> bool:
@@ -133,16 +144,7 @@ def _used(spent: Spent) -> dict[str, Any]:
 
 
 def _tokens(usage: Usage | None) -> dict[str, Any]:
-    if usage is None:
-        return {}
-    counts = {
-        "inputTokens": usage.input_tokens,
-        "outputTokens": usage.output_tokens,
-        "reasoningTokens": usage.reasoning_tokens,
-    }
-    cached = {"cacheReadTokens": usage.cache_read, "cacheWriteTokens": usage.cache_write}
-    counts |= {name: tokens for name, tokens in cached.items() if tokens}
-    return {"tokens": usage.total, "usage": counts}
+    return {} if usage is None else {"tokens": usage.total, "usage": tokens_of(usage)}
 
 
 def result_subject(subjects: Subjects, topic: Subject, task_id: str) -> str:
@@ -172,8 +174,9 @@ async def store(
     """Stores the outcome, once, and sends a copy to the task's `replyTo`.
 
     The other records (`also`: emitted work, a dead letter) are stored together with the result, or
-    not at all. An answer has been paid for: while the server is away, full, or without its log, the
-    answer is held, and stored as soon as possible.
+    not at all; so are the model calls of the run that are not on record yet. An answer has been
+    paid for: while the server is away, full, or without its log, the answer is held, and stored as
+    soon as possible.
 
     Raises:
         Conflict: another replica's outcome is on record; this one is dropped.
@@ -184,18 +187,47 @@ async def store(
     if outcome.emitted:
         context = message.context.model_copy(update={"emitted": outcome.emitted})
         message = message.model_copy(update={"context": context})
+    data = await _fit(bus, message)
+    called = outcome.called
+    header = _as_header(called, room(bus) - len(data)) if called else ""
+    if called and not header:
+        also = [*also, *await _called(bus, subject, task, source, called)]
     result = Record(
         subject=subject,
-        data=await _fit(bus, message),
+        data=data,
         # A random id: with the task's id, the server would take a second writer for our own retry
         # and confirm its answer, which is not stored.
         message_id=new_id(),
-        headers=headers,
+        headers={**headers, CALLS: header} if header else headers,
         after=0,
     )
     await _store_once(bus, result, also)
     if task.reply_to and task.reply_to != subject:
         await bus.publish(task.reply_to, result.data, headers=headers)
+
+
+def _as_header(called: Mapping[str, Any], most: int) -> str:
+    """The calls as a header of the result: that costs no message, and no write to the disk. "" if
+    they are too large for one, or not valid text."""
+    try:
+        header = _compact(called)
+        return header if len(header.encode()) <= min(most, _LONGEST_HEADER) else ""
+    except ValueError:
+        return ""
+
+
+async def _called(
+    bus: Bus, result: str, task: AgentMessage, source: AgentIdentity, called: Mapping[str, Any]
+) -> list[Record]:
+    """The calls as an entry of the journal, to be stored with the result."""
+    subjects = Subjects(environment_of(result) or "")
+    event = task.reply("event", {"event": MODEL_CALLED, "task": task.id, **called}, source=source)
+    try:
+        return [Record(subject=subjects.event("run", task.id), data=await fit(bus, event))]
+    except (BusError, TaskError) as error:
+        # Better an incomplete record than a lost answer.
+        log.warning("the model call of %s is not on record: %s", short_id(task.id), error)
+        return []
 
 
 async def _store_once(bus: Bus, result: Record, also: Sequence[Record]) -> None:

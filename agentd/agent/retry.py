@@ -39,7 +39,9 @@ async def final_error(
             f"{error.code}: {error}",
             code="expired",
         )
-    await task.journal.ended(error, delay, counted=None if throttled else counted)
+    await task.journal.ended(
+        error, delay, counted=None if throttled else counted, **task.unrecorded(answered=False)
+    )
     raise Again(error, delay=delay)
 
 

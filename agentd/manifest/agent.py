@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -204,6 +204,12 @@ class Manifest(StrictModel):
         default=True,
         description="If true, the answer is published in pieces while the model writes it.",
         examples=[False],
+    )
+    record: Literal["full", "digests", "off"] = Field(
+        default="full",
+        description="What goes on record of each call of a model: everything that was sent "
+        "(`full`), digests of the messages (`digests`), or no call (`off`).",
+        examples=["digests"],
     )
 
     @field_validator("name")

@@ -38,6 +38,7 @@ class ChatRequest:
         patience: seconds to wait for a slot or a rate, when another model could be called instead.
         on_attempt: is called at the end of each attempt, by what may try several models.
         on_wait: is called with the reason when the call waits for a server that is not there.
+        on_sent: is called when an endpoint is called, with its name and the parameters.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -49,6 +50,7 @@ class ChatRequest:
     patience: float | None = None
     on_attempt: Callable[[ModelAttempt], None] | None = None
     on_wait: Callable[[str], Awaitable[None]] | None = None
+    on_sent: Callable[[str, Mapping[str, Any]], None] | None = None
 
     @property
     def longest_wait(self) -> float:

@@ -36,6 +36,9 @@ ANSWERED = "tool_answered"
 
 MODEL_FAILED = "model_failed"  # one model of several; another one answered, or all failed
 MODEL_AWAITED = "model_awaited"  # a server that is not there, or that asked for a wait
+# The last calls of a run: a header of its result, or an event where they are too large for that.
+CALLS = "Agentd-Calls"
+MODEL_CALLED = "model_called"
 
 ENTRY = "Agentd-Entry"  # a header: the text from which the id of the message was derived
 
@@ -122,7 +125,9 @@ class Journal:
         self._started = time.monotonic()
         await self.note(STARTED)
 
-    async def ended(self, error: TaskError, delay: float, *, counted: float | None) -> None:
+    async def ended(
+        self, error: TaskError, delay: float, *, counted: float | None, **details: Any
+    ) -> None:
         """Records that the task goes back to the queue for `delay` seconds, because of `error`.
 
         `counted` has the seconds of the delay that are the task's own time. None: nothing was
@@ -131,7 +136,7 @@ class Journal:
         Raises:
             BusError: it could not be recorded.
         """
-        details: dict[str, Any] = {
+        details |= {
             "error": {"code": error.code, "message": str(error)},
             "delay": round(delay, 3),
         }

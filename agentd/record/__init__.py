@@ -10,6 +10,7 @@ A module imports only from those below it.
     queries     what the index is asked: messages, tasks, conversations, costs
     index       the log in a SQLite database, built on demand
     changes     what changed between two revisions: their files, and the lines in these
+    calls       the model calls of a task, read back whole
     revisions   the files of each revision, stored once when it goes live, and read back
     values      values of JSON that any client may have written
 """

@@ -13,7 +13,7 @@ from agentd.queue.journal import Step
 from agentd.run.budget import TaskBudget
 from agentd.run.deadline import Deadline
 from agentd.run.memory import Memory
-from agentd.run.spending import Spending
+from agentd.run.spending import CallLog, Spending
 
 
 class StepLog(Protocol):
@@ -68,6 +68,7 @@ class RunContext:
         steps: the steps that are on record from an earlier attempt.
         bus: for the files that come with a task.
         spending: what its model calls use.
+        calls: its model calls for the record; None if they do not go there.
         verdicts: what was decided about the run's tool calls; None where a run cannot be suspended.
     """
 
@@ -82,3 +83,13 @@ class RunContext:
     reader: Reader | None = None
     spending: Spending = field(default_factory=Spending)
     verdicts: Verdicts | None = None
+    calls: CallLog | None = None
+
+    def is_on_record(self, message: Mapping[str, Any], **place: Any) -> None:
+        """Notes where the content of a message is on record, as `CallLog.elsewhere`."""
+        if self.calls is not None:
+            self.calls.elsewhere(message, **place)
+
+    def unrecorded(self) -> dict[str, Any]:
+        """The model calls that are not on record yet, for the record of a turn."""
+        return {} if self.calls is None else self.calls.take(answered=True)

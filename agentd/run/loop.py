@@ -141,6 +141,8 @@ class _TurnLoop:
         self._opening = await begin(
             self._revision, self._model, self._message, self._context, ask=self._ask_aside
         )
+        if self._opening.user["content"] is self._message.payload.content:
+            self._context.is_on_record(self._opening.user, task=True)
         if self._senders:
             self._senders.require_own_names(self._revision.toolbox.tools)
         most = self._manifest.limits.turns
@@ -159,6 +161,8 @@ class _TurnLoop:
 
     async def _turn(self, turn: int) -> Completion:
         """The completion of this turn, from the journal if the run is resumed."""
+        if self._context.calls is not None:
+            self._context.calls.turn = turn
         recorded = self._context.steps.get((TURN, turn, 0))
         completion = model_call.from_journal(recorded["completion"]) if recorded else None
         if completion is not None:
@@ -255,7 +259,8 @@ class _TurnLoop:
     async def _keep(self, turn: int, completion: Completion) -> None:
         """Records a turn that another one follows."""
         self._next_turn()
-        await self._context.journal().step(TURN, turn, completion=asdict(completion))
+        called = self._context.unrecorded()
+        await self._context.journal().step(TURN, turn, completion=asdict(completion), **called)
 
     def _next_turn(self) -> None:
         if self._context.reader:
@@ -270,9 +275,12 @@ class _TurnLoop:
         kept = {name: value for name, value in self._parameters.items() if name != "tool_choice"}
         self._parameters = kept
         self._chat.append(assistant_turn(completion))
-        for call, answer in zip(completion.tool_calls, answers, strict=True):
+        self._context.is_on_record(self._chat[-1], turn=turn)
+        for index, (call, answer) in enumerate(zip(completion.tool_calls, answers, strict=True)):
             self._emitted += answer.emitted
             self._chat.append(tool_turn(call, answer.text))
+            if index < self._manifest.limits.calls:
+                self._context.is_on_record(self._chat[-1], turn=turn, index=index)
 
     async def _result(self, completion: Completion) -> RunResult:
         """The result of the run.
@@ -314,10 +322,9 @@ class _TurnLoop:
         self._corrections += 1
         if (TURN, turn, 0) not in self._context.steps:
             await self._keep(turn, completion)
-        self._chat += [
-            {"role": "assistant", "content": completion.text},
-            {"role": "user", "content": correction(error)},
-        ]
+        answer = {"role": "assistant", "content": completion.text}
+        self._context.is_on_record(answer, turn=turn)
+        self._chat += [answer, {"role": "user", "content": correction(error)}]
 
     def _in_all(self) -> Completion:
         """The last completion, with the tokens and the cost of all calls."""

@@ -1,4 +1,4 @@
-"""One model call: every attempt is measured, and failed ones are recorded in the journal."""
+"""One model call: every attempt is measured, and what was sent and answered goes on record."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from agentd.models.port import (
 )
 from agentd.queue.journal import MODEL_AWAITED, MODEL_FAILED
 from agentd.run.context import RunContext
+from agentd.run.spending import ModelCall
 from agentd.telemetry import active
 from agentd.telemetry.call_spans import CallSpans
 
@@ -38,24 +39,32 @@ async def call(
     Raises:
         ModelError: as `Model.complete`.
     """
-    report, began = _Report(context), time.monotonic()
+    report = _Report(model, request, context)
+    if on_delta is not None and context.calls is not None:
+        on_delta = report.timed(on_delta)
     spans = None
     if active.tracer:
         spans = report.spans = CallSpans(active.tracer, request, on_delta)
         on_delta = spans.on_delta
     try:
         completion = await model.complete(
-            replace(request, on_attempt=report.on_attempt, on_wait=report.on_wait), on_delta
+            replace(
+                request,
+                on_attempt=report.on_attempt,
+                on_wait=report.on_wait,
+                on_sent=report.on_sent,
+            ),
+            on_delta,
         )
     except BaseException as error:
         context.spending.failed(error)
         if isinstance(error, ModelError):
-            await report.end(model, time.monotonic() - began, code=error.code)
+            await report.end(error)
         elif spans:
             spans.broken_off(model.name)
         raise
     context.spending.called(completion)
-    await report.end(model, time.monotonic() - began, completion)
+    await report.end(completion)
     return completion
 
 
@@ -64,32 +73,65 @@ class _Report:
 
     spans: CallSpans | None = None
 
-    def __init__(self, context: RunContext) -> None:
+    def __init__(self, model: Model, request: ChatRequest, context: RunContext) -> None:
+        self._model = model
+        self._request = request
         self._context = context
-        self._attempts: list[ModelAttempt] = []
+        self._began = time.monotonic()
+        self._first: float | None = None  # the seconds until the first piece of the answer
+        self._sent: tuple[str, Mapping[str, Any]] = ("", {})
+        self._attempts: list[tuple[ModelAttempt, str, Mapping[str, Any]]] = []
         self._awaited: set[str] = set()
+
+    def timed(self, on_delta: Callable[[str], None]) -> Callable[[str], None]:
+        """`on_delta`, which also notes the time of the first piece."""
+
+        def note(text: str) -> None:
+            if self._first is None:
+                self._first = time.monotonic() - self._began
+            on_delta(text)
+
+        return note
+
+    def on_sent(self, endpoint: str, parameters: Mapping[str, Any]) -> None:
+        self._sent = endpoint, parameters
 
     def on_attempt(self, attempt: ModelAttempt) -> None:
         measure(self._context.metrics, attempt)
         if self.spans:
             self.spans.ended(attempt)
-        self._attempts.append(attempt)
+        self._attempts.append((attempt, *self._sent))
+        self._sent = ("", {})
 
     async def on_wait(self, reason: str) -> None:
         if reason not in self._awaited:
             self._awaited.add(reason)
             await _note_wait(reason, self._context)
 
-    async def end(
-        self, model: Model, seconds: float, completion: Completion | None = None, code: str = ""
-    ) -> None:
+    async def end(self, answer: Completion | ModelError) -> None:
         """Notes the attempts. A model that is no failover list reports none: the call is one."""
+        seconds = time.monotonic() - self._began
         if not self._attempts:
-            self.on_attempt(
-                ModelAttempt(model=model.name, seconds=seconds, code=code, completion=completion)
+            self.on_attempt(_only_attempt(self._model.name, seconds, answer))
+        if self._context.calls is not None:
+            self._context.calls.add(
+                ModelCall(
+                    name=self._model.name,
+                    request=self._request,
+                    seconds=seconds,
+                    first_chunk=self._first,
+                    attempts=self._attempts,
+                    answer=answer,
+                )
             )
         if len(self._attempts) > 1:
-            await _note(self._attempts, self._context)
+            await _note([attempt for attempt, *_ in self._attempts], self._context)
+
+
+def _only_attempt(name: str, seconds: float, answer: Completion | ModelError) -> ModelAttempt:
+    if isinstance(answer, ModelError):
+        return ModelAttempt(model=name, seconds=seconds, code=answer.code)
+    return ModelAttempt(model=name, seconds=seconds, completion=answer)
 
 
 def from_journal(recorded: Mapping[str, Any]) -> Completion | None:

@@ -45,6 +45,8 @@ class LimitedModel:
         try:
             if waited:  # `after` copies the request: not needed for the usual call, which did not
                 request = request.after(waited)
+            if request.on_sent:
+                request.on_sent(limiter.name, request.parameters)
             began = asyncio.get_running_loop().time()
             try:
                 completion = await self.model.complete(request, on_delta)

@@ -11,7 +11,7 @@ from agentd.queue.dead_letters import ATTEMPTS, ERROR, REASON
 from agentd.record.trace.entry import Entry, gist
 from agentd.record.trace.grouped import opening, resumes
 from agentd.record.trace.node import Kind, Node, Status
-from agentd.record.trace.turns import ANSWER, Turns
+from agentd.record.trace.turns import ANSWER, Turns, last_call
 from agentd.record.values import count, known, mapping, name_of, number, text_of
 
 PopChild = Callable[[str], Node | None]
@@ -63,7 +63,8 @@ class Life:
         """The steps of this life: each record except its opening is in one of them."""
         turns = self._turns.nodes()
         shown = {sequence for turn in turns for node in turn.walk() for sequence in node.sequences}
-        rest = [each for each in self.entries if each.sequence not in shown]
+        # A result may say itself what the last call of the model was.
+        rest = [each for each in self.entries if each.sequence not in shown or each is self.result]
         return [*turns, *(self._step(each) for each in rest if each is not self.opening)]
 
     def ordered(self, nodes: Iterable[Node]) -> list[Node]:
@@ -111,7 +112,7 @@ class Life:
         return self._event(entry)
 
     def _result(self, entry: Entry) -> Node:
-        has_call = any(each.kind == ANSWER for each in self.entries)
+        has_call = any(each.kind == ANSWER or last_call(each) for each in self.entries)
         success = entry.content["success"] is True
         error = mapping(entry.content.get("error"))
         said = entry.content.get("data") if success else error.get("message")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentd.protocol.subjects import digest
 from agentd.queue import journal
 from agentd.queue.decisions import Decision, Dialogue, decision_of, request_of
+from agentd.record.calls import in_result
 from agentd.record.trace.entry import Entry, gist
 from agentd.record.trace.node import Node, Status
 from agentd.record.values import count, items, known, mapping, name_of, number, text_of, whole
 
-ANSWER = "model_called"  # the call of the model that gave the answer, or failed for good
+ANSWER = journal.MODEL_CALLED
 
 _STATUS: Mapping[str, Status] = {"denied": "failed", "expired": "failed"}
 
@@ -32,9 +33,10 @@ class Steps:
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> Steps:
         """The steps among these records of one life."""
-        turns = {whole(e.content.get("turn")): e for e in _of(entries, journal.TURN, ANSWER)}
+        calls = [called for each in entries if (called := last_call(each))]
+        turns = [*reversed(calls), *_of(entries, journal.TURN, ANSWER)]
         return cls(
-            turns,
+            {whole(each.content.get("turn")): each for each in turns},
             {_call(entry): entry for entry in _of(entries, journal.CALLED)},
             {_call(entry): entry for entry in _of(entries, journal.ANSWERED)},
             _dialogue(entries),
@@ -47,6 +49,13 @@ class Steps:
         }
         made = {index for of, index in (*self.called, *self.answered) if of == turn}
         return sorted(requested | made)
+
+
+def last_call(entry: Entry) -> Entry | None:
+    """What a result says of the last call of the model, like a record of its own."""
+    if entry.subject.type != "result" or not (called := in_result(entry.headers)):
+        return None
+    return replace(entry, message={"payload": {"content": called}})
 
 
 def _of(entries: Iterable[Entry], *kinds: str) -> list[Entry]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from agentd.protocol.fields import AgentIdentity, Context
 from agentd.protocol.message import AgentMessage, new
 from agentd.protocol.subjects import digest
+from agentd.queue.journal import CALLS
 from agentd.record.trace.entry import Entry
 from agentd.record.trace.node import Node
 from agentd.record.trace.tree import branch, build
@@ -143,6 +144,20 @@ def test_the_call_that_gave_the_answer_stands_before_the_result() -> None:
     assert turn.ended is not None
     assert round(turn.ended - turn.began, 3) == 0.8
     assert turn.details["usage"] == {"inputTokens": 5, "outputTokens": 1}
+
+
+def test_a_result_that_names_its_last_call_has_a_turn() -> None:
+    story = Story()
+    task = story.ask("analysis", "?", id="t1")
+    story.result(task, "analyst", "ok")
+    called = {"life": 101, "turn": 1, "call": {"model": "gpt", "latency": 800.0}}
+    story.entries[-1] = replace(story.entries[-1], headers={CALLS: json.dumps(called)})
+
+    assert shape(story) == ["task analyst", "  turn gpt", "  result analyst"]
+    turn, result = the(tree(story), "turn"), the(tree(story), "result")
+    assert turn.ended is not None
+    assert round(turn.ended - turn.began, 3) == 0.8
+    assert result.began == result.ended
 
 
 def approval(story: Story, task: AgentMessage) -> None:
