@@ -14,6 +14,7 @@ from agentd.errors import UsageError
 from agentd.nats import jetstream, streams
 from agentd.nats.bus import Bus
 from agentd.nats.jetstream import ApiError
+from agentd.protocol.subjects import Subjects
 from agentd.record.audit import export, keys, step, witness
 from agentd.record.audit.keeper import Keeper
 from agentd.record.audit.verifier.export import check
@@ -142,6 +143,11 @@ async def test_a_witness_signs_one_tree_and_no_other(
     assert second.size > first.size
     assert second.signed_by(file.public(), keys.verify) == 1796080060
     assert (await witness.newest_note(bus, env)).count("example.org/w") == 1
+    # Who may publish here stores a note in its name: it hides nothing.
+    forged = Checkpoint.parse(first.text + "\n" + "\n".join(first.lines()) + "\n")
+    fake = keys.witness("example.org/w").cosign(forged.text, 1796099999)
+    note = "\n".join([forged.text, forged.lines()[0]]) + "\n" + fake
+    await bus.request(Subjects(env).audit("cosigned", "x"), note.encode())
     report = await verified(bus, env, witnesses=[file.public()])
     assert report.findings == []
     assert f"example.org/w cosigned {second.size} leaves at 2026-11" in " ".join(report.notes)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agentd.errors import BusError, Conflict, DecodeError
+from agentd.errors import BusError, Conflict, DecodeError, Forbidden, NotStored
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
 from agentd.nats.streams import LOG
@@ -26,6 +26,7 @@ from agentd.record.audit.verifier.tree import leaf_hash, message_leaf
 log = logging.getLogger(__name__)
 
 _POLL = 1.0  # seconds between two looks at the log
+_STAND_BY = 2.0  # seconds between two looks at the lease of another process
 _BUSY = 1024  # messages that are worth a step at once
 _CALM = 5.0  # seconds between two steps otherwise
 # Seconds of pause for each message that was read: a log of any size takes a fifth of a core.
@@ -90,14 +91,15 @@ class Keeper:
                 if str(error) != self._reported:
                     self._reported = str(error)
                     log.warning("the audit waits: %s", error)
-                await asyncio.sleep(_LATER if isinstance(error, DecodeError) else _POLL)
+                lasting = isinstance(error, DecodeError | NotStored | Forbidden)
+                await asyncio.sleep(_LATER if lasting else _POLL)
 
     async def _look(self) -> float:
         """Adds what the log has to add; returns the seconds until the next look."""
         if not await self._lease.hold():
             self._head = None
             self._on_lag(0.0)
-            return _POLL
+            return _STAND_BY
         head = self._head = self._head or await self._load()
         most = min(MOST, max(16, (self._bus.max_message - _ROOM) // _LARGEST))
         chunk = await log_reader.read(self._bus, self._env, head.last, most=most)

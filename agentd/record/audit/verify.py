@@ -89,14 +89,22 @@ async def _require(bus: Bus, env: str, witnesses: Sequence[Key], report: Report)
         if isinstance(each, Step)
     }
     for key in witnesses:
-        seen = cosigned.get(key.name)
-        at = seen.signed_by(key, fast) if seen else None
-        if seen is None or at is None or key.algorithm != COSIGNED:
+        seen, at = _newest_of(key, cosigned)
+        if seen is None:
             report.find(0, f"the witness {key.name} has not cosigned")
         elif roots.get(seen.size) != seen.text:
             report.find(0, f"the witness {key.name} has seen another tree of {seen.size} leaves")
         else:
             report.notes.append(f"{key.name} cosigned {seen.size} leaves at {moment(at)}")
+
+
+def _newest_of(key: Key, cosigned: Sequence[Checkpoint]) -> tuple[Checkpoint | None, float]:
+    """What a witness has signed last, and when."""
+    for each in reversed(cosigned if key.algorithm == COSIGNED else ()):
+        at = each.signed_by(key, fast)
+        if at is not None:
+            return each, at
+    return None, 0.0
 
 
 @dataclass

@@ -223,7 +223,7 @@ async def newest_note(bus: Bus, env: str) -> str:
     newest = await _newest(bus, env)
     lines = {
         line + "\n"
-        for note in (await cosigned(bus, env)).values()
+        for note in await cosigned(bus, env)
         if note.text == newest.checkpoint.text
         for line in note.lines()
     }
@@ -241,15 +241,15 @@ async def public_key(bus: Bus, env: str) -> str:
     return (await _newest(bus, env)).key
 
 
-async def cosigned(bus: Bus, env: str) -> dict[str, Checkpoint]:
-    """The newest cosigned checkpoint of each witness, by its name.
+async def cosigned(bus: Bus, env: str) -> list[Checkpoint]:
+    """What witnesses have cosigned, oldest first. Others may have stored anything, too: only the
+    key of a witness shows what it signed.
 
     Raises:
         BusError: the server does not answer.
     """
-    found: dict[str, Checkpoint] = {}
+    found: list[Checkpoint] = []
     async for msg in jetstream.stored(bus, AUDIT, Subjects(env).audit("cosigned", "*")):
         with skipping(AUDIT, msg):
-            note = Checkpoint.parse(msg.data.decode())
-            found[note.signatures[-1][0]] = note
+            found.append(Checkpoint.parse(msg.data.decode()))
     return found
