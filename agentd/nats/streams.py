@@ -5,11 +5,10 @@ to WORK and adds the default priority. A task deleted from WORK is not done, and
 LOG. CHUNKS keeps streamed deltas for subscribers that join late. SCHEDULES holds the messages for
 later, and the server copies to LOG what is due. It is a stream of its own: where a stream allows
 schedules, a header lets any publisher have the server publish on any subject of that stream, and
-empty it. REVISIONS holds the files of agents, for as long as there is room.
+empty it. REVISIONS holds the files of agents, for as long as there is room, AUDIT the tree of LOG.
 
 WORK is sourced from LOG, and not LOG from WORK: that way a sender needs one publish, and consumers
-of WORK can be deleted and made again without a second delivery of everything. Configurations use
-the names of the JetStream API.
+of WORK can be made again without a second delivery. Configurations use the names of JetStream.
 """
 
 from __future__ import annotations
@@ -247,8 +246,9 @@ def _evidence(shared: Mapping[str, Any], settings: Settings) -> list[dict[str, A
     An agent may run on one revision for longer than the log is kept, so they have no age; each file
     is stored once. The tree has 32 bytes for a message: it reaches back further than the log.
     """
-    size, audit = settings.log_bytes // _PART_OF_LOG, max(settings.log_bytes // 10, _AUDIT_BYTES)
-    kept = append_only(REVISIONS, shared, stream_subjects.REVISIONS, size)
+    size = settings.log_bytes
+    audit = size and max(size // 10, _AUDIT_BYTES)  # 0: a log without a limit of its own
+    kept = append_only(REVISIONS, shared, stream_subjects.REVISIONS, size // _PART_OF_LOG)
     tree = append_only(AUDIT, shared, stream_subjects.AUDITED, audit)
     return [{**kept, "deny_delete": False}, *([tree] if settings.audit == "on" else [])]
 

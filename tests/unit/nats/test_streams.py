@@ -64,6 +64,11 @@ def test_nobody_deletes_from_the_audit() -> None:
     assert streams.AUDIT not in configured(audit="off")
 
 
+def test_nothing_is_reserved_beside_a_log_without_a_limit_of_its_own() -> None:
+    found = configured(log_bytes=0)
+    assert [found[name].get("max_bytes") for name in (streams.REVISIONS, streams.AUDIT)] == [0, 0]
+
+
 def test_every_stream_allows_many_consumers_and_direct_reads() -> None:
     for config in configured(replicas=3).values():
         assert config["max_consumers"] == 20_000
