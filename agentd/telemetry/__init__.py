@@ -3,8 +3,9 @@
 Without them nothing of this package runs, and OpenTelemetry is not imported: who could open a span
 looks at `active.tracer` first, which is None. A module imports only from those below it.
 
-    start       at the start of `up`: whether the variables ask for anything
+    start       at the start of `up`: exports what the variables ask for
     export      providers and exporters; an exporter that fails is logged once
+    variables   the variables, and whether they ask for anything
     call_spans  the spans of one call of a model, attempt by attempt
     active      the tracer of this process, or None
     tracer      opens and ends spans, and makes them the current ones

@@ -35,6 +35,7 @@ from agentd.protocol.message import new_id
 from agentd.telemetry import active
 from agentd.telemetry.measures import Measures, readings
 from agentd.telemetry.tracer import Tracer
+from agentd.telemetry.variables import address
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Telemetry:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         _LINES.install()
+        self._environ = environ
         self._exporters: list[Reported] = []
         self._resource = resource(env)
         self._closing: list[Callable[[], None]] = []
@@ -104,7 +106,8 @@ class Telemetry:
             for exporter in self._exporters:
                 exporter.shutdown()
             if not any(exporter.failing for exporter in self._exporters):
-                log.warning("the last traces were not exported within %g s", _LAST_EXPORT)
+                where = " and ".join(sorted({exporter.to for exporter in self._exporters}))
+                log.warning("what came last was not exported: no answer from %s", where)
 
     def _tracers(self, *, traces: bool) -> otel_trace.TracerProvider:
         """The provider of the process: ours, unless it was started with another."""
@@ -113,7 +116,7 @@ class Telemetry:
         existing = otel_trace.get_tracer_provider()
         if isinstance(existing, TracerProvider):
             return existing
-        exporter = self._reported(OTLPSpanExporter(), SpanExportResult.SUCCESS, "traces")
+        exporter = self._reported("traces", OTLPSpanExporter(), SpanExportResult.SUCCESS)
         provider = TracerProvider(resource=self._resource, shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(exporter))  # type: ignore[arg-type]
         self._closing.append(provider.shutdown)
@@ -124,14 +127,14 @@ class Telemetry:
     def _meters(self, reader: InMemoryMetricReader, *, measures: bool) -> MeterProvider:
         readers: list[Any] = [reader]
         if measures:
-            exporter = self._reported(OTLPMetricExporter(), MetricExportResult.SUCCESS, "metrics")
+            exporter = self._reported("metrics", OTLPMetricExporter(), MetricExportResult.SUCCESS)
             readers.append(PeriodicExportingMetricReader(exporter))  # type: ignore[arg-type]
         provider = MeterProvider(readers, resource=self._resource, shutdown_on_exit=False)
         self._closing.append(provider.shutdown)
         return provider
 
-    def _reported(self, exporter: Any, success: object, what: str) -> Reported:
-        reported = Reported(exporter, success, what)
+    def _reported(self, signal: str, exporter: Any, success: object) -> Reported:
+        reported = Reported(signal, exporter, success, to=address(signal, self._environ))
         self._exporters.append(reported)
         return reported
 
@@ -199,10 +202,11 @@ _LINES = _Lines()
 class Reported:
     """An exporter whose failures are logged: once, until it works again."""
 
-    def __init__(self, exporter: Any, success: object, what: str) -> None:
+    def __init__(self, signal: str, exporter: Any, success: object, *, to: str) -> None:
         self._exporter = exporter
         self._success = success
-        self._what = what
+        self._signal = signal
+        self.to = to
         self._logger = type(exporter).__module__  # under this name it says why it failed
         self.failing = False
         self._ended = False
@@ -227,8 +231,9 @@ class Reported:
             return result
         if failed and not self.failing:
             why = why or _LINES.last.get(self._logger, "the exporter failed")
-            log.warning("%s are not exported: %s; tasks are not affected", self._what, why)
+            text = "%s are not exported to %s: %s; tasks are not affected"
+            log.warning(text, self._signal, self.to, why)
         if self.failing and not failed:
-            log.info("%s are exported again", self._what)
+            log.info("%s are exported again", self._signal)
         self.failing = failed
         return result
