@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ async def indexed(work: Work, env: str | None, nats: str | None) -> int:
 
     settings = from_environment(env=env, nats=nats)
     async with session.visit(settings) as bus:
+        gc.set_threshold(100_000)  # messages are many objects without cycles
         index = Index(bus, settings.index_folder)
         async with StatusLine("reading the log").ticking():  # the first time takes long
             await index.update()

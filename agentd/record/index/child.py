@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
 import sys
@@ -19,4 +20,5 @@ async def _update(settings: Settings) -> None:
 
 if __name__ == "__main__":
     os.nice(5)  # what answers tasks comes first
+    gc.set_threshold(100_000)  # messages are many objects without cycles
     asyncio.run(_update(pickle.load(sys.stdin.buffer)))

@@ -14,7 +14,7 @@ from agentd.errors import BusError
 from agentd.nats.bus import Bus, Msg, status_of
 from agentd.protocol.server_subjects import direct_get
 
-_BATCH = 1_000  # messages
+_BATCH = 2_000  # messages
 _BYTES = 4 * 1024**2  # of a batch; one message may have more
 _TIMEOUT = 10.0  # seconds without a message
 

@@ -26,7 +26,7 @@ def text_of(content: Any) -> str:
     texts, room, left = list[str](), LONGEST, [content]
     while left and room > 0:
         each = left.pop()
-        if isinstance(each, str):
+        if type(each) is str:
             texts.append(each[:room])
             room -= len(each) + 1
         elif isinstance(each, dict):
