@@ -98,7 +98,8 @@ def routes(backend: Backend) -> Sequence[DescribedRoute]:
 class _RecordDoor:
     def __init__(self, backend: Backend) -> None:
         self._bus, self._env = backend.bus, backend.subjects.env
-        self._index = Index(backend.bus, backend.settings.index_folder)
+        settings = backend.settings
+        self._index = Index(backend.bus, settings.index_folder, apart=settings)
 
     async def tasks(self, request: Request) -> Response:
         """The tasks that fit."""
