@@ -2,6 +2,7 @@
 
 A module imports only from those below it.
 
+    task_calls  the model calls of a task, found by the index and read from the log
     audit       a Merkle tree over the log, with signed checkpoints: proves what is on record
     trace       from the records of a conversation to the tree of what happened
     tasks       tasks in one line each, as the index finds them

@@ -256,6 +256,11 @@ async def test_the_record_is_searched_and_traced(http: Client, team: Team) -> No
     [sequence] = task["sequences"]
     status, record = await http.ask("viewer", f"GET /api/record/messages/{sequence}")
     assert record["message"]["payload"]["content"] == "a needle in the hay"
+    status, sent = await http.ask("viewer", f"GET /api/record/tasks/{found['task']}/calls")
+    [call] = sent["calls"]
+    assert (status, call["life"], call["turn"], call["model"]) == (200, 1, 1, "mock/echo")
+    assert [each["role"] for each in call["messages"]] == ["system", "user"]
+    assert call["messages"][1]["content"] == "a needle in the hay"
     status, costs = await http.ask("viewer", "GET /api/record/costs?by=agent&since=1d")
     assert [(each["group"], each["tasks"]) for each in costs["costs"]] == [("echo", 2)]
     assert (costs["total"]["tasks"], costs["more"]) == (2, 0)
@@ -281,7 +286,9 @@ async def test_what_is_not_on_record_is_refused(
     assert (await http.ask("viewer", f"GET /api/record/{path}"))[0] == status
 
 
-@pytest.mark.parametrize("path", ["tasks", "traces/x", "messages/1", "costs", "revisions/echo"])
+@pytest.mark.parametrize(
+    "path", ["tasks", "tasks/x/calls", "traces/x", "messages/1", "costs", "revisions/echo"]
+)
 async def test_a_key_for_some_agents_reads_no_others(http: Client, team: Team, path: str) -> None:
     assert (await http.ask("limited", f"GET /api/record/{path}"))[0] == 403
     assert (await http.ask("sender", f"GET /api/record/{path}"))[0] == 403

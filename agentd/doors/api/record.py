@@ -18,7 +18,7 @@ from agentd.doors.refusal import Refusal
 from agentd.errors import UsageError
 from agentd.manifest.quantities import seconds
 from agentd.protocol.subjects import is_token
-from agentd.record import changes, queries, tasks
+from agentd.record import changes, queries, task_calls, tasks
 from agentd.record.index.index import Index
 from agentd.record.queries import Filter, Group
 from agentd.record.trace import reader
@@ -50,6 +50,12 @@ TRACE = Operation(
     summary="Read what happened in a task or a conversation",
     gives={200: ("The tree, as `agentd trace --json`.", models.Trace)},
     parameters=[_field("prompts", "`true`: with what each model was sent.", "boolean")],
+    right="read",
+)
+CALLS = Operation(
+    name="listCalls",
+    summary="Read what the models of a task were sent",
+    gives={200: ("The calls, in their order, each with all its messages.", models.Calls)},
     right="read",
 )
 RECORD = Operation(
@@ -85,6 +91,7 @@ def routes(backend: Backend) -> Sequence[DescribedRoute]:
     door = _RecordDoor(backend)
     return [
         DescribedRoute("GET", "/api/record/tasks", door.tasks, TASKS),
+        DescribedRoute("GET", "/api/record/tasks/{id}/calls", door.calls, CALLS),
         DescribedRoute("GET", "/api/record/traces/{id}", door.trace, TRACE),
         DescribedRoute("GET", "/api/record/messages/{sequence}", door.message, RECORD),
         DescribedRoute("GET", "/api/record/costs", door.costs, COSTS),
@@ -129,6 +136,16 @@ class _RecordDoor:
             raise Refusal(404, "not_on_record", str(error)) from None
         tree = found.tree.as_json(prompts=request.query_params.get("prompts") == "true")
         return JSONResponse({"tree": tree, "asked": found.asked, "missing": found.missing})
+
+    async def calls(self, request: Request) -> Response:
+        """The calls of the models of a task."""
+        _require_all(request)
+        found = await task_calls.calls(self._index, self._bus, self._env, request.path_params["id"])
+        shown = [
+            {**e.details, "life": life, "turn": e.turn, "messages": list(e.messages)}
+            for life, e in found
+        ]
+        return JSONResponse({"calls": shown})
 
     async def message(self, request: Request) -> Response:
         """One record."""

@@ -42,6 +42,22 @@ class Trace(BaseModel):
     missing: int = Field(description="How many of its records the log no longer has.")
 
 
+class ModelCall(BaseModel):
+    """A call of a model, as docs/record.md describes it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    life: int = Field(description="1, or more if the task was sent again.")
+    turn: int
+    messages: list[dict[str, Any]] = Field(description="All that was sent, as far as it is kept.")
+
+
+class Calls(BaseModel):
+    """The calls of the models of a task."""
+
+    calls: list[ModelCall]
+
+
 class Record(BaseModel):
     """A record of the log."""
 

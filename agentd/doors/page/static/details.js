@@ -4,16 +4,16 @@ import { get } from "./api.js";
 import { NAMES } from "./kinds.js";
 import { badge, code, count, h, icon, many, money, replace, short, span } from "./dom.js";
 
-const prompts = new Map(); // the traces with prompts, by conversation
+const calls = new Map(); // the calls of models, by task
 
-export async function details(side, node, parents, { id, path, signal }) {
+export async function details(side, node, parents, { signal }) {
   const title = h("header", { class: "row wrap" }, h("h2", {}, node.name || node.kind), badge(NAMES[node.kind] ?? node.kind, "quiet"), node.status && badge(node.status, { ok: "ok", failed: "bad", waiting: "warn" }[node.status]));
   const body = h("div", { class: "body" });
   replace(side, title, facts(node, parents), body);
   const records = await Promise.all((node.sequences ?? []).slice(0, 4).map((each) => get(`/api/record/messages/${each}`, { signal }).catch(() => null)));
   const kept = records.filter(Boolean);
   const shown = { turn: ofTurn, call: ofCall, join: ofJoin }[node.kind] ?? ofMessage;
-  const parts = await shown(node, kept, { id, path, parents, signal });
+  const parts = await shown(node, kept, { parents, signal });
   if (side.firstChild !== title) return; // something else was chosen meanwhile
   replace(body, parts, kept.map((record) => h("details", {}, h("summary", {}, `Record ${record.sequence}`), h("p", { class: "muted" }, h("code", {}, record.subject)), code(record.message, "Record"))));
 }
@@ -48,26 +48,30 @@ function ofMessage(node, records) {
   return text("Content", content ?? node.text);
 }
 
-async function ofTurn(node, records, { id, path, signal }) {
+async function ofTurn(node, records, { parents, signal }) {
   const content = records.at(-1)?.message?.payload?.content ?? {};
   const completion = content.completion ?? {};
-  if (!prompts.has(id)) prompts.set(id, get(`/api/record/traces/${encodeURIComponent(id)}?prompts=true`, { signal }));
-  const traced = await prompts.get(id).catch(() => { prompts.delete(id); return null; });
-  const whole = traced && find(traced.tree, node);
-  if (traced && !whole) prompts.delete(id); // it has happened since
-  const messages = whole?.call?.messages ?? content.call?.messages;
+  const call = await called(node, parents, signal);
   return [
-    part("What the model was sent", Array.isArray(messages) ? messages.map(said) : h("p", { class: "muted" }, "It is not on record.")),
-    text("What it answered", completion.text ?? content.text),
-    (completion.tool_calls ?? []).length > 0 && part("What it called", completion.tool_calls.map((call) => [h("p", {}, h("code", {}, call.name)), code(call.arguments, `Arguments of ${call.name}`)])),
+    part("What the model was sent", call?.messages?.length ? call.messages.map(said) : h("p", { class: "muted" }, "It is not on record.")),
+    call?.parameters && Object.keys(call.parameters).length > 0 && text("Parameters", call.parameters),
+    call?.tools?.names?.length > 0 && part("Tools", h("p", {}, call.tools.names.map((each) => badge(each, "quiet")))),
+    text("What it answered", completion.text || node.text || call?.text),
+    (completion.tool_calls ?? []).length > 0 && part("What it called", completion.tool_calls.map((each) => [h("p", {}, h("code", {}, each.name)), code(parse(each.arguments), `Arguments of ${each.name}`)])),
+    Array.isArray(call?.attempts) && call.attempts.length > 1 && text("Attempts", call.attempts),
+    call?.error && text("Error", call.error),
   ];
 }
 
-// The same node in another reading of the trace.
-function find(tree, node) {
-  if (tree.kind === node.kind && String(tree.sequences) === String(node.sequences)) return tree;
-  for (const child of tree.children ?? []) {
-    const found = find(child, node);
+// The call of a turn, with its whole messages. A turn after the newest reading is read again.
+async function called(node, parents, signal) {
+  const task = parents.find((each) => each.kind === "task")?.id;
+  if (!task) return null;
+  for (const fresh of [false, true]) {
+    if (fresh || !calls.has(task)) calls.set(task, (await get(`/api/record/tasks/${encodeURIComponent(task)}/calls`, { signal }).catch(() => ({ calls: [] }))).calls);
+    const life = Number(parents.find((each) => each.kind === "life")?.name ?? 1);
+    // The last one of a turn is its own: a summary may have come before it.
+    const found = calls.get(task).findLast((each) => each.turn === node.turn && each.life === life);
     if (found) return found;
   }
   return null;
@@ -78,9 +82,15 @@ function said(message) {
   return h("div", { class: `said ${role}` }, h("p", { class: "role" }, role ?? "message"), code(content ?? rest, `Message of ${role}`), content && rest.tool_calls && code(rest.tool_calls, "Tool calls"));
 }
 
-function ofCall(node, records, { parents }) {
+// A call that is not over: a person may have to decide on it.
+function waits(node) {
+  const asked = node.children?.some((each) => each.kind === "approval" && each.status === "waiting");
+  return h("p", {}, asked ? ["It waits for a person: ", h("a", { href: "#/waiting" }, "decide")] : "It is still running.");
+}
+
+function ofCall(node, records) {
   const answered = records.map((each) => each.message?.payload?.content ?? {}).find((each) => each.event === "tool_answered");
-  return [text("Arguments", parse(node.text)), answered ? text(answered.error ? "Error" : "Answer", parse(answered.text)) : text("Answer", node.answer), parents[0]?.kind === "turn" && !answered && h("p", { class: "muted" }, "There is no answer on record.")];
+  return [text("Arguments", parse(node.text)), answered ? text(answered.error ? "Error" : "Answer", parse(answered.text)) : text("Answer", node.answer), !answered && (node.status === "waiting" ? waits(node) : h("p", { class: "muted" }, "There is no answer on record."))];
 }
 
 function parse(value) {

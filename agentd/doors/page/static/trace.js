@@ -65,7 +65,7 @@ export async function show({ view, actions, signal, rest, title }) {
       each.tabIndex = is ? 0 : -1;
       if (is && !quietly) each.focus();
     });
-    details(side, at(path), above(path), { id: found.tree.id ?? id, path, signal }).catch((error) => signal.aborted || replace(side, wrong(error)));
+    details(side, at(path), above(path), { signal }).catch((error) => signal.aborted || replace(side, wrong(error)));
     if (!quietly && matchMedia("(max-width: 1000px)").matches) side.scrollIntoView({ block: "start" });
   };
   const above = (path) => path.split(".").slice(0, -1).map((_, index, parts) => at(parts.slice(0, index + 1).join("."))).reverse();
