@@ -227,6 +227,23 @@ async def test_a_store_without_its_end_is_found(tmp_path: Path) -> None:
     assert again.last > first + 50
 
 
+async def test_a_keeper_says_that_its_checkpoints_were_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with own(tmp_path) as bus:
+        keeper = Keeper(bus, "dev", "first")
+        keeper.open()
+        before = await covered(bus, "dev", await put(bus, "dev", b"1"))
+        await jetstream.api(bus, f"STREAM.DELETE.{streams.AUDIT}")
+        await streams.heal(bus, Settings())
+        await covered(bus, "dev", await put(bus, "dev", b"2"))
+        await keeper.close()
+
+        said = f"had a checkpoint of {before.checkpoint.size} leaves and has one of 0"
+        assert said in caplog.text
+        assert (await verified(bus, "dev")).messages == 2
+
+
 async def test_an_audit_that_was_made_anew_is_found_with_a_checkpoint_that_was_kept(
     tmp_path: Path,
 ) -> None:

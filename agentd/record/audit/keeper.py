@@ -13,7 +13,7 @@ from typing import Any
 from agentd.errors import BusError, Conflict, DecodeError, Forbidden, NotStored
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus
-from agentd.nats.streams import LOG
+from agentd.nats.streams import AUDIT, LOG
 from agentd.protocol.subjects import Subjects
 from agentd.record.audit import batch, keys, log_reader, step
 from agentd.record.audit.head import Head, after, load
@@ -60,6 +60,7 @@ class Keeper:
         self._on_lag = on_lag
         self._beat = Subjects(env).event("status", "heartbeat").encode()
         self._head: Head | None = None
+        self._size = 0  # of the tree when this process saw it last
         self._stepped_at = float("-inf")
         self._reported = ""
         self._task: asyncio.Task[None] | None = None
@@ -124,6 +125,14 @@ class Keeper:
     async def _load(self) -> Head:
         """Where the tree ends, as AGENTD_AUDIT has it."""
         newest = await step.newest(self._bus, self._env)
+        size = newest.checkpoint.size if newest else 0
+        if size < self._size:
+            log.error(
+                "%s had a checkpoint of %s leaves and has one of %s: its newest messages were "
+                "removed; the tree goes on from there",
+                *(AUDIT, self._size, size),
+            )
+        self._size = size
         if newest is None:
             return Head()
         key = await self._signer()
@@ -171,4 +180,5 @@ class Keeper:
             after=head.sequence,
         )
         self._head = after(made, tree, sequence)
+        self._size = tree.size
         self._stepped_at = time.monotonic()
