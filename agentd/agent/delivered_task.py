@@ -63,16 +63,15 @@ class DeliveredTask:
         return Deadline.of(self.message, limit=limit, now=self.services.clock(), used=used)
 
     @cached_property
-    def calls(self) -> CallLog | None:
-        """The model calls of this delivery for the record; None if they do not go there."""
-        record = self.manifest.record
-        return None if record == "off" else CallLog(digests=record == "digests")
+    def calls(self) -> CallLog:
+        """The model calls of this delivery, for the record."""
+        return CallLog(self.manifest.record)
 
     def unrecorded(self, *, answered: bool) -> dict[str, Any]:
         """The model calls that are not on record yet, for the record that is stored next;
         `answered` as in `CallLog.take`. Nothing if there are none."""
-        called = self.calls.take(answered=answered) if self.calls is not None else {}
-        if self.calls is None or not called:
+        called = self.calls.take(answered=answered)
+        if not called:
             return {}
         delivery = self.delivery
         of_run = {"life": delivery.life, "delivery": delivery.attempt, "turn": self.calls.turn}

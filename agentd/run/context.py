@@ -83,13 +83,4 @@ class RunContext:
     reader: Reader | None = None
     spending: Spending = field(default_factory=Spending)
     verdicts: Verdicts | None = None
-    calls: CallLog | None = None
-
-    def is_on_record(self, message: Mapping[str, Any], **place: Any) -> None:
-        """Notes where the content of a message is on record, as `CallLog.elsewhere`."""
-        if self.calls is not None:
-            self.calls.elsewhere(message, **place)
-
-    def unrecorded(self) -> dict[str, Any]:
-        """The model calls that are not on record yet, for the record of a turn."""
-        return {} if self.calls is None else self.calls.take(answered=True)
+    calls: CallLog = field(default_factory=lambda: CallLog("off"))

@@ -142,7 +142,7 @@ class _TurnLoop:
             self._revision, self._model, self._message, self._context, ask=self._ask_aside
         )
         if self._opening.user["content"] is self._message.payload.content:
-            self._context.is_on_record(self._opening.user, task=True)
+            self._context.calls.elsewhere(self._opening.user, task=True)
         if self._senders:
             self._senders.require_own_names(self._revision.toolbox.tools)
         most = self._manifest.limits.turns
@@ -161,8 +161,7 @@ class _TurnLoop:
 
     async def _turn(self, turn: int) -> Completion:
         """The completion of this turn, from the journal if the run is resumed."""
-        if self._context.calls is not None:
-            self._context.calls.turn = turn
+        self._context.calls.turn = turn
         recorded = self._context.steps.get((TURN, turn, 0))
         completion = model_call.from_journal(recorded["completion"]) if recorded else None
         if completion is not None:
@@ -259,7 +258,7 @@ class _TurnLoop:
     async def _keep(self, turn: int, completion: Completion) -> None:
         """Records a turn that another one follows."""
         self._next_turn()
-        called = self._context.unrecorded()
+        called = self._context.calls.take(answered=True)
         await self._context.journal().step(TURN, turn, completion=asdict(completion), **called)
 
     def _next_turn(self) -> None:
@@ -275,12 +274,12 @@ class _TurnLoop:
         kept = {name: value for name, value in self._parameters.items() if name != "tool_choice"}
         self._parameters = kept
         self._chat.append(assistant_turn(completion))
-        self._context.is_on_record(self._chat[-1], turn=turn)
+        self._context.calls.elsewhere(self._chat[-1], turn=turn)
         for index, (call, answer) in enumerate(zip(completion.tool_calls, answers, strict=True)):
             self._emitted += answer.emitted
             self._chat.append(tool_turn(call, answer.text))
             if index < self._manifest.limits.calls:
-                self._context.is_on_record(self._chat[-1], turn=turn, index=index)
+                self._context.calls.elsewhere(self._chat[-1], turn=turn, index=index)
 
     async def _result(self, completion: Completion) -> RunResult:
         """The result of the run.
@@ -323,7 +322,7 @@ class _TurnLoop:
         if (TURN, turn, 0) not in self._context.steps:
             await self._keep(turn, completion)
         answer = {"role": "assistant", "content": completion.text}
-        self._context.is_on_record(answer, turn=turn)
+        self._context.calls.elsewhere(answer, turn=turn)
         self._chat += [answer, {"role": "user", "content": correction(error)}]
 
     def _in_all(self) -> Completion:

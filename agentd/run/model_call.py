@@ -40,7 +40,7 @@ async def call(
         ModelError: as `Model.complete`.
     """
     report = _Report(model, request, context)
-    if on_delta is not None and context.calls is not None:
+    if on_delta is not None and context.calls.is_on:
         on_delta = report.timed(on_delta)
     spans = None
     if active.tracer:
@@ -113,7 +113,7 @@ class _Report:
         seconds = time.monotonic() - self._began
         if not self._attempts:
             self.on_attempt(_only_attempt(self._model.name, seconds, answer))
-        if self._context.calls is not None:
+        if self._context.calls.is_on:
             self._context.calls.add(
                 ModelCall(
                     name=self._model.name,

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from agentd.errors import AgentdError, ModelError
 from agentd.models.port import ChatRequest, Completion, ModelAttempt, Usage
@@ -106,12 +106,14 @@ class CallLog:
     """The model calls of one delivery that are not on record yet.
 
     They are stored with what is stored anyway: a turn, a failed attempt, the result. So each call
-    says only what is not on record by then. With `digests`, contents stay out.
+    says only what is not on record by then. `record` is that of the manifest: with `digests`,
+    contents stay out; with `off` (not `is_on`), nobody adds a call.
     """
 
-    def __init__(self, *, digests: bool = False) -> None:
+    def __init__(self, record: Literal["full", "digests", "off"] = "full") -> None:
         self.turn = 1
-        self._digests = digests
+        self.is_on = record != "off"
+        self._digests = record == "digests"
         self._made: list[ModelCall] = []
         self._previous: Sequence[Mapping[str, Any]] = ()
         # By the id of a message, which is kept: an id of one that is gone could be used again.
