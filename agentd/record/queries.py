@@ -41,6 +41,7 @@ _NAMED: Final[Mapping[Kind, str]] = {
     "message": "id",
 }
 _BEYOND: Final = "\U0010ffff"  # after every text that may follow
+_ALL: Final = -1  # a limit that is none
 _NEVER: Final = 1e12  # a time after all others
 _SUMS: Final = (
     "count(*), total(success = 0), total(tokens_in), total(tokens_out), total(cost),"
@@ -241,22 +242,30 @@ def costs(
     limit: int = 1_000,
 ) -> Costs:
     """What tasks have cost, the dearest groups first; days in their order."""
-    of = " FROM message WHERE kind = 'result' AND env = ? AND time >= ? AND time < ?"
-    values = (env, since or 0.0, _NEVER if until is None else until)
-    total = _cost(("total", *db.execute(f"SELECT {_SUMS}{of}", values).fetchone()))
-    group = f"SELECT {_GROUPS[by]}, {_SUMS}{of} GROUP BY 1"
-    if by == "day":
-        groups = _by_day([_cost(each) for each in db.execute(group, values)])
-        return Costs(groups[-limit:], total, max(0, len(groups) - limit))
-    several = db.execute(f"SELECT count(DISTINCT {_GROUPS[by]}){of}", values).fetchone()[0]
-    dearest = db.execute(f"{group} ORDER BY 6 DESC, 2 DESC, 1 LIMIT ?", (*values, limit))
-    groups = [_cost(each) for each in dearest]
-    return Costs(groups, total, several - len(groups))
+    # The log is read once: the sum of all groups is the total.
+    sql = (
+        "WITH found (name, tasks, failed, tokens_in, tokens_out, cost, unknown) AS"
+        f" (SELECT {_GROUPS[by]}, {_SUMS} FROM message"
+        " WHERE kind = 'result' AND env = ? AND time >= ? AND time < ? GROUP BY 1)"
+        " SELECT * FROM (SELECT * FROM found ORDER BY cost DESC, tasks DESC, name LIMIT ?)"
+        " UNION ALL SELECT count(*), total(tasks), total(failed), total(tokens_in),"
+        " total(tokens_out), total(cost), total(unknown) FROM found"
+    )
+    most = _ALL if by == "day" else limit
+    values = (env, since or 0.0, _NEVER if until is None else until, most)
+    *found, (several, *sums) = db.execute(sql, values)
+    groups, total = [_cost(each) for each in found], _cost(("total", *sums))
+    if by != "day":
+        return Costs(groups, total, several - len(groups))
+    days = _by_day(groups)
+    return Costs(days[-limit:], total, max(0, len(days) - limit))
 
 
 def _cost(values: Sequence[Any]) -> Cost:
     group, tasks, failed, tokens_in, tokens_out, cost, unknown = values
-    return Cost(str(group), tasks, int(failed), int(tokens_in), int(tokens_out), cost, int(unknown))
+    return Cost(
+        str(group), int(tasks), int(failed), int(tokens_in), int(tokens_out), cost, int(unknown)
+    )
 
 
 def _by_day(found: Sequence[Cost]) -> list[Cost]:
