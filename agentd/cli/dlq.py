@@ -11,7 +11,7 @@ import typer
 
 from agentd.cli.shared import options
 from agentd.cli.shared.clock import clock
-from agentd.cli.shared.console import say, say_json, table
+from agentd.cli.shared.console import say, say_json, say_left_out, table
 from agentd.cli.shared.visit import Work, visit
 
 if TYPE_CHECKING:
@@ -31,9 +31,14 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     """List the dead letters with their reasons."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.nats.records import shortlist
         from agentd.queue.dead_letters import listed
 
-        letters = [each async for each in listed(bus, subjects)]
+        newest, total = await shortlist(
+            listed(bus, subjects), lambda each: -each.sequence, lambda each: len(each.data)
+        )
+        letters = newest[::-1]
+        say_left_out(total - len(letters), "older dead letters")
         if as_json:
             say_json([_as_json(each) for each in letters], indent=2)
         elif letters:

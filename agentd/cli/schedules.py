@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentd.cli.shared import options
-from agentd.cli.shared.console import say, say_json, table
+from agentd.cli.shared.console import say, say_json, say_left_out, table
 from agentd.cli.shared.visit import visit
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def ls(as_json: options.Json = False, env: options.Env = None, nats: options.Nat
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.routing.scheduled import listed
 
-        found = [each.as_json() for each in await listed(bus, subjects)]
+        first, total = await listed(bus, subjects)
+        found = [each.as_json() for each in first]
+        say_left_out(total - len(found), "later messages")
         if as_json:
             say_json(found, indent=2)
             return 0

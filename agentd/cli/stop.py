@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agentd.protocol.message import AgentMessage
     from agentd.protocol.subjects import Subjects
     from agentd.queue.cancellations import Scope
-    from agentd.runtime.open_tasks import OpenTask
+    from agentd.runtime.open_tasks import State
 
 Kind = Literal["conversation", "task"]
 
@@ -118,9 +118,14 @@ def cancel_open(kind: Kind, given: str, as_json: bool) -> Work:
         from agentd.runtime.cancellation import cancel, in_words
         from agentd.runtime.open_tasks import open_tasks
 
-        tasks = [each async for each in open_tasks(bus, subjects)]
-        scope = await _scope(bus, subjects, kind, given, tasks)
-        ended = await cancel(bus, subjects, scope, tasks)
+        # Only ids: an environment may have any number of open tasks.
+        meant: dict[str, dict[str, State]] = {}
+        async for each in open_tasks(bus, subjects):
+            for name in _names(kind, each.message):
+                if name.startswith(given):
+                    meant.setdefault(name, {})[each.message.id] = each.state
+        scope = await _scope(bus, subjects, kind, given, meant.keys())
+        ended = await cancel(bus, subjects, scope, meant.get(scope.id, {}))
         if as_json:
             report = {"env": subjects.env, "stopped": True, "ended": dict(ended)}
             say_json({kind: scope.id, **report})
@@ -133,7 +138,7 @@ def cancel_open(kind: Kind, given: str, as_json: bool) -> Work:
 
 
 async def _scope(
-    bus: Bus, subjects: Subjects, kind: Kind, given: str, tasks: Sequence[OpenTask]
+    bus: Bus, subjects: Subjects, kind: Kind, given: str, ids: Collection[str]
 ) -> Scope:
     """What is to be cancelled: the one whose id begins with `given`.
 
@@ -143,8 +148,7 @@ async def _scope(
     from agentd.errors import UsageError
     from agentd.queue.cancellations import Scope
 
-    ids = _task_ids if kind == "task" else _conversation_ids
-    if name := _resolve(kind, given, ids(each.message for each in tasks)):
+    if name := _resolve(kind, given, ids):
         return Scope(kind, name)
     over = await _how_it_ended(bus, subjects, given)
     if kind == "task" and over:
@@ -154,16 +158,15 @@ async def _scope(
     raise UsageError(f"no open {kind} has an id that begins with {given}")
 
 
-def _task_ids(messages: Iterable[AgentMessage]) -> set[str]:
-    """The ids of tasks, and of those that they followed from."""
-    return {name for each in messages for name in (each.id, each.correlation_id) if name}
+def _names(kind: Kind, message: AgentMessage) -> set[str]:
+    """The ids by which a task may be meant: of its conversation, or of it and what it followed
+    from."""
+    if kind == "conversation":
+        return {message.context.conversation_id}
+    return {name for name in (message.id, message.correlation_id) if name}
 
 
-def _conversation_ids(messages: Iterable[AgentMessage]) -> set[str]:
-    return {each.context.conversation_id for each in messages}
-
-
-def _resolve(kind: Kind, given: str, ids: set[str]) -> str | None:
+def _resolve(kind: Kind, given: str, ids: Collection[str]) -> str | None:
     """The id that is `given`, or the only one that begins with it.
 
     Raises:

@@ -15,15 +15,19 @@ import logging
 import re
 import time
 from collections import defaultdict, deque
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, TypeVar
 
 from agentd.errors import AgentdError, BusError, DecodeError
 from agentd.nats.bus import Msg
 
 log = logging.getLogger(__name__)
 
+_Record = TypeVar("_Record")
+
+LISTED = 1_000  # records in a list for a person
 _REMEMBERED = 4096  # records that were named before
 _LONGEST = 200  # characters of a subject and of a mistake
 _NO_ROOM = "there are more records, or larger ones, than agentd reads here"
@@ -104,6 +108,49 @@ class Newest:
             self._room += len(oldest.data)
             with skipping(self._where, oldest):
                 raise DecodeError(_NO_ROOM)
+
+
+async def shortlist(
+    found: AsyncIterator[_Record],
+    order: Callable[[_Record], Any],
+    size: Callable[[_Record], int],
+    *,
+    records: int = LISTED,
+    room: int = 64 * 1024**2,
+) -> tuple[list[_Record], int]:
+    """The first records in an order, as many as there is room for, and how many there are in all.
+
+    `size` has the bytes of a record.
+    """
+    kept: list[_Record] = []
+    total = held = 0
+    async for each in found:
+        kept.append(each)
+        total += 1
+        held += size(each)
+        if len(kept) > 2 * records or held > 2 * room:
+            held = _shorten(kept, order, size, records, room)
+    _shorten(kept, order, size, records, room)
+    return kept, total
+
+
+def _shorten(
+    kept: list[_Record],
+    order: Callable[[_Record], Any],
+    size: Callable[[_Record], int],
+    records: int,
+    room: int,
+) -> int:
+    """Sorts the records, and removes those at the end for which there is no room. Returns the bytes
+    of the others."""
+    kept.sort(key=order)
+    held = 0
+    for number, each in enumerate(kept):
+        if number and (number == records or held + size(each) > room):
+            del kept[number:]
+            break
+        held += size(each)
+    return held
 
 
 def report_skipped() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from agentd.errors import UsageError
 from agentd.nats import schedules
 from agentd.nats.bus import Bus
+from agentd.nats.records import shortlist
 from agentd.nats.schedules import ScheduleEntry, announced, pending
 from agentd.protocol.subjects import Subjects
 from agentd.routing import registry
@@ -42,17 +43,37 @@ class Scheduled:
         return asdict(self)
 
 
-async def listed(bus: Bus, subjects: Subjects) -> list[Scheduled]:
-    """All that is scheduled in an environment: agents, then messages in the order of their times.
+async def listed(
+    bus: Bus, subjects: Subjects, only: Callable[[str], bool] = lambda _: True
+) -> tuple[list[Scheduled], int]:
+    """What is scheduled in an environment: agents, then messages in the order of their times. There
+    is a limit to how many; the number is that of all.
+
+    `only` says whether what is sent to a subject (without the environment) is wanted.
 
     Raises:
         BusError: the server does not answer.
     """
-    agents = [each async for each in pending(bus, subjects.schedule("agent", "*"))]
-    messages = [each async for each in pending(bus, subjects.schedule("message", "*"))]
-    entries = agents + sorted(messages, key=lambda each: each.timing.moment or 0)
+
+    async def wanted() -> AsyncIterator[ScheduleEntry]:
+        for kind in ("agent", "message"):
+            async for entry in pending(bus, subjects.schedule(kind, "*")):
+                if only(_to(entry)):
+                    yield entry
+
+    entries, total = await shortlist(wanted(), _order, lambda entry: len(entry.data))
     now = time.time()
-    return [_scheduled(each, await announced(bus, each), now) for each in entries]
+    return [_scheduled(each, await announced(bus, each), now) for each in entries], total
+
+
+def _order(entry: ScheduleEntry) -> tuple[bool, float]:
+    """Agents, then messages by their times."""
+    is_message = ".message." in entry.subject
+    return is_message, (entry.timing.moment or 0.0) if is_message else 0.0
+
+
+def _to(entry: ScheduleEntry) -> str:
+    return entry.target.split(".", 2)[2]
 
 
 async def remove(bus: Bus, subjects: Subjects, name: str) -> None:
@@ -99,7 +120,7 @@ def _scheduled(entry: ScheduleEntry, announced: float | None, now: float) -> Sch
             {"time": each.wall.isoformat(timespec="minutes"), "effect": each.kind}
             for each in clock_changes(entry.timing, now)
         ],
-        to=entry.target.split(".", 2)[2],
+        to=_to(entry),
         content=_content(entry.data),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from agentd.errors import BusError, DecodeError
 from agentd.nats import schedules
@@ -20,21 +20,24 @@ from agentd.protocol.subjects import Subjects
 from agentd.queue import cancellations
 from agentd.queue.cancellations import Scope, refusal
 from agentd.runtime.dead_lettering import dead_letter
-from agentd.runtime.open_tasks import OpenTask, open_tasks
+from agentd.runtime.open_tasks import OpenTask, State, open_tasks
 
 log = logging.getLogger(__name__)
 
+_NONE: Mapping[str, State] = {}
+
 
 async def cancel(
-    bus: Bus, subjects: Subjects, scope: Scope, known: Iterable[OpenTask] = ()
+    bus: Bus, subjects: Subjects, scope: Scope, known: Mapping[str, State] = _NONE
 ) -> Counter[str]:
     """Cancels the scope everywhere. Returns how many tasks of each state this ends, with those
-    that were `known` before: running tasks end by themselves, and may be gone already.
+    that were `known` before, by their ids: running tasks end by themselves, and may be gone
+    already.
 
     Raises:
         BusError: the server does not answer; calling this again does the rest.
     """
-    ended = {each.message.id: each.state for each in known if scope.holds(each.message)}
+    ended = dict(known)
     # The cancellation first: from then on no process begins a task that waits in WORK.
     await cancellations.cancel(bus, subjects, scope)
     async for task in open_tasks(bus, subjects):

@@ -418,6 +418,39 @@ async def test_ps_json_has_the_numbers_of_each_agent(here: Project, typed: Typed
     assert agents["refuser"]["done"] == 0
 
 
+async def test_ps_looks_again_until_ctrl_c(here: Project) -> None:
+    reading, writing = os.pipe()
+    ps = await here.spawn("ps", "--watch", "--json", out=writing)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        looks = json.JSONDecoder()
+        shown = ""
+        for _ in range(2):
+            while not shown.rstrip().endswith("\n]"):
+                shown += await asyncio.to_thread(lines.readline)
+            agents, _ = looks.raw_decode(shown)
+            assert "analyst" in [each["agent"] for each in agents]
+            shown = ""
+        ps.send_signal(signal.SIGINT)
+        assert await ps.wait() == 130
+
+
+@pytest.mark.parametrize(
+    ("flags", "first"), [([], "event.tapped.all"), (["--all"], "event.status.heartbeat")]
+)
+async def test_tap_shows_heartbeats_only_if_it_is_asked(
+    here: Project, flags: list[str], first: str
+) -> None:
+    line = ("tap", "event.>", "--json", "-n", "1", *flags)
+    tap = asyncio.create_task(here.run(*line, "--env", "quiet"))
+    async with here.wire() as wire:
+        while not tap.done():
+            for subject in ("event.status.heartbeat", "event.tapped.all"):
+                await wire.client.publish(f"agents.quiet.{subject}", b"{}")
+            await asyncio.wait({tap}, timeout=0.2)
+    assert json.loads(tap.result().out)["subject"] == f"agents.quiet.{first}"
+
+
 async def test_tap_prints_messages_as_they_are_published(here: Project) -> None:
     tap = asyncio.create_task(here.run("tap", "*.analysis.tapped.>", "-n", "2"))
     subject = "agents.dev.task.analysis.tapped"

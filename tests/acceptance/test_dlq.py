@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from outside import Done, Project, eventually
 
+from agentd.nats import records
 from agentd.testing.stub_model import Behaviour, StubModel
 
 Typed = Callable[..., Done]
@@ -48,6 +50,23 @@ async def test_a_dead_letter_is_listed_shown_and_dropped(guest: Project, typed: 
         assert (await dlq("show", number)).err.startswith(
             f"agentd: there is no dead letter {number}"
         )
+
+
+async def test_of_too_many_the_newest_are_listed(
+    guest: Project, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest.agent("analyst")
+    guest.up().ready()
+    async with guest.wire() as wire:
+        for number in range(3):
+            await wire.publish("task.analyst.x", b'{"id": "t%d", "payload": {}}' % number)
+        await eventually(lambda: wire.recorded("dlq.analyst.x", at_least=3))
+    monkeypatch.setattr(records, "shortlist", partial(records.shortlist, records=2))
+
+    done = await asyncio.to_thread(typed, guest, "dlq", "--json")
+
+    tasks = [each["task"] for each in json.loads(done.out)]
+    assert (tasks, done.err) == (["t1", "t2"], "1 older dead letters are not listed\n")
 
 
 async def test_all_are_sent_again_although_some_cannot_be(guest: Project, typed: Typed) -> None:

@@ -46,7 +46,14 @@ def test_schedules_are_listed_and_removed(guest: Project, typed: Callable[..., D
     ]
     assert listed[0]["next"].endswith("T07:00:00+09:00")
     assert "Asia/Tokyo" in typed(guest, "schedules", "ls").out
-    assert typed(guest, "schedules", "rm", task, "e1").out == f"{task} removed\ne1 removed\n"
+    assert (
+        typed(guest, "send", "--in", "1h", "some.thing", stdin=event.replace("e1", "e2")).code == 0
+    )
+    several = typed(guest, "schedules", "rm", "e")
+    assert (several.code, "2 scheduled messages have an id" in several.err) == (2, True)
+    assert typed(guest, "schedules", "rm", "e2").code == 0
+    begun = task[:8]
+    assert typed(guest, "schedules", "rm", begun, "e").out == f"{begun} removed\ne removed\n"
     assert "not scheduled (any more)" in typed(guest, "schedules", "rm", task).err
     assert "news is online" in typed(guest, "schedules", "rm", "@news").err
     assert up.stop() == 0

@@ -159,6 +159,7 @@ async def test_schedules_are_listed_and_removed(http: Client, team: Team) -> Non
     assert found["schedules"][1]["content"] == "soon"
     _, mine = await http.ask("limited", "GET /api/schedules")
     assert [each["id"] for each in mine["schedules"]] == ["@other"]
+    assert (found["total"], mine["total"]) == (2, 1)
     assert (await http.ask("viewer", "DELETE /api/schedules/m1"))[0] == 403
     assert (await http.ask("limited", "DELETE /api/schedules/m1"))[0] == 403
     assert await http.ask("ops", "DELETE /api/schedules/m1") == (200, {"removed": "m1"})

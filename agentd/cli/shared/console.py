@@ -40,6 +40,12 @@ def say(*parts: str | Styled, err: bool = False, lines: bool = False, end: str =
     _write("".join(_painted(part, lines, colour) for part in parts) + end, stream)
 
 
+def say_left_out(count: int, what: str) -> None:
+    """Says on standard error how many records a list leaves out."""
+    if count:
+        say(f"{count:,} {what} are not listed", err=True)
+
+
 def say_status(text: str) -> None:
     """Shows a line on the terminal of standard error until anything is printed; "" removes it."""
     if not sys.stderr.isatty():

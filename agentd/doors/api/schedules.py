@@ -14,6 +14,7 @@ from agentd.doors.backend import Backend
 from agentd.doors.caller import Caller
 from agentd.doors.refusal import Refusal
 from agentd.errors import UsageError
+from agentd.nats.records import LISTED
 from agentd.protocol.subjects import AGENT_DOMAIN
 from agentd.routing import scheduled
 
@@ -34,7 +35,8 @@ class Schedule(BaseModel):
 class Schedules(BaseModel):
     """What will be sent later."""
 
-    schedules: list[Schedule]
+    schedules: list[Schedule] = Field(description=f"Of messages, the next {LISTED:,}.")
+    total: int
 
 
 class Removed(BaseModel):
@@ -66,8 +68,8 @@ def routes(backend: Backend) -> Sequence[DescribedRoute]:
     async def listed(request: Request) -> Response:
         caller: Caller = request.state.caller
         caller.require("read")
-        found = await scheduled.listed(bus, subjects)
-        return JSONResponse({"schedules": [e.as_json() for e in found if _reaches(caller, e.to)]})
+        found, total = await scheduled.listed(bus, subjects, lambda to: _reaches(caller, to))
+        return JSONResponse({"schedules": [each.as_json() for each in found], "total": total})
 
     async def removed(request: Request) -> Response:
         caller: Caller = request.state.caller

@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from collections.abc import AsyncIterator
 
 import pytest
 
 from agentd.errors import BusError, DecodeError
 from agentd.nats import records
 from agentd.nats.bus import Msg
-from agentd.nats.records import Newest, Room, headers_in, report_skipped, skipped, skipping
+from agentd.nats.records import (
+    Newest,
+    Room,
+    headers_in,
+    report_skipped,
+    shortlist,
+    skipped,
+    skipping,
+)
 from tests.memory_bus import message
 
 
@@ -116,6 +125,29 @@ def test_of_too_many_records_the_newest_are_kept(caplog: pytest.LogCaptureFixtur
     assert sequences == ["2", "3", "4"]
     assert len(list(small)) == 4  # of two bytes each
     assert "A_BUCKET: $KV.a.b, sequence 1 is skipped: there are more records" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("records", "room", "first"),
+    [
+        (3, 10**6, [1, 2, 3]),
+        (1_000, 250, [1, 2]),
+        (1_000, 10, [1]),
+        (1_000, 10**6, [*range(1, 51)]),
+    ],
+)
+async def test_a_list_has_the_first_records_and_the_number_of_all(
+    records: int, room: int, first: list[int]
+) -> None:
+    async def found() -> AsyncIterator[int]:
+        for number in range(50, 0, -1):
+            yield number
+
+    kept, total = await shortlist(
+        found(), lambda each: each, lambda _: 100, records=records, room=room
+    )
+
+    assert (kept, total) == (first, 50)
 
 
 def test_the_headers_of_a_message_that_is_read_by_its_sequence() -> None:
