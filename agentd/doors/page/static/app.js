@@ -126,8 +126,16 @@ function turn() {
 // The way is `#/tasks/ID?state=failed`: the view, what follows its name, and its fields.
 function place() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const [way, ...rest] = path.split("/").map(decodeURIComponent);
+  const [way, ...rest] = path.split("/").map(decoded);
   return { way, rest, query: new URLSearchParams(query ?? "") };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // an address that somebody has typed
+  }
 }
 
 async function show() {

@@ -9,6 +9,7 @@ import { live, on } from "./live.js";
 const QUIET = new Set(["memory", "accepted"]); // what agentd notes for itself
 const AGAIN = 2000; // milliseconds between two readings of a trace that goes on
 const TICKS = 4;
+const MANY = 400; // nodes; of more, the tasks below the first ones are closed at the beginning
 
 export async function show({ view, actions, signal, rest, title }) {
   const id = rest[0];
@@ -25,8 +26,11 @@ export async function show({ view, actions, signal, rest, title }) {
 
   const load = async () => {
     read = Date.now();
+    const fresh = found === null;
     found = await get(`/api/record/traces/${encodeURIComponent(id)}`, { signal });
     const { tree: root } = found;
+    const nodes = fresh ? [...flat(root.children ?? [], true, closed, "", 1)] : [];
+    if (nodes.length > MANY) nodes.filter(({ node, level }) => level > 1 && node.kind === "task" && node.id !== found.asked).forEach(({ path }) => closed.add(path));
     const first = root.children?.[0];
     title(first?.text ? cut(first.text, 110) : `Conversation ${short(root.id ?? id)}`);
     replace(facts, number("Tasks", count(root.tasks)), number("Time", root.ended ? span(between(root.began, root.ended)) : badge("still going", "warn")),
