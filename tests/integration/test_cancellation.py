@@ -15,7 +15,7 @@ from agentd.errors import UsageError
 from agentd.queue.approvals import waiting
 from agentd.queue.cancellations import Scope
 from agentd.runtime.cancellation import cancel, in_words
-from agentd.runtime.open_tasks import open_tasks
+from agentd.runtime.open_tasks import State, open_tasks
 from agentd.tools.agent_tool import AgentTools
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ async def test_the_answer_says_how_many_tasks_ended(team: Team) -> None:
     mine = asyncio.gather(*asking, team.ask("gated", "go", id="gated", context=context))
     await in_flight(team, checker=1)
     await suspended(team, "gated")
-    known = [each async for each in open_tasks(team.bus, team.subjects)]
+    found = open_tasks(team.bus, team.subjects)
+    known: dict[str, State] = {each.message.id: each.state async for each in found}
     ended = await cancel(team.bus, team.subjects, Scope("conversation", "c"), known)
     assert in_words(ended) == "1 running, 2 waiting, 1 suspended"
     assert codes(await mine) == ["cancelled"] * 4
