@@ -11,7 +11,7 @@ import pickle
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,7 +113,7 @@ class Index:
     async def _build(self, file: IndexFile, info: Mapping[str, Any]) -> None:
         for _ in range(2):
             try:
-                with file.writing() as db:
+                async with _writing(file) as db:
                     if await self._continues(db, info["state"]["last_seq"]):
                         await self._read_on(db, info["state"]["first_seq"])
                         return
@@ -183,6 +183,17 @@ class Index:
         """The headers of a message of the log; None if it is not there."""
         found = await self._bus.request(direct_get(LOG), json.dumps({"seq": sequence}).encode())
         return None if status_of(found) else found.headers or {}
+
+
+@contextlib.asynccontextmanager
+async def _writing(file: IndexFile) -> AsyncGenerator[sqlite3.Connection]:
+    """A connection that writes. To open and to close it may wait for the disk."""
+    opened = file.writing()
+    db = await _in_thread(opened.__enter__)
+    try:
+        yield db
+    finally:
+        await _in_thread(opened.__exit__, None, None, None)
 
 
 async def _in_thread(work: Callable[..., _T], *args: Any) -> _T:
