@@ -14,6 +14,7 @@ from bench import (
     audit,
     doors,
     first_chunk,
+    idle,
     indexing,
     joining,
     memory,
@@ -44,6 +45,7 @@ FULL: Mapping[str, Measurement] = {
     "tool-calls": lambda: tool_calls.measure(repeats=3, asks=100),
     "relay": lambda: relay.measure(repeats=5, seconds=5.0),
     "doors": lambda: doors.measure(repeats=5, seconds=3.0, asks=100),
+    "idle": lambda: idle.measure(connections=10_000, asks=100),
     "audit": lambda: audit.measure(repeats=3),
     "index": lambda: indexing.measure(messages=1_000_000, repeats=2),
 }
@@ -60,6 +62,7 @@ QUICK: Mapping[str, Measurement] = {
     "tool-calls": lambda: tool_calls.measure(repeats=1, asks=20),
     "relay": lambda: relay.measure(repeats=1, seconds=2.0),
     "doors": lambda: doors.measure(repeats=1, seconds=2.0, asks=20),
+    "idle": lambda: idle.measure(connections=2_000, asks=20),
     "audit": lambda: audit.measure(repeats=1),
     "index": lambda: indexing.measure(messages=50_000, repeats=1),
 }

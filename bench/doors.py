@@ -8,7 +8,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from statistics import median
 
 from nats.aio.client import Client
@@ -19,14 +19,18 @@ from bench.figures import Figure, Section, percentile
 from bench.load import Count, Lane, Load, task
 from bench.rig import ENV, Rig, manifest, rig, write_project
 
-IN_FLIGHT = int(__import__("os").environ.get("INF", "64"))
+IN_FLIGHT = 64
 _WARM_UP = 0.7  # seconds
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
 async def measure(*, repeats: int, seconds: float, asks: int) -> list[Section]:
     """One section: both ways into the same process, in turn."""
-    async with rig("always") as ground, _agents(ground) as (agentd, port), ground.connect() as nats:
+    async with (
+        rig("always") as ground,
+        whole_agent(ground) as (agentd, port),
+        ground.connect() as nats,
+    ):
         rounds = [await _throughput(agentd, port, nats, seconds) for _ in range(repeats)]
         await _first_chunks(port, nats, 5)
         chunks = [await _first_chunks(port, nats, asks) for _ in range(repeats)]
@@ -64,7 +68,7 @@ async def measure(*, repeats: int, seconds: float, asks: int) -> list[Section]:
 
 
 @contextlib.asynccontextmanager
-async def _agents(ground: Rig) -> AsyncGenerator[tuple[Child, int]]:
+async def whole_agent(ground: Rig) -> AsyncGenerator[tuple[Child, int]]:
     """`agentd up` with an agent that streams and one that does not, and its port."""
     model = ground.stub_model()
     stub = json.dumps({"stub": first_chunk.STUB})
@@ -135,17 +139,28 @@ class _HttpLoad:
         return Count(done=self._done - before, seconds=time.perf_counter() - started)
 
     async def _loop(self) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        request = _request(self._port, "whole", "prefer: wait=30")
-        with contextlib.closing(writer):
+        async with ask_whole(self._port) as ask:
             while True:
-                writer.write(request)
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = _LENGTH.search(head)
-                body = await reader.readexactly(int(length[1]) if length else 0)
-                if not head.startswith(b"HTTP/1.1 200") or b'"success":true' not in body:
-                    raise RuntimeError(f"a request failed: {head!r} {body[:500]!r}")
+                await ask()
                 self._done += 1
+
+
+@contextlib.asynccontextmanager
+async def ask_whole(port: int) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
+    """A function that sends one task over a connection that is kept, and waits for its result."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    request = _request(port, "whole", "prefer: wait=30")
+
+    async def ask() -> None:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        body = await reader.readexactly(int(length[1]) if length else 0)
+        if not head.startswith(b"HTTP/1.1 200") or b'"success":true' not in body:
+            raise RuntimeError(f"a request failed: {head!r} {body[:500]!r}")
+
+    with contextlib.closing(writer):
+        yield ask
 
 
 def _request(port: int, capability: str, header: str) -> bytes:
