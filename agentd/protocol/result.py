@@ -10,6 +10,7 @@ from agentd.errors import DecodeError
 from agentd.protocol.message import AgentMessage, decode
 
 _LONGEST = 1_000  # characters of an error that has another shape
+_LONGEST_CODE = 64
 
 
 def decode_result(data: bytes) -> AgentMessage:
@@ -43,3 +44,23 @@ def _error(error: Any) -> Mapping[str, Any]:
         case _:
             text = json.dumps(error, ensure_ascii=False)
             return {"code": "unknown", "message": text[:_LONGEST], "retryable": False}
+
+
+def is_success(message: AgentMessage) -> bool:
+    """Whether a message is the result of a task that succeeded; a fact of another kind always is.
+
+    The message must be one that `decode_result` has read, if it is a result; so for the others.
+    """
+    return message.type != "result" or bool(message.payload.content["success"])
+
+
+def data_of(message: AgentMessage) -> Any:
+    """The answer in a result, or the content of an event."""
+    content = message.payload.content
+    return content["data"] if message.type == "result" else content
+
+
+def error_of(result: AgentMessage) -> tuple[str, str]:
+    """The code and the text of a result that is an error. Anyone may have written it."""
+    error = result.payload.content["error"]
+    return error["code"][:_LONGEST_CODE], error["message"]

@@ -15,7 +15,7 @@ from agentd.nats.records import skipping
 from agentd.nats.streams import LOG
 from agentd.protocol import erasure
 from agentd.protocol.message import AgentIdentity, Context, encode, new, new_id
-from agentd.protocol.result import decode_result
+from agentd.protocol.result import decode_result, is_success
 from agentd.protocol.subjects import Subject, Subjects, token
 from agentd.queue.delivery import SENT_AGAIN, TASK, Parcel
 from agentd.queue.topic import read_topic
@@ -198,7 +198,7 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
 def _is_success(result: bytes) -> bool:
     """Whether a result is an answer. What is no result at all does not count as one."""
     try:
-        return decode_result(result).payload.content["success"]
+        return is_success(decode_result(result))
     except DecodeError:
         return False
 

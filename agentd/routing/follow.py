@@ -14,7 +14,7 @@ from agentd.nats.objects import whole
 from agentd.nats.streams import LOG
 from agentd.protocol.destination import Destination
 from agentd.protocol.message import AgentMessage, decode
-from agentd.protocol.result import decode_result
+from agentd.protocol.result import decode_result, is_success
 from agentd.protocol.subjects import RUNTIME_EVENTS, Subject, Subjects, matches
 from agentd.routing.ask import Delay, Delta, Waiting, event_in, no_answer, send, state_after
 
@@ -199,7 +199,7 @@ class FollowedTask:
         if place.type == "stream" or not self._follows(place, message):
             return False
         is_own = place.type == "result" and place.task_id == self.task.id
-        failed = is_own and not message.payload.content["success"]
+        failed = is_own and not is_success(message)
         return failed or matches(self._until, topic_of(place))
 
 

@@ -160,15 +160,17 @@ class Waiter:
             await subscription.close()
 
     async def get(
-        self, seconds: float, acceptance: Acceptance, *, look: bool = False
+        self, seconds: float, acceptance: Acceptance | None, *, look: bool = False
     ) -> AgentMessage | None:
-        """The result of the accepted task as soon as there is one; None if there is none within so
-        many seconds, or before `give_up`. With `look`, there may be one already.
+        """The result of the task as soon as there is one; None if there is none within so many
+        seconds, or before `give_up`. With `look`, there may be one already. How the task was
+        accepted is looked up if it is not given.
 
         Raises:
             TaskError: it refers to an object that no longer exists.
         """
-        self._own.accepted(acceptance)
+        if acceptance:
+            self._own.accepted(acceptance)
         self._must_look |= look
         try:
             async with asyncio.timeout(seconds):

@@ -20,7 +20,7 @@ from agentd.catalog.spec import AgentSpec
 from agentd.doors.triggers.consumer import Consumer
 from agentd.doors.triggers.draft import TriggerError
 from agentd.doors.triggers.intake import CALLBACK, DOMAIN, Intake
-from agentd.doors.triggers.outcome import Work, data_of, error_of, is_success
+from agentd.doors.triggers.outcome import Work
 from agentd.errors import AgentdError, DecodeError, PromptError
 from agentd.manifest.triggers.callback import Callback
 from agentd.manifest.triggers.trigger import Trigger
@@ -30,6 +30,7 @@ from agentd.nats.records import skipping
 from agentd.nats.streams import LOG
 from agentd.protocol import trace
 from agentd.protocol.message import AgentMessage, decode, short_id
+from agentd.protocol.result import data_of, error_of, is_success
 from agentd.protocol.server_subjects import Acknowledgement
 from agentd.protocol.trace import TraceContext, entered
 from agentd.queue.delivery import MARK

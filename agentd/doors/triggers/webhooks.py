@@ -18,11 +18,12 @@ from agentd.doors.triggers import signatures
 from agentd.doors.triggers.delivery import of_request
 from agentd.doors.triggers.draft import TriggerError, draft
 from agentd.doors.triggers.intake import Intake
-from agentd.doors.triggers.outcome import Work, data_of, error_of, is_success
+from agentd.doors.triggers.outcome import Work
 from agentd.errors import AgentdError, DecodeError, TaskError
 from agentd.manifest.triggers.trigger import Trigger
 from agentd.nats.shared_value import Secret
 from agentd.protocol.message import AgentMessage
+from agentd.protocol.result import data_of, error_of, is_success
 from agentd.routing.accept import Acceptance
 
 TASK_HEADER = "Agentd-Task"
@@ -114,8 +115,15 @@ class _Webhooks:
         intake, task = await self._opened(), accepted.task
         # The end of the work is behind its task in the log.
         start = max(accepted.sequence, 1)
-        work = Work(intake.bus, intake.subjects, task, until=trigger.until, start=start)
-        end = await work.end(trigger.timeout, stopping=self._backend.draining)
+        work = Work(
+            intake.bus,
+            intake.subjects,
+            task,
+            until=trigger.until,
+            start=start,
+            acceptance=accepted,
+        )
+        end = await self._backend.draining.before(work.end(trigger.timeout))
         return _accepted(accepted) if end is None else _result(end, task)
 
 

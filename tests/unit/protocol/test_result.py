@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from agentd.errors import DecodeError
-from agentd.protocol.result import decode_result
+from agentd.protocol.message import AgentMessage, decode
+from agentd.protocol.result import data_of, decode_result, error_of, is_success
 
 ERROR = {"code": "expired", "message": "too late"}
 
@@ -53,3 +54,17 @@ def test_what_does_not_say_how_the_task_ended_is_no_result(content: Any) -> None
 def test_other_bytes_are_no_result(data: bytes) -> None:
     with pytest.raises(DecodeError):
         decode_result(data)
+
+
+def read(type: str, content: Any) -> AgentMessage:  # noqa: A002
+    data = json.dumps({"id": "t1", "type": type, "payload": {"content": content}}).encode()
+    return decode_result(data) if type == "result" else decode(data)
+
+
+def test_what_a_fact_says_to_one_who_waits_for_it() -> None:
+    done = read("result", {"success": True, "data": {"a": 1}})
+    failed = read("result", {"success": False, "error": {**ERROR, "code": "c" * 100}})
+    event = read("event", {"success": False})
+    assert [is_success(each) for each in (done, failed, event)] == [True, False, True]
+    assert [data_of(each) for each in (done, failed, event)] == [{"a": 1}, None, {"success": False}]
+    assert error_of(failed) == ("c" * 64, "too late")
