@@ -83,7 +83,7 @@ class _Relay:
     """
 
     def __init__(self, world: World) -> None:
-        self.tasks: dict[str, list[str]] = {shape: [] for shape in _SHAPES}
+        self.tasks: dict[str, set[str]] = {shape: set() for shape in _SHAPES}
         self.cut: dict[str, str] = {}
         self._sender = world.sender
         self._calls = world.calls.times
@@ -143,7 +143,7 @@ class _Relay:
 
     def _record(self, shape: str, agent: str, message: AgentMessage) -> None:
         self._messages[message.id] = message
-        self.tasks[shape].append(message.id)
+        self.tasks[shape].add(message.id)  # again if the sender repeats it
         context = message.context
         if context.path and context.path[-1] == agent:
             self.cut[message.id] = "loop"
