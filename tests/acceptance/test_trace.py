@@ -93,7 +93,11 @@ async def test_the_trace_of_a_task_that_was_killed_retried_approved_joined_and_a
     below = {each["name"] for each in nodes(tasks["boss"]) if each["kind"] == "task"}
     assert below == {"boss", "ops", "checker", "reporter"}
 
+    prompts = (await guest.run("trace", "shop", "--prompts")).out
+    assert "system: You are ops." in prompts
+    assert "tool: deployed to production" in prompts
     shown = (await guest.run("trace", "shop")).out
+    assert "You are ops." not in shown
     for text in ("approved by", "begun again", "sent again", "joined", "late fact", "dead letter"):
         assert text in shown, shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -74,12 +75,14 @@ def _nothing(node: Node) -> Iterator[str]:
 
 
 def _sent(node: Node) -> Iterator[str]:
-    """What the model was sent in a turn, a message a line."""
-    from agentd.record.values import items, mapping, text_of
-
-    for each in items(mapping(node.details.get("call")).get("messages")):
-        message = mapping(each)
-        content = message.get("content")
-        lines = (content if isinstance(content, str) else str(content)).splitlines()
-        yield f"{text_of(message.get('role'))}: {lines[0] if lines else ''}"
-        yield from (f"  {line}" for line in lines[1:])
+    """What the model was sent in a turn: the lines of each message behind its role."""
+    for message in node.details.get("messages", ()):
+        said = [message.get("content"), message.get("tool_calls")]
+        text = "\n".join(
+            each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)
+            for each in said
+            if each
+        )
+        first, *rest = text.splitlines() or [""]
+        yield f"{message.get('role')}: {first}"
+        yield from (f"  {line}" for line in rest)

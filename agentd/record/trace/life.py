@@ -43,9 +43,12 @@ class Life:
     Args:
         entries: its records, ascending; at least one.
         pop_child: the node of a task that a tool call sent, by the id of the task.
+        content: that of the task, as far as it is on record.
     """
 
-    def __init__(self, task: str, entries: Sequence[Entry], pop_child: PopChild) -> None:
+    def __init__(
+        self, task: str, entries: Sequence[Entry], pop_child: PopChild, *, content: Any = None
+    ) -> None:
         self.entries = entries
         first = opening(entries)
         self.opening = first if first and not resumes(first) else None
@@ -54,6 +57,7 @@ class Life:
         self._turns = Turns(
             task,
             entries,
+            content=content,
             began=self._began,
             over=self.result and self.result.at,
             pop_child=pop_child,

@@ -34,6 +34,8 @@ Kind = Literal[
     "other",
 ]
 
+_PROMPTS = frozenset({"call", "messages"})  # details that have what a model was sent
+
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
@@ -76,7 +78,9 @@ class Node:
     def as_json(self, *, prompts: bool = True) -> dict[str, Any]:
         """It and all below it as JSON: times in RFC 3339, nothing that is empty; without `prompts`,
         not what models were sent."""
-        details = {name: each for name, each in self.details.items() if prompts or name != "call"}
+        details = {
+            name: each for name, each in self.details.items() if prompts or name not in _PROMPTS
+        }
         shown: dict[str, Any] = {
             "kind": self.kind,
             "id": self.id,

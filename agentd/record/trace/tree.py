@@ -68,7 +68,11 @@ class _Tree:
 
     def _task(self, task: TaskRecords) -> Node:
         followed = {node.id: node for node in self._children(Place(task=task.id))}
-        lives = [Life(task.id, each, lambda key: followed.pop(key, None)) for each in task.lives]
+        content = task.message.payload.get("content") if task.message else None
+        lives = [
+            Life(task.id, each, lambda key: followed.pop(key, None), content=content)
+            for each in task.lives
+        ]
         steps = [life.steps() for life in lives]
         shares = _shares(lives, followed.values())
         nodes = [

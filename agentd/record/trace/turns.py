@@ -9,7 +9,7 @@ from typing import Any
 from agentd.protocol.subjects import digest
 from agentd.queue import journal
 from agentd.queue.decisions import Decision, Dialogue, decision_of, request_of
-from agentd.record.calls import in_result
+from agentd.record.calls import calls_of, in_result
 from agentd.record.trace.entry import Entry, gist
 from agentd.record.trace.node import Node, Status
 from agentd.record.values import count, items, known, mapping, name_of, number, text_of, whole
@@ -64,6 +64,13 @@ def _of(entries: Iterable[Entry], *kinds: str) -> list[Entry]:
     return [each for each in reversed(ours) if each.kind]
 
 
+def _sent(entries: Sequence[Entry], content: Any) -> dict[int, Sequence[Mapping[str, Any]]]:
+    """The messages that the model was sent in each turn."""
+    journal = [each.content for each in entries if each.subject.domain == "run"]
+    journal += [in_result(each.headers) for each in entries if each.subject.type == "result"]
+    return {call.turn: call.messages for call in calls_of(journal, content)}
+
+
 def _call(entry: Entry) -> Call:
     return whole(entry.content.get("turn")), whole(entry.content.get("index"))
 
@@ -82,6 +89,7 @@ class Turns:
     """Makes the nodes of the turns of one life.
 
     Args:
+        content: the `payload.content` of the task, as far as it is on record.
         began: when a step began, by its record: when the one before it was stored.
         over: when the life ended; None if it has not.
         pop_child: the node of a task that a tool call sent, by the id of the task.
@@ -92,12 +100,14 @@ class Turns:
         task: str,
         entries: Sequence[Entry],
         *,
+        content: Any,
         began: Callable[[Entry], float],
         over: float | None,
         pop_child: Callable[[str], Node | None],
     ) -> None:
         self._task = task
         self._steps = Steps.of(entries)
+        self._sent = _sent(entries, content)
         self._at = {entry.sequence: entry for entry in entries}
         self._began = began
         self._over = over
@@ -127,7 +137,7 @@ class Turns:
             status="failed" if error else "ok",
             began=began,
             ended=entry.at,
-            details=_of_turn(turn, completion, call),
+            details=_of_turn(turn, completion, call) | known(messages=self._sent.get(turn)),
             sequences=[entry.sequence],
             children=self._calls(turn, completion, entry),
         )

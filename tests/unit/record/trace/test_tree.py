@@ -160,6 +160,32 @@ def test_a_result_that_names_its_last_call_has_a_turn() -> None:
     assert result.began == result.ended
 
 
+def test_a_turn_has_what_the_model_was_sent() -> None:
+    story = Story()
+    task = story.ask("analysis", "How is it?", id="t1")
+    system, user = {"role": "system", "content": "Be kind."}, {"role": "user", "task": True}
+    first = {"model": "gpt", "messages": [system, user]}
+    completion = {"text": "", "model": "gpt", "finish_reason": "tool_calls", "tool_calls": [
+        {"id": "c1", "name": "look", "arguments": "{}"}
+    ]}  # fmt: skip
+    story.run(task, "analyst", "turn", life=101, turn=1, index=0, completion=completion, call=first)
+    story.run(
+        task, "analyst", "tool_answered", life=101, turn=1, index=0, name="look", text="42",
+        error=False,
+    )  # fmt: skip
+    answers = [{"turn": 1}, {"turn": 1, "index": 0}]
+    second = {"model": "gpt", "after": 2, "messages": answers}
+    story.run(task, "analyst", "model_called", life=101, turn=2, call=second)
+    story.result(task, "analyst", "ok")
+
+    turns = [each for each in tree(story).walk() if each.kind == "turn"]
+    sent = [[message["role"] for message in turn.details["messages"]] for turn in turns]
+    assert sent == [["system", "user"], ["system", "user", "assistant", "tool"]]
+    assert turns[1].details["messages"][1]["content"] == "How is it?"
+    assert turns[1].details["messages"][3]["content"] == "42"
+    assert "messages" not in turns[1].as_json(prompts=False)
+
+
 def approval(story: Story, task: AgentMessage) -> None:
     completion = {"model": "gpt", "tool_calls": [{"name": "deploy", "arguments": "{}"}]}
     story.run(task, "ops", "turn", life=101, turn=1, index=0, completion=completion)
