@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -30,7 +29,7 @@ Numbers = Annotated[
     list[int] | None,
     typer.Option("--call", metavar="<int>", help="Decide only on this call; repeatable."),
 ]
-By = Annotated[str | None, typer.Option("--by", help="Who decides [your login name].")]
+By = Annotated[str | None, typer.Option("--by", help="Who decides [your login name and machine].")]
 Text = Annotated[str, typer.Argument(help="The answer.")]
 Arguments = Annotated[
     str | None,
@@ -139,13 +138,13 @@ def _decide(
     why = {"reason": reason} if reason else {}
 
     async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.protocol.actor import person
         from agentd.protocol.message import short_id
         from agentd.queue.approvals import decide
 
         request = await _find(bus, subjects, task)
-        by_whom = by or getpass.getuser()
         whole = {**chosen, **some, **why}
-        dialogue, stored = await decide(bus, subjects, request, whole, by=by_whom)
+        dialogue, stored = await decide(bus, subjects, request, whole, by=person(by))
         shown, verdicts = short_id(request.task), dialogue.verdicts(request)
         for call in request.calls:
             decision = verdicts.get(call["index"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,7 @@ from agentd.cli.shared.visit import Work, visit
 if TYPE_CHECKING:
     from agentd.nats.bus import Bus
     from agentd.protocol.subjects import Subjects
-    from agentd.queue.dead_letters import DeadLetter
+    from agentd.queue.dead_letters import Action, DeadLetter
 
 dlq = typer.Typer(name="dlq", help="List, show, resend or drop dead letters.")
 
@@ -106,9 +106,6 @@ def drop(
     options.run(visit(_each(drop_letter, "dropped", names, every), env, nats))
 
 
-Action = Callable[["Bus", "Subjects", "DeadLetter"], Awaitable[None]]
-
-
 def _each(action: Action, done: str, names: list[str] | None, every: bool) -> Work:
     """Runs `action` on the dead letters that the command names; prints that they are `done`."""
     if bool(names) == every:
@@ -116,6 +113,7 @@ def _each(action: Action, done: str, names: list[str] | None, every: bool) -> Wo
 
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.errors import NotStored, TaskError, TooLarge, UsageError
+        from agentd.protocol.actor import person
         from agentd.protocol.message import short_id
 
         refused = number = 0
@@ -123,7 +121,7 @@ def _each(action: Action, done: str, names: list[str] | None, every: bool) -> Wo
             number += 1
             named = f"letter {letter.sequence} (task {short_id(letter.task_id)})"
             try:
-                await action(bus, subjects, letter)
+                await action(bus, subjects, letter, by=person())
             except (UsageError, TaskError, NotStored, TooLarge) as error:
                 refused += 1
                 say(f"{named} not {done}: {error}", err=True)

@@ -57,10 +57,11 @@ def rm(
     """Remove schedules: what is not due yet is not sent."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.protocol.actor import person
         from agentd.routing import scheduled
 
         for name in names:
-            await scheduled.remove(bus, subjects, name)
+            await scheduled.remove(bus, subjects, name, by=person())
             say(f"{name} removed")
         return 0
 

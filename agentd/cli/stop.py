@@ -71,18 +71,23 @@ def list_cancelled(as_json: bool) -> Work:
         from agentd.queue.cancellations import listed
 
         found = [
-            (scope.kind, scope.id, datetime.fromtimestamp(since).astimezone())
-            for scope, since in await listed(bus, subjects)
+            (each.scope, datetime.fromtimestamp(each.since).astimezone(), each.by)
+            for each in await listed(bus, subjects)
         ]
         if as_json:
-            say_json([{kind: name, "since": since.isoformat()} for kind, name, since in found])
+            say_json(
+                [
+                    {scope.kind: scope.id, "since": since.isoformat(), "by": by or None}
+                    for scope, since, by in found
+                ]
+            )
             return 0
         if not found:
             say(f"nothing is cancelled in environment {subjects.env}")
             return 0
-        rows = table("CANCELLED", "ID", "SINCE")
-        for kind, name, since in found:
-            rows.add_row(kind, short_id(name), clock(since.timestamp()))
+        rows = table("CANCELLED", "ID", "SINCE", "BY")
+        for scope, since, by in found:
+            rows.add_row(scope.kind, short_id(scope.id), clock(since.timestamp()), by)
         rows.show()
         return 0
 
@@ -94,14 +99,15 @@ def undo_cancelled(kind: Kind, given: str, as_json: bool) -> Work:
 
     async def work(bus: Bus, subjects: Subjects) -> int:
         from agentd.errors import UsageError
+        from agentd.protocol.actor import person
         from agentd.queue import cancellations
 
-        known = [scope for scope, _ in await cancellations.listed(bus, subjects)]
+        known = [each.scope for each in await cancellations.listed(bus, subjects)]
         name = _resolve(kind, given, {scope.id for scope in known if scope.kind == kind})
         if name is None:
             why = f"no cancelled {kind} has an id that begins with {given}"
             raise UsageError(f"{why}; see: agentd stop")
-        await cancellations.undo(bus, subjects, cancellations.Scope(kind, name))
+        await cancellations.undo(bus, subjects, cancellations.Scope(kind, name), by=person())
         if as_json:
             say_json({kind: name, "env": subjects.env, "stopped": False})
         else:
@@ -115,6 +121,7 @@ def cancel_open(kind: Kind, given: str, as_json: bool) -> Work:
     """Cancels the one conversation or task whose id begins with `given`."""
 
     async def work(bus: Bus, subjects: Subjects) -> int:
+        from agentd.protocol.actor import person
         from agentd.runtime.cancellation import cancel, in_words
         from agentd.runtime.open_tasks import open_tasks
 
@@ -125,7 +132,7 @@ def cancel_open(kind: Kind, given: str, as_json: bool) -> Work:
                 if name.startswith(given):
                     meant.setdefault(name, {})[each.message.id] = each.state
         scope = await _scope(bus, subjects, kind, given, meant.keys())
-        ended = await cancel(bus, subjects, scope, meant.get(scope.id, {}))
+        ended = await cancel(bus, subjects, scope, meant.get(scope.id, {}), by=person())
         if as_json:
             report = {"env": subjects.env, "stopped": True, "ended": dict(ended)}
             say_json({kind: scope.id, **report})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from agentd.doors.refusal import Refusal
+from agentd.protocol.actor import Actor
 
 # ask: send tasks, and cancel them; read: see tasks, results and agents; approve: decide on tool
 # calls and answer questions; operate: everything that changes what others do.
@@ -47,6 +48,11 @@ class Caller:
         if agent is not None and not self.reaches(agent):
             known = ", ".join(sorted(self.agents or ())) or "none"
             raise _forbidden(f"{self.name!r} may not use agent {agent!r}: its key is for {known}")
+
+    @property
+    def actor(self) -> Actor:
+        """Who that is on record."""
+        return Actor("http", self.name)
 
     def reaches(self, agent: str) -> bool:
         """Whether the key is for this agent."""

@@ -10,6 +10,7 @@ A module imports only from what stands below it.
     erasure          which messages of the log were erased on purpose
     stream_subjects  what the streams hold, and what becomes of it in the next stream
     shape            a record's JSON, checked against a dataclass
+    actor            who did something that is on record
     trace            W3C trace context in headers
     media            images and files: their types, and how a chat message holds them
     strict_json      JSON from untrusted senders: bounded in bytes and values, no duplicate keys

@@ -25,6 +25,7 @@ from agentd.nats.bus import Bus
 from agentd.nats.objects import fit
 from agentd.nats.schedules import ScheduleEntry, Timing
 from agentd.nats.streams import LOG
+from agentd.protocol.actor import Actor, named_by
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, new
 from agentd.protocol.subjects import Subjects
 from agentd.queue.decisions import (
@@ -186,7 +187,7 @@ async def decide(
     request: ApprovalRequest,
     chosen: Mapping[str, Any],
     *,
-    by: str = "",
+    by: Actor,
 ) -> tuple[Dialogue, int]:
     """Stores a decision; returns what is on record then, and the sequence of the decision there.
     The first decision on a call counts.
@@ -202,12 +203,12 @@ async def decide(
         BusError: it was not stored.
     """
     await require_meaning(request, chosen)
-    named = {"task": request.task, "turn": request.turn, **({"by": by} if by else {})}
+    named = {"task": request.task, "turn": request.turn, **named_by(by)}
     content = {**chosen, **named}
     event = new(
         "event",
         content,
-        source=AgentIdentity(id=by or "agentd-approvals", type="user"),
+        source=AgentIdentity(id=by.name, type="user"),
         context=Context(conversation_id="system"),
     )
     subject = subjects.event("approval", request.task)

@@ -13,13 +13,14 @@ from collections.abc import Collection, Container
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from agentd.errors import DecodeError, Undeliverable
 from agentd.nats import jetstream
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.records import Room, skipped, skipping
 from agentd.nats.streams import STOPS
+from agentd.protocol.actor import Actor, name_in, named_by
 from agentd.protocol.message import AgentIdentity, AgentMessage, Context, encode, new
 from agentd.protocol.server_subjects import bucket
 from agentd.protocol.subjects import Subjects, digest
@@ -174,20 +175,29 @@ class _CancellableRun(AbstractContextManager[None]):
         return next((scope for scope in scopes_of(self._message) if scope.key in keys), None)
 
 
-async def listed(bus: Bus, subjects: Subjects) -> list[tuple[Scope, float]]:
-    """What is cancelled, and since when (seconds since the epoch); the oldest first.
+class Cancelled(NamedTuple):
+    """What is cancelled, since when (in seconds since the epoch), and by whom ("" if not known)."""
+
+    scope: Scope
+    since: float
+    by: str
+
+
+async def listed(bus: Bus, subjects: Subjects) -> list[Cancelled]:
+    """What is cancelled; the oldest first.
 
     Raises:
         BusError: the bucket does not answer.
     """
-    found: list[tuple[Scope, float]] = []
+    found: list[Cancelled] = []
     room = Room(records=MOST)
     async for msg in jetstream.stored(bus, STOPS, bucket(STOPS, subjects.env, "*")):
         with skipping(STOPS, msg):
             room.take(len(msg.data))
             if scope := _scope(msg.data):
                 stored_at = (msg.headers or {})["Nats-Time-Stamp"]
-                found.append((scope, datetime.fromisoformat(stored_at).timestamp()))
+                since = datetime.fromisoformat(stored_at).timestamp()
+                found.append(Cancelled(scope, since, name_in(json.loads(msg.data))))
     return found
 
 
@@ -205,7 +215,14 @@ def _scope(value: bytes) -> Scope | None:
         return None
 
 
-async def cancel(bus: Bus, subjects: Subjects, scope: Scope, *, kept: int | None = None) -> None:
+async def cancel(
+    bus: Bus,
+    subjects: Subjects,
+    scope: Scope,
+    *,
+    kept: int | None = None,
+    by: Actor | None = None,
+) -> None:
     """Cancels a scope: what runs is ended, what waits or comes later is refused.
 
     The cancellation is forgotten after `kept` seconds; with None it stays.
@@ -213,18 +230,18 @@ async def cancel(bus: Bus, subjects: Subjects, scope: Scope, *, kept: int | None
     Raises:
         BusError: it could not be stored.
     """
-    value = json.dumps({scope.kind: scope.id}).encode()
-    headers = None if kept is None else {"Nats-TTL": f"{kept}s"}
-    await _put(bus, subjects, scope, "stopped", value, headers)
+    value = json.dumps({scope.kind: scope.id, **named_by(by)}).encode()
+    headers = {} if kept is None else {"Nats-TTL": f"{kept}s"}
+    await _put(bus, subjects, scope, "stopped", value, headers, by)
 
 
-async def undo(bus: Bus, subjects: Subjects, scope: Scope) -> None:
+async def undo(bus: Bus, subjects: Subjects, scope: Scope, *, by: Actor | None = None) -> None:
     """Undoes a cancellation. Tasks that it has ended stay dead letters.
 
     Raises:
         BusError: it could not be stored.
     """
-    await _put(bus, subjects, scope, "resumed", b"", {"KV-Operation": "DEL"})
+    await _put(bus, subjects, scope, "resumed", b"", {"KV-Operation": "DEL"}, by)
 
 
 async def _put(
@@ -233,12 +250,13 @@ async def _put(
     scope: Scope,
     what: str,
     value: bytes,
-    headers: dict[str, str] | None = None,
+    headers: dict[str, str],
+    by: Actor | None,
 ) -> None:
     conversation = scope.id if scope.kind == "conversation" else "system"
     event = new(
         "event",
-        {"event": f"{scope.kind}_{what}", scope.kind: scope.id},
+        {"event": f"{scope.kind}_{what}", scope.kind: scope.id, **named_by(by)},
         source=AgentIdentity(id="agentd-stop", type="runtime"),
         context=Context(conversation_id=conversation),
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from agentd.errors import DecodeError, UsageError
 from agentd.nats import jetstream, objects
@@ -13,7 +13,8 @@ from agentd.nats.bus import Bus, Msg, wire_size
 from agentd.nats.jetstream import Record
 from agentd.nats.records import skipping
 from agentd.nats.streams import LOG
-from agentd.protocol import erasure
+from agentd.protocol import erasure, strict_json
+from agentd.protocol.actor import Actor, named_by
 from agentd.protocol.message import AgentIdentity, Context, encode, new, new_id
 from agentd.protocol.result import decode_result, is_success
 from agentd.protocol.subjects import Subject, Subjects, token
@@ -159,11 +160,22 @@ async def original(bus: Bus, dead: DeadLetter) -> bytes:
     return await objects.fetch(bus, dead.object) if dead.object else dead.data
 
 
-async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
+class Action(Protocol):
+    """What a person does with a dead letter."""
+
+    def __call__(
+        self, bus: Bus, subjects: Subjects, dead: DeadLetter, *, by: Actor | None
+    ) -> Awaitable[None]: ...
+
+
+async def send_again(
+    bus: Bus, subjects: Subjects, dead: DeadLetter, *, by: Actor | None = None
+) -> None:
     """Sends the original bytes again, and removes the dead letter.
 
-    The error result is deleted first, because a result can be stored only once. The event that
-    records the retry keeps the reason and the error.
+    The error result is deleted, because a result can be stored only once. The event that records
+    the retry is stored before that, and has the result, the reason and the error: what is known of
+    the first life of the task stays on record.
 
     Raises:
         UsageError: the task has been answered since, or the letter does not name a task's subject.
@@ -177,14 +189,12 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
     topic = await read_topic(bus, dead)
     result = subjects.result(topic.domain, topic.specificity, dead.task_id)
     last = await jetstream.last(bus, LOG, result)
-    erased: list[int] = []
-    if last is not None:
-        if _is_success(last.data):
-            raise UsageError(
-                f"task {dead.task_id} has been answered; drop dead letter {dead.sequence}"
-            )
-        erased = [int((last.headers or {})["Nats-Sequence"])]
-        await jetstream.delete(bus, LOG, *erased)
+    if last is not None and _is_success(last.data):
+        raise UsageError(f"task {dead.task_id} has been answered; drop dead letter {dead.sequence}")
+    erased = [await _kept(bus, last)] if last else []
+    await _note(bus, subjects, dead, "retried", by, erased)
+    for each in erased:
+        await jetstream.delete(bus, LOG, each["sequence"])
     await jetstream.store(
         bus,
         str(dead.subject),
@@ -192,7 +202,27 @@ async def send_again(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
         message_id=new_id(),
         headers={**dead.headers, TASK: dead.task_id, SENT_AGAIN: str(time.time())},
     )
-    await _remove(bus, subjects, dead, "retried", erased)
+    await jetstream.delete(bus, LOG, dead.sequence)
+
+
+async def _kept(bus: Bus, result: Msg) -> dict[str, Any]:
+    """A result as an event keeps it: its place, its time, its own headers and its message.
+
+    Any client may have written it. What is too large for the event is in the object store.
+    """
+    headers = result.headers or {}
+    kept: dict[str, Any] = {
+        "sequence": int(headers["Nats-Sequence"]),
+        "at": headers["Nats-Time-Stamp"],
+        "subject": headers["Nats-Subject"],
+        "headers": {name: text for name, text in headers.items() if not name.startswith("Nats-")},
+    }
+    try:
+        if len(result.data) <= objects.room(bus) // 4:
+            return {**kept, "message": strict_json.parse(result.data)}
+    except DecodeError:
+        pass
+    return {**kept, "object": await objects.put(bus, result.data)}
 
 
 def _is_success(result: bytes) -> bool:
@@ -203,14 +233,21 @@ def _is_success(result: bytes) -> bool:
         return False
 
 
-async def drop(bus: Bus, subjects: Subjects, dead: DeadLetter) -> None:
+async def drop(bus: Bus, subjects: Subjects, dead: DeadLetter, *, by: Actor | None = None) -> None:
     """Removes a dead letter; an event records that it existed."""
-    await _remove(bus, subjects, dead, "dropped")
+    await _note(bus, subjects, dead, "dropped", by)
+    await jetstream.delete(bus, LOG, dead.sequence)
 
 
-async def _remove(
-    bus: Bus, subjects: Subjects, dead: DeadLetter, what: str, erased: Sequence[int] = ()
+async def _note(
+    bus: Bus,
+    subjects: Subjects,
+    dead: DeadLetter,
+    what: str,
+    by: Actor | None,
+    results: Sequence[Mapping[str, Any]] = (),
 ) -> None:
+    """Records what is about to happen with a dead letter, and the results that are erased."""
     content: dict[str, Any] = {
         "event": f"letter_{what}",
         "letter": dead.sequence,
@@ -218,7 +255,9 @@ async def _remove(
         "subject": dead.published_to,
         "reason": dead.reason,
         "error": dead.error,
-        erasure.FIELD: erasure.ranges([*erased, dead.sequence]),
+        **named_by(by),
+        **({"results": list(results)} if results else {}),
+        erasure.FIELD: erasure.ranges([*(each["sequence"] for each in results), dead.sequence]),
     }
     event = new(
         "event",
@@ -226,8 +265,8 @@ async def _remove(
         source=AgentIdentity(id="agentd-dlq", type="runtime"),
         context=Context(conversation_id="system"),
     )
+    # Whole in the log, never as an object: the audit reads there what was erased.
     await jetstream.store(bus, subjects.event("dlq", what), encode(event), message_id=event.id)
-    await jetstream.delete(bus, LOG, dead.sequence)
 
 
 def _parsed(msg: Msg) -> DeadLetter:

@@ -18,6 +18,7 @@ from agentd.nats.objects import whole
 from agentd.nats.records import skipped, skipping
 from agentd.nats.schedules import is_from_schedule
 from agentd.nats.streams import LOG
+from agentd.protocol.actor import name_in
 from agentd.protocol.message import AgentMessage, decode, short_id
 from agentd.protocol.subjects import Subjects
 
@@ -277,7 +278,7 @@ def decision_of(content: Any, sequence: int = 0) -> Decision | None:
         approve=kind != "deny",
         turn=turn,
         calls=None if calls is None else _numbers(cast("list[Any]", calls)),
-        by=str(fields.get("by") or ""),
+        by=name_in(fields),
         reason=str(fields.get("reason") or ""),
         arguments=arguments if kind == "edit" else None,
         answer=answer if kind == "answer" else None,

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from agentd.errors import UsageError
-from agentd.nats import schedules
+from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Bus
 from agentd.nats.records import shortlist
 from agentd.nats.schedules import ScheduleEntry, announced, pending
+from agentd.protocol.actor import Actor, named_by
+from agentd.protocol.message import AgentIdentity, Context, encode, new
 from agentd.protocol.subjects import Subjects
 from agentd.routing import registry
 from agentd.routing.timetable import clock_changes, in_words, next_time
@@ -76,8 +78,9 @@ def _to(entry: ScheduleEntry) -> str:
     return entry.target.split(".", 2)[2]
 
 
-async def remove(bus: Bus, subjects: Subjects, name: str) -> None:
-    """Removes what is scheduled: that of `@agent`, or the message whose id begins with `name`.
+async def remove(bus: Bus, subjects: Subjects, name: str, *, by: Actor) -> None:
+    """Removes what is scheduled: that of `@agent`, or the message whose id begins with `name`. An
+    event records by whom.
 
     Raises:
         UsageError: nothing or more than one thing has this name, or the agent is online.
@@ -91,6 +94,15 @@ async def remove(bus: Bus, subjects: Subjects, name: str) -> None:
         subject = await _message(bus, subjects, name)
     if not await schedules.remove(bus, subject):
         raise UsageError(f"{name} is not scheduled (any more); see: agentd schedules ls")
+    removed = ("@" if name.startswith("@") else "") + subject.rpartition(".")[2]
+    event = new(
+        "event",
+        {"event": "schedule_removed", "schedule": removed, **named_by(by)},
+        source=AgentIdentity(id="agentd-schedules", type="runtime"),
+        context=Context(conversation_id="system"),
+    )
+    fact = subjects.event("status", "unscheduled")
+    await jetstream.store(bus, fact, encode(event), message_id=event.id)
 
 
 async def _require_offline(bus: Bus, subjects: Subjects, agent: str) -> None:

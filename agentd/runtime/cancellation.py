@@ -15,6 +15,7 @@ from agentd.errors import BusError, DecodeError
 from agentd.nats import schedules
 from agentd.nats.bus import Bus, Msg
 from agentd.nats.records import skipped
+from agentd.protocol.actor import Actor
 from agentd.protocol.message import decode
 from agentd.protocol.subjects import Subjects
 from agentd.queue import cancellations
@@ -28,7 +29,12 @@ _NONE: Mapping[str, State] = {}
 
 
 async def cancel(
-    bus: Bus, subjects: Subjects, scope: Scope, known: Mapping[str, State] = _NONE
+    bus: Bus,
+    subjects: Subjects,
+    scope: Scope,
+    known: Mapping[str, State] = _NONE,
+    *,
+    by: Actor | None = None,
 ) -> Counter[str]:
     """Cancels the scope everywhere. Returns how many tasks of each state this ends, with those
     that were `known` before, by their ids: running tasks end by themselves, and may be gone
@@ -39,7 +45,7 @@ async def cancel(
     """
     ended = dict(known)
     # The cancellation first: from then on no process begins a task that waits in WORK.
-    await cancellations.cancel(bus, subjects, scope)
+    await cancellations.cancel(bus, subjects, scope, by=by)
     async for task in open_tasks(bus, subjects):
         if scope.holds(task.message):
             ended.setdefault(task.message.id, task.state)
@@ -74,12 +80,14 @@ class CancelRequests:
 
     async def _on_request(self, msg: Msg) -> None:
         try:
-            scope = scope_of(decode(msg.data, type="event").payload.content)
+            request = decode(msg.data, type="event")
+            scope = scope_of(request.payload.content)
         except (DecodeError, ValueError) as error:
             skipped("a request to cancel", msg.subject, error)
             return
         try:
-            ended = await cancel(self._bus, self._subjects, scope)
+            by = Actor("message", request.source.id)
+            ended = await cancel(self._bus, self._subjects, scope, by=by)
         except BusError as error:
             log.warning("%s is not completely cancelled: %s", scope, error)
         else:

@@ -14,6 +14,7 @@ from agentd.errors import TaskError, UsageError
 from agentd.nats import jetstream, schedules
 from agentd.nats.bus import Msg
 from agentd.nats.streams import LOG
+from agentd.protocol.actor import Actor
 from agentd.protocol.message import decode, new_id
 from agentd.queue import approvals, cancellations, decisions
 from agentd.queue.decisions import ApprovalRequest
@@ -102,7 +103,7 @@ async def sent(team: Team) -> list[Msg]:
 
 
 async def decided(team: Team, request: ApprovalRequest, **decision: Any) -> None:
-    by = decision.pop("by", "")
+    by = Actor("cli", decision.pop("by", "somebody"))
     await approvals.decide(team.bus, team.subjects, request, decision, by=by)
 
 

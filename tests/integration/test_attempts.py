@@ -11,7 +11,9 @@ import pytest
 from agentd.errors import UsageError
 from agentd.nats import jetstream
 from agentd.nats.streams import LOG
+from agentd.protocol.actor import Actor
 from agentd.queue import dead_letters
+from agentd.queue.journal import CALLS
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Team
@@ -246,3 +248,27 @@ async def test_a_subject_that_no_result_can_have_stops_nobody(team: Team) -> Non
     assert (await team.ask("analysis", "hello"))["success"]
     await team.at_rest()
     assert team.runtime.agents["me"].restarts == 0
+
+
+async def test_a_retry_keeps_the_first_result_and_names_who_asked_for_it(team: Team) -> None:
+    await team.run(me=OVERLOADED)
+    first = await team.ask("analysis", "hello", id="t1")
+    await team.at_rest()
+    [letter] = [each async for each in dead_letters.listed(team.bus, team.subjects)]
+    await team.run(me=FINE)
+    by = Actor("cli", "maria")
+    await dead_letters.send_again(team.bus, team.subjects, letter, by=by)
+    result = await team.result(team.subjects.result("analysis", "x", "t1"))
+
+    assert result.payload.content["success"]
+    retried = team.subjects.event("dlq", "retried")
+    [note] = [msg async for msg in jetstream.stored(team.bus, LOG, retried)]
+    content = json.loads(note.data)["payload"]["content"]
+    assert content["by"] == {"kind": "cli", "name": "maria"}
+    [kept] = content["results"]
+    assert kept["message"]["payload"]["content"] == first
+    # The last call of the model in the first life is in a header of its result.
+    assert json.loads(kept["headers"][CALLS])["call"]["error"]["code"] == "model_overloaded"
+    assert [kept["sequence"], letter.sequence] == [
+        number for first, last in content["erased"] for number in range(first, last + 1)
+    ]

@@ -12,6 +12,10 @@ import pytest
 from agentd.cli.shared.visit import Work
 from agentd.cli.stop import Kind, cancel_open, list_cancelled, undo_cancelled
 from agentd.errors import UsageError
+from agentd.nats import jetstream
+from agentd.nats.streams import LOG
+from agentd.protocol.actor import Actor
+from agentd.queue import cancellations
 from agentd.queue.approvals import waiting
 from agentd.queue.cancellations import Scope
 from agentd.runtime.cancellation import cancel, in_words
@@ -199,3 +203,16 @@ async def test_a_plain_message_cancels(team: Team) -> None:
         message = {"id": f"m{len(str(content))}", "payload": {"content": content}}
         await team.send(team.subjects.event("cancel", "requested"), json.dumps(message).encode())
     assert codes([await asking]) == ["cancelled"]
+
+
+async def test_a_cancellation_names_who_asked_for_it(team: Team) -> None:
+    scope, by = Scope("conversation", "talk"), Actor("http", "ops")
+    await cancel(team.bus, team.subjects, scope, by=by)
+    await cancellations.undo(team.bus, team.subjects, Scope("task", "t9"), by=by)
+
+    assert [each.by for each in await cancellations.listed(team.bus, team.subjects)] == ["ops"]
+    for topic in (("conversation", "stopped"), ("task", "resumed")):
+        note = await jetstream.last(team.bus, LOG, team.subjects.event(*topic))
+        assert note is not None
+        content = json.loads(note.data)["payload"]["content"]
+        assert content["by"] == {"kind": "http", "name": "ops"}

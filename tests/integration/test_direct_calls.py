@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agentd.protocol.actor import Actor
 from agentd.queue import approvals
 from agentd.routing import registry
 from agentd.tools.command_tool import CommandTools
@@ -77,6 +78,6 @@ async def test_a_call_waits_for_a_person_without_a_slot(team_of: Team) -> None:
     request = await asked(team_of, "t1")
     assert request.calls[0]["arguments"] == {"text": "HI", "fails": "0"}
     await team_of.at_rest()
-    await approvals.decide(bus, subjects, request, {"decision": "approve"}, by="eve")
+    await approvals.decide(bus, subjects, request, {"decision": "approve"}, by=Actor("cli", "eve"))
     result = await team_of.result(subjects.result("notify", "x", "t1"))
     assert result.payload.content["data"]["calls"] == 1

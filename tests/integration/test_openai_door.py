@@ -333,7 +333,7 @@ async def test_a_client_that_goes_ends_its_task(door: Door, stub: StubModel) -> 
     chunk = await anext(aiter(stream))
     await stream.close()
     await until(lambda: stub.in_flight == 0)
-    [(scope, _)] = await listed(door.team.bus, door.team.subjects)
+    [(scope, *_)] = await listed(door.team.bus, door.team.subjects)
     assert scope.id == chunk.id.removeprefix("chatcmpl-")
 
 

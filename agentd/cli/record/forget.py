@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,9 +38,10 @@ def forget(
     async def work(bus: Bus, subjects: Subjects, index: Index) -> int:
         from dataclasses import asdict
 
+        from agentd.protocol.actor import person
         from agentd.record.forget import forget as erase
 
-        by = {"kind": "cli", "name": f"{getpass.getuser()}@{socket.gethostname()}"}
+        by = person().as_json()
         done = await erase(bus, subjects, index, conversation, by=by, force=force)
         if as_json:
             say_json({"conversation": conversation, **asdict(done)})

@@ -92,7 +92,7 @@ class _ApprovalDoor:
         decision: NewDecision = parsed(await request.body(), NewDecision)
         chosen: Mapping[str, Any] = decision.model_dump(exclude_none=True, exclude_unset=True)
         dialogue, stored = await approvals.decide(
-            self._bus, self._subjects, asked, chosen, by=caller.name
+            self._bus, self._subjects, asked, chosen, by=caller.actor
         )
         verdicts = dialogue.verdicts(asked)
         if all(verdict.sequence != stored for verdict in verdicts.values()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +16,9 @@ from agentd.doors.backend import Backend
 from agentd.doors.caller import Caller
 from agentd.doors.refusal import Refusal
 from agentd.errors import UsageError
-from agentd.nats.bus import Bus
-from agentd.protocol.subjects import AGENT_DOMAIN, Subjects
+from agentd.protocol.subjects import AGENT_DOMAIN
 from agentd.queue import dead_letters
-from agentd.queue.dead_letters import DeadLetter
+from agentd.queue.dead_letters import Action, DeadLetter
 
 MOST = 500  # letters in one answer
 _LARGEST = 64 * 1024  # bytes of a message that are shown
@@ -130,13 +129,14 @@ class _LetterDoor:
     async def _done(
         self,
         request: Request,
-        action: Callable[[Bus, Subjects, DeadLetter], Awaitable[None]],
+        action: Action,
         done: str,
     ) -> Response:
-        request.state.caller.require("operate")
+        caller: Caller = request.state.caller
+        caller.require("operate")
         letter = await self._found(request)
         try:
-            await action(self._bus, self._subjects, letter)
+            await action(self._bus, self._subjects, letter, by=caller.actor)
         except UsageError as error:
             raise Refusal(409, "not_" + done, str(error)) from None
         return JSONResponse({"letter": letter.sequence, "task": letter.task_id, "done": done})

@@ -80,7 +80,7 @@ def routes(backend: Backend) -> Sequence[DescribedRoute]:
             agent = name[1:] if name.startswith("@") else "that a message is for"
             caller.require("operate", agent=agent)
         try:
-            await scheduled.remove(bus, subjects, name)
+            await scheduled.remove(bus, subjects, name, by=caller.actor)
         except UsageError as error:
             raise Refusal(409, "not_removed", str(error)) from None
         return JSONResponse({"removed": name})

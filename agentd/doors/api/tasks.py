@@ -248,16 +248,18 @@ class _TaskDoor:
         name, found = await self._found(request)
         caller: Caller = request.state.caller
         caller.require("ask" if _is_own(caller, found) else "operate")
-        return await self._cancelled(Scope("task", name))
+        return await self._cancelled(Scope("task", name), caller)
 
     async def cancel_conversation(self, request: Request) -> Response:
         """Cancels a conversation."""
         request.state.caller.require("operate")
         asked: Cancelled = parsed(await request.body(), Cancelled)
-        return await self._cancelled(Scope("conversation", asked.conversation))
+        return await self._cancelled(
+            Scope("conversation", asked.conversation), request.state.caller
+        )
 
-    async def _cancelled(self, scope: Scope) -> Response:
-        ended = await self._backend.cancel(self._bus, self._subjects, scope)
+    async def _cancelled(self, scope: Scope, caller: Caller) -> Response:
+        ended = await self._backend.cancel(self._bus, self._subjects, scope, by=caller.actor)
         return JSONResponse({scope.kind: scope.id, "ended": dict(ended)})
 
     async def agents(self, request: Request) -> Response:

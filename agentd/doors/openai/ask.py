@@ -114,13 +114,14 @@ class Asking:
         """
         await self._accept(order, *await self._task(order))
 
-    async def cancel(self, task: str) -> None:
-        """Cancels a task.
+    async def cancel(self, task: str, caller: Caller) -> None:
+        """Cancels a task in the name of the caller.
 
         Raises:
             BusError: it could not be stored.
         """
-        await self._cancel(self._bus, self._subjects, Scope("task", task))
+        scope = Scope("task", task)
+        await self._cancel(self._bus, self._subjects, scope, by=caller.actor)
 
     async def abandon(self, task: str) -> None:
         """Cancels a task that nobody waits for any more.

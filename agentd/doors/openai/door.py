@@ -120,7 +120,7 @@ class _Door:
             return JSONResponse(await self._responses.shown(name, found))
         mine = found.acceptance is not None and found.acceptance.by == caller.name
         caller.require("ask" if mine else "operate")
-        await self._asking.cancel(name.removeprefix(PREFIX))
+        await self._asking.cancel(name.removeprefix(PREFIX), caller)
         made = await self._responses.response(name, found)
         return JSONResponse(made.open("cancelled"))
 

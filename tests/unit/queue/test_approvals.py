@@ -13,6 +13,7 @@ import pytest
 from agentd.errors import Paused
 from agentd.nats import jetstream, records, schedules
 from agentd.nats.streams import LOG
+from agentd.protocol.actor import Actor
 from agentd.protocol.message import AgentIdentity, encode, new
 from agentd.queue import approvals
 from agentd.queue.approvals import Verdicts
@@ -58,7 +59,9 @@ class Waiting:
     async def decide(self, decision: str = "approve", *, by: str = "", **more: Any) -> None:
         [request] = await self.requests()
         services, chosen = self.bench.services, {"decision": decision, **more}
-        await approvals.decide(services.bus, services.subjects, request, chosen, by=by)
+        await approvals.decide(
+            services.bus, services.subjects, request, chosen, by=Actor("cli", by)
+        )
 
     async def resume(self) -> bool:
         services = self.bench.services
