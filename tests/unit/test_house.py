@@ -18,6 +18,11 @@ LARGEST_PACKAGE = 20  # modules, with __init__.py
 LONGEST_FUNCTION = 50
 
 
+def is_text_of_ours(path: Path) -> bool:
+    """Whether a file is a text, and not what others have written."""
+    return path.is_file() and path.suffix != ".png" and "vendor" not in path.parts
+
+
 def committed() -> list[Path]:
     """What git tracks, or would track with the next `git add`; without what others have written."""
     listed = subprocess.run(
@@ -28,7 +33,7 @@ def committed() -> list[Path]:
         text=True,
     )
     paths = (ROOT / name for name in listed.stdout.split("\0") if name)
-    return sorted(path for path in paths if path.is_file() and "vendor" not in path.parts)
+    return sorted(path for path in paths if is_text_of_ours(path))
 
 
 FILES = committed()
