@@ -61,7 +61,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         marker = item.get_closest_marker("timeout")
         seconds = marker.args[0] if marker else default
-        item.add_marker(pytest.mark.timeout(seconds * SLOWNESS), append=False)
+        kept = marker.kwargs if marker else {}
+        item.add_marker(pytest.mark.timeout(seconds * SLOWNESS, **kept), append=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -164,7 +164,7 @@ async def test_ask_up_beside_a_daemon_shares_its_server(here: Project, running: 
     assert running.get("/readyz")[0] == 200
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(10, func_only=True)  # not with the start of the daemon
 @pytest.mark.parametrize(
     ("line", "says"),
     [

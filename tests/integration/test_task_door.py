@@ -341,9 +341,13 @@ async def test_the_agents_online(team: Team, http: Client) -> None:
 async def test_the_openapi_document_has_what_agents_accept(team: Team, http: Client) -> None:
     accepts = "accepts: {type: object, properties: {n: {type: integer}}, required: [n]}\n"
     await team.run(echo=ECHO + accepts)
-    document = await http.get("/openapi.json")
+
+    document, contents = dict[str, Any](), dict[str, Any]()
+    async with asyncio.timeout(PATIENCE):
+        while "echo" not in contents:  # the directory hears of it a moment later
+            document = await http.get("/openapi.json")
+            contents = document["components"]["schemas"]["NewTask"]["x-agentd-content"]
     assert "/api/tasks/{id}/stream" in document["paths"]
-    contents = document["components"]["schemas"]["NewTask"]["x-agentd-content"]
     assert contents["echo"]["required"] == ["n"]
     refused, _ = await http.post("/api/tasks", {"target": "echoing", "content": {}}, 422)
     assert refused["code"] == "invalid_input"

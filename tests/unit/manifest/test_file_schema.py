@@ -108,7 +108,7 @@ def test_a_schema_is_valid_and_its_fields_have_their_order(of_file: Callable[[],
     schema = of_file().schema
     Draft202012Validator.check_schema(schema)
     names = list(schema["properties"])
-    assert names[-1] == "stream"
+    assert names[-1] == "record"
     assert names[0] == ("name" if of_file is of_agent else "description")
     assert '"title": "Name"' not in json.dumps(schema)
 

@@ -67,7 +67,8 @@ async def loops(world: World, size: Size) -> None:
     await relay.idle()
     # Exactly the tasks that exceed a limit have a dead letter, and no loop runs on after that.
     seen = await world.judge(Allowed(dead=relay.cut))
-    world.limit("quiet_after", max(max(calls) for calls in seen.calls.values()) - started, 5.0)
+    last = max(max(calls) for calls in seen.calls.values())
+    world.limit("quiet_after", last - started, 5.0 * world.setup.slowness)
     for shape, rules in _SHAPES.items():
         calls, bound = relay.calls(shape), rules.calls * size.tasks
         world.findings.figures[f"{shape}_calls"] = calls
