@@ -38,6 +38,7 @@ up: install ## run the agents of manifests/ (ARGS="--http off")
 	@exec $(BIN)/agentd up manifests/ $(ARGS) # exec: a shell in between would report Ctrl-C as an error
 
 test: $(VENV)/.dev ## run the tests (ARGS="tests/unit -x")
+	@$(BIN)/python scripts/browser.py || true # the tests of the page say what is missing, too
 	@$(PYTEST) $(ARGS)
 
 test-slow: $(VENV)/.dev ## run the tests on a fifth of the CPU, to find flaky ones (ARGS="tests/unit")
