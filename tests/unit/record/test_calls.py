@@ -170,7 +170,7 @@ def test_images_and_files_are_on_record_by_their_digests() -> None:
 
 
 def test_with_digests_no_content_is_on_record() -> None:
-    log, message = CallLog(digests=True), {"role": "user", "content": "very private"}
+    log, message = CallLog("digests"), {"role": "user", "content": "very private"}
     log.add(call([message]))
     recorded = log.take(answered=False)
 
