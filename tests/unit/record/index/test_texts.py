@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -11,10 +12,11 @@ from agentd.record.index.texts import LONGEST, joined, phrase, spaced, text_of
 
 def finds(text: str, wanted: str) -> bool:
     """Whether the search of SQLite finds `wanted` in `text`."""
-    db = sqlite3.connect(":memory:")
-    db.execute("CREATE VIRTUAL TABLE texts USING fts5 (text)")
-    db.execute("INSERT INTO texts VALUES (?)", (spaced(text),))
-    return bool(db.execute("SELECT 1 FROM texts WHERE texts MATCH ?", (phrase(wanted),)).fetchone())
+    query = "SELECT 1 FROM texts WHERE texts MATCH ?"
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE VIRTUAL TABLE texts USING fts5 (text)")
+        db.execute("INSERT INTO texts VALUES (?)", (spaced(text),))
+        return bool(db.execute(query, (phrase(wanted),)).fetchone())
 
 
 @pytest.mark.parametrize(
