@@ -23,9 +23,9 @@ INDEX = $(or $(UV_DEFAULT_INDEX),$(shell $(BIN)/pip config list | \
 UV = VIRTUAL_ENV="$(abspath $(VENV))" UV_DEFAULT_INDEX="$(INDEX)" $(BIN)/uv pip
 INSTALL = $(UV) install --quiet --constraints constraints.txt --build-constraints constraints.txt
 
-# Three workers on two cores: tests spend a third of their time waiting for processes and servers. A
+# Four workers on two cores: tests spend a third of their time waiting for processes and servers. A
 # file stays on one worker, because its tests share fixtures.
-WORKERS := --numprocesses 3 --dist loadfile
+WORKERS := --numprocesses 4 --dist loadfile
 PYTEST := $(BIN)/pytest $(WORKERS)
 TIMES ?= 20
 
