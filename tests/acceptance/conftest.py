@@ -14,6 +14,7 @@ from outside import Done, Project, projects
 
 from agentd.cli import main
 from agentd.log import LineHandler
+from agentd.nats import records
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,6 +48,7 @@ def typed(
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["agentd", *line])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        records.forget()  # what tests before this one have left is no message of this command
         capfd.readouterr()
         with pytest.raises(SystemExit) as end:
             main()
