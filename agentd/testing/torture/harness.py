@@ -283,7 +283,9 @@ class World:
     async def _log_is_sourced(self) -> bool:
         """Whether the server has copied every task of the log to the work queue.
 
-        It compares sequences, because the `lag` that the server reports is not reliable.
+        It compares sequences, because the `lag` that the server reports is not reliable. After an
+        update of an empty work queue it states no sequence until the next task: only then the lag
+        counts.
         """
         newest = {"last_by_subj": self.subjects.pattern("task.>")}
         try:
@@ -291,7 +293,10 @@ class World:
         except ApiError:
             return True  # the log holds no task
         info = await jetstream.api(self.bus, f"STREAM.INFO.{streams.WORK}")
-        return all(source.get("seq", 0) >= last["message"]["seq"] for source in info["sources"])
+        [source] = info["sources"]
+        if "seq" not in source and not info["state"]["messages"]:
+            return source["active"] >= 0 and source["lag"] == 0
+        return source.get("seq", 0) >= last["message"]["seq"]
 
     async def _end_replicas(self) -> None:
         for replica in self.replicas:
